@@ -1,0 +1,55 @@
+# Every target works on a fresh clone: it needs python3 (3.11 or later) and make, and installs
+# everything else from PyPI into .venv, once per change of pyproject.toml.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed-for-pyproject
+PROTO_VENV := .venv-proto
+PROTO_READY := $(PROTO_VENV)/.installed-for-generator
+
+# The generator is the oldest that its output must load on: code from a newer one refuses older
+# runtimes, while code from this one loads on protobuf 5.27 and everything after it.
+PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.7.0 'setuptools<81'
+
+PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
+
+.PHONY: demo test check bench proto clean
+.DELETE_ON_ERROR:
+
+demo: $(READY) ## the order program, its worker and its server killed, every order processed
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## the whole suite, with a PostgreSQL of its own; ARGS="-k name" narrows it
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(READY) ## format, lint, types, import contracts, generated code
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	@echo "check: all passed"
+
+bench: $(READY) ## figures of this machine
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+proto: $(PROTO_READY) ## regenerates proto/perdure_proto/v1/*_pb2* after a change of the contract
+	$(PROTO_VENV)/bin/python proto/generate.py
+
+clean: ## back to a fresh clone, but for what git ignores elsewhere
+	rm -rf $(VENV) $(PROTO_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@echo "installing into $(VENV) (once per change of pyproject.toml)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP_INSTALL) --editable '.[server,dev]'
+	@touch $@
+
+$(PROTO_READY): Makefile
+	@echo "installing the protocol compiler into $(PROTO_VENV)"
+	@test -x $(PROTO_VENV)/bin/python || $(PYTHON) -m venv $(PROTO_VENV)
+	@$(PROTO_VENV)/bin/python $(PIP_INSTALL) $(PROTO_TOOLS)
+	@touch $@
