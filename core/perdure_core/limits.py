@@ -1,0 +1,39 @@
+"""Every bound that Perdure promises, in one place.
+
+Sources are sections of the public Lambda API model (2015-03-31) and the Lambda quotas page, unless a reason is given.
+"""
+
+from typing import Final
+
+FUNCTION_NAME_CHARS_MAX: Final = 64
+EXECUTION_NAME_CHARS_MAX: Final = 64
+OPERATION_ID_CHARS_MAX: Final = 64
+OPERATION_NAME_CHARS_MAX: Final = 256
+SUB_TYPE_CHARS_MAX: Final = 32
+CLIENT_TOKEN_CHARS_MAX: Final = 64
+REASON_CHARS_MAX: Final = 1_024
+TENANT_ID_CHARS_MAX: Final = 256
+CHECKPOINT_TOKEN_CHARS_MAX: Final = 2_048
+CALLBACK_ID_CHARS_MAX: Final = 1_024
+ARN_CHARS_MAX: Final = 1_024
+
+EXECUTION_PAYLOAD_BYTES_MAX: Final = 6_291_456
+OPERATION_PAYLOAD_BYTES_MAX: Final = 1_048_576
+ERROR_BYTES_MAX: Final = 32_768
+CHECKPOINT_UPDATES_MAX: Final = 1_000
+CHECKPOINT_BYTES_MAX: Final = 8_388_608
+
+EXECUTION_TIMEOUT_S_MAX: Final = 31_622_400
+RETENTION_DAYS_MAX: Final = 90
+RETENTION_DAYS_DEFAULT: Final = 14
+WAIT_MS_MAX: Final = 31_622_400_000
+CALLBACK_TIMEOUT_S_MAX: Final = 99_999_999
+
+PAGE_ITEMS_MAX: Final = 1_000
+PAGE_ITEMS_DEFAULT: Final = 100
+
+BUCKETS: Final = 4_096
+
+# A broken invocation is tried again after 0 s, 1 s, 2 s, 4 s … of waiting, never longer than this.
+INVOCATION_BACKOFF_MS_FIRST: Final = 1_000
+INVOCATION_BACKOFF_MS_MAX: Final = 60_000

@@ -1,0 +1,172 @@
+"""What the machines talk about: operations, updates, errors, and their words.
+
+Words are spelled exactly as on the wire (Lambda API model: OperationType, OperationAction, OperationStatus,
+ExecutionStatus), so that no table of translations exists anywhere.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution stands."""
+
+    RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    STOPPED = "STOPPED"
+    DELETING = "DELETING"
+
+
+class OperationType(StrEnum):
+    """The kind of an operation; each has a machine of its own."""
+
+    EXECUTION = "EXECUTION"
+    CONTEXT = "CONTEXT"
+    STEP = "STEP"
+    WAIT = "WAIT"
+    CALLBACK = "CALLBACK"
+    CHAINED_INVOKE = "CHAINED_INVOKE"
+
+
+class OperationAction(StrEnum):
+    """What a worker may ask an operation to do."""
+
+    START = "START"
+    SUCCEED = "SUCCEED"
+    FAIL = "FAIL"
+    RETRY = "RETRY"
+    CANCEL = "CANCEL"
+
+
+class OperationStatus(StrEnum):
+    """Where an operation stands."""
+
+    STARTED = "STARTED"
+    PENDING = "PENDING"
+    READY = "READY"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+    STOPPED = "STOPPED"
+
+
+EXECUTION_OPEN = frozenset(
+    {ExecutionStatus.RUNNING, ExecutionStatus.PAUSING, ExecutionStatus.PAUSED}
+)
+OPERATION_OPEN = frozenset(
+    {OperationStatus.STARTED, OperationStatus.PENDING, OperationStatus.READY}
+)
+
+
+class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Why something failed (Lambda API model: ErrorObject)."""
+
+    message: str | None = None
+    type: str | None = None
+    data: str | None = None
+    stack_trace: tuple[str, ...] = ()
+
+
+class ExecutionDetails(msgspec.Struct):
+    """What an EXECUTION operation adds."""
+
+    input: str | None = None
+
+
+class ContextDetails(msgspec.Struct):
+    """What a CONTEXT operation adds."""
+
+    replay_children: bool = False
+    result: str | None = None
+    error: ErrorObject | None = None
+
+
+class StepDetails(msgspec.Struct):
+    """What a STEP operation adds. `attempt` counts finished attempts."""
+
+    attempt: int = 0
+    next_attempt_ms: int | None = None
+    result: str | None = None
+    error: ErrorObject | None = None
+
+
+class WaitDetails(msgspec.Struct):
+    """What a WAIT operation adds."""
+
+    duration_ms: int
+    scheduled_end_ms: int
+
+
+class CallbackDetails(msgspec.Struct):
+    """What a CALLBACK operation adds. The due times are those of the two timeouts, when asked for."""
+
+    callback_id: str
+    timeout_s: int = 0
+    heartbeat_timeout_s: int = 0
+    result: str | None = None
+    error: ErrorObject | None = None
+    timeout_due_ms: int | None = None
+    heartbeat_due_ms: int | None = None
+
+
+class ChainedInvokeDetails(msgspec.Struct):
+    """What a CHAINED_INVOKE operation adds. `execution_arn` is absent when the target does not exist."""
+
+    function: str
+    execution_arn: str | None = None
+    result: str | None = None
+    error: ErrorObject | None = None
+
+
+Details = (
+    ExecutionDetails
+    | ContextDetails
+    | StepDetails
+    | WaitDetails
+    | CallbackDetails
+    | ChainedInvokeDetails
+)
+
+
+class Operation(msgspec.Struct, kw_only=True):
+    """One checkpointed unit as it stands. Inside the service only `apply` writes to it."""
+
+    id: str
+    type: OperationType
+    status: OperationStatus
+    started_ms: int
+    details: Details
+    ended_ms: int | None = None
+    parent_id: str | None = None
+    name: str | None = None
+    sub_type: str | None = None
+
+
+class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """One change that a worker asks for (Lambda API model: OperationUpdate).
+
+    Options are flat: each is read only for the type and action that it belongs to, and refused elsewhere.
+    Durations are milliseconds, the callback's timeouts seconds (0 = none).
+    """
+
+    id: str
+    type: OperationType
+    action: OperationAction
+    parent_id: str | None = None
+    name: str | None = None
+    sub_type: str | None = None
+    payload: str | None = None
+    error: ErrorObject | None = None
+    replay_children: bool = False
+    next_attempt_delay_ms: int | None = None
+    wait_ms: int | None = None
+    timeout_s: int = 0
+    heartbeat_timeout_s: int = 0
+    function: str | None = None
+    tenant_id: str | None = None

@@ -1,0 +1,1 @@
+"""The gRPC contract of Perdure, as generated code beside its sources."""
