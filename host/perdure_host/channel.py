@@ -1,0 +1,145 @@
+"""How a client or a worker reaches a server: settings, and the channels made of them.
+
+Everything that dials a server comes through here, so that the token, TLS, message sizes and the
+pace of reconnecting are the same for the SDK's client, the worker and nodes among themselves.
+
+Must stay true: a channel never gives up on a server. gRPC reconnects by itself, within
+RECONNECT_BACKOFF_MS_MAX; whether a call is tried again is for its caller to say.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+import msgspec
+
+from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
+from perdure_host.errors import SettingsError
+
+SERVER_DEFAULT: Final = "127.0.0.1:7600"
+
+# Room for the largest payload (6 MiB), or the largest checkpoint (8 MiB), and what surrounds it.
+MESSAGE_BYTES_MAX: Final = 16 * 1_024 * 1_024
+
+# A dead peer behind a silent network is noticed after the sum of these two. Servers must permit
+# pings as frequent as this: grpc.http2.min_ping_interval_without_data_ms, by default five minutes.
+KEEPALIVE_INTERVAL_MS: Final = 20_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+
+# gRPC would wait up to two minutes, and a restarted server must be found at once.
+RECONNECT_BACKOFF_MS_MIN: Final = 100
+RECONNECT_BACKOFF_MS_MAX: Final = 1_000
+CONNECT_MS_MAX: Final = 5_000
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MIN),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),  # gRPC's name for this bound
+    ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
+)
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the server is and how to prove who we are. Any of the TLS files turns TLS on."""
+
+    # HOST:PORT.
+    server: str = SERVER_DEFAULT
+    # A file with the bearer token; read when a channel is opened: a new token, a new channel.
+    token_file: str | None = None
+    # PEM. The authorities to trust; the system's when absent and TLS is used.
+    tls_ca: str | None = None
+    # PEM. The certificate that we show, and its key: both or neither.
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
+def connection_settings(
+    environment: Mapping[str, str],
+    *,
+    server: str | None = None,
+    token_file: str | None = None,
+    tls_ca: str | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+) -> ConnectionSettings:
+    """Return the settings that were given, with the environment's where none was."""
+    return ConnectionSettings(
+        server=server or environment.get("PERDURE_SERVER") or SERVER_DEFAULT,
+        token_file=token_file or environment.get("PERDURE_TOKEN_FILE") or None,
+        tls_ca=tls_ca or environment.get("PERDURE_TLS_CA") or None,
+        tls_cert=tls_cert or environment.get("PERDURE_TLS_CERT") or None,
+        tls_key=tls_key or environment.get("PERDURE_TLS_KEY") or None,
+    )
+
+
+def open_channel(settings: ConnectionSettings) -> grpc.Channel:
+    """Open a channel for synchronous calls; nothing is sent before the first of them.
+
+    Raises SettingsError for a file that is missing, unreadable or empty.
+    """
+    token = read_token(settings)
+    credentials = _credentials(settings)
+    channel = (
+        grpc.insecure_channel(settings.server, CHANNEL_OPTIONS)
+        if credentials is None
+        else grpc.secure_channel(settings.server, credentials, CHANNEL_OPTIONS)
+    )
+    return channel if token is None else grpc.intercept_channel(channel, bearer_interceptor(token))
+
+
+def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
+    """Open a channel for the running event loop; nothing is sent before the first call.
+
+    Raises SettingsError for a file that is missing, unreadable or empty.
+    """
+    token = read_token(settings)
+    credentials = _credentials(settings)
+    interceptors = None if token is None else bearer_aio_interceptors(token)
+    if credentials is None:
+        return grpc.aio.insecure_channel(
+            settings.server, CHANNEL_OPTIONS, interceptors=interceptors
+        )
+    return grpc.aio.secure_channel(
+        settings.server, credentials, CHANNEL_OPTIONS, interceptors=interceptors
+    )
+
+
+def read_token(settings: ConnectionSettings) -> str | None:
+    """Return the token, without the line break that editors add to its file."""
+    if settings.token_file is None:
+        return None
+    text = _read("token file", settings.token_file).decode("ascii", errors="replace").strip()
+    if not text:
+        raise SettingsError(f"the token file {settings.token_file} is empty")
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"the token file {settings.token_file} holds more than a line of ASCII")
+    return text
+
+
+def _credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None:
+    if settings.tls_ca is None and settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        missing = "key" if settings.tls_key is None else "certificate"
+        raise SettingsError(f"a client certificate needs its key and the reverse: no {missing}")
+    return grpc.ssl_channel_credentials(
+        _read_optional("TLS authorities", settings.tls_ca),
+        _read_optional("TLS key", settings.tls_key),
+        _read_optional("TLS certificate", settings.tls_cert),
+    )
+
+
+def _read_optional(what: str, path: str | None) -> bytes | None:
+    return None if path is None else _read(what, path)
+
+
+def _read(what: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"cannot read the {what} {path}: {error.strerror}") from error
