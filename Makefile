@@ -10,7 +10,7 @@ PROTO_READY := $(PROTO_VENV)/.installed-for-generator
 
 # The generator is the oldest that its output must load on: code from a newer one refuses older
 # runtimes, while code from this one loads on protobuf 5.27 and everything after it.
-PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.7.0 'setuptools<81'
+PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.6.0 'setuptools<81'
 
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 

@@ -1,0 +1,197 @@
+"""The rules of the house which linters cannot say.
+
+A rule takes a file's path and text and returns what is wrong with it, one line per complaint.
+Each rule is tried on a sample that breaks it before it judges anything, since a rule that
+cannot fail is a decoration. Generated code is not judged.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LINES_PER_FILE_MAX = 500
+LINES_PER_FUNCTION_MAX = 60
+
+BANNED_NAMES = {"base", "common", "data", "helper", "helpers", "manager", "util", "utils"}
+PROMISE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+BANNER = re.compile(r"^\s*#\s*(\W)\1{3,}|^\s*#.*(\W)\2{5,}\s*$")
+
+# What core may import, besides itself and the standard library less its doors to the world.
+CORE_MAY_IMPORT = {"msgspec", "perdure_core"}
+DOORS = {
+    *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "selectors", "signal"),
+    *("http", "io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3", "ssl", "subprocess"),
+    *("random", "secrets", "tempfile", "threading", "time", "urllib"),
+}
+WORLDLY_CALLS = {"now", "today", "utcnow", "uuid1", "uuid4", "open", "input", "print"}
+
+Rule = Callable[[Path, str], list[str]]
+
+
+def fits_one_thought(path: Path, text: str) -> list[str]:
+    count = len(text.splitlines())
+    if count <= LINES_PER_FILE_MAX:
+        return []
+    return [f"{path}: {count} lines, more than {LINES_PER_FILE_MAX}: split where the thought does"]
+
+
+def functions_fit_a_screen(path: Path, text: str) -> list[str]:
+    return [
+        f"{path}:{node.lineno}: {node.name} has {lines} lines, more than {LINES_PER_FUNCTION_MAX}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LINES_PER_FUNCTION_MAX
+    ]
+
+
+def opens_with_why(path: Path, text: str) -> list[str]:
+    if ast.get_docstring(ast.parse(text)):
+        return []
+    return [f"{path}: opens without saying why it exists"]
+
+
+def is_named_by_what_it_holds(path: Path, text: str) -> list[str]:
+    del text
+    names = [part.removesuffix(".py").strip("_") for part in path.parts]
+    return [f"{path}: `{name}` says nothing" for name in names if name in BANNED_NAMES]
+
+
+def promises_nothing(path: Path, text: str) -> list[str]:
+    return [
+        f"{path}:{number}: do it now or file it: {line.strip()}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if PROMISE.search(line)
+    ]
+
+
+def waves_no_banners(path: Path, text: str) -> list[str]:
+    return [
+        f"{path}:{number}: a banner; a blank line is a paragraph, a file is a chapter"
+        for number, line in enumerate(text.splitlines(), 1)
+        if BANNER.search(line)
+    ]
+
+
+def core_imports_only_what_is_pure(path: Path, text: str) -> list[str]:
+    allowed = (set(sys.stdlib_module_names) - DOORS) | CORE_MAY_IMPORT
+    return [
+        f"{path}:{line}: core may not import {module}"
+        for line, module in imports(text)
+        if module.split(".")[0] not in allowed
+    ]
+
+
+def core_asks_the_world_nothing(path: Path, text: str) -> list[str]:
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    return [
+        f"{path}:{call.lineno}: core may not call {ast.unparse(call.func)}: it is given as argument"
+        for call in calls
+        if ast.unparse(call.func).rsplit(".", maxsplit=1)[-1] in WORLDLY_CALLS
+    ]
+
+
+EVERYWHERE: list[Rule] = [opens_with_why, promises_nothing, waves_no_banners]
+IN_PACKAGES: list[Rule] = [fits_one_thought, functions_fit_a_screen, is_named_by_what_it_holds]
+IN_CORE: list[Rule] = [core_imports_only_what_is_pure, core_asks_the_world_nothing]
+
+
+def imports(text: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module
+
+
+def judged(*folders: str) -> list[Path]:
+    files = (file for folder in folders for file in ROOT.glob(f"{folder}/**/*.py"))
+    return sorted(file.relative_to(ROOT) for file in files if "_pb2" not in file.name)
+
+
+def complaints(rule: Rule, files: list[Path]) -> list[str]:
+    assert files != []
+    return [
+        line for file in files for line in rule(file, (ROOT / file).read_text(encoding="utf-8"))
+    ]
+
+
+# This file must name what it forbids.
+READ_BY_PEOPLE = [
+    file
+    for file in judged("*/perdure*", "tests", "examples", "benchmarks", "proto")
+    if file != Path(__file__).relative_to(ROOT)
+]
+
+
+@pytest.mark.parametrize("rule", EVERYWHERE)
+def test_every_file_keeps_the_rule(rule: Rule) -> None:
+    assert complaints(rule, READ_BY_PEOPLE) == []
+
+
+@pytest.mark.parametrize("rule", IN_PACKAGES)
+def test_every_package_keeps_the_rule(rule: Rule) -> None:
+    assert complaints(rule, judged("*/perdure*")) == []
+
+
+@pytest.mark.parametrize("rule", IN_CORE)
+def test_core_keeps_the_rule(rule: Rule) -> None:
+    assert complaints(rule, judged("core/perdure_core")) == []
+
+
+LONG_FUNCTION = "def long():\n" + "    pass\n" * LINES_PER_FUNCTION_MAX
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (fits_one_thought, "a.py", "x = 1\n" * (LINES_PER_FILE_MAX + 1)),
+        (functions_fit_a_screen, "a.py", LONG_FUNCTION),
+        (functions_fit_a_screen, "a.py", f"async {LONG_FUNCTION}"),
+        (opens_with_why, "a.py", "import json\n"),
+        (opens_with_why, "a.py", ""),
+        (is_named_by_what_it_holds, "host/perdure_host/utils.py", ""),
+        (is_named_by_what_it_holds, "host/perdure_host/_base.py", ""),
+        (is_named_by_what_it_holds, "host/perdure_host/common/clock.py", ""),
+        (promises_nothing, "a.py", "x = 1  # TODO: later\n"),
+        (promises_nothing, "a.py", "# FIXME\n"),
+        (waves_no_banners, "a.py", "# ------------\n"),
+        (waves_no_banners, "a.py", "    # ==== storage ====\n"),
+        (waves_no_banners, "a.py", "########\n"),
+        (waves_no_banners, "a.py", "# storage ---------\n"),
+        (core_imports_only_what_is_pure, "a.py", "import asyncio\n"),
+        (core_imports_only_what_is_pure, "a.py", "from grpc import aio\n"),
+        (core_imports_only_what_is_pure, "a.py", "def f():\n    import sqlalchemy.orm\n"),
+        (core_imports_only_what_is_pure, "a.py", "from perdure_proto.v1 import model_pb2\n"),
+        (core_imports_only_what_is_pure, "a.py", "from os import environ\n"),
+        (core_imports_only_what_is_pure, "a.py", "import random\n"),
+        (core_imports_only_what_is_pure, "a.py", "import time\n"),
+        (core_asks_the_world_nothing, "a.py", "from datetime import datetime\ndatetime.now()\n"),
+        (core_asks_the_world_nothing, "a.py", "import uuid\nx = uuid.uuid4().hex\n"),
+        (core_asks_the_world_nothing, "a.py", "open('x')\n"),
+    ],
+)
+def test_the_rule_notices_what_breaks_it(rule: Rule, path: str, text: str) -> None:
+    assert len(rule(Path(path), text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (fits_one_thought, "a.py", "x = 1\n" * LINES_PER_FILE_MAX),
+        (functions_fit_a_screen, "a.py", LONG_FUNCTION.removesuffix("    pass\n")),
+        (opens_with_why, "a.py", '"""Keep time."""\n'),
+        (is_named_by_what_it_holds, "host/perdure_host/database.py", ""),
+        (promises_nothing, "a.py", '"""Keep what was promised."""\n'),
+        (waves_no_banners, "a.py", "# A sentence - with a dash -- or two.\n#: documented\n"),
+        (core_imports_only_what_is_pure, "a.py", "import hashlib, msgspec\nfrom . import step\n"),
+        (core_asks_the_world_nothing, "a.py", "def f(now_ms: int) -> int:\n    return now_ms\n"),
+    ],
+)
+def test_the_rule_leaves_good_code_alone(rule: Rule, path: str, text: str) -> None:
+    assert rule(Path(path), text) == []
