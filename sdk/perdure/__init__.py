@@ -1,0 +1,1 @@
+"""Durable functions that you host."""

@@ -1,0 +1,311 @@
+"""What a client's calls return: facts about executions, frozen, typed, with times as aware datetimes.
+
+Each keeps the message that it was read from, so that `to_json` gives exactly the API's JSON, with the
+names of the contract. Words of open sets (statuses, event types) stay strings: a newer server may know
+more of them than this client.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure_proto.v1 import client_pb2, model_pb2
+
+ENDED_STATUSES: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorDescription:
+    """Why something failed, as code sees it."""
+
+    error_type: str | None
+    error_message: str | None
+    error_data: str | None
+    stack_trace: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenCallback:
+    """A callback that waits for somebody to complete it."""
+
+    callback_id: str
+    operation_id: str
+    name: str | None
+    started_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PauseDescription:
+    """Who is paused knows since when and why."""
+
+    requested_at: datetime
+    reason: str | None
+    execution_timeout_paused: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionSummary:
+    """One execution as a list shows it."""
+
+    execution_arn: str
+    execution_name: str
+    function_name: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    wire: model_pb2.ExecutionSummary = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return json_form(self.wire)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionDescription:
+    """One execution, whole but for its history."""
+
+    execution_arn: str
+    execution_name: str
+    function_name: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    # Text as the writer serialised it; `result` below decodes what ended well.
+    input_text: str | None
+    result_text: str | None
+    error: ErrorDescription | None
+    execution_timeout_s: int
+    retention_days: int
+    deadline_at: datetime | None
+    open_callbacks: tuple[OpenCallback, ...]
+    pause: PauseDescription | None
+    event_count: int
+    # task | timer | callback | child | pause | ended
+    waiting_for: str
+    next_timer_at: datetime | None
+    consecutive_invocation_failures: int
+    wire: model_pb2.Execution = field(repr=False, compare=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.ended_at is not None or self.status in ENDED_STATUSES
+
+    @property
+    def result(self) -> Any:
+        """The result as a Python value; None when there is none."""
+        return decode_payload(self.result_text)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return json_form(self.wire)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartedExecution:
+    """What a start came to."""
+
+    execution_arn: str
+    # False when an equal start had taken the name before.
+    started: bool
+    execution: ExecutionDescription
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryDescription:
+    """Which attempt an event closes, and when the next one begins; None: it was the last."""
+
+    attempt: int
+    next_attempt_delay_ms: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryEvent:
+    """One fact in a history: what every event has. `wire` holds what only some types have."""
+
+    event_id: int
+    event_type: str
+    at: datetime
+    operation_id: str | None
+    parent_id: str | None
+    name: str | None
+    sub_type: str | None
+    input_text: str | None
+    result_text: str | None
+    error: ErrorDescription | None
+    retry: RetryDescription | None
+    callback_id: str | None
+    wire: model_pb2.Event = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return json_form(self.wire)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionDescription:
+    """A function that workers have announced."""
+
+    function_name: str
+    execution_timeout_s: int
+    retention_days: int
+    durable: bool
+    workers_connected: int
+    wire: client_pb2.Function = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return json_form(self.wire)
+
+
+def json_form(message: Message) -> dict[str, Any]:
+    """Return a message of the contract as JSON, with the contract's names."""
+    form: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return form
+
+
+def decode_payload(text: str | None) -> Any:
+    """Return the value that a payload holds; text that is no JSON is returned as it is."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def read_execution(message: model_pb2.Execution) -> ExecutionDescription:
+    """Read one execution."""
+    present = _present(message)
+    return ExecutionDescription(
+        execution_arn=message.execution_arn,
+        execution_name=message.execution_name,
+        function_name=message.function_name,
+        status=message.status,
+        started_at=read_time(message.start_timestamp),
+        ended_at=_optional_time(present, "end_timestamp"),
+        input_text=present.get("input"),
+        result_text=present.get("result"),
+        error=_optional_error(present),
+        execution_timeout_s=message.execution_timeout_seconds,
+        retention_days=message.retention_days,
+        deadline_at=_optional_time(present, "execution_deadline_timestamp"),
+        open_callbacks=tuple(_read_open_callback(each) for each in message.open_callbacks),
+        pause=_read_pause(message.pause_details) if "pause_details" in present else None,
+        event_count=message.event_count,
+        waiting_for=message.waiting_for,
+        next_timer_at=_optional_time(present, "next_timer_timestamp"),
+        consecutive_invocation_failures=message.consecutive_invocation_failures,
+        wire=message,
+    )
+
+
+def read_summary(message: model_pb2.ExecutionSummary) -> ExecutionSummary:
+    """Read one line of a list."""
+    return ExecutionSummary(
+        execution_arn=message.execution_arn,
+        execution_name=message.execution_name,
+        function_name=message.function_name,
+        status=message.status,
+        started_at=read_time(message.start_timestamp),
+        ended_at=_optional_time(_present(message), "end_timestamp"),
+        wire=message,
+    )
+
+
+def read_event(message: model_pb2.Event) -> HistoryEvent:
+    """Read one event."""
+    present = _present(message)
+    return HistoryEvent(
+        event_id=message.event_id,
+        event_type=message.event_type,
+        at=read_time(message.event_timestamp),
+        operation_id=present.get("id"),
+        parent_id=present.get("parent_id"),
+        name=present.get("name"),
+        sub_type=present.get("sub_type"),
+        input_text=present.get("input"),
+        result_text=present.get("result"),
+        error=_optional_error(present),
+        retry=_read_retry(message.retry_details) if "retry_details" in present else None,
+        callback_id=present.get("callback_id"),
+        wire=message,
+    )
+
+
+def read_function(message: client_pb2.Function) -> FunctionDescription:
+    """Read one function."""
+    return FunctionDescription(
+        function_name=message.function_name,
+        execution_timeout_s=message.execution_timeout_seconds,
+        retention_days=message.retention_days,
+        durable=message.durable,
+        workers_connected=message.workers_connected,
+        wire=message,
+    )
+
+
+def read_time(timestamp: Timestamp) -> datetime:
+    """Return a point in time, aware of its zone."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def _present(message: Message) -> Mapping[str, Any]:
+    """Return the fields that are set; an absent payload and an empty one differ in nothing else."""
+    return {descriptor.name: value for descriptor, value in message.ListFields()}
+
+
+def _optional_time(present: Mapping[str, Any], name: str) -> datetime | None:
+    timestamp = present.get(name)
+    return None if timestamp is None else read_time(timestamp)
+
+
+def _optional_error(present: Mapping[str, Any]) -> ErrorDescription | None:
+    error = present.get("error")
+    return None if error is None else _read_error(error)
+
+
+def _read_error(message: model_pb2.ErrorObject) -> ErrorDescription:
+    present = _present(message)
+    return ErrorDescription(
+        error_type=present.get("error_type"),
+        error_message=present.get("error_message"),
+        error_data=present.get("error_data"),
+        stack_trace=tuple(message.stack_trace),
+    )
+
+
+def _read_open_callback(message: model_pb2.OpenCallback) -> OpenCallback:
+    present = _present(message)
+    return OpenCallback(
+        callback_id=message.callback_id,
+        operation_id=message.operation_id,
+        name=present.get("name"),
+        started_at=read_time(message.start_timestamp),
+        due_at=_optional_time(present, "due_timestamp"),
+    )
+
+
+def _read_pause(message: model_pb2.PauseDetails) -> PauseDescription:
+    return PauseDescription(
+        requested_at=read_time(message.pause_request_timestamp),
+        reason=message.reason if message.HasField("reason") else None,
+        execution_timeout_paused=message.execution_timeout_paused,
+    )
+
+
+def _read_retry(message: model_pb2.RetryDetails) -> RetryDescription:
+    delayed = message.HasField("next_attempt_delay_ms")
+    return RetryDescription(
+        attempt=message.current_attempt,
+        next_attempt_delay_ms=message.next_attempt_delay_ms if delayed else None,
+    )
