@@ -1,0 +1,218 @@
+"""A store in this process's memory, for tests, simulations and `perdure.testing`.
+
+It keeps every promise of the port but the one about power cuts, and it never waits: between a call
+and its answer nothing else runs, so that a simulated loop decides the order of everything. Several
+services may share one object, as several nodes share one database; closing it forgets nothing.
+"""
+
+import heapq
+import secrets
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from perdure_host.errors import Fenced, NodeTaken
+from perdure_host.ports import (
+    Alarm,
+    Change,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    RecordRow,
+    StoredExecution,
+    WaitingFor,
+)
+
+
+class _Node(msgspec.Struct):
+    """The node that joined last. It stays here, dead, until another one joins."""
+
+    name: str
+    address: str
+    incarnation: int
+    live: bool
+    lease_until_ms: int
+
+
+_Name = tuple[int, str, str, str]
+
+
+class MemoryStore:
+    """The port `Store`, in dictionaries."""
+
+    def __init__(self, *, secret: bytes | None = None) -> None:
+        self._secret = secret or secrets.token_bytes(32)
+        self._node = _Node(name="", address="", incarnation=0, live=False, lease_until_ms=0)
+        self._rows: dict[ExecutionKey, ExecutionRow] = {}
+        self._keys: dict[_Name, ExecutionKey] = {}
+        self._records: dict[ExecutionKey, list[RecordRow]] = {}
+        self._alarms: dict[ExecutionKey, int] = {}
+        self._outbox: dict[tuple[int, str], OutboxRow] = {}
+        self._functions: dict[tuple[str, str], FunctionRow] = {}
+
+    async def open(self, *, migrate: bool = False) -> None:
+        """There is nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing is let go of: whoever shares this store may go on."""
+
+    async def secret(self) -> bytes:
+        return self._secret
+
+    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+        node = self._node
+        if node.live and node.name != node_name and node.lease_until_ms > now_ms:
+            raise NodeTaken(
+                f"node {node.name!r} at {node.address} owns the buckets; its lease lapses in"
+                f" {node.lease_until_ms - now_ms} ms unless it renews"
+            )
+        self._node = _Node(
+            name=node_name,
+            address=address,
+            incarnation=node.incarnation + 1,
+            live=True,
+            lease_until_ms=now_ms + lease_ms,
+        )
+        return self._node.incarnation
+
+    async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
+        self._require_live(incarnation)
+        self._node.lease_until_ms = now_ms + lease_ms
+
+    async def leave(self, incarnation: int) -> None:
+        if self._node.incarnation == incarnation:
+            self._node.live = False
+
+    async def commit(
+        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+    ) -> None:
+        self._require_live(incarnation)
+        for change in changes:
+            self._require_unwritten(change)
+        for change in changes:
+            self._write(change)
+        for row in outbox_done:
+            self._outbox.pop((row.bucket, row.outbox_id), None)
+
+    async def load(self, key: ExecutionKey) -> StoredExecution | None:
+        row = self._rows.get(key)
+        return None if row is None else StoredExecution(row, tuple(self._records[key]))
+
+    async def find(
+        self, bucket: int, namespace: str, function: str, name: str
+    ) -> ExecutionRow | None:
+        key = self._keys.get((bucket, namespace, function, name))
+        return None if key is None else self._rows[key]
+
+    async def get(self, key: ExecutionKey) -> ExecutionRow | None:
+        return self._rows.get(key)
+
+    async def read_records(
+        self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
+    ) -> list[RecordRow]:
+        public = [record for record in self._records.get(key, ()) if record.event_count]
+        if reverse:
+            earlier = (r for r in reversed(public) if r.first_event_id <= from_event_id)
+            return list(islice(earlier, limit))
+        later = (r for r in public if r.first_event_id + r.event_count > from_event_id)
+        return list(islice(later, limit))
+
+    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+        rows = (row for row in self._rows.values() if _passes(row, query))
+        pick = heapq.nsmallest if query.oldest_first else heapq.nlargest
+        return pick(query.limit, rows, key=_position)
+
+    async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
+        due = (Alarm(ms, key) for key, ms in self._alarms.items() if ms <= until_ms)
+        return heapq.nsmallest(limit, (a for a in due if after is None or a > after))
+
+    async def waiting_for(
+        self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
+    ) -> list[ExecutionRow]:
+        rows = (row for row in self._rows.values() if row.waiting_for == waiting_for)
+        later = (row for row in rows if after is None or row.key > after)
+        return heapq.nsmallest(limit, later, key=lambda row: row.key)
+
+    async def count_open(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for row in self._rows.values():
+            if row.ended_ms is None:
+                counts[row.function] = counts.get(row.function, 0) + 1
+        return counts
+
+    async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
+        ids = (place for place in self._outbox if after is None or place > after)
+        return [self._outbox[place] for place in heapq.nsmallest(limit, ids)]
+
+    async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
+        self._require_live(incarnation)
+        rows = self._rows.values()
+        expired = (row for row in rows if row.expires_ms is not None and row.expires_ms <= now_ms)
+        swept = list(islice(expired, limit))
+        self._delete(swept)
+        return len(swept)
+
+    async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
+        self._require_live(incarnation)
+        self._functions.update(((f.namespace, f.name), f) for f in functions)
+
+    async def functions(self) -> list[FunctionRow]:
+        return [self._functions[place] for place in sorted(self._functions)]
+
+    def _require_live(self, incarnation: int) -> None:
+        node = self._node
+        if node.incarnation != incarnation or not node.live:
+            raise Fenced(f"incarnation {incarnation} is no longer live")
+
+    def _require_unwritten(self, change: Change) -> None:
+        """Refuse a change that rests on anything but what is stored."""
+        key = change.row.key
+        written = {record.sequence for record in self._records.get(key, ())}
+        if change.new == (key in self._rows) or (change.new and _name(change.row) in self._keys):
+            raise Fenced(f"somebody else has written or swept execution {key.execution_id}")
+        if any(record.sequence in written for record in change.records):
+            raise Fenced(f"somebody else has continued execution {key.execution_id}")
+        if any((row.bucket, row.outbox_id) in self._outbox for row in change.outbox):
+            raise Fenced(f"somebody else has sent for execution {key.execution_id}")
+
+    def _write(self, change: Change) -> None:
+        row = change.row
+        self._rows[row.key] = row
+        self._keys[_name(row)] = row.key
+        self._records.setdefault(row.key, []).extend(change.records)
+        self._outbox.update(((sent.bucket, sent.outbox_id), sent) for sent in change.outbox)
+        if change.alarm_moved:
+            self._alarms.pop(row.key, None)
+            if change.alarm_ms is not None:
+                self._alarms[row.key] = change.alarm_ms
+
+    def _delete(self, rows: Iterable[ExecutionRow]) -> None:
+        for row in rows:
+            del self._rows[row.key], self._keys[_name(row)], self._records[row.key]
+            self._alarms.pop(row.key, None)
+
+
+def _name(row: ExecutionRow) -> _Name:
+    return (row.key.bucket, row.namespace, row.function, row.name)
+
+
+def _position(row: ExecutionRow) -> tuple[int, str]:
+    return (row.started_ms, row.key.execution_id)
+
+
+def _passes(row: ExecutionRow, query: ListQuery) -> bool:
+    after_page = query.after is None or (
+        _position(row) > query.after if query.oldest_first else _position(row) < query.after
+    )
+    return (
+        after_page
+        and row.namespace == query.namespace
+        and query.function in ("", row.function)
+        and query.name in ("", row.name)
+        and (not query.statuses or row.status in query.statuses)
+        and (query.started_after_ms is None or row.started_ms > query.started_after_ms)
+        and (query.started_before_ms is None or row.started_ms < query.started_before_ms)
+    )
