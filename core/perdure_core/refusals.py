@@ -1,0 +1,39 @@
+"""What the core says when the state does not allow what was asked. A refusal changes nothing.
+
+The class says which kind of answer the caller gets; the docstring is the default message.
+"""
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+    """The state does not allow it."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class Invalid(Refused):
+    """The request is malformed, whatever the state."""
+
+
+class TurnPassed(Refused):
+    """Invalid checkpoint token: its turn has passed."""
+
+
+class Ended(Refused):
+    """The execution has ended."""
+
+
+class NotEnded(Refused):
+    """The execution has not ended."""
+
+
+class CallbackClosed(Refused):
+    """The callback is already completed."""
+
+
+class Unknown(Refused):
+    """There is no such function, execution, operation or callback."""
+
+
+class NameTaken(Refused):
+    """An execution of this name was started with another input."""

@@ -1,0 +1,236 @@
+"""How gateway, history and matching speak to each other: in one process over these ports, between nodes over gRPC.
+
+A refusal of the core (`perdure_core.refusals`) and an error of the world (`perdure_host.errors`) pass through as
+they are; the gateway turns them into statuses.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from perdure_core.events import Event
+from perdure_core.model import ErrorObject, Operation, OperationUpdate
+from perdure_core.state import State
+
+from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Already checked for form. Seconds and days as the caller gave them, None for the function's own."""
+
+    namespace: str
+    function: str
+    name: str | None = None
+    input: str | None = None
+    timeout_s: int | None = None
+    retention_days: int | None = None
+
+
+class StartAnswer(msgspec.Struct, frozen=True):
+    """`started` is False when the name was taken by an equal start."""
+
+    arn: str
+    started: bool
+
+
+class NumberedEvent(msgspec.Struct, frozen=True):
+    """A public event of a history."""
+
+    event_id: int
+    at_ms: int
+    event: Event
+
+
+class CheckpointAnswer(msgspec.Struct, frozen=True):
+    """`token` is empty when the turn was revoked. `operations` changed since the worker last saw state."""
+
+    token: str
+    operations: tuple[Operation, ...]
+
+
+class StatePage(msgspec.Struct, frozen=True):
+    """Operations in order of start; the marker is empty on the last page."""
+
+    operations: tuple[Operation, ...]
+    next_marker: str
+
+
+class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a worker needs to run one invocation."""
+
+    invocation_id: str
+    arn: str
+    function: str
+    token: str
+    page: StatePage
+    updated_operation_ids: tuple[str, ...]
+    first: bool
+    deadline_ms: int
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The offer of one invocation, queued until a worker takes it."""
+
+    key: ExecutionKey
+    namespace: str
+    function: str
+    offered_ms: int
+
+
+class History(Protocol):
+    """Owns executions: loads, decides, commits, answers. ARNs, tokens and ids arrive as text and are checked here.
+
+    Invalid: malformed ARN, token, callback id or marker. Unknown: it names nothing.
+    """
+
+    async def start(self, request: StartRequest) -> StartAnswer:
+        """Start, or find the equal execution of that name. Raises NameTaken, Unknown (function), Invalid."""
+        ...
+
+    async def describe(self, arn: str) -> State:
+        """Return the committed state; the caller must not change it, nor keep it over an await."""
+        ...
+
+    async def wait_ended(self, arn: str, wait_ms: int) -> None:
+        """Return when the execution has ended, or after this long."""
+        ...
+
+    async def history_page(
+        self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
+    ) -> list[NumberedEvent]:
+        """Return events after the given one; in reverse those before it (0: from the end)."""
+        ...
+
+    def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
+        """Yield events as they are committed, until the execution has ended and all are told."""
+        ...
+
+    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+        """Return one page."""
+        ...
+
+    async def functions(self) -> list[FunctionRow]:
+        """Return every function that a worker has ever announced."""
+        ...
+
+    async def stop(self, arn: str, error: ErrorObject | None) -> int:
+        """Return when it ended, in ms."""
+        ...
+
+    async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
+        """Return the new status."""
+        ...
+
+    async def resume(self, arn: str, *, reason: str | None) -> str:
+        """Return the new status."""
+        ...
+
+    async def delete(self, arn: str) -> int:
+        """Return when deletion was first asked for, in ms."""
+        ...
+
+    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
+        """Complete it. Raises CallbackClosed, Ended."""
+        ...
+
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
+        """Fail it. Raises CallbackClosed, Ended."""
+        ...
+
+    async def heartbeat_callback(self, callback_id: str) -> None:
+        """Start its heartbeat timeout anew. Raises CallbackClosed, Ended."""
+        ...
+
+    # What workers ask for.
+
+    async def announce(self, functions: Sequence[FunctionRow]) -> None:
+        """Remember functions; returns once durable."""
+        ...
+
+    async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
+        """Hand out the invocation that the execution wants; None when it wants none any more. Writes nothing."""
+        ...
+
+    async def claim(self, token: str, worker_id: str) -> str | None:
+        """Adopt an invocation that already runs in the worker; return its id, or None when its turn has passed."""
+        ...
+
+    async def checkpoint(
+        self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
+    ) -> CheckpointAnswer:
+        """Accept a batch, all or nothing. Raises TurnPassed, Invalid."""
+        ...
+
+    async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
+        """Return a further page for the running invocation. Raises TurnPassed, Invalid."""
+        ...
+
+    async def complete(
+        self,
+        token: str,
+        status: str,
+        *,
+        result: str | None,
+        error: ErrorObject | None,
+        replayed_operations: int = 0,
+    ) -> None:
+        """End an invocation. Raises TurnPassed, Invalid."""
+        ...
+
+    async def hand_back(self, tokens: Sequence[str]) -> None:
+        """Return unfinished invocations to their queues. Passed turns are ignored."""
+        ...
+
+    async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the ids whose turn has passed.
+
+        Invocations that were handed to this worker a while ago and are not in the list are lost and offered again.
+        """
+        ...
+
+    async def worker_lost(self, worker_id: str) -> None:
+        """The worker's stream broke or it fell silent: record its invocations as lost and offer them again."""
+        ...
+
+
+class Matching(Protocol):
+    """Brings tasks and free slots together. Never blocks, writes nothing."""
+
+    def offer(self, task: Task) -> None:
+        """Hand the task over at once when a slot is free, queue it otherwise. An offer already queued is ignored."""
+        ...
+
+    def attach(
+        self, worker_id: str, functions: Sequence[tuple[str, str]], deliver: Callable[[Task], None]
+    ) -> None:
+        """Make a worker known, with the (namespace, function) pairs that it serves. Replaces a former attachment."""
+        ...
+
+    def credit(self, worker_id: str, slots: int) -> None:
+        """Add free slots. Unknown workers are ignored."""
+        ...
+
+    def withdraw(self, worker_id: str) -> None:
+        """Take back all credit of the worker (a poll that ended)."""
+        ...
+
+    def detach(self, worker_id: str) -> None:
+        """Forget the worker."""
+        ...
+
+    def workers_of(self, namespace: str, function: str) -> int:
+        """Return how many attached workers serve the function."""
+        ...
+
+
+__all__ = [
+    "CheckpointAnswer",
+    "History",
+    "InvocationOffer",
+    "Matching",
+    "NumberedEvent",
+    "StartAnswer",
+    "StartRequest",
+    "StatePage",
+    "Task",
+]
