@@ -1,14 +1,13 @@
 """What a client can be told instead of an answer; the type says whose fault it is.
 
-Everything derives from ClientError, so one `except` catches all of it and nothing else. A status that
-this release does not know becomes ServerError: never swallowed, never retried.
+Everything derives from ClientError, so one `except` catches all of it and nothing else. A status
+that this release does not know becomes ServerError: never swallowed, never retried.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import grpc
-import grpc.aio
 
 
 class ClientError(Exception):
@@ -98,6 +97,13 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
 _TOO_LARGE: Final = "larger than max"
 
 
+@runtime_checkable
+class _Status(Protocol):
+    def code(self) -> grpc.StatusCode: ...
+
+    def details(self) -> str | None: ...
+
+
 def client_error(status: grpc.StatusCode, message: str) -> ClientError:
     """Return the error that says what a gRPC status means here."""
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in message:
@@ -106,9 +112,7 @@ def client_error(status: grpc.StatusCode, message: str) -> ClientError:
 
 
 def read_rpc_error(error: grpc.RpcError) -> ClientError:
-    """Return what an exception of grpc or grpc.aio means."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return client_error(error.code(), error.details() or "")
-    if isinstance(error, grpc.Call):
+    """Return what an exception of grpc or grpc.aio means; no type of theirs is common to both."""
+    if isinstance(error, _Status):
         return client_error(error.code(), error.details() or "")
     return ServerError(str(error))

@@ -1,8 +1,8 @@
-"""What a client's calls return: facts about executions, frozen, typed, with times as aware datetimes.
+"""What a client's calls return: typed, frozen facts, with times as aware datetimes.
 
-Each keeps the message that it was read from, so that `to_json` gives exactly the API's JSON, with the
-names of the contract. Words of open sets (statuses, event types) stay strings: a newer server may know
-more of them than this client.
+Each keeps the message that it was read from, so that `to_json` gives exactly the API's JSON, with
+the names of the contract. Words of open sets (statuses, event types) stay strings: a newer server
+may know more of them than this client.
 """
 
 import json

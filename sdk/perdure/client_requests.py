@@ -4,7 +4,8 @@ Must stay true: a start always carries a name, because only a named start may be
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -24,13 +25,14 @@ def start_request(
     retention_days: int | None,
 ) -> client_pb2.StartExecutionRequest:
     """Build a start that answers as soon as it is durable."""
-    return client_pb2.StartExecutionRequest(
-        function_name=function_name,
-        execution_name=execution_name,
-        input=payload_form(payload, payload_text),
-        execution_timeout_seconds=execution_timeout_s,
-        retention_days=retention_days,
-    )
+    with _refusing_what_no_message_holds():
+        return client_pb2.StartExecutionRequest(
+            function_name=function_name,
+            execution_name=execution_name,
+            input=payload_form(payload, payload_text),
+            execution_timeout_seconds=execution_timeout_s,
+            retention_days=retention_days,
+        )
 
 
 def list_request(
@@ -45,16 +47,17 @@ def list_request(
     marker: str,
 ) -> client_pb2.ListExecutionsRequest:
     """Build the question for one page of executions."""
-    return client_pb2.ListExecutionsRequest(
-        function_name=function_name or "",
-        execution_name=execution_name or "",
-        statuses=list(statuses),
-        started_after=_timestamp(started_after),
-        started_before=_timestamp(started_before),
-        reverse_order=oldest_first,
-        max_items=page_items,
-        marker=marker,
-    )
+    with _refusing_what_no_message_holds():
+        return client_pb2.ListExecutionsRequest(
+            function_name=function_name or "",
+            execution_name=execution_name or "",
+            statuses=list(statuses),
+            started_after=_timestamp(started_after),
+            started_before=_timestamp(started_before),
+            reverse_order=oldest_first,
+            max_items=page_items,
+            marker=marker,
+        )
 
 
 def error_form(
@@ -92,6 +95,15 @@ def payload_form(value: Any, text: str | None) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"the payload cannot be written as JSON: {error}") from error
     return form
+
+
+@contextmanager
+def _refusing_what_no_message_holds() -> Generator[None]:
+    """Turn protobuf's complaints (a number beyond 32 bits, a lone surrogate) into the caller's."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(str(error)) from error
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:
