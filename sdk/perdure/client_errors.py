@@ -5,7 +5,7 @@ that this release does not know becomes ServerError: never swallowed, never retr
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import grpc
 
@@ -97,13 +97,6 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
 _TOO_LARGE: Final = "larger than max"
 
 
-@runtime_checkable
-class _Status(Protocol):
-    def code(self) -> grpc.StatusCode: ...
-
-    def details(self) -> str | None: ...
-
-
 def client_error(status: grpc.StatusCode, message: str) -> ClientError:
     """Return the error that says what a gRPC status means here."""
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in message:
@@ -112,7 +105,5 @@ def client_error(status: grpc.StatusCode, message: str) -> ClientError:
 
 
 def read_rpc_error(error: grpc.RpcError) -> ClientError:
-    """Return what an exception of grpc or grpc.aio means; no type of theirs is common to both."""
-    if isinstance(error, _Status):
-        return client_error(error.code(), error.details() or "")
-    return ServerError(str(error))
+    """Return what an exception of grpc or grpc.aio means."""
+    return client_error(error.code(), error.details() or "")
