@@ -1,0 +1,219 @@
+"""What a server tells Prometheus. Every metric is named here, once, with its unit in its name.
+
+Labels stay few: functions, statuses and outcomes, never executions, workers or errors' texts; and
+past FUNCTION_LABELS_MAX functions all further ones share one label.
+
+Label children are resolved once and kept in dictionaries, because looking one up costs more than
+counting. What others know at any moment (the queues) is asked for when Prometheus scrapes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, Literal, NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+FUNCTION_LABELS_MAX: Final = 1_000
+FUNCTION_LABEL_OTHER: Final = "(other)"
+
+StepOutcome = Literal["succeeded", "failed", "retried"]
+InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "lost"]
+SyncMatch = Literal["sync", "queued"]
+CommitFailure = Literal["unavailable", "unknown", "fenced"]
+
+# function -> (tasks queued, age of the oldest in seconds)
+Queues = Mapping[str, tuple[int, float]]
+
+_BUCKETS_FAST_S: Final = (
+    *(0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+_BUCKETS_SLOW_S: Final = (
+    *(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0),
+)
+_BUCKETS_CHANGES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+
+
+class ServerMetrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        # The times of creation would double the number of series and say nothing new.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # published without types
+        self.registry = CollectorRegistry()
+        # Replaced by whoever holds the queues.
+        self.queues: Callable[[], Queues] = dict
+        self._add_executions()
+        self._add_work()
+        self._add_commits()
+        self._add_workers()
+        self._add_process()
+
+    def execution_started(self, function: str) -> None:
+        """Count a start; one more runs."""
+        of_function = self._of(function)
+        of_function.started.inc()
+        of_function.running.inc()
+
+    def execution_ended(self, function: str, status: str) -> None:
+        """Count an end; one less runs."""
+        of_function = self._of(function)
+        of_function.running.dec()
+        ended = of_function.ended.get(status)
+        if ended is None:
+            ended = of_function.ended[status] = self._ended.labels(of_function.label, status)
+        ended.inc()
+
+    def set_executions_running(self, running: Mapping[str, int]) -> None:
+        """Set what runs, by function: after loading, when nothing was counted yet."""
+        for of_function in self._functions.values():
+            of_function.running.set(0)
+        for function, count in running.items():
+            self._of(function).running.inc(count)
+
+    def invariant_violated(self, rule: str) -> None:
+        """Count a finding of the scanner."""
+        self._invariant_violations.labels(rule).inc()
+
+    def _of(self, function: str) -> "_OfFunction":
+        found = self._functions.get(function)
+        if found is not None:
+            return found
+        label = function if len(self._functions) < FUNCTION_LABELS_MAX else FUNCTION_LABEL_OTHER
+        if label not in self._functions:
+            self._functions[label] = _OfFunction(
+                label, self._started.labels(label), self._running.labels(label), {}
+            )
+        return self._functions[label]
+
+    def _add_executions(self) -> None:
+        self._functions: dict[str, _OfFunction] = {}
+        self._started = self._counter("executions_started", "Executions started.", "function")
+        self._ended = self._counter(
+            "executions_ended", "Executions ended, by final status.", "function", "status"
+        )
+        self._running = self._gauge(
+            "executions_running", "Executions that have not ended.", "function"
+        )
+
+    def _add_work(self) -> None:
+        steps = self._counter("steps", "Attempts of steps, by outcome.", "outcome")
+        self.steps: Mapping[StepOutcome, Counter] = {
+            outcome: steps.labels(outcome) for outcome in ("succeeded", "failed", "retried")
+        }
+        self.step_retries = self._counter("step_retries", "Attempts that failed and are retried.")
+        invocations = self._counter("invocations", "Invocations ended, by outcome.", "outcome")
+        self.invocations: Mapping[InvocationOutcome, Counter] = {
+            outcome: invocations.labels(outcome)
+            for outcome in ("succeeded", "failed", "pending", "error", "lost")
+        }
+        self.replayed_operations = self._counter(
+            "replayed_operations", "Operations that handlers passed again from history."
+        )
+        self.checkpoint_seconds = self._histogram(
+            "checkpoint_seconds", "From a checkpoint's arrival to its durable answer.", "fast"
+        )
+        self.schedule_to_start_seconds = self._histogram(
+            "schedule_to_start_seconds", "From the offer of an invocation to its delivery.", "slow"
+        )
+        self.timer_lateness_seconds = self._histogram(
+            "timer_lateness_seconds", "How long after its due time a timer was handled.", "slow"
+        )
+        matches = self._counter(
+            "sync_matches", "Tasks taken at once (sync) or after queueing (queued).", "matched"
+        )
+        self.sync_matches: Mapping[SyncMatch, Counter] = {
+            matched: matches.labels(matched) for matched in ("sync", "queued")
+        }
+        self.registry.register(_QueueCollector(self))
+
+    def _add_commits(self) -> None:
+        self.commits = self._counter("commits", "Transactions committed.")
+        self.commit_seconds = self._histogram("commit_seconds", "Duration of a commit.", "fast")
+        self.commit_changes = Histogram(
+            "perdure_commit_changes",
+            "Executions changed in one commit.",
+            buckets=_BUCKETS_CHANGES,
+            registry=self.registry,
+        )
+        failures = self._counter("commit_failures", "Commits that failed, by kind.", "kind")
+        self.commit_failures: Mapping[CommitFailure, Counter] = {
+            kind: failures.labels(kind) for kind in ("unavailable", "unknown", "fenced")
+        }
+        self.fenced_commits = self._counter(
+            "fenced_commits", "Commits refused because another incarnation has taken over."
+        )
+        self._invariant_violations = self._counter(
+            "invariant_violations", "Findings of the scanner, by broken rule.", "rule"
+        )
+        self.cache_executions = self._gauge("cache_executions", "Executions in the cache.")
+        self.cache_bytes = self._gauge("cache_bytes", "Approximate size of the cache.")
+
+    def _add_workers(self) -> None:
+        self.workers_connected = self._gauge("workers_connected", "Workers that are attached.")
+        self.slots = self._gauge("slots", "Invocations that the attached workers can run.")
+        self.slots_in_use = self._gauge(
+            "slots_in_use", "Invocations that the attached workers run now."
+        )
+
+    def _add_process(self) -> None:
+        ProcessCollector(registry=self.registry)
+        build_info = self._gauge("build_info", "Always 1; the labels tell what runs.", "version")
+        build_info.labels(perdure_version()).set(1)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"perdure_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"perdure_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, pace: Literal["fast", "slow"]) -> Histogram:
+        buckets = _BUCKETS_FAST_S if pace == "fast" else _BUCKETS_SLOW_S
+        return Histogram(f"perdure_{name}", text, buckets=buckets, registry=self.registry)
+
+
+def perdure_version() -> str:
+    """Return the version that is installed."""
+    try:
+        return version("perdure")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class _OfFunction(NamedTuple):
+    """The metrics of one function, resolved."""
+
+    label: str
+    started: Counter
+    running: Gauge
+    ended: dict[str, Counter]
+
+
+class _QueueCollector(Collector):
+    """Asks for the queues when somebody scrapes."""
+
+    def __init__(self, metrics: ServerMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily(
+            "perdure_queue_depth", "Tasks that wait for a worker.", labels=["function"]
+        )
+        age = GaugeMetricFamily(
+            "perdure_queue_oldest_age_seconds", "Age of the oldest task.", labels=["function"]
+        )
+        for function, (tasks, oldest_age_s) in self._metrics.queues().items():
+            depth.add_metric([function], tasks)
+            age.add_metric([function], oldest_age_s)
+        yield depth
+        yield age
