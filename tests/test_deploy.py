@@ -20,7 +20,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from perdure_host.metrics import ServerMetrics, WorkerMetrics
+from perdure_host.metrics import ServerMetrics
+from perdure_worker.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
