@@ -15,6 +15,7 @@ PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.6.0 'setuptools<81'
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 
 .PHONY: demo test check bench proto clean
+.PHONY: check-format check-lint check-contracts check-proto check-mypy check-pyright
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## the order program, its worker and its server killed, every order processed
@@ -23,14 +24,26 @@ demo: $(READY) ## the order program, its worker and its server killed, every ord
 test: $(READY) ## the whole suite, with a PostgreSQL of its own; ARGS="-k name" narrows it
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: $(READY) ## format, lint, types, import contracts, generated code
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
-	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/python proto/generate.py --check
-	$(BIN)/mypy
-	$(BIN)/pyright
+check: check-format check-lint check-contracts check-proto check-mypy check-pyright ## all of it; -k shows every failure
 	@echo "check: all passed"
+
+check-format: $(READY)
+	$(BIN)/ruff format --check --quiet .
+
+check-lint: $(READY)
+	$(BIN)/ruff check --quiet .
+
+check-contracts: $(READY)
+	$(BIN)/lint-imports --no-cache --no-logo
+
+check-proto: $(READY)
+	$(BIN)/python proto/generate.py --check
+
+check-mypy: $(READY)
+	$(BIN)/mypy
+
+check-pyright: $(READY)
+	$(BIN)/pyright
 
 bench: $(READY) ## figures of this machine
 	@$(BIN)/python -m benchmarks $(ARGS)
