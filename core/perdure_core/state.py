@@ -133,6 +133,7 @@ class State(msgspec.Struct, kw_only=True):
     dispatch: Dispatch = Dispatch.WANTED
     # Known durably only once the invocation has checkpointed.
     invocation_id: str | None = None
+    invocation_started_ms: int = 0
     invocations_completed: int = 0
     invocation_failures: int = 0
     last_completed: str | None = None
@@ -143,12 +144,10 @@ class State(msgspec.Struct, kw_only=True):
     pause: PauseState | None = None
     callbacks_open: int = 0
     children_open: int = 0
-    # STEPs that are PENDING or READY and WAITs that are STARTED.
+    # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
     deleted_ms: int | None = None
     alarms: Alarms = msgspec.field(default_factory=Alarms)
-    # A rough size in bytes, for bounding caches.
-    size_bytes: int = 0
 
 
 def is_open(state: State) -> bool:

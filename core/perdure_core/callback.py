@@ -1,0 +1,126 @@
+"""The CALLBACK machine: something that people or other systems complete.
+
+    absent ──START──▶ STARTED ──succeed──▶ SUCCEEDED
+                       │  ▲ ╰──fail─────▶ FAILED
+                   heartbeat╰──due──────▶ TIMED_OUT
+
+Two timeouts may run: the total one from the start on, and the heartbeat one from the last sign of life on. A
+heartbeat moves only the second (Lambda developer guide, callbacks).
+"""
+
+from typing import Final
+
+from perdure_core.events import (
+    CallbackEvent,
+    CallbackFailed,
+    CallbackHeartbeat,
+    CallbackStarted,
+    CallbackSucceeded,
+    CallbackTimedOut,
+    Subject,
+)
+from perdure_core.model import (
+    CallbackDetails,
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+)
+from perdure_core.refusals import CallbackClosed, Invalid
+
+EDGES: Final[dict[tuple[OperationStatus | None, type[CallbackEvent]], OperationStatus]] = {
+    (None, CallbackStarted): OperationStatus.STARTED,
+    (OperationStatus.STARTED, CallbackHeartbeat): OperationStatus.STARTED,
+    (OperationStatus.STARTED, CallbackSucceeded): OperationStatus.SUCCEEDED,
+    (OperationStatus.STARTED, CallbackFailed): OperationStatus.FAILED,
+    (OperationStatus.STARTED, CallbackTimedOut): OperationStatus.TIMED_OUT,
+}
+
+
+def decide_update(
+    operation: Operation | None, update: OperationUpdate, subject: Subject, callback_id: str | None
+) -> CallbackEvent:
+    """Return the event that the update causes. Raises Invalid when the action does not fit the status."""
+    if update.action is not OperationAction.START:
+        raise Invalid(f"a CALLBACK cannot {update.action} by checkpoint (operation {update.id!r})")
+    if operation is not None:
+        raise Invalid(f"cannot START CALLBACK {update.id!r}: it is {operation.status}")
+    assert callback_id is not None
+    return CallbackStarted(subject, callback_id, update.timeout_s, update.heartbeat_timeout_s)
+
+
+def require_open(operation: Operation) -> None:
+    """Raise CallbackClosed unless somebody may still complete the callback."""
+    if operation.status is not OperationStatus.STARTED:
+        raise CallbackClosed(
+            f"callback {operation.name or operation.id!r} is already {operation.status}"
+        )
+
+
+def decide_due(operation: Operation, subject: Subject) -> CallbackEvent:
+    """Return the event of the timeout that came first."""
+    details = operation.details
+    assert isinstance(details, CallbackDetails)
+    heartbeat_first = details.heartbeat_due_ms is not None and (
+        details.timeout_due_ms is None or details.heartbeat_due_ms < details.timeout_due_ms
+    )
+    if heartbeat_first:
+        error = ErrorObject("Callback timed out on heartbeat", "Callback.Heartbeat")
+    else:
+        error = ErrorObject("Callback timed out", "Callback.Timeout")
+    return CallbackTimedOut(subject, error)
+
+
+def apply(operation: Operation | None, event: CallbackEvent, at_ms: int) -> Operation:
+    """Fold the event in; the operation is changed in place, or made."""
+    status = EDGES[None if operation is None else operation.status, type(event)]
+    if isinstance(event, CallbackStarted):
+        return _begin(event, at_ms)
+    assert operation is not None
+    details = operation.details
+    assert isinstance(details, CallbackDetails)
+    operation.status = status
+    if isinstance(event, CallbackHeartbeat):
+        details.heartbeat_due_ms = _due(at_ms, details.heartbeat_timeout_s)
+        return operation
+    operation.ended_ms = at_ms
+    if isinstance(event, CallbackSucceeded):
+        details.result = event.result
+    elif isinstance(event, CallbackFailed | CallbackTimedOut):
+        details.error = event.error
+    return operation
+
+
+def due_ms(operation: Operation) -> int | None:
+    """Return when time alone will change the callback."""
+    details = operation.details
+    assert isinstance(details, CallbackDetails)
+    if operation.status is not OperationStatus.STARTED:
+        return None
+    due = [at for at in (details.timeout_due_ms, details.heartbeat_due_ms) if at is not None]
+    return min(due, default=None)
+
+
+def _begin(event: CallbackStarted, at_ms: int) -> Operation:
+    return Operation(
+        id=event.subject.id,
+        type=OperationType.CALLBACK,
+        status=OperationStatus.STARTED,
+        started_ms=at_ms,
+        details=CallbackDetails(
+            callback_id=event.callback_id,
+            timeout_s=event.timeout_s,
+            heartbeat_timeout_s=event.heartbeat_timeout_s,
+            timeout_due_ms=_due(at_ms, event.timeout_s),
+            heartbeat_due_ms=_due(at_ms, event.heartbeat_timeout_s),
+        ),
+        parent_id=event.subject.parent_id,
+        name=event.subject.name,
+        sub_type=event.subject.sub_type,
+    )
+
+
+def _due(from_ms: int, timeout_s: int) -> int | None:
+    return from_ms + timeout_s * 1_000 if timeout_s else None

@@ -1,0 +1,141 @@
+"""Deciding a checkpoint: a batch of updates, in order, all or nothing.
+
+Later updates of a batch may build on earlier ones, so they are decided over a draft: copies of the operations that the
+batch touches, with its events folded in as they arise. The state itself is not touched.
+Source of the rules: Lambda durable functions, CheckpointDurableExecution validations.
+"""
+
+import copy
+
+import msgspec
+
+from perdure_core import callback, chained_invoke, context, form, step, wait
+from perdure_core import operation as operations
+from perdure_core.commands import Checkpoint
+from perdure_core.decision import StartChild
+from perdure_core.events import Event, OperationEvent, OutcomeRecorded, ParentLink, Subject
+from perdure_core.identity import ExecutionIdentity, bucket_of, child_identity
+from perdure_core.model import (
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationType,
+    OperationUpdate,
+)
+from perdure_core.refusals import Invalid
+from perdure_core.state import State
+
+
+class Draft:
+    """The operations as they will be, and how they come to be that."""
+
+    def __init__(self, state: State, command: Checkpoint, now_ms: int) -> None:
+        self.events: list[Event] = []
+        self.children: list[StartChild] = []
+        self._state = state
+        self._command = command
+        self._now_ms = now_ms
+        self._touched: dict[str, Operation] = {}
+
+    def update(self, update: OperationUpdate) -> None:
+        """Decide one update and fold its events in. Raises Invalid."""
+        if update.type is OperationType.EXECUTION:
+            self.events.append(_outcome(update))
+            return
+        operation = self._find(update.id)
+        self._check_identity(operation, update)
+        subject = Subject(update.id, update.name, update.sub_type, update.parent_id)
+        for event in self._decide(operation, update, subject):
+            operation = operations.apply(self._owned(operation), event, self._now_ms)
+            self._touched[update.id] = operation
+            self.events.append(event)  # type: ignore[arg-type]
+
+    def _decide(
+        self, operation: Operation | None, update: OperationUpdate, subject: Subject
+    ) -> tuple[OperationEvent, ...]:
+        match update.type:
+            case OperationType.STEP:
+                return (step.decide_update(operation, update, subject),)
+            case OperationType.WAIT:
+                return (wait.decide_update(operation, update, subject, self._now_ms),)
+            case OperationType.CONTEXT:
+                return (context.decide_update(operation, update, subject),)
+            case OperationType.CALLBACK:
+                callback_id = self._command.callback_ids.get(update.id)
+                return (callback.decide_update(operation, update, subject, callback_id),)
+            case OperationType.CHAINED_INVOKE:
+                return self._decide_chained(operation, update, subject)
+            case OperationType.EXECUTION:
+                raise AssertionError(update)
+
+    def _decide_chained(
+        self, operation: Operation | None, update: OperationUpdate, subject: Subject
+    ) -> tuple[OperationEvent, ...]:
+        assert update.function is not None
+        state = self._state
+        me = ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
+        exists = self._command.targets.get(update.function, False)
+        child = child_identity(me, update.id, update.function) if exists else None
+        events = chained_invoke.decide_update(operation, update, subject, child)
+        if child is not None:
+            bucket = bucket_of(state.namespace, state.function, state.name)
+            self.children.append(
+                StartChild(
+                    namespace=child.namespace,
+                    function=child.function,
+                    name=child.name,
+                    execution_id=child.execution_id,
+                    parent=ParentLink(bucket, state.execution_id, update.id),
+                    input=update.payload,
+                    tenant_id=update.tenant_id,
+                )
+            )
+        return events
+
+    def _find(self, operation_id: str) -> Operation | None:
+        return self._touched.get(operation_id) or self._state.operations.get(operation_id)
+
+    def _owned(self, operation: Operation | None) -> Operation | None:
+        """Return a copy that may be written to."""
+        if operation is None or operation.id in self._touched:
+            return operation
+        return msgspec.structs.replace(operation, details=copy.copy(operation.details))
+
+    def _check_identity(self, operation: Operation | None, update: OperationUpdate) -> None:
+        if operation is None:
+            self._check_parent(update)
+            return
+        for what, recorded, given in (
+            ("type", operation.type, update.type),
+            ("sub-type", operation.sub_type, update.sub_type),
+            ("name", operation.name, update.name),
+            ("parent id", operation.parent_id, update.parent_id),
+        ):
+            if recorded != given:
+                raise Invalid(
+                    f"operation {update.id!r} was recorded with {what} {recorded!r}, the update says {given!r}"
+                )
+
+    def _check_parent(self, update: OperationUpdate) -> None:
+        if update.parent_id is None:
+            return
+        parent = self._find(update.parent_id)
+        if parent is None or parent.type is not OperationType.CONTEXT:
+            raise Invalid(
+                f"parent {update.parent_id!r} of operation {update.id!r} is no CONTEXT that was started before"
+            )
+
+
+def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
+    """Return the draft after all updates. Raises Invalid, and then nothing has changed."""
+    form.check_batch(command.updates)
+    draft = Draft(state, command, now_ms)
+    for update in command.updates:
+        draft.update(update)
+    return draft
+
+
+def _outcome(update: OperationUpdate) -> OutcomeRecorded:
+    succeeded = update.action is OperationAction.SUCCEED
+    error = None if succeeded else update.error or ErrorObject()
+    return OutcomeRecorded(succeeded, update.payload, error)

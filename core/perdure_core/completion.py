@@ -1,0 +1,140 @@
+"""Deciding how an invocation ended, and with it perhaps the execution.
+
+A broken invocation (crash, lost worker) is no failure of the execution: it is run again, at once after the first
+break and then with growing delays, until the execution's deadline (Lambda developer guide, retries).
+"""
+
+from typing import Final
+
+from perdure_core import form, limits
+from perdure_core.commands import Complete
+from perdure_core.decision import Decision, ReportEnd
+from perdure_core.events import (
+    Event,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionStopped,
+    ExecutionSucceeded,
+    ExecutionTimedOut,
+    InvocationCompleted,
+    Record,
+)
+from perdure_core.model import ErrorObject, ExecutionStatus
+from perdure_core.state import State
+
+_INVALID_TYPE: Final = "InvalidParameterValueException"
+
+
+def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
+    """Return the end of an invocation whose turn was checked."""
+    ending = _ending(state, command)
+    if ending is not None:
+        return end(state, (_completed(command), ending), now_ms)
+    if command.status == "ERROR":
+        completed = _broken(state, command, now_ms)
+    else:
+        completed = _completed(command, wanted=_has_news(state, command))
+    events: tuple[Event, ...] = (completed,)
+    if state.status is ExecutionStatus.PAUSING:
+        pause = state.pause
+        assert pause is not None
+        paused = ExecutionPaused(pause.requested_ms, pause.reason, pause.timeout_paused)
+        events = (completed, paused)
+    return Decision(Record(now_ms, events))
+
+
+def end(state: State, events: tuple[Event, ...], now_ms: int) -> Decision:
+    """Return a decision whose last event ends the execution, with the report to its parent."""
+    if state.parent is None:
+        return Decision(Record(now_ms, events))
+    last = events[-1]
+    match last:
+        case ExecutionSucceeded():
+            report = ReportEnd(parent=state.parent, status="SUCCEEDED", result=last.result)
+        case ExecutionFailed():
+            report = ReportEnd(parent=state.parent, status="FAILED", error=last.error)
+        case ExecutionTimedOut():
+            error = ErrorObject(
+                f"CHAINED_INVOKE timed out after {state.timeout_s} seconds.",
+                "ChainedInvoke.Timeout",
+            )
+            report = ReportEnd(parent=state.parent, status="TIMED_OUT", error=error)
+        case ExecutionStopped():
+            report = ReportEnd(parent=state.parent, status="STOPPED", error=last.error)
+        case _:
+            raise AssertionError(last)
+    return Decision(Record(now_ms, events), (report,))
+
+
+def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFailed | None:
+    """Return what ends the execution, or None when it goes on."""
+    outcome = state.outcome
+    if outcome is not None:
+        if outcome.succeeded:
+            return ExecutionSucceeded(outcome.result)
+        return ExecutionFailed(outcome.error or ErrorObject())
+    problem = _problem(state, command)
+    if problem is not None:
+        return ExecutionFailed(ErrorObject(problem, _INVALID_TYPE))
+    if command.status == "SUCCEEDED":
+        return ExecutionSucceeded(command.result)
+    if command.status == "FAILED":
+        return ExecutionFailed(form.bounded_error(command.error or ErrorObject()))
+    return None
+
+
+def _problem(state: State, command: Complete) -> str | None:
+    """Say why the answer of the handler is no legal one."""
+    if command.status in ("SUCCEEDED", "PENDING") and command.error is not None:
+        return f"Cannot return {command.status} status with an error."
+    if command.status in ("FAILED", "PENDING") and command.result is not None:
+        return f"Cannot return {command.status} status with a result."
+    size = len(command.result.encode()) if command.result else 0
+    if size > limits.EXECUTION_PAYLOAD_BYTES_MAX:
+        return f"The result is {size:,} bytes; at most {limits.EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
+    if command.status == "PENDING" and not _has_news(state, command) and not _pending(state):
+        return "Cannot return PENDING status with no pending operations."
+    return None
+
+
+def _pending(state: State) -> int:
+    return state.timed_open + state.callbacks_open + state.children_open
+
+
+def _has_news(state: State, command: Complete) -> bool:
+    """Tell whether the handler may have missed something.
+
+    What changed after it last saw state it has missed for sure. What its last checkpoint brought it may have got after
+    it decided to suspend. A cut turn (revoked by a pause) has to be made good in any case.
+    """
+    if state.news or state.revoked:
+        return True
+    return any(changed > command.turn.seen for changed in state.unseen.values())
+
+
+def _completed(command: Complete, *, wanted: bool = False) -> InvocationCompleted:
+    error = command.error if command.status == "ERROR" else None
+    return InvocationCompleted(
+        command.turn.invocation_id, command.turn.started_ms, error, wanted=wanted
+    )
+
+
+def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted:
+    error = form.bounded_error(command.error or ErrorObject(None, "Runtime.Unknown"))
+    delay_ms = backoff_ms(state.invocation_failures)
+    return InvocationCompleted(
+        command.turn.invocation_id,
+        command.turn.started_ms,
+        error,
+        wanted=delay_ms == 0,
+        retry_at_ms=now_ms + delay_ms if delay_ms else None,
+    )
+
+
+def backoff_ms(failures_before: int) -> int:
+    """Return how long to wait after a broken invocation that so many broken ones in a row went before."""
+    if failures_before == 0:
+        return 0
+    # The exponent is bounded so that a year of failures computes no huge number.
+    doublings = min(failures_before - 1, 16)
+    return min(limits.INVOCATION_BACKOFF_MS_FIRST << doublings, limits.INVOCATION_BACKOFF_MS_MAX)

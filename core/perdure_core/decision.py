@@ -1,0 +1,46 @@
+"""What `decide` returns: what became true, and what to tell other executions.
+
+Timers and tasks are not listed: they are functions of the state after the record was folded in
+(`State.alarms`, `wants_task`), so a decision cannot forget one.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from perdure_core.events import ParentLink, Record
+from perdure_core.model import ErrorObject
+
+
+class StartChild(msgspec.Struct, frozen=True, tag="start", kw_only=True):
+    """Start the execution of a chained invoke."""
+
+    namespace: str
+    function: str
+    name: str
+    execution_id: str
+    parent: ParentLink
+    input: str | None = None
+    tenant_id: str | None = None
+
+
+class ReportEnd(msgspec.Struct, frozen=True, tag="end", kw_only=True):
+    """Tell the parent how its chained invoke ended."""
+
+    parent: ParentLink
+    status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
+    result: str | None = None
+    error: ErrorObject | None = None
+
+
+Delivery = StartChild | ReportEnd
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """`record` is None when nothing changes: the command repeats what already happened."""
+
+    record: Record | None
+    deliveries: tuple[Delivery, ...] = ()
+
+
+NOTHING = Decision(None)

@@ -1,0 +1,284 @@
+"""Deciding what is asked of an execution.
+
+    RUNNING ──pause──▶ PAUSING ──invocation ends──▶ PAUSED
+       ▲  ╰─────────(none runs)──────────────────────▲│
+       ╰───────────────────resume─────────────────────╯
+    any of them ──▶ SUCCEEDED | FAILED | TIMED_OUT | STOPPED ──delete──▶ DELETING
+
+An execution is told about in `fold.py`; here nothing changes, decisions are returned. The order of events is that of
+the Lambda history: an invocation's own events, InvocationCompleted, and then what ends the execution.
+"""
+
+from typing import assert_never
+
+from perdure_core import callback, chained_invoke, form, limits
+from perdure_core import operation as operations
+from perdure_core.checkpoint import decide_updates
+from perdure_core.commands import (
+    AlarmDue,
+    Checkpoint,
+    ChildEnded,
+    Command,
+    Complete,
+    CompleteCallback,
+    Delete,
+    HandBack,
+    HeartbeatCallback,
+    Pause,
+    Resume,
+    Start,
+    Stop,
+    Turn,
+)
+from perdure_core.completion import decide_completion, end
+from perdure_core.decision import NOTHING, Decision
+from perdure_core.events import (
+    CallbackFailed,
+    CallbackHeartbeat,
+    CallbackSucceeded,
+    DeletionRequested,
+    Event,
+    ExecutionPaused,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionStopped,
+    ExecutionTimedOut,
+    InvocationReturned,
+    InvocationRetryDue,
+    OutcomeRecorded,
+    PauseRequested,
+    Record,
+    TurnTaken,
+)
+from perdure_core.model import ErrorObject, ExecutionStatus, Operation, OperationType
+from perdure_core.refusals import Ended, Invalid, NotEnded, TurnPassed, Unknown
+from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_open
+
+
+def begin(command: Start, now_ms: int) -> Record:
+    """Return the first record of a history. Raises Invalid."""
+    form.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
+    form.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
+    form.check_payload("input", command.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
+    _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
+    started = ExecutionStarted(
+        namespace=command.namespace,
+        function=command.function,
+        name=command.name,
+        execution_id=command.execution_id,
+        timeout_s=command.timeout_s,
+        retention_days=command.retention_days,
+        input=command.input,
+        parent=command.parent,
+        tenant_id=command.tenant_id,
+    )
+    return Record(now_ms, (started,))
+
+
+def decide(state: State, command: Command, now_ms: int) -> Decision:
+    """Return what the command makes true. Raises a refusal, and then nothing may change."""
+    match command:
+        case Checkpoint():
+            return _checkpoint(state, command, now_ms)
+        case Complete():
+            return _complete(state, command, now_ms)
+        case HandBack():
+            return _hand_back(state, command, now_ms)
+        case AlarmDue():
+            return _alarm(state, now_ms)
+        case CompleteCallback() | HeartbeatCallback():
+            return _callback(state, command, now_ms)
+        case ChildEnded():
+            return _child_ended(state, command, now_ms)
+        case Stop() | Pause() | Resume() | Delete():
+            return _control(state, command, now_ms)
+        case _:
+            assert_never(command)
+
+
+def current_turn(state: State, invocation_id: str, started_ms: int) -> Turn:
+    """Return the turn that a token handed out now has to carry."""
+    return Turn(invocation_id, state.turn, state.sequence, started_ms)
+
+
+def is_current(state: State, turn: Turn) -> bool:
+    """Tell whether the turn may still act."""
+    return (
+        is_open(state)
+        and turn.number == state.turn
+        and state.invocation_id in (None, turn.invocation_id)
+        and state.dispatch in (Dispatch.WANTED, Dispatch.RUNNING)
+    )
+
+
+def is_repeat(state: State, command: Checkpoint) -> bool:
+    """Tell whether the call is the last accepted one over again."""
+    last = state.last_call
+    return (
+        last is not None
+        and last.client_token == command.client_token
+        and last.turn == command.turn.number
+        and state.invocation_id == command.turn.invocation_id
+    )
+
+
+def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
+    form.check_client_token(command.client_token)
+    if is_repeat(state, command):
+        return NOTHING
+    _require_turn(state, command.turn)
+    if state.outcome is not None or state.revoked:
+        raise TurnPassed("Invalid checkpoint token: the turn was revoked")
+    draft = decide_updates(state, command, now_ms)
+    turn = command.turn
+    taken = TurnTaken(
+        invocation_id=turn.invocation_id,
+        started_ms=turn.started_ms,
+        client_token=command.client_token,
+        seen=turn.seen,
+        news=any(changed > turn.seen for changed in state.unseen.values()),
+        revoked=state.status is ExecutionStatus.PAUSING
+        or any(isinstance(event, OutcomeRecorded) for event in draft.events),
+    )
+    return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
+
+
+def _complete(state: State, command: Complete, now_ms: int) -> Decision:
+    turn = command.turn
+    if state.last_completed == turn.invocation_id and turn.number == state.turn - 1:
+        return NOTHING
+    _require_turn(state, turn)
+    return decide_completion(state, command, now_ms)
+
+
+def _hand_back(state: State, command: HandBack, now_ms: int) -> Decision:
+    _require_turn(state, command.turn)
+    events: list[Event] = [InvocationReturned(command.turn.invocation_id)]
+    if state.status is ExecutionStatus.PAUSING:
+        events.append(_paused(state, now_ms))
+    return Decision(Record(now_ms, tuple(events)))
+
+
+def _alarm(state: State, now_ms: int) -> Decision:
+    events: list[Event] = []
+    for alarm_id in state.alarms.due(now_ms):
+        if alarm_id == DEADLINE:
+            error = ErrorObject(
+                f"Execution timed out after {state.timeout_s} seconds.", "Execution.Timeout"
+            )
+            return end(state, (*events, ExecutionTimedOut(error)), now_ms)
+        if alarm_id == INVOCATION_RETRY:
+            events.append(InvocationRetryDue())
+        else:
+            events.append(operations.decide_due(state.operations[alarm_id]))  # type: ignore[arg-type]
+    return Decision(Record(now_ms, tuple(events))) if events else NOTHING
+
+
+def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_ms: int) -> Decision:
+    operation = _find(state, command.operation_id, OperationType.CALLBACK)
+    if not is_open(state):
+        raise Ended(f"the execution of this callback has ended as {state.status}")
+    callback.require_open(operation)
+    subject = operations.subject_of(operation)
+    event: Event
+    if isinstance(command, HeartbeatCallback):
+        event = CallbackHeartbeat(subject)
+    elif command.succeeded:
+        form.check_payload("callback result", command.result, limits.OPERATION_PAYLOAD_BYTES_MAX)
+        event = CallbackSucceeded(subject, command.result)
+    else:
+        form.check_error("callback error", command.error)
+        event = CallbackFailed(subject, command.error or ErrorObject())
+    return Decision(Record(now_ms, (event,)))
+
+
+def _child_ended(state: State, command: ChildEnded, now_ms: int) -> Decision:
+    operation = _find(state, command.operation_id, OperationType.CHAINED_INVOKE)
+    if not is_open(state):
+        return NOTHING
+    event = chained_invoke.decide_ended(operation, command, operations.subject_of(operation))
+    return NOTHING if event is None else Decision(Record(now_ms, (event,)))  # type: ignore[arg-type]
+
+
+def _control(state: State, command: Stop | Pause | Resume | Delete, now_ms: int) -> Decision:
+    match command:
+        case Stop():
+            if not is_open(state):
+                return NOTHING
+            form.check_error("stop error", command.error)
+            return end(state, (ExecutionStopped(command.error or ErrorObject()),), now_ms)
+        case Pause():
+            return _pause(state, command, now_ms)
+        case Resume():
+            return _resume(state, command, now_ms)
+        case Delete():
+            if is_open(state):
+                raise NotEnded(
+                    f"only an ended execution can be deleted; this one is {state.status}"
+                )
+            if state.status is ExecutionStatus.DELETING:
+                return NOTHING
+            return Decision(Record(now_ms, (DeletionRequested(),)))
+        case _:
+            assert_never(command)
+
+
+def _pause(state: State, command: Pause, now_ms: int) -> Decision:
+    _require_open(state, "paused")
+    _check_reason(command.reason)
+    if state.pause is not None:
+        return NOTHING
+    if command.running or state.dispatch is Dispatch.RUNNING:
+        event: Event = PauseRequested(command.reason, command.timeout_paused)
+    else:
+        event = ExecutionPaused(now_ms, command.reason, command.timeout_paused)
+    return Decision(Record(now_ms, (event,)))
+
+
+def _resume(state: State, command: Resume, now_ms: int) -> Decision:
+    _require_open(state, "resumed")
+    _check_reason(command.reason)
+    if state.pause is None:
+        return NOTHING
+    return Decision(Record(now_ms, (ExecutionResumed(command.reason),)))
+
+
+def _paused(state: State, now_ms: int) -> ExecutionPaused:
+    pause = state.pause
+    assert pause is not None
+    assert now_ms >= pause.requested_ms
+    return ExecutionPaused(pause.requested_ms, pause.reason, pause.timeout_paused)
+
+
+def _require_turn(state: State, turn: Turn) -> None:
+    if not is_open(state):
+        raise TurnPassed(f"Invalid checkpoint token: the execution has ended as {state.status}")
+    if not is_current(state, turn):
+        raise TurnPassed(
+            f"Invalid checkpoint token: its turn {turn.number} has passed; the present one is {state.turn}"
+        )
+
+
+def _require_open(state: State, what: str) -> None:
+    if not is_open(state):
+        raise Ended(f"an execution that has ended cannot be {what}; this one is {state.status}")
+
+
+def _find(state: State, operation_id: str, wanted: OperationType) -> Operation:
+    operation = state.operations.get(operation_id)
+    if operation is None or operation.type is not wanted:
+        raise Unknown(f"no {wanted} {operation_id!r} in this execution")
+    return operation
+
+
+def _check_range(what: str, unit: str, value: int, value_max: int) -> None:
+    if not 1 <= value <= value_max:
+        raise Invalid(f"{what} of {value:,} {unit} must be 1 to {value_max:,} {unit}")
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and len(reason) > limits.REASON_CHARS_MAX:
+        raise Invalid(
+            f"reason is {len(reason):,} characters; at most {limits.REASON_CHARS_MAX:,} are allowed"
+        )

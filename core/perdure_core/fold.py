@@ -1,0 +1,253 @@
+"""Folding records into a state: the only code that changes one.
+
+What holds after every record: alarms are exactly those of the open operations, the deadline and a backoff; the open
+counters count what they say; an ended execution has no alarms, no news and no wish for a worker.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from perdure_core import operation as operations
+from perdure_core.events import (
+    CallbackHeartbeat,
+    DeletionRequested,
+    ExecutionEvent,
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionResumed,
+    ExecutionStarted,
+    ExecutionStopped,
+    ExecutionSucceeded,
+    ExecutionTimedOut,
+    InvocationCompleted,
+    InvocationReturned,
+    InvocationRetryDue,
+    OperationEvent,
+    OutcomeRecorded,
+    PauseRequested,
+    Record,
+    TurnTaken,
+    public_count,
+)
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
+from perdure_core.model import ExecutionStatus, Operation
+from perdure_core.state import (
+    DEADLINE,
+    INVOCATION_RETRY,
+    Dispatch,
+    LastCall,
+    Outcome,
+    PauseState,
+    State,
+)
+
+
+def fold(records: Iterable[Record]) -> State:
+    """Return the state after all records, of which there is at least one."""
+    state: State | None = None
+    for record in records:
+        state = apply(state, record)
+    assert state is not None
+    return state
+
+
+def apply(state: State | None, record: Record) -> State:
+    """Fold one record in and return the state, which is changed in place (or made, by the first record)."""
+    if state is None:
+        state = _new(record)
+    state.sequence += 1
+    own = False
+    for event in record.events:
+        if isinstance(event, OperationEvent):
+            _operation(state, event, record.at_ms, own=own)
+        else:
+            own = own or isinstance(event, TurnTaken)
+            _FOLDS[type(event)](state, event, record.at_ms)
+    state.event_count += public_count(record)
+    return state
+
+
+def _new(record: Record) -> State:
+    started = record.events[0]
+    assert isinstance(started, ExecutionStarted)
+    return State(
+        namespace=started.namespace,
+        function=started.function,
+        name=started.name,
+        execution_id=started.execution_id,
+        started_ms=record.at_ms,
+        timeout_s=started.timeout_s,
+        retention_days=started.retention_days,
+        deadline_ms=record.at_ms + started.timeout_s * 1_000,
+        input=started.input,
+        parent=started.parent,
+        tenant_id=started.tenant_id,
+    )
+
+
+def _operation(state: State, event: OperationEvent, at_ms: int, *, own: bool) -> None:
+    operation_id = event.subject.id
+    before = state.operations.get(operation_id)
+    pending_before = None if before is None else operations.pending(before)
+    operation = operations.apply(before, event, at_ms)
+    if before is None:
+        state.operations[operation_id] = operation
+    _count(state, pending_before, operation)
+    state.alarms.move(operation_id, operations.due_ms(operation))
+    if own:
+        assert state.last_call is not None
+        state.last_call.changed[operation_id] = None
+    elif not isinstance(event, CallbackHeartbeat):
+        state.unseen[operation_id] = state.sequence
+        if state.dispatch is Dispatch.IDLE:
+            state.dispatch = Dispatch.WANTED
+
+
+def _count(state: State, before: operations.Pending | None, operation: Operation) -> None:
+    after = operations.pending(operation)
+    if before == after:
+        return
+    for kind, step in ((before, -1), (after, 1)):
+        match kind:
+            case "timed":
+                state.timed_open += step
+            case "callback":
+                state.callbacks_open += step
+            case "child":
+                state.children_open += step
+            case None:
+                pass
+
+
+def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
+    state.alarms.move(DEADLINE, state.deadline_ms)
+
+
+def _turn_taken(state: State, event: TurnTaken, _at_ms: int) -> None:
+    changed = {id_: None for id_, sequence in state.unseen.items() if sequence > event.seen}
+    state.last_call = LastCall(event.client_token, state.turn, event.revoked, changed)
+    state.unseen.clear()
+    state.turn += 1
+    state.invocation_id = event.invocation_id
+    state.invocation_started_ms = event.started_ms
+    state.dispatch = Dispatch.RUNNING
+    state.news = event.news
+    state.revoked = event.revoked
+
+
+def _invocation_completed(state: State, event: InvocationCompleted, _at_ms: int) -> None:
+    _end_invocation(state, event.invocation_id)
+    state.invocations_completed += 1
+    state.invocation_failures = 0 if event.error is None else state.invocation_failures + 1
+    if event.retry_at_ms is not None:
+        state.dispatch = Dispatch.BACKOFF
+        state.alarms.move(INVOCATION_RETRY, event.retry_at_ms)
+    elif event.wanted:
+        state.dispatch = Dispatch.WANTED
+    else:
+        state.dispatch = Dispatch.IDLE
+        state.unseen.clear()
+
+
+def _invocation_returned(state: State, event: InvocationReturned, _at_ms: int) -> None:
+    _end_invocation(state, event.invocation_id)
+    state.dispatch = Dispatch.WANTED
+
+
+def _end_invocation(state: State, invocation_id: str) -> None:
+    state.turn += 1
+    state.last_completed = invocation_id
+    state.invocation_id = None
+    state.last_call = None
+    state.news = False
+    state.revoked = False
+
+
+def _retry_due(state: State, _event: InvocationRetryDue, _at_ms: int) -> None:
+    state.alarms.move(INVOCATION_RETRY, None)
+    state.dispatch = Dispatch.WANTED
+
+
+def _outcome_recorded(state: State, event: OutcomeRecorded, _at_ms: int) -> None:
+    state.outcome = Outcome(event.succeeded, event.result, event.error)
+
+
+def _pause_requested(state: State, event: PauseRequested, at_ms: int) -> None:
+    state.status = ExecutionStatus.PAUSING
+    state.pause = PauseState(at_ms, event.reason, event.timeout_paused)
+
+
+def _paused(state: State, event: ExecutionPaused, at_ms: int) -> None:
+    state.status = ExecutionStatus.PAUSED
+    state.pause = PauseState(event.requested_ms, event.reason, event.timeout_paused, at_ms)
+    if event.timeout_paused:
+        state.alarms.move(DEADLINE, _last_deadline_ms(state))
+
+
+def _resumed(state: State, _event: ExecutionResumed, at_ms: int) -> None:
+    pause = state.pause
+    assert pause is not None
+    if pause.began_ms is not None and pause.timeout_paused:
+        prolonged = state.deadline_ms + at_ms - pause.began_ms
+        state.deadline_ms = min(prolonged, _last_deadline_ms(state))
+    state.alarms.move(DEADLINE, state.deadline_ms)
+    state.status = ExecutionStatus.RUNNING
+    state.pause = None
+
+
+def _last_deadline_ms(state: State) -> int:
+    return state.started_ms + EXECUTION_TIMEOUT_S_MAX * 1_000
+
+
+def _succeeded(state: State, event: ExecutionSucceeded, at_ms: int) -> None:
+    state.result = event.result
+    _end(state, ExecutionStatus.SUCCEEDED, at_ms)
+
+
+def _failed(state: State, event: ExecutionFailed, at_ms: int) -> None:
+    state.error = event.error
+    _end(state, ExecutionStatus.FAILED, at_ms)
+
+
+def _timed_out(state: State, event: ExecutionTimedOut, at_ms: int) -> None:
+    state.error = event.error
+    _end(state, ExecutionStatus.TIMED_OUT, at_ms)
+
+
+def _stopped(state: State, event: ExecutionStopped, at_ms: int) -> None:
+    state.error = event.error
+    _end(state, ExecutionStatus.STOPPED, at_ms)
+
+
+def _end(state: State, status: ExecutionStatus, at_ms: int) -> None:
+    state.status = status
+    state.ended_ms = at_ms
+    state.dispatch = Dispatch.IDLE
+    state.alarms.clear()
+    state.unseen.clear()
+    state.pause = None
+    state.outcome = None
+    state.news = False
+
+
+def _deletion_requested(state: State, _event: DeletionRequested, at_ms: int) -> None:
+    state.status = ExecutionStatus.DELETING
+    state.deleted_ms = at_ms
+
+
+_FOLDS: Final[dict[type[ExecutionEvent], Callable[[State, Any, int], None]]] = {
+    ExecutionStarted: _started,
+    TurnTaken: _turn_taken,
+    InvocationCompleted: _invocation_completed,
+    InvocationReturned: _invocation_returned,
+    InvocationRetryDue: _retry_due,
+    OutcomeRecorded: _outcome_recorded,
+    PauseRequested: _pause_requested,
+    ExecutionPaused: _paused,
+    ExecutionResumed: _resumed,
+    ExecutionSucceeded: _succeeded,
+    ExecutionFailed: _failed,
+    ExecutionTimedOut: _timed_out,
+    ExecutionStopped: _stopped,
+    DeletionRequested: _deletion_requested,
+}

@@ -1,0 +1,71 @@
+"""Names and places: ARNs, buckets, and the identities of chained children.
+
+An ARN tells the bucket, so that any node can find the owner of an execution without asking anybody.
+Form of the ARN: Lambda API model, DurableExecutionArn; the region's place holds our namespace.
+"""
+
+import re
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from perdure_core.limits import ARN_CHARS_MAX, BUCKETS
+from perdure_core.refusals import Invalid
+
+_ARN: Final = re.compile(
+    r"arn:perdure:lambda:(?P<namespace>[a-z0-9-]{1,64}):000000000000"
+    r":function:(?P<function>[A-Za-z0-9_-]{1,64}):\$LATEST"
+    r"/durable-execution/(?P<name>[A-Za-z0-9_-]{1,64})/(?P<execution_id>[0-9a-f]{32})"
+)
+
+
+class ExecutionIdentity(msgspec.Struct, frozen=True):
+    """Everything that an ARN says."""
+
+    namespace: str
+    function: str
+    name: str
+    execution_id: str
+
+
+def arn_of(identity: ExecutionIdentity) -> str:
+    """Return the ARN."""
+    return (
+        f"arn:perdure:lambda:{identity.namespace}:000000000000:function:{identity.function}"
+        f":$LATEST/durable-execution/{identity.name}/{identity.execution_id}"
+    )
+
+
+def parse_arn(arn: str) -> ExecutionIdentity:
+    """Read an ARN. Raises Invalid when it is none of ours."""
+    found = _ARN.fullmatch(arn) if len(arn) <= ARN_CHARS_MAX else None
+    if found is None:
+        shown = arn if len(arn) <= 200 else f"{arn[:200]}…"  # noqa: PLR2004 - enough to recognise it
+        raise Invalid(
+            f"malformed execution ARN {shown!r}: expected arn:perdure:lambda:NAMESPACE:000000000000"
+            ":function:FUNCTION:$LATEST/durable-execution/NAME/ID"
+        )
+    return ExecutionIdentity(**found.groupdict())
+
+
+def bucket_of(namespace: str, function: str, name: str) -> int:
+    """Return the bucket that an execution of this name lives in, whatever its id."""
+    digest = blake2b(f"{namespace}/{function}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % BUCKETS
+
+
+def child_identity(
+    parent: ExecutionIdentity, operation_id: str, function: str
+) -> ExecutionIdentity:
+    """Return the identity of the execution that a chained invoke starts; the same each time it is asked.
+
+    Delivering the start twice therefore starts it once.
+    """
+    digest = blake2b(f"{parent.execution_id}/{operation_id}".encode(), digest_size=16).hexdigest()
+    return ExecutionIdentity(
+        namespace=parent.namespace,
+        function=function,
+        name=f"{parent.execution_id}-{digest[:31]}",
+        execution_id=digest,
+    )

@@ -1,0 +1,79 @@
+"""One door to the five operation machines: apply an event, ask for a due time, fire it."""
+
+from typing import Final, Literal
+
+from perdure_core import callback, chained_invoke, context, step, wait
+from perdure_core.events import (
+    CallbackEvent,
+    ChainedInvokeEvent,
+    ContextEvent,
+    OperationEvent,
+    StepEvent,
+    Subject,
+    WaitEvent,
+)
+from perdure_core.model import Operation, OperationStatus, OperationType
+
+# What an open operation waits for: time, somebody outside, or a child execution.
+Pending = Literal["timed", "callback", "child"]
+
+_PENDING: Final[dict[tuple[OperationType, OperationStatus], Pending]] = {
+    (OperationType.STEP, OperationStatus.PENDING): "timed",
+    (OperationType.WAIT, OperationStatus.STARTED): "timed",
+    (OperationType.CALLBACK, OperationStatus.STARTED): "callback",
+    (OperationType.CHAINED_INVOKE, OperationStatus.STARTED): "child",
+}
+
+
+def apply(operation: Operation | None, event: OperationEvent, at_ms: int) -> Operation:
+    """Fold the event in; the operation is changed in place, or made."""
+    match event:
+        case StepEvent():
+            return step.apply(operation, event, at_ms)
+        case WaitEvent():
+            return wait.apply(operation, event, at_ms)
+        case ContextEvent():
+            return context.apply(operation, event, at_ms)
+        case CallbackEvent():
+            return callback.apply(operation, event, at_ms)
+        case ChainedInvokeEvent():
+            return chained_invoke.apply(operation, event, at_ms)
+        case _:  # pragma: no cover - the families are closed
+            raise AssertionError(event)
+
+
+def due_ms(operation: Operation) -> int | None:
+    """Return when time alone will change the operation."""
+    match operation.type:
+        case OperationType.STEP:
+            return step.due_ms(operation)
+        case OperationType.WAIT:
+            return wait.due_ms(operation)
+        case OperationType.CALLBACK:
+            return callback.due_ms(operation)
+        case OperationType.CONTEXT | OperationType.CHAINED_INVOKE | OperationType.EXECUTION:
+            return None
+
+
+def decide_due(operation: Operation) -> OperationEvent:
+    """Return the event of a due time that has come."""
+    subject = subject_of(operation)
+    match operation.type:
+        case OperationType.STEP:
+            return step.decide_due(subject)
+        case OperationType.WAIT:
+            return wait.decide_due(operation, subject)
+        case OperationType.CALLBACK:
+            return callback.decide_due(operation, subject)
+        case OperationType.CONTEXT | OperationType.CHAINED_INVOKE | OperationType.EXECUTION:
+            raise AssertionError(operation)
+
+
+def pending(operation: Operation) -> Pending | None:
+    """Say what the operation waits for outside of any invocation."""
+    return _PENDING.get((operation.type, operation.status))
+
+
+def subject_of(operation: Operation) -> Subject:
+    """Return how events name the operation."""
+    return Subject(operation.id, operation.name, operation.sub_type, operation.parent_id)
