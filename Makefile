@@ -14,7 +14,7 @@ PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.6.0 'setuptools<81'
 
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench proto clean
+.PHONY: demo test check fix bench proto clean
 .PHONY: check-format check-lint check-contracts check-proto check-mypy check-pyright
 .DELETE_ON_ERROR:
 
@@ -44,6 +44,10 @@ check-mypy: $(READY)
 
 check-pyright: $(READY)
 	$(BIN)/pyright
+
+fix: $(READY) ## formats, and mends what lint can mend
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
 
 bench: $(READY) ## figures of this machine
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,10 +5,12 @@ release builds it: an sdist first, and the wheel out of that.
 """
 
 import configparser
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,14 @@ def test_every_tool_knows_every_import_root() -> None:
     assert set(TOOLS["pyright"]["extraPaths"]) == roots
     assert set(TOOLS["importlinter"]["root_packages"]) == packages
     assert set(TOOLS["ruff"]["lint"]["isort"]["known-first-party"]) == packages
+
+
+def test_every_dependency_is_explained() -> None:
+    project = PROJECT["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.split(r"[\[<>=]", line)[0].lower() for line in wanted}
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
+    assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()
 
 
 def test_the_generated_code_is_that_of_the_contract() -> None:
