@@ -1,0 +1,97 @@
+"""A commit, turned on its side: for each statement of the write path, the rows to run it with.
+
+Both databases run the same steps in the same order, each in its own words.
+"""
+
+import enum
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from perdure_host.ports import Change, ExecutionKey, ExecutionRow, OutboxRow
+
+Row = tuple[Any, ...]
+
+
+class Step(enum.Enum):
+    """What one statement of a commit does, in the order of execution."""
+
+    NEW_EXECUTIONS = enum.auto()
+    MOVED_EXECUTIONS = enum.auto()
+    NEW_RECORDS = enum.auto()
+    SET_ALARMS = enum.auto()
+    CLEARED_ALARMS = enum.auto()
+    SENT = enum.auto()
+    DELIVERED = enum.auto()
+
+
+class Batch:
+    """The rows of each step."""
+
+    def __init__(self, changes: Sequence[Change], outbox_done: Sequence[OutboxRow]) -> None:
+        self._rows: dict[Step, list[Row]] = {step: [] for step in Step}
+        for change in changes:
+            self._add(change)
+        self._rows[Step.DELIVERED] = [(row.bucket, row.outbox_id) for row in outbox_done]
+
+    def steps(self) -> Iterator[tuple[Step, list[Row]]]:
+        """Return the steps that have anything to do."""
+        return ((step, rows) for step, rows in self._rows.items() if rows)
+
+    def _add(self, change: Change) -> None:
+        rows, row = self._rows, change.row
+        key = (row.key.bucket, row.key.execution_id)
+        if change.new:
+            rows[Step.NEW_EXECUTIONS].append(_whole(key, row))
+        else:
+            rows[Step.MOVED_EXECUTIONS].append(_what_moves(key, row))
+        rows[Step.NEW_RECORDS] += [
+            (*key, record.sequence, record.first_event_id, record.event_count, record.body)
+            for record in change.records
+        ]
+        rows[Step.SENT] += [(sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox]
+        if change.alarm_moved:
+            self._move_alarm(key, change.alarm_ms)
+
+    def _move_alarm(self, key: tuple[int, str], alarm_ms: int | None) -> None:
+        if alarm_ms is None:
+            self._rows[Step.CLEARED_ALARMS].append(key)
+        else:
+            self._rows[Step.SET_ALARMS].append((*key, alarm_ms))
+
+
+def execution_of(columns: Sequence[Any]) -> ExecutionRow:
+    """Return the row that a SELECT of all columns has read, in the order of the schema."""
+    (
+        bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
+        sequence, event_count, waiting_for, ended_ms, expires_ms,
+    ) = columns  # fmt: skip
+    return ExecutionRow(
+        key=ExecutionKey(bucket, execution_id),
+        namespace=namespace,
+        function=function,
+        name=name,
+        status=status,
+        started_ms=started_ms,
+        input_digest=input_digest,
+        sequence=sequence,
+        event_count=event_count,
+        waiting_for=waiting_for,
+        ended_ms=ended_ms,
+        expires_ms=expires_ms,
+    )
+
+
+def _whole(key: tuple[int, str], row: ExecutionRow) -> Row:
+    """Return all columns of an execution, in the order of the schema."""
+    return (
+        *key, row.namespace, row.function, row.name, row.status, row.started_ms, row.input_digest,
+        row.sequence, row.event_count, row.waiting_for, row.ended_ms, row.expires_ms,
+    )  # fmt: skip
+
+
+def _what_moves(key: tuple[int, str], row: ExecutionRow) -> Row:
+    """Return the columns that change while an execution lives; the others say what it is."""
+    return (
+        *key, row.status, row.sequence, row.event_count, row.waiting_for, row.ended_ms,
+        row.expires_ms,
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+"""What the two databases have to say for themselves; the modules `sqlite` and `postgresql` do."""
+
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.engine import URL
+
+from perdure_host.sql import postgresql, sqlite
+from perdure_host.sql.batch import Batch
+
+
+class Dialect(Protocol):
+    """A module that knows one database."""
+
+    def writer_engine(self, url: URL) -> Engine:
+        """Return an engine for the one thread that writes."""
+        ...
+
+    def reader_engine(self, url: URL, connections: int) -> Engine:
+        """Return an engine for reading; each statement is its own transaction."""
+        ...
+
+    def insert_into(self, table: Table) -> Any:
+        """Return an INSERT that knows ON CONFLICT."""
+        ...
+
+    def live(self, connection: Connection, incarnation: int) -> bool:
+        """Say whether the incarnation may write. It stays so until the transaction ends."""
+        ...
+
+    def write(self, connection: Connection, incarnation: int, batch: Batch) -> bool:
+        """Write the batch, or return False.
+
+        False means that the incarnation is fenced, or that a row to be moved is not there.
+        """
+        ...
+
+
+def dialect_of(kind: str) -> Dialect:
+    """Return what knows this kind of database."""
+    return sqlite if kind == "sqlite" else postgresql

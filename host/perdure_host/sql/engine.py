@@ -1,0 +1,120 @@
+"""Connections, threads and transactions: how a coroutine gets work done by a blocking database.
+
+One thread with one connection writes, because commits follow one another anyway; a few threads
+read. A connection that an error came out of is thrown away, so the next call begins with a fresh
+one: that is how we come back after the database was away.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import psycopg
+import sqlalchemy
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdure_host.errors import SettingsError, StoreError
+from perdure_host.sql.dialects import dialect_of
+from perdure_host.sql.failures import before_commit, during_commit, is_worth_another_try
+
+READERS: Final = 4
+TRIES_MAX: Final = 5
+
+Answer = TypeVar("Answer")
+Work = Callable[[Connection], Answer]
+
+# A driver raises OSError for an address that cannot be resolved, and sqlite3's own errors come
+# through SQLAlchemy or straight from the cursors of the write path.
+_FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error, OSError)
+
+
+class Database:
+    """A database, by its URL; connects when first asked something."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse(url)
+        self.kind = self._url.get_backend_name()
+        self.place = self._url.set(drivername=self.kind).render_as_string(hide_password=True)
+        dialect = dialect_of(self.kind)
+        self._writer = dialect.writer_engine(self._url)
+        self._readers = dialect.reader_engine(self._url, READERS)
+        self._writer_thread = ThreadPoolExecutor(1, "store-writer")
+        self._reader_threads = ThreadPoolExecutor(READERS, "store-reader")
+
+    async def write(self, work: Work[Answer]) -> Answer:
+        """Do the work in one durable transaction."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer_thread, self._transact, work)
+
+    async def read(self, work: Work[Answer]) -> Answer:
+        """Do the work on a connection that never writes; each statement sees the latest commit."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader_threads, self._look, work)
+
+    async def close(self) -> None:
+        """Wait for the work under way, then let go of every connection."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer_thread.shutdown()
+        self._reader_threads.shutdown()
+        self._readers.dispose()
+        self._writer.dispose()
+
+    def _look(self, work: Work[Answer]) -> Answer:
+        with self._connect(self._readers) as connection:
+            try:
+                return work(connection)
+            except _FAILURES as error:
+                connection.invalidate()
+                raise before_commit(error, self.place) from error
+
+    def _transact(self, work: Work[Answer]) -> Answer:
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return self._transact_once(work)
+            except StoreError as error:
+                if not _may_try_again(error):
+                    raise
+        return self._transact_once(work)
+
+    def _transact_once(self, work: Work[Answer]) -> Answer:
+        with self._connect(self._writer) as connection:
+            try:
+                connection.begin()
+                answer = work(connection)
+            except _FAILURES as error:
+                connection.invalidate()
+                raise before_commit(error, self.place) from error
+            try:
+                connection.commit()
+            except _FAILURES as error:
+                connection.invalidate()
+                raise during_commit(error, self.place) from error
+            return answer
+
+    def _connect(self, engine: Engine) -> Connection:
+        try:
+            return engine.connect()
+        except _FAILURES as error:
+            raise before_commit(error, self.place) from error
+
+
+def _may_try_again(error: StoreError) -> bool:
+    return isinstance(error.__cause__, Exception) and is_worth_another_try(error.__cause__)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except SQLAlchemyError:
+        raise SettingsError(f"not the URL of a database: {url.partition('@')[2] or url}") from None
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise SettingsError("a SQLite store needs a file: sqlite:///PATH")
+        return parsed.set(drivername="sqlite")
+    return parsed.set(drivername="postgresql+psycopg")

@@ -1,0 +1,88 @@
+"""Bringing a database to the schema that this Perdure knows.
+
+Only what is recorded in our own version table counts; other programs' tables are none of our
+business. Two servers may open an empty database at the same moment: one of them creates the schema,
+the other sees it fail or waits, looks again, and finds the work done.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from perdure_host.errors import Fenced, SchemaTooNew, SchemaTooOld, StoreUnavailable
+from perdure_host.sql.engine import Database
+
+SCRIPTS: Final = Path(__file__).parent / "migrations"
+VERSION_TABLE: Final = "perdure_schema"
+_ATTEMPTS_MAX: Final = 3
+
+
+async def prepare(database: Database, *, may_migrate: bool) -> None:
+    """Check the schema; create it in an empty database, and bring it up to date if allowed."""
+    for _ in range(_ATTEMPTS_MAX):
+        seen = await database.read(_revision)
+        if seen == head():
+            return
+        if seen is not None:
+            _require_known(seen, database.place, may_migrate=may_migrate)
+        try:
+            await database.write(partial(_upgrade, seen=seen))
+        except (StoreUnavailable, Fenced):
+            if await database.read(_revision) == seen:
+                raise
+    raise StoreUnavailable(f"somebody else keeps changing the schema of {database.place}")
+
+
+async def migrate(database: Database) -> tuple[str | None, str]:
+    """Bring the schema up to date; return the revisions before and after."""
+    before = await database.read(_revision)
+    await prepare(database, may_migrate=True)
+    return before, head()
+
+
+def head() -> str:
+    """Return the newest revision that this Perdure knows."""
+    newest = _scripts().get_current_head()
+    assert newest is not None
+    return newest
+
+
+def _require_known(revision: str, place: str, *, may_migrate: bool) -> None:
+    if revision not in {script.revision for script in _scripts().walk_revisions()}:
+        raise SchemaTooNew(
+            f"the database {place} has schema {revision}, which is newer than this Perdure's"
+            f" {head()}: use the newer Perdure"
+        )
+    if not may_migrate:
+        raise SchemaTooOld(
+            f"the database {place} has schema {revision}, this Perdure needs {head()}:"
+            f" run perdure migrate --db {place}"
+        )
+
+
+def _upgrade(connection: Connection, seen: str | None) -> None:
+    # SQLite holds its write lock by now: whoever was faster has finished.
+    if _revision(connection) == seen:
+        command.upgrade(_config(connection), "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    options = {"version_table": VERSION_TABLE}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(None))
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    return config

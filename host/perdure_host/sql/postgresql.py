@@ -1,0 +1,154 @@
+"""What is particular about PostgreSQL: durability, deadlines, and the statements of the write path.
+
+A commit travels as columns: each statement takes whole arrays, so its text never varies, it is
+prepared once, and hundreds of rows cost what one costs. All statements of a commit leave in one
+pipeline and come back together; COMMIT follows once the fence is known to hold. Nothing here goes
+beyond what PostgreSQL-compatible distributed databases run.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy
+from psycopg.types.numeric import Int8BinaryDumper
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.engine import URL
+
+from perdure_host.sql.batch import Batch, Row, Step
+
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 10_000
+# A node that stops between two statements must not hold its fence against a takeover for long.
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
+
+_CONNECT_ARGS: Final[Mapping[str, Any]] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+    "application_name": "perdure",
+}
+
+_SETTINGS: Final = (
+    "SET synchronous_commit = on",
+    f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}",
+    f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
+)
+
+_STATEMENTS: Final[Mapping[Step, str]] = {
+    Step.NEW_EXECUTIONS: """
+        INSERT INTO executions (
+            bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
+            sequence, event_count, waiting_for, ended_ms, expires_ms
+        )
+        SELECT * FROM unnest(
+            %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+            %b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::text[],
+            %b::bigint[], %b::bigint[]
+        )
+    """,
+    Step.MOVED_EXECUTIONS: """
+        UPDATE executions AS e
+        SET status = moved.status, sequence = moved.sequence, event_count = moved.event_count,
+            waiting_for = moved.waiting_for, ended_ms = moved.ended_ms,
+            expires_ms = moved.expires_ms
+        FROM unnest(
+            %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::text[],
+            %b::bigint[], %b::bigint[]
+        ) AS moved (
+            bucket, execution_id, status, sequence, event_count, waiting_for, ended_ms, expires_ms
+        )
+        WHERE e.bucket = moved.bucket AND e.execution_id = moved.execution_id
+    """,
+    Step.NEW_RECORDS: """
+        INSERT INTO events (bucket, execution_id, sequence, first_event_id, event_count, body)
+        SELECT * FROM unnest(
+            %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]
+        )
+    """,
+    Step.SET_ALARMS: """
+        INSERT INTO timers (bucket, execution_id, due_ms)
+        SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[])
+        ON CONFLICT (bucket, execution_id) DO UPDATE SET due_ms = excluded.due_ms
+    """,
+    Step.CLEARED_ALARMS: """
+        DELETE FROM timers AS t
+        USING unnest(%b::bigint[], %b::text[]) AS cleared (bucket, execution_id)
+        WHERE t.bucket = cleared.bucket AND t.execution_id = cleared.execution_id
+    """,
+    Step.SENT: """
+        INSERT INTO outbox (bucket, outbox_id, body)
+        SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[])
+    """,
+    Step.DELIVERED: """
+        DELETE FROM outbox AS o
+        USING unnest(%b::bigint[], %b::text[]) AS delivered (bucket, outbox_id)
+        WHERE o.bucket = delivered.bucket AND o.outbox_id = delivered.outbox_id
+    """,
+}
+
+# Whoever takes over marks the row dead, and waits for those who share it.
+_LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = %b AND live FOR SHARE"
+
+
+def writer_engine(url: URL) -> Engine:
+    """Return an engine for the one thread that writes."""
+    return _engine(url, connections=1, isolation_level="READ COMMITTED")
+
+
+def reader_engine(url: URL, connections: int) -> Engine:
+    """Return an engine for reading; each statement is its own transaction."""
+    return _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+
+
+def insert_into(table: Table) -> Insert:
+    """Return an INSERT that knows ON CONFLICT."""
+    return Insert(table)
+
+
+def live(connection: Connection, incarnation: int) -> bool:
+    """Say whether the incarnation may write. It stays so until the transaction ends."""
+    statement = _LIVE.replace("%b", "%s")
+    return connection.exec_driver_sql(statement, (incarnation,)).first() is not None
+
+
+def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
+    """Write the batch, or return False: fenced, or a row to be moved is not there."""
+    driver: Any = connection.connection.driver_connection
+    with driver.pipeline():
+        fence = driver.execute(_LIVE, (incarnation,), prepare=True)
+        answers = [(step, len(rows), _run(driver, step, rows)) for step, rows in batch.steps()]
+    moved = (count == a.rowcount for step, count, a in answers if step is Step.MOVED_EXECUTIONS)
+    return fence.fetchone() is not None and all(moved)
+
+
+def _run(
+    driver: "psycopg.Connection[Any]", step: Step, rows: Sequence[Row]
+) -> "psycopg.Cursor[Any]":
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return driver.execute(_STATEMENTS[step], columns, prepare=True)
+
+
+def _engine(url: URL, *, connections: int, isolation_level: Any) -> Engine:
+    engine = sqlalchemy.create_engine(
+        url,
+        isolation_level=isolation_level,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=STATEMENT_TIMEOUT_MS / 1000,
+        connect_args=dict(_CONNECT_ARGS),
+    )
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def _prepare(driver: "psycopg.Connection[Any]", _record: object) -> None:
+    """Make every commit durable, and every wait end. One width of integers: one plan."""
+    driver.adapters.register_dumper(int, Int8BinaryDumper)
+    for setting in _SETTINGS:
+        driver.execute(setting)
+    driver.commit()

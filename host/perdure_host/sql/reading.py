@@ -1,0 +1,189 @@
+"""Everything that is asked of the tables. No statement here needs a transaction around it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
+
+from perdure_host.ports import (
+    Alarm,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    RecordRow,
+    StoredExecution,
+    WaitingFor,
+)
+from perdure_host.sql.batch import execution_of
+from perdure_host.sql.schema import events, executions, functions, outbox, timers
+
+_ROW = select(executions)
+_RECORD = select(events.c.sequence, events.c.first_event_id, events.c.event_count, events.c.body)
+
+
+def get(connection: Connection, key: ExecutionKey) -> ExecutionRow | None:
+    """Return an execution's row."""
+    statement = _ROW.where(
+        executions.c.bucket == key.bucket, executions.c.execution_id == key.execution_id
+    )
+    return _one(connection.execute(statement).first())
+
+
+def find(
+    connection: Connection, bucket: int, namespace: str, function: str, name: str
+) -> ExecutionRow | None:
+    """Return the row of the execution of this name."""
+    statement = _ROW.where(
+        executions.c.bucket == bucket,
+        executions.c.namespace == namespace,
+        executions.c.function == function,
+        executions.c.name == name,
+    )
+    return _one(connection.execute(statement).first())
+
+
+def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
+    """Return a row with its records.
+
+    Records are only ever appended, and in one transaction with their row: those up to the row's
+    own number belong to it, whatever has been committed between the two statements.
+    """
+    row = get(connection, key)
+    if row is None:
+        return None
+    statement = _records_of(key).where(events.c.sequence <= row.sequence)
+    records = _records(connection.execute(statement.order_by(events.c.sequence)))
+    # Only a sweep, between the two, can have left none.
+    return StoredExecution(row, tuple(records)) if records else None
+
+
+def read_records(
+    connection: Connection, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool
+) -> list[RecordRow]:
+    """Return one page of the records that hold public events."""
+    statement = _records_of(key).where(events.c.event_count > 0).limit(limit)
+    if reverse:
+        statement = statement.where(events.c.first_event_id <= from_event_id)
+        return _records(connection.execute(statement.order_by(events.c.sequence.desc())))
+    statement = statement.where(events.c.first_event_id + events.c.event_count > from_event_id)
+    return _records(connection.execute(statement.order_by(events.c.sequence)))
+
+
+def list_executions(connection: Connection, query: ListQuery) -> list[ExecutionRow]:
+    """Return one page of executions."""
+    place = (executions.c.started_ms, executions.c.execution_id)
+    statement = _ROW.where(*_filters(query)).limit(query.limit)
+    if query.oldest_first:
+        statement = statement.order_by(*place)
+    else:
+        statement = statement.order_by(*(column.desc() for column in place))
+    return _many(connection.execute(statement))
+
+
+def alarms(
+    connection: Connection, *, until_ms: int, after: Alarm | None, limit: int
+) -> list[Alarm]:
+    """Return one page of the alarms that are due."""
+    place = (timers.c.due_ms, timers.c.bucket, timers.c.execution_id)
+    statement = select(*place).where(timers.c.due_ms <= until_ms)
+    if after is not None:
+        place_before = (after.due_ms, after.key.bucket, after.key.execution_id)
+        statement = statement.where(tuple_(*place) > place_before)
+    found = connection.execute(statement.order_by(*place).limit(limit))
+    return [Alarm(due, ExecutionKey(bucket, execution_id)) for due, bucket, execution_id in found]
+
+
+def waiting_for(
+    connection: Connection, what: WaitingFor, *, after: ExecutionKey | None, limit: int
+) -> list[ExecutionRow]:
+    """Return one page of the executions that wait for this."""
+    place = (executions.c.bucket, executions.c.execution_id)
+    # Written out in the statement, because partial indexes do not see through parameters.
+    word: BindParameter[str] = bindparam("waiting_for", what, literal_execute=True)
+    statement = _ROW.where(executions.c.waiting_for == word)
+    if after is not None:
+        statement = statement.where(tuple_(*place) > (after.bucket, after.execution_id))
+    return _many(connection.execute(statement.order_by(*place).limit(limit)))
+
+
+def count_open(connection: Connection) -> dict[str, int]:
+    """Return how many executions of each function have not ended."""
+    statement = (
+        select(executions.c.function, func.count())
+        .where(executions.c.ended_ms.is_(None))
+        .group_by(executions.c.function)
+    )
+    return {function: count for function, count in connection.execute(statement)}  # noqa: C416
+
+
+def read_outbox(
+    connection: Connection, *, after: tuple[int, str] | None, limit: int
+) -> list[OutboxRow]:
+    """Return one page of what has not been delivered."""
+    place = (outbox.c.bucket, outbox.c.outbox_id)
+    statement = select(*place, outbox.c.body).order_by(*place).limit(limit)
+    if after is not None:
+        statement = statement.where(tuple_(*place) > after)
+    return [OutboxRow(*columns) for columns in connection.execute(statement)]
+
+
+def read_functions(connection: Connection) -> list[FunctionRow]:
+    """Return every announced function."""
+    statement = select(functions).order_by(functions.c.namespace, functions.c.name)
+    return [
+        FunctionRow(
+            namespace=namespace,
+            name=name,
+            execution_timeout_s=execution_timeout_s,
+            retention_days=retention_days,
+            durable=durable,
+        )
+        for namespace, name, execution_timeout_s, retention_days, durable in connection.execute(
+            statement
+        )
+    ]
+
+
+def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
+    c = executions.c
+    filters = [c.namespace == query.namespace]
+    if query.function:
+        filters.append(c.function == query.function)
+    if query.name:
+        filters.append(c.name == query.name)
+    if query.statuses:
+        filters.append(c.status.in_(query.statuses))
+    if query.started_after_ms is not None:
+        filters.append(c.started_ms > query.started_after_ms)
+    if query.started_before_ms is not None:
+        filters.append(c.started_ms < query.started_before_ms)
+    if query.after is not None:
+        place = tuple_(c.started_ms, c.execution_id)
+        filters.append(place > query.after if query.oldest_first else place < query.after)
+    return filters
+
+
+def _records_of(key: ExecutionKey) -> Any:
+    return _RECORD.where(events.c.bucket == key.bucket, events.c.execution_id == key.execution_id)
+
+
+def _records(found: Any) -> list[RecordRow]:
+    return [RecordRow(*columns) for columns in found]
+
+
+def _many(found: Any) -> list[ExecutionRow]:
+    return [execution_of(columns) for columns in found]
+
+
+def _one(columns: Sequence[Any] | None) -> ExecutionRow | None:
+    return None if columns is None else execution_of(columns)

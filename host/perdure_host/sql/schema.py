@@ -1,0 +1,160 @@
+"""The tables. Alembic's migrations build them; a test compares the two.
+
+The bucket leads every primary key, so that buckets can be spread over several databases; only the
+alarms' index leads with the time. An execution's row is rewritten by every commit that concerns it,
+so its indexes stand on columns that rarely change: PostgreSQL then rewrites the row alone (HOT).
+The partial indexes hold only what someone looks for: executions that wait for a task, that wait for
+nothing (a violation), that are open, and that will expire.
+
+Text is compared byte by byte on every database, so that pages come in the same order everywhere.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TEXT as POSTGRES_TEXT
+
+metadata = MetaData()
+
+_WORD = Text().with_variant(POSTGRES_TEXT(collation="C"), "postgresql")
+
+
+def _word(name: str, *, primary_key: bool = False) -> Column[str]:
+    return Column(name, _WORD, primary_key=primary_key, nullable=False)
+
+
+def _bucket() -> Column[int]:
+    return Column("bucket", Integer, primary_key=True, autoincrement=False)
+
+
+def _number(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+nodes = Table(
+    "nodes",
+    metadata,
+    _word("node_name", primary_key=True),
+    _number("incarnation"),
+    Column("live", Boolean, nullable=False),
+    _word("address"),
+    _number("lease_until_ms"),
+    _number("joined_ms"),
+    UniqueConstraint("incarnation", name="nodes_incarnation"),
+    sqlite_with_rowid=False,
+)
+
+# Which incarnation owns which bucket.
+buckets = Table(
+    "buckets",
+    metadata,
+    _bucket(),
+    _number("incarnation"),
+    sqlite_with_rowid=False,
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    _bucket(),
+    _word("execution_id", primary_key=True),
+    _word("namespace"),
+    _word("function"),
+    _word("name"),
+    _word("status"),
+    _number("started_ms"),
+    Column("input_digest", LargeBinary, nullable=False),
+    _number("sequence"),
+    _number("event_count"),
+    _word("waiting_for"),
+    _number("ended_ms", nullable=True),
+    _number("expires_ms", nullable=True),
+    UniqueConstraint("bucket", "namespace", "function", "name", name="executions_name"),
+    sqlite_with_rowid=False,
+)
+
+Index(
+    "executions_by_function",
+    executions.c.namespace,
+    executions.c.function,
+    executions.c.started_ms,
+    executions.c.execution_id,
+)
+Index(
+    "executions_by_start",
+    executions.c.namespace,
+    executions.c.started_ms,
+    executions.c.execution_id,
+)
+
+
+def _partial_index(name: str, where: str, *columns: Column[int] | Column[str]) -> None:
+    Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+
+
+_KEY = (executions.c.bucket, executions.c.execution_id)
+_partial_index("executions_waiting_for_task", "waiting_for = 'task'", *_KEY)
+_partial_index("executions_waiting_for_nothing", "waiting_for = 'nothing'", *_KEY)
+_partial_index("executions_open", "ended_ms IS NULL", executions.c.function)
+_partial_index("executions_expiring", "expires_ms IS NOT NULL", executions.c.expires_ms)
+
+events = Table(
+    "events",
+    metadata,
+    _bucket(),
+    _word("execution_id", primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    _number("first_event_id"),
+    _number("event_count"),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    _bucket(),
+    _word("execution_id", primary_key=True),
+    _number("due_ms"),
+    sqlite_with_rowid=False,
+)
+Index("timers_due", timers.c.due_ms, timers.c.bucket, timers.c.execution_id)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _bucket(),
+    _word("outbox_id", primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+functions = Table(
+    "functions",
+    metadata,
+    _word("namespace", primary_key=True),
+    _word("name", primary_key=True),
+    _number("execution_timeout_s"),
+    _number("retention_days"),
+    Column("durable", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What the nodes of a cluster share: the secret, and the row that those who join queue up behind.
+cluster = Table(
+    "cluster",
+    metadata,
+    _word("key", primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)

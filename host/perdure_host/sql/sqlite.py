@@ -1,0 +1,127 @@
+"""What is particular about SQLite: durability, locks, and the statements of the write path.
+
+WAL lets readers work while a commit is written, and with `synchronous=FULL` every commit is synced
+before it is acknowledged. A write takes the lock when it begins (BEGIN IMMEDIATE), so that the
+fence which it reads stays true until it commits.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.engine import URL
+
+from perdure_host.sql.batch import Batch, Row, Step
+
+BUSY_TIMEOUT_MS: Final = 5_000
+_CACHE_KIB: Final = 16_384
+_MMAP_BYTES: Final = 256 * 1024 * 1024
+# A checkpoint copies the log into the database, within a commit: rarely, and with two syncs.
+_CHECKPOINT_PAGES: Final = 4_000
+
+_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    f"PRAGMA cache_size = -{_CACHE_KIB}",
+    f"PRAGMA mmap_size = {_MMAP_BYTES}",
+    "PRAGMA temp_store = MEMORY",
+)
+
+_STATEMENTS: Final[Mapping[Step, str]] = {
+    Step.NEW_EXECUTIONS: """
+        INSERT INTO executions (
+            bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
+            sequence, event_count, waiting_for, ended_ms, expires_ms
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    Step.MOVED_EXECUTIONS: """
+        UPDATE executions
+        SET status = ?3, sequence = ?4, event_count = ?5, waiting_for = ?6,
+            ended_ms = ?7, expires_ms = ?8
+        WHERE bucket = ?1 AND execution_id = ?2
+    """,
+    Step.NEW_RECORDS: """
+        INSERT INTO events (
+            bucket, execution_id, sequence, first_event_id, event_count, body
+        ) VALUES (?, ?, ?, ?, ?, ?)
+    """,
+    Step.SET_ALARMS: """
+        INSERT INTO timers (bucket, execution_id, due_ms) VALUES (?, ?, ?)
+        ON CONFLICT (bucket, execution_id) DO UPDATE SET due_ms = excluded.due_ms
+    """,
+    Step.CLEARED_ALARMS: "DELETE FROM timers WHERE bucket = ? AND execution_id = ?",
+    Step.SENT: "INSERT INTO outbox (bucket, outbox_id, body) VALUES (?, ?, ?)",
+    Step.DELIVERED: "DELETE FROM outbox WHERE bucket = ? AND outbox_id = ?",
+}
+
+_LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = ? AND live"
+
+
+def writer_engine(url: URL) -> Engine:
+    """Return an engine whose transactions hold the write lock from their beginning."""
+    engine = _engine(url, connections=1)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def reader_engine(url: URL, connections: int) -> Engine:
+    """Return an engine whose connections cannot write; each statement is its own transaction."""
+    engine = _engine(url, connections=connections)
+    event.listen(engine, "connect", _prepare_to_read)
+    return engine
+
+
+def insert_into(table: Table) -> Insert:
+    """Return an INSERT that knows ON CONFLICT."""
+    return Insert(table)
+
+
+def live(connection: Connection, incarnation: int) -> bool:
+    """Say whether the incarnation may write. It stays so until the transaction ends."""
+    return connection.exec_driver_sql(_LIVE, (incarnation,)).first() is not None
+
+
+def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
+    """Write the batch, or return False: fenced, or a row to be moved is not there."""
+    driver: Any = connection.connection.driver_connection
+    if driver.execute(_LIVE, (incarnation,)).fetchone() is None:
+        return False
+    return all(_run(driver, step, rows) for step, rows in batch.steps())
+
+
+def _run(driver: sqlite3.Connection, step: Step, rows: Sequence[Row]) -> bool:
+    cursor = driver.executemany(_STATEMENTS[step], rows)
+    return step is not Step.MOVED_EXECUTIONS or cursor.rowcount == len(rows)
+
+
+def _engine(url: URL, *, connections: int) -> Engine:
+    return sqlalchemy.create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_reset_on_return=None,
+        # Each connection is used by one thread at a time, though not always by the same.
+        connect_args={"check_same_thread": False, "cached_statements": 64},
+    )
+
+
+def _prepare(driver: sqlite3.Connection, _record: object) -> None:
+    """Make every commit durable. `isolation_level` keeps the driver from beginning by itself."""
+    driver.isolation_level = None
+    for pragma in _PRAGMAS:
+        driver.execute(pragma)
+
+
+def _prepare_to_read(driver: sqlite3.Connection, record: object) -> None:
+    _prepare(driver, record)
+    driver.execute("PRAGMA query_only = ON")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

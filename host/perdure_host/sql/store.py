@@ -1,0 +1,145 @@
+"""The port `Store` on a SQL database: every method is a piece of work for one of its threads."""
+
+import secrets
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from perdure_host.ports import (
+    Alarm,
+    Change,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    RecordRow,
+    StoredExecution,
+    WaitingFor,
+)
+from perdure_host.sql import membership, migration, reading, upkeep
+from perdure_host.sql.batch import Batch
+from perdure_host.sql.dialects import dialect_of
+from perdure_host.sql.engine import Database
+
+
+class SqlStore:
+    """A store in SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self._dialect = dialect_of(self._database.kind)
+
+    async def open(self, *, migrate: bool = False) -> None:
+        # An embedded database belongs to this program alone, so nobody else needs the old schema.
+        may_migrate = migrate or self._database.kind == "sqlite"
+        await migration.prepare(self._database, may_migrate=may_migrate)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def secret(self) -> bytes:
+        known = await self._database.read(membership.read_secret)
+        if known is None:
+            fresh = secrets.token_bytes(32)
+            make = partial(membership.make_secret, dialect=self._dialect, fresh=fresh)
+            await self._database.write(make)
+            known = await self._database.read(membership.read_secret)
+        assert known is not None
+        return known
+
+    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+        # Those who join queue up behind the secret's row.
+        await self.secret()
+        work = partial(
+            membership.join, node_name=node_name, address=address, now_ms=now_ms, lease_ms=lease_ms
+        )
+        return await self._database.write(work)
+
+    async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
+        await self._database.write(
+            partial(membership.renew, incarnation=incarnation, now_ms=now_ms, lease_ms=lease_ms)
+        )
+
+    async def leave(self, incarnation: int) -> None:
+        await self._database.write(partial(membership.leave, incarnation=incarnation))
+
+    async def commit(
+        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+    ) -> None:
+        batch = Batch(changes, outbox_done)
+        await self._database.write(partial(self._commit, incarnation=incarnation, batch=batch))
+
+    async def load(self, key: ExecutionKey) -> StoredExecution | None:
+        return await self._database.read(partial(reading.load, key=key))
+
+    async def find(
+        self, bucket: int, namespace: str, function: str, name: str
+    ) -> ExecutionRow | None:
+        work = partial(
+            reading.find, bucket=bucket, namespace=namespace, function=function, name=name
+        )
+        return await self._database.read(work)
+
+    async def get(self, key: ExecutionKey) -> ExecutionRow | None:
+        return await self._database.read(partial(reading.get, key=key))
+
+    async def read_records(
+        self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
+    ) -> list[RecordRow]:
+        work = partial(
+            reading.read_records, key=key, from_event_id=from_event_id, limit=limit, reverse=reverse
+        )
+        return await self._database.read(work)
+
+    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+        return await self._database.read(partial(reading.list_executions, query=query))
+
+    async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
+        work = partial(reading.alarms, until_ms=until_ms, after=after, limit=limit)
+        return await self._database.read(work)
+
+    async def waiting_for(
+        self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
+    ) -> list[ExecutionRow]:
+        work = partial(reading.waiting_for, what=waiting_for, after=after, limit=limit)
+        return await self._database.read(work)
+
+    async def count_open(self) -> dict[str, int]:
+        return await self._database.read(reading.count_open)
+
+    async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
+        return await self._database.read(partial(reading.read_outbox, after=after, limit=limit))
+
+    async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
+        work = partial(
+            upkeep.sweep,
+            dialect=self._dialect,
+            incarnation=incarnation,
+            now_ms=now_ms,
+            limit=limit,
+        )
+        return await self._database.write(work)
+
+    async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
+        work = partial(
+            upkeep.put_functions, dialect=self._dialect, incarnation=incarnation, rows=functions
+        )
+        await self._database.write(work)
+
+    async def functions(self) -> list[FunctionRow]:
+        return await self._database.read(reading.read_functions)
+
+    def _commit(self, connection: Connection, incarnation: int, batch: Batch) -> None:
+        if not self._dialect.write(connection, incarnation, batch):
+            raise membership.fenced(incarnation)
+
+
+async def migrate_store(url: str) -> tuple[str | None, str]:
+    """Bring the database's schema up to date; return the revisions before and after."""
+    database = Database(url)
+    try:
+        return await migration.migrate(database)
+    finally:
+        await database.close()
