@@ -1,0 +1,150 @@
+"""Executions and functions drawn for people.
+
+ARNs and callback ids are never folded or cut, because people copy them.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from perdure.client_messages import (
+    ExecutionDescription,
+    ExecutionSummary,
+    FunctionDescription,
+    OpenCallback,
+)
+from perdure_cli.durations import format_duration, format_moment
+from perdure_cli.timelines import format_error
+
+_PAYLOAD_CHARS_MAX: Final = 4_000
+
+_STATUS_STYLES: Final = {
+    "RUNNING": "cyan",
+    "PAUSING": "yellow",
+    "PAUSED": "yellow",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "STOPPED": "red",
+    "DELETING": "dim",
+}
+
+
+def format_status(status: str) -> Text:
+    """Return a status in its colour."""
+    return Text(status, style=_STATUS_STYLES.get(status, "default"))
+
+
+def show_execution(console: Console, execution: ExecutionDescription) -> None:
+    """Print everything about an execution but its history."""
+    for label, value in _facts(execution):
+        line = Text(f"{label:<10} ", style="dim")
+        line.append_text(value if isinstance(value, Text) else Text(value, style="default"))
+        console.print(line, soft_wrap=True)
+    for callback in execution.open_callbacks:
+        _show_callback(console, callback)
+    for label, payload in (("input", execution.input_text), ("result", execution.result_text)):
+        if payload is not None:
+            console.print(Text(label, style="dim"))
+            console.print(Text(format_payload(payload)), soft_wrap=True)
+
+
+def show_executions(console: Console, executions: Sequence[ExecutionSummary]) -> None:
+    """Print a table of executions; the ARN has a line of its own below each, to be copied whole."""
+    if not executions:
+        console.print(Text("no executions", style="dim"))
+        return
+    names = max(len(each.execution_name) for each in executions)
+    functions = max(len(each.function_name) for each in executions)
+    header = f"{'STATUS':<9}  {'NAME':<{names}}  {'FUNCTION':<{functions}}  {'STARTED':<19}  TOOK"
+    console.print(Text(header, style="bold"), soft_wrap=True)
+    for each in executions:
+        line = Text.assemble(
+            (f"{each.status:<9}", _STATUS_STYLES.get(each.status, "default")),
+            f"  {each.execution_name:<{names}}  {each.function_name:<{functions}}"
+            f"  {format_moment(each.started_at)}  {_took(each)}",
+        )
+        console.print(line, soft_wrap=True)
+        console.print(Text(each.execution_arn, style="dim"), soft_wrap=True)
+
+
+def show_functions(console: Console, functions: Sequence[FunctionDescription]) -> None:
+    """Print a table of functions."""
+    if not functions:
+        console.print(Text("no worker has announced a function yet", style="dim"))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("FUNCTION", "KIND", "WORKERS", "TIMEOUT", "RETENTION"):
+        table.add_column(column, no_wrap=True)
+    for each in functions:
+        table.add_row(
+            each.function_name,
+            "durable" if each.durable else "plain",
+            Text(str(each.workers_connected), style="green" if each.workers_connected else "red"),
+            f"{each.execution_timeout_s} s",
+            f"{each.retention_days} d",
+        )
+    console.print(table)
+
+
+def format_payload(text: str) -> str:
+    """Return a payload indented where it is JSON, and cut where it is long."""
+    try:
+        shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        shown = text
+    if len(shown) <= _PAYLOAD_CHARS_MAX:
+        return shown
+    return f"{shown[:_PAYLOAD_CHARS_MAX]}… ({len(text)} characters; all of it with --output json)"
+
+
+def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
+    facts: list[tuple[str, str | Text]] = [
+        ("status", format_status(execution.status)),
+        ("arn", execution.execution_arn),
+        ("function", execution.function_name),
+        ("name", execution.execution_name),
+        ("started", format_moment(execution.started_at)),
+    ]
+    if execution.ended_at is not None:
+        took = format_duration(execution.ended_at - execution.started_at)
+        facts.append(("ended", f"{format_moment(execution.ended_at)}, after {took}"))
+    else:
+        facts.extend(_open_facts(execution))
+    facts.append(("events", str(execution.event_count)))
+    if execution.error is not None:
+        facts.append(("error", Text(format_error(execution.error), style="red")))
+    return facts
+
+
+def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
+    facts: list[tuple[str, str | Text]] = [("waits for", execution.waiting_for)]
+    if execution.next_timer_at is not None:
+        facts.append(("wakes", format_moment(execution.next_timer_at)))
+    if execution.deadline_at is not None:
+        facts.append(("deadline", format_moment(execution.deadline_at)))
+    if execution.pause is not None:
+        since = format_moment(execution.pause.requested_at)
+        reason = f": {execution.pause.reason}" if execution.pause.reason else ""
+        facts.append(("paused", f"since {since}{reason}"))
+    if execution.consecutive_invocation_failures:
+        failures = f"{execution.consecutive_invocation_failures} invocations failed in a row"
+        facts.append(("trouble", Text(failures, style="red")))
+    return facts
+
+
+def _show_callback(console: Console, callback: OpenCallback) -> None:
+    name = callback.name or callback.operation_id[:8]
+    due = f", due {format_moment(callback.due_at)}" if callback.due_at else ""
+    console.print(Text.assemble(("callback   ", "dim"), f"{name}{due}"), soft_wrap=True)
+    console.print(Text(callback.callback_id, style="cyan"), soft_wrap=True)
+
+
+def _took(summary: ExecutionSummary) -> str:
+    if summary.ended_at is None:
+        return "–"
+    return format_duration(summary.ended_at - summary.started_at)

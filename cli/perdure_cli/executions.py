@@ -1,0 +1,161 @@
+"""`perdure executions …`: look at executions and act on them."""
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Final
+
+import typer
+
+from perdure_cli.descriptions import format_status, show_execution, show_executions
+from perdure_cli.durations import format_moment
+from perdure_cli.screen import answers, print_json
+from perdure_cli.session import Session, connected
+from perdure_cli.timelines import Timeline, format_row
+
+LIMIT_DEFAULT: Final = 50
+
+app = typer.Typer(no_args_is_help=True, help="Look at executions and act on them.")
+
+ArnArgument = Annotated[str, typer.Argument(metavar="ARN", help="The execution's ARN.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="For those who look at it.")]
+StartedOption = Annotated[datetime | None, typer.Option(metavar="TIME", help="ISO 8601; UTC.")]
+
+
+@app.command("list")
+@connected
+def list_executions(
+    session: Session,
+    function: Annotated[str | None, typer.Option("--function", help="Of this function.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="With exactly this name.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option("--status", help="RUNNING, SUCCEEDED, …; may be given several times."),
+    ] = None,
+    started_after: StartedOption = None,
+    started_before: StartedOption = None,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = LIMIT_DEFAULT,
+) -> None:
+    """List executions that match all filters, newest first."""
+    with session.client() as client:
+        found = client.list_executions(
+            function_name=function,
+            name=name,
+            statuses=[each.upper() for each in status or ()],
+            started_after=_utc(started_after),
+            started_before=_utc(started_before),
+            oldest_first=oldest_first,
+            page_items=min(limit, 1_000),
+        )
+        executions = list(islice(found, limit))
+    if session.for_programs:
+        print_json([each.to_json() for each in executions])
+    else:
+        show_executions(answers(), executions)
+
+
+@app.command()
+@connected
+def get(session: Session, arn: ArnArgument) -> None:
+    """Show one execution: status, open callbacks, input, result."""
+    with session.client() as client:
+        execution = client.get(arn)
+    if session.for_programs:
+        print_json(execution.to_json())
+    else:
+        show_execution(answers(), execution)
+
+
+@app.command()
+@connected
+def history(
+    session: Session,
+    arn: ArnArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with each new event until the end.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds to follow at most.")
+    ] = None,
+) -> None:
+    """Show the timeline of an execution."""
+    with session.client() as client:
+        events = client.follow(arn, timeout_s=timeout) if follow else client.history(arn)
+        if session.for_programs:
+            print_json([event.to_json() for event in events])
+            return
+        timeline = Timeline()
+        console = answers()
+        for event in events:
+            console.print(format_row(timeline.read(event)), soft_wrap=True)
+
+
+@app.command()
+@connected
+def stop(
+    session: Session,
+    arn: ArnArgument,
+    error_type: Annotated[str | None, typer.Option("--error-type")] = None,
+    error_message: Annotated[str | None, typer.Option("--error-message")] = None,
+) -> None:
+    """End an execution as STOPPED, at once."""
+    with session.client() as client:
+        stopped_at = client.stop(arn, error_type=error_type, error_message=error_message)
+    if session.for_programs:
+        print_json({"stop_timestamp": _json_moment(stopped_at)})
+    else:
+        answers().print(f"ended {format_moment(stopped_at)}")
+
+
+@app.command()
+@connected
+def pause(
+    session: Session,
+    arn: ArnArgument,
+    reason: ReasonOption = None,
+    deadline_runs_on: Annotated[
+        bool, typer.Option("--deadline-runs-on", help="Do not add the pause to the deadline.")
+    ] = False,
+) -> None:
+    """Allow no more invocations until `resume`; timers and callbacks go on counting."""
+    with session.client() as client:
+        status = client.pause(arn, reason=reason, execution_timeout_paused=not deadline_runs_on)
+    _show_status(session, status)
+
+
+@app.command()
+@connected
+def resume(session: Session, arn: ArnArgument, reason: ReasonOption = None) -> None:
+    """Take a pause back."""
+    with session.client() as client:
+        status = client.resume(arn, reason=reason)
+    _show_status(session, status)
+
+
+@app.command()
+@connected
+def delete(session: Session, arn: ArnArgument) -> None:
+    """Forget an execution that has ended, with its history."""
+    with session.client() as client:
+        asked_at = client.delete(arn)
+    if session.for_programs:
+        print_json({"deletion_request_timestamp": _json_moment(asked_at)})
+    else:
+        answers().print(f"deleted {format_moment(asked_at)}")
+
+
+def _show_status(session: Session, status: str) -> None:
+    if session.for_programs:
+        print_json({"status": status})
+    else:
+        answers().print(format_status(status))
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)
+
+
+def _json_moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

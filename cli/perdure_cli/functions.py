@@ -1,0 +1,26 @@
+"""`perdure functions …`: what workers have announced."""
+
+import typer
+
+from perdure_cli.descriptions import show_functions
+from perdure_cli.screen import answers, print_json
+from perdure_cli.session import Session, connected
+
+app = typer.Typer(no_args_is_help=True, help="See the functions that workers have announced.")
+
+
+@app.callback()
+def functions() -> None:
+    """Keep `list` a command of its own: Typer would merge a single one into the group."""
+
+
+@app.command("list")
+@connected
+def list_functions(session: Session) -> None:
+    """List functions, with the number of workers that serve each right now."""
+    with session.client() as client:
+        found = client.list_functions()
+    if session.for_programs:
+        print_json([each.to_json() for each in found])
+    else:
+        show_functions(answers(), found)

@@ -1,0 +1,88 @@
+"""`perdure invoke`: start an execution, show its steps as they happen, print its result.
+
+Must stay true: the result is alone on stdout; everything else goes to stderr.
+"""
+
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from perdure.client import Client
+from perdure.client_errors import WaitTimeoutError
+from perdure.client_messages import ExecutionDescription, StartedExecution
+from perdure_cli.exit_codes import ExitCode
+from perdure_cli.payloads import read_payload
+from perdure_cli.screen import complain, print_json, print_text, remark, remarks
+from perdure_cli.session import Session, connected
+from perdure_cli.timelines import Timeline, format_error, format_row
+
+# The end has been seen; a server that is gone at this very moment is waited for.
+_LAST_ANSWER_S_MAX: Final = 60.0
+
+
+@connected
+def invoke(
+    session: Session,
+    function: Annotated[str, typer.Argument(metavar="NAME", help="The function to run.")],
+    payload: Annotated[
+        str | None, typer.Option("--payload", metavar="JSON|@FILE|-", help="Its event.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="The execution's name; a second start of it runs nothing."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Print the ARN and do not wait.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Seconds to wait at most.")
+    ] = None,
+) -> None:
+    """Start an execution and wait for its result."""
+    text = read_payload(payload, "--payload")
+    with session.client() as client:
+        started = client.start(function, payload_text=text, name=name)
+        if detach:
+            _print_started(session, started)
+            return
+        execution = _wait(client, started, timeout)
+    if session.for_programs:
+        print_json(execution.to_json())
+    elif execution.status == "SUCCEEDED":
+        print_text(execution.result_text or "null")
+    if execution.status != "SUCCEEDED":
+        _complain_of(execution)
+        raise typer.Exit(ExitCode.EXECUTION_FAILED)
+
+
+def _wait(
+    client: Client, started: StartedExecution, timeout_s: float | None
+) -> ExecutionDescription:
+    """Show what happens until the end, whatever happens to the server meanwhile."""
+    arn = started.execution_arn
+    remark(Text(arn if started.started else f"{arn} (it was started before)", style="dim"))
+    timeline = Timeline()
+    console = remarks()
+    try:
+        for event in client.follow(arn, timeout_s=timeout_s):
+            console.print(format_row(timeline.read(event)), soft_wrap=True)
+    except (WaitTimeoutError, KeyboardInterrupt):
+        remark(Text(f"it goes on: perdure executions history --follow '{arn}'", style="dim"))
+        raise
+    return client.wait(arn, timeout_s=timeout_s or _LAST_ANSWER_S_MAX)
+
+
+def _print_started(session: Session, started: StartedExecution) -> None:
+    if session.for_programs:
+        print_json(started.execution.to_json())
+    else:
+        print_text(started.execution_arn)
+
+
+def _complain_of(execution: ExecutionDescription) -> None:
+    reason = "" if execution.error is None else f": {format_error(execution.error)}"
+    complain(f"execution {execution.status}{reason}")
+    if execution.error is not None:
+        for line in execution.error.stack_trace:
+            remark(Text(line.rstrip(), style="dim"))

@@ -1,0 +1,61 @@
+"""The `perdure` command put together: one sub-command per file."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Final
+
+import typer
+
+from perdure_cli import callbacks, executions, functions
+from perdure_cli.exit_codes import MEANINGS
+from perdure_cli.invoke import invoke
+from perdure_cli.screen import print_text
+from perdure_cli.serve import migrate, serve
+from perdure_cli.watch import dev
+from perdure_cli.work import work
+
+_EPILOG: Final = "\n\n".join(
+    ["Exit status:", *(f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())]
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+app.command("dev", rich_help_panel="Run")(dev)
+app.command("server", rich_help_panel="Run")(serve)
+app.command("worker", rich_help_panel="Run")(work)
+app.command("migrate", rich_help_panel="Run")(migrate)
+app.command("invoke", rich_help_panel="Use")(invoke)
+app.add_typer(executions.app, name="executions", rich_help_panel="Use")
+app.add_typer(callbacks.app, name="callbacks", rich_help_panel="Use")
+app.add_typer(functions.app, name="functions", rich_help_panel="Use")
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit with a status that means something."""
+    app(prog_name="perdure")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"perdure {_installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def perdure(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which one."),
+    ] = False,
+) -> None:
+    """Durable functions that you host: run servers and workers, start and watch executions."""
+
+
+def _installed_version() -> str:
+    try:
+        return version("perdure")
+    except PackageNotFoundError:
+        return "(not installed)"

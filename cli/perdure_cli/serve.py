@@ -1,0 +1,155 @@
+"""`perdure server` and `perdure migrate`: a node, and the schema that it needs.
+
+The server's libraries are imported here only when one of these commands runs.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from perdure_cli.exit_codes import ExitCode
+from perdure_cli.screen import complain, remark
+from perdure_cli.signals import run_until_signalled
+from perdure_host.channel import SERVER_DEFAULT
+from perdure_host.errors import HostError, SchemaTooNew, SchemaTooOld, SettingsError
+
+if TYPE_CHECKING:
+    from perdure_cli.node import NodeAddresses, NodeSettings
+
+DATABASE_DEFAULT: Final = "sqlite:///perdure.db"
+HTTP_DEFAULT: Final = "127.0.0.1:7601"
+ROLES: Final = ("gateway", "history", "matching", "timers")
+
+
+class LogFormat(StrEnum):
+    """For whom the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        envvar="PERDURE_DB",
+        metavar="URL",
+        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+    ),
+]
+GrpcOption = Annotated[
+    str, typer.Option("--grpc", metavar="HOST:PORT", help="Where clients and workers call.")
+]
+HttpOption = Annotated[
+    str, typer.Option("--http", metavar="HOST:PORT", help="Where /metrics and /healthz are.")
+]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="Lines for people, or JSON for programs.")
+]
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    db: DatabaseOption = DATABASE_DEFAULT,
+    grpc: GrpcOption = SERVER_DEFAULT,
+    http: HttpOption = HTTP_DEFAULT,
+    token_file: Annotated[
+        str | None,
+        typer.Option("--token-file", metavar="FILE", help="The token that every caller must show."),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option("--tls-cert", metavar="FILE", help="PEM: the certificate to show.")
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option("--tls-key", metavar="FILE", help="PEM: its key.")
+    ] = None,
+    tls_ca: Annotated[
+        str | None,
+        typer.Option("--tls-ca", metavar="FILE", help="PEM: who must have signed for callers."),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Listen beyond this machine without a token and TLS."),
+    ] = False,
+    node_name: Annotated[
+        str | None,
+        typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring an older schema up to date first.")
+    ] = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Run a server: the embedded one on a SQLite file, or a node on PostgreSQL."""
+    with failing_with_meaning():
+        from perdure_cli.node import NodeSettings
+
+        settings = NodeSettings(
+            db_url=db,
+            grpc_address=grpc,
+            http_address=http,
+            node_name=node_name or default_node_name(grpc),
+            token_file=token_file,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_ca=tls_ca,
+            insecure=insecure,
+            migrate=migrate,
+            log_format=log_format.value,
+            roles=ROLES,
+        )
+        raise typer.Exit(run_until_signalled(lambda stop: _run_node(settings, stop)))
+
+
+def migrate(db: DatabaseOption = DATABASE_DEFAULT) -> None:
+    """Bring a database's schema up to date."""
+    with failing_with_meaning():
+        from perdure_host.sql import migrate_store
+
+        before, after = asyncio.run(migrate_store(db))
+    if before == after:
+        remark(f"the schema is up to date: {after}")
+    else:
+        remark(f"schema {before or '(none)'} → {after}")
+
+
+def default_node_name(grpc_address: str) -> str:
+    """Return a name that outlives restarts and differs for each server of a machine."""
+    return f"{socket.gethostname()}-{grpc_address.rpartition(':')[2]}"
+
+
+@contextmanager
+def failing_with_meaning() -> Iterator[None]:
+    """Turn what the operator or the world got wrong into a message and an exit status."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0].startswith("perdure"):
+            raise
+        complain(f"{error.name} is missing; the server needs: pip install 'perdure[server]'")
+        raise typer.Exit(ExitCode.INVALID) from None
+    except HostError as error:
+        complain(str(error))
+        raise typer.Exit(_exit_code(error)) from None
+
+
+def announce(addresses: "NodeAddresses") -> None:
+    """Say where the server listens; ports may have been left to the system to choose."""
+    remark(f"perdure server is ready: gRPC {addresses.grpc}, http://{addresses.http}")
+
+
+async def _run_node(settings: "NodeSettings", stop: asyncio.Event) -> int:
+    from perdure_cli.node import run_node
+
+    return await run_node(settings, stop=stop, ready=announce)
+
+
+def _exit_code(error: HostError) -> ExitCode:
+    """Settings and schemas are for the operator to change; everything else may pass."""
+    if isinstance(error, SettingsError | SchemaTooNew | SchemaTooOld):
+        return ExitCode.INVALID
+    return ExitCode.UNAVAILABLE

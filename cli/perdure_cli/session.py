@@ -1,0 +1,173 @@
+"""What every client command shares: the options that reach a server, and what becomes of a refusal.
+
+`connected` adds the options to a command once, instead of five parameters to each; the command
+gets a Session in their place.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from typing import Annotated, Any, Concatenate, Final, ParamSpec
+
+import typer
+
+from perdure.client import Client
+from perdure.client_errors import ClientError, UnauthenticatedError, UnavailableError
+from perdure_cli.exit_codes import ExitCode, exit_code
+from perdure_cli.screen import complain, remark
+from perdure_host.channel import SERVER_DEFAULT
+
+# A person at a terminal hears soon that nothing listens; a server that restarts is back by then.
+PATIENCE_S: Final = 6.0
+
+_Parameters = ParamSpec("_Parameters")
+
+
+class OutputFormat(StrEnum):
+    """For whom an answer is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="PERDURE_SERVER",
+        metavar="HOST:PORT",
+        help=f"The server to talk to; {SERVER_DEFAULT} by default.",
+        rich_help_panel="Connection",
+    ),
+]
+TokenFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file",
+        envvar="PERDURE_TOKEN_FILE",
+        metavar="FILE",
+        help="A file with the bearer token.",
+        rich_help_panel="Connection",
+    ),
+]
+TlsCaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-ca",
+        envvar="PERDURE_TLS_CA",
+        metavar="FILE",
+        help="PEM: whom to trust; turns TLS on.",
+        rich_help_panel="Connection",
+    ),
+]
+TlsCertOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-cert",
+        envvar="PERDURE_TLS_CERT",
+        metavar="FILE",
+        help="PEM: the certificate to show.",
+        rich_help_panel="Connection",
+    ),
+]
+TlsKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-key",
+        envvar="PERDURE_TLS_KEY",
+        metavar="FILE",
+        help="PEM: the key of that certificate.",
+        rich_help_panel="Connection",
+    ),
+]
+OutputOption = Annotated[
+    OutputFormat,
+    typer.Option("--output", "-o", help="Tables and timelines for people, JSON for programs."),
+]
+
+_OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
+    ("output", OutputOption, OutputFormat.TEXT),
+    ("server", ServerOption, None),
+    ("token_file", TokenFileOption, None),
+    ("tls_ca", TlsCaOption, None),
+    ("tls_cert", TlsCertOption, None),
+    ("tls_key", TlsKeyOption, None),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """How to reach the server, and for whom to answer."""
+
+    output: OutputFormat
+    server: str | None
+    token_file: str | None
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether answers are JSON."""
+        return self.output is OutputFormat.JSON
+
+    def client(self) -> Client:
+        """Open a client."""
+        return Client(
+            self.server,
+            token_file=self.token_file,
+            tls_ca=self.tls_ca,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+            patience_s=PATIENCE_S,
+        )
+
+
+def connected(
+    command: Callable[Concatenate[Session, _Parameters], None],
+) -> Callable[..., None]:
+    """Return the command with the options of a session, which it gets as its first argument."""
+
+    @wraps(command)
+    def command_with_session(*arguments: Any, **options: Any) -> None:
+        session = Session(**{name: options.pop(name) for name, _, _ in _OPTIONS})
+        with exiting_with_meaning(session.server):
+            command(session, *arguments, **options)
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, kind, default in _OPTIONS
+    ]
+    signature = inspect.Signature([*own, *added])
+    command_with_session.__dict__["__signature__"] = signature
+    command_with_session.__annotations__ = {
+        each.name: each.annotation for each in signature.parameters.values()
+    }
+    return command_with_session
+
+
+@contextmanager
+def exiting_with_meaning(server: str | None) -> Iterator[None]:
+    """Turn a refusal into a message and an exit status; expected failures show no stack trace."""
+    try:
+        yield
+    except ClientError as error:
+        complain(str(error), _hint(error, server or SERVER_DEFAULT))
+        raise typer.Exit(exit_code(error)) from None
+    except KeyboardInterrupt:
+        remark("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _hint(error: ClientError, server: str) -> str | None:
+    match error:
+        case UnavailableError():
+            return f"Is a server running at {server}? `perdure server` or `perdure dev` starts one."
+        case UnauthenticatedError():
+            return "Give the token with --token-file or PERDURE_TOKEN_FILE."
+        case _:
+            return None

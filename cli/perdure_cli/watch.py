@@ -1,0 +1,136 @@
+"""`perdure dev`: a server and a worker in one go, the worker anew upon each change of a file.
+
+The server lives in this process and keeps running; the worker is a process of its own, because only
+a new process forgets the old code. What the old one was running is delivered to the new one.
+"""
+
+import asyncio
+import importlib.util
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from perdure_cli.screen import remark
+from perdure_cli.serve import (
+    DATABASE_DEFAULT,
+    HTTP_DEFAULT,
+    ROLES,
+    DatabaseOption,
+    GrpcOption,
+    HttpOption,
+    LogFormat,
+    announce,
+    default_node_name,
+    failing_with_meaning,
+)
+from perdure_cli.signals import run_until_signalled
+from perdure_cli.work import ModulesArgument
+from perdure_host.channel import SERVER_DEFAULT
+
+if TYPE_CHECKING:
+    from perdure_cli.node import NodeAddresses, NodeSettings
+
+# A worker that does not finish within this is killed; its invocations are delivered again.
+WORKER_STOP_S_MAX: Final = 5.0
+
+
+def dev(
+    modules: ModulesArgument,
+    db: DatabaseOption = DATABASE_DEFAULT,
+    grpc: GrpcOption = SERVER_DEFAULT,
+    http: HttpOption = HTTP_DEFAULT,
+) -> None:
+    """Run a server and a worker together, and the worker anew whenever a Python file changes."""
+    with failing_with_meaning():
+        from perdure_cli.node import NodeSettings
+
+        settings = NodeSettings(
+            db_url=db,
+            grpc_address=grpc,
+            http_address=http,
+            node_name=default_node_name(grpc),
+            token_file=None,
+            tls_cert=None,
+            tls_key=None,
+            tls_ca=None,
+            insecure=False,
+            migrate=True,
+            log_format=LogFormat.TEXT.value,
+            roles=ROLES,
+        )
+        status = run_until_signalled(lambda stop: _develop(settings, modules, stop))
+        raise typer.Exit(status)
+
+
+def watched_folders(modules: Sequence[str], working_folder: Path) -> list[Path]:
+    """Return what to watch: the working folder, and the folders of modules that lie elsewhere."""
+    folders = [working_folder]
+    for module in modules:
+        folder = _folder(module, working_folder)
+        if folder is not None and not any(folder.is_relative_to(each) for each in folders):
+            folders.append(folder)
+    return folders
+
+
+async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: asyncio.Event) -> int:
+    """Run the server until told to stop, or until it fails; the worker goes first."""
+    from perdure_cli.node import run_node
+
+    ready: asyncio.Future[NodeAddresses] = asyncio.get_running_loop().create_future()
+    stop_server = asyncio.Event()
+    server = asyncio.create_task(run_node(settings, stop=stop_server, ready=ready.set_result))
+    await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():
+        announce(ready.result())
+        serving = asyncio.create_task(_serve_modules(modules, ready.result().grpc, stop))
+        await asyncio.wait({server, serving}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        await serving
+    stop_server.set()
+    return await server
+
+
+async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Event) -> None:
+    """Keep a worker running on the newest code until told to stop."""
+    from watchfiles import PythonFilter, awatch
+
+    folders = watched_folders(modules, Path.cwd())
+    worker = await _start_worker(modules, server)
+    try:
+        async for changes in awatch(*folders, watch_filter=PythonFilter(), stop_event=stop):
+            changed = sorted({Path(path).name for _, path in changes})
+            remark(f"changed: {', '.join(changed)}; restarting the worker")
+            await _stop_worker(worker)
+            worker = await _start_worker(modules, server)
+    finally:
+        await _stop_worker(worker)
+
+
+async def _start_worker(modules: Sequence[str], server: str) -> Process:
+    command = (sys.executable, "-m", "perdure_cli", "worker", *modules, "--server", server)
+    return await asyncio.create_subprocess_exec(*command)
+
+
+async def _stop_worker(worker: Process) -> None:
+    if worker.returncode is not None:
+        return
+    worker.terminate()
+    try:
+        await asyncio.wait_for(worker.wait(), WORKER_STOP_S_MAX)
+    except TimeoutError:
+        worker.kill()
+        await worker.wait()
+
+
+def _folder(module: str, working_folder: Path) -> Path | None:
+    if module.endswith(".py"):
+        return (working_folder / module).resolve().parent
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None  # the worker says what is wrong with it
+    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
