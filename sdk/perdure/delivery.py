@@ -1,7 +1,8 @@
-"""What passes between a worker and the SDK: one delivery of an execution, and the way to record progress.
+"""What passes between a worker and the SDK: one delivery, and the way to record progress.
 
-The worker owns the wire, tokens and batching; the SDK owns what the handler's calls mean. Neither looks inside the
-other: they meet in these few types, and in `perdure.invocation`, which adds the outcome and runs the handler.
+The worker owns the wire, tokens and batching; the SDK owns what the handler's calls mean. Neither
+looks inside the other: they meet in these few types, and in `perdure.invocation`, which adds the
+outcome and runs the handler.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,14 +10,15 @@ from concurrent.futures import Future
 from typing import Literal, Protocol
 
 import msgspec
+
 from perdure_core.model import Operation, OperationUpdate
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery of an execution: everything recorded so far, all pages.
 
-    The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is when the execution
-    times out, in milliseconds since 1970.
+    The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
+    when the execution times out, in milliseconds since 1970.
     """
 
     invocation_id: str
@@ -29,9 +31,10 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
-    """What the service says after it accepted a checkpoint: every operation that has changed since it last spoke.
+    """What the service says after a checkpoint: the operations that changed since it last spoke.
 
-    `revoked`: this was the last turn (the execution is being paused); the invocation ends without a result.
+    `revoked`: this was the last turn (the execution is being paused); the invocation ends without a
+    result.
     """
 
     operations: tuple[Operation, ...]
@@ -51,9 +54,9 @@ class Checkpoints(Protocol):
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
         """Record `updates` after everything submitted before; safe from any thread.
 
-        `urgent` says that somebody waits: flush now. Otherwise the updates may wait up to 100 ms to share a call.
-        No updates, urgently, is a refresh. The future raises `TurnPassed`, `CheckpointRefused` or
-        `CheckpointUnavailable`, and always resolves.
+        `urgent` says that somebody waits: flush now. Otherwise the updates may wait up to 100 ms to
+        share a call. No updates, urgently, is a refresh. The future raises `TurnPassed`,
+        `CheckpointRefused` or `CheckpointUnavailable`, and always resolves.
         """
         ...
 

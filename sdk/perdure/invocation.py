@@ -1,11 +1,13 @@
 """Run a handler for one invocation, and say how it ended. This is what a worker imports.
 
-`run_invocation` never raises for anything that a handler does: whatever happens becomes one of five outcomes.
+`run_invocation` raises nothing that a handler does: whatever happens becomes one of five outcomes.
+What handlers are given and what they return is plain JSON, as in AWS Lambda.
 """
 
-import msgspec
-from perdure_core.model import ErrorObject
+import json
+from typing import Any
 
+from perdure.context import DurableContext
 from perdure.delivery import (
     CheckpointAnswer,
     CheckpointRefused,
@@ -15,7 +17,14 @@ from perdure.delivery import (
     InvocationObserver,
     TurnPassed,
 )
+from perdure.error_objects import error_object
+from perdure.exceptions import ExecutionError, InvocationError, SerDesError, SuspendExecution
 from perdure.execution import DurableFunction
+from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending, Succeeded
+from perdure.scope import Scope
+from perdure.turn import Turn, failure_end
+from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
+from perdure_core.model import ExecutionDetails
 
 __all__ = [
     "Broken",
@@ -35,35 +44,6 @@ __all__ = [
 ]
 
 
-class Succeeded(msgspec.Struct, frozen=True):
-    """The handler returned; `result` is its value as JSON. The execution succeeds."""
-
-    result: str | None
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The handler raised, or the execution cannot go on. The execution fails."""
-
-    error: ErrorObject
-
-
-class Pending(msgspec.Struct, frozen=True):
-    """The handler waits for something; the execution will be delivered again."""
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """The invocation, not the execution, went wrong; it is to be run again."""
-
-    error: ErrorObject
-
-
-class Dropped(msgspec.Struct, frozen=True):
-    """The turn has passed to somebody else; there is nothing to report."""
-
-
-Outcome = Succeeded | Failed | Pending | Broken | Dropped
-
-
 def run_invocation(
     function: DurableFunction,
     invocation: Invocation,
@@ -71,5 +51,47 @@ def run_invocation(
     *,
     observer: InvocationObserver | None = None,
 ) -> Outcome:
-    """Run the handler against what is recorded; block until it returns, raises or suspends."""
-    raise NotImplementedError
+    """Run the handler against what is recorded; block until it returns, raises or suspends.
+
+    Call it in a thread of its own. `Pending` promises that the updates sent before are durable.
+    """
+    turn = Turn(invocation, checkpoints, observer)
+    scope = Scope(turn, replaying=len(invocation.operations) > 1)
+    return turn.end(_run(function, invocation, DurableContext(scope)))
+
+
+def _run(function: DurableFunction, invocation: Invocation, context: DurableContext) -> Outcome:
+    try:
+        event = _event(invocation)
+        return Succeeded(_result(function, function(event, context)))
+    except SuspendExecution:
+        return Pending()
+    except Exception as error:  # noqa: BLE001 - whatever a handler raises fails its execution
+        return failure_end(error) or Failed(error_object(error))
+    except BaseException as error:  # noqa: BLE001 - SystemExit and its like are no answer of the handler
+        return failure_end(error) or Broken(error_object(error))
+
+
+def _event(invocation: Invocation) -> Any:
+    details = invocation.operations[0].details if invocation.operations else None
+    if not isinstance(details, ExecutionDetails):
+        raise InvocationError("The first recorded operation is not the execution itself.")
+    if not (details.input or "").strip():
+        return {}
+    try:
+        return json.loads(details.input or "")
+    except ValueError as error:
+        raise ExecutionError(f"The input of the execution is not JSON: {error}") from error
+
+
+def _result(function: DurableFunction, value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerDesError(f"The result of {function.name!r} is not JSON: {error}") from error
+    if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
+        raise ExecutionError(
+            f"The result of {function.name!r} is {len(text):,} bytes; "
+            f"at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are kept."
+        )
+    return text

@@ -1,0 +1,63 @@
+"""The rules of a callback: the promise is recorded at once, the result is awaited later.
+
+Creating one never raises for how it ended: whoever asks for the result learns that.
+"""
+
+from perdure.config import CallbackConfig
+from perdure.error_objects import operation_error
+from perdure.exceptions import (
+    CallbackError,
+    CallbackExternalError,
+    CallbackTimeoutError,
+    InvocationError,
+)
+from perdure.identity import Identity
+from perdure.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure_core.model import (
+    OPERATION_OPEN,
+    CallbackDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+)
+
+_ERRORS = {
+    OperationStatus.FAILED: CallbackExternalError,
+    OperationStatus.TIMED_OUT: CallbackTimeoutError,
+}
+
+
+def create_callback(
+    identity: Identity, recorded: Operation | None, config: CallbackConfig
+) -> Program[str]:
+    """Return the callback's id, which the service makes when the start is durable."""
+    if recorded is not None:
+        yield Replayed()
+        return callback_details(recorded).callback_id
+    yield Live()
+    start = identity.update(
+        OperationAction.START,
+        timeout_s=config.timeout_seconds,
+        heartbeat_timeout_s=config.heartbeat_timeout_seconds,
+    )
+    created = yield from commit(start)
+    return callback_details(created).callback_id
+
+
+def callback_result(identity: Identity, operation: Operation) -> Program[str | None]:
+    """Return the text that completed the callback; raise a `CallbackError` for other ends."""
+    while operation.status in OPERATION_OPEN:
+        operation = yield from suspend(operation, f"{identity.describe()} is open")
+    yield Resumed()
+    details = callback_details(operation)
+    if operation.status is OperationStatus.SUCCEEDED:
+        return details.result
+    raise operation_error(_ERRORS.get(operation.status, CallbackError), details.error)
+
+
+def callback_details(operation: Operation) -> CallbackDetails:
+    """Return what the record says about a callback."""
+    details = operation.details
+    if not isinstance(details, CallbackDetails):
+        raise InvocationError(f"The record of callback {operation.id} holds no callback.")
+    return details

@@ -1,0 +1,219 @@
+"""Everything that the SDK raises.
+
+Three families. `DurableOperationError`: an operation failed and handlers may catch it; it is always
+built from what is recorded, so a replay raises an equal one. `UnrecoverableError`: the execution or
+this invocation cannot go on; catching it changes nothing. And control flow, which derives from
+`BaseException` so that `except Exception` in a handler cannot swallow it. The tree is that of the
+AWS Lambda durable execution SDK for Python 3.0 (exceptions), as far as its operations exist here.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Self
+
+__all__ = [
+    "CallbackError",
+    "CallbackExternalError",
+    "CallbackTimeoutError",
+    "DurableExecutionsError",
+    "DurableOperationError",
+    "ExecutionError",
+    "InvalidStateError",
+    "InvocationError",
+    "NonDeterministicExecutionError",
+    "RetryableSerDesError",
+    "SerDesError",
+    "StepError",
+    "StepInterruptedError",
+    "SuspendExecution",
+    "TerminationReason",
+    "TimedSuspendExecution",
+    "UnrecoverableError",
+    "ValidationError",
+    "qualified_name",
+    "register_operation_error",
+]
+
+
+class TerminationReason(Enum):
+    """Why an invocation ended before its handler did."""
+
+    UNHANDLED_ERROR = "UNHANDLED_ERROR"
+    INVOCATION_ERROR = "INVOCATION_ERROR"
+    EXECUTION_ERROR = "EXECUTION_ERROR"
+    CHECKPOINT_FAILED = "CHECKPOINT_FAILED"
+    NON_DETERMINISTIC_EXECUTION = "NON_DETERMINISTIC_EXECUTION"
+    STEP_INTERRUPTED = "STEP_INTERRUPTED"
+    SERIALIZATION_ERROR = "SERIALIZATION_ERROR"
+
+
+class DurableExecutionsError(Exception):
+    """Root of what the SDK raises, control flow apart."""
+
+
+class ValidationError(DurableExecutionsError):
+    """An argument is outside its limits; nothing was recorded."""
+
+
+class InvalidStateError(DurableExecutionsError):
+    """The call makes no sense now."""
+
+
+class UnrecoverableError(DurableExecutionsError):
+    """The invocation cannot go on; catching it in a handler changes nothing."""
+
+    def __init__(self, message: str, termination_reason: TerminationReason) -> None:
+        super().__init__(message)
+        self.termination_reason = termination_reason
+
+
+class ExecutionError(UnrecoverableError):
+    """The execution fails; nothing is retried. A step body may raise it to that end."""
+
+    def __init__(
+        self,
+        message: str,
+        termination_reason: TerminationReason = TerminationReason.EXECUTION_ERROR,
+    ) -> None:
+        super().__init__(message, termination_reason)
+
+
+class NonDeterministicExecutionError(ExecutionError):
+    """A replay asked for something else than what is recorded as operation `step_id`."""
+
+    def __init__(self, message: str, step_id: str | None = None) -> None:
+        super().__init__(message, TerminationReason.NON_DETERMINISTIC_EXECUTION)
+        self.step_id = step_id
+
+
+class InvocationError(UnrecoverableError):
+    """This invocation went wrong; the execution is invoked again, and replayed."""
+
+    def __init__(
+        self,
+        message: str,
+        termination_reason: TerminationReason = TerminationReason.INVOCATION_ERROR,
+    ) -> None:
+        super().__init__(message, termination_reason)
+
+    def is_retryable(self) -> bool:
+        """Whether to invoke again (True) or to fail the execution."""
+        return True
+
+
+class StepInterruptedError(InvocationError):
+    """An at-most-once step lost its worker while it ran. Given to the step's retry strategy."""
+
+    def __init__(self, message: str, step_id: str | None = None) -> None:
+        super().__init__(message, TerminationReason.STEP_INTERRUPTED)
+        self.step_id = step_id
+
+
+class RetryableSerDesError(InvocationError):
+    """A value cannot be written or read just now, for example because a file system is away."""
+
+    def __init__(
+        self,
+        message: str,
+        termination_reason: TerminationReason = TerminationReason.SERIALIZATION_ERROR,
+    ) -> None:
+        super().__init__(message, termination_reason)
+
+
+class _Recorded(DurableExecutionsError):
+    def __init__(
+        self,
+        message: str | None = None,
+        error_type: str | None = None,
+        data: str | None = None,
+        stack_trace: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(message or "")
+        self.message = message
+        self.error_type = error_type
+        self.data = data
+        self.stack_trace = None if stack_trace is None else list(stack_trace)
+
+
+class SerDesError(_Recorded):
+    """A value cannot be written or read, ever. The operation fails without a retry."""
+
+
+class DurableOperationError(_Recorded):
+    """An operation failed. `error_type` is the class name of what was raised, as recorded.
+
+    `__cause__` is a stand-in built from the same record; the original exception is never kept.
+    """
+
+    @classmethod
+    def from_error_fields(
+        cls,
+        error_type: str | None,
+        message: str | None,
+        data: str | None,
+        stack_trace: Sequence[str] | None,
+    ) -> "DurableOperationError":
+        """Build the registered class that `error_type` names, or else this general one."""
+        error_class = _registered.get(error_type or "", DurableOperationError)
+        return error_class(message, error_type, data, stack_trace)
+
+
+class StepError(DurableOperationError):
+    """A step failed and its retries are spent."""
+
+
+class CallbackError(DurableOperationError):
+    """A callback ended without a result."""
+
+
+class CallbackExternalError(CallbackError):
+    """Somebody completed the callback as failed."""
+
+
+class CallbackTimeoutError(CallbackError):
+    """Nobody completed the callback, or gave a sign of life, in time."""
+
+
+class SuspendExecution(BaseException):
+    """Control flow: the invocation ends here, the execution goes on later. Do not catch it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class TimedSuspendExecution(SuspendExecution):
+    """Control flow: as `SuspendExecution`, until `scheduled_timestamp` (seconds since 1970)."""
+
+    def __init__(self, message: str, scheduled_timestamp: float) -> None:
+        super().__init__(message)
+        self.scheduled_timestamp = scheduled_timestamp
+
+    @classmethod
+    def from_datetime(cls, message: str, datetime_timestamp: datetime) -> Self:
+        """Suspend until a moment; one without a time zone is taken as UTC."""
+        if datetime_timestamp.tzinfo is None:
+            datetime_timestamp = datetime_timestamp.replace(tzinfo=UTC)
+        return cls(message, datetime_timestamp.timestamp())
+
+
+def qualified_name(error_class: type[BaseException]) -> str:
+    """Return the recorded name of an exception: bare for builtins, else with its module."""
+    if error_class.__module__ == "builtins":
+        return error_class.__qualname__
+    return f"{error_class.__module__}.{error_class.__qualname__}"
+
+
+def register_operation_error(error_cls: type[DurableOperationError]) -> None:
+    """Let records that name `error_cls` be rebuilt as it, by its constructor of four fields.
+
+    Registering a class again changes nothing. Raises `ValidationError` for other classes.
+    """
+    if not issubclass(error_cls, DurableOperationError):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ValidationError(f"{error_cls!r} does not derive from DurableOperationError.")
+    _registered[qualified_name(error_cls)] = error_cls
+
+
+_registered: dict[str, type[DurableOperationError]] = {}
+for _error_class in (StepError, CallbackError, CallbackExternalError, CallbackTimeoutError):
+    register_operation_error(_error_class)

@@ -1,0 +1,80 @@
+"""How an operation says what must be done, without doing it.
+
+Each operation is a generator, a *program*: it yields effects and is sent their answers. All rules
+(what is recorded when, what is awaited, what a replay returns, how errors come back) are in the
+programs. A shell performs the effects: it blocks a thread, or awaits; nothing else differs between
+the two. An effect that fails is thrown into the program at the place that asked for it.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from perdure_core.model import Operation, OperationUpdate
+
+T = TypeVar("T")
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Record the update after all earlier ones, without waiting."""
+
+    update: OperationUpdate
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """Record the update and wait until it is durable. Answer: the `Operation` as it stands then."""
+
+    update: OperationUpdate
+
+
+class Suspend(msgspec.Struct, frozen=True):
+    """Wait until the operation changes; `until_ms`, since 1970, if time alone will do that.
+
+    Answer: the `Operation` as it stands then, if the shell goes on in place; it may end the
+    invocation instead.
+    """
+
+    operation_id: str
+    reason: str
+    until_ms: int | None = None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Call user code. Answer: what it returns."""
+
+    body: Callable[[], Any]
+
+
+class Live(msgspec.Struct, frozen=True):
+    """From here on the context does what it has never done: its log records are new."""
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The context passed something it was suspended on; live, if nothing later is recorded."""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A durable call was answered from the record (for the metrics)."""
+
+
+class StepFinished(msgspec.Struct, frozen=True):
+    """An attempt of a step was recorded (for the metrics)."""
+
+    outcome: Literal["succeeded", "failed", "retried"]
+
+
+Effect = Send | Commit | Suspend | Run | Live | Resumed | Replayed | StepFinished
+Program = Generator[Effect, Any, T]
+
+
+def commit(update: OperationUpdate) -> Program[Operation]:
+    """Record `update`, wait, and return the operation as it stands then."""
+    operation: Operation = yield Commit(update)
+    return operation
+
+
+def suspend(operation: Operation, reason: str, until_ms: int | None = None) -> Program[Operation]:
+    """Wait until `operation` changes, and return it as it stands then."""
+    changed: Operation = yield Suspend(operation.id, reason, until_ms)
+    return changed

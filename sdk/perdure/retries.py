@@ -1,0 +1,260 @@
+"""When a failed step is tried again, and after how long.
+
+A strategy is any callable `(exception, attempt) -> RetryDecision`, where `attempt` counts the
+attempts made so far, from 1. The factories and presets here follow the AWS Lambda durable execution
+SDK for Python 3.0 (retries): names, defaults, growth, jitter and filters.
+"""
+
+import math
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from perdure.config import Duration
+
+__all__ = [
+    "JitterStrategy",
+    "LinearRetryStrategyConfig",
+    "RetryDecision",
+    "RetryPresets",
+    "RetryStrategy",
+    "RetryStrategyConfig",
+    "create_linear_retry_strategy",
+    "create_retry_strategy",
+]
+
+
+@dataclass(frozen=True)
+class RetryDecision:
+    """Whether to try again, and after which delay."""
+
+    should_retry: bool
+    delay: Duration
+
+    @property
+    def delay_seconds(self) -> int:
+        """The delay in seconds."""
+        return self.delay.to_seconds()
+
+    @classmethod
+    def retry(cls, delay: Duration) -> Self:
+        """Try again after `delay`; anything below a second counts as one second."""
+        return cls(should_retry=True, delay=delay)
+
+    @classmethod
+    def no_retry(cls) -> Self:
+        """Give up: the operation fails."""
+        return cls(should_retry=False, delay=Duration())
+
+
+RetryStrategy = Callable[[Exception, int], RetryDecision]
+
+
+class JitterStrategy(StrEnum):
+    """How much of a delay is left to chance, so that many failures do not come back at once.
+
+    NONE: the whole delay. FULL: anywhere between nothing and the delay. HALF: between half and all
+    of it.
+    """
+
+    NONE = "NONE"
+    FULL = "FULL"
+    HALF = "HALF"
+
+    def apply_jitter(self, delay: float) -> float:
+        """Return `delay`, in seconds, with this share of chance."""
+        return self.jittered(delay, random.random())  # noqa: S311 - spreads load, guards nothing
+
+    def jittered(self, delay: float, chance: float) -> float:
+        """Return `delay` for a given `chance` between 0 and 1."""
+        match self:
+            case JitterStrategy.NONE:
+                return delay
+            case JitterStrategy.FULL:
+                return delay * chance
+            case JitterStrategy.HALF:
+                return delay / 2 + delay / 2 * chance
+
+    def finalize_delay(self, base_delay: float) -> int:
+        """Return the whole seconds to wait: jittered, rounded up, at least 1."""
+        return max(1, math.ceil(self.apply_jitter(base_delay)))
+
+
+@dataclass(frozen=True)
+class RetryStrategyConfig:
+    """Exponential growth: `initial_delay × backoff_rate^(attempt − 1)`, at most `max_delay`.
+
+    `max_attempts` counts the first one. `retryable_errors` are substrings or patterns searched in
+    the exception's message, `retryable_error_types` its classes; an exception that fits either is
+    retried. With neither, everything is.
+    """
+
+    max_attempts: int = 3
+    initial_delay: Duration = field(default_factory=lambda: Duration.from_seconds(5))
+    max_delay: Duration = field(default_factory=lambda: Duration.from_minutes(5))
+    backoff_rate: float = 2.0
+    jitter_strategy: JitterStrategy = JitterStrategy.FULL
+    retryable_errors: list[str | re.Pattern[str]] | None = None
+    retryable_error_types: list[type[Exception]] | None = None
+
+    @property
+    def initial_delay_seconds(self) -> int:
+        """The first delay in seconds."""
+        return self.initial_delay.to_seconds()
+
+    @property
+    def max_delay_seconds(self) -> int:
+        """The longest delay in seconds."""
+        return self.max_delay.to_seconds()
+
+
+@dataclass(frozen=True)
+class LinearRetryStrategyConfig:
+    """Linear growth: `initial_delay + increment × (attempt − 1)`, at most `max_delay`.
+
+    The other fields are those of `RetryStrategyConfig`.
+    """
+
+    max_attempts: int = 6
+    initial_delay: Duration = field(default_factory=lambda: Duration.from_seconds(1))
+    increment: Duration = field(default_factory=lambda: Duration.from_seconds(1))
+    max_delay: Duration = field(default_factory=lambda: Duration.from_minutes(5))
+    jitter_strategy: JitterStrategy = JitterStrategy.FULL
+    retryable_errors: list[str | re.Pattern[str]] | None = None
+    retryable_error_types: list[type[Exception]] | None = None
+
+    @property
+    def initial_delay_seconds(self) -> int:
+        """The first delay in seconds."""
+        return self.initial_delay.to_seconds()
+
+    @property
+    def increment_seconds(self) -> int:
+        """What each further attempt adds, in seconds."""
+        return self.increment.to_seconds()
+
+    @property
+    def max_delay_seconds(self) -> int:
+        """The longest delay in seconds."""
+        return self.max_delay.to_seconds()
+
+
+def create_retry_strategy(config: RetryStrategyConfig | None = None) -> RetryStrategy:
+    """Make a strategy whose delays grow exponentially."""
+    settings = config or RetryStrategyConfig()
+
+    def decide(error: Exception, attempt: int) -> RetryDecision:
+        return _decide(settings, error, attempt, _exponential_delay_s(settings, attempt))
+
+    return decide
+
+
+def create_linear_retry_strategy(config: LinearRetryStrategyConfig | None = None) -> RetryStrategy:
+    """Make a strategy whose delays grow by the same amount each time."""
+    settings = config or LinearRetryStrategyConfig()
+
+    def decide(error: Exception, attempt: int) -> RetryDecision:
+        grown_s = settings.initial_delay_seconds + settings.increment_seconds * (attempt - 1)
+        return _decide(settings, error, attempt, min(grown_s, settings.max_delay_seconds))
+
+    return decide
+
+
+class RetryPresets:
+    """Strategies for common situations."""
+
+    @classmethod
+    def none(cls) -> RetryStrategy:
+        """Make one attempt, no retry."""
+        return create_retry_strategy(RetryStrategyConfig(max_attempts=1))
+
+    @classmethod
+    def default(cls) -> RetryStrategy:
+        """Make the default of a step: 6 attempts, 5 s doubling to 60 s, full jitter."""
+        return create_retry_strategy(
+            RetryStrategyConfig(max_attempts=6, max_delay=Duration.from_seconds(60))
+        )
+
+    @classmethod
+    def transient(cls) -> RetryStrategy:
+        """Sit out a short disturbance: 3 attempts, 5 s doubling to 5 min, half jitter."""
+        return create_retry_strategy(RetryStrategyConfig(jitter_strategy=JitterStrategy.HALF))
+
+    @classmethod
+    def resource_availability(cls) -> RetryStrategy:
+        """Wait for what is not there yet: 5 attempts, 5 s doubling to 5 min, full jitter."""
+        return create_retry_strategy(RetryStrategyConfig(max_attempts=5))
+
+    @classmethod
+    def critical(cls) -> RetryStrategy:
+        """Persist with what must succeed: 10 attempts, 1 s growing by half to 60 s, no jitter."""
+        return create_retry_strategy(
+            RetryStrategyConfig(
+                max_attempts=10,
+                initial_delay=Duration.from_seconds(1),
+                max_delay=Duration.from_seconds(60),
+                backoff_rate=1.5,
+                jitter_strategy=JitterStrategy.NONE,
+            )
+        )
+
+    @classmethod
+    def linear(cls) -> RetryStrategy:
+        """Slow down steadily: 6 attempts, 1 s, 2 s, 3 s … to 5 min, no jitter."""
+        return create_linear_retry_strategy(
+            LinearRetryStrategyConfig(jitter_strategy=JitterStrategy.NONE)
+        )
+
+    @classmethod
+    def fixed(cls, interval: Duration | None = None) -> RetryStrategy:
+        """Keep the same delay, 5 s unless given: 5 attempts, no jitter."""
+        delay = interval or Duration.from_seconds(5)
+        return create_linear_retry_strategy(
+            LinearRetryStrategyConfig(
+                max_attempts=5,
+                initial_delay=delay,
+                increment=Duration(),
+                max_delay=delay,
+                jitter_strategy=JitterStrategy.NONE,
+            )
+        )
+
+
+def _decide(
+    settings: RetryStrategyConfig | LinearRetryStrategyConfig,
+    error: Exception,
+    attempt: int,
+    base_delay_s: float,
+) -> RetryDecision:
+    if attempt >= settings.max_attempts or not _is_retryable(settings, error):
+        return RetryDecision.no_retry()
+    return RetryDecision.retry(Duration(settings.jitter_strategy.finalize_delay(base_delay_s)))
+
+
+def _exponential_delay_s(settings: RetryStrategyConfig, attempt: int) -> float:
+    # Growth without a bound overflows a float after about a thousand attempts.
+    try:
+        grown_s = settings.initial_delay_seconds * settings.backoff_rate ** (attempt - 1)
+    except OverflowError:
+        return settings.max_delay_seconds
+    return min(grown_s, settings.max_delay_seconds)
+
+
+def _is_retryable(
+    settings: RetryStrategyConfig | LinearRetryStrategyConfig, error: Exception
+) -> bool:
+    messages, types = settings.retryable_errors, settings.retryable_error_types
+    if messages is None and types is None:
+        return True
+    return any(_fits(wanted, str(error)) for wanted in messages or ()) or isinstance(
+        error, tuple(types or ())
+    )
+
+
+def _fits(wanted: str | re.Pattern[str], message: str) -> bool:
+    if isinstance(wanted, str):
+        return wanted in message
+    return wanted.search(message) is not None

@@ -1,0 +1,175 @@
+"""The rules of a step: run once to a recorded outcome, retried as its strategy says.
+
+    no record ── START ──> STARTED ── SUCCEED ──> SUCCEEDED
+                             │  └─── FAIL ──────> FAILED
+                           RETRY
+                             v
+                          PENDING ── due ──> READY ── START ──> STARTED …
+
+At least once: START is sent and the body begins; a replay that finds STARTED runs the body again
+under the same attempt. At most once: START is durable before the body; a replay that finds STARTED
+does not know how far the body came, so it asks the retry strategy with a `StepInterruptedError`.
+Semantics and awaited updates are those of the AWS Lambda durable execution SDK for Python 3.0
+(operation.step).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from perdure.config import StepSemantics
+from perdure.error_objects import error_object, step_error
+from perdure.exceptions import (
+    ExecutionError,
+    InvocationError,
+    SerDesError,
+    StepInterruptedError,
+)
+from perdure.identity import Identity
+from perdure.program import (
+    Live,
+    Program,
+    Replayed,
+    Run,
+    Send,
+    StepFinished,
+    commit,
+    suspend,
+)
+from perdure.retries import RetryStrategy
+from perdure.serdes import Payloads
+from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX, WAIT_MS_MAX
+from perdure_core.model import (
+    OPERATION_OPEN,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    StepDetails,
+)
+
+RETRY_DELAY_MS_MIN: Final = 1_000
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step's configuration with every default filled in."""
+
+    semantics: StepSemantics
+    retry_strategy: RetryStrategy
+    payloads: Payloads
+
+
+def step(
+    identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[int], Any]
+) -> Program[Any]:
+    """Return the step's value, from the record or by running `body(attempt)`.
+
+    Raises `StepError` when the step has failed for good.
+    """
+    operation = recorded
+    while operation is None or operation.status in OPERATION_OPEN:
+        if operation is not None and operation.status is OperationStatus.PENDING:
+            due_ms = _details(operation).next_attempt_ms
+            operation = yield from suspend(operation, f"{identity.describe()} retries", due_ms)
+            continue
+        yield Live()
+        try:
+            payload, value = yield from _attempt(identity, operation, plan, body)
+        except (ExecutionError, InvocationError) as error:
+            if not isinstance(error, StepInterruptedError):
+                raise
+            operation = yield from _fail(identity, operation, plan, error)
+        except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
+            operation = yield from _fail(identity, operation, plan, error)
+        else:
+            yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
+            yield StepFinished("succeeded")
+            return value
+    yield Replayed()
+    return _outcome(operation, plan)
+
+
+def _attempt(
+    identity: Identity,
+    operation: Operation | None,
+    plan: StepPlan,
+    body: Callable[[int], Any],
+) -> Program[tuple[str, Any]]:
+    """Run the body once. The value has made the round trip that a replay's value makes."""
+    attempt = _attempt_number(operation)
+    at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
+    started = operation is not None and operation.status is OperationStatus.STARTED
+    if started and at_most_once:
+        raise StepInterruptedError(
+            f"{identity.describe()} was interrupted in attempt {attempt}.", identity.id
+        )
+    if not started:
+        start = identity.update(OperationAction.START)
+        if at_most_once:
+            yield from commit(start)
+        else:
+            yield Send(start)
+    value = yield Run(partial(body, attempt))
+    payload = plan.payloads.write(value)
+    _check_size(identity, payload)
+    return payload, plan.payloads.read(payload)
+
+
+def _fail(
+    identity: Identity, operation: Operation | None, plan: StepPlan, error: Exception
+) -> Program[Operation]:
+    """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
+    failure = error_object(error)
+    delay_ms = _retry_delay_ms(identity, plan.retry_strategy, error, _attempt_number(operation))
+    if delay_ms is None:
+        yield from commit(identity.update(OperationAction.FAIL, error=failure))
+        yield StepFinished("failed")
+        raise step_error(failure)
+    retry = identity.update(OperationAction.RETRY, error=failure, next_attempt_delay_ms=delay_ms)
+    retried = yield from commit(retry)
+    yield StepFinished("retried")
+    return retried
+
+
+def _retry_delay_ms(
+    identity: Identity, strategy: RetryStrategy, error: Exception, attempt: int
+) -> int | None:
+    if isinstance(error, SerDesError):  # what cannot be written now can never be
+        return None
+    try:
+        decision = strategy(error, attempt)
+    except Exception as broken:
+        raise ExecutionError(
+            f"The retry strategy of {identity.describe()} raised {broken!r}."
+        ) from broken
+    if not decision.should_retry:
+        return None
+    return min(max(decision.delay_seconds * 1_000, RETRY_DELAY_MS_MIN), WAIT_MS_MAX)
+
+
+def _outcome(operation: Operation, plan: StepPlan) -> Any:
+    details = _details(operation)
+    if operation.status is OperationStatus.SUCCEEDED:
+        return plan.payloads.read(details.result)
+    raise step_error(details.error)
+
+
+def _check_size(identity: Identity, payload: str) -> None:
+    size = len(payload.encode(errors="replace"))
+    if size > OPERATION_PAYLOAD_BYTES_MAX:
+        raise ExecutionError(
+            f"The result of {identity.describe()} is {size:,} bytes; "
+            f"at most {OPERATION_PAYLOAD_BYTES_MAX:,} can be recorded."
+        )
+
+
+def _attempt_number(operation: Operation | None) -> int:
+    return 1 if operation is None else _details(operation).attempt + 1
+
+
+def _details(operation: Operation) -> StepDetails:
+    details = operation.details
+    if not isinstance(details, StepDetails):
+        raise InvocationError(f"The record of step {operation.id} holds no step.")
+    return details

@@ -1,0 +1,58 @@
+"""What user code is handed, and the shape of what it may hand in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Callback", "LoggerInterface", "OperationContext", "StepContext"]
+
+
+class LoggerInterface(Protocol):
+    """What a logger given to `set_logger` must do; `logging.Logger` does."""
+
+    def debug(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None: ...
+    def info(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None: ...
+    def warning(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None: ...
+    def error(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None: ...
+    def exception(
+        self, msg: object, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class OperationContext:
+    """What every body of an operation gets: a logger that names the operation."""
+
+    logger: LoggerInterface
+
+
+@dataclass(frozen=True)
+class StepContext(OperationContext):
+    """What a step's body gets. `attempt` is the number of this attempt, from 1."""
+
+    attempt: int
+
+
+class Callback(Protocol):
+    """A promise that somebody outside keeps."""
+
+    @property
+    def callback_id(self) -> str:
+        """The secret that completes the callback; whoever holds it may do so once."""
+        ...
+
+    def result(self) -> Any:
+        """Return the result, suspending until there is one.
+
+        Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
+        nobody completed it, or gave a sign of life, in time.
+        """
+        ...
