@@ -336,7 +336,7 @@ class Client:
             return None
         send = self._channel.unary_unary(
             effect.path,
-            request_serializer=Message.SerializeToString,
+            request_serializer=calls.serialize,
             response_deserializer=effect.answer_type.FromString,
         )
         try:
@@ -348,7 +348,7 @@ class Client:
         request = following.request()
         open_stream = self._channel.unary_stream(
             calls.rpc_path(type(request)),
-            request_serializer=Message.SerializeToString,
+            request_serializer=calls.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
         stream = open_stream(request, timeout=following.left_s())

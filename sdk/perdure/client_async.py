@@ -264,7 +264,7 @@ class AsyncClient:
             return None
         send = self._channel.unary_unary(
             effect.path,
-            request_serializer=Message.SerializeToString,
+            request_serializer=calls.serialize,
             response_deserializer=effect.answer_type.FromString,
         )
         try:
@@ -276,7 +276,7 @@ class AsyncClient:
         request = following.request()
         open_stream = self._channel.unary_stream(
             calls.rpc_path(type(request)),
-            request_serializer=Message.SerializeToString,
+            request_serializer=calls.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
         stream = open_stream(request, timeout=following.left_s())

@@ -91,6 +91,11 @@ def rpc_path(request_type: type[Message]) -> str:
     return f"/perdure_proto.v1.{service}/{name}"
 
 
+def serialize(message: Message) -> bytes:
+    """Return the bytes that travel."""
+    return message.SerializeToString()
+
+
 def backoff_s(failures: int, chance: float) -> float:
     """Return how long to wait after so many failures in a row: doubling, half of it by chance."""
     longest: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures, _DOUBLINGS_MAX))
