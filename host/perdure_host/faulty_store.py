@@ -1,0 +1,167 @@
+"""A store that misbehaves on purpose, around one that does not.
+
+It plays what networks and disks do to a writer: the database is away, or the answer to a commit is
+lost, after it was written or before. What goes wrong is written down in advance (a script) or drawn
+by dice that the caller seeds, so that every run can be repeated.
+"""
+
+import contextlib
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+from perdure_host.errors import CommitUnknown, Fenced, StoreUnavailable
+from perdure_host.ports import (
+    Alarm,
+    Change,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    RecordRow,
+    Store,
+    StoredExecution,
+    WaitingFor,
+)
+
+# What becomes of one commit: written and acknowledged; refused with nothing written; or of unknown
+# outcome to the caller: written already, never to be written, or still under way and written only
+# when somebody joins, who has to wait for it. Whoever reloads before joining falls for the last.
+Fate = Literal["written", "refused", "unknown_written", "unknown_lost", "unknown_late"]
+
+_FAILURES: Final[tuple[Fate, ...]] = ("refused", "unknown_written", "unknown_lost", "unknown_late")
+
+
+class FaultyStore:
+    """The port `Store`; hands everything on, but for what is to fail."""
+
+    def __init__(self, inner: Store, fates: Iterable[Fate] = ()) -> None:
+        """Let the coming commits meet these fates, one each, and all later ones succeed."""
+        self.inner = inner
+        # While set, the database is away: every call is refused.
+        self.away = False
+        self._fates = deque(fates)
+        self._dice: random.Random | None = None
+        self._share = 0.0
+        self._late: list[tuple[int, Sequence[Change], Sequence[OutboxRow]]] = []
+
+    def script(self, *fates: Fate) -> None:
+        """Add fates for the commits that come after those already scripted."""
+        self._fates.extend(fates)
+
+    def roll(self, dice: random.Random | None, share: float = 0.0) -> None:
+        """Let this share of the commits that are not scripted fail; None: no longer."""
+        self._dice, self._share = dice, share
+
+    async def open(self, *, migrate: bool = False) -> None:
+        self._require_present()
+        await self.inner.open(migrate=migrate)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def secret(self) -> bytes:
+        self._require_present()
+        return await self.inner.secret()
+
+    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+        self._require_present()
+        await self._finish_late_commits()
+        return await self.inner.join(node_name, address, now_ms=now_ms, lease_ms=lease_ms)
+
+    async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
+        self._require_present()
+        await self.inner.renew(incarnation, now_ms=now_ms, lease_ms=lease_ms)
+
+    async def leave(self, incarnation: int) -> None:
+        self._require_present()
+        await self.inner.leave(incarnation)
+
+    async def commit(
+        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+    ) -> None:
+        self._require_present()
+        fate = self._next_fate()
+        if fate == "refused":
+            raise StoreUnavailable("this commit was refused on purpose")
+        if fate == "unknown_late":
+            self._late.append((incarnation, changes, outbox_done))
+        elif fate != "unknown_lost":
+            await self.inner.commit(incarnation, changes, outbox_done)
+        if fate != "written":
+            raise CommitUnknown("the answer to this commit was lost on purpose")
+
+    async def load(self, key: ExecutionKey) -> StoredExecution | None:
+        self._require_present()
+        return await self.inner.load(key)
+
+    async def find(
+        self, bucket: int, namespace: str, function: str, name: str
+    ) -> ExecutionRow | None:
+        self._require_present()
+        return await self.inner.find(bucket, namespace, function, name)
+
+    async def get(self, key: ExecutionKey) -> ExecutionRow | None:
+        self._require_present()
+        return await self.inner.get(key)
+
+    async def read_records(
+        self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
+    ) -> list[RecordRow]:
+        self._require_present()
+        return await self.inner.read_records(
+            key, from_event_id=from_event_id, limit=limit, reverse=reverse
+        )
+
+    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+        self._require_present()
+        return await self.inner.list_executions(query)
+
+    async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
+        self._require_present()
+        return await self.inner.alarms(until_ms=until_ms, after=after, limit=limit)
+
+    async def waiting_for(
+        self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
+    ) -> list[ExecutionRow]:
+        self._require_present()
+        return await self.inner.waiting_for(waiting_for, after=after, limit=limit)
+
+    async def count_open(self) -> dict[str, int]:
+        self._require_present()
+        return await self.inner.count_open()
+
+    async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
+        self._require_present()
+        return await self.inner.outbox(after=after, limit=limit)
+
+    async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
+        self._require_present()
+        return await self.inner.sweep(incarnation, now_ms=now_ms, limit=limit)
+
+    async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
+        self._require_present()
+        await self.inner.put_functions(incarnation, functions)
+
+    async def functions(self) -> list[FunctionRow]:
+        self._require_present()
+        return await self.inner.functions()
+
+    def _require_present(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the database is away on purpose")
+
+    async def _finish_late_commits(self) -> None:
+        late, self._late = self._late, []
+        for incarnation, changes, outbox_done in late:
+            with contextlib.suppress(Fenced):
+                await self.inner.commit(incarnation, changes, outbox_done)
+
+    def _next_fate(self) -> Fate:
+        if self._fates:
+            return self._fates.popleft()
+        if self._dice is None or self._dice.random() >= self._share:
+            return "written"
+        return self._dice.choice(_FAILURES)
