@@ -1,0 +1,145 @@
+"""One invocation in this worker: what was delivered, the thread that runs it, its checkpoints.
+
+This is where the SDK meets the worker. `run`, `subscribe` and `submit` are called on the handler's
+threads and only put into the inbox; everything else belongs to the loop.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import msgspec
+
+from perdure.execution import DurableFunction
+from perdure.invocation import (
+    Broken,
+    CheckpointAnswer,
+    CheckpointRefused,
+    Dropped,
+    Invocation,
+    Outcome,
+    TurnPassed,
+    run_invocation,
+)
+from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_host.codec import (
+    MalformedMessage,
+    ms_from_timestamp,
+    operations_from_messages,
+    update_to_message,
+)
+from perdure_proto.v1 import model_pb2, worker_pb2
+from perdure_worker.inbox import Inbox
+from perdure_worker.metrics import Tally
+from perdure_worker.turn import Call, Turn
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """A handler asks to record updates."""
+
+    delivery: "Delivery"
+    updates: list[worker_pb2.OperationUpdate]
+    future: "Future[None]"
+    urgent: bool
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A handler's thread is done."""
+
+    delivery: "Delivery"
+    outcome: Outcome
+
+
+Letter = Submitted | Ended
+
+
+class Delivery:
+    """An invocation as it runs."""
+
+    def __init__(
+        self,
+        message: worker_pb2.Invocation,
+        function: DurableFunction | None,
+        inbox: Inbox[Letter],
+    ) -> None:
+        self.invocation_id = message.invocation_id
+        self.execution_arn = message.execution_arn
+        self.function = function
+        self.turn: Turn[Future[None]] = Turn(message.checkpoint_token, message.next_marker)
+        self.tally = Tally()
+        self.listeners: list[Callable[[CheckpointAnswer], None]] = []
+        self._message = message
+        self._pages: list[model_pb2.Operation] = []
+        self._inbox = inbox
+
+        # The notes of `RunningInvocations`.
+        self.thread_started = False
+        self.thread_ended = False
+        self.queued = False
+        self.lingering = False
+        self.backing_off = False
+        self.failures = 0
+        self.reporting = False
+        self.finished_instead = False
+        self.sent: Call | None = None
+        self.sent_s = 0.0
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the execution times out."""
+        if not self._message.HasField("execution_deadline_timestamp"):
+            return None
+        return ms_from_timestamp(self._message.execution_deadline_timestamp)
+
+    def add_page(self, operations: Sequence[model_pb2.Operation]) -> None:
+        """Add what a further page of the state holds."""
+        self._pages.extend(operations)
+
+    def run(self) -> None:
+        """Run the handler on this thread, and tell how it ended."""
+        self._inbox.put(Ended(self, self._outcome()))
+
+    def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
+        """Call `listener` for every answer; see `Checkpoints`."""
+        self.listeners.append(listener)
+
+    def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> "Future[None]":
+        """Record `updates`; see `Checkpoints`."""
+        future: Future[None] = Future()
+        try:
+            messages = [update_to_message(update) for update in updates]
+        except ValueError as error:
+            # Text that no message can hold, such as half of a surrogate pair.
+            future.set_exception(CheckpointRefused(f"an update cannot be sent: {error}"))
+            return future
+        if not self._inbox.put(Submitted(self, messages, future, urgent)) and not future.done():
+            future.set_exception(TurnPassed())
+        return future
+
+    def _outcome(self) -> Outcome:
+        assert self.function is not None
+        try:
+            invocation = self._invocation()
+            return run_invocation(self.function, invocation, self, observer=self.tally)
+        except TurnPassed:
+            return Dropped()
+        except BaseException as error:  # noqa: BLE001 - a thread that says nothing keeps its slot for ever
+            return Broken(ErrorObject(message=str(error), type=type(error).__qualname__))
+
+    def _invocation(self) -> Invocation:
+        message = self._message
+        try:
+            operations = operations_from_messages([*message.operations, *self._pages])
+        except MalformedMessage as error:
+            raise MalformedMessage(
+                f"the server sent a state that is not understood: {error}"
+            ) from error
+        self._pages.clear()
+        return Invocation(
+            invocation_id=message.invocation_id,
+            execution_arn=message.execution_arn,
+            function_name=message.function_name,
+            operations=operations,
+            updated_operation_ids=tuple(message.updated_operation_ids),
+            first=message.first,
+            deadline_ms=self.deadline_ms,
+        )

@@ -1,0 +1,233 @@
+"""Run a worker: connect, serve, connect again, drain, and say with which code to exit.
+
+    connect ──registered──▶ serve ──stream breaks──▶ connect …   handlers go on meanwhile
+       │                      │
+       └─ fatal refusal ──────┴──▶ 1        stop ──▶ drain ──▶ hand the rest back ──▶ 0
+
+A worker never gives up on a server that may come back; it does on one that will not have it.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from perdure.execution import DurableFunction
+from perdure_host.channel import open_aio_channel
+from perdure_host.errors import SettingsError
+from perdure_proto.v1 import worker_pb2
+from perdure_worker.backoff import backoff_ms
+from perdure_worker.metrics import WorkerMetrics
+from perdure_worker.replies import Replies
+from perdure_worker.running import RunningInvocations
+from perdure_worker.session import FINISH_S_MAX, Session, SessionEnd
+from perdure_worker.settings import WorkerSettings
+from perdure_worker.verdict import is_fatal
+
+__all__ = ["WorkerSettings", "run_worker"]
+
+EXIT_STOPPED: Final = 0
+EXIT_FATAL: Final = 1
+
+# How long the answers of calls in flight may take before what they concern is left to the server.
+HAND_BACK_S_MAX: Final = 2.0
+_HOST_CHARS_MAX: Final = 80
+
+_log = logging.getLogger("perdure.worker")
+
+
+async def run_worker(
+    functions: Sequence[DurableFunction],
+    settings: WorkerSettings,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None] | None = None,
+) -> int:
+    """Serve `functions` until `stop` is set or a server refuses us for good; return the exit code.
+
+    `ready` is called once, when a server has accepted us for the first time.
+    """
+    metrics = WorkerMetrics()
+    try:
+        port = settings.metrics_port
+        close_metrics = None if port is None else metrics.serve(port)
+    except OSError as error:
+        _log.error("cannot serve metrics on port %s: %s", settings.metrics_port, error.strerror)
+        return EXIT_FATAL
+    try:
+        return await _Worker(functions, settings, metrics, ready).run(stop)
+    finally:
+        if close_metrics is not None:
+            close_metrics()
+
+
+class _Worker:
+    def __init__(
+        self,
+        functions: Sequence[DurableFunction],
+        settings: WorkerSettings,
+        metrics: WorkerMetrics,
+        ready: Callable[[], None] | None,
+    ) -> None:
+        self._functions = {function.name: function for function in functions}
+        self._settings = settings
+        self._metrics = metrics
+        self._ready = ready
+        self._worker_id = settings.worker_id or _new_worker_id()
+        self._running = RunningInvocations(
+            self._functions,
+            worker_id=self._worker_id,
+            slots=settings.slots,
+            metrics=metrics,
+            client_token_prefix=secrets.token_hex(8),
+        )
+        self._chance: Callable[[], float] = random.random
+        self._replies = Replies(
+            self._running, metrics, now_ms=lambda: time.time_ns() // 1_000_000, chance=self._chance
+        )
+        self._session: Session | None = None
+        self._sessions = 0
+        self._failures = 0
+        self._finishing = False
+
+    async def run(self, stop: asyncio.Event) -> int:
+        serving = asyncio.create_task(self._serve())
+        draining = asyncio.create_task(self._drain(stop))
+        try:
+            await asyncio.wait((serving, draining), return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await self._finish(serving)
+            return EXIT_STOPPED if serving.cancelled() else serving.result()
+        finally:
+            serving.cancel()
+            draining.cancel()
+            await asyncio.gather(serving, draining, return_exceptions=True)
+            self._running.shut()
+
+    async def _serve(self) -> int:
+        """Hold sessions, one after the other, until the last one."""
+        while True:
+            try:
+                end = await self._hold_session()
+            except SettingsError as error:
+                _log.error("%s", error)
+                return EXIT_FATAL
+            if is_fatal(end.code, registered=end.registered):
+                _log.error(
+                    "%s refuses this worker: %s (%s)",
+                    self._settings.connection.server,
+                    end.details,
+                    end.code.name,
+                )
+                return EXIT_FATAL
+            if self._finishing:
+                return EXIT_STOPPED
+            self._failures += 1
+            self._say_why_we_wait(end)
+            await asyncio.sleep(backoff_ms(self._failures, self._chance()) / 1_000)
+
+    async def _hold_session(self) -> SessionEnd:
+        async with open_aio_channel(self._settings.connection) as channel:
+            self._session = Session(
+                self._running, self._replies, self._registration(), self._registered
+            )
+            try:
+                return await self._session.run(channel)
+            finally:
+                self._session = None
+
+    async def _drain(self, stop: asyncio.Event) -> None:
+        """After a stop: let running handlers end, then hand back what has not."""
+        await stop.wait()
+        self._running.stop_accepting()
+        if not self._running.count:
+            return
+        _log.info(
+            "stopping: %d invocations may go on for %g s",
+            self._running.count,
+            self._settings.drain_s,
+        )
+        if await _in_time(self._running.wait_idle(), self._settings.drain_s):
+            return
+        _log.info("stopping: %d invocations are handed back", self._running.count)
+        self._running.hand_back_all()
+        await _in_time(self._running.wait_idle(), HAND_BACK_S_MAX)
+
+    async def _finish(self, serving: "asyncio.Task[int]") -> None:
+        self._finishing = True
+        if self._session is not None and self._session.registered:
+            self._session.finish()
+            await asyncio.wait((serving,), timeout=2 * FINISH_S_MAX)
+        if not serving.done():
+            serving.cancel()
+            await asyncio.wait((serving,))
+
+    def _registered(self) -> None:
+        self._failures = 0
+        self._sessions += 1
+        if self._sessions > 1:
+            self._metrics.reconnects.inc()
+        _log.info(
+            "connected to %s as %s, serving %s",
+            self._settings.connection.server,
+            self._worker_id,
+            ", ".join(self._functions),
+        )
+        if self._sessions == 1 and self._ready is not None:
+            self._ready()
+
+    def _say_why_we_wait(self, end: SessionEnd) -> None:
+        # Once for each outage: the first failure after a good session, or after the start.
+        if self._failures == 1:
+            _log.warning(
+                "no server at %s (%s: %s); trying until there is one, %d invocations go on",
+                self._settings.connection.server,
+                end.code.name,
+                end.details,
+                self._running.count,
+            )
+
+    def _registration(self) -> worker_pb2.RegisterRequest:
+        return worker_pb2.RegisterRequest(
+            worker_id=self._worker_id,
+            functions=[
+                worker_pb2.FunctionDefinition(
+                    function_name=function.name,
+                    execution_timeout_seconds=function.execution_timeout_s,
+                    retention_days=function.retention_days,
+                    durable=True,
+                )
+                for function in self._functions.values()
+            ],
+            slots=self._settings.slots,
+            claims=self._running.claims(),
+            sdk=f"perdure-python/{_sdk_version()}",
+        )
+
+
+async def _in_time(waiting: Awaitable[None], seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(waiting, seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _new_worker_id() -> str:
+    host = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in socket.gethostname()
+    )
+    return f"{host[:_HOST_CHARS_MAX]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def _sdk_version() -> str:
+    try:
+        return version("perdure")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,156 @@
+"""One stream to a server, from registering to its end.
+
+Two tasks: one reads, one writes whatever is ready at the moment the stream is free. The reader is
+the judge: a stream that is silent for the heartbeat timeout is as dead as one that broke.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+import grpc
+import grpc.aio
+import msgspec
+
+from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
+from perdure_worker.replies import Replies
+from perdure_worker.running import RunningInvocations
+
+if TYPE_CHECKING:
+    from perdure_proto.v1.worker_pb2_grpc import WorkerServiceAsyncStub
+
+# How long the server may take to accept the registration.
+REGISTER_S_MAX: Final = 10.0
+# How long the server may take to end its side after we have ended ours.
+FINISH_S_MAX: Final = 2.0
+# Used when a server names no interval; a silent server is noticed after three of them.
+HEARTBEAT_MS_DEFAULT: Final = 5_000
+
+SessionCall: TypeAlias = (
+    "grpc.aio.StreamStreamCall[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
+)
+
+_log = logging.getLogger("perdure.worker")
+
+
+class SessionEnd(msgspec.Struct, frozen=True):
+    """Why a session is over."""
+
+    code: grpc.StatusCode
+    details: str
+    registered: bool
+
+
+class Session:
+    """A stream, and what it does to the running invocations."""
+
+    def __init__(
+        self,
+        running: RunningInvocations,
+        replies: Replies,
+        registration: worker_pb2.RegisterRequest,
+        on_registered: Callable[[], None],
+    ) -> None:
+        self._running = running
+        self._replies = replies
+        self._registration = registration
+        self._on_registered = on_registered
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = asyncio.timeout(REGISTER_S_MAX)
+        self._registered = asyncio.Event()
+        self._finishing = False
+        self._heard_s = 0.0
+        self._heartbeat_interval_s = 0.0
+        self._silence_s_max = 0.0
+        self._heartbeat: asyncio.TimerHandle | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether the server has accepted the registration."""
+        return self._registered.is_set()
+
+    async def run(self, channel: grpc.aio.Channel) -> SessionEnd:
+        """Hold the stream until it ends, for whatever reason."""
+        stub = cast("WorkerServiceAsyncStub", worker_pb2_grpc.WorkerServiceStub(channel))
+        call = stub.Session()
+        try:
+            async with self._watchdog, asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(call))
+                end = await self._read(call)
+                writer.cancel()
+            return end
+        except TimeoutError:
+            return self._end(grpc.StatusCode.UNAVAILABLE, "the server has fallen silent")
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.cancel()
+            call.cancel()
+            self._running.disconnected()
+
+    def finish(self) -> None:
+        """End the session politely: say what is left, then close our side."""
+        self._finishing = True
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        if not self._watchdog.expired():
+            self._watchdog.reschedule(self._loop.time() + FINISH_S_MAX)
+        self._running.something_to_say.set()
+
+    async def _write(self, call: SessionCall) -> None:
+        try:
+            await call.write(worker_pb2.WorkerMessage(register=self._registration))
+            await self._registered.wait()
+            # An event that is set while messages are written calls for another round.
+            while not self._finishing or self._running.something_to_say.is_set():
+                await self._running.something_to_say.wait()
+                self._running.something_to_say.clear()
+                for message in self._running.outgoing():
+                    await call.write(message)
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The stream has ended; the reader is told why.
+            return
+
+    async def _read(self, call: SessionCall) -> SessionEnd:
+        try:
+            while isinstance(message := await call.read(), worker_pb2.ServerMessage):
+                self._heard_s = self._loop.time()
+                self._hear(message)
+            return self._end(await call.code(), await call.details())
+        except grpc.aio.AioRpcError as error:
+            return self._end(error.code(), error.details())
+
+    def _hear(self, message: worker_pb2.ServerMessage) -> None:
+        match message.WhichOneof("message"):
+            case "replies":
+                self._replies.received(message.replies.replies)
+            case "invocations":
+                self._running.arrived(message.invocations.invocations)
+            case "heartbeat":
+                self._running.lost(message.heartbeat.lost_invocation_ids)
+            case "registered":
+                self._begin(message.registered)
+            case "draining":
+                _log.info("the server is stopping; connecting again when it has")
+            case None:
+                # A newer server says something that this worker does not know.
+                return
+
+    def _begin(self, answer: worker_pb2.RegisterResponse) -> None:
+        interval_ms = answer.heartbeat_interval_ms or HEARTBEAT_MS_DEFAULT
+        self._heartbeat_interval_s = interval_ms / 1_000
+        self._silence_s_max = (answer.heartbeat_timeout_ms or 3 * interval_ms) / 1_000
+        self._registered.set()
+        self._running.connected(answer.refused_claims)
+        self._beat()
+        self._on_registered()
+
+    def _beat(self) -> None:
+        """Show a sign of life, and give the server until then to show one."""
+        self._watchdog.reschedule(self._heard_s + self._silence_s_max)
+        self._running.say_heartbeat()
+        self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._beat)
+
+    def _end(self, code: grpc.StatusCode, details: str | None) -> SessionEnd:
+        return SessionEnd(code, details or code.name, self.registered)

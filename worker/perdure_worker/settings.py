@@ -1,0 +1,36 @@
+"""The settings of a worker. Each field says what it is for; all are checked once, here."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from perdure_host.channel import ConnectionSettings
+from perdure_host.errors import SettingsError
+
+SLOTS_MAX: Final = 10_000
+_WORKER_ID: Final = re.compile(r"[A-Za-z0-9\-_.:@]{1,128}")
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker process runs."""
+
+    connection: ConnectionSettings
+    # Invocations at a time; each has a thread of its own while its handler runs.
+    slots: int = 100
+    # Serve Prometheus metrics on this port of loopback.
+    metrics_port: int | None = None
+    # Made of host and process when absent. Two processes must never share one.
+    worker_id: str | None = None
+    # How long running handlers may go on after a stop before they are handed back.
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slots <= SLOTS_MAX:
+            raise SettingsError(f"slots must be 1 to {SLOTS_MAX:,}, not {self.slots}")
+        if self.worker_id is not None and _WORKER_ID.fullmatch(self.worker_id) is None:
+            raise SettingsError(
+                f"a worker id is 1 to 128 characters of [A-Za-z0-9-_.:@], not {self.worker_id!r}"
+            )
+        if self.drain_s < 0:
+            raise SettingsError(f"the time to drain cannot be negative: {self.drain_s}")

@@ -1,0 +1,288 @@
+"""One invocation's turn: what may be said to the server next, and what an answer changes.
+
+    LOADING ──last page──▶ RUNNING ──handler ended──▶ ENDING ──answered──▶ CLOSED
+       │                      │
+       └──── handed back ─────┴─▶ RETURNING ──token taken──▶ CLOSED
+
+From everywhere: CLOSED, when the turn has passed to somebody else or was revoked.
+
+Must stay true:
+- At most one call is unanswered, because each needs the token that the one before returned.
+- Updates go out in the order in which they were submitted, and Complete after all of them.
+- A call that goes out again is the same call: same token, same client token, same updates.
+- Every ticket is given back exactly once, with the answer that settles it.
+
+No clock, no network, no threads: the shell tells what happened and asks what to send. A ticket is
+whatever the shell wants to have back when a submission is settled.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from perdure_core.limits import CHECKPOINT_UPDATES_MAX
+from perdure_core.model import ErrorObject
+from perdure_proto.v1 import worker_pb2
+
+# Larger calls would be accepted, but they make everybody on the stream wait.
+CALL_BYTES_MAX: Final = 768 * 1_024
+
+Ticket = TypeVar("Ticket")
+
+
+class Phase(Enum):
+    """Where a turn stands."""
+
+    LOADING = "loading"
+    RUNNING = "running"
+    ENDING = "ending"
+    RETURNING = "returning"
+    CLOSED = "closed"
+
+
+EDGES: Final = frozenset(
+    {
+        (Phase.LOADING, Phase.RUNNING),
+        (Phase.LOADING, Phase.ENDING),
+        (Phase.LOADING, Phase.RETURNING),
+        (Phase.LOADING, Phase.CLOSED),
+        (Phase.RUNNING, Phase.ENDING),
+        (Phase.RUNNING, Phase.RETURNING),
+        (Phase.RUNNING, Phase.CLOSED),
+        (Phase.ENDING, Phase.CLOSED),
+        (Phase.RETURNING, Phase.CLOSED),
+    }
+)
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """How the invocation ended; `status` is SUCCEEDED, FAILED, PENDING or ERROR."""
+
+    status: str
+    result: str | None = None
+    error: ErrorObject | None = None
+
+
+class CheckpointCall(msgspec.Struct, frozen=True):
+    """Updates to record, all or none."""
+
+    token: str
+    client_token: str
+    updates: tuple[worker_pb2.OperationUpdate, ...]
+
+
+class CompleteCall(msgspec.Struct, frozen=True):
+    """The end of the invocation."""
+
+    token: str
+    completion: Completion
+
+
+class PageCall(msgspec.Struct, frozen=True):
+    """The next page of the recorded operations."""
+
+    token: str
+    marker: str
+
+
+Call = CheckpointCall | CompleteCall | PageCall
+
+
+class _Entry(msgspec.Struct, Generic[Ticket], frozen=True):
+    """One update of a submission; a submission without updates has one entry without an update."""
+
+    update: worker_pb2.OperationUpdate | None
+    size: int
+    ticket: Ticket
+    last: bool
+
+
+class Turn(Generic[Ticket]):
+    """What is left to say for one invocation."""
+
+    def __init__(self, token: str, marker: str = "") -> None:
+        self.token = token
+        self.phase = Phase.LOADING if marker else Phase.RUNNING
+        self._marker = marker
+        self._queue: deque[_Entry[Ticket]] = deque()
+        self._hurry = False
+        self._completion: Completion | None = None
+        self._call: Call | None = None
+        self._call_waits = False
+        self._in_call: tuple[_Entry[Ticket], ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether everything is said: what comes later is refused."""
+        return self.phase is Phase.CLOSED
+
+    @property
+    def unanswered(self) -> Call | None:
+        """The call whose answer counts; answers to any other came too late."""
+        return self._call
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take_call` would return a call now."""
+        if self.phase is Phase.CLOSED:
+            return False
+        if self._call is not None:
+            return self._call_waits
+        match self.phase:
+            case Phase.RUNNING:
+                return bool(self._queue) and (self._hurry or self._over_full)
+            case Phase.RETURNING:
+                return False
+            case _:
+                return True
+
+    @property
+    def lingers(self) -> bool:
+        """Whether updates wait for company; call `hurry` when they have waited long enough."""
+        return self.phase is Phase.RUNNING and bool(self._queue) and not self._hurry
+
+    def submit(
+        self, updates: Sequence[worker_pb2.OperationUpdate], ticket: Ticket, *, urgent: bool
+    ) -> None:
+        """Queue `updates`. `ticket` comes back when all of them are settled."""
+        assert self.phase is Phase.RUNNING
+        last = len(updates) - 1
+        for index, update in enumerate(updates):
+            self._queue.append(_Entry(update, update.ByteSize(), ticket, index == last))
+        if not updates:
+            self._queue.append(_Entry(None, 0, ticket, last=True))
+        self._hurry = self._hurry or urgent
+
+    def hurry(self) -> None:
+        """Send what is queued without waiting for company."""
+        self._hurry = bool(self._queue)
+
+    def finish(self, completion: Completion) -> None:
+        """End the invocation once everything that was submitted is recorded."""
+        self._move(Phase.ENDING)
+        self._completion = completion
+
+    def hand_back(self) -> list[Ticket]:
+        """Give the invocation up unfinished; return the tickets of what was not sent whole.
+
+        `take_returned_token` says when the token can go back.
+        """
+        self._move(Phase.RETURNING)
+        if isinstance(self._call, PageCall):
+            self._call = None
+        unsent, self._queue = self._queue, deque()
+        # The first part of a split submission may be in the call: its ticket is with the rest.
+        self._in_call = tuple([entry for entry in self._in_call if entry.last])
+        return [entry.ticket for entry in unsent if entry.last]
+
+    def take_returned_token(self) -> str | None:
+        """Return the token to hand back, and close, unless a call is still unanswered."""
+        if self.phase is not Phase.RETURNING or self._call is not None:
+            return None
+        self._move(Phase.CLOSED)
+        return self.token
+
+    def take_call(self, client_token: str) -> Call | None:
+        """Return what to send now. Only a new checkpoint bears `client_token`."""
+        if not self.ready:
+            return None
+        if self._call is None:
+            self._call = self._next_call(client_token)
+        self._call_waits = False
+        return self._call
+
+    def send_again(self) -> None:
+        """Make the unanswered call ready once more: no answer will come, or it was `try again`."""
+        self._call_waits = self._call is not None
+
+    def page_received(self, next_marker: str) -> None:
+        """Note an answered page; an empty marker says that it was the last."""
+        assert isinstance(self._call, PageCall)
+        self._call = None
+        self._marker = next_marker
+        if not next_marker:
+            self._move(Phase.RUNNING)
+
+    def checkpoint_accepted(self, next_token: str) -> list[Ticket]:
+        """Note that the updates are recorded. An empty token revokes the turn: `close` it then."""
+        settled = [entry.ticket for entry in self._answered() if entry.last]
+        self.token = next_token
+        return settled
+
+    def refused(self) -> list[Ticket]:
+        """Note that the call did nothing and the token is still ours; return whom it concerns.
+
+        The rest of a submission that was split goes with its first part.
+        """
+        refused = _tickets(self._answered())
+        self._queue = deque(entry for entry in self._queue if entry.ticket not in refused)
+        return refused
+
+    def completed(self) -> None:
+        """Note that the end is recorded."""
+        self._answered()
+        self._move(Phase.CLOSED)
+
+    def finish_instead(self, completion: Completion) -> None:
+        """End with another completion than `finish` was told."""
+        assert self.phase is Phase.ENDING
+        assert not isinstance(self._call, CompleteCall)
+        self._completion = completion
+
+    def close(self) -> list[Ticket]:
+        """Note that the turn has passed or was revoked: return every ticket that is not settled."""
+        unsettled = _tickets((*self._in_call, *self._queue))
+        self._queue.clear()
+        self._call = None
+        self._in_call = ()
+        if self.phase is not Phase.CLOSED:
+            self._move(Phase.CLOSED)
+        return unsettled
+
+    @property
+    def _over_full(self) -> bool:
+        return len(self._queue) >= CHECKPOINT_UPDATES_MAX
+
+    def _next_call(self, client_token: str) -> Call:
+        if self.phase is Phase.LOADING:
+            return PageCall(self.token, self._marker)
+        if self._queue:
+            self._in_call = self._take_entries()
+            updates = tuple([e.update for e in self._in_call if e.update is not None])
+            return CheckpointCall(self.token, client_token, updates)
+        assert self._completion is not None
+        return CompleteCall(self.token, self._completion)
+
+    def _take_entries(self) -> tuple[_Entry[Ticket], ...]:
+        taken: list[_Entry[Ticket]] = []
+        size = 0
+        while self._queue and len(taken) < CHECKPOINT_UPDATES_MAX:
+            size += self._queue[0].size
+            if taken and size > CALL_BYTES_MAX:
+                break
+            taken.append(self._queue.popleft())
+        # What did not fit was wanted just as soon.
+        self._hurry = self._hurry and bool(self._queue)
+        return tuple(taken)
+
+    def _answered(self) -> tuple[_Entry[Ticket], ...]:
+        assert self._call is not None
+        self._call = None
+        answered, self._in_call = self._in_call, ()
+        return answered
+
+    def _move(self, phase: Phase) -> None:
+        assert (self.phase, phase) in EDGES, f"{self.phase} → {phase}"
+        self.phase = phase
+
+
+def _tickets(entries: Sequence[_Entry[Ticket]]) -> list[Ticket]:
+    """Return each ticket once, in order. Entries of one submission are neighbours."""
+    tickets: list[Ticket] = []
+    for entry in entries:
+        if not tickets or tickets[-1] is not entry.ticket:
+            tickets.append(entry.ticket)
+    return tickets
