@@ -1,0 +1,94 @@
+"""What tests of the store are made of: a place to keep things, and small executions."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from perdure_host.memory_store import MemoryStore
+from perdure_host.ports import Change, ExecutionKey, ExecutionRow, OutboxRow, RecordRow, Store
+from perdure_host.sql import open_store
+
+LEASE_MS = 10_000
+
+
+class Place:
+    """Where stores can be opened, by several nodes and one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._memory = MemoryStore()
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Store]:
+        """Open the place as one more process would."""
+        store = self._memory if self.url == "memory://" else open_store(self.url)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @contextlib.asynccontextmanager
+    async def joined(self, node_name: str = "alpha") -> AsyncIterator[tuple[Store, int]]:
+        """Open the place and join at the beginning of time."""
+        async with self.opened() as store:
+            yield store, await store.join(node_name, f"{node_name}:1", now_ms=0, lease_ms=LEASE_MS)
+
+
+def key(number: int, bucket: int = 7) -> ExecutionKey:
+    return ExecutionKey(bucket, f"{number:032x}")
+
+
+def first_row(number: int = 1, **facts: object) -> ExecutionRow:
+    """Return the row of an execution that has just been started."""
+    row = ExecutionRow(
+        key=key(number),
+        namespace="default",
+        function="order",
+        name=f"order-{number}",
+        status="RUNNING",
+        started_ms=1_000 + number,
+        input_digest=b"\x00\xff",
+        sequence=1,
+        event_count=1,
+        waiting_for="task",
+    )
+    return msgspec.structs.replace(row, **facts)
+
+
+def record(sequence: int, *, first_event_id: int = 0, event_count: int = 1) -> RecordRow:
+    """Return a record; by default its one event bears the record's own number."""
+    return RecordRow(sequence, first_event_id or sequence, event_count, b"body %d \x00" % sequence)
+
+
+def start(
+    number: int = 1,
+    *,
+    records: tuple[RecordRow, ...] = (),
+    alarm_ms: int | None = None,
+    outbox: tuple[OutboxRow, ...] = (),
+    **facts: object,
+) -> Change:
+    """Return the change that begins an execution."""
+    return Change(
+        row=first_row(number, **facts),
+        new=True,
+        records=records or (record(1),),
+        alarm_moved=alarm_ms is not None,
+        alarm_ms=alarm_ms,
+        outbox=outbox,
+    )
+
+
+def go_on(change: Change, **facts: object) -> Change:
+    """Return the change that follows this one with one more record."""
+    sequence = change.row.sequence + 1
+    row = msgspec.structs.replace(
+        change.row, **{"sequence": sequence, "event_count": sequence, **facts}
+    )
+    return Change(row=row, new=False, records=(record(sequence),))
+
+
+def letter(number: int, bucket: int = 7) -> OutboxRow:
+    return OutboxRow(bucket, f"letter-{number}", b"text \x00")

@@ -1,0 +1,386 @@
+"""What every store promises about executions: the port's page, claim by claim."""
+
+import msgspec
+import pytest
+
+from perdure_host.errors import Fenced
+from perdure_host.ports import (
+    Alarm,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    RecordRow,
+    Store,
+    StoredExecution,
+)
+from tests.store.scenes import Place, first_row, go_on, key, letter, record, start
+
+
+async def test_what_was_committed_is_loaded_whole(place: Place) -> None:
+    change = start(records=(record(1), record(2)), sequence=2, ended_ms=5, expires_ms=9)
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        assert await store.load(key(1)) == StoredExecution(change.row, change.records)
+
+
+async def test_what_was_committed_outlives_its_store(place: Place) -> None:
+    change = start(alarm_ms=5, outbox=(letter(1),))
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+    async with place.opened() as store:
+        assert await store.load(key(1)) == StoredExecution(change.row, change.records)
+        assert await store.alarms(until_ms=5, after=None, limit=9) == [Alarm(5, key(1))]
+        assert await store.outbox(after=None, limit=9) == [letter(1)]
+
+
+async def test_a_change_replaces_the_row_and_appends_its_records(place: Place) -> None:
+    first = start()
+    second = go_on(first, status="SUCCEEDED", waiting_for="ended", ended_ms=7, expires_ms=8)
+    async with place.joined() as (store, me):
+        await store.commit(me, [first])
+        await store.commit(me, [second])
+        records = (*first.records, *second.records)
+        assert await store.load(key(1)) == StoredExecution(second.row, records)
+
+
+async def test_a_row_is_found_by_key_and_by_name(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1), start(2)])
+        assert await store.get(key(2)) == first_row(2)
+        assert await store.find(7, "default", "order", "order-2") == first_row(2)
+
+
+async def test_what_was_never_written_is_not_there(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1)])
+        assert await store.load(key(2)) is None
+        assert await store.get(key(1, bucket=8)) is None
+        assert await store.find(7, "default", "other", "order-1") is None
+        assert await store.read_records(key(2), from_event_id=1, limit=9) == []
+
+
+async def test_many_changes_go_into_one_commit(place: Place) -> None:
+    old = [start(n) for n in range(300)]
+    new = [start(n, alarm_ms=n, outbox=(letter(n),)) for n in range(300, 600)]
+    async with place.joined() as (store, me):
+        await store.commit(me, old)
+        await store.commit(me, [*(go_on(change) for change in old), *new])
+        assert [len((await loaded(store, n)).records) for n in (0, 299, 300)] == [2, 2, 1]
+        assert len(await store.alarms(until_ms=999, after=None, limit=999)) == 300
+        assert len(await store.outbox(after=None, limit=999)) == 300
+
+
+async def test_an_empty_commit_only_asks_the_fence(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [])
+        with pytest.raises(Fenced):
+            await store.commit(me - 1, [])
+
+
+async def test_a_large_body_comes_back_unchanged(place: Place) -> None:
+    body = bytes(range(256)) * 4_096
+    change = start(records=(RecordRow(1, 1, 1, body),), input_digest=b"")
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        assert await store.load(key(1)) == StoredExecution(change.row, change.records)
+
+
+async def test_a_sequence_that_exists_fails_the_whole_commit(place: Place) -> None:
+    first = start(1)
+    stale = msgspec.structs.replace(go_on(first), records=(record(1),))
+    other = start(2, alarm_ms=5, outbox=(letter(2),))
+    async with place.joined() as (store, me):
+        await store.commit(me, [first])
+        with pytest.raises(Fenced):
+            await store.commit(me, [other, stale])
+        assert await store.load(key(1)) == StoredExecution(first.row, first.records)
+        await nothing_is_there_of_the_second(store)
+
+
+async def test_a_key_that_exists_fails_the_whole_commit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1)])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, outbox=(letter(2),)), start(1, name="another")])
+        await nothing_is_there_of_the_second(store)
+
+
+async def test_a_name_that_exists_fails_the_whole_commit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1)])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, name="order-1")])
+        await nothing_is_there_of_the_second(store)
+
+
+async def test_a_row_that_is_not_there_fails_the_whole_commit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, outbox=(letter(2),)), go_on(start(1))])
+        await nothing_is_there_of_the_second(store)
+
+
+async def test_a_store_goes_on_after_a_failed_commit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1)])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(1)])
+        await store.commit(me, [start(2)])
+        assert await store.get(key(2)) == first_row(2)
+
+
+async def test_the_same_name_is_free_in_another_function_and_namespace(place: Place) -> None:
+    async with place.joined() as (store, me):
+        others = [start(2, name="order-1", function="f"), start(3, name="order-1", namespace="n")]
+        await store.commit(me, [start(1), *others])
+        found = await store.find(7, "n", "order", "order-1")
+        assert found == others[1].row
+
+
+async def test_an_alarm_moves_and_goes_with_the_change_that_says_so(place: Place) -> None:
+    moves = [(False, None), (True, 30), (True, None), (True, None), (True, 40)]
+    seen: list[list[int]] = []
+    change = start(alarm_ms=50)
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        for moved, alarm_ms in moves:
+            change = msgspec.structs.replace(go_on(change), alarm_moved=moved, alarm_ms=alarm_ms)
+            await store.commit(me, [change])
+            seen.append([a.due_ms for a in await store.alarms(until_ms=99, after=None, limit=9)])
+    assert seen == [[50], [30], [], [], [40]]
+
+
+async def test_alarms_come_by_time_then_key_and_only_when_due(place: Place) -> None:
+    early = [start(1, alarm_ms=20), start(2, alarm_ms=10), start(3, alarm_ms=20)]
+    async with place.joined() as (store, me):
+        await store.commit(me, [*early, start(4, alarm_ms=31), start(5)])
+        due = [Alarm(10, key(2)), Alarm(20, key(1)), Alarm(20, key(3))]
+        assert await store.alarms(until_ms=30, after=None, limit=9) == due
+        assert await store.alarms(until_ms=31, after=due[-1], limit=9) == [Alarm(31, key(4))]
+
+
+async def test_alarms_are_paged_without_gaps_or_repetitions(place: Place) -> None:
+    changes = [start(n, key=key(n, bucket=n % 5), alarm_ms=n % 7) for n in range(40)]
+    async with place.joined() as (store, me):
+        await store.commit(me, changes)
+        pages: list[Alarm] = []
+        for _ in range(7):
+            last = pages[-1] if pages else None
+            pages += await store.alarms(until_ms=9, after=last, limit=7)
+    assert pages == sorted(Alarm(n % 7, key(n, bucket=n % 5)) for n in range(40))
+
+
+async def test_what_was_delivered_leaves_the_outbox(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(outbox=(letter(1), letter(2), letter(3, bucket=9)))])
+        await store.commit(me, [], [letter(2), letter(99)])
+        assert await store.outbox(after=None, limit=9) == [letter(1), letter(3, bucket=9)]
+
+
+async def test_the_outbox_is_paged_by_bucket_and_id(place: Place) -> None:
+    letters = [letter(n, bucket=n % 3) for n in range(9)]
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(outbox=tuple(letters))])
+        inorder = sorted(letters, key=lambda row: (row.bucket, row.outbox_id))
+        assert await store.outbox(after=None, limit=4) == inorder[:4]
+        place_of_last = (inorder[3].bucket, inorder[3].outbox_id)
+        assert await store.outbox(after=place_of_last, limit=9) == inorder[4:]
+
+
+# Records 1 to 6; record 2 holds no public event, record 4 holds three: 3, 4 and 5.
+HISTORY = (
+    record(1, first_event_id=1),
+    record(2, first_event_id=2, event_count=0),
+    record(3, first_event_id=2),
+    record(4, first_event_id=3, event_count=3),
+    record(5, first_event_id=6),
+    record(6, first_event_id=7, event_count=0),
+)
+
+
+@pytest.mark.parametrize(
+    ("from_event_id", "limit", "reverse", "sequences"),
+    [
+        (1, 9, False, [1, 3, 4, 5]),
+        (1, 2, False, [1, 3]),
+        (2, 9, False, [3, 4, 5]),
+        (4, 9, False, [4, 5]),
+        (7, 9, False, []),
+        (6, 9, True, [5, 4, 3, 1]),
+        (99, 2, True, [5, 4]),
+        (4, 9, True, [4, 3, 1]),
+        (1, 9, True, [1]),
+        (0, 9, True, []),
+    ],
+)
+async def test_records_are_read_from_an_event_on(
+    place: Place, from_event_id: int, limit: int, reverse: bool, sequences: list[int]
+) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(records=HISTORY, sequence=6, event_count=6), start(2)])
+        found = await store.read_records(
+            key(1), from_event_id=from_event_id, limit=limit, reverse=reverse
+        )
+    assert found == [HISTORY[sequence - 1] for sequence in sequences]
+
+
+LISTED = {
+    "old": first_row(1, started_ms=100, status="SUCCEEDED"),
+    "twin": first_row(2, started_ms=100, name="twin"),
+    "new": first_row(3, started_ms=300, status="FAILED"),
+    "ship": first_row(4, started_ms=200, function="ship"),
+    "ours": first_row(5, started_ms=200, namespace="ours"),
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        (ListQuery(namespace="default", limit=9), ["new", "ship", "twin", "old"]),
+        (ListQuery(namespace="ours", limit=9), ["ours"]),
+        (ListQuery(namespace="default", limit=2), ["new", "ship"]),
+        (
+            ListQuery(namespace="default", limit=9, oldest_first=True),
+            ["old", "twin", "ship", "new"],
+        ),
+        (ListQuery(namespace="default", limit=9, function="order"), ["new", "twin", "old"]),
+        (ListQuery(namespace="default", limit=9, function="order", name="twin"), ["twin"]),
+        (ListQuery(namespace="default", limit=9, name="order-4"), ["ship"]),
+        (
+            ListQuery(namespace="default", limit=9, statuses=("FAILED", "SUCCEEDED")),
+            ["new", "old"],
+        ),
+        (ListQuery(namespace="default", limit=9, started_after_ms=100), ["new", "ship"]),
+        (ListQuery(namespace="default", limit=9, started_before_ms=300), ["ship", "twin", "old"]),
+        (
+            ListQuery(namespace="default", limit=9, after=(200, key(4).execution_id)),
+            ["twin", "old"],
+        ),
+        (
+            ListQuery(namespace="default", limit=9, after=(100, key(2).execution_id)),
+            ["old"],
+        ),
+        (
+            ListQuery(
+                namespace="default",
+                limit=9,
+                oldest_first=True,
+                after=(100, key(1).execution_id),
+                function="order",
+            ),
+            ["twin", "new"],
+        ),
+        (ListQuery(namespace="nobody", limit=9), []),
+    ],
+)
+async def test_lists_are_filtered_ordered_and_paged(
+    place: Place, query: ListQuery, names: list[str]
+) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(
+            me, [msgspec.structs.replace(start(), row=row) for row in LISTED.values()]
+        )
+        assert await store.list_executions(query) == [LISTED[name] for name in names]
+
+
+async def test_executions_are_found_by_what_they_wait_for(place: Place) -> None:
+    rows = [first_row(n, key=key(n, bucket=9 - n)) for n in range(5)]
+    rows += [first_row(7, waiting_for="nothing"), first_row(8, waiting_for="timer")]
+    async with place.joined() as (store, me):
+        await store.commit(me, [msgspec.structs.replace(start(), row=row) for row in rows])
+        tasks = sorted(rows[:5], key=lambda row: row.key)
+        assert await store.waiting_for("task", after=None, limit=3) == tasks[:3]
+        assert await store.waiting_for("task", after=tasks[2].key, limit=9) == tasks[3:]
+        assert await store.waiting_for("nothing", after=None, limit=9) == [rows[5]]
+        assert await store.waiting_for("timer", after=None, limit=9) == [rows[6]]
+        assert await store.waiting_for("callback", after=None, limit=9) == []
+
+
+async def test_what_an_execution_waits_for_follows_its_changes(place: Place) -> None:
+    change = start()
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        await store.commit(me, [go_on(change, waiting_for="nothing")])
+        assert await store.waiting_for("task", after=None, limit=9) == []
+        assert [row.key for row in await store.waiting_for("nothing", after=None, limit=9)] == [
+            key(1)
+        ]
+
+
+async def test_open_executions_are_counted_by_function(place: Place) -> None:
+    async with place.joined() as (store, me):
+        assert await store.count_open() == {}
+        others = [start(3, function="ship"), start(4, ended_ms=5, waiting_for="ended")]
+        await store.commit(me, [start(1), start(2), *others])
+        assert await store.count_open() == {"order": 2, "ship": 1}
+
+
+async def test_a_sweep_deletes_what_has_expired_with_all_it_owns(place: Place) -> None:
+    expired = start(1, ended_ms=1, expires_ms=10, alarm_ms=3, outbox=(letter(1),))
+    async with place.joined() as (store, me):
+        await store.commit(me, [expired, start(2, ended_ms=1, expires_ms=11), start(3)])
+        assert await store.sweep(me, now_ms=10, limit=9) == 1
+        assert await store.load(key(1)) is None
+        assert await store.find(7, "default", "order", "order-1") is None
+        assert await store.read_records(key(1), from_event_id=1, limit=9) == []
+        assert await store.alarms(until_ms=99, after=None, limit=9) == []
+        assert await remaining(store) == [key(3), key(2)]
+        # What an execution has sent is on its way, whatever becomes of the sender.
+        assert await store.outbox(after=None, limit=9) == [letter(1)]
+
+
+async def test_a_sweep_takes_small_batches(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(n, ended_ms=1, expires_ms=1) for n in range(5)])
+        swept = [await store.sweep(me, now_ms=9, limit=2) for _ in range(4)]
+        assert swept == [2, 2, 1, 0]
+
+
+async def test_a_swept_name_can_be_taken_again(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1, ended_ms=1, expires_ms=1)])
+        await store.sweep(me, now_ms=9, limit=9)
+        await store.commit(me, [start(2, name="order-1")])
+        assert await store.find(7, "default", "order", "order-1") == first_row(2, name="order-1")
+
+
+async def test_functions_are_inserted_replaced_and_listed(place: Place) -> None:
+    def function(name: str, days: int, namespace: str = "default") -> FunctionRow:
+        return FunctionRow(
+            namespace=namespace,
+            name=name,
+            execution_timeout_s=60,
+            retention_days=days,
+            durable=name != "plain",
+        )
+
+    async with place.joined() as (store, me):
+        await store.put_functions(me, [function("order", 1), function("plain", 1)])
+        await store.put_functions(me, [function("order", 2), function("zeta", 3, "another")])
+        expected = [function("zeta", 3, "another"), function("order", 2), function("plain", 1)]
+        assert await store.functions() == expected
+
+
+async def test_the_secret_is_made_once_and_shared(place: Place) -> None:
+    async with place.opened() as store, place.opened() as other:
+        secret = await store.secret()
+        assert len(secret) == 32
+        assert await other.secret() == secret == await store.secret()
+
+
+async def loaded(store: Store, number: int) -> StoredExecution:
+    found = await store.load(key(number))
+    assert found is not None
+    return found
+
+
+async def remaining(store: Store) -> list[ExecutionKey]:
+    rows: list[ExecutionRow] = await store.list_executions(ListQuery(namespace="default", limit=9))
+    return [row.key for row in rows]
+
+
+async def nothing_is_there_of_the_second(store: Store) -> None:
+    assert await store.load(key(2)) is None
+    assert await store.alarms(until_ms=99, after=None, limit=9) == []
+    assert await store.outbox(after=None, limit=9) == []
