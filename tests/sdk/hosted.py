@@ -1,0 +1,296 @@
+"""The real core in memory: whole executions run against it, on a clock that tests turn.
+
+It plays service and worker at once: what a handler records is decided and folded by the core, operations travel as
+copies, an answer leaves out the results that its own call carried, and the record alone survives an
+invocation. A `Crash` loses the worker at the n-th checkpoint, before or after the service has accepted it.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from perdure.execution import DurableFunction
+from perdure.invocation import (
+    Broken,
+    CheckpointAnswer,
+    CheckpointRefused,
+    Dropped,
+    Failed,
+    Invocation,
+    Outcome,
+    Pending,
+    Succeeded,
+    TurnPassed,
+    run_invocation,
+)
+from perdure_core import commands, execution
+from perdure_core.events import Event, Record, is_public
+from perdure_core.fold import apply
+from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.model import (
+    CallbackDetails,
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+)
+from perdure_core.refusals import Invalid
+from perdure_core.state import State, is_open, wants_task
+from perdure_core.views import execution_operation, visible_operations
+
+INVOCATIONS_MAX = 1_000
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Lose the worker at the n-th checkpoint of the execution, counted from 1."""
+
+    checkpoint: int
+    accepted: bool
+
+
+@dataclass
+class Counts:
+    """An observer: what the worker would put into its metrics."""
+
+    replayed: int = 0
+    steps: list[str] = field(default_factory=list[str])
+
+    def operation_replayed(self) -> None:
+        self.replayed += 1
+
+    def step_finished(self, outcome: Literal["succeeded", "failed", "retried"]) -> None:
+        self.steps.append(outcome)
+
+
+class Hosted:
+    """One execution of one function."""
+
+    def __init__(
+        self, function: DurableFunction, payload: str | None = None, crash: Crash | None = None
+    ) -> None:
+        self.function = function
+        self.crash = crash
+        self.now_ms = 1_000_000
+        self.counts = Counts()
+        self.outcomes: list[Outcome] = []
+        self.calls: list[tuple[OperationUpdate, ...]] = []
+        self.records: list[Record] = []
+        identity = ExecutionIdentity("test", function.name, "one", "0f")
+        self.arn = arn_of(identity)
+        start = commands.Start(
+            **msgspec.structs.asdict(identity),
+            timeout_s=function.execution_timeout_s,
+            retention_days=function.retention_days,
+            input=payload,
+        )
+        self.records.append(execution.begin(start, self.now_ms))
+        self.state: State = apply(None, self.records[0])
+
+    def run(self) -> Outcome:
+        """Deliver the execution until it waits for time, for somebody, or for nothing more."""
+        while wants_task(self.state):
+            assert len(self.outcomes) < INVOCATIONS_MAX, "the execution goes round in circles"
+            self.deliver()
+        return self.outcomes[-1]
+
+    def finish(self) -> Outcome:
+        """Run to the end; whenever only time can help, it passes at once."""
+        self.run()
+        while is_open(self.state):
+            self.pass_time()
+            self.run()
+        return self.outcomes[-1]
+
+    def pass_time(self) -> None:
+        """Turn the clock to the next thing that time alone will change."""
+        due_ms = self.state.alarms.next_due_ms()
+        assert due_ms is not None, "nothing is due, ever"
+        self.now_ms = max(self.now_ms, due_ms)
+        self.command(commands.AlarmDue())
+
+    def command(self, command: commands.Command) -> None:
+        """Let the core decide and remember what it decided."""
+        record = execution.decide(self.state, command, self.now_ms).record
+        if record is not None:
+            self.records.append(record)
+            apply(self.state, record)
+
+    def deliver(self) -> Outcome:
+        """Run one invocation, and tell the core how it ended."""
+        invocation_id = f"invocation-{len(self.outcomes) + 1}"
+        checkpoints = HostedCheckpoints(self, invocation_id)
+        operations = [execution_operation(self.state), *visible_operations(self.state)]
+        invocation = Invocation(
+            invocation_id=invocation_id,
+            execution_arn=self.arn,
+            function_name=self.function.name,
+            operations=tuple(copied(operation) for operation in operations),
+            updated_operation_ids=tuple(self.state.unseen),
+            first=not self.outcomes,
+            deadline_ms=self.state.deadline_ms,
+        )
+        outcome = run_invocation(self.function, invocation, checkpoints, observer=self.counts)
+        self.outcomes.append(outcome)
+        self.command(completion(outcome, checkpoints.turn))
+        return outcome
+
+    def open_callback(self) -> Operation:
+        """Return the callback that waits for somebody."""
+        return next(
+            operation
+            for operation in self.state.operations.values()
+            if operation.type is OperationType.CALLBACK
+            and operation.status is OperationStatus.STARTED
+        )
+
+    def succeed_callback(self, result: str | None) -> None:
+        """Complete the open callback."""
+        id_ = self.open_callback().id
+        self.command(commands.CompleteCallback(operation_id=id_, succeeded=True, result=result))
+
+    def fail_callback(self, error: ErrorObject) -> None:
+        """Complete the open callback as failed."""
+        id_ = self.open_callback().id
+        self.command(commands.CompleteCallback(operation_id=id_, succeeded=False, error=error))
+
+    @property
+    def history(self) -> list[str]:
+        """The events that people are shown, by type."""
+        return [type(event).__name__ for event in self.events if is_public(event)]
+
+    @property
+    def events(self) -> list[Event]:
+        """All facts, in order."""
+        return [event for record in self.records for event in record.events]
+
+    @property
+    def updates(self) -> list[str]:
+        """What the handler recorded so far, as ACTION of TYPE, one list over all calls."""
+        return [f"{update.action} {update.type}" for call in self.calls for update in call]
+
+
+class HostedCheckpoints:
+    """Applies urgent checkpoints at once, and lets the others wait for one."""
+
+    def __init__(self, host: Hosted, invocation_id: str) -> None:
+        self._host = host
+        self._lost = False
+        self._waiting: list[tuple[Sequence[OperationUpdate], Future[None]]] = []
+        self._listener: Callable[[CheckpointAnswer], None] | None = None
+        self.turn = execution.current_turn(host.state, invocation_id, host.now_ms)
+
+    def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
+        self._listener = listener
+
+    def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
+        future: Future[None] = Future()
+        self._waiting.append((updates, future))
+        if urgent:
+            self._flush()
+        return future
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._call(tuple(update for updates, _ in waiting for update in updates))
+        except Invalid as refusal:
+            self._resolve(waiting, CheckpointRefused(str(refusal)))
+        except TurnPassed as lost:
+            self._resolve(waiting, lost)
+        else:
+            self._resolve(waiting, None)
+
+    def _call(self, updates: tuple[OperationUpdate, ...]) -> None:
+        host, number = self._host, len(self._host.calls) + 1
+        crash = host.crash if host.crash and host.crash.checkpoint == number else None
+        if self._lost or (crash and not crash.accepted):
+            self._lost = True
+            host.calls.append(())
+            raise TurnPassed
+        host.command(checkpoint(self.turn, number, updates))
+        host.calls.append(updates)
+        changed = [] if host.state.last_call is None else list(host.state.last_call.changed)
+        self.turn = execution.current_turn(
+            host.state, self.turn.invocation_id, self.turn.started_ms
+        )
+        if crash:
+            self._lost = True
+            raise TurnPassed
+        answer = tuple(told(host.state.operations[id_], updates) for id_ in changed)
+        assert self._listener is not None
+        self._listener(CheckpointAnswer(answer, host.state.revoked))
+
+    def _resolve(
+        self,
+        waiting: list[tuple[Sequence[OperationUpdate], Future[None]]],
+        error: BaseException | None,
+    ) -> None:
+        for _, future in waiting:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+def checkpoint(
+    turn: commands.Turn, number: int, updates: tuple[OperationUpdate, ...]
+) -> commands.Checkpoint:
+    """Return the command; callback ids come from the number of the call."""
+    starts = [update.id for update in updates if update.type is OperationType.CALLBACK]
+    return commands.Checkpoint(
+        turn=turn,
+        client_token=f"call-{number}",
+        updates=updates,
+        callback_ids={id_: f"callback-{number}" for id_ in starts},
+    )
+
+
+def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
+    """Return what the worker, or the service on its behalf, says when an invocation is over."""
+    match outcome:
+        case Succeeded(result):
+            return commands.Complete(turn=turn, status="SUCCEEDED", result=result)
+        case Failed(error):
+            return commands.Complete(turn=turn, status="FAILED", error=error)
+        case Pending():
+            return commands.Complete(turn=turn, status="PENDING")
+        case Broken(error):
+            return commands.Complete(turn=turn, status="ERROR", error=error)
+        case Dropped():
+            lost = ErrorObject("the worker was lost", "Runtime.ExitError")
+            return commands.Complete(turn=turn, status="ERROR", error=lost)
+
+
+def copied(operation: Operation) -> Operation:
+    """Return a copy, as the wire makes one."""
+    return msgspec.structs.replace(operation, details=copy.copy(operation.details))
+
+
+def told(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operation:
+    """Return a copy without the result or error that the call itself carried."""
+    answer = copied(operation)
+    carried = any(
+        update.id == operation.id and update.action is not OperationAction.START
+        for update in updates
+    )
+    if carried and isinstance(answer.details, StepDetails):
+        answer.details.result = answer.details.error = None
+    return answer
+
+
+def callback_id(operation: Operation) -> str:
+    """Return the secret of a callback."""
+    assert isinstance(operation.details, CallbackDetails)
+    return operation.details.callback_id
+
+
+def handler(body: Callable[[Any, Any], Any]) -> DurableFunction:
+    """Make a durable function of any callable."""
+    return DurableFunction(body, name="under-test")
