@@ -1,0 +1,167 @@
+"""How values become text and come back."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from perdure.exceptions import ExecutionError, RetryableSerDesError, SerDesError
+from perdure.serdes import (
+    ExtendedTypeSerDes,
+    JsonSerDes,
+    PassThroughSerDes,
+    Payloads,
+    SerDes,
+    SerDesContext,
+)
+
+EXTENDED = ExtendedTypeSerDes()
+CONTEXT = SerDesContext("op", "arn")
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.uuids()
+    | st.decimals(allow_nan=False)
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+    | st.dates()
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_extended_values_come_back_as_they_were(value: Any) -> None:
+    back = EXTENDED.deserialize(EXTENDED.serialize(value))
+    assert back == value
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (1.5, "1.5"),
+        ("ü", '"\\u00fc"'),
+        ([1, [2, "x"], None], '[1,[2,"x"],null]'),
+        ({"k": 1}, '{"t":"m","v":{"k":{"t":"i","v":1}}}'),
+        ({"t": "x", "v": True}, '{"t":"m","v":{"t":{"t":"s","v":"x"},"v":{"t":"b","v":true}}}'),
+        ([{"a": None}], '{"t":"l","v":[{"t":"m","v":{"a":{"t":"n","v":null}}}]}'),
+        ((1, 2.5), '{"t":"t","v":[{"t":"i","v":1},{"t":"f","v":2.5}]}'),
+        (b"ab", '{"t":"B","v":"YWI="}'),
+        (bytearray(b"x"), '{"t":"B","v":"eA=="}'),
+        (memoryview(b"q"), '{"t":"B","v":"cQ=="}'),
+        (UUID(int=1), '{"t":"u","v":"00000000-0000-0000-0000-000000000001"}'),
+        (Decimal("1.0"), '{"t":"d","v":"1.0"}'),
+        (datetime(2020, 1, 1, tzinfo=UTC), '{"t":"dt","v":"2020-01-01T00:00:00+00:00"}'),
+        (date(2020, 1, 1), '{"t":"D","v":"2020-01-01"}'),
+        ({1: 2, None: 3}, '{"t":"m","v":{"1":{"t":"i","v":2},"null":{"t":"i","v":3}}}'),
+    ],
+)
+def test_the_wire_form_is_the_one_that_other_sdks_write(value: Any, text: str) -> None:
+    assert EXTENDED.serialize(value) == text
+
+
+def test_bytes_like_values_come_back_as_bytes() -> None:
+    assert EXTENDED.deserialize(EXTENDED.serialize([bytearray(b"x")])) == [b"x"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1, 2}, object(), {(1, 2): 3}, {b"k": 1}, {1: "a", "1": "b"}, {"deep": [{"er": {1}}]}],
+    ids=repr,
+)
+def test_what_cannot_be_written_is_refused(value: Any) -> None:
+    with pytest.raises(SerDesError):
+        EXTENDED.serialize(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nope",
+        '{"a":1}',
+        '{"t":"zz","v":1}',
+        '{"t":["m"],"v":1}',
+        '{"t":"m","v":3}',
+        '{"t":"l","v":{}}',
+        '{"t":"u","v":"no"}',
+        '{"t":"d","v":"no"}',
+        '{"t":"dt","v":5}',
+        '{"t":"B","v":"*"}',
+        '[{"t":"i","v":1}]',
+    ],
+)
+def test_what_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(SerDesError):
+        EXTENDED.deserialize(text)
+
+
+def test_json_is_plain() -> None:
+    assert JsonSerDes().serialize({"a": (1, "ü")}, CONTEXT) == '{"a": [1, "\\u00fc"]}'
+    assert JsonSerDes().deserialize('{"a": [1]}', CONTEXT) == {"a": [1]}
+
+
+def test_pass_through_leaves_text_alone() -> None:
+    serdes = PassThroughSerDes()
+    assert serdes.deserialize(serdes.serialize("{not json", CONTEXT), CONTEXT) == "{not json"
+
+
+class Raising(SerDes[Any]):
+    """A serdes that fails as told."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
+        raise self._error
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [SerDesError("never"), RetryableSerDesError("later"), ExecutionError("stop")]
+)
+def test_a_serdes_says_itself_whether_trying_again_helps(error: Exception) -> None:
+    payloads = Payloads(Raising(error), CONTEXT)
+    with pytest.raises(type(error)):
+        payloads.write(1)
+    with pytest.raises(type(error)):
+        payloads.read("1")
+
+
+def test_any_other_exception_of_a_serdes_is_permanent() -> None:
+    payloads = Payloads(Raising(KeyError("x")), CONTEXT)
+    with pytest.raises(SerDesError, match="Raising cannot write the value"):
+        payloads.write(1)
+    with pytest.raises(SerDesError, match="Raising cannot read the value"):
+        payloads.read("1")
+
+
+def test_a_circle_is_refused_and_does_no_harm() -> None:
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    with pytest.raises(SerDesError):
+        Payloads(EXTENDED, CONTEXT).write(circle)
+
+
+def test_a_serdes_must_return_text() -> None:
+    with pytest.raises(SerDesError, match="must return text, not int"):
+        Payloads(PassThroughSerDes(), CONTEXT).write(1)
+
+
+def test_nothing_recorded_is_none() -> None:
+    assert Payloads(EXTENDED, CONTEXT).read(None) is None
