@@ -87,6 +87,9 @@ class Database:
             try:
                 connection.begin()
                 answer = work(connection)
+            except StoreError:
+                _roll_back(connection)
+                raise
             except _FAILURES as error:
                 connection.invalidate()
                 raise before_commit(error, self.place) from error
@@ -102,6 +105,14 @@ class Database:
             return engine.connect()
         except _FAILURES as error:
             raise before_commit(error, self.place) from error
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.rollback()
+    except _FAILURES:
+        # The database rolls back by itself when it sees the connection gone.
+        connection.invalidate()
 
 
 def _may_try_again(error: StoreError) -> bool:

@@ -5,6 +5,7 @@ business. Two servers may open an empty database at the same moment: one of them
 the other sees it fail or waits, looks again, and finds the work done.
 """
 
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ from perdure_host.sql.engine import Database
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 VERSION_TABLE: Final = "perdure_schema"
 _ATTEMPTS_MAX: Final = 3
+
+# Alembic hands the connection to the migrations through variables of the process.
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 async def prepare(database: Database, *, may_migrate: bool) -> None:
@@ -67,9 +71,12 @@ def _require_known(revision: str, place: str, *, may_migrate: bool) -> None:
 
 
 def _upgrade(connection: Connection, seen: str | None) -> None:
-    # SQLite holds its write lock by now: whoever was faster has finished.
-    if _revision(connection) == seen:
-        command.upgrade(_config(connection), "head")
+    with _ONE_AT_A_TIME:
+        # Whoever was faster, and held the lock of a SQLite database or ours, has finished.
+        if _revision(connection) == seen:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            command.upgrade(_config(connection), "head")
 
 
 def _revision(connection: Connection) -> str | None:
