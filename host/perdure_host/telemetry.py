@@ -5,6 +5,7 @@ output belongs to results. Secrets, payloads and tokens are never logged; ids an
 """
 
 import logging
+import secrets
 import sys
 from typing import Final, Literal, TextIO
 
@@ -53,6 +54,13 @@ def open_log(name: str) -> structlog.stdlib.BoundLogger:
     """Return the log of one part of the program: `log.info("an event", key=value)`."""
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log
+
+
+def report_incident(log: structlog.stdlib.BoundLogger, error: Exception) -> str:
+    """Log an error that nobody foresaw, with its traceback; return the id to find it by."""
+    incident = secrets.token_hex(6)
+    log.error("unforeseen error", incident=incident, exc_info=error)
+    return incident
 
 
 def _renderers(log_format: LogFormat, target: TextIO) -> list[structlog.typing.Processor]:

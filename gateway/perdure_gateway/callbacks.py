@@ -1,0 +1,45 @@
+"""CallbackService: complete what an execution waits for."""
+
+# ruff: noqa: ARG002 - a remote call takes what gRPC hands it
+
+from typing import Any
+
+import grpc.aio
+
+from perdure_core.form import check_error, check_payload
+from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX
+from perdure_core.model import ErrorObject
+from perdure_host.codec import error_from_message
+from perdure_host.services import History
+from perdure_proto.v1 import client_pb2, client_pb2_grpc
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CallbackService(client_pb2_grpc.CallbackServiceServicer):
+    """Serves whoever holds a callback id."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    async def SucceedCallback(
+        self, request: client_pb2.SucceedCallbackRequest, context: _Context
+    ) -> client_pb2.SucceedCallbackResponse:
+        check_payload("result", request.result, OPERATION_PAYLOAD_BYTES_MAX)
+        result = request.result if request.HasField("result") else None
+        await self._history.succeed_callback(request.callback_id, result)
+        return client_pb2.SucceedCallbackResponse()
+
+    async def FailCallback(
+        self, request: client_pb2.FailCallbackRequest, context: _Context
+    ) -> client_pb2.FailCallbackResponse:
+        error = error_from_message(request.error) if request.HasField("error") else ErrorObject()
+        check_error("error", error)
+        await self._history.fail_callback(request.callback_id, error)
+        return client_pb2.FailCallbackResponse()
+
+    async def HeartbeatCallback(
+        self, request: client_pb2.HeartbeatCallbackRequest, context: _Context
+    ) -> client_pb2.HeartbeatCallbackResponse:
+        await self._history.heartbeat_callback(request.callback_id)
+        return client_pb2.HeartbeatCallbackResponse()

@@ -1,0 +1,82 @@
+"""The form of requests, checked at the edge: names, ranges, counts. States are not known here.
+
+Every message names the field, what was sent, and the bound.
+"""
+
+import re
+from typing import Final
+
+from perdure_core import limits
+from perdure_core.form import check_identifier
+from perdure_core.model import ExecutionStatus
+from perdure_core.refusals import Invalid
+
+# One namespace for all, until tokens are bound to namespaces.
+NAMESPACE: Final = "default"
+
+WAIT_MS_MAX: Final = 900_000
+POLL_WAIT_MS_MAX: Final = 60_000
+STATUSES_MAX: Final = 10
+FUNCTIONS_PER_WORKER_MAX: Final = 1_000
+SLOTS_MAX: Final = 10_000
+# As many as slots: nothing else can be claimed, beaten for or given back.
+INVOCATIONS_LISTED_MAX: Final = SLOTS_MAX
+WORKER_ID_CHARS_MAX: Final = 128
+
+_WORKER_ID: Final = re.compile(rf"[A-Za-z0-9\-_.:@]{{1,{WORKER_ID_CHARS_MAX}}}")
+_SHOWN_CHARS_MAX: Final = 100
+_STATUS_WORDS: Final = frozenset(str(status) for status in ExecutionStatus)
+
+
+def check_function_name(name: str) -> None:
+    """Raise Invalid unless it can name a function."""
+    check_identifier("function_name", name, limits.FUNCTION_NAME_CHARS_MAX)
+
+
+def check_execution_name(name: str) -> None:
+    """Raise Invalid unless it can name an execution."""
+    check_identifier("execution_name", name, limits.EXECUTION_NAME_CHARS_MAX)
+
+
+def check_range(field: str, value: int, least: int, most: int) -> None:
+    """Raise Invalid unless least <= value <= most."""
+    if not least <= value <= most:
+        raise Invalid(f"{field} is {value:,}; {least:,} to {most:,} are allowed")
+
+
+def check_count(field: str, count: int, most: int) -> None:
+    """Raise Invalid when there are too many of something."""
+    if count > most:
+        raise Invalid(f"{count:,} {field}; at most {most:,} are allowed")
+
+
+def check_length(field: str, text: str, chars_max: int) -> None:
+    """Raise Invalid when a text is too long."""
+    if len(text) > chars_max:
+        raise Invalid(f"{field} is {len(text):,} characters; at most {chars_max:,} are allowed")
+
+
+def check_worker_id(worker_id: str) -> None:
+    """Raise Invalid unless it can name a worker."""
+    if _WORKER_ID.fullmatch(worker_id) is None:
+        raise Invalid(
+            f"worker_id {worker_id[:_SHOWN_CHARS_MAX]!r} ({len(worker_id):,} characters) must be "
+            f"1 to {WORKER_ID_CHARS_MAX} of A-Z a-z 0-9 - _ . : @"
+        )
+
+
+def checked_page_items(field: str, value: int, default: int = limits.PAGE_ITEMS_DEFAULT) -> int:
+    """Return the size of a page: what was asked for, or the default for 0. Raises Invalid."""
+    if value == 0:
+        return default
+    check_range(field, value, 1, limits.PAGE_ITEMS_MAX)
+    return value
+
+
+def check_statuses(statuses: tuple[str, ...]) -> None:
+    """Raise Invalid unless every word is a status."""
+    check_count("statuses", len(statuses), STATUSES_MAX)
+    for status in statuses:
+        if status not in _STATUS_WORDS:
+            known = " | ".join(ExecutionStatus)
+            raise Invalid(f"unknown status {status[:_SHOWN_CHARS_MAX]!r}; expected {known}")

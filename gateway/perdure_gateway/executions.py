@@ -1,0 +1,152 @@
+"""ExecutionService: start executions, look at them, act on them."""
+
+# ruff: noqa: ARG002 - a remote call takes what gRPC hands it
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import grpc.aio
+
+from perdure_core import limits
+from perdure_core.form import check_error, check_payload
+from perdure_gateway import checks
+from perdure_gateway.gate import Gate
+from perdure_gateway.pages import execution_page, history_page
+from perdure_gateway.render import execution_to_message, function_to_message
+from perdure_gateway.render_events import event_to_message
+from perdure_host.codec import error_from_message, timestamp_from_ms
+from perdure_host.services import History, Matching, StartRequest
+from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+EVENT_ID_MAX: Final = 2**31 - 1
+
+
+class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
+    """Serves the calls of clients over the port of history."""
+
+    def __init__(self, history: History, matching: Matching, gate: Gate) -> None:
+        self._history = history
+        self._matching = matching
+        self._gate = gate
+
+    async def StartExecution(
+        self, request: client_pb2.StartExecutionRequest, context: _Context
+    ) -> client_pb2.StartExecutionResponse:
+        answer = await self._history.start(_start_request(request))
+        await self._wait_ended(answer.arn, request.wait_ms)
+        return client_pb2.StartExecutionResponse(
+            execution_arn=answer.arn,
+            started=answer.started,
+            execution=execution_to_message(await self._history.describe(answer.arn)),
+        )
+
+    async def GetExecution(
+        self, request: client_pb2.GetExecutionRequest, context: _Context
+    ) -> model_pb2.Execution:
+        checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
+        await self._wait_ended(request.execution_arn, request.wait_ms)
+        state = await self._history.describe(request.execution_arn)
+        return execution_to_message(state, exclude_data=request.exclude_execution_data)
+
+    async def GetExecutionHistory(
+        self, request: client_pb2.GetExecutionHistoryRequest, context: _Context
+    ) -> client_pb2.GetExecutionHistoryResponse:
+        return await history_page(self._history, request)
+
+    async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
+        self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
+    ) -> None:
+        checks.check_range("after_event_id", request.after_event_id, 0, EVENT_ID_MAX)
+        events = self._history.follow(request.execution_arn, request.after_event_id)
+        try:
+            async with self._gate.waiting():
+                async for event in events:
+                    exclude_data = request.exclude_execution_data
+                    await context.write(event_to_message(event, exclude_data=exclude_data))
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+
+    async def ListExecutions(
+        self, request: client_pb2.ListExecutionsRequest, context: _Context
+    ) -> client_pb2.ListExecutionsResponse:
+        return await execution_page(self._history, request)
+
+    async def StopExecution(
+        self, request: client_pb2.StopExecutionRequest, context: _Context
+    ) -> client_pb2.StopExecutionResponse:
+        error = error_from_message(request.error) if request.HasField("error") else None
+        check_error("error", error)
+        stopped_ms = await self._history.stop(request.execution_arn, error)
+        return client_pb2.StopExecutionResponse(stop_timestamp=timestamp_from_ms(stopped_ms))
+
+    async def PauseExecution(
+        self, request: client_pb2.PauseExecutionRequest, context: _Context
+    ) -> client_pb2.PauseExecutionResponse:
+        checks.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
+        status = await self._history.pause(
+            request.execution_arn,
+            reason=request.reason if request.HasField("reason") else None,
+            timeout_paused=request.execution_timeout_paused
+            if request.HasField("execution_timeout_paused")
+            else True,
+        )
+        return client_pb2.PauseExecutionResponse(status=status)
+
+    async def ResumeExecution(
+        self, request: client_pb2.ResumeExecutionRequest, context: _Context
+    ) -> client_pb2.ResumeExecutionResponse:
+        checks.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
+        reason = request.reason if request.HasField("reason") else None
+        status = await self._history.resume(request.execution_arn, reason=reason)
+        return client_pb2.ResumeExecutionResponse(status=status)
+
+    async def DeleteExecution(
+        self, request: client_pb2.DeleteExecutionRequest, context: _Context
+    ) -> client_pb2.DeleteExecutionResponse:
+        requested_ms = await self._history.delete(request.execution_arn)
+        return client_pb2.DeleteExecutionResponse(
+            deletion_request_timestamp=timestamp_from_ms(requested_ms)
+        )
+
+    async def ListFunctions(
+        self, request: client_pb2.ListFunctionsRequest, context: _Context
+    ) -> client_pb2.ListFunctionsResponse:
+        rows = await self._history.functions()
+        return client_pb2.ListFunctionsResponse(
+            functions=[
+                function_to_message(row, self._matching.workers_of(row.namespace, row.name))
+                for row in rows
+                if row.namespace == checks.NAMESPACE
+            ]
+        )
+
+    async def _wait_ended(self, arn: str, wait_ms: int) -> None:
+        if wait_ms > 0:
+            async with self._gate.waiting():
+                await self._history.wait_ended(arn, wait_ms)
+
+
+def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
+    """Return what is asked for, checked for its form."""
+    checks.check_function_name(request.function_name)
+    if request.HasField("execution_name"):
+        checks.check_execution_name(request.execution_name)
+    timeout_s, days = request.execution_timeout_seconds, request.retention_days
+    if request.HasField("execution_timeout_seconds"):
+        field = "execution_timeout_seconds"
+        checks.check_range(field, timeout_s, 1, limits.EXECUTION_TIMEOUT_S_MAX)
+    if request.HasField("retention_days"):
+        checks.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
+    checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
+    check_payload("input", request.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    return StartRequest(
+        namespace=checks.NAMESPACE,
+        function=request.function_name,
+        name=request.execution_name if request.HasField("execution_name") else None,
+        input=request.input if request.HasField("input") else None,
+        timeout_s=timeout_s if request.HasField("execution_timeout_seconds") else None,
+        retention_days=days if request.HasField("retention_days") else None,
+    )

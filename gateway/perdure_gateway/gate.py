@@ -1,0 +1,77 @@
+"""Where the node stands, and hence whether it takes calls.
+
+    STARTING → SERVING → DRAINING
+    STARTING → STANDBY → SERVING      another node owned the database
+    any      → FENCED                 another node has taken over
+
+Must stay true: outside SERVING nothing new begins, and calls that only wait for something to happen
+are let go as soon as the node leaves SERVING, so that stopping waits for nobody's patience.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from perdure_gateway.refusals import NotServing
+
+
+class Standing(StrEnum):
+    """Where the node stands, in the words of /healthz and NodeService.Describe."""
+
+    STARTING = "starting"
+    STANDBY = "standby"
+    SERVING = "serving"
+    DRAINING = "draining"
+    FENCED = "fenced"
+
+
+_REASONS = {
+    Standing.STARTING: "this node is starting; try again",
+    Standing.STANDBY: "this node stands by while another owns the database; ask that one",
+    Standing.DRAINING: "this node is stopping; try again",
+    Standing.FENCED: "another node has taken over; try again",
+}
+
+
+class Gate:
+    """Lets calls in while the node serves, and waiting calls out when it stops."""
+
+    def __init__(self) -> None:
+        self._standing = Standing.STARTING
+        # In order of arrival; the keys are the waits.
+        self._waits: dict[asyncio.Timeout, None] = {}
+
+    @property
+    def standing(self) -> Standing:
+        """Return where the node stands now."""
+        return self._standing
+
+    def move(self, standing: Standing) -> None:
+        """Change where the node stands; lets everybody go who waits, unless it is serving."""
+        self._standing = standing
+        if standing is not Standing.SERVING:
+            now_s = asyncio.get_running_loop().time()
+            for wait in self._waits:
+                wait.reschedule(now_s)
+
+    def check(self) -> None:
+        """Raise NotServing unless the node serves."""
+        if self._standing is not Standing.SERVING:
+            raise NotServing(_REASONS[self._standing])
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Raise NotServing out of the body as soon as the node leaves SERVING."""
+        self.check()
+        wait = asyncio.timeout(None)
+        try:
+            async with wait:
+                self._waits[wait] = None
+                yield
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            raise NotServing(_REASONS[self._standing]) from None
+        finally:
+            self._waits.pop(wait, None)

@@ -1,0 +1,109 @@
+"""What every gRPC call passes before and after its method: the token, the gate, and the statuses.
+
+Servicers therefore raise what they mean, and hold no word about gRPC's statuses.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from perdure_gateway.credentials import Tokens
+from perdure_gateway.gate import Gate
+from perdure_gateway.statuses import status_of
+
+HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
+_OWN_PREFIX: Final = "/perdure_proto.v1."
+_NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
+
+# gRPC's types know neither the messages nor which of a handler's four functions is set.
+_Details = grpc.HandlerCallDetails
+_Handler = grpc.RpcMethodHandler[Any, Any]
+_Continuation = Callable[[_Details], Awaitable[_Handler | None]]
+_Context = grpc.aio.ServicerContext[Any, Any]
+_Method = Callable[[Any, _Context], Awaitable[Any]]
+
+
+class BearerInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses every call without a token of ours, but for health checks."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: _Details
+    ) -> _Handler | None:
+        if not handler_call_details.method.startswith(HEALTH_PREFIX):
+            problem = self._tokens.problem(_authorization(handler_call_details))
+            if problem is not None:
+                return _refusal(problem)
+        return await continuation(handler_call_details)
+
+
+class StatusInterceptor(grpc.aio.ServerInterceptor):
+    """Keeps calls out while the node does not serve, and turns what methods raise into statuses."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        # Bounded by the contract: methods that do not exist have no handler.
+        self._handlers: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: _Details
+    ) -> _Handler | None:
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
+        if handler is not None:
+            return handler
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(_OWN_PREFIX):
+            return handler
+        # People and other nodes may ask at any time where this node stands.
+        gate = None if method.startswith(_NODE_PREFIX) else self._gate
+        self._handlers[method] = _wrapped(handler, gate)
+        return self._handlers[method]
+
+
+def _authorization(details: _Details) -> str | bytes | None:
+    for key, value in details.invocation_metadata or ():
+        if key == "authorization":
+            return value
+    return None
+
+
+def _refusal(problem: str) -> _Handler:
+    async def refuse(_requests: Any, context: _Context) -> None:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, problem)
+
+    # A method that reads a stream need not read anything, whatever the caller's method is like.
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _wrapped(handler: Any, gate: Gate | None) -> _Handler:
+    serializers = (handler.request_deserializer, handler.response_serializer)
+    if handler.unary_unary is not None:
+        method = _guarded(handler.unary_unary, gate)
+        return grpc.unary_unary_rpc_method_handler(method, *serializers)
+    if handler.unary_stream is not None:
+        method = _guarded(handler.unary_stream, gate)
+        return grpc.unary_stream_rpc_method_handler(method, *serializers)
+    assert handler.stream_stream is not None
+    return grpc.stream_stream_rpc_method_handler(
+        _guarded(handler.stream_stream, gate), *serializers
+    )
+
+
+def _guarded(method: _Method, gate: Gate | None) -> Any:
+    async def guarded(request: Any, context: _Context) -> Any:
+        try:
+            if gate is not None:
+                gate.check()
+            return await method(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it untranslated
+            status = status_of(error)
+        return await context.abort(status.code, status.message)
+
+    return guarded

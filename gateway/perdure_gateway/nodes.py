@@ -1,0 +1,63 @@
+"""NodeService: what nodes say to each other, and people to a node."""
+
+# ruff: noqa: ARG002 - a remote call takes what gRPC hands it
+
+from typing import Any, Protocol
+
+import grpc.aio
+
+from perdure_core.limits import BUCKETS
+from perdure_gateway.gate import Gate, Standing
+from perdure_host.metrics import perdure_version
+from perdure_host.telemetry import open_log
+from perdure_proto.v1 import node_pb2, node_pb2_grpc
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+_log = open_log("perdure.gateway")
+
+
+class Node(Protocol):
+    """The process that this gateway is the door of."""
+
+    @property
+    def name(self) -> str:
+        """Return the node's name."""
+        ...
+
+    @property
+    def incarnation(self) -> int:
+        """Return the fencing number under which the node writes; 0 before it has one."""
+        ...
+
+    async def hand_over(self) -> None:
+        """Drain, give the buckets up, and begin to stop; return once that is durable."""
+        ...
+
+
+class NodeService(node_pb2_grpc.NodeServiceServicer):
+    """Answers at any time, whether the node serves or not."""
+
+    def __init__(self, node: Node, gate: Gate) -> None:
+        self._node = node
+        self._gate = gate
+
+    async def Describe(
+        self, request: node_pb2.DescribeRequest, context: _Context
+    ) -> node_pb2.DescribeResponse:
+        standing = self._gate.standing
+        owner = standing in (Standing.SERVING, Standing.DRAINING)
+        return node_pb2.DescribeResponse(
+            node_name=self._node.name,
+            incarnation=self._node.incarnation,
+            status=standing,
+            buckets_owned=BUCKETS if owner else 0,
+            version=perdure_version(),
+        )
+
+    async def HandOver(
+        self, request: node_pb2.HandOverRequest, context: _Context
+    ) -> node_pb2.HandOverResponse:
+        _log.info("asked to hand over", successor=request.successor[:200])
+        await self._node.hand_over()
+        return node_pb2.HandOverResponse(incarnation=self._node.incarnation)

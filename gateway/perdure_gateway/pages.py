@@ -1,0 +1,96 @@
+"""Pages of histories and of lists: what fits into one answer, and the marker of the next.
+
+A page ends at the number of items that was asked for or, because a history may hold payloads of a
+mebibyte each, when it has grown large enough. A marker holds where the page ended, and nothing of
+the filters: they are repeated by the caller.
+"""
+
+from typing import Final
+
+from perdure_gateway import checks
+from perdure_gateway.render import summary_to_message
+from perdure_gateway.render_events import event_to_message
+from perdure_host.codec import ms_from_timestamp
+from perdure_host.ports import ListQuery
+from perdure_host.services import History
+from perdure_host.tokens import pack_marker, unpack_marker
+from perdure_proto.v1 import client_pb2, model_pb2
+
+# Well below what a message may have; one event more never breaks that limit.
+PAGE_BYTES_MAX: Final = 4 * 1_024 * 1_024
+# Events are fetched in portions, so that a page of large ones is not held in memory ten times over.
+PORTION_ITEMS_MAX: Final = 100
+
+_EVENTS: Final = "events"
+_EVENTS_REVERSED: Final = "events reversed"
+_EXECUTIONS: Final = "executions"
+
+
+async def history_page(
+    history: History, request: client_pb2.GetExecutionHistoryRequest
+) -> client_pb2.GetExecutionHistoryResponse:
+    """Return the page that is asked for. Raises Invalid, Unknown."""
+    limit = checks.checked_page_items("max_items", request.max_items)
+    kind = _EVENTS_REVERSED if request.reverse_order else _EVENTS
+    position = unpack_marker(kind, request.marker, tuple[int])[0] if request.marker else 0
+    events: list[model_pb2.Event] = []
+    page_bytes = 0
+    while True:
+        wanted = min(PORTION_ITEMS_MAX, limit - len(events)) + 1
+        portion = await history.history_page(
+            request.execution_arn,
+            after_event_id=position,
+            limit=wanted,
+            reverse=request.reverse_order,
+        )
+        for numbered in portion[: wanted - 1]:
+            event = event_to_message(numbered, exclude_data=request.exclude_execution_data)
+            events.append(event)
+            position = numbered.event_id
+            page_bytes += event.ByteSize()
+            if page_bytes >= PAGE_BYTES_MAX:
+                break
+        more = len(portion) == wanted or page_bytes >= PAGE_BYTES_MAX
+        if not more or len(events) == limit or page_bytes >= PAGE_BYTES_MAX:
+            marker = pack_marker(kind, (position,)) if more else ""
+            return client_pb2.GetExecutionHistoryResponse(events=events, next_marker=marker)
+
+
+async def execution_page(
+    history: History, request: client_pb2.ListExecutionsRequest
+) -> client_pb2.ListExecutionsResponse:
+    """Return the page that is asked for. Raises Invalid."""
+    limit = checks.checked_page_items("max_items", request.max_items)
+    rows = await history.list_executions(_list_query(request, limit + 1))
+    marker = ""
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        marker = pack_marker(_EXECUTIONS, (last.started_ms, last.key.execution_id))
+    return client_pb2.ListExecutionsResponse(
+        executions=[summary_to_message(row) for row in rows[:limit]], next_marker=marker
+    )
+
+
+def _list_query(request: client_pb2.ListExecutionsRequest, limit: int) -> ListQuery:
+    statuses = tuple(request.statuses)
+    checks.check_statuses(statuses)
+    if request.function_name:
+        checks.check_function_name(request.function_name)
+    if request.execution_name:
+        checks.check_execution_name(request.execution_name)
+    marker = request.marker
+    return ListQuery(
+        namespace=checks.NAMESPACE,
+        limit=limit,
+        function=request.function_name,
+        name=request.execution_name,
+        statuses=statuses,
+        started_after_ms=ms_from_timestamp(request.started_after)
+        if request.HasField("started_after")
+        else None,
+        started_before_ms=ms_from_timestamp(request.started_before)
+        if request.HasField("started_before")
+        else None,
+        oldest_first=request.reverse_order,
+        after=unpack_marker(_EXECUTIONS, marker, tuple[int, str]) if marker else None,
+    )

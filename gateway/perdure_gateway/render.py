@@ -1,0 +1,114 @@
+"""Executions, summaries and functions in the messages of the contract."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.model import CallbackDetails, ExecutionStatus, Operation, OperationStatus
+from perdure_core.state import PauseState, State, is_open, waiting_for
+from perdure_host.codec import error_to_message, timestamp_from_ms
+from perdure_host.ports import ExecutionRow, FunctionRow
+from perdure_proto.v1 import client_pb2, model_pb2
+
+
+def state_arn(state: State) -> str:
+    """Return the ARN of the execution."""
+    return arn_of(
+        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
+    )
+
+
+def execution_to_message(state: State, *, exclude_data: bool = False) -> model_pb2.Execution:
+    """Return the execution, whole but for its history."""
+    message = model_pb2.Execution(
+        execution_arn=state_arn(state),
+        execution_name=state.name,
+        function_name=state.function,
+        status=ExecutionStatus.DELETING if state.deleted_ms is not None else state.status,
+        start_timestamp=timestamp_from_ms(state.started_ms),
+        end_timestamp=_optional_timestamp(state.ended_ms),
+        execution_timeout_seconds=state.timeout_s,
+        retention_days=state.retention_days,
+        event_count=state.event_count,
+        waiting_for=waiting_for(state),
+        consecutive_invocation_failures=state.invocation_failures,
+        error=None if state.error is None else error_to_message(state.error),
+    )
+    if not exclude_data:
+        _write_payloads(message, state)
+    if is_open(state):
+        _write_prospects(message, state)
+    return message
+
+
+def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
+    """Return the execution as a list shows it."""
+    identity = ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
+    return model_pb2.ExecutionSummary(
+        execution_arn=arn_of(identity),
+        execution_name=row.name,
+        function_name=row.function,
+        status=row.status,
+        start_timestamp=timestamp_from_ms(row.started_ms),
+        end_timestamp=_optional_timestamp(row.ended_ms),
+    )
+
+
+def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.Function:
+    """Return a function that workers have announced."""
+    return client_pb2.Function(
+        function_name=row.name,
+        execution_timeout_seconds=row.execution_timeout_s,
+        retention_days=row.retention_days,
+        durable=row.durable,
+        workers_connected=workers_connected,
+    )
+
+
+def _write_payloads(message: model_pb2.Execution, state: State) -> None:
+    if state.input is not None:
+        message.input = state.input
+    if state.result is not None:
+        message.result = state.result
+
+
+def _write_prospects(message: model_pb2.Execution, state: State) -> None:
+    """Write what an execution that has not ended waits for."""
+    message.execution_deadline_timestamp.CopyFrom(timestamp_from_ms(state.deadline_ms))
+    next_due_ms = state.alarms.next_due_ms()
+    if next_due_ms is not None:
+        message.next_timer_timestamp.CopyFrom(timestamp_from_ms(next_due_ms))
+    if state.pause is not None:
+        message.pause_details.CopyFrom(_pause_to_message(state.pause))
+    if state.callbacks_open:
+        message.open_callbacks.extend(
+            _open_callback_to_message(operation, operation.details)
+            for operation in state.operations.values()
+            if isinstance(operation.details, CallbackDetails)
+            and operation.status is OperationStatus.STARTED
+        )
+
+
+def _pause_to_message(pause: PauseState) -> model_pb2.PauseDetails:
+    return model_pb2.PauseDetails(
+        pause_request_timestamp=timestamp_from_ms(pause.requested_ms),
+        reason=pause.reason,
+        execution_timeout_paused=pause.timeout_paused,
+    )
+
+
+def _open_callback_to_message(
+    operation: Operation, details: CallbackDetails
+) -> model_pb2.OpenCallback:
+    dues_ms = (details.timeout_due_ms, details.heartbeat_due_ms)
+    due_ms = min((due for due in dues_ms if due is not None), default=None)
+    return model_pb2.OpenCallback(
+        callback_id=details.callback_id,
+        operation_id=operation.id,
+        name=operation.name,
+        start_timestamp=timestamp_from_ms(operation.started_ms),
+        due_timestamp=_optional_timestamp(due_ms),
+    )
+
+
+def _optional_timestamp(time_ms: int | None) -> Timestamp | None:
+    return None if time_ms is None else timestamp_from_ms(time_ms)

@@ -1,0 +1,79 @@
+"""The one place where refusals and errors become gRPC statuses.
+
+Must stay true: a caller never sees a stack trace, nor the text of an error that nobody foresaw.
+Such an error is written to the log under an incident id, and the id is what the caller gets.
+"""
+
+from typing import Final, NamedTuple
+
+import grpc
+
+from perdure_core.refusals import (
+    CallbackClosed,
+    Ended,
+    Invalid,
+    NameTaken,
+    NotEnded,
+    Refused,
+    TurnPassed,
+    Unknown,
+)
+from perdure_gateway.refusals import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_host.codec import MalformedMessage
+from perdure_host.errors import Fenced, StoreError
+from perdure_host.telemetry import open_log, report_incident
+
+# Statuses travel in HTTP/2 trailers, which peers bound at 8 KiB.
+MESSAGE_CHARS_MAX: Final = 1_000
+
+_log = open_log("perdure.gateway")
+
+
+class Status(NamedTuple):
+    """What a caller is told about a call that failed."""
+
+    code: grpc.StatusCode
+    message: str
+
+
+def status_of(error: Exception) -> Status:
+    """Return what the caller of the failed call is told."""
+    code = _code_of(error)
+    if code is grpc.StatusCode.INTERNAL:
+        incident = report_incident(_log, error)
+        return Status(code, f"internal error; the server's log tells more as incident {incident}")
+    if isinstance(error, Fenced):
+        return Status(code, "another node has taken over; try again")
+    return Status(code, str(error)[:MESSAGE_CHARS_MAX])
+
+
+def _code_of(error: Exception) -> grpc.StatusCode:
+    match error:
+        case Refused():
+            return _code_of_refusal(error)
+        case MalformedMessage():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case StoreError() | NotServing() | WorkerSilent():
+            return grpc.StatusCode.UNAVAILABLE
+        case SessionReplaced():
+            return grpc.StatusCode.FAILED_PRECONDITION
+        case Crowded():
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+        case _:
+            return grpc.StatusCode.INTERNAL
+
+
+def _code_of_refusal(error: Refused) -> grpc.StatusCode:
+    match error:
+        case Invalid():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case Unknown():
+            return grpc.StatusCode.NOT_FOUND
+        case NameTaken():
+            return grpc.StatusCode.ALREADY_EXISTS
+        case TurnPassed():
+            return grpc.StatusCode.ABORTED
+        case Ended() | NotEnded() | CallbackClosed():
+            return grpc.StatusCode.FAILED_PRECONDITION
+        case _:
+            return grpc.StatusCode.INTERNAL
