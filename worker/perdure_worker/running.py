@@ -133,10 +133,10 @@ class RunningInvocations:
         for message in messages:
             if not self._slots.occupy():
                 _log.error("%s: delivered without a free slot; handed back", message.execution_arn)
-                self._returned_tokens.append(message.checkpoint_token)
+                self._return_token(message.checkpoint_token)
             elif not self._accepting:
                 self._slots.release()
-                self._returned_tokens.append(message.checkpoint_token)
+                self._return_token(message.checkpoint_token)
             else:
                 self._accept(message)
         self._slots_changed()
@@ -173,8 +173,8 @@ class RunningInvocations:
             if not delivery.lingering:
                 delivery.lingering = True
                 self._loop.call_later(LINGER_S_MAX, self._hurry, delivery)
-        elif turn.phase is Phase.RETURNING:
-            self._return(delivery)
+        elif (token := turn.take_returned_token()) is not None:
+            self._return_token(token)
         if turn.closed:
             self._forget(delivery)
 
@@ -275,7 +275,8 @@ class RunningInvocations:
     def _report(self, delivery: Delivery, outcome: Outcome) -> None:
         word, completion = _completion(outcome)
         if delivery.turn.phase not in (Phase.LOADING, Phase.RUNNING):
-            word = "dropped"
+            # A revoked turn makes the handler suspend, and that has been recorded.
+            word = "pending" if word == "pending" else "dropped"
         elif completion is None:
             # The handler gave up a turn that is still ours: somebody else shall run it.
             _give_up(delivery.turn.hand_back())
@@ -293,11 +294,9 @@ class RunningInvocations:
             delivery.turn.hurry()
             self.look_at(delivery)
 
-    def _return(self, delivery: Delivery) -> None:
-        token = delivery.turn.take_returned_token()
-        if token is not None:
-            self._returned_tokens.append(token)
-            self.something_to_say.set()
+    def _return_token(self, token: str) -> None:
+        self._returned_tokens.append(token)
+        self.something_to_say.set()
 
     def _forget(self, delivery: Delivery) -> None:
         # Its thread may still run user code, and keeps its slot until that ends.
