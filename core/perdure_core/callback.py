@@ -4,13 +4,14 @@
                        │  ▲ ╰──fail─────▶ FAILED
                    heartbeat╰──due──────▶ TIMED_OUT
 
-Two timeouts may run: the total one from the start on, and the heartbeat one from the last sign of life on. A
-heartbeat moves only the second (Lambda developer guide, callbacks).
+Two timeouts may run: the total one from the start on, and the heartbeat one from the last sign of
+life on. A heartbeat moves only the second (Lambda developer guide, callbacks).
 """
 
 from typing import Final
 
 from perdure_core.events import (
+    AnyCallbackEvent,
     CallbackEvent,
     CallbackFailed,
     CallbackHeartbeat,
@@ -41,8 +42,8 @@ EDGES: Final[dict[tuple[OperationStatus | None, type[CallbackEvent]], OperationS
 
 def decide_update(
     operation: Operation | None, update: OperationUpdate, subject: Subject, callback_id: str | None
-) -> CallbackEvent:
-    """Return the event that the update causes. Raises Invalid when the action does not fit the status."""
+) -> AnyCallbackEvent:
+    """Return the event that the update causes. Raises Invalid when the status forbids it."""
     if update.action is not OperationAction.START:
         raise Invalid(f"a CALLBACK cannot {update.action} by checkpoint (operation {update.id!r})")
     if operation is not None:
@@ -59,7 +60,13 @@ def require_open(operation: Operation) -> None:
         )
 
 
-def decide_due(operation: Operation, subject: Subject) -> CallbackEvent:
+def has_heartbeat(operation: Operation) -> bool:
+    """Tell whether a sign of life changes anything."""
+    assert isinstance(operation.details, CallbackDetails)
+    return operation.details.heartbeat_timeout_s > 0
+
+
+def decide_due(operation: Operation, subject: Subject) -> AnyCallbackEvent:
     """Return the event of the timeout that came first."""
     details = operation.details
     assert isinstance(details, CallbackDetails)
@@ -73,7 +80,7 @@ def decide_due(operation: Operation, subject: Subject) -> CallbackEvent:
     return CallbackTimedOut(subject, error)
 
 
-def apply(operation: Operation | None, event: CallbackEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyCallbackEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, CallbackStarted):
@@ -88,7 +95,7 @@ def apply(operation: Operation | None, event: CallbackEvent, at_ms: int) -> Oper
     operation.ended_ms = at_ms
     if isinstance(event, CallbackSucceeded):
         details.result = event.result
-    elif isinstance(event, CallbackFailed | CallbackTimedOut):
+    else:
         details.error = event.error
     return operation
 

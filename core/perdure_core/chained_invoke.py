@@ -3,13 +3,15 @@
     absent ──START──▶ STARTED ──child ended──▶ SUCCEEDED | FAILED | TIMED_OUT | STOPPED
 
 A target that does not exist fails in the very decision that started it (ResourceNotFoundException).
-The child's end arrives through the outbox, possibly more than once: only the first changes anything.
+The child's end arrives through the outbox, possibly more than once: only the first changes
+anything.
 """
 
 from typing import Final, assert_never
 
 from perdure_core.commands import ChildEnded
 from perdure_core.events import (
+    AnyChainedInvokeEvent,
     ChainedInvokeEvent,
     ChainedInvokeFailed,
     ChainedInvokeStarted,
@@ -44,10 +46,10 @@ def decide_update(
     update: OperationUpdate,
     subject: Subject,
     child: ExecutionIdentity | None,
-) -> tuple[ChainedInvokeEvent, ...]:
+) -> tuple[AnyChainedInvokeEvent, ...]:
     """Return the events that the update causes; `child` is None when the target does not exist.
 
-    Raises Invalid when the action does not fit the status.
+    Raises Invalid when the status forbids it.
     """
     if update.action is not OperationAction.START:
         raise Invalid(f"a CHAINED_INVOKE cannot {update.action} (operation {update.id!r})")
@@ -69,7 +71,7 @@ def decide_update(
 
 def decide_ended(
     operation: Operation, ended: ChildEnded, subject: Subject
-) -> ChainedInvokeEvent | None:
+) -> AnyChainedInvokeEvent | None:
     """Return the event of the child's end, or None when it was known already."""
     if operation.status is not OperationStatus.STARTED:
         return None
@@ -87,7 +89,7 @@ def decide_ended(
             assert_never(ended.status)
 
 
-def apply(operation: Operation | None, event: ChainedInvokeEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyChainedInvokeEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, ChainedInvokeStarted):
@@ -108,6 +110,6 @@ def apply(operation: Operation | None, event: ChainedInvokeEvent, at_ms: int) ->
     operation.ended_ms = at_ms
     if isinstance(event, ChainedInvokeSucceeded):
         details.result = event.result
-    elif isinstance(event, ChainedInvokeFailed | ChainedInvokeTimedOut | ChainedInvokeStopped):
+    else:
         details.error = event.error
     return operation

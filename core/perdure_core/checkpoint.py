@@ -1,7 +1,7 @@
 """Deciding a checkpoint: a batch of updates, in order, all or nothing.
 
-Later updates of a batch may build on earlier ones, so they are decided over a draft: copies of the operations that the
-batch touches, with its events folded in as they arise. The state itself is not touched.
+Later updates of a batch may build on earlier ones, so they are decided over a draft: copies of the
+operations that later updates ask for, with the batch's events folded in. The state is not touched.
 Source of the rules: Lambda durable functions, CheckpointDurableExecution validations.
 """
 
@@ -13,7 +13,13 @@ from perdure_core import callback, chained_invoke, context, form, step, wait
 from perdure_core import operation as operations
 from perdure_core.commands import Checkpoint
 from perdure_core.decision import StartChild
-from perdure_core.events import Event, OperationEvent, OutcomeRecorded, ParentLink, Subject
+from perdure_core.events import (
+    AnyOperationEvent,
+    Event,
+    OutcomeRecorded,
+    ParentLink,
+    Subject,
+)
 from perdure_core.identity import ExecutionIdentity, bucket_of, child_identity
 from perdure_core.model import (
     ErrorObject,
@@ -35,24 +41,30 @@ class Draft:
         self._state = state
         self._command = command
         self._now_ms = now_ms
-        self._touched: dict[str, Operation] = {}
+        self._copies: dict[str, Operation] = {}
+        # Not folded before somebody asks: most operations are touched once in a batch.
+        self._ahead: dict[str, tuple[AnyOperationEvent, ...]] = {}
 
     def update(self, update: OperationUpdate) -> None:
-        """Decide one update and fold its events in. Raises Invalid."""
+        """Decide one update. Raises Invalid."""
         if update.type is OperationType.EXECUTION:
+            form.check_labels(update)
             self.events.append(_outcome(update))
             return
         operation = self._find(update.id)
-        self._check_identity(operation, update)
+        if operation is None:
+            form.check_labels(update)
+            self._check_parent(update)
+        else:
+            _check_identity(operation, update)
         subject = Subject(update.id, update.name, update.sub_type, update.parent_id)
-        for event in self._decide(operation, update, subject):
-            operation = operations.apply(self._owned(operation), event, self._now_ms)
-            self._touched[update.id] = operation
-            self.events.append(event)  # type: ignore[arg-type]
+        events = self._decide(operation, update, subject)
+        self._ahead[update.id] = events
+        self.events += events
 
     def _decide(
         self, operation: Operation | None, update: OperationUpdate, subject: Subject
-    ) -> tuple[OperationEvent, ...]:
+    ) -> tuple[AnyOperationEvent, ...]:
         match update.type:
             case OperationType.STEP:
                 return (step.decide_update(operation, update, subject),)
@@ -70,7 +82,7 @@ class Draft:
 
     def _decide_chained(
         self, operation: Operation | None, update: OperationUpdate, subject: Subject
-    ) -> tuple[OperationEvent, ...]:
+    ) -> tuple[AnyOperationEvent, ...]:
         assert update.function is not None
         state = self._state
         me = ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
@@ -93,28 +105,18 @@ class Draft:
         return events
 
     def _find(self, operation_id: str) -> Operation | None:
-        return self._touched.get(operation_id) or self._state.operations.get(operation_id)
-
-    def _owned(self, operation: Operation | None) -> Operation | None:
-        """Return a copy that may be written to."""
-        if operation is None or operation.id in self._touched:
+        """Return the operation as the batch leaves it so far."""
+        operation = self._copies.get(operation_id) or self._state.operations.get(operation_id)
+        ahead = self._ahead.pop(operation_id, None)
+        if ahead is None:
             return operation
-        return msgspec.structs.replace(operation, details=copy.copy(operation.details))
-
-    def _check_identity(self, operation: Operation | None, update: OperationUpdate) -> None:
-        if operation is None:
-            self._check_parent(update)
-            return
-        for what, recorded, given in (
-            ("type", operation.type, update.type),
-            ("sub-type", operation.sub_type, update.sub_type),
-            ("name", operation.name, update.name),
-            ("parent id", operation.parent_id, update.parent_id),
-        ):
-            if recorded != given:
-                raise Invalid(
-                    f"operation {update.id!r} was recorded with {what} {recorded!r}, the update says {given!r}"
-                )
+        if operation is not None and operation_id not in self._copies:
+            operation = msgspec.structs.replace(operation, details=copy.copy(operation.details))
+        for event in ahead:
+            operation = operations.apply(operation, event, self._now_ms)
+        assert operation is not None
+        self._copies[operation_id] = operation
+        return operation
 
     def _check_parent(self, update: OperationUpdate) -> None:
         if update.parent_id is None:
@@ -122,7 +124,8 @@ class Draft:
         parent = self._find(update.parent_id)
         if parent is None or parent.type is not OperationType.CONTEXT:
             raise Invalid(
-                f"parent {update.parent_id!r} of operation {update.id!r} is no CONTEXT that was started before"
+                f"parent {update.parent_id!r} of operation {update.id!r} is no CONTEXT that was"
+                " started before"
             )
 
 
@@ -133,6 +136,24 @@ def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
     for update in command.updates:
         draft.update(update)
     return draft
+
+
+def _check_identity(operation: Operation, update: OperationUpdate) -> None:
+    for what, recorded, given in (
+        ("type", operation.type, update.type),
+        ("sub-type", operation.sub_type, update.sub_type),
+        ("name", operation.name, update.name),
+        ("parent id", operation.parent_id, update.parent_id),
+    ):
+        if recorded != given:
+            raise Invalid(
+                f"operation {update.id!r} was recorded with {what} {_said(recorded)},"
+                f" the update says {_said(given)}"
+            )
+
+
+def _said(label: str | None) -> str:
+    return "none" if label is None else repr(str(label))
 
 
 def _outcome(update: OperationUpdate) -> OutcomeRecorded:

@@ -1,4 +1,7 @@
-"""Everything that can be asked of an execution. Clocks, chance and identities arrive as fields, never from inside."""
+"""Everything that can be asked of an execution.
+
+Clocks, chance and identities arrive as fields, never from inside.
+"""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -26,8 +29,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 class Turn(msgspec.Struct, frozen=True, array_like=True):
     """What a checkpoint token says.
 
-    `number` counts accepted turns, `seen` is the record up to which the handler knows the state, `started_ms` is when its
-    invocation was handed out.
+    `number` counts accepted turns, `seen` is the record up to which the handler knows the state,
+    `started_ms` is when its invocation was handed out.
     """
 
     invocation_id: str
@@ -39,8 +42,8 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Apply a batch of updates, all or nothing.
 
-    `callback_ids` holds an id for each CALLBACK that starts, `targets` tells for each function that a CHAINED_INVOKE
-    names whether it exists; both are the caller's to prepare.
+    `callback_ids` holds an id for each CALLBACK that starts, `targets` tells for each function that
+    a CHAINED_INVOKE names whether it exists; both are the caller's to prepare.
     """
 
     turn: Turn
@@ -100,7 +103,10 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin no invocations until resumed. `running` tells whether one runs now (only the host knows)."""
+    """Begin no invocations until resumed.
+
+    `running` tells whether one is handed out now, which only the host knows.
+    """
 
     running: bool
     reason: str | None = None

@@ -1,7 +1,8 @@
 """Deciding how an invocation ended, and with it perhaps the execution.
 
-A broken invocation (crash, lost worker) is no failure of the execution: it is run again, at once after the first
-break and then with growing delays, until the execution's deadline (Lambda developer guide, retries).
+A broken invocation (crash, lost worker) is no failure of the execution: it is run again, at once
+after the first break and then with growing delays, until the execution's deadline (Lambda developer
+guide, retries).
 """
 
 from typing import Final
@@ -27,20 +28,33 @@ _INVALID_TYPE: Final = "InvalidParameterValueException"
 
 def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
     """Return the end of an invocation whose turn was checked."""
-    ending = _ending(state, command)
+    ending = outcome_of(state) or _ending(state, command)
     if ending is not None:
         return end(state, (_completed(command), ending), now_ms)
     if command.status == "ERROR":
         completed = _broken(state, command, now_ms)
     else:
         completed = _completed(command, wanted=_has_news(state, command))
-    events: tuple[Event, ...] = (completed,)
-    if state.status is ExecutionStatus.PAUSING:
-        pause = state.pause
-        assert pause is not None
-        paused = ExecutionPaused(pause.requested_ms, pause.reason, pause.timeout_paused)
-        events = (completed, paused)
-    return Decision(Record(now_ms, events))
+    return Decision(Record(now_ms, (completed, *pause_begun(state))))
+
+
+def pause_begun(state: State) -> tuple[ExecutionPaused, ...]:
+    """Return the event of a pause that waited for the invocation to end, if one did."""
+    if state.status is not ExecutionStatus.PAUSING:
+        return ()
+    pause = state.pause
+    assert pause is not None
+    return (ExecutionPaused(pause.requested_ms, pause.reason, pause.timeout_paused),)
+
+
+def outcome_of(state: State) -> ExecutionSucceeded | ExecutionFailed | None:
+    """Return what ends the execution when its outcome was recorded ahead."""
+    outcome = state.outcome
+    if outcome is None:
+        return None
+    if outcome.succeeded:
+        return ExecutionSucceeded(outcome.result)
+    return ExecutionFailed(outcome.error or ErrorObject())
 
 
 def end(state: State, events: tuple[Event, ...], now_ms: int) -> Decision:
@@ -68,11 +82,6 @@ def end(state: State, events: tuple[Event, ...], now_ms: int) -> Decision:
 
 def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFailed | None:
     """Return what ends the execution, or None when it goes on."""
-    outcome = state.outcome
-    if outcome is not None:
-        if outcome.succeeded:
-            return ExecutionSucceeded(outcome.result)
-        return ExecutionFailed(outcome.error or ErrorObject())
     problem = _problem(state, command)
     if problem is not None:
         return ExecutionFailed(ErrorObject(problem, _INVALID_TYPE))
@@ -89,9 +98,12 @@ def _problem(state: State, command: Complete) -> str | None:
         return f"Cannot return {command.status} status with an error."
     if command.status in ("FAILED", "PENDING") and command.result is not None:
         return f"Cannot return {command.status} status with a result."
-    size = len(command.result.encode()) if command.result else 0
+    size = form.bytes_of(command.result)
     if size > limits.EXECUTION_PAYLOAD_BYTES_MAX:
-        return f"The result is {size:,} bytes; at most {limits.EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
+        return (
+            f"The result is {size:,} bytes;"
+            f" at most {limits.EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
+        )
     if command.status == "PENDING" and not _has_news(state, command) and not _pending(state):
         return "Cannot return PENDING status with no pending operations."
     return None
@@ -104,8 +116,9 @@ def _pending(state: State) -> int:
 def _has_news(state: State, command: Complete) -> bool:
     """Tell whether the handler may have missed something.
 
-    What changed after it last saw state it has missed for sure. What its last checkpoint brought it may have got after
-    it decided to suspend. A cut turn (revoked by a pause) has to be made good in any case.
+    What changed after it last saw state it has missed for sure. What a checkpoint brought may have
+    come after the branch that needed it had decided to suspend, so it counts until the invocation
+    ends. A turn that a pause cut short has to be made good in any case.
     """
     if state.news or state.revoked:
         return True
@@ -132,7 +145,7 @@ def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted
 
 
 def backoff_ms(failures_before: int) -> int:
-    """Return how long to wait after a broken invocation that so many broken ones in a row went before."""
+    """Return how long to wait after one more broken invocation than this many in a row."""
     if failures_before == 0:
         return 0
     # The exponent is bounded so that a year of failures computes no huge number.

@@ -3,12 +3,14 @@
     absent ──START──▶ STARTED ──SUCCEED──▶ SUCCEEDED
       ╰──(any close)─────┴──────FAIL────▶ FAILED
 
-`replay_children` on a success says that the result was too large to store: the body is run again over its children.
+`replay_children` on a success says that the result was too large to store: the body is run again
+over its children.
 """
 
 from typing import Final
 
 from perdure_core.events import (
+    AnyContextEvent,
     ContextEvent,
     ContextFailed,
     ContextStarted,
@@ -37,9 +39,9 @@ EDGES: Final[dict[tuple[OperationStatus | None, type[ContextEvent]], OperationSt
 
 def decide_update(
     operation: Operation | None, update: OperationUpdate, subject: Subject
-) -> ContextEvent:
-    """Return the event that the update causes. Raises Invalid when the action does not fit the status."""
-    event: ContextEvent
+) -> AnyContextEvent:
+    """Return the event that the update causes. Raises Invalid when the status forbids it."""
+    event: AnyContextEvent
     match update.action:
         case OperationAction.START:
             event = ContextStarted(subject)
@@ -57,7 +59,7 @@ def decide_update(
     return event
 
 
-def apply(operation: Operation | None, event: ContextEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyContextEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if operation is None:

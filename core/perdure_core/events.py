@@ -1,9 +1,10 @@
 """The facts that a history is made of.
 
-A decision yields one `Record`: a moment and the events that became true in it. Public events carry the names that the
-Lambda API gives them (history event types) and are numbered 1, 2, 3 …; the private ones at the end of this page
-hold what the fold needs besides, and are not shown. Every operation event names its subject in full, so that a page
-of history can be read without folding what comes before it.
+A decision yields one `Record`: a moment and the events that became true in it. Public events carry
+the names that the Lambda API gives them (history event types) and are numbered 1, 2, 3 …; the
+private ones at the end of this page hold what the fold needs besides, and are not shown. Every
+operation event names its subject in full, so that a page of history can be read without folding
+what comes before it.
 """
 
 import msgspec
@@ -29,7 +30,7 @@ class ParentLink(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """Something that became true. (msgspec wants the options repeated on each class.)"""
+    """Something that became true; only `frozen` has to be repeated on each class."""
 
 
 # Families, by the machine that they belong to.
@@ -269,7 +270,8 @@ class ChainedInvokeStopped(ChainedInvokeEvent, frozen=True, tag=64):
 class TurnTaken(ExecutionEvent, frozen=True, tag=80):
     """A checkpoint was accepted. The events after it in its record are that checkpoint's own.
 
-    `news` says that the answer carried changes which the handler had not seen; `revoked` that it carried no token.
+    `news` says that the answer carried changes which the handler had not seen; `revoked` that it
+    carried no token.
     """
 
     invocation_id: str
@@ -317,7 +319,9 @@ class CallbackHeartbeat(CallbackEvent, frozen=True, tag=91):
     """A sign of life; the heartbeat timeout starts anew."""
 
 
-Event = (
+# The families, closed: `match` over one of these needs no last case.
+
+AnyExecutionEvent = (
     ExecutionStarted
     | ExecutionSucceeded
     | ExecutionFailed
@@ -326,33 +330,30 @@ Event = (
     | ExecutionPaused
     | ExecutionResumed
     | InvocationCompleted
-    | ContextStarted
-    | ContextSucceeded
-    | ContextFailed
-    | StepStarted
-    | StepSucceeded
-    | StepFailed
-    | WaitStarted
-    | WaitSucceeded
-    | WaitCancelled
-    | CallbackStarted
-    | CallbackSucceeded
-    | CallbackFailed
-    | CallbackTimedOut
-    | ChainedInvokeStarted
-    | ChainedInvokeSucceeded
-    | ChainedInvokeFailed
-    | ChainedInvokeTimedOut
-    | ChainedInvokeStopped
     | TurnTaken
     | InvocationReturned
     | InvocationRetryDue
     | OutcomeRecorded
     | PauseRequested
     | DeletionRequested
-    | StepReady
-    | CallbackHeartbeat
 )
+AnyContextEvent = ContextStarted | ContextSucceeded | ContextFailed
+AnyStepEvent = StepStarted | StepSucceeded | StepFailed | StepReady
+AnyWaitEvent = WaitStarted | WaitSucceeded | WaitCancelled
+AnyCallbackEvent = (
+    CallbackStarted | CallbackSucceeded | CallbackFailed | CallbackTimedOut | CallbackHeartbeat
+)
+AnyChainedInvokeEvent = (
+    ChainedInvokeStarted
+    | ChainedInvokeSucceeded
+    | ChainedInvokeFailed
+    | ChainedInvokeTimedOut
+    | ChainedInvokeStopped
+)
+AnyOperationEvent = (
+    AnyStepEvent | AnyWaitEvent | AnyContextEvent | AnyCallbackEvent | AnyChainedInvokeEvent
+)
+Event = AnyExecutionEvent | AnyOperationEvent
 
 _PRIVATE = frozenset(
     {

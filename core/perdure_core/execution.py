@@ -5,8 +5,9 @@
        ╰───────────────────resume─────────────────────╯
     any of them ──▶ SUCCEEDED | FAILED | TIMED_OUT | STOPPED ──delete──▶ DELETING
 
-An execution is told about in `fold.py`; here nothing changes, decisions are returned. The order of events is that of
-the Lambda history: an invocation's own events, InvocationCompleted, and then what ends the execution.
+An execution is told about in `fold.py`; here nothing changes, decisions are returned. The order of
+events is that of the Lambda history: an invocation's own events, InvocationCompleted, and then what
+ends the execution.
 """
 
 from typing import assert_never
@@ -30,7 +31,7 @@ from perdure_core.commands import (
     Stop,
     Turn,
 )
-from perdure_core.completion import decide_completion, end
+from perdure_core.completion import decide_completion, end, outcome_of, pause_begun
 from perdure_core.decision import NOTHING, Decision
 from perdure_core.events import (
     CallbackFailed,
@@ -43,8 +44,8 @@ from perdure_core.events import (
     ExecutionStarted,
     ExecutionStopped,
     ExecutionTimedOut,
-    InvocationReturned,
     InvocationRetryDue,
+    InvocationReturned,
     OutcomeRecorded,
     PauseRequested,
     Record,
@@ -57,9 +58,11 @@ from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_o
 
 def begin(command: Start, now_ms: int) -> Record:
     """Return the first record of a history. Raises Invalid."""
+    form.check_namespace(command.namespace)
     form.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
     form.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
     form.check_payload("input", command.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    form.check_tenant("tenant id", command.tenant_id)
     _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
     _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
     started = ExecutionStarted(
@@ -98,15 +101,22 @@ def decide(state: State, command: Command, now_ms: int) -> Decision:
 
 
 def current_turn(state: State, invocation_id: str, started_ms: int) -> Turn:
-    """Return the turn that a token handed out now has to carry."""
-    return Turn(invocation_id, state.turn, state.sequence, started_ms)
+    """Return the turn that a token handed out now has to carry.
+
+    A token that goes with the answer to a checkpoint says no more than that answer: what changed
+    after it is still to be told.
+    """
+    last = state.last_call
+    seen = state.sequence if last is None else last.sequence
+    return Turn(invocation_id, state.turn, seen, started_ms)
 
 
 def is_current(state: State, turn: Turn) -> bool:
-    """Tell whether the turn may still act."""
+    """Tell whether the turn may still act. A revoked one may still end its invocation."""
+    present = state.turn - 1 if state.revoked else state.turn
     return (
-        is_open(state)
-        and turn.number == state.turn
+        state.status in (ExecutionStatus.RUNNING, ExecutionStatus.PAUSING)
+        and present <= turn.number <= state.turn
         and state.invocation_id in (None, turn.invocation_id)
         and state.dispatch in (Dispatch.WANTED, Dispatch.RUNNING)
     )
@@ -128,8 +138,8 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
     if is_repeat(state, command):
         return NOTHING
     _require_turn(state, command.turn)
-    if state.outcome is not None or state.revoked:
-        raise TurnPassed("Invalid checkpoint token: the turn was revoked")
+    if state.revoked:
+        raise TurnPassed("Invalid checkpoint token: the turn was revoked; end the invocation")
     draft = decide_updates(state, command, now_ms)
     turn = command.turn
     taken = TurnTaken(
@@ -146,18 +156,32 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
 
 def _complete(state: State, command: Complete, now_ms: int) -> Decision:
     turn = command.turn
-    if state.last_completed == turn.invocation_id and turn.number == state.turn - 1:
+    if _is_completed(state, command):
         return NOTHING
     _require_turn(state, turn)
     return decide_completion(state, command, now_ms)
 
 
+def _is_completed(state: State, command: Complete) -> bool:
+    """Tell whether this very end is known.
+
+    It is not when the invocation was given up as broken meanwhile: then nobody has heard its
+    answer.
+    """
+    return (
+        state.last_completed == command.turn.invocation_id
+        and command.turn.number < state.turn
+        and (command.status == "ERROR") is (state.invocation_failures > 0)
+    )
+
+
 def _hand_back(state: State, command: HandBack, now_ms: int) -> Decision:
     _require_turn(state, command.turn)
-    events: list[Event] = [InvocationReturned(command.turn.invocation_id)]
-    if state.status is ExecutionStatus.PAUSING:
-        events.append(_paused(state, now_ms))
-    return Decision(Record(now_ms, tuple(events)))
+    returned = InvocationReturned(command.turn.invocation_id)
+    outcome = outcome_of(state)
+    if outcome is not None:
+        return end(state, (returned, outcome), now_ms)
+    return Decision(Record(now_ms, (returned, *pause_begun(state))))
 
 
 def _alarm(state: State, now_ms: int) -> Decision:
@@ -167,11 +191,12 @@ def _alarm(state: State, now_ms: int) -> Decision:
             error = ErrorObject(
                 f"Execution timed out after {state.timeout_s} seconds.", "Execution.Timeout"
             )
-            return end(state, (*events, ExecutionTimedOut(error)), now_ms)
+            last = outcome_of(state) or ExecutionTimedOut(error)
+            return end(state, (*events, last), now_ms)
         if alarm_id == INVOCATION_RETRY:
             events.append(InvocationRetryDue())
         else:
-            events.append(operations.decide_due(state.operations[alarm_id]))  # type: ignore[arg-type]
+            events.append(operations.decide_due(state.operations[alarm_id]))
     return Decision(Record(now_ms, tuple(events))) if events else NOTHING
 
 
@@ -183,6 +208,8 @@ def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_m
     subject = operations.subject_of(operation)
     event: Event
     if isinstance(command, HeartbeatCallback):
+        if not callback.has_heartbeat(operation):
+            return NOTHING
         event = CallbackHeartbeat(subject)
     elif command.succeeded:
         form.check_payload("callback result", command.result, limits.OPERATION_PAYLOAD_BYTES_MAX)
@@ -198,7 +225,7 @@ def _child_ended(state: State, command: ChildEnded, now_ms: int) -> Decision:
     if not is_open(state):
         return NOTHING
     event = chained_invoke.decide_ended(operation, command, operations.subject_of(operation))
-    return NOTHING if event is None else Decision(Record(now_ms, (event,)))  # type: ignore[arg-type]
+    return NOTHING if event is None else Decision(Record(now_ms, (event,)))
 
 
 def _control(state: State, command: Stop | Pause | Resume | Delete, now_ms: int) -> Decision:
@@ -229,7 +256,8 @@ def _pause(state: State, command: Pause, now_ms: int) -> Decision:
     _check_reason(command.reason)
     if state.pause is not None:
         return NOTHING
-    if command.running or state.dispatch is Dispatch.RUNNING:
+    handed_out = state.dispatch is Dispatch.WANTED and command.running
+    if handed_out or state.dispatch is Dispatch.RUNNING:
         event: Event = PauseRequested(command.reason, command.timeout_paused)
     else:
         event = ExecutionPaused(now_ms, command.reason, command.timeout_paused)
@@ -244,20 +272,20 @@ def _resume(state: State, command: Resume, now_ms: int) -> Decision:
     return Decision(Record(now_ms, (ExecutionResumed(command.reason),)))
 
 
-def _paused(state: State, now_ms: int) -> ExecutionPaused:
-    pause = state.pause
-    assert pause is not None
-    assert now_ms >= pause.requested_ms
-    return ExecutionPaused(pause.requested_ms, pause.reason, pause.timeout_paused)
-
-
 def _require_turn(state: State, turn: Turn) -> None:
+    if is_current(state, turn):
+        return
     if not is_open(state):
-        raise TurnPassed(f"Invalid checkpoint token: the execution has ended as {state.status}")
-    if not is_current(state, turn):
-        raise TurnPassed(
-            f"Invalid checkpoint token: its turn {turn.number} has passed; the present one is {state.turn}"
-        )
+        reason = f"the execution has ended as {state.status}"
+    elif state.status is ExecutionStatus.PAUSED:
+        reason = f"the execution is {state.status}"
+    elif turn.number != state.turn:
+        reason = f"its turn {turn.number} has passed; the present one is {state.turn}"
+    elif state.invocation_id is None:
+        reason = f"no invocation is due ({state.dispatch})"
+    else:
+        reason = f"turn {turn.number} was taken by another invocation, {state.invocation_id}"
+    raise TurnPassed(f"Invalid checkpoint token: {reason}")
 
 
 def _require_open(state: State, what: str) -> None:

@@ -1,7 +1,8 @@
 """Folding records into a state: the only code that changes one.
 
-What holds after every record: alarms are exactly those of the open operations, the deadline and a backoff; the open
-counters count what they say; an ended execution has no alarms, no news and no wish for a worker.
+What holds after every record: alarms are exactly those of the open operations, the deadline and a
+backoff; the open counters count what they say; an ended execution has no alarms, no news and no
+wish for a worker.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from perdure_core import operation as operations
 from perdure_core.events import (
+    AnyOperationEvent,
     CallbackHeartbeat,
     DeletionRequested,
     ExecutionEvent,
@@ -20,9 +22,8 @@ from perdure_core.events import (
     ExecutionSucceeded,
     ExecutionTimedOut,
     InvocationCompleted,
-    InvocationReturned,
     InvocationRetryDue,
-    OperationEvent,
+    InvocationReturned,
     OutcomeRecorded,
     PauseRequested,
     Record,
@@ -30,7 +31,7 @@ from perdure_core.events import (
     public_count,
 )
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
-from perdure_core.model import ExecutionStatus, Operation
+from perdure_core.model import ExecutionStatus
 from perdure_core.state import (
     DEADLINE,
     INVOCATION_RETRY,
@@ -52,17 +53,17 @@ def fold(records: Iterable[Record]) -> State:
 
 
 def apply(state: State | None, record: Record) -> State:
-    """Fold one record in and return the state, which is changed in place (or made, by the first record)."""
+    """Fold one record in and return the state, changed in place (or made, by the first record)."""
     if state is None:
         state = _new(record)
     state.sequence += 1
     own = False
     for event in record.events:
-        if isinstance(event, OperationEvent):
-            _operation(state, event, record.at_ms, own=own)
-        else:
+        if isinstance(event, ExecutionEvent):
             own = own or isinstance(event, TurnTaken)
             _FOLDS[type(event)](state, event, record.at_ms)
+        else:
+            _operation(state, event, record.at_ms, own=own)
     state.event_count += public_count(record)
     return state
 
@@ -85,14 +86,17 @@ def _new(record: Record) -> State:
     )
 
 
-def _operation(state: State, event: OperationEvent, at_ms: int, *, own: bool) -> None:
+def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool) -> None:
     operation_id = event.subject.id
     before = state.operations.get(operation_id)
     pending_before = None if before is None else operations.pending(before)
     operation = operations.apply(before, event, at_ms)
     if before is None:
         state.operations[operation_id] = operation
-    _count(state, pending_before, operation)
+    pending_after = operations.pending(operation)
+    if pending_before != pending_after:
+        _count(state, pending_before, -1)
+        _count(state, pending_after, 1)
     state.alarms.move(operation_id, operations.due_ms(operation))
     if own:
         assert state.last_call is not None
@@ -103,20 +107,13 @@ def _operation(state: State, event: OperationEvent, at_ms: int, *, own: bool) ->
             state.dispatch = Dispatch.WANTED
 
 
-def _count(state: State, before: operations.Pending | None, operation: Operation) -> None:
-    after = operations.pending(operation)
-    if before == after:
-        return
-    for kind, step in ((before, -1), (after, 1)):
-        match kind:
-            case "timed":
-                state.timed_open += step
-            case "callback":
-                state.callbacks_open += step
-            case "child":
-                state.children_open += step
-            case None:
-                pass
+def _count(state: State, kind: operations.Pending | None, change: int) -> None:
+    if kind == "timed":
+        state.timed_open += change
+    elif kind == "callback":
+        state.callbacks_open += change
+    elif kind == "child":
+        state.children_open += change
 
 
 def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
@@ -125,18 +122,21 @@ def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
 
 def _turn_taken(state: State, event: TurnTaken, _at_ms: int) -> None:
     changed = {id_: None for id_, sequence in state.unseen.items() if sequence > event.seen}
-    state.last_call = LastCall(event.client_token, state.turn, event.revoked, changed)
+    state.last_call = LastCall(
+        state.sequence, event.client_token, state.turn, event.revoked, changed
+    )
     state.unseen.clear()
     state.turn += 1
     state.invocation_id = event.invocation_id
     state.invocation_started_ms = event.started_ms
     state.dispatch = Dispatch.RUNNING
-    state.news = event.news
+    state.news = state.news or event.news
     state.revoked = event.revoked
 
 
 def _invocation_completed(state: State, event: InvocationCompleted, _at_ms: int) -> None:
-    _end_invocation(state, event.invocation_id)
+    _end_invocation(state)
+    state.last_completed = event.invocation_id
     state.invocations_completed += 1
     state.invocation_failures = 0 if event.error is None else state.invocation_failures + 1
     if event.retry_at_ms is not None:
@@ -149,14 +149,13 @@ def _invocation_completed(state: State, event: InvocationCompleted, _at_ms: int)
         state.unseen.clear()
 
 
-def _invocation_returned(state: State, event: InvocationReturned, _at_ms: int) -> None:
-    _end_invocation(state, event.invocation_id)
+def _invocation_returned(state: State, _event: InvocationReturned, _at_ms: int) -> None:
+    _end_invocation(state)
     state.dispatch = Dispatch.WANTED
 
 
-def _end_invocation(state: State, invocation_id: str) -> None:
+def _end_invocation(state: State) -> None:
     state.turn += 1
-    state.last_completed = invocation_id
     state.invocation_id = None
     state.last_call = None
     state.news = False
@@ -188,7 +187,8 @@ def _resumed(state: State, _event: ExecutionResumed, at_ms: int) -> None:
     pause = state.pause
     assert pause is not None
     if pause.began_ms is not None and pause.timeout_paused:
-        prolonged = state.deadline_ms + at_ms - pause.began_ms
+        # Another node may have begun the pause, by another clock.
+        prolonged = state.deadline_ms + max(0, at_ms - pause.began_ms)
         state.deadline_ms = min(prolonged, _last_deadline_ms(state))
     state.alarms.move(DEADLINE, state.deadline_ms)
     state.status = ExecutionStatus.RUNNING
@@ -228,6 +228,7 @@ def _end(state: State, status: ExecutionStatus, at_ms: int) -> None:
     state.pause = None
     state.outcome = None
     state.news = False
+    state.revoked = False
 
 
 def _deletion_requested(state: State, _event: DeletionRequested, at_ms: int) -> None:

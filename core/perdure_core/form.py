@@ -1,4 +1,7 @@
-"""The form of what callers send: charsets, lengths, sizes, and which fields go together. The state does not matter here.
+"""The form of what callers send: charsets, lengths, sizes, and which fields go together.
+
+The state does not matter here, except that what an operation was recorded with needs no second
+look.
 
 Bounds come from `limits.py`; every message names the offending thing and the bound.
 """
@@ -15,9 +18,12 @@ from perdure_core.model import (
 )
 from perdure_core.refusals import Invalid
 
+_NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _CLIENT_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+_SHOWN_CHARS_MAX: Final = 100
 
 _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
     OperationType.EXECUTION: frozenset({OperationAction.SUCCEED, OperationAction.FAIL}),
@@ -38,37 +44,59 @@ _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
 }
 
 
+def check_namespace(value: str) -> None:
+    """Raise Invalid unless the value may stand in an ARN."""
+    if len(value) > limits.NAMESPACE_CHARS_MAX or _NAMESPACE.fullmatch(value) is None:
+        raise Invalid(
+            f"namespace {_shown(value)} must be 1 to {limits.NAMESPACE_CHARS_MAX} of a-z 0-9 -"
+        )
+
+
 def check_identifier(what: str, value: str, chars_max: int) -> None:
     """Raise Invalid unless value is 1 to chars_max characters of [A-Za-z0-9_-]."""
-    if not value or len(value) > chars_max or _IDENTIFIER.fullmatch(value) is None:
+    if len(value) > chars_max or _IDENTIFIER.fullmatch(value) is None:
         raise Invalid(f"{what} {_shown(value)} must be 1 to {chars_max} of A-Z a-z 0-9 _ -")
+
+
+def check_tenant(what: str, tenant: str | None) -> None:
+    """Raise Invalid unless the tenant id is absent or within its bound."""
+    if tenant is not None and not 1 <= len(tenant) <= limits.TENANT_ID_CHARS_MAX:
+        raise Invalid(
+            f"{what} {_shown(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} characters"
+        )
+
+
+def bytes_of(text: str | None) -> int:
+    """Return the size in bytes of UTF-8, without encoding what is ASCII."""
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def error_bytes(error: ErrorObject) -> int:
+    """Return the size of all fields in bytes of UTF-8."""
+    return sum(map(bytes_of, (error.message, error.type, error.data, *error.stack_trace)))
 
 
 def check_payload(what: str, payload: str | None, bytes_max: int) -> None:
     """Raise Invalid when the payload is larger than the bound, in bytes of UTF-8."""
-    if payload is None or len(payload) * 4 <= bytes_max:
-        return
-    size = len(payload) if payload.isascii() else len(payload.encode())
+    size = bytes_of(payload)
     if size > bytes_max:
         raise Invalid(f"{what} is {size:,} bytes; at most {bytes_max:,} are allowed")
 
 
 def check_error(what: str, error: ErrorObject | None) -> None:
     """Raise Invalid when the error's fields are larger than the bound together."""
-    if error is not None and error_bytes(error) > limits.ERROR_BYTES_MAX:
-        raise Invalid(
-            f"{what} is {error_bytes(error):,} bytes; at most {limits.ERROR_BYTES_MAX:,} are allowed"
-        )
-
-
-def error_bytes(error: ErrorObject) -> int:
-    """Return the size of all fields in bytes of UTF-8."""
-    texts = (error.message, error.type, error.data, *error.stack_trace)
-    return sum(len(text.encode()) for text in texts if text)
+    size = 0 if error is None else error_bytes(error)
+    if size > limits.ERROR_BYTES_MAX:
+        raise Invalid(f"{what} is {size:,} bytes; at most {limits.ERROR_BYTES_MAX:,} are allowed")
 
 
 def bounded_error(error: ErrorObject) -> ErrorObject:
-    """Return an error that fits the bound, shortened where it does not: a failure must not fail to be told."""
+    """Return an error that fits the bound: a failure must not fail to be told.
+
+    One that does not loses its stack trace and the ends of its texts.
+    """
     if error_bytes(error) <= limits.ERROR_BYTES_MAX:
         return error
     room = limits.ERROR_BYTES_MAX // 4
@@ -79,11 +107,7 @@ def bounded_error(error: ErrorObject) -> ErrorObject:
 
 def check_client_token(token: str) -> None:
     """Raise Invalid unless it is 1 to 64 printable characters without blanks."""
-    if (
-        not token
-        or len(token) > limits.CLIENT_TOKEN_CHARS_MAX
-        or _CLIENT_TOKEN.fullmatch(token) is None
-    ):
+    if len(token) > limits.CLIENT_TOKEN_CHARS_MAX or _CLIENT_TOKEN.fullmatch(token) is None:
         raise Invalid(
             f"client token {_shown(token)} must be 1 to {limits.CLIENT_TOKEN_CHARS_MAX} printable"
             " ASCII characters"
@@ -91,30 +115,29 @@ def check_client_token(token: str) -> None:
 
 
 def check_batch(updates: tuple[OperationUpdate, ...]) -> None:
-    """Raise Invalid unless the batch is well-formed as a whole and in each update."""
+    """Raise Invalid unless the batch is well-formed as a whole and in each update.
+
+    Labels are left to `check_labels`, which only operations that are new have to pass.
+    """
     if len(updates) > limits.CHECKPOINT_UPDATES_MAX:
         raise Invalid(
-            f"a checkpoint of {len(updates):,} updates; at most {limits.CHECKPOINT_UPDATES_MAX:,} are"
-            " allowed"
+            f"a checkpoint of {len(updates):,} updates;"
+            f" at most {limits.CHECKPOINT_UPDATES_MAX:,} are allowed"
         )
-    for position, update in enumerate(updates):
-        if update.type is OperationType.EXECUTION and position != len(updates) - 1:
+    size = sum([_check_update(update) for update in updates])
+    if size > limits.CHECKPOINT_BYTES_MAX:
+        raise Invalid(
+            f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
+        )
+    for update in updates[:-1]:
+        if update.type is OperationType.EXECUTION:
             raise Invalid("an EXECUTION update must be the last of its checkpoint")
-        check_update(update)
     _check_repeats(updates)
 
 
-def check_update(update: OperationUpdate) -> None:
-    """Raise Invalid unless the update is well-formed."""
+def check_labels(update: OperationUpdate) -> None:
+    """Raise Invalid unless the id and what describes the operation are well-formed."""
     check_identifier("operation id", update.id, limits.OPERATION_ID_CHARS_MAX)
-    if update.action not in _ACTIONS[update.type]:
-        raise Invalid(f"a {update.type} cannot {update.action} (operation {update.id!r})")
-    _check_labels(update)
-    _check_outcome(update)
-    _check_options(update)
-
-
-def _check_labels(update: OperationUpdate) -> None:
     if update.parent_id is not None:
         check_identifier(
             f"parent id of operation {update.id!r}", update.parent_id, limits.OPERATION_ID_CHARS_MAX
@@ -125,9 +148,7 @@ def _check_labels(update: OperationUpdate) -> None:
         )
     name = update.name
     if name is not None and (
-        not name
-        or len(name) > limits.OPERATION_NAME_CHARS_MAX
-        or _PRINTABLE.fullmatch(name) is None
+        len(name) > limits.OPERATION_NAME_CHARS_MAX or _PRINTABLE.fullmatch(name) is None
     ):
         raise Invalid(
             f"name {_shown(name)} of operation {update.id!r} must be 1 to"
@@ -135,93 +156,130 @@ def _check_labels(update: OperationUpdate) -> None:
         )
 
 
-def _check_outcome(update: OperationUpdate) -> None:
-    bytes_max = (
-        limits.EXECUTION_PAYLOAD_BYTES_MAX
-        if update.type is OperationType.EXECUTION
-        else limits.OPERATION_PAYLOAD_BYTES_MAX
-    )
-    check_payload(f"payload of {update.type} {update.id!r}", update.payload, bytes_max)
-    check_error(f"error of {update.type} {update.id!r}", update.error)
-    if update.action is OperationAction.SUCCEED and update.error is not None:
-        raise Invalid(f"SUCCEED of {update.type} {update.id!r} must not carry an error")
-    if update.action is OperationAction.FAIL and update.payload is not None:
-        raise Invalid(f"FAIL of {update.type} {update.id!r} must not carry a payload")
-    if update.action is OperationAction.RETRY and None not in (update.error, update.payload):
-        raise Invalid(f"RETRY of {update.type} {update.id!r} carries both an error and a payload")
+def _check_update(update: OperationUpdate) -> int:
+    """Return the size of what the update carries, in bytes. Raises Invalid."""
+    if update.action not in _ACTIONS[update.type]:
+        raise Invalid(
+            f"a {update.type} cannot {update.action} by checkpoint (operation {_shown(update.id)})"
+        )
+    _check_options(update)
+    return _check_outcome(update)
+
+
+def _check_outcome(update: OperationUpdate) -> int:
+    size = 0
+    payload, error = update.payload, update.error
+    if payload is not None:
+        size = bytes_of(payload)
+        bytes_max = limits.OPERATION_PAYLOAD_BYTES_MAX
+        if update.type is OperationType.EXECUTION:
+            bytes_max = limits.EXECUTION_PAYLOAD_BYTES_MAX
+        if size > bytes_max:
+            check_payload(f"payload in {_where(update)}", payload, bytes_max)
+        if update.action is OperationAction.FAIL:
+            raise Invalid(f"{_where(update)} must not carry a payload")
+    if error is not None:
+        check_error(f"error in {_where(update)}", error)
+        size += error_bytes(error)
+        if update.action is OperationAction.SUCCEED:
+            raise Invalid(f"{_where(update)} must not carry an error")
+        if payload is not None and update.action is OperationAction.RETRY:
+            raise Invalid(f"{_where(update)} carries both an error and a payload")
+    return size
 
 
 def _check_options(update: OperationUpdate) -> None:
-    where = f"{update.action} of {update.type} {update.id!r}"
-    retries = update.type is OperationType.STEP and update.action is OperationAction.RETRY
-    _check_duration(f"next attempt delay in {where}", update.next_attempt_delay_ms, wanted=retries)
+    """Let each option stand only where it is read, and there within its bounds."""
+    retries = update.action is OperationAction.RETRY
+    if retries or update.next_attempt_delay_ms is not None:
+        _check_duration("next attempt delay", update.next_attempt_delay_ms, update, wanted=retries)
     waits = update.type is OperationType.WAIT and update.action is OperationAction.START
-    _check_duration(f"duration in {where}", update.wait_ms, wanted=waits)
+    if waits or update.wait_ms is not None:
+        _check_duration("wait duration", update.wait_ms, update, wanted=waits)
+    if update.timeout_s or update.heartbeat_timeout_s:
+        _check_timeouts(update)
+    chains = update.type is OperationType.CHAINED_INVOKE
+    if chains or update.function is not None or update.tenant_id is not None:
+        _check_target(update, wanted=chains)
+    if update.replay_children and not (
+        update.type is OperationType.CONTEXT and update.action is OperationAction.SUCCEED
+    ):
+        raise Invalid(f"{_where(update)} must not ask to replay children")
+
+
+def _check_duration(
+    what: str, value_ms: int | None, update: OperationUpdate, *, wanted: bool
+) -> None:
+    if value_ms is None:
+        raise Invalid(f"{_where(update)} needs a {what}")
+    if not wanted:
+        raise Invalid(f"{_where(update)} must not carry a {what}")
+    if not 1 <= value_ms <= limits.WAIT_MS_MAX:
+        raise Invalid(
+            f"{what} in {_where(update)} is {value_ms:,} ms;"
+            f" 1 to {limits.WAIT_MS_MAX:,} are allowed"
+        )
+
+
+def _check_timeouts(update: OperationUpdate) -> None:
+    if update.type is not OperationType.CALLBACK:
+        raise Invalid(f"{_where(update)} must not carry callback options")
     for what, seconds in (
         ("timeout", update.timeout_s),
         ("heartbeat timeout", update.heartbeat_timeout_s),
     ):
         if not 0 <= seconds <= limits.CALLBACK_TIMEOUT_S_MAX:
             raise Invalid(
-                f"{what} of {seconds:,} s in {where} must be 0 to {limits.CALLBACK_TIMEOUT_S_MAX:,} s"
+                f"{what} in {_where(update)} is {seconds:,} s;"
+                f" 0 to {limits.CALLBACK_TIMEOUT_S_MAX:,} are allowed"
             )
-        if seconds and update.type is not OperationType.CALLBACK:
-            raise Invalid(f"{where} must not carry callback options")
-    _check_target(update, where)
 
 
-def _check_target(update: OperationUpdate, where: str) -> None:
-    if update.type is not OperationType.CHAINED_INVOKE:
-        if update.function is not None:
-            raise Invalid(f"{where} must not carry chained invoke options")
-        return
-    if update.function is None:
-        raise Invalid(f"{where} needs chained invoke options with a function name")
-    check_identifier(f"function name in {where}", update.function, limits.FUNCTION_NAME_CHARS_MAX)
-    tenant = update.tenant_id
-    if tenant is not None and not 1 <= len(tenant) <= limits.TENANT_ID_CHARS_MAX:
-        raise Invalid(f"tenant id in {where} must be 1 to {limits.TENANT_ID_CHARS_MAX} characters")
-
-
-def _check_duration(what: str, value_ms: int | None, *, wanted: bool) -> None:
-    if value_ms is None:
-        if wanted:
-            raise Invalid(f"{what} is missing")
-        return
+def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
     if not wanted:
-        raise Invalid(f"{what} is not allowed there")
-    if not 1 <= value_ms <= limits.WAIT_MS_MAX:
-        raise Invalid(f"{what} is {value_ms:,} ms; 1 to {limits.WAIT_MS_MAX:,} are allowed")
+        raise Invalid(f"{_where(update)} must not carry chained invoke options")
+    if update.function is None:
+        raise Invalid(f"{_where(update)} needs chained invoke options with a function name")
+    check_identifier(
+        f"function name in {_where(update)}", update.function, limits.FUNCTION_NAME_CHARS_MAX
+    )
+    check_tenant(f"tenant id in {_where(update)}", update.tenant_id)
 
 
 def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
     """An id may stand twice only as START and then a close, of a STEP or a CONTEXT."""
-    seen: dict[str, OperationUpdate] = {}
-    closed: set[str] = set()
+    # None once an id can stand no more.
+    seen: dict[str, OperationUpdate | None] = {}
     for update in updates:
-        before = seen.get(update.id)
-        seen[update.id] = update
-        if before is None:
+        if update.id not in seen:
+            seen[update.id] = update
             continue
-        pair_is_legal = (
-            update.type in (OperationType.STEP, OperationType.CONTEXT)
-            and before.action is OperationAction.START
-            and update.action is not OperationAction.START
-            and update.id not in closed
-        )
-        if not pair_is_legal:
+        before = seen[update.id]
+        if (
+            before is None
+            or before.action is not OperationAction.START
+            or update.action is OperationAction.START
+            or update.type not in (OperationType.STEP, OperationType.CONTEXT)
+        ):
             raise Invalid(
-                f"operation {update.id!r} stands twice in one checkpoint; only START and then a close of a"
-                " STEP or CONTEXT may"
+                f"operation {update.id!r} stands twice in one checkpoint;"
+                " only START and then a close of a STEP or CONTEXT may"
             )
-        closed.add(update.id)
+        seen[update.id] = None
+
+
+def _where(update: OperationUpdate) -> str:
+    return f"{update.action} of {update.type} {_shown(update.id)}"
 
 
 def _shown(value: str) -> str:
-    return repr(value) if len(value) <= 100 else f"{value[:100]!r}… ({len(value):,} characters)"  # noqa: PLR2004 - enough to recognise it
+    """Return enough of the value to recognise it."""
+    if len(value) <= _SHOWN_CHARS_MAX:
+        return repr(value)
+    return f"{value[:_SHOWN_CHARS_MAX]!r}… ({len(value):,} characters)"
 
 
 def _cut(text: str | None, bytes_max: int) -> str | None:
-    if text is None or len(text.encode()) <= bytes_max:
+    if text is None or bytes_of(text) <= bytes_max:
         return text
     return text.encode()[: bytes_max - 4].decode(errors="ignore") + "…"

@@ -19,6 +19,9 @@ _ARN: Final = re.compile(
     r"/durable-execution/(?P<name>[A-Za-z0-9_-]{1,64})/(?P<execution_id>[0-9a-f]{32})"
 )
 
+# Enough to recognise it.
+_SHOWN_CHARS_MAX: Final = 200
+
 
 class ExecutionIdentity(msgspec.Struct, frozen=True):
     """Everything that an ARN says."""
@@ -41,7 +44,7 @@ def parse_arn(arn: str) -> ExecutionIdentity:
     """Read an ARN. Raises Invalid when it is none of ours."""
     found = _ARN.fullmatch(arn) if len(arn) <= ARN_CHARS_MAX else None
     if found is None:
-        shown = arn if len(arn) <= 200 else f"{arn[:200]}…"  # noqa: PLR2004 - enough to recognise it
+        shown = arn if len(arn) <= _SHOWN_CHARS_MAX else f"{arn[:_SHOWN_CHARS_MAX]}…"
         raise Invalid(
             f"malformed execution ARN {shown!r}: expected arn:perdure:lambda:NAMESPACE:000000000000"
             ":function:FUNCTION:$LATEST/durable-execution/NAME/ID"
@@ -58,7 +61,7 @@ def bucket_of(namespace: str, function: str, name: str) -> int:
 def child_identity(
     parent: ExecutionIdentity, operation_id: str, function: str
 ) -> ExecutionIdentity:
-    """Return the identity of the execution that a chained invoke starts; the same each time it is asked.
+    """Return the identity of the execution that a chained invoke starts, the same each time.
 
     Delivering the start twice therefore starts it once.
     """

@@ -1,10 +1,12 @@
 """Every bound that Perdure promises, in one place.
 
-Sources are sections of the public Lambda API model (2015-03-31) and the Lambda quotas page, unless a reason is given.
+Sources are sections of the public Lambda API model (2015-03-31) and the Lambda quotas page, unless
+a reason is given.
 """
 
 from typing import Final
 
+NAMESPACE_CHARS_MAX: Final = 64
 FUNCTION_NAME_CHARS_MAX: Final = 64
 EXECUTION_NAME_CHARS_MAX: Final = 64
 OPERATION_ID_CHARS_MAX: Final = 64

@@ -1,7 +1,7 @@
 """What the machines talk about: operations, updates, errors, and their words.
 
-Words are spelled exactly as on the wire (Lambda API model: OperationType, OperationAction, OperationStatus,
-ExecutionStatus), so that no table of translations exists anywhere.
+Words are spelled exactly as on the wire (Lambda API model: OperationType, OperationAction,
+OperationStatus, ExecutionStatus), so that no table of translations exists anywhere.
 """
 
 from enum import StrEnum
@@ -104,7 +104,7 @@ class WaitDetails(msgspec.Struct):
 
 
 class CallbackDetails(msgspec.Struct):
-    """What a CALLBACK operation adds. The due times are those of the two timeouts, when asked for."""
+    """What a CALLBACK operation adds. The due times are those of the timeouts asked for."""
 
     callback_id: str
     timeout_s: int = 0
@@ -116,7 +116,7 @@ class CallbackDetails(msgspec.Struct):
 
 
 class ChainedInvokeDetails(msgspec.Struct):
-    """What a CHAINED_INVOKE operation adds. `execution_arn` is absent when the target does not exist."""
+    """What a CHAINED_INVOKE operation adds. Without `execution_arn` the target does not exist."""
 
     function: str
     execution_arn: str | None = None
@@ -151,8 +151,8 @@ class Operation(msgspec.Struct, kw_only=True):
 class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """One change that a worker asks for (Lambda API model: OperationUpdate).
 
-    Options are flat: each is read only for the type and action that it belongs to, and refused elsewhere.
-    Durations are milliseconds, the callback's timeouts seconds (0 = none).
+    Options are flat: each is read only for the type and action that it belongs to, and refused
+    elsewhere. Durations are milliseconds, the callback's timeouts seconds (0 = none).
     """
 
     id: str

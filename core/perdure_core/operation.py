@@ -4,10 +4,9 @@ from typing import Final, Literal
 
 from perdure_core import callback, chained_invoke, context, step, wait
 from perdure_core.events import (
+    AnyOperationEvent,
     CallbackEvent,
-    ChainedInvokeEvent,
     ContextEvent,
-    OperationEvent,
     StepEvent,
     Subject,
     WaitEvent,
@@ -25,7 +24,7 @@ _PENDING: Final[dict[tuple[OperationType, OperationStatus], Pending]] = {
 }
 
 
-def apply(operation: Operation | None, event: OperationEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyOperationEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     match event:
         case StepEvent():
@@ -36,10 +35,8 @@ def apply(operation: Operation | None, event: OperationEvent, at_ms: int) -> Ope
             return context.apply(operation, event, at_ms)
         case CallbackEvent():
             return callback.apply(operation, event, at_ms)
-        case ChainedInvokeEvent():
+        case _:
             return chained_invoke.apply(operation, event, at_ms)
-        case _:  # pragma: no cover - the families are closed
-            raise AssertionError(event)
 
 
 def due_ms(operation: Operation) -> int | None:
@@ -55,7 +52,7 @@ def due_ms(operation: Operation) -> int | None:
             return None
 
 
-def decide_due(operation: Operation) -> OperationEvent:
+def decide_due(operation: Operation) -> AnyOperationEvent:
     """Return the event of a due time that has come."""
     subject = subject_of(operation)
     match operation.type:

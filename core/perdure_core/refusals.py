@@ -4,7 +4,7 @@ The class says which kind of answer the caller gets; the docstring is the defaul
 """
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+class Refused(Exception):
     """The state does not allow it."""
 
     def __init__(self, message: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What an execution is at a moment: the fold of its records. Only `apply` in `execution.py` writes here."""
+"""What an execution is at a moment: the fold of its records. Only `fold.apply` writes here."""
 
 import heapq
 from enum import StrEnum
@@ -16,8 +16,11 @@ from perdure_core.model import (
 
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "nothing", "ended"]
 
+# No operation id has a colon.
 DEADLINE = ":deadline"
 INVOCATION_RETRY = ":retry"
+
+_STALE_ENTRIES_MAX = 64
 
 
 class Dispatch(StrEnum):
@@ -36,8 +39,12 @@ class Dispatch(StrEnum):
 
 
 class LastCall(msgspec.Struct):
-    """The last accepted checkpoint, kept so that its repeat can be answered the same again."""
+    """The last accepted checkpoint, kept so that its repeat can be answered the same again.
 
+    `sequence` is its record: the answer, given now or to a repeat, shows nothing later for sure.
+    """
+
+    sequence: int
     client_token: str
     turn: int
     revoked: bool
@@ -62,7 +69,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Alarms:
-    """Due times by operation id, earliest first. Replaced and cleared entries stay in the heap until they surface."""
+    """Due times by operation id, earliest first.
+
+    Replaced and cleared entries stay in the heap until they surface, or outnumber the others.
+    """
 
     __slots__ = ("_due", "_heap")
 
@@ -80,6 +90,9 @@ class Alarms:
         elif self._due.get(alarm_id) != due_ms:
             self._due[alarm_id] = due_ms
             heapq.heappush(self._heap, (due_ms, alarm_id))
+            if len(self._heap) > 2 * len(self._due) + _STALE_ENTRIES_MAX:
+                self._heap = [(due_ms, alarm_id) for alarm_id, due_ms in self._due.items()]
+                heapq.heapify(self._heap)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -94,8 +107,22 @@ class Alarms:
         return heap[0][0] if heap else None
 
     def due(self, now_ms: int) -> list[str]:
-        """Return what is due, in order of due time and then of id. Changes nothing."""
-        ready = [(due_ms, alarm_id) for alarm_id, due_ms in self._due.items() if due_ms <= now_ms]
+        """Return what is due, in order of due time and then of id. Changes nothing.
+
+        Walks only the top of the heap, where everything due lies: an entry is due no earlier than
+        the one above it.
+        """
+        heap = self._heap
+        ready: set[tuple[int, str]] = set()
+        positions = [0]
+        while positions:
+            position = positions.pop()
+            if position >= len(heap) or heap[position][0] > now_ms:
+                continue
+            due_ms, alarm_id = heap[position]
+            if self._due.get(alarm_id) == due_ms:
+                ready.add((due_ms, alarm_id))
+            positions += (2 * position + 1, 2 * position + 2)
         return [alarm_id for _, alarm_id in sorted(ready)]
 
     def snapshot(self) -> dict[str, int]:
@@ -106,8 +133,9 @@ class Alarms:
 class State(msgspec.Struct, kw_only=True):
     """One execution, folded.
 
-    `operations` is in order of start. `unseen` maps an operation that changed behind the handler's back to the record that
-    changed it. `turn` counts consumed turns, `sequence` the folded records.
+    `operations` is in order of start. `unseen` maps an operation that changed behind the handler's
+    back to the record that changed it. `turn` counts consumed turns, `sequence` the folded records.
+    `news` says that an answer of this invocation carried what its handler had not seen before.
     """
 
     namespace: str
@@ -156,12 +184,15 @@ def is_open(state: State) -> bool:
 
 
 def wants_task(state: State) -> bool:
-    """Tell whether a replay task should be on offer (unless one runs already, which only the host knows)."""
+    """Tell whether a replay task should be on offer, unless an invocation is handed out already.
+
+    Only the host knows whether one is.
+    """
     return state.status is ExecutionStatus.RUNNING and state.dispatch is Dispatch.WANTED
 
 
 def waiting_for(state: State) -> WaitingFor:
-    """Say what will move the execution on. `nothing` breaks the rule that every execution is reachable."""
+    """Say what will move the execution on. Nothing ever may: every execution is reachable."""
     if not is_open(state):
         return "ended"
     if state.status is ExecutionStatus.PAUSED:

@@ -6,16 +6,17 @@
       │                 ▼  START
       ╰─(any close)   PENDING ──due──▶ READY ──(START, or any close)
 
-A close (SUCCEED, FAIL, RETRY) is accepted from absent, STARTED and READY: a worker may learn the outcome of an
-attempt before it said that the attempt began. RETRY with an error is a failed attempt (StepFailed with a delay);
-RETRY with a payload is a poll whose condition does not hold yet (StepSucceeded with a delay), and the payload
-is the state for the next poll. Source of the rules: Lambda durable functions, checkpoint validation of STEP.
+A close (SUCCEED, FAIL, RETRY) is accepted from absent, STARTED and READY: a worker may learn the
+outcome of an attempt before it said that the attempt began. RETRY with an error is a failed attempt
+(StepFailed with a delay); RETRY with a payload is a poll whose condition does not hold yet
+(StepSucceeded with a delay), and the payload is the state for the next poll. Source of the rules:
+Lambda durable functions, checkpoint validation of STEP.
 """
 
 from typing import Final, Literal, assert_never
 
 from perdure_core.events import (
-    StepEvent,
+    AnyStepEvent,
     StepFailed,
     StepReady,
     StepStarted,
@@ -50,8 +51,8 @@ EDGES: Final[dict[tuple[OperationStatus | None, Edge], OperationStatus]] = {
 
 def decide_update(
     operation: Operation | None, update: OperationUpdate, subject: Subject
-) -> StepEvent:
-    """Return the event that the update causes. Raises Invalid when the action does not fit the status."""
+) -> AnyStepEvent:
+    """Return the event that the update causes. Raises Invalid when the status forbids it."""
     event = _event_of(operation, update, subject)
     status = None if operation is None else operation.status
     if (status, edge_of(event)) not in EDGES:
@@ -59,12 +60,12 @@ def decide_update(
     return event
 
 
-def decide_due(subject: Subject) -> StepEvent:
+def decide_due(subject: Subject) -> AnyStepEvent:
     """Return the event of a delay that is over."""
     return StepReady(subject)
 
 
-def apply(operation: Operation | None, event: StepEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyStepEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     status = EDGES[None if operation is None else operation.status, edge_of(event)]
     if operation is None:
@@ -95,7 +96,7 @@ def due_ms(operation: Operation) -> int | None:
     return operation.details.next_attempt_ms
 
 
-def edge_of(event: StepEvent) -> Edge:
+def edge_of(event: AnyStepEvent) -> Edge:
     """Name the edge that the event takes."""
     match event:
         case StepStarted():
@@ -110,7 +111,9 @@ def edge_of(event: StepEvent) -> Edge:
             raise AssertionError(event)
 
 
-def _event_of(operation: Operation | None, update: OperationUpdate, subject: Subject) -> StepEvent:
+def _event_of(
+    operation: Operation | None, update: OperationUpdate, subject: Subject
+) -> AnyStepEvent:
     attempt = 1
     if operation is not None:
         assert isinstance(operation.details, StepDetails)
@@ -130,7 +133,7 @@ def _event_of(operation: Operation | None, update: OperationUpdate, subject: Sub
             assert_never(update.action)
 
 
-def _retry(update: OperationUpdate, subject: Subject, attempt: int) -> StepEvent:
+def _retry(update: OperationUpdate, subject: Subject, attempt: int) -> AnyStepEvent:
     delay_ms = update.next_attempt_delay_ms
     if delay_ms is None:
         raise Invalid(f"RETRY of STEP {update.id!r} needs step options with a delay")

@@ -25,8 +25,8 @@ def execution_operation(state: State) -> Operation:
 def visible_operations(state: State) -> list[Operation]:
     """Return the operations that a replay needs, in order of start.
 
-    What lies below a completed CONTEXT is left out, unless its result has to be made again from its children
-    (Lambda API, GetDurableExecutionState).
+    What lies below a completed CONTEXT is left out, unless its result has to be made again from its
+    children (Lambda API, GetDurableExecutionState).
     """
     hidden: dict[str, bool] = {}
     visible: list[Operation] = []

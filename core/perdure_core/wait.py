@@ -8,7 +8,14 @@ Never early: it succeeds at the first look at or after its scheduled end.
 
 from typing import Final
 
-from perdure_core.events import Subject, WaitCancelled, WaitEvent, WaitStarted, WaitSucceeded
+from perdure_core.events import (
+    AnyWaitEvent,
+    Subject,
+    WaitCancelled,
+    WaitEvent,
+    WaitStarted,
+    WaitSucceeded,
+)
 from perdure_core.model import (
     Operation,
     OperationAction,
@@ -28,9 +35,9 @@ EDGES: Final[dict[tuple[OperationStatus | None, type[WaitEvent]], OperationStatu
 
 def decide_update(
     operation: Operation | None, update: OperationUpdate, subject: Subject, now_ms: int
-) -> WaitEvent:
-    """Return the event that the update causes. Raises Invalid when the action does not fit the status."""
-    event: WaitEvent
+) -> AnyWaitEvent:
+    """Return the event that the update causes. Raises Invalid when the status forbids it."""
+    event: AnyWaitEvent
     match update.action:
         case OperationAction.START:
             if update.wait_ms is None:
@@ -46,13 +53,13 @@ def decide_update(
     return event
 
 
-def decide_due(operation: Operation, subject: Subject) -> WaitEvent:
+def decide_due(operation: Operation, subject: Subject) -> AnyWaitEvent:
     """Return the event of a timer that came due."""
     assert isinstance(operation.details, WaitDetails)
     return WaitSucceeded(subject, operation.details.duration_ms)
 
 
-def apply(operation: Operation | None, event: WaitEvent, at_ms: int) -> Operation:
+def apply(operation: Operation | None, event: AnyWaitEvent, at_ms: int) -> Operation:
     """Fold the event in; the operation is changed in place, or made."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, WaitStarted):
