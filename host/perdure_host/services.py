@@ -196,6 +196,13 @@ class History(Protocol):
 class Matching(Protocol):
     """Brings tasks and free slots together. Never blocks, writes nothing."""
 
+    refill: Callable[[], None]
+    """Called when a queue that had to turn offers away is empty again. Set by history."""
+
+    def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
+        """Tell whether the execution stands in its queue, or is due to be asked for by `refill`."""
+        ...
+
     def offer(self, task: Task) -> None:
         """Hand the task over at once when a slot is free, queue it otherwise. An offer already queued is ignored."""
         ...

@@ -1,0 +1,43 @@
+"""Functions that workers have announced. They stay known while no worker serves them: starts queue up meanwhile."""
+
+from collections.abc import Sequence
+
+from perdure_core.refusals import Unknown
+from perdure_host.ports import FunctionRow, Store
+
+
+class FunctionRegistry:
+    """The functions of the database, in memory; their number is bounded by what operators deploy."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._functions: dict[tuple[str, str], FunctionRow] = {}
+
+    async def load(self) -> None:
+        """Read everything. Raises StoreError."""
+        rows = await self._store.functions()
+        self._functions = {(row.namespace, row.name): row for row in rows}
+
+    async def announce(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
+        """Remember functions; writes only what is new or different. Raises StoreError."""
+        fresh = [row for row in functions if self._functions.get((row.namespace, row.name)) != row]
+        if fresh:
+            await self._store.put_functions(incarnation, fresh)
+            self._functions.update({(row.namespace, row.name): row for row in fresh})
+
+    def get(self, namespace: str, name: str) -> FunctionRow:
+        """Return the function. Raises Unknown."""
+        found = self._functions.get((namespace, name))
+        if found is None:
+            raise Unknown(
+                f"no function {name!r}: no worker has announced it yet (namespace {namespace!r})"
+            )
+        return found
+
+    def exists(self, namespace: str, name: str) -> bool:
+        """Tell whether some worker has ever announced it."""
+        return (namespace, name) in self._functions
+
+    def all(self) -> list[FunctionRow]:
+        """Return every function, by namespace and name."""
+        return [self._functions[key] for key in sorted(self._functions)]

@@ -1,0 +1,62 @@
+"""Which invocations run now, and where. Kept in memory only: after a crash workers claim what they run."""
+
+from collections.abc import Iterator
+
+import msgspec
+from perdure_host.ports import ExecutionKey
+
+
+class Running(msgspec.Struct):
+    """One invocation in a worker. `worker_id` is None when a checkpoint came from a worker that did not claim it."""
+
+    key: ExecutionKey
+    invocation_id: str
+    worker_id: str | None
+    started_ms: int
+    # When it last showed a sign of life, and since when it belongs to this attachment of the worker.
+    sign_ms: int
+    attached_ms: int
+
+
+class RunningTable:
+    """Invocations by execution, and by worker."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[ExecutionKey, Running] = {}
+        self._by_worker: dict[str | None, dict[ExecutionKey, Running]] = {}
+
+    def __contains__(self, key: ExecutionKey) -> bool:
+        """Tell whether the execution runs."""
+        return key in self._by_key
+
+    def __len__(self) -> int:
+        """Return how many invocations run."""
+        return len(self._by_key)
+
+    def get(self, key: ExecutionKey) -> Running | None:
+        """Return the invocation of the execution."""
+        return self._by_key.get(key)
+
+    def add(self, running: Running) -> None:
+        """Put an invocation in; a former one of the same execution goes out."""
+        self.remove(running.key)
+        self._by_key[running.key] = running
+        self._by_worker.setdefault(running.worker_id, {})[running.key] = running
+
+    def remove(self, key: ExecutionKey) -> Running | None:
+        """Take the execution's invocation out."""
+        running = self._by_key.pop(key, None)
+        if running is not None:
+            of_worker = self._by_worker[running.worker_id]
+            del of_worker[key]
+            if not of_worker:
+                del self._by_worker[running.worker_id]
+        return running
+
+    def of_worker(self, worker_id: str | None) -> list[Running]:
+        """Return what runs in the worker."""
+        return list(self._by_worker.get(worker_id, {}).values())
+
+    def __iter__(self) -> Iterator[Running]:
+        """Iterate over a copy."""
+        return iter(list(self._by_key.values()))

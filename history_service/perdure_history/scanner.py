@@ -1,0 +1,96 @@
+"""Checking all the time that every execution can still move (rule 5 of the design).
+
+Each finding raises a metric and a log line; where it can be mended by offering or firing again, it is. A finding must be
+there in two scans in a row, because between two looks at moving things everything seems lost for a moment.
+"""
+
+from typing import Final
+
+import structlog
+from perdure_host.ports import ExecutionKey, ExecutionRow
+from perdure_host.services import Task
+
+from perdure_history.executions import Executions
+
+_PAGE: Final = 1_000
+_LATE_MS: Final = 30_000
+_SUSPECTS_MAX: Final = 100_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Scanner:
+    """Looks through the database and the memory, a page of each at a time."""
+
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
+        self._suspects: set[ExecutionKey] = set()
+
+    async def scan(self) -> int:
+        """Look once; return the number of findings. Raises StoreError."""
+        executions = self._executions
+        if executions.trouble is not None:
+            return 0
+        found = await self._find_unreachable()
+        found += await self._find_late()
+        if executions.clock.now_ms() > executions.claims_until_ms + _LATE_MS:
+            found += await self._find_stranded()
+        return found
+
+    async def _find_unreachable(self) -> int:
+        """Executions that wait for nothing at all."""
+        rows = await self._executions.store.waiting_for("nothing", after=None, limit=_PAGE)
+        for row in rows:
+            self._report("unreachable", row)
+        return len(rows)
+
+    async def _find_late(self) -> int:
+        """Alarms that should have been handled long ago."""
+        executions = self._executions
+        until_ms = executions.clock.now_ms() - _LATE_MS
+        late = await executions.store.alarms(until_ms=until_ms, after=None, limit=_PAGE)
+        for alarm in late:
+            executions.metrics.invariant_violated("timer_late")
+            _log.error("a timer was not handled in time", execution_id=alarm.key.execution_id)
+            executions.timers.moved(alarm.key, alarm.due_ms)
+        return len(late)
+
+    async def _find_stranded(self) -> int:
+        """Executions that want a worker, but are neither queued nor running."""
+        executions = self._executions
+        suspects: set[ExecutionKey] = set()
+        found = 0
+        after: ExecutionKey | None = None
+        while True:
+            rows = await executions.store.waiting_for("task", after=after, limit=_PAGE)
+            for row in rows:
+                if self._is_cared_for(row) or len(suspects) >= _SUSPECTS_MAX:
+                    continue
+                suspects.add(row.key)
+                if row.key in self._suspects:
+                    found += 1
+                    self._report("stranded", row)
+                    executions.matching.offer(
+                        Task(row.key, row.namespace, row.function, executions.clock.now_ms())
+                    )
+            if len(rows) < _PAGE:
+                break
+            after = rows[-1].key
+        self._suspects = suspects
+        return found
+
+    def _is_cared_for(self, row: ExecutionRow) -> bool:
+        executions = self._executions
+        return row.key in executions.running or executions.matching.is_queued(
+            row.namespace, row.function, row.key
+        )
+
+    def _report(self, rule: str, row: ExecutionRow) -> None:
+        self._executions.metrics.invariant_violated(rule)
+        _log.error(
+            "an execution cannot move on by itself",
+            rule=rule,
+            execution_id=row.key.execution_id,
+            function=row.function,
+            status=row.status,
+        )

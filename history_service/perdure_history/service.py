@@ -1,0 +1,312 @@
+"""The history service as a node hosts it: its life, its periodic work, and the port that others call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+from perdure_core.decision import Delivery, ReportEnd, StartChild
+from perdure_core.commands import ChildEnded
+from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_core.refusals import Refused, Unknown
+from perdure_core.state import State
+from perdure_host.errors import Fenced, HostError, StoreError
+from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import (
+    Clock,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    Store,
+)
+from perdure_host.services import (
+    CheckpointAnswer,
+    InvocationOffer,
+    Matching,
+    NumberedEvent,
+    StartAnswer,
+    StartRequest,
+    StatePage,
+)
+from perdure_host.tokens import Signer
+
+from perdure_history.client_calls import ClientCalls
+from perdure_history.executions import Executions
+from perdure_history.outbox import OutboxDeliverer
+from perdure_history.reading import Reading
+from perdure_history.scanner import Scanner
+from perdure_history.settings import HistorySettings
+from perdure_history.worker_calls import WorkerCalls
+
+_log = structlog.get_logger(__name__)
+
+
+class HistoryService:
+    """Make it inside a running loop, `open` it, and `close` it. `fatal` resolves when this node may serve no more."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        metrics: ServerMetrics,
+        signer: Signer,
+        matching: Matching,
+        node_name: str,
+        address: str,
+        settings: HistorySettings | None = None,
+    ) -> None:
+        settings = settings or HistorySettings()
+        self._executions = Executions(
+            store=store,
+            clock=clock,
+            metrics=metrics,
+            matching=matching,
+            settings=settings,
+            node_name=node_name,
+            address=address,
+        )
+        self._settings = settings
+        self._clients = ClientCalls(self._executions, signer)
+        self._workers = WorkerCalls(self._executions, signer)
+        self._reading = Reading(self._executions)
+        self._scanner = Scanner(self._executions)
+        self._outbox = OutboxDeliverer(store, clock, self._deliver)
+        self._executions.outbox = self._outbox
+        self._tasks: list[asyncio.Task[None]] = []
+        self.fatal: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
+        self._executions.fatal.add_done_callback(lambda done: self._die(done.result()))
+
+    # Its life.
+
+    async def open(self) -> None:
+        """Become the live node and serve. Raises NodeTaken, StoreError."""
+        await self._executions.join()
+        await self._executions.reload()
+        self._executions.matching.refill = self._executions.refill
+        for name, work in (
+            ("committer", self._executions.committer.run()),
+            ("timers", self._executions.timers.run()),
+            ("outbox", self._outbox.run()),
+        ):
+            self._tasks.append(self._supervise(name, work))
+
+    async def close(self) -> None:
+        """Refuse new work, finish what is under way, and let another node take over at once."""
+        executions = self._executions
+        await executions.committer.flush()
+        executions.stop_serving("the node is stopping")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await executions.store.leave(executions.committer.incarnation)
+        except StoreError as error:
+            _log.warning("the lease could not be given up; it will lapse", error=str(error))
+
+    def periodic_work(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
+        """Return what has to be done again and again: a name, a period in seconds, and the work."""
+        return [
+            ("renew the lease", self._settings.lease_ms / 3_000, self._renew),
+            ("sweep what retention lets go", 5.0, self._sweep),
+            ("look for what cannot move", 15.0, self._scan),
+            ("lose what has fallen silent", 10.0, self._workers.lose_silent),
+        ]
+
+    @property
+    def incarnation(self) -> int:
+        """Return the number that this node writes under."""
+        return self._executions.committer.incarnation
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why nothing is served at the moment, or None."""
+        return self._executions.trouble
+
+    # Clients.
+
+    async def start(self, request: StartRequest) -> StartAnswer:
+        """See `services.History`."""
+        return await self._clients.start(request)
+
+    async def describe(self, arn: str) -> State:
+        """See `services.History`."""
+        return await self._clients.describe(arn)
+
+    async def wait_ended(self, arn: str, wait_ms: int) -> None:
+        """See `services.History`."""
+        await self._clients.wait_ended(arn, wait_ms)
+
+    async def history_page(
+        self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
+    ) -> list[NumberedEvent]:
+        """See `services.History`."""
+        return await self._reading.page(
+            arn, after_event_id=after_event_id, limit=limit, reverse=reverse
+        )
+
+    def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
+        """See `services.History`."""
+        return self._reading.follow(arn, after_event_id)
+
+    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+        """See `services.History`."""
+        return await self._reading.list_executions(query)
+
+    async def functions(self) -> list[FunctionRow]:
+        """See `services.History`."""
+        self._executions.require_ready()
+        return self._executions.functions.all()
+
+    async def stop(self, arn: str, error: ErrorObject | None) -> int:
+        """See `services.History`."""
+        return await self._clients.stop(arn, error)
+
+    async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
+        """See `services.History`."""
+        return await self._clients.pause(arn, reason=reason, timeout_paused=timeout_paused)
+
+    async def resume(self, arn: str, *, reason: str | None) -> str:
+        """See `services.History`."""
+        return await self._clients.resume(arn, reason=reason)
+
+    async def delete(self, arn: str) -> int:
+        """See `services.History`."""
+        return await self._clients.delete(arn)
+
+    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
+        """See `services.History`."""
+        await self._clients.succeed_callback(callback_id, result)
+
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
+        """See `services.History`."""
+        await self._clients.fail_callback(callback_id, error)
+
+    async def heartbeat_callback(self, callback_id: str) -> None:
+        """See `services.History`."""
+        await self._clients.heartbeat_callback(callback_id)
+
+    # Workers.
+
+    async def announce(self, functions: Sequence[FunctionRow]) -> None:
+        """See `services.History`."""
+        self._executions.require_ready()
+        await self._executions.functions.announce(self.incarnation, functions)
+
+    async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
+        """See `services.History`."""
+        return await self._workers.begin(key, worker_id)
+
+    async def claim(self, token: str, worker_id: str) -> str | None:
+        """See `services.History`."""
+        return await self._workers.claim(token, worker_id)
+
+    async def checkpoint(
+        self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
+    ) -> CheckpointAnswer:
+        """See `services.History`."""
+        return await self._workers.checkpoint(token, client_token, updates)
+
+    async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
+        """See `services.History`."""
+        return await self._workers.state_page(token, marker, limit)
+
+    async def complete(
+        self,
+        token: str,
+        status: str,
+        *,
+        result: str | None,
+        error: ErrorObject | None,
+        replayed_operations: int = 0,
+    ) -> None:
+        """See `services.History`."""
+        await self._workers.complete(
+            token, status, result=result, error=error, replayed_operations=replayed_operations
+        )
+
+    async def hand_back(self, tokens: Sequence[str]) -> None:
+        """See `services.History`."""
+        await self._workers.hand_back(tokens)
+
+    async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
+        """See `services.History`."""
+        return await self._workers.heartbeat(worker_id, invocation_ids)
+
+    async def worker_lost(self, worker_id: str) -> None:
+        """See `services.History`."""
+        await self._workers.worker_lost(worker_id)
+
+    # Behind the scenes.
+
+    async def _deliver(self, delivery: Delivery, row: OutboxRow) -> None:
+        """Bring one outbox row to its receiver; the row is settled by the same commit."""
+        if isinstance(delivery, StartChild):
+            await self._clients.start_child(delivery, row)
+        else:
+            await self._report_end(delivery, row)
+
+    async def _report_end(self, report: ReportEnd, row: OutboxRow) -> None:
+        executions = self._executions
+        parent = ExecutionKey(report.parent.bucket, report.parent.execution_id)
+        ended = ChildEnded(
+            operation_id=report.parent.operation_id,
+            status=report.status,
+            result=report.result,
+            error=report.error,
+        )
+        try:
+            await executions.command(parent, ended, outbox_done=(row,))
+        except Refused as refused:
+            # The parent is gone, or never asked: nobody is left to be told.
+            if not isinstance(refused, Unknown):
+                _log.error("the end of a child was refused", error=str(refused))
+            await executions.committer.submit(None, outbox_done=(row,)).wait()
+
+    async def _renew(self) -> None:
+        executions = self._executions
+        if executions.trouble is not None:
+            return
+        try:
+            await executions.store.renew(
+                self.incarnation,
+                now_ms=executions.clock.now_ms(),
+                lease_ms=self._settings.lease_ms,
+            )
+        except Fenced as fenced:
+            executions.stop_serving(f"this node was replaced: {fenced}")
+            self._die(fenced)
+
+    async def _sweep(self) -> None:
+        executions = self._executions
+        batch_max = self._settings.sweep_executions_max
+        while executions.trouble is None:
+            swept = await executions.store.sweep(
+                self.incarnation, now_ms=executions.clock.now_ms(), limit=batch_max
+            )
+            if swept:
+                executions.drop_expired()
+            if swept < batch_max:
+                return
+
+    async def _scan(self) -> None:
+        await self._scanner.scan()
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a background task whose end, whatever it is, ends the node."""
+        task = asyncio.ensure_future(work)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if not done.cancelled():
+                error = done.exception()
+                _log.critical("a background task died", task=name, exc_info=error)
+                self._die(HostError(f"internal error in the {name}: {error!r}"))
+
+        task.add_done_callback(ended)
+        return task
+
+    def _die(self, error: HostError) -> None:
+        if not self.fatal.done():
+            self.fatal.set_result(error)

@@ -1,0 +1,29 @@
+"""What an operator might change about history. Each field says what it costs."""
+
+import msgspec
+
+
+class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in milliseconds, sizes in bytes."""
+
+    # Executions kept folded in memory. More: fewer reads. Each costs about three times its history's size.
+    cache_executions_max: int = 10_000
+    cache_bytes_max: int = 256 * 1_024 * 1_024
+    # How long a recovering node waits for workers to claim what they run before it offers it to others.
+    # Longer: slower recovery of work whose worker died too. Shorter: work that still runs is run twice.
+    claim_wait_ms: int = 2_000
+    # The same after a single worker's stream broke.
+    reconnect_wait_ms: int = 1_000
+    # A node that has not renewed its lease for this long may be replaced by another.
+    lease_ms: int = 10_000
+    # Timers due within this time are kept in memory; later ones cost a row only.
+    timer_horizon_ms: int = 60_000
+    # Pages of operations sent with an invocation. Larger pages: fewer round trips, larger messages.
+    state_page_operations: int = 1_000
+    state_page_bytes: int = 4 * 1_024 * 1_024
+    # Executions that retention deletes in one transaction.
+    sweep_executions_max: int = 100
+    # An invocation that its worker does not list this long after it was handed out is lost.
+    handout_wait_ms: int = 10_000
+    # An invocation of unknown worker that is silent this long is lost.
+    silence_ms_max: int = 30_000

@@ -1,0 +1,325 @@
+"""What workers ask of history: begin, claim, checkpoint, complete, hand back, heartbeat."""
+
+import copy
+from collections.abc import Sequence
+from typing import Final, Literal, cast
+
+import msgspec
+import structlog
+from perdure_core.commands import Checkpoint, Complete, HandBack, Turn
+from perdure_core.execution import current_turn, decide, is_current
+from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.limits import PAGE_ITEMS_MAX
+from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
+from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
+from perdure_core.state import Dispatch, State, is_open, wants_task
+from perdure_core.views import changed_operations, execution_operation, visible_operations
+from perdure_host.errors import StoreError
+from perdure_host.ports import ExecutionKey
+from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage
+from perdure_host.tokens import Signer, pack_marker, unpack_marker
+
+from perdure_history.chance import new_id
+from perdure_history.executions import Executions
+from perdure_history.running import Running
+from perdure_history.slot import Slot
+
+_WORKER_LOST: Final = ErrorObject(
+    "The worker was lost while it ran the invocation.", "Runtime.ExitError"
+)
+_UNCLAIMED: Final = ErrorObject(
+    "The invocation was not claimed by any worker after the node had restarted.",
+    "Runtime.ExitError",
+)
+
+Status = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR"]
+
+_log = structlog.get_logger(__name__)
+
+
+class WorkerCalls:
+    """The worker's half of the history service."""
+
+    def __init__(self, executions: Executions, signer: Signer) -> None:
+        self._executions = executions
+        self._signer = signer
+
+    async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
+        """Hand out the invocation that the execution wants, if it still does."""
+        executions = self._executions
+        try:
+            slot = await executions.settled(key)
+        except Unknown:
+            return None
+        state = slot.state
+        if key in executions.running:
+            return None
+        if is_open(state) and state.dispatch is Dispatch.RUNNING:
+            await self._lose(slot, _unclaimed(slot, executions.clock.now_ms()), _UNCLAIMED)
+            return None
+        if not wants_task(state):
+            return None
+        now_ms = executions.clock.now_ms()
+        invocation_id = new_id()
+        executions.running.add(Running(key, invocation_id, worker_id, now_ms, now_ms, now_ms))
+        turn = current_turn(state, invocation_id, now_ms)
+        return InvocationOffer(
+            invocation_id=invocation_id,
+            arn=_arn_of(state),
+            function=state.function,
+            token=self._signer.sign_turn(key, turn),
+            page=self._page(state, 0, executions.settings.state_page_operations),
+            updated_operation_ids=tuple(state.unseen),
+            first=state.invocations_completed == 0 and state.turn == 0,
+            deadline_ms=state.deadline_ms,
+        )
+
+    async def claim(self, token: str, worker_id: str) -> str | None:
+        """Adopt an invocation that runs in the worker already."""
+        key, turn = self._signer.read_turn(token)
+        executions = self._executions
+        try:
+            slot = await executions.settled(key)
+        except Unknown:
+            return None
+        other = executions.running.get(key)
+        if not is_current(slot.state, turn):
+            return None
+        if other is not None and other.invocation_id != turn.invocation_id:
+            return None
+        self._adopt(key, turn, worker_id)
+        return turn.invocation_id
+
+    async def checkpoint(
+        self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
+    ) -> CheckpointAnswer:
+        """Accept a batch, all or nothing."""
+        executions = self._executions
+        key, turn = self._signer.read_turn(token)
+        slot = await self._slot(key)
+        arrived_ms = executions.clock.now_ms()
+        command = Checkpoint(
+            turn=turn,
+            client_token=client_token,
+            updates=updates,
+            callback_ids=self._callback_ids(key, updates),
+            targets=self._targets(slot.state, updates),
+        )
+        decision = decide(slot.state, command, arrived_ms)
+        if decision.record is not None:
+            executions.commit(slot, decision)
+            self._sign_of_life(key, turn, arrived_ms)
+        answer = self._answer(slot, turn)
+        await executions.settle(slot)
+        taken_ms = executions.clock.now_ms() - arrived_ms
+        executions.metrics.checkpoint_seconds.observe(taken_ms / 1_000)
+        return answer
+
+    async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
+        """Return a further page for the running invocation."""
+        key, turn = self._signer.read_turn(token)
+        slot = await self._settled(key)
+        if not is_current(slot.state, turn):
+            raise TurnPassed
+        (position,) = unpack_marker("state", marker, tuple[int]) if marker else (0,)
+        if position < 0:
+            raise Invalid("malformed page marker: take it unchanged from next_marker")
+        return self._page(slot.state, position, min(limit or PAGE_ITEMS_MAX, PAGE_ITEMS_MAX))
+
+    async def complete(
+        self,
+        token: str,
+        status: str,
+        *,
+        result: str | None,
+        error: ErrorObject | None,
+        replayed_operations: int = 0,
+    ) -> None:
+        """End an invocation."""
+        if status not in ("SUCCEEDED", "FAILED", "PENDING", "ERROR"):
+            raise Invalid(f"status {status!r:.40} must be SUCCEEDED, FAILED, PENDING or ERROR")
+        key, turn = self._signer.read_turn(token)
+        slot = await self._slot(key)
+        executions = self._executions
+        command = Complete(turn=turn, status=cast("Status", status), result=result, error=error)
+        decision = decide(slot.state, command, executions.clock.now_ms())
+        if decision.record is None:
+            await executions.settle(slot)
+            return
+        executions.running.remove(key)
+        await executions.commit(slot, decision).wait()
+        metrics = executions.metrics
+        metrics.replayed_operations.inc(max(0, replayed_operations))
+        metrics.invocations[_OUTCOMES[command.status]].inc()
+
+    async def hand_back(self, tokens: Sequence[str]) -> None:
+        """Return unfinished invocations to their queues."""
+        for token in tokens:
+            key, turn = self._signer.read_turn(token)
+            executions = self._executions
+            try:
+                slot = await executions.slot(key)
+                decision = decide(slot.state, HandBack(turn), executions.clock.now_ms())
+            except Refused:
+                continue
+            executions.running.remove(key)
+            await executions.commit(slot, decision).wait()
+
+    async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the ids whose turn has passed; what the worker does not know of is lost."""
+        executions = self._executions
+        now_ms = executions.clock.now_ms()
+        listed = set(invocation_ids)
+        known: set[str] = set()
+        for running in executions.running.of_worker(None):
+            # It checkpointed after a restart without a claim; now it is known whose it is.
+            if running.invocation_id in listed:
+                executions.running.add(msgspec.structs.replace(running, worker_id=worker_id))
+        for running in executions.running.of_worker(worker_id):
+            known.add(running.invocation_id)
+            if running.invocation_id in listed:
+                running.sign_ms = now_ms
+            elif now_ms - running.attached_ms > executions.settings.handout_wait_ms:
+                await self._lose_running(running)
+        return tuple(id_ for id_ in invocation_ids if id_ not in known)
+
+    async def worker_lost(self, worker_id: str) -> None:
+        """Lose what ran in the worker, unless it connects again and claims it in time."""
+        executions = self._executions
+        lost_ms = executions.clock.now_ms()
+        if not executions.running.of_worker(worker_id):
+            return
+        await executions.clock.wait_until(lost_ms + executions.settings.reconnect_wait_ms)
+        for running in executions.running.of_worker(worker_id):
+            if running.attached_ms <= lost_ms:
+                await self._lose_running(running)
+
+    async def lose_silent(self) -> None:
+        """Lose what runs in workers that never made themselves known and have fallen silent."""
+        executions = self._executions
+        silent_since_ms = executions.clock.now_ms() - executions.settings.silence_ms_max
+        for running in executions.running.of_worker(None):
+            if running.sign_ms < silent_since_ms:
+                await self._lose_running(running)
+
+    async def _lose_running(self, running: Running) -> None:
+        """Record that an invocation was lost; the execution wants another one then."""
+        try:
+            slot = await self._executions.slot(running.key)
+            if self._executions.running.get(running.key) is running:
+                await self._lose(slot, running, _WORKER_LOST)
+        except Unknown:
+            self._executions.running.remove(running.key)
+        except StoreError as error:
+            # The reload that is under way offers everything that nobody claims.
+            self._executions.running.remove(running.key)
+            _log.warning("a lost invocation could not be recorded", error=str(error))
+
+    async def _lose(self, slot: Slot, running: Running, error: ErrorObject) -> None:
+        executions = self._executions
+        turn = current_turn(slot.state, running.invocation_id, running.started_ms)
+        executions.running.remove(slot.key)
+        if not is_current(slot.state, turn):
+            return
+        command = Complete(turn=turn, status="ERROR", error=error)
+        decision = decide(slot.state, command, executions.clock.now_ms())
+        await executions.commit(slot, decision).wait()
+        executions.metrics.invocations["lost"].inc()
+
+    def _answer(self, slot: Slot, turn: Turn) -> CheckpointAnswer:
+        """Return the answer to the accepted checkpoint, as of now: the state may move on before it is durable."""
+        state = slot.state
+        last = state.last_call
+        assert last is not None
+        token = ""
+        if not last.revoked:
+            following = current_turn(state, turn.invocation_id, turn.started_ms)
+            token = self._signer.sign_turn(slot.key, following)
+        return CheckpointAnswer(token, tuple(_copied(each) for each in changed_operations(state)))
+
+    def _adopt(self, key: ExecutionKey, turn: Turn, worker_id: str | None) -> None:
+        now_ms = self._executions.clock.now_ms()
+        self._executions.running.add(
+            Running(key, turn.invocation_id, worker_id, turn.started_ms, now_ms, now_ms)
+        )
+
+    def _sign_of_life(self, key: ExecutionKey, turn: Turn, now_ms: int) -> None:
+        running = self._executions.running.get(key)
+        if running is None or running.invocation_id != turn.invocation_id:
+            self._adopt(key, turn, None)
+        else:
+            running.sign_ms = now_ms
+
+    def _callback_ids(
+        self, key: ExecutionKey, updates: tuple[OperationUpdate, ...]
+    ) -> dict[str, str]:
+        return {
+            update.id: self._signer.sign_callback(key, update.id)
+            for update in updates
+            if update.type is OperationType.CALLBACK and update.id.isascii()
+        }
+
+    def _targets(self, state: State, updates: tuple[OperationUpdate, ...]) -> dict[str, bool]:
+        functions = self._executions.functions
+        return {
+            update.function: functions.exists(state.namespace, update.function)
+            for update in updates
+            if update.function is not None
+        }
+
+    def _page(self, state: State, position: int, limit: int) -> StatePage:
+        """Return operations from the position on; the live objects, to be converted before the next await."""
+        everything = [execution_operation(state), *visible_operations(state)]
+        room = self._executions.settings.state_page_bytes
+        end = position
+        while end < len(everything) and end - position < limit:
+            room -= _size_of(everything[end])
+            if room < 0 and end > position:
+                break
+            end += 1
+        marker = pack_marker("state", (end,)) if end < len(everything) else ""
+        return StatePage(tuple(everything[position:end]), marker)
+
+    async def _slot(self, key: ExecutionKey) -> Slot:
+        try:
+            return await self._executions.slot(key)
+        except Unknown as unknown:
+            raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
+
+    async def _settled(self, key: ExecutionKey) -> Slot:
+        try:
+            return await self._executions.settled(key)
+        except Unknown as unknown:
+            raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
+
+
+_OUTCOMES: Final[dict[str, Literal["succeeded", "failed", "pending", "error"]]] = {
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "PENDING": "pending",
+    "ERROR": "error",
+}
+
+
+def _arn_of(state: State) -> str:
+    return arn_of(
+        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
+    )
+
+
+def _unclaimed(slot: Slot, now_ms: int) -> Running:
+    """Return the invocation that the database says is under way, and no worker claims."""
+    state = slot.state
+    assert state.invocation_id is not None
+    return Running(slot.key, state.invocation_id, None, state.invocation_started_ms, now_ms, now_ms)
+
+
+def _copied(operation: Operation) -> Operation:
+    return msgspec.structs.replace(operation, details=copy.copy(operation.details))
+
+
+def _size_of(operation: Operation) -> int:
+    """Return about how many bytes the operation takes on the wire."""
+    details = operation.details
+    payload = getattr(details, "result", None) or getattr(details, "input", None) or ""
+    return 200 + len(payload)

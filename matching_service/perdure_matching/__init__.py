@@ -1,0 +1,1 @@
+"""The matching service: brings replay tasks and free worker slots together."""

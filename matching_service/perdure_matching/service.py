@@ -1,0 +1,166 @@
+"""Queues of replay tasks on one side, credits of workers on the other.
+
+A task that finds a free slot is handed over at once (sync match); otherwise it waits in the queue of its function, oldest
+first. Nothing here is durable: after a crash history offers everything again. What must stay true: a slot is promised
+once; an execution stands in a queue at most once; queues are bounded, and what did not fit is asked for again
+(`refill`) when the queue has emptied.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import Clock, ExecutionKey
+from perdure_host.services import Task
+
+QUEUE_TASKS_MAX: Final = 100_000
+
+FunctionKey = tuple[str, str]
+
+
+class _Worker:
+    """An attached worker: what it serves, and how many slots it has free."""
+
+    __slots__ = ("credit", "deliver", "functions")
+
+    def __init__(self, functions: tuple[FunctionKey, ...], deliver: Callable[[Task], None]) -> None:
+        self.functions = functions
+        self.deliver = deliver
+        self.credit = 0
+
+
+class _Queue:
+    """The tasks of one function, and the workers that have room for them (in turn)."""
+
+    __slots__ = ("free", "overflowed", "tasks", "workers")
+
+    def __init__(self) -> None:
+        self.tasks: OrderedDict[ExecutionKey, Task] = OrderedDict()
+        self.free: OrderedDict[str, None] = OrderedDict()
+        self.workers = 0
+        self.overflowed = False
+
+
+class MatchingService:
+    """The one owner of the queues. Synchronous throughout: it runs on the node's event loop."""
+
+    def __init__(
+        self, clock: Clock, metrics: ServerMetrics, *, queue_tasks_max: int = QUEUE_TASKS_MAX
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._queue_tasks_max = queue_tasks_max
+        self._queues: dict[FunctionKey, _Queue] = {}
+        self._workers: dict[str, _Worker] = {}
+        # Called when a queue that had overflowed is empty again.
+        self.refill: Callable[[], None] = lambda: None
+        metrics.queues = self.queues
+
+    def offer(self, task: Task) -> None:
+        """Hand the task over at once when a slot is free, queue it otherwise."""
+        queue = self._queue((task.namespace, task.function))
+        if queue.free and not queue.tasks:
+            self._hand_over(task, next(iter(queue.free)), sync=True)
+        elif task.key in queue.tasks:
+            return
+        elif len(queue.tasks) >= self._queue_tasks_max:
+            queue.overflowed = True
+        else:
+            queue.tasks[task.key] = task
+
+    def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
+        """Tell whether the execution stands in its queue, or is due to be asked for again."""
+        queue = self._queues.get((namespace, function))
+        return queue is not None and (key in queue.tasks or queue.overflowed)
+
+    def attach(
+        self, worker_id: str, functions: Sequence[FunctionKey], deliver: Callable[[Task], None]
+    ) -> None:
+        """Make a worker known, without credit. Replaces a former attachment."""
+        self.detach(worker_id)
+        worker = _Worker(tuple(dict.fromkeys(functions)), deliver)
+        self._workers[worker_id] = worker
+        for function in worker.functions:
+            self._queue(function).workers += 1
+
+    def detach(self, worker_id: str) -> None:
+        """Forget the worker."""
+        worker = self._workers.pop(worker_id, None)
+        if worker is None:
+            return
+        for function in worker.functions:
+            queue = self._queue(function)
+            queue.free.pop(worker_id, None)
+            queue.workers -= 1
+
+    def credit(self, worker_id: str, slots: int) -> None:
+        """Add free slots, and fill them with the oldest tasks that wait. Unknown workers are ignored."""
+        worker = self._workers.get(worker_id)
+        if worker is None or slots < 1:
+            return
+        worker.credit += slots
+        for function in worker.functions:
+            self._queue(function).free.setdefault(worker_id)
+        while worker.credit:
+            queue = self._oldest(worker)
+            if queue is None:
+                return
+            _, task = queue.tasks.popitem(last=False)
+            self._hand_over(task, worker_id, sync=False)
+            if queue.overflowed and not queue.tasks:
+                queue.overflowed = False
+                self.refill()
+
+    def withdraw(self, worker_id: str) -> None:
+        """Take back all credit of the worker."""
+        worker = self._workers.get(worker_id)
+        if worker is not None:
+            worker.credit = 0
+            self._not_free(worker_id, worker)
+
+    def workers_of(self, namespace: str, function: str) -> int:
+        """Return how many attached workers serve the function."""
+        queue = self._queues.get((namespace, function))
+        return 0 if queue is None else queue.workers
+
+    def queues(self) -> dict[str, tuple[int, float]]:
+        """Return depth and age of the oldest task in seconds, by function."""
+        now_ms = self._clock.now_ms()
+        shown: dict[str, tuple[int, float]] = {}
+        for (_, function), queue in self._queues.items():
+            oldest = next(iter(queue.tasks.values()), None)
+            age_s = 0.0 if oldest is None else max(0, now_ms - oldest.offered_ms) / 1_000
+            shown[function] = (len(queue.tasks), age_s)
+        return shown
+
+    def _hand_over(self, task: Task, worker_id: str, *, sync: bool) -> None:
+        worker = self._workers[worker_id]
+        assert worker.credit > 0
+        worker.credit -= 1
+        if worker.credit:
+            # The next task of this function goes to the next worker.
+            self._queue((task.namespace, task.function)).free.move_to_end(worker_id)
+        else:
+            self._not_free(worker_id, worker)
+        self._metrics.sync_matches["sync" if sync else "queued"].inc()
+        waited_ms = max(0, self._clock.now_ms() - task.offered_ms)
+        self._metrics.schedule_to_start_seconds.observe(waited_ms / 1_000)
+        worker.deliver(task)
+
+    def _not_free(self, worker_id: str, worker: _Worker) -> None:
+        for function in worker.functions:
+            self._queue(function).free.pop(worker_id, None)
+
+    def _oldest(self, worker: _Worker) -> _Queue | None:
+        """Return the queue whose head waits longest among those that the worker serves."""
+        waiting = [queue for function in worker.functions if (queue := self._queue(function)).tasks]
+        return min(
+            waiting, key=lambda queue: next(iter(queue.tasks.values())).offered_ms, default=None
+        )
+
+    def _queue(self, function: FunctionKey) -> _Queue:
+        queue = self._queues.get(function)
+        if queue is None:
+            queue = self._queues[function] = _Queue()
+        return queue
