@@ -5,7 +5,6 @@ workers in one process do not meet, and the host's Python process metrics stay t
 """
 
 import threading
-from collections.abc import Callable
 from typing import Final, Literal
 from wsgiref.simple_server import WSGIServer
 
@@ -76,10 +75,24 @@ class WorkerMetrics:
         self.invocations = {name: invocations.labels(name) for name in INVOCATION_OUTCOMES}
         self.steps = {name: steps.labels(name) for name in STEP_OUTCOMES}
 
-    def serve(self, port: int) -> Callable[[], None]:
-        """Serve the metrics on loopback; return what closes the server."""
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=self.registry)
-        return lambda: _close(server, thread)
+    def serve(self, port: int) -> "MetricsServer":
+        """Serve the metrics on loopback; port 0 takes a free one. Raises OSError when taken."""
+        return MetricsServer(*start_http_server(port, addr="127.0.0.1", registry=self.registry))
+
+
+class MetricsServer:
+    """An HTTP server in a thread of its own."""
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+        self.port = server.server_port
+        self._server = server
+        self._thread = thread
+
+    def close(self) -> None:
+        """Stop serving, and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 class Tally:
@@ -108,9 +121,3 @@ def count_invocation(metrics: WorkerMetrics, outcome: InvocationOutcome, tally: 
         metrics.replayed_operations.inc(tally.replayed_operations)
     for step_outcome, count in tally.steps.items():
         metrics.steps[step_outcome].inc(count)
-
-
-def _close(server: WSGIServer, thread: threading.Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join()

@@ -56,15 +56,15 @@ async def run_worker(
     metrics = WorkerMetrics()
     try:
         port = settings.metrics_port
-        close_metrics = None if port is None else metrics.serve(port)
+        metrics_server = None if port is None else metrics.serve(port)
     except OSError as error:
         _log.error("cannot serve metrics on port %s: %s", settings.metrics_port, error.strerror)
         return EXIT_FATAL
     try:
         return await _Worker(functions, settings, metrics, ready).run(stop)
     finally:
-        if close_metrics is not None:
-            close_metrics()
+        if metrics_server is not None:
+            metrics_server.close()
 
 
 class _Worker:

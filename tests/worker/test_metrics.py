@@ -1,0 +1,39 @@
+"""What a worker counts, and where it can be read."""
+
+import urllib.request
+
+from perdure_worker.metrics import Tally, WorkerMetrics, count_invocation
+
+
+def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"perdure_worker_{name}", labels)
+
+
+def test_an_invocation_adds_its_tally() -> None:
+    metrics, tally = WorkerMetrics(), Tally()
+    tally.operation_replayed()
+    tally.operation_replayed()
+    tally.step_finished("retried")
+    tally.step_finished("succeeded")
+    count_invocation(metrics, "pending", tally)
+    assert value(metrics, "invocations_total", outcome="pending") == 1
+    assert value(metrics, "replayed_operations_total") == 2
+    assert value(metrics, "steps_total", outcome="retried") == 1
+    assert value(metrics, "steps_total", outcome="succeeded") == 1
+
+
+def test_every_outcome_is_there_from_the_start() -> None:
+    metrics = WorkerMetrics()
+    for outcome in ("succeeded", "failed", "pending", "error", "dropped"):
+        assert value(metrics, "invocations_total", outcome=outcome) == 0
+    for outcome in ("succeeded", "failed", "retried"):
+        assert value(metrics, "steps_total", outcome=outcome) == 0
+
+
+def test_metrics_are_served_on_loopback_until_closed() -> None:
+    metrics = WorkerMetrics()
+    metrics.slots.set(7)
+    server = metrics.serve(0)
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10) as answer:
+        assert b"perdure_worker_slots 7.0" in answer.read()
+    server.close()
