@@ -31,6 +31,18 @@ def sql_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return _place(request.param, request, tmp_path)
 
 
+@pytest.fixture
+def sqlite_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A file that does not exist yet."""
+    return _place("sqlite", request, tmp_path)
+
+
+@pytest.fixture
+def postgres_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty database of PostgreSQL."""
+    return _place("postgresql", request, tmp_path)
+
+
 def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if kind == "memory":
         return Place("memory://")

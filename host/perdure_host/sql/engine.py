@@ -59,11 +59,15 @@ class Database:
         """Wait for the work under way, then let go of every connection."""
         await asyncio.to_thread(self._close)
 
+    def disconnect(self) -> None:
+        """Let go of every connection that is not in use; the next call connects again."""
+        self._readers.dispose()
+        self._writer.dispose()
+
     def _close(self) -> None:
         self._writer_thread.shutdown()
         self._reader_threads.shutdown()
-        self._readers.dispose()
-        self._writer.dispose()
+        self.disconnect()
 
     def _look(self, work: Work[Answer]) -> Answer:
         with self._connect(self._readers) as connection:

@@ -22,7 +22,7 @@ _MMAP_BYTES: Final = 256 * 1024 * 1024
 # A checkpoint copies the log into the database, within a commit: rarely, and with two syncs.
 _CHECKPOINT_PAGES: Final = 4_000
 
-_PRAGMAS: Final = (
+PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -114,7 +114,7 @@ def _engine(url: URL, *, connections: int) -> Engine:
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     """Make every commit durable. `isolation_level` keeps the driver from beginning by itself."""
     driver.isolation_level = None
-    for pragma in _PRAGMAS:
+    for pragma in PRAGMAS:
         driver.execute(pragma)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from perdure_host.errors import StoreError
 from perdure_host.ports import (
     Alarm,
     Change,
@@ -34,7 +35,12 @@ class SqlStore:
     async def open(self, *, migrate: bool = False) -> None:
         # An embedded database belongs to this program alone, so nobody else needs the old schema.
         may_migrate = migrate or self._database.kind == "sqlite"
-        await migration.prepare(self._database, may_migrate=may_migrate)
+        try:
+            await migration.prepare(self._database, may_migrate=may_migrate)
+        except StoreError:
+            # Whoever gives up need not close what never opened; whoever tries again, can.
+            self._database.disconnect()
+            raise
 
     async def close(self) -> None:
         await self._database.close()
