@@ -1,0 +1,114 @@
+"""A real gRPC server with scripted answers, for claims about what a client sends and survives.
+
+It speaks the contract over real sockets; only its mind is missing. Behaviour of the real server is
+claimed elsewhere.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import Message
+
+from perdure_proto.v1 import client_pb2, model_pb2
+
+Answer = Message | grpc.StatusCode
+
+
+@dataclass
+class Script:
+    """What to answer, in order, and what was heard."""
+
+    answers: list[Answer] = field(default_factory=list[Answer])
+    streams: list[list[Answer]] = field(default_factory=list[list[Answer]])
+    requests: list[Message] = field(default_factory=list[Message])
+    tokens: list[str | None] = field(default_factory=list[str | None])
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return what serves the script to a gRPC server."""
+        unary = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._answer,
+                request_deserializer=getattr(client_pb2, f"{name}Request").FromString,
+                response_serializer=serialize,
+            )
+            for name in ("StartExecution", "GetExecution", "ListExecutions")
+        }
+        follow = grpc.unary_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=client_pb2.FollowExecutionHistoryRequest.FromString,
+            response_serializer=serialize,
+        )
+        return grpc.method_handlers_generic_handler(
+            "perdure_proto.v1.ExecutionService", {**unary, "FollowExecutionHistory": follow}
+        )
+
+    def _stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
+        self._hear(request, context)
+        yield from (told(answer, context) for answer in self.streams.pop(0))
+
+    def _answer(self, request: Message, context: grpc.ServicerContext) -> Message:
+        self._hear(request, context)
+        return told(self.answers.pop(0), context)
+
+    def _hear(self, request: Message, context: grpc.ServicerContext) -> None:
+        self.requests.append(request)
+        metadata = dict(context.invocation_metadata())
+        token = metadata.get("authorization")
+        self.tokens.append(None if token is None else str(token))
+
+
+def told(answer: Answer, context: grpc.ServicerContext) -> Message:
+    """Return a message, or end the call with a status."""
+    if isinstance(answer, grpc.StatusCode):
+        context.abort(answer, "as scripted")
+    return answer
+
+
+def serialize(message: Message) -> bytes:
+    """Return the bytes that travel."""
+    return message.SerializeToString()
+
+
+@contextmanager
+def serving(script: Script, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+    """Serve the script; give the address."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    server.add_generic_rpc_handlers((script.handler(),))
+    address = "127.0.0.1:0"
+    port = (
+        server.add_insecure_port(address)
+        if credentials is None
+        else server.add_secure_port(address, credentials)
+    )
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def running(arn: str = "arn:1") -> model_pb2.Execution:
+    """Return an execution that goes on."""
+    return model_pb2.Execution(execution_arn=arn, status="RUNNING")
+
+
+def succeeded(result: str, arn: str = "arn:1") -> model_pb2.Execution:
+    """Return an execution that has ended well."""
+    execution = model_pb2.Execution(execution_arn=arn, status="SUCCEEDED", result=result)
+    execution.end_timestamp.FromSeconds(1)
+    return execution
+
+
+def started(execution: model_pb2.Execution) -> client_pb2.StartExecutionResponse:
+    """Return the answer to a start."""
+    return client_pb2.StartExecutionResponse(
+        execution_arn=execution.execution_arn, started=True, execution=execution
+    )
+
+
+def event(event_id: int, event_type: str = "StepStarted") -> model_pb2.Event:
+    """Return an event."""
+    return model_pb2.Event(event_id=event_id, event_type=event_type)

@@ -1,0 +1,272 @@
+"""What a client does when servers answer, refuse, or are away; on a clock that only plans move."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+from google.protobuf.message import Message
+
+from perdure import client_calls as calls
+from perdure.client_errors import (
+    ClientError,
+    ExecutionFailedError,
+    NotFoundError,
+    ResourceExhaustedError,
+    ServerError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from perdure.client_requests import start_request
+from perdure_proto.v1 import client_pb2, model_pb2
+from tests.client.scripted_server import event, running, started, succeeded
+
+AWAY = UnavailableError("nobody answers")
+PATIENCE_S = 30.0
+
+_Result = TypeVar("_Result")
+Answer = Message | ClientError
+
+
+@dataclass
+class Shell:
+    """Carries plans out: answers come from a function, sleeping only moves the clock."""
+
+    answer: Callable[[calls.Call], Answer]
+    now_s: float = 1_000.0
+    slept_s: list[float] = field(default_factory=list[float])
+    sent: list[calls.Call] = field(default_factory=list[calls.Call])
+
+    @property
+    def world(self) -> calls.World:
+        return calls.World(
+            now_s=lambda: self.now_s,
+            chance=lambda: 1.0,
+            new_name=lambda: "a-name",
+            patience_s=PATIENCE_S,
+        )
+
+    def carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+        try:
+            effect = next(plan)
+            while True:
+                effect = self._perform(plan, effect)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    def _perform(self, plan: calls.Plan[Any], effect: calls.Effect) -> calls.Effect:
+        if isinstance(effect, calls.Sleep):
+            self.slept_s.append(effect.seconds)
+            self.now_s += effect.seconds
+            return plan.send(None)
+        self.sent.append(effect)
+        answer = self.answer(effect)
+        return plan.throw(answer) if isinstance(answer, ClientError) else plan.send(answer)
+
+
+def in_turn(*answers: Answer) -> Callable[[calls.Call], Answer]:
+    left = list(answers)
+    return lambda _: left.pop(0)
+
+
+def always(answer: Answer) -> Callable[[calls.Call], Answer]:
+    return lambda _: answer
+
+
+def a_start() -> client_pb2.StartExecutionRequest:
+    return start_request(
+        "order", "order-1", {"id": 1}, None, execution_timeout_s=None, retention_days=None
+    )
+
+
+def failed() -> model_pb2.Execution:
+    execution = model_pb2.Execution(execution_arn="arn:1", status="FAILED")
+    execution.error.error_type = "ValueError"
+    execution.error.error_message = "no such shop"
+    execution.end_timestamp.FromSeconds(1)
+    return execution
+
+
+def test_a_start_is_sent_again_until_the_server_answers() -> None:
+    shell = Shell(in_turn(AWAY, AWAY, started(running())))
+    found = shell.carry_out(calls.start(shell.world, a_start()))
+    assert (found.execution_arn, found.started) == ("arn:1", True)
+    assert [call.request for call in shell.sent] == [a_start()] * 3
+
+
+def test_every_repetition_of_a_start_carries_the_same_name() -> None:
+    shell = Shell(in_turn(AWAY, started(running())))
+    shell.carry_out(calls.start(shell.world, a_start()))
+    names = {getattr(call.request, "execution_name", "") for call in shell.sent}
+    assert names == {"order-1"}
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    shell = Shell(always(NotFoundError("no function is named order")))
+    with pytest.raises(NotFoundError, match="no function is named order"):
+        shell.carry_out(calls.start(shell.world, a_start()))
+    assert len(shell.sent) == 1
+
+
+def test_a_full_server_is_asked_again() -> None:
+    shell = Shell(in_turn(ResourceExhaustedError("too many"), started(running())))
+    shell.carry_out(calls.start(shell.world, a_start()))
+    assert len(shell.sent) == 2
+
+
+def test_patience_bounds_how_long_a_call_is_tried() -> None:
+    shell = Shell(always(AWAY))
+    with pytest.raises(UnavailableError):
+        shell.carry_out(calls.start(shell.world, a_start()))
+    assert PATIENCE_S - calls.BACKOFF_S_MAX <= sum(shell.slept_s) <= PATIENCE_S
+
+
+def test_pauses_between_tries_double_up_to_a_bound() -> None:
+    pauses = [calls.backoff_s(failures, 1.0) for failures in range(8)]
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert calls.backoff_s(10_000_000, 1.0) == calls.BACKOFF_S_MAX
+
+
+def test_chance_takes_at_most_half_of_a_pause() -> None:
+    assert calls.backoff_s(3, 0.0) == calls.backoff_s(3, 1.0) / 2
+
+
+def test_an_answer_to_another_question_is_the_servers_fault() -> None:
+    shell = Shell(always(model_pb2.Execution()))
+    with pytest.raises(ServerError, match="expected a StartExecutionResponse, got Execution"):
+        shell.carry_out(calls.start(shell.world, a_start()))
+
+
+def test_waiting_goes_on_through_one_long_poll_after_another() -> None:
+    shell = Shell(in_turn(running(), running(), running(), succeeded("7")))
+    assert shell.carry_out(calls.wait(shell.world, "arn:1", None)).result == 7
+    waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
+    assert waits_ms == [0] + [calls.LONG_POLL_MS_MAX] * 3
+
+
+def test_a_try_may_last_longer_than_the_server_was_asked_to_wait() -> None:
+    shell = Shell(in_turn(running(), succeeded("7")))
+    shell.carry_out(calls.wait(shell.world, "arn:1", None))
+    assert shell.sent[1].try_s == calls.LONG_POLL_MS_MAX / 1_000 + calls.TRY_S_MAX
+
+
+def test_waiting_outlives_a_server_that_is_away_longer_than_patience() -> None:
+    away = [AWAY] * 100
+    shell = Shell(in_turn(running(), *away, succeeded("7")))
+    assert shell.carry_out(calls.wait(shell.world, "arn:1", None)).result == 7
+    assert sum(shell.slept_s) > PATIENCE_S
+
+
+def test_waiting_for_a_server_that_never_answered_ends_with_patience() -> None:
+    shell = Shell(always(AWAY))
+    with pytest.raises(UnavailableError):
+        shell.carry_out(calls.wait(shell.world, "arn:1", None))
+
+
+def test_waiting_ends_with_the_callers_time() -> None:
+    shell = Shell(always(running()))
+
+    def poll(call: calls.Call) -> Answer:
+        shell.now_s += getattr(call.request, "wait_ms", 0) / 1_000
+        return running()
+
+    shell.answer = poll
+    with pytest.raises(WaitTimeoutError, match=r"still RUNNING after 90.0 s: arn:1"):
+        shell.carry_out(calls.wait(shell.world, "arn:1", 90.0))
+    assert shell.now_s == 1_090.0
+
+
+def test_a_timeout_of_the_client_is_a_timeout_of_python() -> None:
+    assert issubclass(WaitTimeoutError, TimeoutError)
+
+
+def test_running_returns_the_result_as_a_value() -> None:
+    shell = Shell(in_turn(started(running()), succeeded('{"status": "processed"}')))
+    result = shell.carry_out(calls.run(shell.world, a_start(), None))
+    assert result == {"status": "processed"}
+
+
+def test_running_what_has_ended_before_asks_nothing_more() -> None:
+    shell = Shell(in_turn(started(succeeded("7"))))
+    assert shell.carry_out(calls.run(shell.world, a_start(), None)) == 7
+
+
+def test_running_raises_what_the_execution_ended_with() -> None:
+    shell = Shell(in_turn(started(failed())))
+    with pytest.raises(ExecutionFailedError, match="FAILED: ValueError: no such shop") as caught:
+        shell.carry_out(calls.run(shell.world, a_start(), None))
+    assert (caught.value.status, caught.value.error_type) == ("FAILED", "ValueError")
+    assert caught.value.error_message == "no such shop"
+
+
+def test_a_follower_goes_on_after_the_last_event_that_it_saw() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, None)
+    assert following.request().after_event_id == 0
+    following.saw(event(1))
+    following.saw(event(2))
+    following.broke(AWAY)
+    assert following.request().after_event_id == 2
+
+
+def test_a_follower_waits_longer_each_time_until_it_hears_something() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, None)
+    assert [following.broke(AWAY) for _ in range(3)] == [0.05, 0.1, 0.2]
+    following.saw(event(1))
+    assert following.broke(AWAY) == 0.05
+
+
+def test_a_follower_is_told_what_cannot_be_followed() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, None)
+    with pytest.raises(NotFoundError):
+        following.broke(NotFoundError("no execution"))
+
+
+def test_a_follower_gives_up_on_a_server_that_never_answered() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, None)
+    shell.now_s += PATIENCE_S
+    with pytest.raises(UnavailableError):
+        following.broke(AWAY)
+
+
+def test_a_follower_that_has_heard_something_never_gives_up() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, None)
+    following.saw(event(1))
+    shell.now_s += 100 * PATIENCE_S
+    assert following.broke(AWAY) > 0
+
+
+def test_following_ends_with_the_callers_time() -> None:
+    shell = Shell(always(AWAY))
+    following = calls.Following(shell.world, "arn:1", 0, 5.0)
+    following.saw(event(1))
+    assert following.left_s() == 5.0
+    shell.now_s += 5.0
+    with pytest.raises(WaitTimeoutError):
+        following.broke(AWAY)
+
+
+@pytest.mark.parametrize(
+    ("request_type", "path"),
+    [
+        (client_pb2.StartExecutionRequest, "ExecutionService/StartExecution"),
+        (client_pb2.FollowExecutionHistoryRequest, "ExecutionService/FollowExecutionHistory"),
+        (client_pb2.ListFunctionsRequest, "ExecutionService/ListFunctions"),
+        (client_pb2.SucceedCallbackRequest, "CallbackService/SucceedCallback"),
+        (client_pb2.HeartbeatCallbackRequest, "CallbackService/HeartbeatCallback"),
+    ],
+)
+def test_a_request_knows_its_call(request_type: type[Message], path: str) -> None:
+    assert calls.rpc_path(request_type) == f"/perdure_proto.v1.{path}"
+
+
+def test_every_call_of_the_contract_is_named_after_its_request() -> None:
+    for name, service in client_pb2.DESCRIPTOR.services_by_name.items():
+        for method in service.methods:
+            request_type = getattr(client_pb2, method.input_type.name)
+            assert calls.rpc_path(request_type) == f"/perdure_proto.v1.{name}/{method.name}"
