@@ -5,7 +5,7 @@ The server's libraries are imported here only when one of these commands runs.
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -123,7 +123,7 @@ def default_node_name(grpc_address: str) -> str:
 
 
 @contextmanager
-def failing_with_meaning() -> Iterator[None]:
+def failing_with_meaning() -> Generator[None]:
     """Turn what the operator or the world got wrong into a message and an exit status."""
     try:
         yield

@@ -5,7 +5,7 @@ gets a Session in their place.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -151,7 +151,7 @@ def connected(
 
 
 @contextmanager
-def exiting_with_meaning(server: str | None) -> Iterator[None]:
+def exiting_with_meaning(server: str | None) -> Generator[None]:
     """Turn a refusal into a message and an exit status; expected failures show no stack trace."""
     try:
         yield

@@ -4,7 +4,7 @@ It speaks the contract over real sockets; only its mind is missing. Behaviour of
 claimed elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ def serialize(message: Message) -> bytes:
 
 
 @contextmanager
-def serving(script: Script, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+def serving(script: Script, credentials: grpc.ServerCredentials | None = None) -> Generator[str]:
     """Serve the script; give the address."""
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     server.add_generic_rpc_handlers((script.handler(),))

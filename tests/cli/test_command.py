@@ -1,0 +1,128 @@
+"""The command as scripts meet it, without a server: help, usage errors, nobody listening."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from perdure_cli import session
+from perdure_cli.exit_codes import MEANINGS
+from perdure_cli.main import app
+from perdure_cli.watch import watched_folders
+from perdure_proto.v1 import client_pb2, model_pb2
+from tests.client.scripted_server import Script, event, serving, started, succeeded
+
+
+def perdure(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "PERDURE_SERVER": ""})
+
+
+def test_help_explains_every_exit_status() -> None:
+    text = " ".join(perdure("--help").stdout.split())
+    for code, meaning in MEANINGS.items():
+        assert f"{code.value} {meaning}" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["dev"], ["server"], ["migrate"], ["worker"], ["invoke"], ["functions", "list"]),
+        *(["executions", each] for each in ("list", "get", "history", "stop", "pause", "resume")),
+        *(["executions", "delete"], ["callbacks", "succeed"], ["callbacks", "fail"]),
+        ["callbacks", "heartbeat"],
+    ],
+)
+def test_every_command_has_help(arguments: list[str]) -> None:
+    result = perdure(*arguments, "--help")
+    assert (result.exit_code, "Usage: " in result.stdout) == (0, True)
+
+
+def test_the_version_is_told() -> None:
+    assert re.fullmatch(r"perdure \S.*\n", perdure("--version").stdout)
+
+
+def test_a_missing_argument_is_a_usage_error() -> None:
+    assert perdure("executions", "get").exit_code == 2
+
+
+def test_a_payload_that_is_no_json_is_a_usage_error_before_anything_is_sent() -> None:
+    result = perdure("invoke", "order", "--payload", "{id: 1}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "not JSON" in result.stderr
+
+
+def test_nobody_listening_is_told_without_a_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PATIENCE_S", 0.0)
+    result = perdure("executions", "list", "--server", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "Is a server running at 127.0.0.1:1?" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_token_file_is_named() -> None:
+    result = perdure("executions", "list", "--token-file", "/nowhere")
+    assert result.exit_code == 2
+    assert "cannot read the token file /nowhere" in result.stderr
+
+
+def test_a_result_is_alone_on_stdout_and_steps_are_on_stderr() -> None:
+    script = Script(
+        answers=[started(model_pb2.Execution(execution_arn="arn:1")), succeeded('{"ok": true}')],
+        streams=[[event(1, "ExecutionStarted"), event(2, "ExecutionSucceeded")]],
+    )
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--payload", "{}", "--server", server)
+    assert (result.exit_code, result.stdout) == (0, '{"ok": true}\n')
+    assert "ExecutionSucceeded" in result.stderr
+
+
+def test_an_execution_that_failed_is_status_one_with_its_reason() -> None:
+    failed = model_pb2.Execution(execution_arn="arn:1", status="FAILED")
+    failed.error.error_type = "ValueError"
+    failed.end_timestamp.FromSeconds(1)
+    script = Script(answers=[started(failed), failed], streams=[[]])
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--server", server)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "execution FAILED: ValueError" in result.stderr
+
+
+def test_a_failed_execution_as_json_is_still_status_one() -> None:
+    failed = model_pb2.Execution(execution_arn="arn:1", status="FAILED")
+    failed.end_timestamp.FromSeconds(1)
+    script = Script(answers=[started(failed), failed], streams=[[]])
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--server", server, "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (1, "FAILED")
+
+
+def test_detached_the_arn_is_all_that_is_printed() -> None:
+    script = Script(answers=[started(model_pb2.Execution(execution_arn="arn:1"))])
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--detach", "--server", server)
+    assert (result.exit_code, result.stdout) == (0, "arn:1\n")
+
+
+def test_a_list_as_json_is_a_list() -> None:
+    page = client_pb2.ListExecutionsResponse(
+        executions=[model_pb2.ExecutionSummary(execution_arn="arn:1", status="RUNNING")]
+    )
+    with serving(Script(answers=[page])) as server:
+        result = perdure("executions", "list", "--server", server, "-o", "json")
+    assert [each["status"] for each in json.loads(result.stdout)] == ["RUNNING"]
+
+
+def test_a_followed_history_as_json_is_a_list_of_events() -> None:
+    script = Script(streams=[[event(1, "ExecutionStarted"), event(2, "ExecutionSucceeded")]])
+    with serving(script) as server:
+        result = perdure("executions", "history", "arn:1", "-f", "-o", "json", "--server", server)
+    types = [each["event_type"] for each in json.loads(result.stdout)]
+    assert types == ["ExecutionStarted", "ExecutionSucceeded"]
+
+
+def test_the_folder_of_each_module_is_watched_once(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    modules = ["orders.py", str(here / "deep" / "a.py"), str(elsewhere / "b.py"), "no.such.module"]
+    assert watched_folders(modules, here) == [here, elsewhere]

@@ -1,0 +1,87 @@
+"""What people see of executions and functions."""
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from perdure.client_messages import read_execution, read_function, read_summary
+from perdure_cli.descriptions import (
+    format_payload,
+    show_execution,
+    show_executions,
+    show_functions,
+)
+from perdure_proto.v1 import client_pb2, model_pb2
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ARN = (
+    "arn:perdure:lambda:default:000000000000:function:lambda_handler:$LATEST"
+    "/durable-execution/order-17/0b7c2f9e-59a3-4a47-9d0e-6a1c3b1f2d11"
+)
+
+
+def a_narrow_console() -> Console:
+    return Console(file=io.StringIO(), width=40, highlight=False)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_an_arn_is_never_folded_so_that_it_can_be_copied() -> None:
+    summary = model_pb2.ExecutionSummary(execution_arn=ARN, execution_name="o", status="RUNNING")
+    console = a_narrow_console()
+    show_executions(console, [read_summary(summary)])
+    assert ARN in shown(console).splitlines()
+
+
+def test_a_callback_id_is_never_folded_so_that_it_can_be_copied() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="RUNNING")
+    execution.open_callbacks.add(callback_id="Y" * 300, operation_id="op", name="awaiting")
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert "Y" * 300 in shown(console).splitlines()
+
+
+def test_a_failed_execution_tells_why() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="FAILED")
+    execution.start_timestamp.FromDatetime(NOON)
+    execution.end_timestamp.FromDatetime(NOON)
+    execution.error.error_type = "ValueError"
+    execution.error.error_message = "no such shop"
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert "ValueError: no such shop" in shown(console)
+
+
+def test_a_paused_execution_tells_why() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="PAUSED")
+    execution.pause_details.reason = "lunch"
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert ": lunch" in shown(console)
+
+
+def test_an_empty_list_says_so() -> None:
+    console = a_narrow_console()
+    show_executions(console, [])
+    assert shown(console) == "no executions\n"
+
+
+def test_functions_are_shown_with_their_workers() -> None:
+    function = client_pb2.Function(function_name="order", durable=True, workers_connected=3)
+    console = Console(file=io.StringIO(), width=100)
+    show_functions(console, [read_function(function)])
+    assert shown(console).splitlines()[1].split()[:3] == ["order", "durable", "3"]
+
+
+def test_a_payload_is_indented_where_it_is_json() -> None:
+    assert format_payload('{"a":1}') == '{\n  "a": 1\n}'
+    assert format_payload("approved") == "approved"
+
+
+def test_a_long_payload_is_cut_and_says_where_all_of_it_is() -> None:
+    text = format_payload('"' + "x" * 10_000 + '"')
+    assert text.endswith("… (10002 characters; all of it with --output json)")
