@@ -31,6 +31,8 @@ class DurableFunction:
     a delivery.
     """
 
+    __name__: str
+
     def __init__(
         self,
         handler: Handler,

@@ -1,8 +1,9 @@
 """The real core in memory: whole executions run against it, on a clock that tests turn.
 
-It plays service and worker at once: what a handler records is decided and folded by the core, operations travel as
-copies, an answer leaves out the results that its own call carried, and the record alone survives an
-invocation. A `Crash` loses the worker at the n-th checkpoint, before or after the service has accepted it.
+It plays service and worker at once: what a handler records is decided and folded by the core,
+operations travel as copies, an answer leaves out the results that its own call carried, and the
+record alone survives an invocation. A `Crash` loses the worker at the n-th checkpoint, before or
+after the service has accepted it.
 """
 
 import copy
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
+
+from perdure.context import DurableContext
 from perdure.execution import DurableFunction
 from perdure.invocation import (
     Broken,
@@ -248,7 +251,7 @@ def checkpoint(
         turn=turn,
         client_token=f"call-{number}",
         updates=updates,
-        callback_ids={id_: f"callback-{number}" for id_ in starts},
+        callback_ids=dict.fromkeys(starts, f"callback-{number}"),
     )
 
 
@@ -291,6 +294,6 @@ def callback_id(operation: Operation) -> str:
     return operation.details.callback_id
 
 
-def handler(body: Callable[[Any, Any], Any]) -> DurableFunction:
+def handler(body: Callable[[Any, DurableContext], Any]) -> DurableFunction:
     """Make a durable function of any callable."""
     return DurableFunction(body, name="under-test")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from perdure.config import CallbackConfig, Duration, StepConfig, StepSemantics
 from perdure.exceptions import ValidationError
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from perdure.exceptions import NonDeterministicExecutionError, ValidationError
 from perdure.identity import Identity, OperationIds, check_name, check_recorded, operation_id
 from perdure_core.model import (

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from perdure import DurableContext, StepContext, durable_execution, durable_step
 from perdure.config import CallbackConfig, Duration, StepConfig
 from perdure.invocation import Failed, Pending, Succeeded
@@ -14,13 +15,13 @@ Runs = dict[str, int]
 
 @durable_step
 def validate_order(step_context: StepContext, order_id: str) -> dict[str, Any]:
-    step_context.logger.info(f"Validating order: {order_id}")
+    step_context.logger.info("Validating order: %s", order_id)
     return {"order_id": order_id, "status": "validated"}
 
 
 @durable_step
 def send_for_approval(step_context: StepContext, callback_id: str, order_id: str) -> dict[str, Any]:
-    step_context.logger.info(f"Sending order {order_id} for approval")
+    step_context.logger.info("Sending order %s for approval", order_id)
     return {"order_id": order_id, "callback_id": callback_id, "status": "sent_for_approval"}
 
 
@@ -37,21 +38,21 @@ def lambda_handler(event: dict[str, Any], context: DurableContext) -> dict[str, 
         order_id = event["order_id"]
         validated = context.step(validate_order(order_id))
         if validated["status"] != "validated":
-            raise Exception("Validation failed")  # noqa: TRY002
-        context.logger.info(f"Order validated: {validated}")
+            raise Exception("Validation failed")  # noqa: TRY002, TRY301
+        context.logger.info(f"Order validated: {validated}")  # noqa: G004
         callback = context.create_callback(
             name="awaiting-approval", config=CallbackConfig(timeout=Duration.from_minutes(3))
         )
         context.step(send_for_approval(callback.callback_id, order_id))
         approval_result = callback.result()
-        context.logger.info(f"Approval received: {approval_result}")
+        context.logger.info(f"Approval received: {approval_result}")  # noqa: G004
         retry_config = RetryStrategyConfig(max_attempts=3, backoff_rate=2.0)
         return context.step(
             process_order(order_id, event["failures"]),
             config=StepConfig(retry_strategy=create_retry_strategy(retry_config)),
         )
     except Exception as error:
-        context.logger.error(f"Error processing order: {error}")  # noqa: TRY400
+        context.logger.error(f"Error processing order: {error}")  # noqa: G004, TRY400
         raise
 
 

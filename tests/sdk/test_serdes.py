@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from perdure.exceptions import ExecutionError, RetryableSerDesError, SerDesError
 from perdure.serdes import (
     ExtendedTypeSerDes,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from perdure import StepContext, durable_step
+
+from perdure import DurableContext, StepContext, durable_step
 from perdure.config import Duration, StepConfig, StepSemantics
 from perdure.exceptions import (
     ExecutionError,
@@ -53,7 +54,11 @@ def test_an_at_least_once_step_costs_one_checkpoint_with_start_and_end() -> None
 
 def test_an_at_most_once_step_is_durably_started_before_its_body_runs() -> None:
     seen: list[list[str]] = []
-    host = hosted(lambda _: seen.append(host.updates), StepConfig(step_semantics=AT_MOST_ONCE))
+
+    def look(_: StepContext) -> None:
+        seen.append(host.updates)
+
+    host = hosted(look, StepConfig(step_semantics=AT_MOST_ONCE))
     assert host.run() == Succeeded("null")
     assert seen == [["START STEP"]]
     assert [len(call) for call in host.calls] == [1, 1]
@@ -62,7 +67,7 @@ def test_an_at_most_once_step_is_durably_started_before_its_body_runs() -> None:
 def test_a_completed_step_does_not_run_again() -> None:
     first = Body()
 
-    def wait_after(_: Any, context: Any) -> Any:
+    def wait_after(_: Any, context: DurableContext) -> Any:
         value = context.step(first, "work")
         context.wait(Duration(5))
         return value
@@ -87,7 +92,9 @@ def test_a_failing_step_is_tried_again_after_its_delay_and_counts_its_attempts()
 
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_a_retry_is_never_sooner_than_a_second(seconds: int) -> None:
-    strategy = lambda error, attempt: RetryDecision.retry(Duration(seconds))  # noqa: E731
+    def strategy(error: Exception, attempt: int) -> RetryDecision:
+        return RetryDecision.retry(Duration(seconds))
+
     host = hosted(Body(failures=1), StepConfig(retry_strategy=strategy))
     began_ms = host.now_ms
     host.finish()
@@ -97,7 +104,7 @@ def test_a_retry_is_never_sooner_than_a_second(seconds: int) -> None:
 def test_a_step_that_fails_for_good_raises_what_is_recorded() -> None:
     caught: list[StepError] = []
 
-    def catching(_: Any, context: Any) -> str:
+    def catching(_: Any, context: DurableContext) -> str:
         try:
             context.step(Body(failures=1), "work", NO_RETRY)
         except StepError as error:
@@ -119,7 +126,7 @@ def test_a_step_that_fails_for_good_raises_what_is_recorded() -> None:
 def test_a_crash_runs_an_at_least_once_step_again_under_the_same_attempt() -> None:
     attempts: list[int] = []
 
-    def flaky(_: Any, context: Any) -> Any:
+    def flaky(_: Any, context: DurableContext) -> Any:
         context.step(Body(), "before")
         return context.step(lambda step: attempts.append(step.attempt), "work")
 
@@ -130,7 +137,7 @@ def test_a_crash_runs_an_at_least_once_step_again_under_the_same_attempt() -> No
 
 
 def test_a_start_that_is_recorded_already_is_not_recorded_again() -> None:
-    def fragile(_: Any, context: Any) -> str:
+    def fragile(_: Any, context: DurableContext) -> int:
         context.create_callback("first")
         return context.step(exits_once, "work")
 
@@ -178,7 +185,7 @@ def test_a_crash_in_an_at_most_once_step_without_retries_fails_it() -> None:
 def test_a_step_that_sleeps_until_its_retry_is_not_run_when_woken_early() -> None:
     body = Body(failures=1)
 
-    def woken_early(_: Any, context: Any) -> str:
+    def woken_early(_: Any, context: DurableContext) -> Any:
         callback = context.create_callback("news")
         value = context.step(body, "work", StepConfig(retry_strategy=RetryPresets.fixed()))
         return value + str(callback.result())
@@ -194,7 +201,7 @@ def test_a_step_that_sleeps_until_its_retry_is_not_run_when_woken_early() -> Non
 def test_the_value_is_the_same_on_the_first_run_and_on_replay() -> None:
     seen: list[Any] = []
 
-    def keep(_: Any, context: Any) -> None:
+    def keep(_: Any, context: DurableContext) -> None:
         seen.append(context.step(lambda _: {1: (b"x", 2)}, "work"))
         seen.append(context.step(lambda _: (1, 2), "json", StepConfig(serdes=JsonSerDes())))
         context.wait(Duration(1))
@@ -233,7 +240,7 @@ def test_a_value_that_cannot_be_written_fails_the_step_without_a_retry() -> None
 def test_the_type_of_a_serdes_error_is_recorded() -> None:
     caught: list[StepError] = []
 
-    def catching(_: Any, context: Any) -> None:
+    def catching(_: Any, context: DurableContext) -> None:
         try:
             context.step(Body(value=object()), "work")
         except StepError as error:
@@ -263,7 +270,7 @@ def test_a_value_that_cannot_be_written_for_now_runs_the_invocation_again() -> N
 def test_a_result_above_a_mebibyte_fails_the_execution_clearly(size: int, fits: bool) -> None:
     config = StepConfig(serdes=PassThroughSerDes())
 
-    def swallowing(_: Any, context: Any) -> str:
+    def swallowing(_: Any, context: DurableContext) -> str:
         try:
             context.step(Body(value="x" * size), "work", config)
         except Exception as error:  # noqa: BLE001
@@ -276,7 +283,8 @@ def test_a_result_above_a_mebibyte_fails_the_execution_clearly(size: int, fits: 
     else:
         assert isinstance(outcome, Failed)
         assert outcome.error.message == (
-            "The result of STEP (Step) 'work' is 1,048,577 bytes; at most 1,048,576 can be recorded."
+            "The result of STEP (Step) 'work' is 1,048,577 bytes;"
+            " at most 1,048,576 can be recorded."
         )
 
 
@@ -308,7 +316,7 @@ def test_a_stop_iteration_in_a_body_is_a_failure_like_others() -> None:
 
 
 def test_a_durable_operation_inside_a_step_is_refused() -> None:
-    def nesting(_: Any, context: Any) -> None:
+    def nesting(_: Any, context: DurableContext) -> None:
         context.step(lambda _: context.wait(Duration(1), "inner"), "outer")
 
     outcome = Hosted(handler(nesting)).run()
@@ -320,6 +328,10 @@ def test_a_durable_operation_inside_a_step_is_refused() -> None:
 def charge(step_context: StepContext, amount: int, *, currency: str = "EUR") -> str:
     """Charge somebody."""
     return f"{amount} {currency}, attempt {step_context.attempt}"
+
+
+def plain(step_context: StepContext) -> str:
+    return "plain"
 
 
 def test_a_durable_step_is_bound_to_its_arguments_and_named_after_its_function() -> None:
@@ -335,13 +347,13 @@ def test_a_durable_step_is_bound_to_its_arguments_and_named_after_its_function()
         (charge(1), "explicit", "explicit"),
         (charge(1), None, "charge"),
         (Body(), None, None),
-        (lambda _: None, None, None),
+        (plain, None, None),
     ],
 )
 def test_a_name_is_given_or_inferred_from_a_durable_step_only(
     body: Any, name: str | None, recorded: str | None
 ) -> None:
-    host = Hosted(handler(lambda _, context: context.step(body, name) and None))
+    host = Hosted(handler(lambda _, context: len(str(context.step(body, name)))))
     host.run()
     assert [operation.name for operation in host.state.operations.values()] == [recorded]
 

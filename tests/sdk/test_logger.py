@@ -1,0 +1,188 @@
+"""Each thing is logged once, although the handler is replayed."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from perdure import DurableContext, StepContext, durable_step
+from perdure.config import Duration, StepConfig
+from perdure.identity import operation_id
+from perdure.invocation import Succeeded
+from perdure.logger import Logger, log_extra
+from perdure.retries import RetryPresets
+from perdure.types import LoggerInterface
+from tests.sdk.hosted import Crash, Hosted, handler
+
+
+class Notes:
+    """A logger of somebody else's making: it takes the five levels and `extra`, no more."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.extras: list[Mapping[str, object]] = []
+
+    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
+        self.said.append(str(msg) % args)
+        self.extras.append(dict(extra or {}))
+
+    info = warning = error = exception = debug
+
+
+@durable_step
+def work(step_context: StepContext) -> None:
+    step_context.logger.info("working")
+
+
+def test_records_are_made_once_over_all_replays() -> None:
+    notes = Notes()
+
+    def talkative(_: Any, context: DurableContext) -> None:
+        context.set_logger(notes)
+        context.logger.info("begin")
+        context.step(work())
+        context.logger.info("after the step")
+        callback = context.create_callback("ask")
+        context.wait(Duration(5))
+        context.logger.info("after the wait")
+        context.logger.info("got %s", callback.result())
+        context.step(work())
+        context.logger.info("end")
+
+    host = Hosted(handler(talkative))
+    host.run()
+    host.succeed_callback("it")
+    assert host.finish() == Succeeded("null")
+    assert len(host.outcomes) == 3
+    assert notes.said == [
+        "begin",
+        "working",
+        "after the step",
+        "after the wait",
+        "got it",
+        "working",
+        "end",
+    ]
+
+
+def test_what_follows_a_resumed_callback_is_new() -> None:
+    notes = Notes()
+
+    def asking(_: Any, context: DurableContext) -> None:
+        context.set_logger(notes)
+        result = context.create_callback("ask").result()
+        context.logger.info("got %s", result)
+
+    host = Hosted(handler(asking))
+    host.run()
+    host.succeed_callback("it")
+    host.run()
+    assert notes.said == ["got it"]
+
+
+def test_a_retried_step_makes_its_context_live_before_the_body_runs() -> None:
+    notes = Notes()
+
+    def retrying(_: Any, context: DurableContext) -> None:
+        def body(step_context: StepContext) -> None:
+            context.logger.info("attempt %s", step_context.attempt)
+            if step_context.attempt == 1:
+                raise OSError
+
+        context.set_logger(notes)
+        context.logger.info("begin")
+        context.step(body, config=StepConfig(retry_strategy=RetryPresets.fixed()))
+
+    Hosted(handler(retrying)).finish()
+    assert notes.said == ["begin", "attempt 1", "attempt 2"]
+
+
+def test_a_handler_knows_whether_it_is_replaying() -> None:
+    seen: list[bool] = []
+
+    def asking(_: Any, context: DurableContext) -> None:
+        seen.append(context.is_replaying())
+        context.wait(Duration(5))
+        seen.append(context.is_replaying())
+
+    Hosted(handler(asking)).finish()
+    assert seen == [False, True, False]
+
+
+def test_after_a_crash_what_was_logged_before_the_record_is_not_repeated() -> None:
+    notes = Notes()
+
+    def two(_: Any, context: DurableContext) -> None:
+        context.set_logger(notes)
+        context.step(work(), "one")
+        context.logger.info("between")
+        context.step(work(), "two")
+        context.wait(Duration(1))
+
+    Hosted(handler(two), crash=Crash(3, accepted=False)).finish()
+    assert notes.said == ["working", "between", "working"]
+
+
+def test_records_of_a_context_name_the_execution() -> None:
+    notes = Notes()
+
+    def talk(_: Any, context: DurableContext) -> None:
+        context.set_logger(notes)
+        context.logger.warning("hello", extra={"order": 17})
+
+    host = Hosted(handler(talk))
+    host.run()
+    assert notes.extras == [{"executionArn": host.arn, "order": 17}]
+
+
+def test_records_of_a_step_name_the_operation_and_the_attempt() -> None:
+    notes = Notes()
+
+    def talk(_: Any, context: DurableContext) -> None:
+        context.set_logger(notes)
+        context.step(work())
+
+    host = Hosted(handler(talk))
+    host.run()
+    assert notes.extras == [
+        {
+            "executionArn": host.arn,
+            "operationName": "work",
+            "attempt": 1,
+            "operationId": operation_id(None, 1),
+        }
+    ]
+
+
+def test_extra_fields_leave_out_what_does_not_apply() -> None:
+    assert log_extra("arn", parent_id="p", attempt=2) == {
+        "executionArn": "arn",
+        "parentId": "p",
+        "attempt": 2,
+    }
+
+
+def test_the_root_logger_is_used_unless_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        Hosted(handler(lambda _, context: context.logger.debug("plain %d", 1))).run()
+    (record,) = [record for record in caplog.records if record.message == "plain 1"]
+    assert record.name == "root"
+    assert record.filename == "test_logger.py"
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "exception"])
+def test_every_level_reaches_the_underlying_logger(level: str) -> None:
+    notes = Notes()
+    getattr(Logger(notes, {"a": 1}), level)("%s!", "hi", extra={"b": 2})
+    assert notes.said == ["hi!"]
+    assert notes.extras == [{"a": 1, "b": 2}]
+
+
+def test_a_replaying_context_says_nothing() -> None:
+    notes: LoggerInterface = Notes()
+    logger = Logger(notes, {}, lambda: True)
+    logger.error("again")
+    assert logger.get_logger() is notes
+    assert isinstance(notes, Notes)
+    assert notes.said == []
