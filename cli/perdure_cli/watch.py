@@ -10,7 +10,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import typer
 
@@ -83,13 +83,15 @@ async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: async
     ready: asyncio.Future[NodeAddresses] = asyncio.get_running_loop().create_future()
     stop_server = asyncio.Event()
     server = asyncio.create_task(run_node(settings, stop=stop_server, ready=ready.set_result))
-    await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
-    if ready.done():
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait({server, ready, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.done() and not stop.is_set():
         announce(ready.result())
         serving = asyncio.create_task(_serve_modules(modules, ready.result().grpc, stop))
         await asyncio.wait({server, serving}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await serving
+    asked.cancel()
     stop_server.set()
     return await server
 
@@ -99,31 +101,43 @@ async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Even
     from watchfiles import PythonFilter, awatch
 
     folders = watched_folders(modules, Path.cwd())
-    worker = await _start_worker(modules, server)
+    worker = await _Worker.start(modules, server)
     try:
         async for changes in awatch(*folders, watch_filter=PythonFilter(), stop_event=stop):
             changed = sorted({Path(path).name for _, path in changes})
             remark(f"changed: {', '.join(changed)}; restarting the worker")
-            await _stop_worker(worker)
-            worker = await _start_worker(modules, server)
+            await worker.stop()
+            worker = await _Worker.start(modules, server)
     finally:
-        await _stop_worker(worker)
+        await worker.stop()
 
 
-async def _start_worker(modules: Sequence[str], server: str) -> Process:
-    command = (sys.executable, "-m", "perdure_cli", "worker", *modules, "--server", server)
-    return await asyncio.create_subprocess_exec(*command)
+class _Worker:
+    """One worker process, and somebody who tells when it ends by itself."""
 
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._observer = asyncio.create_task(self._tell_of_its_end())
 
-async def _stop_worker(worker: Process) -> None:
-    if worker.returncode is not None:
-        return
-    worker.terminate()
-    try:
-        await asyncio.wait_for(worker.wait(), WORKER_STOP_S_MAX)
-    except TimeoutError:
-        worker.kill()
-        await worker.wait()
+    @classmethod
+    async def start(cls, modules: Sequence[str], server: str) -> Self:
+        command = (sys.executable, "-m", "perdure_cli", "worker", *modules, "--server", server)
+        return cls(await asyncio.create_subprocess_exec(*command))
+
+    async def stop(self) -> None:
+        self._observer.cancel()
+        if self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), WORKER_STOP_S_MAX)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _tell_of_its_end(self) -> None:
+        status = await self._process.wait()
+        remark(f"the worker ended, with {status}; the next change of a file starts another")
 
 
 def _folder(module: str, working_folder: Path) -> Path | None:
