@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -139,7 +139,7 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+def postgres_server(*, durable: bool = False) -> Generator[PostgresServer]:
     """Run a server in a temporary folder; on the way out, stop it and delete everything."""
     folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))
     try:

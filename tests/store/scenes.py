@@ -1,7 +1,7 @@
 """What tests of the store are made of: a place to keep things, and small executions."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -20,7 +20,7 @@ class Place:
         self._memory = MemoryStore()
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator[Store]:
+    async def opened(self) -> AsyncGenerator[Store]:
         """Open the place as one more process would."""
         store = self._memory if self.url == "memory://" else open_store(self.url)
         await store.open()
@@ -30,7 +30,7 @@ class Place:
             await store.close()
 
     @contextlib.asynccontextmanager
-    async def joined(self, node_name: str = "alpha") -> AsyncIterator[tuple[Store, int]]:
+    async def joined(self, node_name: str = "alpha") -> AsyncGenerator[tuple[Store, int]]:
         """Open the place and join at the beginning of time."""
         async with self.opened() as store:
             yield store, await store.join(node_name, f"{node_name}:1", now_ms=0, lease_ms=LEASE_MS)

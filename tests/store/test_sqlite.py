@@ -29,14 +29,14 @@ async def test_readers_cannot_write(sqlite_place: Place) -> None:
     async with sqlite_place.opened() as store:
         assert isinstance(store, SqlStore)
         with pytest.raises(StoreUnavailable, match="readonly"):
-            await store._database.read(lambda c: c.exec_driver_sql("DELETE FROM nodes").rowcount)
+            await store.database.read(lambda c: c.exec_driver_sql("DELETE FROM nodes").rowcount)
 
 
 async def test_a_full_disk_refuses_the_commit_and_writes_nothing(sqlite_place: Place) -> None:
     async with sqlite_place.joined() as (store, me):
         assert isinstance(store, SqlStore)
-        pages = await store._database.write(lambda c: pragma(c, "page_count"))
-        await store._database.write(lambda c: pragma(c, f"max_page_count = {pages}"))
+        pages = await store.database.write(lambda c: pragma(c, "page_count"))
+        await store.database.write(lambda c: pragma(c, f"max_page_count = {pages}"))
         large = start(2, records=(RecordRow(1, 1, 1, bytes(1_000_000)),))
         with pytest.raises(StoreUnavailable, match="database or disk is full"):
             await store.commit(me, [start(1), large])
@@ -98,6 +98,6 @@ async def test_queries_of_the_hot_paths_use_their_indexes(sqlite_place: Place) -
 
     async with sqlite_place.opened() as store:
         assert isinstance(store, SqlStore)
-        for index, plan in (await store._database.read(plans)).items():
+        for index, plan in (await store.database.read(plans)).items():
             assert index in plan
             assert "TEMP B-TREE" not in plan

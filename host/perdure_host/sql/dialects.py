@@ -24,6 +24,10 @@ class Dialect(Protocol):
         """Return an INSERT that knows ON CONFLICT."""
         ...
 
+    def cut(self, driver: Any) -> None:
+        """Make the thread that waits on this connection fail at once. Called from another one."""
+        ...
+
     def live(self, connection: Connection, incarnation: int) -> bool:
         """Say whether the incarnation may write. It stays so until the transaction ends."""
         ...

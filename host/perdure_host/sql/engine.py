@@ -3,13 +3,18 @@
 One thread with one connection writes, because commits follow one another anyway; a few threads
 read. A connection that an error came out of is thrown away, so the next call begins with a fresh
 one: that is how we come back after the database was away.
+
+A database can also fall silent without breaking the connection. Every call has a deadline, after
+which its connection is cut under the waiting thread, which then finds out what an error at that
+place means.
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 import sqlalchemy
@@ -22,6 +27,7 @@ from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.failures import before_commit, during_commit, is_worth_another_try
 
 READERS: Final = 4
+DEADLINE_S: Final = 30.0
 TRIES_MAX: Final = 5
 
 Answer = TypeVar("Answer")
@@ -39,21 +45,20 @@ class Database:
         self._url = _parse(url)
         self.kind = self._url.get_backend_name()
         self.place = self._url.set(drivername=self.kind).render_as_string(hide_password=True)
-        dialect = dialect_of(self.kind)
-        self._writer = dialect.writer_engine(self._url)
-        self._readers = dialect.reader_engine(self._url, READERS)
+        self._dialect = dialect_of(self.kind)
+        self._writer = self._dialect.writer_engine(self._url)
+        self._readers = self._dialect.reader_engine(self._url, READERS)
         self._writer_thread = ThreadPoolExecutor(1, "store-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, "store-reader")
 
-    async def write(self, work: Work[Answer]) -> Answer:
+    async def write(self, work: Work[Answer], *, deadline_s: float | None = None) -> Answer:
         """Do the work in one durable transaction."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer_thread, self._transact, work)
+        deadline_s = DEADLINE_S if deadline_s is None else deadline_s
+        return await self._call(self._writer_thread, self._transact, work, deadline_s)
 
     async def read(self, work: Work[Answer]) -> Answer:
         """Do the work on a connection that never writes; each statement sees the latest commit."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader_threads, self._look, work)
+        return await self._call(self._reader_threads, self._look, work, DEADLINE_S)
 
     async def close(self) -> None:
         """Wait for the work under way, then let go of every connection."""
@@ -69,25 +74,44 @@ class Database:
         self._reader_threads.shutdown()
         self.disconnect()
 
-    def _look(self, work: Work[Answer]) -> Answer:
-        with self._connect(self._readers) as connection:
+    async def _call(
+        self,
+        threads: ThreadPoolExecutor,
+        run: "Callable[[Work[Answer], _Call], Answer]",
+        work: Work[Answer],
+        deadline_s: float,
+    ) -> Answer:
+        call = _Call()
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(deadline_s, self._cut, call)
+        try:
+            return await loop.run_in_executor(threads, run, work, call)
+        finally:
+            alarm.cancel()
+
+    def _cut(self, call: "_Call") -> None:
+        if call.driver is not None:
+            self._dialect.cut(call.driver)
+
+    def _look(self, work: Work[Answer], call: "_Call") -> Answer:
+        with self._connected(self._readers, call) as connection:
             try:
                 return work(connection)
             except _FAILURES as error:
                 connection.invalidate()
                 raise before_commit(error, self.place) from error
 
-    def _transact(self, work: Work[Answer]) -> Answer:
+    def _transact(self, work: Work[Answer], call: "_Call") -> Answer:
         for _ in range(TRIES_MAX - 1):
             try:
-                return self._transact_once(work)
+                return self._transact_once(work, call)
             except StoreError as error:
                 if not _may_try_again(error):
                     raise
-        return self._transact_once(work)
+        return self._transact_once(work, call)
 
-    def _transact_once(self, work: Work[Answer]) -> Answer:
-        with self._connect(self._writer) as connection:
+    def _transact_once(self, work: Work[Answer], call: "_Call") -> Answer:
+        with self._connected(self._writer, call) as connection:
             try:
                 connection.begin()
                 answer = work(connection)
@@ -104,11 +128,24 @@ class Database:
                 raise during_commit(error, self.place) from error
             return answer
 
-    def _connect(self, engine: Engine) -> Connection:
+    @contextlib.contextmanager
+    def _connected(self, engine: Engine, call: "_Call") -> Generator[Connection]:
         try:
-            return engine.connect()
+            connection = engine.connect()
         except _FAILURES as error:
             raise before_commit(error, self.place) from error
+        with connection:
+            call.driver = connection.connection.driver_connection
+            try:
+                yield connection
+            finally:
+                call.driver = None
+
+
+class _Call:
+    """A call under way, and the driver's connection while a thread works on it."""
+
+    driver: Any = None
 
 
 def _roll_back(connection: Connection) -> None:

@@ -22,6 +22,8 @@ from perdure_host.sql.engine import Database
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 VERSION_TABLE: Final = "perdure_schema"
 _ATTEMPTS_MAX: Final = 3
+# A migration may have to rewrite a large table.
+_DEADLINE_S: Final = 24 * 3600.0
 
 # Alembic hands the connection to the migrations through variables of the process.
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -36,7 +38,7 @@ async def prepare(database: Database, *, may_migrate: bool) -> None:
         if seen is not None:
             _require_known(seen, database.place, may_migrate=may_migrate)
         try:
-            await database.write(partial(_upgrade, seen=seen))
+            await database.write(partial(_upgrade, seen=seen), deadline_s=_DEADLINE_S)
         except (StoreUnavailable, Fenced):
             if await database.read(_revision) == seen:
                 raise

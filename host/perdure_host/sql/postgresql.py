@@ -6,8 +6,11 @@ pipeline and come back together; COMMIT follows once the fence is known to hold.
 beyond what PostgreSQL-compatible distributed databases run.
 """
 
+import contextlib
+import os
+import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 import sqlalchemy
@@ -39,7 +42,7 @@ _SETTINGS: Final = (
     f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
 )
 
-_STATEMENTS: Final[Mapping[Step, str]] = {
+_STATEMENTS: Final[Mapping[Step, LiteralString]] = {
     Step.NEW_EXECUTIONS: """
         INSERT INTO executions (
             bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
@@ -110,6 +113,14 @@ def insert_into(table: Table) -> Insert:
     return Insert(table)
 
 
+def cut(driver: "psycopg.Connection[Any]") -> None:
+    """Make the thread that waits on this connection fail at once, as if the network had gone."""
+    with contextlib.suppress(OSError, psycopg.Error):
+        descriptor = os.dup(driver.fileno())
+        with socket.socket(fileno=descriptor) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+
+
 def live(connection: Connection, incarnation: int) -> bool:
     """Say whether the incarnation may write. It stays so until the transaction ends."""
     statement = _LIVE.replace("%b", "%s")
@@ -150,5 +161,5 @@ def _prepare(driver: "psycopg.Connection[Any]", _record: object) -> None:
     """Make every commit durable, and every wait end. One width of integers: one plan."""
     driver.adapters.register_dumper(int, Int8BinaryDumper)
     for setting in _SETTINGS:
-        driver.execute(setting)
+        driver.execute(setting.encode())
     driver.commit()

@@ -82,6 +82,11 @@ def insert_into(table: Table) -> Insert:
     return Insert(table)
 
 
+def cut(driver: sqlite3.Connection) -> None:
+    """Make the thread that waits on this connection fail at once."""
+    driver.interrupt()
+
+
 def live(connection: Connection, incarnation: int) -> bool:
     """Say whether the incarnation may write. It stays so until the transaction ends."""
     return connection.exec_driver_sql(_LIVE, (incarnation,)).first() is not None

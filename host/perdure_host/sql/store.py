@@ -29,29 +29,29 @@ class SqlStore:
     """A store in SQLite or PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        self._database = Database(url)
-        self._dialect = dialect_of(self._database.kind)
+        self.database = Database(url)
+        self._dialect = dialect_of(self.database.kind)
 
     async def open(self, *, migrate: bool = False) -> None:
         # An embedded database belongs to this program alone, so nobody else needs the old schema.
-        may_migrate = migrate or self._database.kind == "sqlite"
+        may_migrate = migrate or self.database.kind == "sqlite"
         try:
-            await migration.prepare(self._database, may_migrate=may_migrate)
+            await migration.prepare(self.database, may_migrate=may_migrate)
         except StoreError:
             # Whoever gives up need not close what never opened; whoever tries again, can.
-            self._database.disconnect()
+            self.database.disconnect()
             raise
 
     async def close(self) -> None:
-        await self._database.close()
+        await self.database.close()
 
     async def secret(self) -> bytes:
-        known = await self._database.read(membership.read_secret)
+        known = await self.database.read(membership.read_secret)
         if known is None:
             fresh = secrets.token_bytes(32)
             make = partial(membership.make_secret, dialect=self._dialect, fresh=fresh)
-            await self._database.write(make)
-            known = await self._database.read(membership.read_secret)
+            await self.database.write(make)
+            known = await self.database.read(membership.read_secret)
         assert known is not None
         return known
 
@@ -61,24 +61,24 @@ class SqlStore:
         work = partial(
             membership.join, node_name=node_name, address=address, now_ms=now_ms, lease_ms=lease_ms
         )
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
-        await self._database.write(
+        await self.database.write(
             partial(membership.renew, incarnation=incarnation, now_ms=now_ms, lease_ms=lease_ms)
         )
 
     async def leave(self, incarnation: int) -> None:
-        await self._database.write(partial(membership.leave, incarnation=incarnation))
+        await self.database.write(partial(membership.leave, incarnation=incarnation))
 
     async def commit(
         self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
     ) -> None:
         batch = Batch(changes, outbox_done)
-        await self._database.write(partial(self._commit, incarnation=incarnation, batch=batch))
+        await self.database.write(partial(self._commit, incarnation=incarnation, batch=batch))
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
-        return await self._database.read(partial(reading.load, key=key))
+        return await self.database.read(partial(reading.load, key=key))
 
     async def find(
         self, bucket: int, namespace: str, function: str, name: str
@@ -86,10 +86,10 @@ class SqlStore:
         work = partial(
             reading.find, bucket=bucket, namespace=namespace, function=function, name=name
         )
-        return await self._database.read(work)
+        return await self.database.read(work)
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
-        return await self._database.read(partial(reading.get, key=key))
+        return await self.database.read(partial(reading.get, key=key))
 
     async def read_records(
         self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
@@ -97,26 +97,26 @@ class SqlStore:
         work = partial(
             reading.read_records, key=key, from_event_id=from_event_id, limit=limit, reverse=reverse
         )
-        return await self._database.read(work)
+        return await self.database.read(work)
 
     async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
-        return await self._database.read(partial(reading.list_executions, query=query))
+        return await self.database.read(partial(reading.list_executions, query=query))
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         work = partial(reading.alarms, until_ms=until_ms, after=after, limit=limit)
-        return await self._database.read(work)
+        return await self.database.read(work)
 
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
         work = partial(reading.waiting_for, what=waiting_for, after=after, limit=limit)
-        return await self._database.read(work)
+        return await self.database.read(work)
 
     async def count_open(self) -> dict[str, int]:
-        return await self._database.read(reading.count_open)
+        return await self.database.read(reading.count_open)
 
     async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
-        return await self._database.read(partial(reading.read_outbox, after=after, limit=limit))
+        return await self.database.read(partial(reading.read_outbox, after=after, limit=limit))
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         work = partial(
@@ -126,16 +126,16 @@ class SqlStore:
             now_ms=now_ms,
             limit=limit,
         )
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         work = partial(
             upkeep.put_functions, dialect=self._dialect, incarnation=incarnation, rows=functions
         )
-        await self._database.write(work)
+        await self.database.write(work)
 
     async def functions(self) -> list[FunctionRow]:
-        return await self._database.read(reading.read_functions)
+        return await self.database.read(reading.read_functions)
 
     def _commit(self, connection: Connection, incarnation: int, batch: Batch) -> None:
         if not self._dialect.write(connection, incarnation, batch):
