@@ -23,8 +23,7 @@ SERVER_DEFAULT: Final = "127.0.0.1:7600"
 # Room for the largest payload (6 MiB), or the largest checkpoint (8 MiB), and what surrounds it.
 MESSAGE_BYTES_MAX: Final = 16 * 1_024 * 1_024
 
-# A dead peer behind a silent network is noticed after the sum of these two. Servers must permit
-# pings as frequent as this: grpc.http2.min_ping_interval_without_data_ms, by default five minutes.
+# A dead peer behind a silent network is noticed after the sum of these two.
 KEEPALIVE_INTERVAL_MS: Final = 20_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
@@ -41,6 +40,17 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MIN),
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),  # gRPC's name for this bound
     ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
+)
+
+# What the other end has to agree to: the same sizes, and pings as frequent as ours, which a server
+# takes for an attack by default. Without so_reuseport two servers cannot share a port unnoticed.
+SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS // 2),
+    ("grpc.so_reuseport", 0),
 )
 
 
