@@ -1,0 +1,161 @@
+"""What workers ask of history, in the messages of the contract, by session or by unary calls."""
+
+from collections.abc import Sequence
+
+from perdure_core import limits
+from perdure_core.form import check_error, check_payload
+from perdure_core.model import OperationAction, OperationUpdate
+from perdure_core.refusals import Invalid
+from perdure_gateway import checks
+from perdure_host.codec import (
+    error_from_message,
+    operation_to_message,
+    timestamp_from_ms,
+    update_from_message,
+)
+from perdure_host.ports import FunctionRow
+from perdure_host.services import CheckpointAnswer, History, InvocationOffer
+from perdure_proto.v1 import model_pb2, worker_pb2
+
+_COMPLETION_STATUSES = ("SUCCEEDED", "FAILED", "PENDING", "ERROR")
+_REPLAYED_OPERATIONS_MAX = 2**31 - 1
+
+
+async def checkpoint(
+    history: History, request: worker_pb2.CheckpointRequest
+) -> worker_pb2.CheckpointResponse:
+    """Apply a batch of updates; the answer leaves out what the request itself carried."""
+    if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
+        checks.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
+    size = request.ByteSize()
+    if size > limits.CHECKPOINT_BYTES_MAX:
+        raise Invalid(
+            f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
+        )
+    updates = tuple([update_from_message(update) for update in request.updates])
+    answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
+    return _checkpoint_response(answer, updates)
+
+
+async def complete(history: History, request: worker_pb2.CompleteRequest) -> None:
+    """End an invocation."""
+    if request.status not in _COMPLETION_STATUSES:
+        known = " | ".join(_COMPLETION_STATUSES)
+        raise Invalid(f"unknown completion status {request.status[:100]!r}; expected {known}")
+    error = error_from_message(request.error) if request.HasField("error") else None
+    check_error("error", error)
+    check_payload("result", request.result, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    replayed = request.replayed_operations
+    checks.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
+    await history.complete(
+        request.checkpoint_token,
+        request.status,
+        result=request.result if request.HasField("result") else None,
+        error=error,
+        replayed_operations=replayed,
+    )
+
+
+async def state_page(
+    history: History, request: worker_pb2.GetStateRequest
+) -> worker_pb2.GetStateResponse:
+    """Return one page of an invocation's operations."""
+    limit = checks.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
+    page = await history.state_page(request.checkpoint_token, request.marker, limit)
+    return worker_pb2.GetStateResponse(
+        operations=[operation_to_message(operation) for operation in page.operations],
+        next_marker=page.next_marker,
+    )
+
+
+async def heartbeat(
+    history: History, worker_id: str, invocation_ids: Sequence[str]
+) -> worker_pb2.HeartbeatResponse:
+    """Tell what runs in a worker; the answer names what should not."""
+    checks.check_count("invocation_ids", len(invocation_ids), checks.INVOCATIONS_LISTED_MAX)
+    lost = await history.heartbeat(worker_id, tuple(invocation_ids))
+    return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
+
+
+async def hand_back(history: History, request: worker_pb2.HandBackRequest) -> None:
+    """Return unfinished invocations to their queues."""
+    tokens = tuple(request.checkpoint_tokens)
+    checks.check_count("checkpoint_tokens", len(tokens), checks.INVOCATIONS_LISTED_MAX)
+    await history.hand_back(tokens)
+
+
+def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
+    """Return what a worker needs to run the invocation."""
+    return worker_pb2.Invocation(
+        invocation_id=offer.invocation_id,
+        execution_arn=offer.arn,
+        function_name=offer.function,
+        checkpoint_token=offer.token,
+        operations=[operation_to_message(operation) for operation in offer.page.operations],
+        next_marker=offer.page.next_marker,
+        updated_operation_ids=offer.updated_operation_ids,
+        first=offer.first,
+        execution_deadline_timestamp=timestamp_from_ms(offer.deadline_ms),
+    )
+
+
+def check_registration(request: worker_pb2.RegisterRequest) -> None:
+    """Raise Invalid unless the registration is well-formed."""
+    checks.check_worker_id(request.worker_id)
+    checks.check_range("slots", request.slots, 1, checks.SLOTS_MAX)
+    checks.check_count("claims", len(request.claims), checks.INVOCATIONS_LISTED_MAX)
+    checks.check_count("functions", len(request.functions), checks.FUNCTIONS_PER_WORKER_MAX)
+    for function in request.functions:
+        checks.check_function_name(function.function_name)
+        timeout_s = function.execution_timeout_seconds
+        checks.check_range(
+            f"execution_timeout_seconds of function {function.function_name!r}",
+            timeout_s,
+            0,
+            limits.EXECUTION_TIMEOUT_S_MAX,
+        )
+        checks.check_range(
+            f"retention_days of function {function.function_name!r}",
+            function.retention_days,
+            0,
+            limits.RETENTION_DAYS_MAX,
+        )
+
+
+def announced(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
+    """Return the functions of a registration, with defaults where it names none."""
+    return [
+        FunctionRow(
+            namespace=checks.NAMESPACE,
+            name=function.function_name,
+            execution_timeout_s=function.execution_timeout_seconds
+            or limits.EXECUTION_TIMEOUT_S_MAX,
+            retention_days=function.retention_days or limits.RETENTION_DAYS_DEFAULT,
+            durable=function.durable,
+        )
+        for function in request.functions
+    ]
+
+
+def _checkpoint_response(
+    answer: CheckpointAnswer, updates: tuple[OperationUpdate, ...]
+) -> worker_pb2.CheckpointResponse:
+    # A START carries an input, never the result; its repeat may bring the result as news.
+    carried = {update.id for update in updates if update.action is not OperationAction.START}
+    messages: list[model_pb2.Operation] = []
+    for operation in answer.operations:
+        message = operation_to_message(operation)
+        if operation.id in carried:
+            _leave_outcome_out(message)
+        messages.append(message)
+    return worker_pb2.CheckpointResponse(checkpoint_token=answer.token, operations=messages)
+
+
+def _leave_outcome_out(message: model_pb2.Operation) -> None:
+    details = message.WhichOneof("details")
+    if details == "step_details":
+        message.step_details.ClearField("result")
+        message.step_details.ClearField("error")
+    elif details == "context_details":
+        message.context_details.ClearField("result")
+        message.context_details.ClearField("error")

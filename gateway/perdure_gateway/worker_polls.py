@@ -1,0 +1,118 @@
+"""A worker that makes unary calls: what reaches it waits in an inbox for its next Poll.
+
+Must stay true: credit lives as long as a Poll. What was handed over before a Poll ended but could
+not leave with its answer stays in the inbox, and leaves with the next one.
+"""
+
+import asyncio
+from collections import deque
+
+from perdure_gateway.attendance import Attendance
+from perdure_gateway.dispatcher import Dispatcher
+from perdure_gateway.refusals import NotServing
+from perdure_gateway.worker_session import BATCH_BYTES_MAX
+from perdure_host.errors import HostError
+from perdure_host.services import Task
+from perdure_proto.v1 import worker_pb2
+
+_MS_PER_S = 1_000
+
+
+class PollingWorker:
+    """The attachment of a worker without a stream."""
+
+    def __init__(self, attendance: Attendance, request: worker_pb2.RegisterRequest) -> None:
+        self.worker_id = request.worker_id
+        self.slots = request.slots
+        self.free = 0
+        self._attendance = attendance
+        self._seen_ms = attendance.clock.now_ms()
+        self._dispatcher = Dispatcher(
+            self.worker_id,
+            attendance.history,
+            attendance.matching,
+            attendance.clock,
+            receive=self._receive,
+            take_back=self._take_back,
+        )
+        self._inbox: deque[worker_pb2.Invocation] = deque()
+        self._filled = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._polling = False
+        self._reason: HostError | None = None
+
+    @property
+    def seen_ms(self) -> int:
+        """Return when the worker last showed a sign of life: now, while it polls."""
+        return self._attendance.clock.now_ms() if self._polling else self._seen_ms
+
+    @seen_ms.setter
+    def seen_ms(self, seen_ms: int) -> None:
+        self._seen_ms = seen_ms
+
+    def deliver(self, task: Task) -> None:
+        self._dispatcher.deliver(task)
+
+    def close(self, reason: HostError) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._filled.set()
+            self._dispatcher.close()
+            self._attendance.dismiss(self)
+
+    def drain(self) -> None:
+        self.close(NotServing("this node is stopping; register at another"))
+
+    async def wait_closed(self) -> None:
+        await self._dispatcher.wait_idle()
+        unsent = [invocation.checkpoint_token for invocation in self._inbox]
+        self._inbox.clear()
+        await self._dispatcher.give_back(unsent)
+
+    async def poll(self, slots: int, wait_ms: int) -> worker_pb2.PollResponse:
+        """Return invocations for at most `slots`, as soon as there are some."""
+        # A poll whose caller has gone may not have noticed it yet.
+        async with self._turn:
+            try:
+                self._polling = True
+                self.free = slots
+                await self._wait_filled(slots, wait_ms)
+            finally:
+                self._polling = False
+                self._attendance.withdraw(self)
+                self._seen_ms = self._attendance.clock.now_ms()
+            # What matching has handed over already is on its way into the inbox.
+            await self._dispatcher.wait_idle()
+            if self._reason is not None:
+                raise self._reason
+            return self._take_from_inbox(slots)
+
+    async def _wait_filled(self, slots: int, wait_ms: int) -> None:
+        wanted = slots - len(self._inbox)
+        if wanted > 0:
+            self._attendance.credit(self, wanted)
+        if not self._inbox and self._reason is None:
+            self._filled.clear()
+            try:
+                async with asyncio.timeout(wait_ms / _MS_PER_S):
+                    await self._filled.wait()
+            except TimeoutError:
+                pass
+
+    def _take_from_inbox(self, slots: int) -> worker_pb2.PollResponse:
+        response = worker_pb2.PollResponse()
+        size = 0
+        while self._inbox and len(response.invocations) < slots and size < BATCH_BYTES_MAX:
+            invocation = self._inbox.popleft()
+            size += invocation.ByteSize()
+            response.invocations.append(invocation)
+        self.free = slots - len(response.invocations)
+        return response
+
+    def _receive(self, invocation: worker_pb2.Invocation) -> None:
+        self._inbox.append(invocation)
+        self._filled.set()
+
+    def _take_back(self) -> None:
+        if self._polling:
+            self._attendance.credit(self, 1)

@@ -1,0 +1,287 @@
+"""One Session stream: everything that a worker says and hears, pipelined.
+
+The reader takes messages off the stream and starts a task for each call; the writer sends whatever
+is ready as one message of each kind, so that the checkpoints of one commit leave in one message.
+
+Must stay true: unanswered calls and unsent messages are bounded (the reader stops reading), a call
+that fails is answered and harms no other, and the attendance hears once that the stream has ended.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import grpc.aio
+
+from perdure_core.refusals import Invalid
+from perdure_gateway.attendance import Attendance
+from perdure_gateway.dispatcher import Dispatcher
+from perdure_gateway.refusals import NotServing, WorkerSilent
+from perdure_gateway.statuses import status_of
+from perdure_gateway.worker_calls import (
+    checkpoint,
+    complete,
+    hand_back,
+    heartbeat,
+    state_page,
+)
+from perdure_host.errors import HostError
+from perdure_host.services import Task
+from perdure_host.telemetry import open_log
+from perdure_proto.v1 import worker_pb2
+
+UNANSWERED_MAX: Final = 20_000
+# A quarter of what a message may have; one item more never breaks that limit.
+BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
+
+_Context = grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]
+
+_log = open_log("perdure.gateway")
+
+
+class WorkerSession:
+    """The attachment of a worker that holds a stream."""
+
+    def __init__(
+        self, context: _Context, attendance: Attendance, request: worker_pb2.RegisterRequest
+    ) -> None:
+        self.worker_id = request.worker_id
+        self.slots = request.slots
+        self.free = 0
+        self.seen_ms = attendance.clock.now_ms()
+        self._request = request
+        self._context = context
+        self._attendance = attendance
+        self._history = attendance.history
+        self._dispatcher = Dispatcher(
+            self.worker_id,
+            attendance.history,
+            attendance.matching,
+            attendance.clock,
+            receive=self._receive,
+            take_back=self._take_back,
+        )
+        self._replies: deque[worker_pb2.Reply] = deque()
+        self._invocations: deque[worker_pb2.Invocation] = deque()
+        self._notices: deque[worker_pb2.ServerMessage] = deque()
+        self._ready = asyncio.Event()
+        self._unanswered = 0
+        self._room = asyncio.Event()
+        self._scope = asyncio.timeout(None)
+        self._reason: HostError | None = None
+        self._ended = False
+
+    async def run(self) -> None:
+        """Serve the stream until it ends; raise what the worker is to be told."""
+        try:
+            async with self._scope:
+                await self._serve()
+        except TimeoutError:
+            if self._reason is None:
+                raise
+        finally:
+            self._ended = True
+            self._room.set()
+            self._dispatcher.close()
+            self._attendance.dismiss(self)
+        if self._reason is not None:
+            raise self._reason
+
+    def deliver(self, task: Task) -> None:
+        self._dispatcher.deliver(task)
+
+    def close(self, reason: HostError) -> None:
+        if self._reason is None and not self._ended:
+            self._reason = reason
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    def drain(self) -> None:
+        self._notify(worker_pb2.ServerMessage(draining=worker_pb2.Draining()))
+        self._dispatcher.spawn(self._close_answered())
+
+    async def wait_closed(self) -> None:
+        await self._dispatcher.wait_idle()
+        unsent = [invocation.checkpoint_token for invocation in self._invocations]
+        self._invocations.clear()
+        await self._dispatcher.give_back(unsent)
+
+    async def _serve(self) -> None:
+        registered = await self._attendance.register(self._request, self)
+        self._notify(worker_pb2.ServerMessage(registered=registered))
+        writer = asyncio.get_running_loop().create_task(self._write())
+        # A writer that fails must not leave a reader behind that answers nobody.
+        writer.add_done_callback(self._close_broken)
+        try:
+            await self._read()
+            # The worker has said all that it had to say; it still hears the answers.
+            await self._dispatcher.wait_idle()
+            await self._wait_unanswered(0)
+        finally:
+            writer.cancel()
+
+    # The reader.
+
+    async def _read(self) -> None:
+        context, clock = self._context, self._attendance.clock
+        while isinstance(message := await context.read(), worker_pb2.WorkerMessage):
+            self.seen_ms = clock.now_ms()
+            self._handle(message)
+            if self._unanswered > UNANSWERED_MAX:
+                await self._wait_unanswered(UNANSWERED_MAX)
+
+    def _handle(self, message: worker_pb2.WorkerMessage) -> None:
+        match message.WhichOneof("message"):
+            case "checkpoints":
+                for step in message.checkpoints.calls:
+                    self._answer(step.call_id, self._checkpoint(step.call_id, step.request))
+            case "completions":
+                for end in message.completions.calls:
+                    self._answer(end.call_id, self._complete(end.call_id, end.request))
+            case "credit":
+                self._add_credit(message.credit.slots)
+            case "heartbeat":
+                self._spawn(self._heartbeat(message.heartbeat))
+            case "get_state":
+                page = message.get_state
+                self._answer(page.call_id, self._get_state(page.call_id, page.request))
+            case "hand_back":
+                self._spawn(self._hand_back(message.hand_back))
+            case "register":
+                raise Invalid("a session registers once, with its first message")
+            case _:
+                raise Invalid("a message of the session holds none of the kinds in the contract")
+
+    def _add_credit(self, slots: int) -> None:
+        if not 1 <= slots <= self.slots - self.free:
+            raise Invalid(
+                f"credit of {slots:,} slots with {self.free:,} of {self.slots:,} free already"
+            )
+        self.free += slots
+        self._attendance.credit(self, slots)
+
+    # Calls. Each of them leads to one message, and counts as unanswered until that has been sent.
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._unanswered += 1
+        self._dispatcher.spawn(work)
+
+    def _answer(self, call_id: int, call: Coroutine[Any, Any, worker_pb2.Reply]) -> None:
+        self._spawn(self._finish(call_id, call))
+
+    async def _finish(self, call_id: int, call: Coroutine[Any, Any, worker_pb2.Reply]) -> None:
+        try:
+            reply = await call
+        except Exception as error:  # noqa: BLE001 - the boundary: a failed call is answered
+            status = status_of(error)
+            code: int = status.code.value[0]
+            reply = worker_pb2.Reply(
+                call_id=call_id, error=worker_pb2.CallError(code=code, message=status.message)
+            )
+        self._replies.append(reply)
+        self._ready.set()
+
+    async def _checkpoint(
+        self, call_id: int, request: worker_pb2.CheckpointRequest
+    ) -> worker_pb2.Reply:
+        response = await checkpoint(self._history, request)
+        return worker_pb2.Reply(call_id=call_id, checkpoint=response)
+
+    async def _complete(
+        self, call_id: int, request: worker_pb2.CompleteRequest
+    ) -> worker_pb2.Reply:
+        await complete(self._history, request)
+        return worker_pb2.Reply(call_id=call_id, complete=worker_pb2.CompleteResponse())
+
+    async def _get_state(
+        self, call_id: int, request: worker_pb2.GetStateRequest
+    ) -> worker_pb2.Reply:
+        return worker_pb2.Reply(call_id=call_id, state=await state_page(self._history, request))
+
+    async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
+        try:
+            response = await heartbeat(self._history, self.worker_id, request.invocation_ids)
+        except Exception as error:  # noqa: BLE001 - nothing is known to be lost then
+            self._log_failure("heartbeat", error)
+            response = worker_pb2.HeartbeatResponse()
+        self._notices.append(worker_pb2.ServerMessage(heartbeat=response))
+        self._ready.set()
+
+    async def _hand_back(self, request: worker_pb2.HandBackRequest) -> None:
+        try:
+            await hand_back(self._history, request)
+        except Exception as error:  # noqa: BLE001 - the next heartbeat tells history the same
+            self._log_failure("hand back", error)
+        self._count_answered(1)
+
+    # What dispatching brings.
+
+    def _receive(self, invocation: worker_pb2.Invocation) -> None:
+        self.free -= 1
+        self._invocations.append(invocation)
+        self._ready.set()
+
+    def _take_back(self) -> None:
+        self._attendance.credit(self, 1)
+
+    # The writer.
+
+    def _notify(self, message: worker_pb2.ServerMessage) -> None:
+        self._unanswered += 1
+        self._notices.append(message)
+        self._ready.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while self._notices:
+                await self._context.write(self._notices.popleft())
+                self._count_answered(1)
+            while self._replies or self._invocations:
+                await self._write_invocations()
+                await self._write_replies()
+
+    async def _write_invocations(self) -> None:
+        batch = worker_pb2.InvocationBatch()
+        size = 0
+        while self._invocations and size < BATCH_BYTES_MAX:
+            invocation = self._invocations.popleft()
+            size += invocation.ByteSize()
+            batch.invocations.append(invocation)
+        if size:
+            await self._context.write(worker_pb2.ServerMessage(invocations=batch))
+
+    async def _write_replies(self) -> None:
+        batch = worker_pb2.ReplyBatch()
+        size = 0
+        while self._replies and size < BATCH_BYTES_MAX:
+            reply = self._replies.popleft()
+            size += reply.ByteSize()
+            batch.replies.append(reply)
+        if batch.replies:
+            await self._context.write(worker_pb2.ServerMessage(replies=batch))
+            self._count_answered(len(batch.replies))
+
+    def _count_answered(self, count: int) -> None:
+        self._unanswered -= count
+        self._room.set()
+
+    async def _wait_unanswered(self, most: int) -> None:
+        while self._unanswered > most and not self._ended:
+            self._room.clear()
+            await self._room.wait()
+
+    # The end.
+
+    async def _close_answered(self) -> None:
+        await self._wait_unanswered(0)
+        self.close(NotServing("this node is stopping; connect again"))
+
+    def _close_broken(self, writer: asyncio.Task[None]) -> None:
+        if not writer.cancelled() and writer.exception() is not None:
+            self.close(WorkerSilent(f"the stream of worker {self.worker_id} broke"))
+
+    def _log_failure(self, what: str, error: Exception) -> None:
+        reason = status_of(error).message
+        _log.warning("a call failed", call=what, worker_id=self.worker_id, error=reason)

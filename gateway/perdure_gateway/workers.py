@@ -1,0 +1,101 @@
+"""WorkerService: the Session stream, and the unary calls that mean the same."""
+
+# ruff: noqa: ARG002 - a remote call takes what gRPC hands it
+
+from typing import Any
+
+import grpc.aio
+
+from perdure_core.refusals import Invalid, Unknown
+from perdure_gateway import checks
+from perdure_gateway.attendance import Attendance
+from perdure_gateway.refusals import NotServing
+from perdure_gateway.worker_calls import (
+    check_registration,
+    checkpoint,
+    complete,
+    hand_back,
+    heartbeat,
+    state_page,
+)
+from perdure_gateway.worker_polls import PollingWorker
+from perdure_gateway.worker_session import WorkerSession
+from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
+    """Serves workers of both kinds."""
+
+    def __init__(self, attendance: Attendance) -> None:
+        self._attendance = attendance
+        self._history = attendance.history
+
+    async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
+        self, request_iterator: Any, context: _Context
+    ) -> None:
+        first = await context.read()
+        if not isinstance(first, worker_pb2.WorkerMessage):
+            return
+        if first.WhichOneof("message") != "register":
+            raise Invalid("a session begins with register")
+        check_registration(first.register)
+        await WorkerSession(context, self._attendance, first.register).run()
+
+    async def Register(
+        self, request: worker_pb2.RegisterRequest, context: _Context
+    ) -> worker_pb2.RegisterResponse:
+        check_registration(request)
+        worker = PollingWorker(self._attendance, request)
+        try:
+            return await self._attendance.register(request, worker)
+        except BaseException:
+            worker.close(NotServing("the registration failed"))
+            raise
+
+    async def Poll(
+        self, request: worker_pb2.PollRequest, context: _Context
+    ) -> worker_pb2.PollResponse:
+        worker = self._polling_worker(request.worker_id)
+        checks.check_range("max_invocations", request.max_invocations, 1, worker.slots)
+        checks.check_range("wait_ms", request.wait_ms, 0, checks.POLL_WAIT_MS_MAX)
+        return await worker.poll(request.max_invocations, request.wait_ms)
+
+    async def Checkpoint(
+        self, request: worker_pb2.CheckpointRequest, context: _Context
+    ) -> worker_pb2.CheckpointResponse:
+        return await checkpoint(self._history, request)
+
+    async def GetState(
+        self, request: worker_pb2.GetStateRequest, context: _Context
+    ) -> worker_pb2.GetStateResponse:
+        return await state_page(self._history, request)
+
+    async def Complete(
+        self, request: worker_pb2.CompleteRequest, context: _Context
+    ) -> worker_pb2.CompleteResponse:
+        await complete(self._history, request)
+        return worker_pb2.CompleteResponse()
+
+    async def Heartbeat(
+        self, request: worker_pb2.HeartbeatRequest, context: _Context
+    ) -> worker_pb2.HeartbeatResponse:
+        worker = self._polling_worker(request.worker_id)
+        worker.seen_ms = self._attendance.clock.now_ms()
+        return await heartbeat(self._history, request.worker_id, request.invocation_ids)
+
+    async def HandBack(
+        self, request: worker_pb2.HandBackRequest, context: _Context
+    ) -> worker_pb2.HandBackResponse:
+        worker = self._polling_worker(request.worker_id)
+        worker.seen_ms = self._attendance.clock.now_ms()
+        await hand_back(self._history, request)
+        return worker_pb2.HandBackResponse()
+
+    def _polling_worker(self, worker_id: str) -> PollingWorker:
+        checks.check_worker_id(worker_id)
+        worker = self._attendance.find(worker_id)
+        if not isinstance(worker, PollingWorker):
+            raise Unknown(f"worker {worker_id} has not registered here; call Register first")
+        return worker
