@@ -16,7 +16,15 @@ LIMIT_DEFAULT: Final = 50
 
 app = typer.Typer(no_args_is_help=True, help="Look at executions and act on them.")
 
-ArnArgument = Annotated[str, typer.Argument(metavar="ARN", help="The execution's ARN.")]
+
+def read_arn(argument: str) -> str:
+    """Return an ARN, with the `$LATEST` that a shell takes out of one without quotes."""
+    return argument.replace(":/durable-execution/", ":$LATEST/durable-execution/")
+
+
+ArnArgument = Annotated[
+    str, typer.Argument(metavar="ARN", help="The execution's ARN.", parser=read_arn)
+]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="For those who look at it.")]
 StartedOption = Annotated[datetime | None, typer.Option(metavar="TIME", help="ISO 8601; UTC.")]
 

@@ -122,6 +122,16 @@ def test_a_followed_history_as_json_is_a_list_of_events() -> None:
     assert types == ["ExecutionStarted", "ExecutionSucceeded"]
 
 
+@pytest.mark.parametrize("qualifier", ["$LATEST", ""])
+def test_an_arn_without_quotes_is_understood(qualifier: str) -> None:
+    arn = "arn:perdure:lambda:default:000000000000:function:f:{}/durable-execution/n/i"
+    script = Script(answers=[model_pb2.Execution(execution_arn="arn:1", status="RUNNING")])
+    with serving(script) as server:
+        result = perdure("executions", "get", arn.format(qualifier), "--server", server)
+    assert result.exit_code == 0
+    assert getattr(script.requests[0], "execution_arn", "") == arn.format("$LATEST")
+
+
 def test_the_folder_of_each_module_is_watched_once(tmp_path: Path) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     modules = ["orders.py", str(here / "deep" / "a.py"), str(elsewhere / "b.py"), "no.such.module"]
