@@ -11,27 +11,32 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from perdure.exceptions import ValidationError
+from perdure.jitter import JitterStrategy
 from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX
 
 if TYPE_CHECKING:
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
 
-__all__ = ["CallbackConfig", "Duration", "StepConfig", "StepSemantics"]
+__all__ = ["CallbackConfig", "Duration", "JitterStrategy", "StepConfig", "StepSemantics"]
 
 _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of time in whole seconds; fractions are cut off.
+    """A length of time in whole seconds; the factories cut fractions off.
 
-    Raises `ValidationError` when negative.
+    Raises `ValidationError` when it is negative, or no whole number.
     """
 
     seconds: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.seconds, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ValidationError(
+                f"A duration is whole seconds: {self.seconds!r}. Duration.from_seconds cuts off."
+            )
         if self.seconds < 0:
             raise ValidationError(f"A duration cannot be negative: {self.seconds} s.")
 

@@ -158,7 +158,7 @@ class Callback:
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
         nobody completed it, or gave a sign of life, in time.
         """
-        self._scope.turn.require_open()
+        self._scope.enter("the result of a callback")
         operation = self._scope.turn.recorded(self.operation_id)
         if operation is None:
             raise InvocationError(f"Callback {self.operation_id} is not recorded.")

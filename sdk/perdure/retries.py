@@ -5,15 +5,13 @@ attempts made so far, from 1. The factories and presets here follow the AWS Lamb
 SDK for Python 3.0 (retries): names, defaults, growth, jitter and filters.
 """
 
-import math
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Self
 
 from perdure.config import Duration
+from perdure.jitter import JitterStrategy
 
 __all__ = [
     "JitterStrategy",
@@ -51,36 +49,6 @@ class RetryDecision:
 
 
 RetryStrategy = Callable[[Exception, int], RetryDecision]
-
-
-class JitterStrategy(StrEnum):
-    """How much of a delay is left to chance, so that many failures do not come back at once.
-
-    NONE: the whole delay. FULL: anywhere between nothing and the delay. HALF: between half and all
-    of it.
-    """
-
-    NONE = "NONE"
-    FULL = "FULL"
-    HALF = "HALF"
-
-    def apply_jitter(self, delay: float) -> float:
-        """Return `delay`, in seconds, with this share of chance."""
-        return self.jittered(delay, random.random())  # noqa: S311 - spreads load, guards nothing
-
-    def jittered(self, delay: float, chance: float) -> float:
-        """Return `delay` for a given `chance` between 0 and 1."""
-        match self:
-            case JitterStrategy.NONE:
-                return delay
-            case JitterStrategy.FULL:
-                return delay * chance
-            case JitterStrategy.HALF:
-                return delay / 2 + delay / 2 * chance
-
-    def finalize_delay(self, base_delay: float) -> int:
-        """Return the whole seconds to wait: jittered, rounded up, at least 1."""
-        return max(1, math.ceil(self.apply_jitter(base_delay)))
 
 
 @dataclass(frozen=True)

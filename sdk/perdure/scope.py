@@ -45,10 +45,8 @@ class Scope:
         Raises control flow when the invocation has ended, `ValidationError` for a name that is too
         long or not printable ASCII, `ExecutionError` inside a step.
         """
-        self.turn.require_open()
+        self.enter(f"{sub_type} {name or ''}".rstrip())
         check_name(name)
-        if _step_running.get():
-            self._refuse_nesting(sub_type, name)
         number, operation_id = self._ids.take()
         return Identity(
             number=number,
@@ -58,6 +56,17 @@ class Scope:
             name=name,
             parent_id=self.parent_id,
         )
+
+    def enter(self, call: str) -> None:
+        """Let a durable call begin; raise as `identify` does."""
+        self.turn.require_open()
+        if _step_running.get():
+            error = ExecutionError(
+                "A step cannot contain a durable operation: "
+                f"{call} was asked for inside a step's body. Return from the step first."
+            )
+            self.turn.settle_failure(error)
+            raise error
 
     def recorded(self, identity: Identity) -> Operation | None:
         """Return what is recorded for a call.
@@ -130,14 +139,6 @@ class Scope:
             observer.operation_replayed()
         else:
             observer.step_finished(effect.outcome)
-
-    def _refuse_nesting(self, sub_type: str, name: str | None) -> None:
-        error = ExecutionError(
-            f"A step cannot contain a durable operation: {sub_type} {name or ''}".rstrip()
-            + " was asked for inside a step's body. Return from the step first."
-        )
-        self.turn.settle_failure(error)
-        raise error
 
 
 def _run(effect: Run) -> Any:

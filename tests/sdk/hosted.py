@@ -7,7 +7,7 @@ after the service has accepted it.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -76,10 +76,13 @@ class Hosted:
     """One execution of one function."""
 
     def __init__(
-        self, function: DurableFunction, payload: str | None = None, crash: Crash | None = None
+        self,
+        function: DurableFunction,
+        payload: str | None = None,
+        crashes: Collection[Crash] = (),
     ) -> None:
         self.function = function
-        self.crash = crash
+        self.crashes = {crash.checkpoint: crash for crash in crashes}
         self.now_ms = 1_000_000
         self.counts = Counts()
         self.outcomes: list[Outcome] = []
@@ -212,7 +215,7 @@ class HostedCheckpoints:
 
     def _call(self, updates: tuple[OperationUpdate, ...]) -> None:
         host, number = self._host, len(self._host.calls) + 1
-        crash = host.crash if host.crash and host.crash.checkpoint == number else None
+        crash = host.crashes.get(number)
         if self._lost or (crash and not crash.accepted):
             self._lost = True
             host.calls.append(())

@@ -36,6 +36,7 @@ def test_defaults_are_those_of_the_programming_model() -> None:
     "make",
     [
         lambda: Duration(-1),
+        lambda: Duration(1.5),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         lambda: Duration.from_minutes(-1),
         lambda: StepConfig(sub_type=""),
         lambda: StepConfig(sub_type="a" * 33),

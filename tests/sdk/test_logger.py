@@ -120,7 +120,7 @@ def test_after_a_crash_what_was_logged_before_the_record_is_not_repeated() -> No
         context.step(work(), "two")
         context.wait(Duration(1))
 
-    Hosted(handler(two), crash=Crash(3, accepted=False)).finish()
+    Hosted(handler(two), crashes=[Crash(3, accepted=False)]).finish()
     assert notes.said == ["working", "between", "working"]
 
 

@@ -59,12 +59,12 @@ def lambda_handler(event: dict[str, Any], context: DurableContext) -> dict[str, 
 PROCESSED = Succeeded('{"order_id": "17", "status": "processed"}')
 
 
-def order(failures: int, crash: Crash | None = None) -> Hosted:
-    return Hosted(lambda_handler, f'{{"order_id": "17", "failures": {failures}}}', crash)
+def order(failures: int, *crashes: Crash) -> Hosted:
+    return Hosted(lambda_handler, f'{{"order_id": "17", "failures": {failures}}}', crashes)
 
 
 def test_an_order_runs_to_its_end_in_the_order_that_the_history_promises() -> None:
-    host = order(failures=1)
+    host = order(1)
     assert host.run() == Pending()
     assert callback_id(host.open_callback()) == "callback-2"
     host.succeed_callback("yes")
@@ -89,7 +89,7 @@ def test_an_order_runs_to_its_end_in_the_order_that_the_history_promises() -> No
 
 
 def test_an_order_that_nobody_approves_fails_after_three_minutes() -> None:
-    host = order(failures=0)
+    host = order(0)
     host.run()
     began_ms = host.now_ms
     outcome = host.finish()
@@ -100,7 +100,7 @@ def test_an_order_that_nobody_approves_fails_after_three_minutes() -> None:
 
 
 def test_an_order_whose_retries_are_spent_fails_with_what_the_step_raised() -> None:
-    host = order(failures=3)
+    host = order(3)
     host.run()
     host.succeed_callback("yes")
     outcome = host.finish()
@@ -113,7 +113,7 @@ def test_an_order_whose_retries_are_spent_fails_with_what_the_step_raised() -> N
 @pytest.mark.parametrize("accepted", [False, True])
 @pytest.mark.parametrize("number", range(1, 9))
 def test_an_order_survives_a_crash_at_any_checkpoint(number: int, accepted: bool) -> None:
-    host = order(failures=1, crash=Crash(number, accepted))
+    host = order(1, Crash(number, accepted))
     while host.run() == Pending() and host.state.callbacks_open:
         host.succeed_callback("yes")
     assert host.finish() == PROCESSED

@@ -40,9 +40,9 @@ class Body:
 
 
 def hosted(
-    body: Callable[[StepContext], Any], config: StepConfig | None = None, crash: Crash | None = None
+    body: Callable[[StepContext], Any], config: StepConfig | None = None, *crashes: Crash
 ) -> Hosted:
-    return Hosted(handler(lambda _, context: context.step(body, "work", config)), crash=crash)
+    return Hosted(handler(lambda _, context: context.step(body, "work", config)), crashes=crashes)
 
 
 def test_an_at_least_once_step_costs_one_checkpoint_with_start_and_end() -> None:
@@ -130,7 +130,7 @@ def test_a_crash_runs_an_at_least_once_step_again_under_the_same_attempt() -> No
         context.step(Body(), "before")
         return context.step(lambda step: attempts.append(step.attempt), "work")
 
-    host = Hosted(handler(flaky), crash=Crash(2, accepted=False))
+    host = Hosted(handler(flaky), crashes=[Crash(2, accepted=False)])
     assert host.run() == Succeeded("null")
     assert attempts == [1, 1]
     assert "StepFailed" not in host.history
@@ -322,6 +322,16 @@ def test_a_durable_operation_inside_a_step_is_refused() -> None:
     outcome = Hosted(handler(nesting)).run()
     assert isinstance(outcome, Failed)
     assert "Wait inner was asked for inside a step's body" in (outcome.error.message or "")
+
+
+def test_the_result_of_a_callback_inside_a_step_is_refused() -> None:
+    def nesting(_: Any, context: DurableContext) -> None:
+        callback = context.create_callback("ask")
+        context.step(lambda _: callback.result(), "outer")
+
+    outcome = Hosted(handler(nesting)).run()
+    assert isinstance(outcome, Failed)
+    assert "the result of a callback was asked for" in (outcome.error.message or "")
 
 
 @durable_step

@@ -246,15 +246,15 @@ def program(_: Any, context: DurableContext) -> str:
 
 
 def test_an_execution_survives_a_crash_at_every_checkpoint_with_the_same_result() -> None:
-    def lived(crash: Crash | None) -> tuple[Outcome, list[str], int]:
-        host = Hosted(handler(program), crash=crash)
+    def lived(*crashes: Crash) -> tuple[Outcome, list[str], int]:
+        host = Hosted(handler(program), crashes=crashes)
         host.run()
         host.succeed_callback("same")
         outcome = host.finish()
         events = [name for name in host.history if name != "InvocationCompleted"]
         return outcome, sorted(events), len(host.calls)
 
-    outcome, events, calls = lived(None)
+    outcome, events, calls = lived()
     assert outcome == Succeeded('"same"')
     for number in range(1, calls + 1):
         for accepted in (False, True):
