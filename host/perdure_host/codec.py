@@ -69,13 +69,22 @@ def ms_from_timestamp(message: Timestamp) -> int:
 
 
 def error_to_message(error: ErrorObject) -> model_pb2.ErrorObject:
-    """Return the message for `error`."""
-    return model_pb2.ErrorObject(
-        error_message=error.message,
-        error_type=error.type,
-        error_data=error.data,
-        stack_trace=error.stack_trace,
-    )
+    """Return the message for `error`.
+
+    An error must always be told: characters that no message can hold, such as the halves of
+    surrogate pairs in file names, become question marks.
+    """
+    try:
+        return _error_message(error)
+    except UnicodeEncodeError:
+        return _error_message(
+            ErrorObject(
+                message=_sendable(error.message),
+                type=_sendable(error.type),
+                data=_sendable(error.data),
+                stack_trace=tuple([str(_sendable(line)) for line in error.stack_trace]),
+            )
+        )
 
 
 def error_from_message(message: model_pb2.ErrorObject) -> ErrorObject:
@@ -172,6 +181,19 @@ def operation_from_message(message: model_pb2.Operation) -> Operation:
 def operations_from_messages(messages: Iterable[model_pb2.Operation]) -> tuple[Operation, ...]:
     """Return the operations that `messages` describe, in their order."""
     return tuple([operation_from_message(message) for message in messages])
+
+
+def _error_message(error: ErrorObject) -> model_pb2.ErrorObject:
+    return model_pb2.ErrorObject(
+        error_message=error.message,
+        error_type=error.type,
+        error_data=error.data,
+        stack_trace=error.stack_trace,
+    )
+
+
+def _sendable(text: str | None) -> str | None:
+    return None if text is None else text.encode(errors="replace").decode()
 
 
 def _write_options(message: worker_pb2.OperationUpdate, update: OperationUpdate) -> None:

@@ -25,6 +25,7 @@ class Stream:
     """One session as the server sees it."""
 
     def __init__(self, context: Any) -> None:
+        self.metadata = tuple(context.invocation_metadata())
         self.credits = 0
         self.heartbeats: asyncio.Queue[list[str]] = asyncio.Queue()
         self._context = context

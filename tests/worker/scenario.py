@@ -54,12 +54,10 @@ async def working(
 ) -> AsyncGenerator[RunningWorker]:
     """Run a worker against `peer` for the length of the block."""
     stop = asyncio.Event()
-    connection = ConnectionSettings(server=f"127.0.0.1:{peer.port}")
+    settings.setdefault("connection", ConnectionSettings(server=f"127.0.0.1:{peer.port}"))
     settings.setdefault("drain_s", 0.0)
     running = asyncio.create_task(
-        run_worker(
-            functions, WorkerSettings(connection=connection, slots=slots, **settings), stop=stop
-        )
+        run_worker(functions, WorkerSettings(slots=slots, **settings), stop=stop)
     )
     worker = RunningWorker(stop, running)
     try:

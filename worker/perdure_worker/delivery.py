@@ -9,6 +9,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from perdure.error_objects import error_object
 from perdure.execution import DurableFunction
 from perdure.invocation import (
     Broken,
@@ -20,7 +21,7 @@ from perdure.invocation import (
     TurnPassed,
     run_invocation,
 )
-from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_core.model import OperationUpdate
 from perdure_host.codec import (
     MalformedMessage,
     ms_from_timestamp,
@@ -123,7 +124,7 @@ class Delivery:
         except TurnPassed:
             return Dropped()
         except BaseException as error:  # noqa: BLE001 - a thread that says nothing keeps its slot for ever
-            return Broken(ErrorObject(message=str(error), type=type(error).__qualname__))
+            return Broken(error_object(error))
 
     def _invocation(self) -> Invocation:
         message = self._message
@@ -133,6 +134,8 @@ class Delivery:
             raise MalformedMessage(
                 f"the server sent a state that is not understood: {error}"
             ) from error
+        # The structs take their place; a handler may run for hours.
+        message.ClearField("operations")
         self._pages.clear()
         return Invocation(
             invocation_id=message.invocation_id,

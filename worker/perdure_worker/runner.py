@@ -37,6 +37,8 @@ EXIT_FATAL: Final = 1
 
 # How long the answers of calls in flight may take before what they concern is left to the server.
 HAND_BACK_S_MAX: Final = 2.0
+# A session that has lasted so long counts as good: the next waits start short again.
+STEADY_S_MIN: Final = 1.0
 _HOST_CHARS_MAX: Final = 80
 
 _log = logging.getLogger("perdure.worker")
@@ -91,6 +93,7 @@ class _Worker:
         self._replies = Replies(
             self._running, metrics, now_ms=lambda: time.time_ns() // 1_000_000, chance=self._chance
         )
+        self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._sessions = 0
         self._failures = 0
@@ -113,6 +116,7 @@ class _Worker:
     async def _serve(self) -> int:
         """Hold sessions, one after the other, until the last one."""
         while True:
+            opened_s = self._loop.time()
             try:
                 end = await self._hold_session()
             except SettingsError as error:
@@ -128,8 +132,7 @@ class _Worker:
                 return EXIT_FATAL
             if self._finishing:
                 return EXIT_STOPPED
-            self._failures += 1
-            self._say_why_we_wait(end)
+            self._count_failure(end, self._loop.time() - opened_s)
             await asyncio.sleep(backoff_ms(self._failures, self._chance()) / 1_000)
 
     async def _hold_session(self) -> SessionEnd:
@@ -169,7 +172,6 @@ class _Worker:
             await asyncio.wait((serving,))
 
     def _registered(self) -> None:
-        self._failures = 0
         self._sessions += 1
         if self._sessions > 1:
             self._metrics.reconnects.inc()
@@ -182,9 +184,12 @@ class _Worker:
         if self._sessions == 1 and self._ready is not None:
             self._ready()
 
-    def _say_why_we_wait(self, end: SessionEnd) -> None:
-        # Once for each outage: the first failure after a good session, or after the start.
-        if self._failures == 1:
+    def _count_failure(self, end: SessionEnd, lasted_s: float) -> None:
+        # A server that accepts and breaks at once must not be dialled ever faster.
+        steady = end.registered and lasted_s >= STEADY_S_MIN
+        self._failures = 1 if steady else self._failures + 1
+        # Once for each outage, not for each attempt.
+        if end.registered or self._failures == 1:
             _log.warning(
                 "no server at %s (%s: %s); trying until there is one, %d invocations go on",
                 self._settings.connection.server,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REGISTER_S_MAX: Final = 10.0
 # How long the server may take to end its side after we have ended ours.
 FINISH_S_MAX: Final = 2.0
-# Used when a server names no interval; a silent server is noticed after three of them.
+# Used when a server names no interval.
 HEARTBEAT_MS_DEFAULT: Final = 5_000
 
 SessionCall: TypeAlias = (
@@ -117,7 +117,7 @@ class Session:
             while isinstance(message := await call.read(), worker_pb2.ServerMessage):
                 self._heard_s = self._loop.time()
                 self._hear(message)
-            return self._end(await call.code(), await call.details())
+            return self._end(await call.code(), await call.details() or "the session was closed")
         except grpc.aio.AioRpcError as error:
             return self._end(error.code(), error.details())
 
@@ -140,7 +140,8 @@ class Session:
     def _begin(self, answer: worker_pb2.RegisterResponse) -> None:
         interval_ms = answer.heartbeat_interval_ms or HEARTBEAT_MS_DEFAULT
         self._heartbeat_interval_s = interval_ms / 1_000
-        self._silence_s_max = (answer.heartbeat_timeout_ms or 3 * interval_ms) / 1_000
+        # Silence is judged at each heartbeat: the answer to the one before has to fit in.
+        self._silence_s_max = max(answer.heartbeat_timeout_ms, 2 * interval_ms) / 1_000
         self._registered.set()
         self._running.connected(answer.refused_claims)
         self._beat()
@@ -148,6 +149,8 @@ class Session:
 
     def _beat(self) -> None:
         """Show a sign of life, and give the server until then to show one."""
+        if self._watchdog.expired():
+            return
         self._watchdog.reschedule(self._heard_s + self._silence_s_max)
         self._running.say_heartbeat()
         self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._beat)
