@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DATABASE_DEFAULT: Final = "sqlite:///perdure.db"
 HTTP_DEFAULT: Final = "127.0.0.1:7601"
-ROLES: Final = ("gateway", "history", "matching", "timers")
 
 
 class LogFormat(StrEnum):
@@ -100,7 +99,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             insecure=insecure,
             migrate=migrate,
             log_format=log_format.value,
-            roles=ROLES,
         )
         raise typer.Exit(run_until_signalled(lambda stop: _run_node(settings, stop)))
 
@@ -137,15 +135,14 @@ def failing_with_meaning() -> Generator[None]:
         raise typer.Exit(_exit_code(error)) from None
 
 
-def announce(addresses: "NodeAddresses") -> None:
-    """Say where the server listens; ports may have been left to the system to choose."""
-    remark(f"perdure server is ready: gRPC {addresses.grpc}, http://{addresses.http}")
-
-
 async def _run_node(settings: "NodeSettings", stop: asyncio.Event) -> int:
     from perdure_cli.node import run_node
 
-    return await run_node(settings, stop=stop, ready=announce)
+    return await run_node(settings, stop=stop, ready=_heard)
+
+
+def _heard(_addresses: "NodeAddresses") -> None:
+    """Say nothing: the node's log has told where it listens."""
 
 
 def _exit_code(error: HostError) -> ExitCode:

@@ -10,7 +10,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 
@@ -18,12 +18,10 @@ from perdure_cli.screen import remark
 from perdure_cli.serve import (
     DATABASE_DEFAULT,
     HTTP_DEFAULT,
-    ROLES,
     DatabaseOption,
     GrpcOption,
     HttpOption,
     LogFormat,
-    announce,
     default_node_name,
     failing_with_meaning,
 )
@@ -60,7 +58,6 @@ def dev(
             insecure=False,
             migrate=True,
             log_format=LogFormat.TEXT.value,
-            roles=ROLES,
         )
         status = run_until_signalled(lambda stop: _develop(settings, modules, stop))
         raise typer.Exit(status)
@@ -84,11 +81,12 @@ async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: async
     stop_server = asyncio.Event()
     server = asyncio.create_task(run_node(settings, stop=stop_server, ready=ready.set_result))
     asked = asyncio.create_task(stop.wait())
-    await asyncio.wait({server, ready, asked}, return_when=asyncio.FIRST_COMPLETED)
+    first: set[asyncio.Future[Any]] = {server, ready, asked}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if ready.done() and not stop.is_set():
-        announce(ready.result())
         serving = asyncio.create_task(_serve_modules(modules, ready.result().grpc, stop))
-        await asyncio.wait({server, serving}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {server, serving}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await serving
     asked.cancel()
