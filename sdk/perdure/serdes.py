@@ -106,6 +106,8 @@ class Payloads:
             raise SerDesError(
                 f"{type(self.serdes).__name__} must return text, not {type(text).__name__}."
             )
+        if not text.isascii():
+            self._guarded("write", text.encode)  # half of a surrogate pair cannot travel
         return text
 
     def read(self, text: str | None) -> Any:

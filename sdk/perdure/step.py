@@ -156,7 +156,7 @@ def _outcome(operation: Operation, plan: StepPlan) -> Any:
 
 
 def _check_size(identity: Identity, payload: str) -> None:
-    size = len(payload.encode(errors="replace"))
+    size = len(payload.encode())
     if size > OPERATION_PAYLOAD_BYTES_MAX:
         raise ExecutionError(
             f"The result of {identity.describe()} is {size:,} bytes; "

@@ -164,5 +164,12 @@ def test_a_serdes_must_return_text() -> None:
         Payloads(PassThroughSerDes(), CONTEXT).write(1)
 
 
+def test_text_that_cannot_travel_is_refused() -> None:
+    payloads = Payloads(PassThroughSerDes(), CONTEXT)
+    assert payloads.write("grün") == "grün"
+    with pytest.raises(SerDesError, match="surrogates not allowed"):
+        payloads.write("file \udcff")
+
+
 def test_nothing_recorded_is_none() -> None:
     assert Payloads(EXTENDED, CONTEXT).read(None) is None
