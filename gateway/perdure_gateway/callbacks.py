@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -13,7 +13,7 @@ from perdure_host.codec import error_from_message
 from perdure_host.services import History
 from perdure_proto.v1 import client_pb2, client_pb2_grpc
 
-_Context = grpc.aio.ServicerContext[Any, Any]
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class CallbackService(client_pb2_grpc.CallbackServiceServicer):

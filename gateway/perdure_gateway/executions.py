@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
@@ -18,7 +18,7 @@ from perdure_host.codec import error_from_message, timestamp_from_ms
 from perdure_host.services import History, Matching, StartRequest
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
-_Context = grpc.aio.ServicerContext[Any, Any]
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 EVENT_ID_MAX: Final = 2**31 - 1
 

@@ -4,7 +4,7 @@ Servicers therefore raise what they mean, and hold no word about gRPC's statuses
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -19,10 +19,11 @@ _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
 
 # gRPC's types know neither the messages nor which of a handler's four functions is set.
 _Details = grpc.HandlerCallDetails
-_Handler = grpc.RpcMethodHandler[Any, Any]
-_Continuation = Callable[[_Details], Awaitable[_Handler | None]]
-_Context = grpc.aio.ServicerContext[Any, Any]
-_Method = Callable[[Any, _Context], Awaitable[Any]]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_OptionalHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+_Continuation: TypeAlias = "Callable[[_Details], Awaitable[_OptionalHandler]]"
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Method: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 
 
 class BearerInterceptor(grpc.aio.ServerInterceptor):
@@ -33,7 +34,7 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
-    ) -> _Handler | None:
+    ) -> _OptionalHandler:
         if not handler_call_details.method.startswith(HEALTH_PREFIX):
             problem = self._tokens.problem(_authorization(handler_call_details))
             if problem is not None:
@@ -51,7 +52,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
-    ) -> _Handler | None:
+    ) -> _OptionalHandler:
         method = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is not None:

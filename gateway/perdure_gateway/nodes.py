@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import grpc.aio
 
@@ -12,7 +12,7 @@ from perdure_host.metrics import perdure_version
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import node_pb2, node_pb2_grpc
 
-_Context = grpc.aio.ServicerContext[Any, Any]
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _log = open_log("perdure.gateway")
 

@@ -10,7 +10,7 @@ that fails is answered and harms no other, and the attendance hears once that th
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
@@ -35,7 +35,7 @@ UNANSWERED_MAX: Final = 20_000
 # A quarter of what a message may have; one item more never breaks that limit.
 BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
-_Context = grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]
+_Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
 
 _log = open_log("perdure.gateway")
 

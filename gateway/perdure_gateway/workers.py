@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -22,7 +22,7 @@ from perdure_gateway.worker_polls import PollingWorker
 from perdure_gateway.worker_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 
-_Context = grpc.aio.ServicerContext[Any, Any]
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class WorkerService(worker_pb2_grpc.WorkerServiceServicer):

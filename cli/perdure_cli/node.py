@@ -1,0 +1,239 @@
+"""One node, assembled: store, history, matching and gateway in one process, from start to end.
+
+    start:  settings, ports, store, services, owning the database (or standing by), ready
+    end:    nothing new, calls in flight, history, the lease given up, store, ports
+
+Must stay true: the ports are taken before the database is touched, so that a second server on the
+same ports never fences the first; `ready` is called once calls are answered; and a node that was
+fenced says nothing more and ends with 1.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Final, Literal
+
+import msgspec
+
+from perdure_cli.node_upkeep import Upkeep
+from perdure_gateway.attendance import WorkerSettings
+from perdure_gateway.credentials import read_tokens, tls_files
+from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.server import GrpcServer
+from perdure_gateway.web import WebServer, web_application
+from perdure_history.service import HistoryService
+from perdure_history.settings import HistorySettings
+from perdure_host.clock import WallClock
+from perdure_host.errors import HostError, NodeTaken, SettingsError
+from perdure_host.listen import Address, check_exposure, parse_address
+from perdure_host.metrics import ServerMetrics
+from perdure_host.sql import open_store
+from perdure_host.telemetry import configure_logging, open_log
+from perdure_host.tokens import Signer
+from perdure_matching.service import MatchingService
+
+ROLES: Final = ("gateway", "history", "matching", "timers")
+
+# How often a node that stands by looks whether the other's lease has lapsed.
+STANDBY_S: Final = 1.0
+# How long history may take to finish what is under way, with a database that may be gone.
+CLOSE_S_MAX: Final = 10.0
+# How often silent workers are looked for.
+SILENCE_S: Final = 1.0
+
+_log = open_log("perdure.node")
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an operator decides about a node. Addresses are HOST:PORT, files are PEM."""
+
+    # sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://.
+    db_url: str
+    # Other machines reach these only with a token and TLS, or when the operator says insecure.
+    grpc_address: str
+    http_address: str
+    # Unique in the cluster; a node of the same name takes over at once from its former self.
+    node_name: str
+    # One token a line; every caller shows one of them.
+    token_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    # Callers have to show a certificate that these authorities have signed.
+    tls_ca: str | None = None
+    insecure: bool = False
+    # Bring an older schema up to date; a newer program may then be unable to go back.
+    migrate: bool = False
+    log_format: Literal["text", "json"] = "text"
+    # A node plays every role; it cannot be told to play fewer yet.
+    roles: tuple[str, ...] = ROLES
+    # Longer: a node that dies is replaced later. Shorter: a slow database loses the lease sooner.
+    lease_ms: int = 10_000
+    # Shorter: lost workers are noticed sooner, at the price of more messages.
+    heartbeat_interval_ms: int = 5_000
+    heartbeat_timeout_ms: int = 15_000
+
+
+class NodeAddresses(msgspec.Struct, frozen=True):
+    """Where the node listens, HOST:PORT, with real ports."""
+
+    grpc: str
+    http: str
+
+
+class Node:
+    """One node. `run` is its whole life; everything that it opens is closed in reverse order."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        if set(settings.roles) != set(ROLES):
+            raise SettingsError(f"a node plays all of the roles {', '.join(ROLES)}")
+        tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
+        tokens = None if settings.token_file is None else read_tokens(settings.token_file)
+        self.name = settings.node_name
+        self._settings = settings
+        self._tls = tls
+        self._grpc = _checked_address(settings.grpc_address, settings)
+        self._http = _checked_address(settings.http_address, settings)
+        self._gate = Gate()
+        self._metrics = ServerMetrics()
+        self._clock = WallClock()
+        self._matching = MatchingService(self._clock, self._metrics)
+        self._web = web_application(self._gate, self._metrics, tokens)
+        self._server = GrpcServer(self._gate, tokens)
+        self._history: HistoryService | None = None
+        self._upkeep = Upkeep()
+        self._handed_over = asyncio.Event()
+
+    @property
+    def incarnation(self) -> int:
+        """Return the fencing number under which the node writes; 0 before it has one."""
+        return 0 if self._history is None else self._history.incarnation
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[NodeAddresses], object]) -> int:
+        """Serve until told to stop; return the exit status. Raises HostError if it cannot start."""
+        async with AsyncExitStack() as closing:
+            addresses = self._take_ports(closing)
+            history = self._history = await self._make_history(addresses.grpc, closing)
+            attendance = await self._server.start(
+                history,
+                self._matching,
+                self._clock,
+                self,
+                metrics=self._metrics,
+                settings=WorkerSettings(
+                    heartbeat_interval_ms=self._settings.heartbeat_interval_ms,
+                    heartbeat_timeout_ms=self._settings.heartbeat_timeout_ms,
+                ),
+            )
+            if not await self._own_database(history, stop):
+                return 0
+            closing.push_async_callback(self._close_history, history)
+            silence = ("close silent workers", SILENCE_S, attendance.close_silent)
+            self._upkeep.start([*history.periodic_work(), silence])
+            await self._server.open()
+            _log.info(
+                "node ready", node=self.name, incarnation=self.incarnation, grpc=addresses.grpc
+            )
+            ready(addresses)
+            return await self._wait_end(history, stop)
+
+    async def hand_over(self) -> None:
+        """Drain, give the lease up, and begin to stop."""
+        assert self._history is not None
+        await self._server.drain()
+        await self._close_history(self._history)
+        self._handed_over.set()
+
+    def _take_ports(self, closing: AsyncExitStack) -> NodeAddresses:
+        grpc = self._server.listen(self._grpc, self._tls)
+        closing.push_async_callback(self._server.stop)
+        web = WebServer(self._web, self._http, self._tls)
+        http = web.start()
+        closing.push_async_callback(web.stop)
+        return NodeAddresses(str(grpc), str(http))
+
+    async def _make_history(self, address: str, closing: AsyncExitStack) -> HistoryService:
+        store = open_store(self._settings.db_url)
+        await store.open(migrate=self._settings.migrate)
+        closing.push_async_callback(store.close)
+        return HistoryService(
+            store=store,
+            clock=self._clock,
+            metrics=self._metrics,
+            signer=Signer(await store.secret()),
+            matching=self._matching,
+            node_name=self.name,
+            address=address,
+            settings=HistorySettings(lease_ms=self._settings.lease_ms),
+        )
+
+    async def _own_database(self, history: HistoryService, stop: asyncio.Event) -> bool:
+        """Own the database once no other node does; False when told to stop before."""
+        while not stop.is_set():
+            try:
+                await history.open()
+            except NodeTaken as taken:
+                if self._gate.standing is not Standing.STANDBY:
+                    self._gate.move(Standing.STANDBY)
+                    _log.info("standing by", node=self.name, reason=str(taken))
+                await _wait_set(stop, STANDBY_S)
+            else:
+                return True
+        return False
+
+    async def _wait_end(self, history: HistoryService, stop: asyncio.Event) -> int:
+        asked = asyncio.ensure_future(stop.wait())
+        handed_over = asyncio.ensure_future(self._handed_over.wait())
+        ends = (asked, handed_over, history.fatal)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        handed_over.cancel()
+        if history.fatal.done():
+            reason = str(history.fatal.result())
+            _log.error("this node may serve no more", node=self.name, reason=reason)
+            await self._server.drain(Standing.FENCED)
+            return 1
+        _log.info("node stopping", node=self.name)
+        await self._server.drain()
+        return 0
+
+    async def _close_history(self, history: HistoryService) -> None:
+        if not self._upkeep.stop():
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await history.close()
+        except (TimeoutError, HostError) as error:
+            reason = str(error) or f"not within {CLOSE_S_MAX} s"
+            _log.warning(
+                "history did not finish; what is not durable was never answered", error=reason
+            )
+
+
+async def run_node(
+    settings: NodeSettings, *, stop: asyncio.Event, ready: Callable[[NodeAddresses], object]
+) -> int:
+    """Run a node until `stop` is set (0), or until it may serve no more (1).
+
+    Raises HostError when it cannot start.
+    """
+    configure_logging(settings.log_format)
+    return await Node(settings).run(stop, ready)
+
+
+def _checked_address(text: str, settings: NodeSettings) -> Address:
+    address = parse_address(text)
+    check_exposure(
+        address,
+        token_file=settings.token_file,
+        tls_cert=settings.tls_cert,
+        insecure=settings.insecure,
+    )
+    return address
+
+
+async def _wait_set(event: asyncio.Event, most_s: float) -> None:
+    try:
+        async with asyncio.timeout(most_s):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,58 @@
+"""The periodic work of a node: lease, retention, scans, silent workers. One scheduler, a few jobs.
+
+Must stay true: a piece of work never overlaps with itself, a run that fails is logged and the next
+one comes all the same, and a late run is made up for once, not once for each that was missed.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from perdure_host.errors import HostError
+from perdure_host.telemetry import open_log, report_incident
+
+# A name, a period in seconds, and what to do.
+Work = tuple[str, float, Callable[[], Awaitable[None]]]
+
+_log = open_log("perdure.node")
+
+
+class Upkeep:
+    """Runs periodic work in the running loop."""
+
+    def __init__(self) -> None:
+        self._scheduler: AsyncIOScheduler | None = None
+
+    def start(self, works: Sequence[Work]) -> None:
+        """Begin; the first run of each comes one period from now."""
+        scheduler = AsyncIOScheduler(timezone="UTC")
+        for name, period_s, work in works:
+            scheduler.add_job(
+                _run_once,
+                IntervalTrigger(seconds=period_s),
+                args=(name, work),
+                id=name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        scheduler.start()
+        self._scheduler = scheduler
+
+    def stop(self) -> bool:
+        """Begin no more runs; tell whether any could have begun until now."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is None:
+            return False
+        scheduler.shutdown(wait=False)
+        return True
+
+
+async def _run_once(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except HostError as error:
+        _log.warning("periodic work failed; it is done again", work=name, error=str(error))
+    except Exception as error:  # noqa: BLE001 - the next run may go well, and without it much stops
+        report_incident(_log, error)

@@ -1,0 +1,147 @@
+"""The gRPC server of a node: its port, its services, and the order in which they begin and end.
+
+listen ──▶ start (standing by) ──▶ open ──▶ drain ──▶ stop
+"""
+
+import asyncio
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from perdure_gateway.attendance import Attendance, WorkerSettings
+from perdure_gateway.callbacks import CallbackService
+from perdure_gateway.credentials import TlsFiles, Tokens, grpc_credentials
+from perdure_gateway.executions import ExecutionService
+from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
+from perdure_gateway.nodes import Node, NodeService
+from perdure_gateway.workers import WorkerService
+from perdure_host.errors import SettingsError
+from perdure_host.listen import Address
+from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import Clock
+from perdure_host.services import History, Matching
+from perdure_host.telemetry import open_log
+from perdure_proto.v1 import (
+    client_pb2,
+    client_pb2_grpc,
+    node_pb2,
+    node_pb2_grpc,
+    worker_pb2,
+    worker_pb2_grpc,
+)
+
+# Room for the largest payload (6 MiB), or the largest checkpoint (8 MiB), and what surrounds it.
+MESSAGE_BYTES_MAX: Final = 16 * 1_024 * 1_024
+CALLS_MAX: Final = 20_000
+# How long calls in flight may take to be answered when the node stops.
+DRAIN_S_MAX: Final = 5.0
+STOP_S_MAX: Final = 1.0
+
+_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # Without this a second server on the same port would start, and get half of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A dead worker behind a silent network is noticed after the sum of these two.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Clients ping as often as that, idle or not, and must not be thrown out for it.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+_log = open_log("perdure.gateway")
+
+
+class GrpcServer:
+    """The door for clients, workers and other nodes."""
+
+    def __init__(self, gate: Gate, tokens: Tokens | None) -> None:
+        self._gate = gate
+        interceptors: list[grpc.aio.ServerInterceptor] = [StatusInterceptor(gate)]
+        if tokens is not None:
+            interceptors.insert(0, BearerInterceptor(tokens))
+        self._server = grpc.aio.server(
+            interceptors=interceptors, options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # missing in the stubs
+        self._attendance: Attendance | None = None
+
+    def listen(self, address: Address, tls: TlsFiles | None) -> Address:
+        """Take the port; return the address with its real port. Raises SettingsError."""
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), grpc_credentials(tls))
+        except RuntimeError as error:
+            raise SettingsError(
+                f"cannot listen on {address} for gRPC: the port is taken or the host is not ours"
+            ) from error
+        return Address(address.host, port)
+
+    async def start(
+        self,
+        history: History,
+        matching: Matching,
+        clock: Clock,
+        node: Node,
+        *,
+        metrics: ServerMetrics,
+        settings: WorkerSettings,
+    ) -> Attendance:
+        """Begin to answer; calls are refused until the gate is open."""
+        attendance = Attendance(
+            history, matching, clock, self._gate, metrics=metrics, settings=settings
+        )
+        self._attendance = attendance
+        client_pb2_grpc.add_ExecutionServiceServicer_to_server(
+            ExecutionService(history, matching, self._gate), self._server
+        )
+        client_pb2_grpc.add_CallbackServiceServicer_to_server(
+            CallbackService(history), self._server
+        )
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(attendance), self._server)
+        node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.start()
+        return attendance
+
+    async def open(self) -> None:
+        """Let calls in."""
+        self._gate.move(Standing.SERVING)
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, standing: Standing = Standing.DRAINING) -> None:
+        """Begin nothing new; return when calls in flight are answered, or have had their time."""
+        self._gate.move(standing)
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._attendance is None:
+            return
+        try:
+            async with asyncio.timeout(DRAIN_S_MAX):
+                await self._attendance.drain()
+        except TimeoutError:
+            _log.warning("calls of workers were cut off", waited_s=DRAIN_S_MAX)
+
+    async def stop(self) -> None:
+        """Close the port and whatever is still open."""
+        await self._server.stop(STOP_S_MAX)
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", *_SERVICES):
+            await self._health.set(service, status)
+
+
+_SERVICES: Final = tuple(
+    service.full_name
+    for file in (client_pb2, worker_pb2, node_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)

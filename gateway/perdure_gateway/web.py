@@ -1,0 +1,138 @@
+"""HTTP for machines that look after the server: /metrics for Prometheus, /healthz for supervisors.
+
+Must stay true: /healthz answers without a token at any time while the loop turns, and says 200
+only while the node serves. No request body is ever read.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Generator
+from typing import Final
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from perdure_gateway.credentials import TlsFiles, Tokens
+from perdure_gateway.gate import Gate, Standing
+from perdure_host.errors import SettingsError
+from perdure_host.listen import Address
+from perdure_host.metrics import ServerMetrics
+
+HEALTH_PATH: Final = "/healthz"
+CONNECTIONS_MAX: Final = 200
+HEADERS_BYTES_MAX: Final = 16_384
+BACKLOG: Final = 128
+# Scrapes are short; whoever is slower than this when the server stops is cut off.
+STOP_S_MAX: Final = 2
+
+
+def web_application(gate: Gate, metrics: ServerMetrics, tokens: Tokens | None) -> ASGIApp:
+    """Return the application; without tokens everybody may read the metrics."""
+
+    async def health(_request: Request) -> Response:
+        serving = gate.standing is Standing.SERVING
+        return JSONResponse({"status": gate.standing}, status_code=200 if serving else 503)
+
+    async def scrape(_request: Request) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    application = Starlette(
+        routes=[Route(HEALTH_PATH, health), Route("/metrics", scrape)],
+    )
+    return application if tokens is None else BearerMiddleware(application, tokens)
+
+
+class BearerMiddleware:
+    """Refuses every request without a token of ours, but for /healthz."""
+
+    def __init__(self, application: ASGIApp, tokens: Tokens) -> None:
+        self._application = application
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != HEALTH_PATH:
+            headers: list[tuple[bytes, bytes]] = scope["headers"]
+            given = next((value for name, value in headers if name == b"authorization"), None)
+            problem = self._tokens.problem(given)
+            if problem is not None:
+                challenge = {"www-authenticate": "Bearer"}
+                refusal = JSONResponse({"error": problem}, status_code=401, headers=challenge)
+                await refusal(scope, receive, send)
+                return
+        await self._application(scope, receive, send)
+
+
+class WebServer:
+    """Serves an application on one address, in the running loop."""
+
+    def __init__(self, application: ASGIApp, address: Address, tls: TlsFiles | None) -> None:
+        self._application = application
+        self._address = address
+        self._tls = tls
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> Address:
+        """Begin to serve; return the address with its real port. Raises SettingsError."""
+        listener = _listen(self._address)
+        self._server = _Server(self._config())
+        serving = self._server.serve([listener])
+        self._serving = asyncio.get_running_loop().create_task(serving)
+        port: int = listener.getsockname()[1]
+        return Address(self._address.host, port)
+
+    async def stop(self) -> None:
+        """End open requests, close the port, and return when all is done."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+
+    def _config(self) -> uvicorn.Config:
+        tls = self._tls
+        return uvicorn.Config(
+            self._application,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
+            timeout_graceful_shutdown=STOP_S_MAX,
+            ssl_certfile=None if tls is None else tls.certificate,
+            ssl_keyfile=None if tls is None else tls.key,
+            ssl_ca_certs=None if tls is None else tls.authorities,
+            ssl_cert_reqs=ssl.CERT_NONE
+            if tls is None or tls.authorities is None
+            else ssl.CERT_REQUIRED,
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for signals: those are the program's to handle."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        listener = socket.create_server(
+            (address.host, address.port), family=family, backlog=BACKLOG
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {address} for HTTP: {error.strerror or error}"
+        ) from error
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return listener
