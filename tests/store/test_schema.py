@@ -85,6 +85,8 @@ async def definitions(place: Place) -> list[tuple[object, ...]]:
     )
     postgresql = (
         "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        " UNION ALL SELECT relname::text, reloptions::text FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
         " UNION ALL SELECT table_name || '.' || column_name, data_type || collation_name"
         " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1"
     )

@@ -2,7 +2,8 @@
 
 The bucket leads every primary key, so that buckets can be spread over several databases; only the
 alarms' index leads with the time. An execution's row is rewritten by every commit that concerns it,
-so its indexes stand on columns that rarely change: PostgreSQL then rewrites the row alone (HOT).
+so its indexes stand on columns that rarely change, and its pages keep some room: PostgreSQL then
+rewrites the row in its page and touches no index (HOT).
 The partial indexes hold only what someone looks for: executions that wait for a task, that wait for
 nothing (a violation), that are open, and that will expire.
 
@@ -81,6 +82,7 @@ executions = Table(
     _number("expires_ms", nullable=True),
     UniqueConstraint("bucket", "namespace", "function", "name", name="executions_name"),
     sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
 )
 
 Index(

@@ -1,5 +1,7 @@
 """The beginning: nodes, buckets, executions and their events, timers, outbox, functions."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -39,9 +41,10 @@ def _create(
     *columns: "sa.Column[int] | sa.Column[str] | sa.Column[bytes] | sa.Column[bool]",
     key: tuple[str, ...],
     unique: "sa.UniqueConstraint | None" = None,
+    **options: Any,
 ) -> sa.Table:
     constraints = [sa.PrimaryKeyConstraint(*key), *([] if unique is None else [unique])]
-    return op.create_table(name, *columns, *constraints, sqlite_with_rowid=False)
+    return op.create_table(name, *columns, *constraints, sqlite_with_rowid=False, **options)
 
 
 def _create_membership() -> None:
@@ -81,6 +84,7 @@ def _create_executions() -> None:
         unique=sa.UniqueConstraint(
             "bucket", "namespace", "function", "name", name="executions_name"
         ),
+        postgresql_with={"fillfactor": 70},
     )
     place = ["started_ms", "execution_id"]
     op.create_index("executions_by_function", "executions", ["namespace", "function", *place])
