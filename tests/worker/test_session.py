@@ -185,16 +185,16 @@ def test_a_refused_end_becomes_an_error_of_the_invocation() -> None:
     play(scenario)
 
 
-def test_a_revoked_turn_ends_without_a_word() -> None:
+def test_a_revoked_turn_ends_pending_with_the_token_that_it_had() -> None:
     async def scenario() -> None:
-        async with Peer() as peer, working(peer, one_step(), slots=1) as worker:
+        async with Peer() as peer, working(peer, one_step()):
             stream = await peer.next_stream()
             await stream.register()
             await stream.deliver(invocation(1, event=EVENT))
             await stream.accept(await stream.expect_call("checkpoints"), "")
-            await stream.expect_credits(2)
-            worker.stop.set()
-            await stream.expect_close()
+            end = await stream.expect_call("completions")
+            assert (end.request.checkpoint_token, end.request.status) == ("t1", "PENDING")
+            await stream.confirm(end)
 
     play(scenario)
 

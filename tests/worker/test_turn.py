@@ -122,14 +122,31 @@ def test_the_end_comes_after_everything_submitted() -> None:
     assert turn.closed
 
 
-def test_a_revoked_turn_says_nothing_more() -> None:
+def test_a_revoked_turn_says_nothing_more_but_its_end() -> None:
+    turn = submitted(("a", True))
+    turn.take_call("c1")
+    turn.submit([update("b")], "b", urgent=True)
+    assert turn.checkpoint_accepted_last() == (["a"], ["b"])
+    assert turn.take_call("c2") is None
+    turn.finish(Completion("PENDING"))
+    assert turn.take_call("c3") == CompleteCall("t1", Completion("PENDING"))
+
+
+def test_an_end_that_rests_on_unrecorded_updates_becomes_a_suspension() -> None:
     turn = submitted(("a", True))
     turn.take_call("c1")
     turn.submit([update("b")], "b", urgent=True)
     turn.finish(DONE)
-    assert turn.checkpoint_accepted("") == ["a"]
-    assert turn.close() == ["b"]
-    assert turn.take_call("c2") is None
+    assert turn.checkpoint_accepted_last() == (["a"], ["b"])
+    assert turn.take_call("c2") == CompleteCall("t1", Completion("PENDING"))
+
+
+def test_an_end_after_the_last_recorded_update_stands() -> None:
+    turn = submitted(("a", True))
+    turn.take_call("c1")
+    turn.finish(DONE)
+    turn.checkpoint_accepted_last()
+    assert turn.take_call("c2") == CompleteCall("t1", DONE)
 
 
 def test_a_turn_that_passed_gives_every_ticket_back() -> None:

@@ -11,7 +11,12 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import assert_never
 
-from perdure.invocation import CheckpointAnswer, CheckpointRefused, CheckpointUnavailable
+from perdure.invocation import (
+    CheckpointAnswer,
+    CheckpointRefused,
+    CheckpointUnavailable,
+    TurnPassed,
+)
 from perdure_core.model import ErrorObject
 from perdure_host.codec import MalformedMessage, operations_from_messages
 from perdure_proto.v1 import worker_pb2
@@ -67,7 +72,11 @@ class Replies:
         self._metrics.checkpoint_seconds.observe(perf_counter() - delivery.sent_s)
         delivery.failures = 0
         revoked = not answer.checkpoint_token
-        futures = delivery.turn.checkpoint_accepted(answer.checkpoint_token)
+        unrecorded: list[Future[None]] = []
+        if revoked:
+            futures, unrecorded = delivery.turn.checkpoint_accepted_last()
+        else:
+            futures = delivery.turn.checkpoint_accepted(answer.checkpoint_token)
         try:
             operations = operations_from_messages(answer.operations)
         except MalformedMessage as error:
@@ -76,8 +85,7 @@ class Replies:
             for listener in delivery.listeners:
                 listener(CheckpointAnswer(operations, revoked))
             _settle(futures, None)
-        if revoked:
-            self._running.drop(delivery)
+        _settle(unrecorded, TurnPassed())
 
     def _page_received(self, delivery: Delivery, answer: worker_pb2.GetStateResponse) -> None:
         delivery.failures = 0
@@ -145,7 +153,7 @@ class Replies:
         delivery.turn.finish_instead(Completion("ERROR", error=error))
 
 
-def _settle(futures: Iterable[Future[None]], error: Exception | None) -> None:
+def _settle(futures: Iterable[Future[None]], error: BaseException | None) -> None:
     for future in futures:
         if future.done():
             continue

@@ -191,11 +191,11 @@ class _Worker:
         # Once for each outage, not for each attempt.
         if end.registered or self._failures == 1:
             _log.warning(
-                "no server at %s (%s: %s); trying until there is one, %d invocations go on",
+                "no server at %s (%s: %s); trying until there is one%s",
                 self._settings.connection.server,
                 end.code.name,
                 end.details,
-                self._running.count,
+                f", while {self._running.count} invocations go on" if self._running.count else "",
             )
 
     def _registration(self) -> worker_pb2.RegisterRequest:

@@ -38,6 +38,9 @@ from perdure_worker.turn import (
 # How long updates that nobody waits for may wait for company.
 LINGER_S_MAX: Final = 0.1
 
+# Phases from which an invocation can still be ended or handed back.
+BEFORE_END: Final = (Phase.LOADING, Phase.RUNNING, Phase.REVOKED)
+
 _log = logging.getLogger("perdure.worker")
 
 
@@ -110,7 +113,7 @@ class RunningInvocations:
     def hand_back_all(self) -> None:
         """Hand back whatever has not ended, as soon as its unanswered call is answered."""
         for delivery in list(self._open.values()):
-            if delivery.turn.phase in (Phase.LOADING, Phase.RUNNING):
+            if delivery.turn.phase in BEFORE_END:
                 _give_up(delivery.turn.hand_back())
                 self.look_at(delivery)
 
@@ -145,7 +148,8 @@ class RunningInvocations:
         """Drop invocations whose turn has passed."""
         for invocation_id in invocation_ids:
             delivery = self._open.get(invocation_id)
-            if delivery is not None:
+            # An end that has been sent is answered itself, also when the server knew it by then.
+            if delivery is not None and delivery.turn.phase is not Phase.ENDING:
                 self.drop(delivery)
 
     def answered(self, call_id: int) -> tuple[Delivery, Call] | None:
@@ -274,9 +278,8 @@ class RunningInvocations:
 
     def _report(self, delivery: Delivery, outcome: Outcome) -> None:
         word, completion = _completion(outcome)
-        if delivery.turn.phase not in (Phase.LOADING, Phase.RUNNING):
-            # A revoked turn makes the handler suspend, and that has been recorded.
-            word = "pending" if word == "pending" else "dropped"
+        if delivery.turn.phase not in BEFORE_END:
+            word = "dropped"
         elif completion is None:
             # The handler gave up a turn that is still ours: somebody else shall run it.
             _give_up(delivery.turn.hand_back())

@@ -1,10 +1,13 @@
 """One invocation's turn: what may be said to the server next, and what an answer changes.
 
-    LOADING ──last page──▶ RUNNING ──handler ended──▶ ENDING ──answered──▶ CLOSED
-       │                      │
-       └──── handed back ─────┴─▶ RETURNING ──token taken──▶ CLOSED
+    LOADING ──last page──▶ RUNNING ──revoked──▶ REVOKED
+       │                      │                    │
+       └──────────────────────┴──── handler ended ─┴─▶ ENDING ──answered──▶ CLOSED
+       └──────────────────────┴────── handed back ─┴─▶ RETURNING ──token taken──▶ CLOSED
 
-From everywhere: CLOSED, when the turn has passed to somebody else or was revoked.
+From everywhere: CLOSED, when the turn has passed to somebody else. LOADING ends without a handler
+when its state cannot be had. A revoked turn records nothing more; it only ends, with the token
+that it had.
 
 Must stay true:
 - At most one call is unanswered, because each needs the token that the one before returned.
@@ -38,6 +41,7 @@ class Phase(Enum):
 
     LOADING = "loading"
     RUNNING = "running"
+    REVOKED = "revoked"
     ENDING = "ending"
     RETURNING = "returning"
     CLOSED = "closed"
@@ -49,9 +53,13 @@ EDGES: Final = frozenset(
         (Phase.LOADING, Phase.ENDING),
         (Phase.LOADING, Phase.RETURNING),
         (Phase.LOADING, Phase.CLOSED),
+        (Phase.RUNNING, Phase.REVOKED),
         (Phase.RUNNING, Phase.ENDING),
         (Phase.RUNNING, Phase.RETURNING),
         (Phase.RUNNING, Phase.CLOSED),
+        (Phase.REVOKED, Phase.ENDING),
+        (Phase.REVOKED, Phase.RETURNING),
+        (Phase.REVOKED, Phase.CLOSED),
         (Phase.ENDING, Phase.CLOSED),
         (Phase.RETURNING, Phase.CLOSED),
     }
@@ -134,10 +142,10 @@ class Turn(Generic[Ticket]):
         match self.phase:
             case Phase.RUNNING:
                 return bool(self._queue) and (self._hurry or self._over_full)
-            case Phase.RETURNING:
-                return False
-            case _:
+            case Phase.LOADING | Phase.ENDING:
                 return True
+            case _:
+                return False
 
     @property
     def lingers(self) -> bool:
@@ -207,10 +215,24 @@ class Turn(Generic[Ticket]):
             self._move(Phase.RUNNING)
 
     def checkpoint_accepted(self, next_token: str) -> list[Ticket]:
-        """Note that the updates are recorded. An empty token revokes the turn: `close` it then."""
+        """Note that the updates are recorded."""
         settled = [entry.ticket for entry in self._answered() if entry.last]
         self.token = next_token
         return settled
+
+    def checkpoint_accepted_last(self) -> tuple[list[Ticket], list[Ticket]]:
+        """Note that the updates are recorded and that the turn is revoked with that.
+
+        Returns the settled tickets, and those whose updates will not be recorded.
+        """
+        settled = [entry.ticket for entry in self._answered() if entry.last]
+        unsent, self._queue = self._queue, deque()
+        if self.phase is Phase.RUNNING:
+            self._move(Phase.REVOKED)
+        elif self.phase is Phase.ENDING and unsent:
+            # How the handler ended rests on updates that are not recorded: it has to run again.
+            self._completion = Completion("PENDING")
+        return settled, _tickets(tuple(unsent))
 
     def refused(self) -> list[Ticket]:
         """Note that the call did nothing and the token is still ours; return whom it concerns.
