@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from perdure_core.refusals import Invalid
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.refusals import Crowded, SessionReplaced, WorkerSilent
 from perdure_gateway.statuses import status_of
@@ -159,8 +160,10 @@ class Attendance:
             attachment.drain()
         for attachment in attachments:
             await attachment.wait_closed()
-        while self._farewells:
-            await asyncio.wait(self._farewells)
+        # Nobody is lost any more: workers go on, and claim what they run at the next node.
+        for farewell in self._farewells:
+            farewell.cancel()
+        await asyncio.gather(*self._farewells, return_exceptions=True)
 
     def _enter(self, attachment: Attachment) -> None:
         former = self._attached.get(attachment.worker_id)
@@ -174,7 +177,14 @@ class Attendance:
             )
 
     async def _claim(self, worker_id: str, claims: Sequence[str]) -> list[str]:
-        return [token for token in claims if await self.history.claim(token, worker_id) is None]
+        return [token for token in claims if not await self._is_claimed(worker_id, token)]
+
+    async def _is_claimed(self, worker_id: str, token: str) -> bool:
+        try:
+            return await self.history.claim(token, worker_id) is not None
+        except Invalid:
+            # Of another database, say. The worker has to drop it, like one whose turn has passed.
+            return False
 
     async def _say_farewell(self, attachment: Attachment, *, worker_left: bool) -> None:
         await attachment.wait_closed()
