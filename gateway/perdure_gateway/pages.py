@@ -16,8 +16,8 @@ from perdure_host.services import History
 from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
-# Well below what a message may have; one event more never breaks that limit.
-PAGE_BYTES_MAX: Final = 4 * 1_024 * 1_024
+# With one large event more it is still below the 4 MiB that gRPC clients take by default.
+PAGE_BYTES_MAX: Final = 2 * 1_024 * 1_024
 # Events are fetched in portions, so that a page of large ones is not held in memory ten times over.
 PORTION_ITEMS_MAX: Final = 100
 

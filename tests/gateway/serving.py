@@ -13,7 +13,6 @@ from perdure_gateway.credentials import Tokens
 from perdure_gateway.gate import Gate
 from perdure_gateway.server import GrpcServer
 from perdure_history.service import HistoryService
-from perdure_history.settings import HistorySettings
 from perdure_host.clock import WallClock
 from perdure_host.listen import Address
 from perdure_host.memory_store import MemoryStore
@@ -116,7 +115,6 @@ async def serving(
     store: Store | None = None,
     metrics: ServerMetrics | None = None,
     node: Bystander | None = None,
-    cache_executions_max: int = 1_000,
 ) -> AsyncIterator[Served]:
     """Serve on a port of loopback, over a store in memory."""
     clock = clock or WallClock()
@@ -135,7 +133,6 @@ async def serving(
         matching=matching,
         node_name="node-1",
         address=str(address),
-        settings=HistorySettings(cache_executions_max=cache_executions_max),
     )
     await history.open()
     attendance = await server.start(

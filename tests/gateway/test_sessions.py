@@ -268,9 +268,11 @@ class SulkingStore(MemoryStore):
     """A store that cannot load for a while."""
 
     sulks = False
+    refused = 0
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         if self.sulks:
+            self.refused += 1
             raise StoreUnavailable("the store sulks")
         return await super().load(key)
 
@@ -278,18 +280,19 @@ class SulkingStore(MemoryStore):
 def test_a_task_that_cannot_begin_is_offered_again_after_a_while() -> None:
     async def main() -> None:
         clock, store = SteppedClock(), SulkingStore()
-        async with serving(clock=clock, store=store, cache_executions_max=0) as served:
-            peer = await Peer.connect(served)
+        async with serving(clock=clock, store=store) as served:
+            await Peer.connect(served)
             await served.executions.StartExecution(start_request())
+        # Another node, which has to load the execution first.
+        async with serving(clock=clock, store=store) as served:
             store.sulks = True
-            await peer.send(credit=worker_pb2.Credit(slots=1))
-            assert await peer.heartbeat() == []
-            store.sulks = False
+            peer = await Peer.connect(served, credit=1)
             invocation = asyncio.ensure_future(peer.invocation())
-            assert not invocation.done()
             while not invocation.done():
                 clock.advance(1_000)
                 await served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
+                store.sulks = store.refused < 3
+            assert store.refused == 3
             assert invocation.result().function_name == "f"
 
     run(main)
