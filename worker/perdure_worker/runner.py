@@ -104,6 +104,8 @@ class _Worker:
         draining = asyncio.create_task(self._drain(stop))
         try:
             await asyncio.wait((serving, draining), return_when=asyncio.FIRST_COMPLETED)
+            if draining.done():
+                draining.result()
             if not serving.done():
                 await self._finish(serving)
             return EXIT_STOPPED if serving.cancelled() else serving.result()
