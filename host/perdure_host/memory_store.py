@@ -90,12 +90,14 @@ class MemoryStore:
         self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
     ) -> None:
         self._require_live(incarnation)
+        _require_distinct([_name(change.row) for change in changes if change.new])
+        _require_distinct([_place(row) for change in changes for row in change.outbox])
         for change in changes:
             self._require_unwritten(change)
         for change in changes:
             self._write(change)
         for row in outbox_done:
-            self._outbox.pop((row.bucket, row.outbox_id), None)
+            self._outbox.pop(_place(row), None)
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         row = self._rows.get(key)
@@ -150,9 +152,9 @@ class MemoryStore:
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_live(incarnation)
         rows = self._rows.values()
-        expired = (row for row in rows if row.expires_ms is not None and row.expires_ms <= now_ms)
-        swept = list(islice(expired, limit))
-        self._delete(swept)
+        due = ((row.expires_ms, row.key) for row in rows if row.expires_ms is not None)
+        swept = heapq.nsmallest(limit, (place for place in due if place[0] <= now_ms))
+        self._delete([self._rows[key] for _, key in swept])
         return len(swept)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
@@ -170,20 +172,22 @@ class MemoryStore:
     def _require_unwritten(self, change: Change) -> None:
         """Refuse a change that rests on anything but what is stored."""
         key = change.row.key
-        written = {record.sequence for record in self._records.get(key, ())}
+        written = self._records.get(key)
+        last = written[-1].sequence if written else 0
         if change.new == (key in self._rows) or (change.new and _name(change.row) in self._keys):
             raise Fenced(f"somebody else has written or swept execution {key.execution_id}")
-        if any(record.sequence in written for record in change.records):
+        if any(record.sequence <= last for record in change.records):
             raise Fenced(f"somebody else has continued execution {key.execution_id}")
-        if any((row.bucket, row.outbox_id) in self._outbox for row in change.outbox):
+        if any(_place(row) in self._outbox for row in change.outbox):
             raise Fenced(f"somebody else has sent for execution {key.execution_id}")
 
     def _write(self, change: Change) -> None:
         row = change.row
+        assert change.new or _name(row) == _name(self._rows[row.key]), "a name is for life"
         self._rows[row.key] = row
         self._keys[_name(row)] = row.key
         self._records.setdefault(row.key, []).extend(change.records)
-        self._outbox.update(((sent.bucket, sent.outbox_id), sent) for sent in change.outbox)
+        self._outbox.update((_place(sent), sent) for sent in change.outbox)
         if change.alarm_moved:
             self._alarms.pop(row.key, None)
             if change.alarm_ms is not None:
@@ -197,6 +201,15 @@ class MemoryStore:
 
 def _name(row: ExecutionRow) -> _Name:
     return (row.key.bucket, row.namespace, row.function, row.name)
+
+
+def _place(row: OutboxRow) -> tuple[int, str]:
+    return (row.bucket, row.outbox_id)
+
+
+def _require_distinct(places: Sequence[object]) -> None:
+    if len(set(places)) < len(places):
+        raise Fenced("one commit writes the same twice")
 
 
 def _position(row: ExecutionRow) -> tuple[int, str]:

@@ -7,10 +7,11 @@ import pytest
 from perdure_host.errors import CommitUnknown, StoreUnavailable
 from perdure_host.faulty_store import Fate, FaultyStore
 from perdure_host.memory_store import MemoryStore
+from perdure_host.ports import Store
 from tests.store.scenes import LEASE_MS, key, start
 
 
-async def joined(store: FaultyStore) -> int:
+async def joined(store: Store) -> int:
     return await store.join("alpha", "a:1", now_ms=0, lease_ms=LEASE_MS)
 
 
@@ -45,6 +46,12 @@ async def test_a_store_that_is_away_refuses_everything_until_it_is_back() -> Non
             await call
     store.away = False
     await store.commit(me, [start(1)])
+
+
+async def test_whatever_does_not_fail_is_handed_on() -> None:
+    store: Store = FaultyStore(MemoryStore())
+    await store.commit(await joined(store), [start(1)])
+    assert await store.load(key(1)) is not None
 
 
 async def test_the_same_seed_brings_the_same_faults() -> None:

@@ -10,8 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from perdure_host.errors import SchemaTooNew, SchemaTooOld, SettingsError
-from perdure_host.memory_store import MemoryStore
+from perdure_host.errors import SchemaTooNew, SchemaTooOld
 from perdure_host.sql import migrate_store, migration, open_store
 from perdure_host.sql.engine import Database
 from perdure_host.sql.schema import metadata
@@ -157,19 +156,3 @@ async def test_an_embedded_database_that_is_too_old_is_brought_up_to_date(
 async def test_migrating_says_what_it_did(sql_place: Place) -> None:
     assert await migrate_store(sql_place.url) == (None, "0001")
     assert await migrate_store(sql_place.url) == ("0001", "0001")
-
-
-@pytest.mark.parametrize("url", ["mysql://host/db", "perdure.db", ""])
-def test_an_unknown_kind_of_store_is_named(url: str) -> None:
-    with pytest.raises(SettingsError, match=repr(url.partition(":")[0])):
-        open_store(url)
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
-def test_a_sqlite_store_needs_a_file(url: str) -> None:
-    with pytest.raises(SettingsError, match="sqlite:///PATH"):
-        open_store(url)
-
-
-def test_memory_is_a_store() -> None:
-    assert isinstance(open_store("memory://"), MemoryStore)

@@ -163,7 +163,7 @@ def _may_try_again(error: StoreError) -> bool:
 def _parse(url: str) -> URL:
     try:
         parsed = sqlalchemy.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         raise SettingsError(f"not the URL of a database: {url.partition('@')[2] or url}") from None
     if parsed.get_backend_name() == "sqlite":
         if parsed.database in (None, "", ":memory:"):

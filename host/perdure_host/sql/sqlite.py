@@ -2,7 +2,8 @@
 
 WAL lets readers work while a commit is written, and with `synchronous=FULL` every commit is synced
 before it is acknowledged. A write takes the lock when it begins (BEGIN IMMEDIATE), so that the
-fence which it reads stays true until it commits.
+fence which it reads stays true until it commits. Files are not mapped into memory: a disk that
+fails must end in an error, not in a signal that ends the process.
 """
 
 import sqlite3
@@ -18,7 +19,6 @@ from perdure_host.sql.batch import Batch, Row, Step
 
 BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 16_384
-_MMAP_BYTES: Final = 256 * 1024 * 1024
 # A checkpoint copies the log into the database, within a commit: rarely, and with two syncs.
 _CHECKPOINT_PAGES: Final = 4_000
 
@@ -28,7 +28,6 @@ PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
     f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     f"PRAGMA cache_size = -{_CACHE_KIB}",
-    f"PRAGMA mmap_size = {_MMAP_BYTES}",
     "PRAGMA temp_store = MEMORY",
 )
 

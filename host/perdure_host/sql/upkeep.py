@@ -18,7 +18,7 @@ def sweep(
     expired = connection.execute(
         select(executions.c.bucket.label("b"), executions.c.execution_id.label("e"))
         .where(executions.c.expires_ms <= now_ms)
-        .order_by(executions.c.expires_ms)
+        .order_by(executions.c.expires_ms, executions.c.bucket, executions.c.execution_id)
         .limit(limit)
     )
     keys = [{"b": bucket, "e": execution_id} for bucket, execution_id in expired]

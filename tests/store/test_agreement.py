@@ -1,0 +1,228 @@
+"""All stores answer alike, whatever they are asked: the same random life, lived in each of them.
+
+The memory store is the plainest of them; wherever another answers differently, one is wrong.
+"""
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure_host.errors import StoreError
+from perdure_host.ports import (
+    Alarm,
+    Change,
+    ExecutionKey,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+    OutboxRow,
+    RecordRow,
+    Store,
+)
+from tests.postgres import PostgresServer
+from tests.store.scenes import Place, first_row
+
+STEPS = 300
+Question = Callable[[Store], Awaitable[object]]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_every_store_answers_like_the_one_in_memory(
+    seed: int, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    urls = ["memory://", f"sqlite:///{tmp_path}/perdure.db", postgres.create_database()]
+    life = Life(random.Random(seed))
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(Place(url).opened()) for url in urls]
+        for step in range(STEPS):
+            question = await life.draw(stores[0])
+            expected, *others = [await answer(store, question) for store in stores]
+            for url, other in zip(urls[1:], others, strict=True):
+                assert other == expected, f"seed {seed}, step {step}, {url}"
+            life.learn(expected)
+    assert {"Fenced", "NodeTaken"} <= life.refusals
+    assert life.asked == set(life.kinds)
+
+
+async def answer(store: Store, question: Question) -> object:
+    try:
+        return await question(store)
+    except StoreError as error:
+        return type(error).__name__
+
+
+class Life:
+    """Draws what happens next. Few keys, names and moments, so that things collide."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.asked: set[str] = set()
+        self.refusals: set[str] = set()
+        self.incarnation = 0
+        self.now_ms = 0
+        self.kinds: dict[str, Callable[[], Question]] = {
+            "join": self.join,
+            "renew": self.renew,
+            "leave": self.leave,
+            "sweep": self.sweep,
+            "functions": self.functions,
+            "look": self.look,
+            "records": self.records,
+            "list": self.list,
+            "alarms": self.alarms,
+            "waiting": self.waiting,
+            "outbox": self.outbox,
+        }
+
+    async def draw(self, truth: Store) -> Question:
+        self.now_ms += self.dice.randint(0, 1)
+        if self.incarnation == 0:
+            return self.join()
+        if self.dice.random() < 0.4:
+            return await self.commit(truth)
+        kind = self.dice.choice(list(self.kinds))
+        self.asked.add(kind)
+        return self.kinds[kind]()
+
+    def learn(self, seen: object) -> None:
+        if isinstance(seen, str):
+            self.refusals.add(seen)
+            if seen == "Fenced" and self.dice.random() < 0.3:
+                self.incarnation = 0
+        if isinstance(seen, int):
+            self.incarnation = seen
+
+    def key(self) -> ExecutionKey:
+        number = self.dice.randint(1, 9)
+        return ExecutionKey(number % 3, f"{number:032x}")
+
+    def join(self) -> Question:
+        name, now_ms = self.dice.choice(["alpha", "alpha", "alpha", "beta"]), self.now_ms
+        return lambda store: store.join(name, "here:1", now_ms=now_ms, lease_ms=20)
+
+    def renew(self) -> Question:
+        me, now_ms = self.somebody(), self.now_ms
+        return lambda store: store.renew(me, now_ms=now_ms, lease_ms=20)
+
+    def leave(self) -> Question:
+        me = self.somebody()
+        return lambda store: store.leave(me)
+
+    def somebody(self) -> int:
+        return self.incarnation - (self.dice.random() < 0.03)
+
+    async def commit(self, truth: Store) -> Question:
+        me = self.somebody()
+        keys = {self.key() for _ in range(self.dice.randint(0, 3))}
+        changes = [self.change(key, await truth.get(key)) for key in sorted(keys)]
+        done = [OutboxRow(self.dice.randint(0, 2), self.letter(), b"") for _ in range(2)]
+        return lambda store: store.commit(me, changes, done)
+
+    def change(self, key: ExecutionKey, stored: ExecutionRow | None) -> Change:
+        """Draw what mostly fits what is stored."""
+        sequence = (stored.sequence if stored else 0) + (self.dice.random() < 0.97)
+        sequence = max(sequence, 1)
+        ended_ms = self.now_ms if self.dice.random() < 0.2 else None
+        row = first_row(
+            key=key,
+            function=f"function-{int(key.execution_id, 16) % 2}",
+            # The seventh wants the name of the first, in its bucket and function; and so on.
+            name=f"name-{int(key.execution_id, 16) % 6}",
+            status=self.dice.choice(["RUNNING", "FAILED"]),
+            started_ms=int(key.execution_id, 16) % 5,
+            sequence=sequence,
+            event_count=sequence,
+            waiting_for=self.dice.choice(["task", "timer", "nothing"]),
+            ended_ms=ended_ms,
+            expires_ms=ended_ms and ended_ms + 5,
+        )
+        return Change(
+            row=row,
+            new=(stored is None) == (self.dice.random() < 0.98),
+            records=(RecordRow(sequence, sequence, sequence % 3, b"body"),),
+            alarm_moved=self.dice.random() < 0.5,
+            alarm_ms=self.dice.choice([None, self.now_ms + 3]),
+            outbox=(OutboxRow(key.bucket, self.letter(), b"text"),)[: self.dice.randint(0, 1)],
+        )
+
+    def letter(self) -> str:
+        return f"letter-{self.dice.randint(1, 500)}"
+
+    def sweep(self) -> Question:
+        me, now_ms, limit = self.somebody(), self.now_ms, self.dice.randint(1, 3)
+
+        async def sweep(store: Store) -> object:
+            return {"swept": await store.sweep(me, now_ms=now_ms, limit=limit)}
+
+        return sweep
+
+    def functions(self) -> Question:
+        me = self.somebody()
+        row = FunctionRow(
+            namespace="default",
+            name=f"function-{self.dice.randint(1, 4)}",
+            execution_timeout_s=self.dice.randint(1, 9),
+            retention_days=1,
+            durable=self.dice.random() < 0.5,
+        )
+
+        async def put_and_list(store: Store) -> object:
+            await store.put_functions(me, [row])
+            return await store.functions()
+
+        return put_and_list
+
+    def look(self) -> Question:
+        key = self.key()
+
+        async def look(store: Store) -> object:
+            found = await store.load(key)
+            row = await store.get(key)
+            if found is None or row is None:
+                return [found, row]
+            return [found, await store.find(key.bucket, row.namespace, row.function, row.name)]
+
+        return look
+
+    def records(self) -> Question:
+        key, limit, reverse = self.key(), self.dice.randint(1, 4), self.dice.random() < 0.5
+        first = self.dice.randint(0, 9)
+        return lambda store: store.read_records(
+            key, from_event_id=first, limit=limit, reverse=reverse
+        )
+
+    def list(self) -> Question:
+        query = ListQuery(
+            namespace="default",
+            limit=self.dice.randint(1, 6),
+            function=self.dice.choice(["", "function-1"]),
+            statuses=self.dice.choice([(), ("FAILED",)]),
+            started_after_ms=self.dice.choice([None, 1]),
+            started_before_ms=self.dice.choice([None, 4]),
+            oldest_first=self.dice.random() < 0.5,
+            after=self.dice.choice([None, (2, self.key().execution_id)]),
+        )
+        return lambda store: store.list_executions(query)
+
+    def alarms(self) -> Question:
+        until_ms, limit = self.now_ms + self.dice.randint(-9, 9), self.dice.randint(1, 6)
+        after = self.dice.choice([None, Alarm(self.now_ms, self.key())])
+        return lambda store: store.alarms(until_ms=until_ms, after=after, limit=limit)
+
+    def waiting(self) -> Question:
+        what: Any = self.dice.choice(["task", "timer", "nothing"])
+        after, limit = self.dice.choice([None, self.key()]), self.dice.randint(1, 6)
+
+        async def ask(store: Store) -> object:
+            rows = await store.waiting_for(what, after=after, limit=limit)
+            return [rows, await store.count_open()]
+
+        return ask
+
+    def outbox(self) -> Question:
+        after, limit = self.dice.choice([None, (2, self.letter())]), self.dice.randint(1, 6)
+        return lambda store: store.outbox(after=after, limit=limit)
