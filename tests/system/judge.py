@@ -1,0 +1,138 @@
+"""Judges what a system says it did against what the ledger says was done.
+
+Each rule returns its complaints; a run without any was right.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from perdure.client import ExecutionDescription, HistoryEvent, RetryDescription
+from perdure.client_messages import decode_payload, read_time
+from tests.system.ledger import Entry
+
+AT_MOST_ONCE_STEPS = ("pay", "ship")
+STEPS = ("price", "pay", "ship")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the system says about one order."""
+
+    order: str
+    rest_s: int
+    execution: ExecutionDescription
+    history: Sequence[HistoryEvent]
+
+
+def complaints(entries: Sequence[Entry], told: Sequence[Told]) -> list[str]:
+    """Return everything that is not as promised."""
+    found = list(ran_twice(entries))
+    by_order: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_order.setdefault(entry.order, []).append(entry)
+    for each in told:
+        written = by_order.get(each.order, [])
+        for rule in (
+            has_one_end(each),
+            results_are_those_of_the_steps(each, written),
+            answer_is_that_of_the_approver(each, written),
+            waits_are_whole(each, written),
+            timers_are_never_early(each),
+        ):
+            found.extend(f"{each.order}: {complaint}" for complaint in rule)
+    return found
+
+
+def ran_twice(entries: Iterable[Entry]) -> Iterator[str]:
+    """An attempt of a step at most once begins once."""
+    begun = Counter(
+        (entry.order, entry.who, entry.attempt)
+        for entry in entries
+        if entry.what == "begins" and entry.who in AT_MOST_ONCE_STEPS
+    )
+    for (order, who, attempt), times in begun.items():
+        if times > 1:
+            yield f"{order}: attempt {attempt} of {who}, at most once, began {times} times"
+
+
+def has_one_end(told: Told) -> Iterator[str]:
+    """Events are numbered without holes; the first is the start, the last the only end."""
+    ids = [event.event_id for event in told.history]
+    if ids != list(range(1, len(ids) + 1)):
+        yield f"the numbers of its events have holes or repetitions: {ids}"
+    if told.execution.event_count != len(ids):
+        yield f"it has {len(ids)} events and says {told.execution.event_count}"
+    ends = [each.event_type for each in told.history if each.event_type.startswith("Execution")]
+    if ends != ["ExecutionStarted", "ExecutionSucceeded"]:
+        yield f"one start and one good end expected, got {ends}: {told.execution.error}"
+    elif told.history[-1].event_type != "ExecutionSucceeded":
+        yield f"something came after its end: {told.history[-1].event_type}"
+    moments = [event.at for event in told.history]
+    if moments != sorted(moments):
+        yield "its events are not in the order of their times"
+
+
+def results_are_those_of_the_steps(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+    """What a step recorded is what one of its runs returned, and what the result is made of."""
+    for who in STEPS:
+        recorded = [
+            decode_payload(event.result_text)
+            for event in told.history
+            if event.event_type == "StepSucceeded" and event.name == who
+        ]
+        returned = {each.outcome for each in written if each.who == who and each.what == "ends"}
+        if len(recorded) != 1 or recorded[0] not in returned:
+            yield f"{who} recorded {recorded}, while its runs returned {returned}"
+        elif recorded[0] != result_of(told).get(who):
+            yield f"{who} recorded {recorded}, and the result says {result_of(told).get(who)}"
+
+
+def answer_is_that_of_the_approver(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+    """What the approver was told is done is what the order goes on with."""
+    done = [each.outcome for each in written if each.who == "approver"]
+    wanted = done or ["CallbackTimeoutError"]
+    approval = result_of(told).get("approval")
+    if [approval] != wanted:
+        yield f"the approver did {done}, and the result says {approval}"
+
+
+def result_of(told: Told) -> dict[str, Any]:
+    """Return the result of an order; one that did not end well has none."""
+    result: dict[str, Any] = told.execution.result or {}
+    return result
+
+
+def waits_are_whole(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+    """Nobody passes a wait before its time, by the clock on the wall."""
+    came = [each.at_ms for each in written if each.who == "rest" and each.what == "comes"]
+    went = [each.at_ms for each in written if each.who == "rest" and each.what == "goes"]
+    if not came or not went:
+        yield "it never rested"
+    elif min(went) - min(came) < told.rest_s * 1_000:
+        yield f"it rested {min(went) - min(came)} ms instead of {told.rest_s} s"
+
+
+def timers_are_never_early(told: Told) -> Iterator[str]:
+    """In the history, too, nothing that a timer brings comes before it is due."""
+    last: dict[str | None, HistoryEvent] = {}
+    for event in told.history:
+        due = due_at(last.get(event.operation_id), event)
+        if due is not None and event.at < due:
+            yield f"{event.event_type} of {event.name} came {due - event.at} early"
+        last[event.operation_id] = event
+
+
+def due_at(before: HistoryEvent | None, event: HistoryEvent) -> datetime | None:
+    """Return when an event may come, given the last one of its operation; None: at any time."""
+    match before, event.event_type:
+        case HistoryEvent(event_type="WaitStarted"), _:
+            return read_time(before.wire.scheduled_end_timestamp)
+        case HistoryEvent(event_type="StepFailed", retry=RetryDescription() as retry), _:
+            return before.at + timedelta(milliseconds=retry.next_attempt_delay_ms or 0)
+        case HistoryEvent(event_type="CallbackStarted"), "CallbackTimedOut":
+            return before.at + timedelta(seconds=before.wire.timeout_seconds)
+        case _:
+            return None

@@ -1,0 +1,201 @@
+"""Orders outlive SIGKILL: server and worker are killed at random moments, and nothing is lost.
+
+The judge is a ledger outside of the system, written by the steps and by an approver. The seed of
+the dice is printed; PERDURE_TEST_SEED plays the same dice again.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from perdure import AsyncClient
+from perdure.client import FailedPreconditionError
+from tests.system.judge import Told, complaints
+from tests.system.ledger import LEDGER_VARIABLE, Entry, Reader, write_down
+from tests.system.processes import ROOT, Machine
+
+ORDERS: Final = 300
+KILLS: Final = 24
+QUIET_S_MAX: Final = 2.5
+LOOK_S: Final = 0.05
+DONE_S_MAX: Final = 140.0
+PATIENCE_S: Final = 120.0
+PROGRAM: Final = ROOT / "tests" / "system" / "chaos_program.py"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+    """A machine with a database of each kind."""
+    url: str | None = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").create_database()
+    ledger = {LEDGER_VARIABLE: str(tmp_path / "ledger")}
+    with Machine(tmp_path, url, environment=ledger) as machine:
+        yield machine
+        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+
+
+class Chaos:
+    """Customers who start orders, an approver who answers, and somebody who pulls plugs."""
+
+    def __init__(self, machine: Machine, client: AsyncClient, dice: random.Random) -> None:
+        self._machine = machine
+        self._client = client
+        self._dice = dice
+        self._ledger = Reader(machine.folder / "ledger")
+        self.entries: list[Entry] = []
+        self.arns: dict[int, str] = {}
+        self.kills = 0
+        self._killed = asyncio.Condition()
+        self.violations = 0.0
+
+    async def play(self) -> None:
+        """Let them all loose, and return when every order has ended."""
+        self._machine.start_server()
+        self._machine.start_worker(PROGRAM)
+        self._machine.wait_for_worker("chaos_order")
+        async with asyncio.timeout(DONE_S_MAX), asyncio.TaskGroup() as group:
+            approver = group.create_task(self._approve_all())
+            killer = group.create_task(self._kill())
+            await asyncio.gather(*(self._order(number) for number in range(ORDERS)))
+            await killer
+            approver.cancel()
+        self.entries.extend(self._ledger.new())
+
+    async def tell(self, number: int) -> Told:
+        """Return what the system says about an order."""
+        arn = self.arns[number]
+        history = [event async for event in self._client.history(arn)]
+        execution = await self._client.get(arn)
+        return Told(order=name(number), rest_s=rest_s(number), execution=execution, history=history)
+
+    async def look_at_violations(self) -> None:
+        """Add up what the scanner has found since the server was started."""
+        with contextlib.suppress(httpx.HTTPError):  # it may be starting
+            metrics = await asyncio.to_thread(self._machine.metrics)
+            self.violations += metrics.value("perdure_invariant_violations_total")
+
+    async def _order(self, number: int) -> None:
+        """Start an order when so many plugs were pulled, and wait for its end."""
+        async with self._killed:
+            await self._killed.wait_for(lambda: self.kills * ORDERS >= number * KILLS)
+        payload = {
+            "order": name(number),
+            "failures": number % 3,
+            "rest_s": rest_s(number),
+            "patience_s": 2 if is_ignored(number) else 100,
+        }
+        started = await self._client.start("chaos_order", payload, name=name(number))
+        self.arns[number] = started.execution_arn
+        await self._client.wait(started.execution_arn)
+
+    async def _approve_all(self) -> None:
+        asked: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:  # until cancelled
+                for entry in self._ledger.new():
+                    self.entries.append(entry)
+                    if entry.who == "ask" and entry.outcome not in asked:
+                        asked.add(entry.outcome)
+                        group.create_task(self._answer(entry.order, entry.outcome))
+                await asyncio.sleep(LOOK_S)
+
+    async def _answer(self, order: str, callback_id: str) -> None:
+        number = int(order.removeprefix("order-"))
+        if is_ignored(number):
+            return
+        outcome = "CallbackExternalError" if number % 10 == 3 else f"yes to {order}"
+        # Completed already: the answer to an earlier try was lost with the server that gave it.
+        with contextlib.suppress(FailedPreconditionError):
+            if number % 10 == 3:
+                await self._client.fail_callback(callback_id, error_type="No", error_message=order)
+            else:
+                await self._client.succeed_callback(callback_id, result_text=outcome)
+        written = Entry(order=order, who="approver", what="answers", outcome=outcome)
+        write_down(written, self._machine.folder / "ledger")
+
+    async def _kill(self) -> None:
+        while self.kills < KILLS:
+            if self._dice.random() < 0.8:
+                await asyncio.to_thread(self._machine.wait_until_serving)
+            await asyncio.sleep(self._dice.uniform(0, QUIET_S_MAX))
+            self._machine.check()
+            await self.look_at_violations()
+            for victim in self._dice.choice([("server",), ("worker",), ("server", "worker")]):
+                self._machine.kill(victim)
+                self.kills += 1
+                if victim == "server":
+                    self._machine.start_server(ready=False)
+                else:
+                    self._machine.start_worker(PROGRAM)
+            async with self._killed:
+                self._killed.notify_all()
+
+
+def name(number: int) -> str:
+    """Return the name of an order."""
+    return f"order-{number}"
+
+
+def rest_s(number: int) -> int:
+    """Return for how long an order rests."""
+    return 1 + number % 3
+
+
+def is_ignored(number: int) -> bool:
+    """Tell whether nobody answers when an order asks."""
+    return number % 15 == 7
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_order_ends_well_while_server_and_worker_are_killed(place: Machine) -> None:
+    seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
+    print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
+    began_s = time.monotonic()
+    chaos, told = asyncio.run(ordeal(place, seed))
+    print(summary(chaos, told, time.monotonic() - began_s))  # noqa: T201 - likewise
+    assert complaints(chaos.entries, told) == []
+    assert chaos.kills >= 20
+    assert chaos.violations == 0
+    assert interruptions(told) > 0
+
+
+async def ordeal(machine: Machine, seed: int) -> tuple[Chaos, list[Told]]:
+    """Play it, and ask the system what became of every order."""
+    async with machine.async_client(PATIENCE_S) as client:
+        chaos = Chaos(machine, client, random.Random(seed))
+        await chaos.play()
+        await chaos.look_at_violations()
+        return chaos, [await chaos.tell(number) for number in range(ORDERS)]
+
+
+def interruptions(told: list[Told]) -> int:
+    """Count the attempts at most once that a kill has cut off."""
+    return sum(
+        "StepInterruptedError" in ((event.error and event.error.error_type) or "")
+        for each in told
+        for event in each.history
+    )
+
+
+def summary(chaos: Chaos, told: list[Told], took_s: float) -> str:
+    """Say how much was put to the test."""
+    begun = [each for each in chaos.entries if each.what == "begins"]
+    attempts = {(each.order, each.who, each.attempt) for each in begun}
+    return (
+        f"{ORDERS} orders, {chaos.kills} kills, {took_s:.0f} s: {len(begun)} runs of steps, "
+        f"{len(begun) - len(attempts)} of them again in the same attempt, "
+        f"{interruptions(told)} attempts at most once cut off; "
+        f"{sum(len(each.history) for each in told)} events"
+    )
