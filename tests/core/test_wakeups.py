@@ -1,0 +1,219 @@
+"""No wake-up is lost: a program that does its part finishes, whatever happens around it.
+
+A program is a few branches, each a sequence of operations. Its handler knows only what it is shown:
+the operations at its start, and what answers to its checkpoints bring. Around it invocations break,
+are handed back or paused, answers get lost, and callbacks, children and timers end at any moment.
+"""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import msgspec
+from hypothesis import HealthCheck, given, settings
+
+from perdure_core.commands import Checkpoint, Resume
+from perdure_core.execution import current_turn
+from perdure_core.model import OPERATION_OPEN, Operation, OperationStatus, OperationUpdate
+from perdure_core.state import Dispatch, is_open, waiting_for, wants_task
+from perdure_core.views import changed_operations, visible_operations
+from tests.core.scene import ORDER, Scene, update
+
+KINDS = ["STEP", "RETRIED", "WAIT", "CALLBACK", "CHAINED_INVOKE"]
+START = msgspec.structs.replace(ORDER, timeout_s=31_622_400)
+
+programs = st.lists(
+    st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), min_size=1, max_size=3
+)
+
+
+class Handler:
+    """One invocation of the program. `view` is all that it knows.
+
+    A hasty one decides that a branch has to wait when it first sees it so, and does not look again
+    before its next invocation: as handlers do whose branches give up one by one.
+    """
+
+    def __init__(self, scene: Scene, program: list[list[str]], *, hasty: bool) -> None:
+        self.scene = scene
+        self.program = program
+        self.hasty = hasty
+        self.given_up: set[int] = set()
+        scene.take()
+        self.view = {operation.id: view(operation) for operation in visible_operations(scene.state)}
+
+    def step(self) -> bool:
+        """Do the next thing; return whether that was the end of the invocation."""
+        updates: list[OperationUpdate] = []
+        done = True
+        for number, branch in enumerate(self.program):
+            ahead = self.next_of(number, branch)
+            done = done and ahead is None
+            if isinstance(ahead, list) and number not in self.given_up:
+                updates += ahead
+            elif ahead == "open" and self.hasty:
+                self.given_up.add(number)
+        if updates:
+            self.note(self.scene.checkpoint(*updates))
+            return self.scene.state.revoked and self.end("PENDING")
+        return self.end("SUCCEEDED" if done else "PENDING")
+
+    def next_of(self, number: int, branch: list[str]) -> list[OperationUpdate] | str | None:
+        """Return what the branch asks for next, "open" when it has to wait, None when done."""
+        for position, kind in enumerate(branch):
+            operation_id = f"{number}-{position}-{kind}"
+            known = self.view.get(operation_id)
+            if known is None or known[0] is OperationStatus.READY:
+                return updates_for(kind, operation_id, 0 if known is None else known[1])
+            if known[0] in OPERATION_OPEN:
+                return "open"
+        return None
+
+    def note(self, answer: list[Operation]) -> None:
+        self.view |= {operation.id: view(operation) for operation in answer}
+
+    def end(self, status: Any) -> bool:
+        self.scene.complete(status)
+        return True
+
+
+def view(operation: Operation) -> tuple[OperationStatus, int]:
+    return operation.status, getattr(operation.details, "attempt", 0)
+
+
+def updates_for(kind: str, operation_id: str, attempts: int) -> list[OperationUpdate]:
+    if kind in ("STEP", "RETRIED"):
+        last = "RETRY" if kind == "RETRIED" and attempts == 0 else "SUCCEED"
+        actions = ("START", last)
+        return [update("STEP", action, operation_id) for action in actions]
+    return [update(kind, "START", operation_id)]
+
+
+class World:
+    """Everything around the handler. Counts what may rightly cause an invocation."""
+
+    def __init__(self, draw: Any, program: list[list[str]], *, hasty: bool) -> None:
+        self.draw = draw
+        self.scene = Scene(START)
+        self.program = program
+        self.hasty = hasty
+        self.handler: Handler | None = None
+        self.causes = 1
+
+    def work(self) -> None:
+        """Let the worker do its next thing, if it has anything to do."""
+        scene = self.scene
+        if self.handler is None:
+            if wants_task(scene.state):
+                self.handler = Handler(scene, self.program, hasty=self.hasty)
+        elif self.handler.step():
+            self.handler = None
+
+    def disturb(self) -> None:
+        match self.draw(st.sampled_from(["break", "return", "pause", "resume", "lost"])):
+            case "break" if self.handler is not None:
+                self.scene.complete("ERROR")
+                self.handler = None
+                self.causes += 1
+            case "return" if self.handler is not None:
+                self.scene.hand_back()
+                self.handler = None
+                self.causes += 1
+            case "pause":
+                self.scene.pause()
+                self.causes += 1
+            case "resume":
+                self.scene.do(Resume())
+            case "lost" if self.handler is not None and not self.scene.state.revoked:
+                self.lose_an_answer(self.handler)
+            case _:
+                pass
+
+    def lose_an_answer(self, handler: Handler) -> None:
+        """Checkpoint, lose the answer, let the world go on, and ask once more."""
+        call = self.scene.call()
+        self.scene.do(call)
+        for _ in range(self.draw(st.integers(0, 2))):
+            self.happen()
+        self.answer_again(call, handler)
+
+    def answer_again(self, call: Checkpoint, handler: Handler) -> None:
+        scene = self.scene
+        assert scene.do(call).record is None
+        # An answer shows what it showed the first time, not what came later.
+        last = scene.state.last_call
+        assert last is not None
+        handler.note(
+            [
+                operation
+                for operation in changed_operations(scene.state)
+                if scene.state.unseen.get(operation.id, 0) <= last.sequence
+            ]
+        )
+        if scene.state.revoked:
+            scene.complete("PENDING")
+            self.handler = None
+        else:
+            turn = call.turn
+            scene.turn = current_turn(scene.state, turn.invocation_id, turn.started_ms)
+
+    def happen(self) -> bool:
+        """Let something end that is open; return whether there was anything."""
+        scene = self.scene
+        callbacks = self.open("CALLBACK")
+        children = self.open("CHAINED_INVOKE")
+        choices = [*callbacks, *children]
+        due_ms = scene.state.alarms.next_due_ms()
+        if scene.state.timed_open or scene.state.dispatch is Dispatch.BACKOFF:
+            choices.append("time")
+        if not choices:
+            return False
+        chosen = self.draw(st.sampled_from(choices))
+        if chosen == "time":
+            assert due_ms is not None
+            decision = scene.wait(max(0, due_ms - scene.now_ms))
+            assert decision.record is not None
+            self.causes += len(decision.record.events)
+            return True
+        self.causes += 1
+        if chosen in callbacks:
+            scene.complete_callback(chosen)
+        else:
+            scene.end_child(chosen)
+        return True
+
+    def open(self, kind: str) -> list[str]:
+        return [
+            operation.id
+            for operation in self.scene.state.operations.values()
+            if operation.type == kind and operation.status is OperationStatus.STARTED
+        ]
+
+    def let_be(self) -> None:
+        """Disturb no more: resume, and do what there is to do until the end."""
+        self.scene.do(Resume())
+        for _ in range(1_000):
+            if not is_open(self.scene.state):
+                return
+            if self.handler is not None or wants_task(self.scene.state):
+                self.work()
+            else:
+                assert self.happen(), f"stuck, waiting for {waiting_for(self.scene.state)}"
+        raise AssertionError("it does not come to an end")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), program=programs, hasty=st.booleans(), steps=st.integers(0, 25))
+def test_a_program_that_does_its_part_finishes(
+    data: st.DataObject, program: list[list[str]], hasty: bool, steps: int
+) -> None:
+    world = World(data.draw, program, hasty=hasty)
+    moves = st.sampled_from([world.work] * 4 + [world.happen] * 2 + [world.disturb])
+    for _ in range(steps):
+        if is_open(world.scene.state):
+            data.draw(moves)()
+    if is_open(world.scene.state):
+        world.let_be()
+    assert world.scene.state.status == "SUCCEEDED"
+    assert all(op.status not in OPERATION_OPEN for op in world.scene.state.operations.values())
+    # And none is invented: each invocation has a cause.
+    assert world.scene.invocations <= world.causes
