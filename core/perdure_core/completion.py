@@ -126,22 +126,29 @@ def _has_news(state: State, command: Complete) -> bool:
 
 
 def _completed(command: Complete, *, wanted: bool = False) -> InvocationCompleted:
-    error = command.error if command.status == "ERROR" else None
+    turn = command.turn
     return InvocationCompleted(
-        command.turn.invocation_id, command.turn.started_ms, error, wanted=wanted
+        turn.invocation_id, turn.started_ms, _error_of(command), wanted=wanted
     )
 
 
 def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted:
-    error = form.bounded_error(command.error or ErrorObject(None, "Runtime.Unknown"))
+    turn = command.turn
     delay_ms = backoff_ms(state.invocation_failures)
     return InvocationCompleted(
-        command.turn.invocation_id,
-        command.turn.started_ms,
-        error,
+        turn.invocation_id,
+        turn.started_ms,
+        _error_of(command),
         wanted=delay_ms == 0,
         retry_at_ms=now_ms + delay_ms if delay_ms else None,
     )
+
+
+def _error_of(command: Complete) -> ErrorObject | None:
+    """Return why the invocation broke, if it did; there is always something to say then."""
+    if command.status != "ERROR":
+        return None
+    return form.bounded_error(command.error or ErrorObject(None, "Runtime.Unknown"))
 
 
 def backoff_ms(failures_before: int) -> int:
