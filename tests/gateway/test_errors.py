@@ -1,0 +1,425 @@
+"""Every error that callers can meet has a status of its own and names the thing and the limit."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from perdure_core import refusals
+from perdure_gateway.credentials import Tokens
+from perdure_gateway.refusals import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_gateway.statuses import MESSAGE_CHARS_MAX, status_of
+from perdure_host import errors
+from perdure_host.codec import MalformedMessage
+from perdure_host.memory_store import MemoryStore
+from perdure_host.ports import ExecutionKey
+from perdure_host.tokens import Signer
+from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
+from tests.gateway.serving import (
+    Peer,
+    Served,
+    failure_of,
+    registration,
+    run,
+    serving,
+    start_request,
+    step,
+)
+
+Code = grpc.StatusCode
+
+
+def test_every_refusal_and_error_has_its_status() -> None:
+    expected = {
+        refusals.Invalid: Code.INVALID_ARGUMENT,
+        MalformedMessage: Code.INVALID_ARGUMENT,
+        refusals.Unknown: Code.NOT_FOUND,
+        refusals.NameTaken: Code.ALREADY_EXISTS,
+        refusals.TurnPassed: Code.ABORTED,
+        refusals.Ended: Code.FAILED_PRECONDITION,
+        refusals.NotEnded: Code.FAILED_PRECONDITION,
+        refusals.CallbackClosed: Code.FAILED_PRECONDITION,
+        errors.StoreUnavailable: Code.UNAVAILABLE,
+        errors.CommitUnknown: Code.UNAVAILABLE,
+        errors.Fenced: Code.UNAVAILABLE,
+        NotServing: Code.UNAVAILABLE,
+        WorkerSilent: Code.UNAVAILABLE,
+        SessionReplaced: Code.FAILED_PRECONDITION,
+        Crowded: Code.RESOURCE_EXHAUSTED,
+        KeyError: Code.INTERNAL,
+    }
+    assert {kind: status_of(kind("why")).code for kind in expected} == expected
+
+
+def test_every_refusal_of_the_core_is_mapped() -> None:
+    def kinds(kind: type[Exception]) -> list[type[Exception]]:
+        return [each for below in kind.__subclasses__() for each in (below, *kinds(below))]
+
+    internal = [
+        kind for kind in kinds(refusals.Refused) if status_of(kind("why")).code is Code.INTERNAL
+    ]
+    assert internal == []
+
+
+def test_an_unforeseen_error_tells_an_incident_and_nothing_else() -> None:
+    status = status_of(RuntimeError("password=hunter2"))
+    assert "hunter2" not in status.message
+    assert "incident" in status.message
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(status_of(refusals.Invalid("x" * 5_000)).message) == MESSAGE_CHARS_MAX
+
+
+ARN = "arn:perdure:lambda:default:000000000000:function:f:$LATEST/durable-execution/n/" + "0" * 32
+E = client_pb2
+
+
+def of_executions(name: str, request: Any) -> Callable[[Served], Awaitable[Any]]:
+    return lambda served: getattr(served.executions, name)(request)
+
+
+def of_callbacks(name: str, request: Any) -> Callable[[Served], Awaitable[Any]]:
+    return lambda served: getattr(served.callbacks, name)(request)
+
+
+def of_workers(name: str, request: Any) -> Callable[[Served], Awaitable[Any]]:
+    return lambda served: getattr(served.workers, name)(request)
+
+
+# Well-formed, and signed by another cluster.
+FOREIGN_CALLBACK = Signer(b"x" * 32).sign_callback(ExecutionKey(1, "0" * 32), "c")
+
+CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]] = [
+    (
+        "unknown function",
+        of_executions("StartExecution", start_request(function_name="nobody")),
+        Code.NOT_FOUND,
+        "nobody",
+    ),
+    (
+        "malformed function name",
+        of_executions("StartExecution", start_request(function_name="no body")),
+        Code.INVALID_ARGUMENT,
+        "function_name 'no body' must be 1 to 64",
+    ),
+    (
+        "function name too long",
+        of_executions("StartExecution", start_request(function_name="f" * 65)),
+        Code.INVALID_ARGUMENT,
+        "must be 1 to 64",
+    ),
+    (
+        "malformed execution name",
+        of_executions("StartExecution", start_request(execution_name="")),
+        Code.INVALID_ARGUMENT,
+        "execution_name '' must be 1 to 64",
+    ),
+    (
+        "execution name too long",
+        of_executions("StartExecution", start_request(execution_name="n" * 65)),
+        Code.INVALID_ARGUMENT,
+        "execution_name 'nnnn",
+    ),
+    (
+        "oversize input",
+        of_executions("StartExecution", start_request(input="x" * 6_291_457)),
+        Code.INVALID_ARGUMENT,
+        "input is 6,291,457 bytes; at most 6,291,456 are allowed",
+    ),
+    (
+        "timeout out of range",
+        of_executions("StartExecution", start_request(execution_timeout_seconds=31_622_401)),
+        Code.INVALID_ARGUMENT,
+        "execution_timeout_seconds is 31,622,401; 1 to 31,622,400 are allowed",
+    ),
+    (
+        "retention out of range",
+        of_executions("StartExecution", start_request(retention_days=91)),
+        Code.INVALID_ARGUMENT,
+        "retention_days is 91; 1 to 90 are allowed",
+    ),
+    (
+        "wait out of range",
+        of_executions("StartExecution", start_request(wait_ms=900_001)),
+        Code.INVALID_ARGUMENT,
+        "wait_ms is 900,001; 0 to 900,000 are allowed",
+    ),
+    (
+        "unknown ARN",
+        of_executions("GetExecution", E.GetExecutionRequest(execution_arn=ARN)),
+        Code.NOT_FOUND,
+        "0" * 32,
+    ),
+    (
+        "malformed ARN",
+        of_executions("GetExecution", E.GetExecutionRequest(execution_arn="arn:nonsense")),
+        Code.INVALID_ARGUMENT,
+        "malformed execution ARN 'arn:nonsense'",
+    ),
+    (
+        "malformed marker of a history",
+        of_executions(
+            "GetExecutionHistory", E.GetExecutionHistoryRequest(execution_arn=ARN, marker="zz")
+        ),
+        Code.INVALID_ARGUMENT,
+        "malformed page marker",
+    ),
+    (
+        "malformed marker of a list",
+        of_executions("ListExecutions", E.ListExecutionsRequest(marker="zz")),
+        Code.INVALID_ARGUMENT,
+        "malformed page marker",
+    ),
+    (
+        "oversize page",
+        of_executions("ListExecutions", E.ListExecutionsRequest(max_items=1_001)),
+        Code.INVALID_ARGUMENT,
+        "max_items is 1,001; 1 to 1,000 are allowed",
+    ),
+    (
+        "unknown status",
+        of_executions("ListExecutions", E.ListExecutionsRequest(statuses=["DONE"])),
+        Code.INVALID_ARGUMENT,
+        "unknown status 'DONE'; expected RUNNING | ",
+    ),
+    (
+        "too many statuses",
+        of_executions("ListExecutions", E.ListExecutionsRequest(statuses=["FAILED"] * 11)),
+        Code.INVALID_ARGUMENT,
+        "11 statuses; at most 10 are allowed",
+    ),
+    (
+        "long reason",
+        of_executions(
+            "PauseExecution", E.PauseExecutionRequest(execution_arn=ARN, reason="x" * 1_025)
+        ),
+        Code.INVALID_ARGUMENT,
+        "reason is 1,025 characters; at most 1,024 are allowed",
+    ),
+    (
+        "oversize error",
+        of_executions(
+            "StopExecution",
+            E.StopExecutionRequest(
+                execution_arn=ARN, error=model_pb2.ErrorObject(error_data="x" * 32_769)
+            ),
+        ),
+        Code.INVALID_ARGUMENT,
+        "error is 32,769 bytes; at most 32,768 are allowed",
+    ),
+    (
+        "callback id that Perdure never made",
+        of_callbacks("SucceedCallback", E.SucceedCallbackRequest(callback_id="nonsense")),
+        Code.INVALID_ARGUMENT,
+        "Invalid callback id: ",
+    ),
+    (
+        "callback id of somebody else",
+        of_callbacks("HeartbeatCallback", E.HeartbeatCallbackRequest(callback_id=FOREIGN_CALLBACK)),
+        Code.INVALID_ARGUMENT,
+        "Invalid callback id: its signature does not match",
+    ),
+    (
+        "oversize callback result",
+        of_callbacks("SucceedCallback", E.SucceedCallbackRequest(result="x" * 1_048_577)),
+        Code.INVALID_ARGUMENT,
+        "result is 1,048,577 bytes; at most 1,048,576 are allowed",
+    ),
+    (
+        "malformed token",
+        of_workers("Checkpoint", worker_pb2.CheckpointRequest(checkpoint_token="zz")),
+        Code.INVALID_ARGUMENT,
+        "Invalid checkpoint token: ",
+    ),
+    (
+        "oversize batch",
+        of_workers(
+            "Checkpoint", worker_pb2.CheckpointRequest(updates=[step("s", "START")] * 1_001)
+        ),
+        Code.INVALID_ARGUMENT,
+        "1,001 updates; at most 1,000 are allowed",
+    ),
+    (
+        "oversize checkpoint",
+        of_workers(
+            "Checkpoint",
+            worker_pb2.CheckpointRequest(
+                updates=[step("s", "SUCCEED", payload="x" * 1_048_000)] * 9
+            ),
+        ),
+        Code.INVALID_ARGUMENT,
+        "at most 8,388,608 are allowed",
+    ),
+    (
+        "unknown action",
+        of_workers("Checkpoint", worker_pb2.CheckpointRequest(updates=[step("s", "JUMP")])),
+        Code.INVALID_ARGUMENT,
+        "unknown operation action 'JUMP'; expected START | ",
+    ),
+    (
+        "unknown completion",
+        of_workers("Complete", worker_pb2.CompleteRequest(status="DONE")),
+        Code.INVALID_ARGUMENT,
+        "unknown completion status 'DONE'; expected SUCCEEDED | ",
+    ),
+    (
+        "too many slots",
+        of_workers("Register", registration(slots=10_001)),
+        Code.INVALID_ARGUMENT,
+        "slots is 10,001; 1 to 10,000 are allowed",
+    ),
+    (
+        "too many functions",
+        of_workers(
+            "Register",
+            registration(functions=[worker_pb2.FunctionDefinition(function_name="f")] * 1_001),
+        ),
+        Code.INVALID_ARGUMENT,
+        "1,001 functions; at most 1,000 are allowed",
+    ),
+    (
+        "malformed definition",
+        of_workers(
+            "Register",
+            registration(
+                functions=[worker_pb2.FunctionDefinition(function_name="f", retention_days=91)]
+            ),
+        ),
+        Code.INVALID_ARGUMENT,
+        "retention_days of function 'f' is 91; 0 to 90 are allowed",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "text"), [case[1:] for case in CALLS], ids=[case[0] for case in CALLS]
+)
+def test_a_bad_request_is_refused_by_name_and_limit(
+    call: Callable[[Served], Awaitable[Any]], code: grpc.StatusCode, text: str
+) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            failure = await failure_of(call(served))
+            assert (failure.code(), text in (failure.details() or "")) == (code, True), failure
+
+    run(main)
+
+
+def test_a_second_start_with_another_payload_is_refused_by_name() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await Peer.connect(served)
+            first = start_request(execution_name="order-1", input="1")
+            await served.executions.StartExecution(first)
+            other = start_request(execution_name="order-1", input="2")
+            failure = await failure_of(served.executions.StartExecution(other))
+            assert failure.code() is Code.ALREADY_EXISTS
+            assert "order-1" in (failure.details() or "")
+
+    run(main)
+
+
+def test_a_callback_is_completed_once() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            started = await served.executions.StartExecution(start_request())
+            token = (await peer.invocation()).checkpoint_token
+            update = worker_pb2.OperationUpdate(id="c", type="CALLBACK", action="START")
+            reply = await peer.checkpoint(token, update)
+            callback_id = reply.checkpoint.operations[0].callback_details.callback_id
+            done = client_pb2.SucceedCallbackRequest(callback_id=callback_id)
+            await served.callbacks.SucceedCallback(done)
+            again = await failure_of(served.callbacks.SucceedCallback(done))
+            assert again.code() is Code.FAILED_PRECONDITION
+            stop = client_pb2.StopExecutionRequest(execution_arn=started.execution_arn)
+            await served.executions.StopExecution(stop)
+            late = await failure_of(served.callbacks.SucceedCallback(done))
+            assert late.code() is Code.FAILED_PRECONDITION
+
+    run(main)
+
+
+def test_an_ended_execution_can_be_neither_paused_nor_can_a_running_one_be_deleted() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await Peer.connect(served)
+            arn = (await served.executions.StartExecution(start_request())).execution_arn
+            delete = client_pb2.DeleteExecutionRequest(execution_arn=arn)
+            early = await failure_of(served.executions.DeleteExecution(delete))
+            assert early.code() is Code.FAILED_PRECONDITION
+            stop = client_pb2.StopExecutionRequest(execution_arn=arn)
+            await served.executions.StopExecution(stop)
+            pause = client_pb2.PauseExecutionRequest(execution_arn=arn)
+            late = await failure_of(served.executions.PauseExecution(pause))
+            assert late.code() is Code.FAILED_PRECONDITION
+
+    run(main)
+
+
+def test_a_stale_token_is_told_to_stop() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            await served.executions.StartExecution(start_request())
+            token = (await peer.invocation()).checkpoint_token
+            await peer.checkpoint(token, step("s", "START"))
+            stale = worker_pb2.CheckpointRequest(
+                checkpoint_token=token, client_token="other", updates=[step("t", "START")]
+            )
+            failure = await failure_of(served.workers.Checkpoint(stale))
+            assert failure.code() is Code.ABORTED
+            assert "its turn 0 has passed" in (failure.details() or "")
+
+    run(main)
+
+
+def test_callers_need_the_token_except_for_health() -> None:
+    async def main() -> None:
+        async with serving(tokens=Tokens(["secret"])) as served:
+            call = served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
+            missing = await failure_of(call)
+            assert missing.code() is Code.UNAUTHENTICATED
+            assert "authorization: Bearer TOKEN" in (missing.details() or "")
+            wrong = await failure_of(
+                served.executions.ListFunctions(
+                    client_pb2.ListFunctionsRequest(),
+                    metadata=(("authorization", "Bearer guess"),),
+                )
+            )
+            assert wrong.code() is Code.UNAUTHENTICATED
+            await served.executions.ListFunctions(
+                client_pb2.ListFunctionsRequest(), metadata=(("authorization", "Bearer secret"),)
+            )
+            session = Peer(served)
+            assert (await session.failure()).code() is Code.UNAUTHENTICATED
+
+    run(main)
+
+
+class DownStore(MemoryStore):
+    """A store that cannot commit any more."""
+
+    is_down = False
+
+    async def commit(self, incarnation: int, changes: Any, outbox_done: Any = ()) -> None:
+        if self.is_down:
+            raise errors.StoreUnavailable("cannot write to sqlite:///x.db: the disk is full")
+        await super().commit(incarnation, changes, outbox_done)
+
+
+def test_a_database_that_is_down_or_full_makes_calls_unavailable() -> None:
+    async def main() -> None:
+        store = DownStore()
+        async with serving(store=store) as served:
+            await Peer.connect(served)
+            store.is_down = True
+            failure = await failure_of(served.executions.StartExecution(start_request()))
+            assert failure.code() is Code.UNAVAILABLE
+            assert "the disk is full" in (failure.details() or "")
+            listed = await served.executions.ListExecutions(client_pb2.ListExecutionsRequest())
+            assert list(listed.executions) == []
+
+    run(main)

@@ -1,0 +1,90 @@
+"""What supervisors and Prometheus see over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from perdure_gateway.credentials import Tokens
+from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.web import WebServer, web_application
+from perdure_host.errors import SettingsError
+from perdure_host.listen import Address
+from perdure_host.metrics import ServerMetrics
+from tests.gateway.serving import run
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+@asynccontextmanager
+async def web(gate: Gate, tokens: Tokens | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    server = WebServer(web_application(gate, ServerMetrics(), tokens), LOOPBACK, None)
+    address = server.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            yield client
+    finally:
+        await server.stop()
+
+
+def test_health_says_where_the_node_stands() -> None:
+    async def main() -> None:
+        gate = Gate()
+        async with web(gate) as client:
+            for standing in Standing:
+                gate.move(standing)
+                answer = await client.get("/healthz")
+                expected = 200 if standing is Standing.SERVING else 503
+                assert (answer.status_code, answer.json()) == (expected, {"status": standing})
+
+    run(main)
+
+
+def test_metrics_are_in_the_text_format_of_prometheus() -> None:
+    async def main() -> None:
+        async with web(Gate()) as client:
+            answer = await client.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain; version=")
+            assert "perdure_build_info" in answer.text
+
+    run(main)
+
+
+def test_there_is_nothing_else() -> None:
+    async def main() -> None:
+        async with web(Gate()) as client:
+            assert (await client.get("/")).status_code == 404
+            assert (await client.post("/metrics", content=b"x" * 10_000_000)).status_code == 405
+
+    run(main)
+
+
+def test_a_token_is_needed_for_everything_but_health() -> None:
+    async def main() -> None:
+        async with web(Gate(), Tokens(["secret"])) as client:
+            assert (await client.get("/healthz")).status_code == 503
+            for path in ("/metrics", "/", "/healthz/"):
+                refused = await client.get(path)
+                assert refused.status_code == 401
+                assert "bearer token is required" in refused.json()["error"]
+            headers = {"authorization": "Bearer secret"}
+            assert (await client.get("/metrics", headers=headers)).status_code == 200
+
+    run(main)
+
+
+def test_a_taken_port_is_named() -> None:
+    async def main() -> None:
+        application = web_application(Gate(), ServerMetrics(), None)
+        first = WebServer(application, LOOPBACK, None)
+        address = first.start()
+        try:
+            with pytest.raises(SettingsError, match=f"cannot listen on {address} for HTTP"):
+                WebServer(application, address, None).start()
+        finally:
+            await first.stop()
+        await asyncio.sleep(0)
+
+    run(main)
