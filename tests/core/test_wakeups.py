@@ -201,7 +201,7 @@ class World:
         raise AssertionError("it does not come to an end")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), program=programs, hasty=st.booleans(), steps=st.integers(0, 25))
 def test_a_program_that_does_its_part_finishes(
     data: st.DataObject, program: list[list[str]], hasty: bool, steps: int
