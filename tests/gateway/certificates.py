@@ -25,6 +25,10 @@ class Authority:
         )
         self.path = self._write(f"{name}.pem", _pem(builder.sign(self._key, hashes.SHA256())))
 
+    def read(self, path: str) -> bytes:
+        """Return what is in a file of the folder."""
+        return Path(path).read_bytes()
+
     def issue(self, name: str) -> tuple[str, str]:
         """Return the paths of a new certificate and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
