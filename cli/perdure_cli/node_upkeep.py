@@ -28,9 +28,9 @@ class Upkeep:
         """Begin; the first run of each comes one period from now."""
         scheduler = AsyncIOScheduler(timezone="UTC")
         for name, period_s, work in works:
-            scheduler.add_job(
+            scheduler.add_job(  # pyright: ignore[reportUnknownMemberType] - published without types
                 _run_once,
-                IntervalTrigger(seconds=period_s),
+                _every(period_s),
                 args=(name, work),
                 id=name,
                 coalesce=True,
@@ -47,6 +47,11 @@ class Upkeep:
             return False
         scheduler.shutdown(wait=False)
         return True
+
+
+def _every(period_s: float) -> IntervalTrigger:
+    # Fractions are fine, whatever the annotation says: the period becomes a timedelta.
+    return IntervalTrigger(seconds=period_s)  # pyright: ignore[reportArgumentType]
 
 
 async def _run_once(name: str, work: Callable[[], Awaitable[None]]) -> None:

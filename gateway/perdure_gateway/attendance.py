@@ -44,8 +44,11 @@ class Attachment(Protocol):
     slots: int
     # Free slots that were promised to us and are not filled.
     free: int
-    # When it last showed a sign of life.
-    seen_ms: int
+
+    @property
+    def seen_ms(self) -> int:
+        """Return when it last showed a sign of life."""
+        ...
 
     def deliver(self, task: Task) -> None:
         """Take a task; matching calls this."""

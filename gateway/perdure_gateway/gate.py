@@ -9,7 +9,7 @@ are let go as soon as the node leaves SERVING, so that stopping waits for nobody
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
@@ -61,7 +61,7 @@ class Gate:
             raise NotServing(_REASONS[self._standing])
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncIterator[None]:
+    async def waiting(self) -> AsyncGenerator[None]:
         """Raise NotServing out of the body as soon as the node leaves SERVING."""
         self.check()
         wait = asyncio.timeout(None)

@@ -4,7 +4,7 @@ listen ──▶ start (standing by) ──▶ open ──▶ drain ──▶ st
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -67,7 +67,8 @@ class GrpcServer:
         self._server = grpc.aio.server(
             interceptors=interceptors, options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # missing in the stubs
+        # Missing in the published types.
+        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._attendance: Attendance | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:

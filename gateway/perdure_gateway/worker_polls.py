@@ -46,9 +46,9 @@ class PollingWorker:
         """Return when the worker last showed a sign of life: now, while it polls."""
         return self._attendance.clock.now_ms() if self._polling else self._seen_ms
 
-    @seen_ms.setter
-    def seen_ms(self, seen_ms: int) -> None:
-        self._seen_ms = seen_ms
+    def show_life(self) -> None:
+        """Note that the worker has just been heard of."""
+        self._seen_ms = self._attendance.clock.now_ms()
 
     def deliver(self, task: Task) -> None:
         self._dispatcher.deliver(task)
@@ -80,7 +80,7 @@ class PollingWorker:
             finally:
                 self._polling = False
                 self._attendance.withdraw(self)
-                self._seen_ms = self._attendance.clock.now_ms()
+                self.show_life()
             # What matching has handed over already is on its way into the inbox.
             await self._dispatcher.wait_idle()
             if self._reason is not None:

@@ -124,7 +124,10 @@ class WorkerSession:
 
     async def _read(self) -> None:
         context, clock = self._context, self._attendance.clock
-        while isinstance(message := await context.read(), worker_pb2.WorkerMessage):
+        # The types of read() leave out that it tells the end by a marker.
+        while isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
+            message := await context.read(), worker_pb2.WorkerMessage
+        ):
             self.seen_ms = clock.now_ms()
             self._handle(message)
             if self._unanswered > UNANSWERED_MAX:

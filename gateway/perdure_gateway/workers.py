@@ -82,14 +82,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         self, request: worker_pb2.HeartbeatRequest, context: _Context
     ) -> worker_pb2.HeartbeatResponse:
         worker = self._polling_worker(request.worker_id)
-        worker.seen_ms = self._attendance.clock.now_ms()
+        worker.show_life()
         return await heartbeat(self._history, request.worker_id, request.invocation_ids)
 
     async def HandBack(
         self, request: worker_pb2.HandBackRequest, context: _Context
     ) -> worker_pb2.HandBackResponse:
         worker = self._polling_worker(request.worker_id)
-        worker.seen_ms = self._attendance.clock.now_ms()
+        worker.show_life()
         await hand_back(self._history, request)
         return worker_pb2.HandBackResponse()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -115,7 +115,7 @@ async def serving(
     store: Store | None = None,
     metrics: ServerMetrics | None = None,
     node: Bystander | None = None,
-) -> AsyncIterator[Served]:
+) -> AsyncGenerator[Served]:
     """Serve on a port of loopback, over a store in memory."""
     clock = clock or WallClock()
     store = store or MemoryStore()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -59,7 +59,7 @@ class RunningNode:
 
 
 @asynccontextmanager
-async def node(**more: Any) -> AsyncIterator[tuple[RunningNode, NodeAddresses]]:
+async def node(**more: Any) -> AsyncGenerator[tuple[RunningNode, NodeAddresses]]:
     running = RunningNode(settings(**more))
     try:
         yield running, await running.addresses()
@@ -68,9 +68,13 @@ async def node(**more: Any) -> AsyncIterator[tuple[RunningNode, NodeAddresses]]:
         await running.status
 
 
+def _ignore(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Take a connection that nobody makes."""
+
+
 async def health(channel: grpc.aio.Channel, service: str = "") -> int:
-    stub = health_pb2_grpc.HealthStub(channel)
-    answer = await cast("Any", stub).Check(health_pb2.HealthCheckRequest(service=service))
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
     assert isinstance(answer, health_pb2.HealthCheckResponse)
     status: int = answer.status
     return status
@@ -99,8 +103,8 @@ def test_a_node_serves_from_ready_to_stop_and_exits_with_0() -> None:
 def test_reflection_lists_the_services() -> None:
     async def main() -> None:
         async with node() as (_, addresses), grpc.aio.insecure_channel(addresses.grpc) as channel:
-            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-            call = cast("Any", stub).ServerReflectionInfo(
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            call = stub.ServerReflectionInfo(
                 iter([reflection_pb2.ServerReflectionRequest(list_services="")])
             )
             answer = await call.read()
@@ -130,7 +134,7 @@ def test_a_node_that_stands_by_says_so_and_can_be_stopped(tmp_path: Path) -> Non
         db_url = f"sqlite:///{tmp_path / 'p.db'}"
         async with node(db_url=db_url):
             # The ports have to be known before the node is ready.
-            listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            listener = await asyncio.start_server(_ignore, "127.0.0.1", 0)
             port = listener.sockets[0].getsockname()[1]
             listener.close()
             await listener.wait_closed()

@@ -1,7 +1,7 @@
 """What supervisors and Prometheus see over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import httpx
@@ -19,7 +19,7 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 
 @asynccontextmanager
-async def web(gate: Gate, tokens: Tokens | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def web(gate: Gate, tokens: Tokens | None = None) -> AsyncGenerator[httpx.AsyncClient]:
     server = WebServer(web_application(gate, ServerMetrics(), tokens), LOOPBACK, None)
     address = server.start()
     try:
