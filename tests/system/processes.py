@@ -251,13 +251,15 @@ class Machine:
 
     def http(self, path: str, **headers: str) -> httpx.Response:
         """Ask the server's HTTP port, showing the token that is known unless headers are given."""
-        ca = self.known.tls_ca
-        token_file = self.known.token_file
-        if token_file is not None and not headers:
-            headers = {"authorization": f"Bearer {token_file.read_text().strip()}"}
-        scheme = "http" if ca is None else "https"
-        trust: ssl.SSLContext | bool = True if ca is None else ssl.create_default_context(cafile=ca)
-        url = f"{scheme}://{self.http_address}{path}"
+        known = self.known
+        if known.token_file is not None and not headers:
+            headers = {"authorization": f"Bearer {known.token_file.read_text().strip()}"}
+        trust: ssl.SSLContext | bool = False
+        if known.tls_ca is not None:
+            trust = ssl.create_default_context(cafile=known.tls_ca)
+            if known.tls_cert is not None:
+                trust.load_cert_chain(known.tls_cert, known.tls_key)
+        url = f"{'https' if trust else 'http'}://{self.http_address}{path}"
         return httpx.get(url, headers=headers, verify=trust, trust_env=False)
 
     def memory_bytes(self) -> int:

@@ -1,0 +1,60 @@
+"""Small functions for tests of the whole system, and for benchmarks."""
+
+from typing import Any
+
+from perdure import DurableContext, StepContext, durable_execution, durable_step
+from perdure.config import CallbackConfig, Duration
+from tests.system.ledger import Entry, write_down
+
+
+@durable_step
+def add_one(_step: StepContext, number: int) -> int:
+    """Add one."""
+    return number + 1
+
+
+@durable_execution
+def three_steps(event: int, context: DurableContext) -> int:
+    """Do three steps, one after the other."""
+    number = event
+    for _ in range(3):
+        number = context.step(add_one(number))
+    return number
+
+
+@durable_execution
+def sleeper(event: dict[str, Any], context: DurableContext) -> str:
+    """Wait for so many seconds."""
+    context.wait(Duration.from_seconds(event["seconds"]), name="sleep")
+    return "awake"
+
+
+@durable_execution
+def nothing(event: Any, _context: DurableContext) -> Any:
+    """Return the event."""
+    return event
+
+
+@durable_execution
+def refusing(event: Any, _context: DurableContext) -> None:
+    """Fail."""
+    raise ValueError(f"not {event}")
+
+
+@durable_execution
+def asking(_event: Any, context: DurableContext) -> Any:
+    """Ask somebody, and return the answer."""
+    config = CallbackConfig(timeout=Duration.from_minutes(10))
+    return context.create_callback(name="answer", config=config).result()
+
+
+@durable_execution
+def counted(event: str, context: DurableContext) -> str:
+    """Leave a line in the ledger, ask somebody, and return the answer."""
+
+    def leave_a_line(step: StepContext) -> None:
+        write_down(Entry(order=event, who="counted", what="runs", attempt=step.attempt))
+
+    context.step(leave_a_line, name="count")
+    answer: str = context.create_callback(name="answer").result()
+    return answer
