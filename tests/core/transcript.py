@@ -38,6 +38,7 @@ INTEGERS = {
     "wait_ms",
 }
 BOOLEANS = {"replay_children", "running", "timeout_paused", "parent"}
+UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 # Told otherwise, or the same in every transcript.
 UNTOLD = {"subject", "namespace", "execution_id", "client_token", "parent", "retention_days"}
 
@@ -120,13 +121,7 @@ class Play:
         self.scene.turn = turn if self.scene.state.status not in EXECUTION_OPEN else None
 
     def after(self, span: str) -> None:
-        for unit, ms in (
-            ("ms", 1),
-            ("s", 1_000),
-            ("m", 60_000),
-            ("h", 3_600_000),
-            ("d", 86_400_000),
-        ):
+        for unit, ms in UNITS.items():
             if span.removesuffix(unit).isdigit():
                 self.scene.wait(int(span.removesuffix(unit)) * ms)
                 return
@@ -189,12 +184,9 @@ def fields(words: list[str]) -> dict[str, Any]:
 
 def told_fields(event: Event) -> list[str]:
     """Return the fields that have something to say."""
-    values = {name: getattr(event, name) for name in event.__struct_fields__ if name not in UNTOLD}
-    return [
-        f"{name}={shown(value)}"
-        for name, value in values.items()
-        if value or (value == 0 and value is not False)
-    ]
+    names = [name for name in event.__struct_fields__ if name not in UNTOLD]
+    values = [(name, getattr(event, name)) for name in names]
+    return [f"{name}={shown(value)}" for name, value in values if value not in ("", None, False)]
 
 
 def shown(value: object) -> str:
