@@ -226,14 +226,16 @@ class Demonstration:
         self._chapter("all orders")
         self._console.print(summary(self.orders))
         original = self._order("original").execution
-        if original is not None and original.status != "SUCCEEDED":
+        gave_up = original is not None and original.status != "SUCCEEDED"
+        if gave_up:
             self._say(
-                "The original program threw its dice against the order three times and gave up, as "
-                "it is written to do in one of five runs; that end is recorded as well.",
+                "The dice of the original program fell against its order three times, and it gave "
+                "up, as it is written to do in one of five runs; that end is recorded as well.",
                 "yellow",
             )
         took_s = time.monotonic() - self._began_s
-        self._say(f"every order is processed, after {took_s:.0f} s", "bold green")
+        which = "every order of the demonstration" if gave_up else "every order"
+        self._say(f"{which} is processed, after {took_s:.0f} s", "bold green")
 
     def _order(self, order_id: str) -> Order:
         return next(order for order in self.orders if order.order_id == order_id)

@@ -5,6 +5,7 @@ ARNs and callback ids are never folded or cut, because people copy them.
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from rich.console import Console
@@ -58,8 +59,8 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
     if not executions:
         console.print(Text("no executions", style="dim"))
         return
-    names = max(len(each.execution_name) for each in executions)
-    functions = max(len(each.function_name) for each in executions)
+    names = max(len("NAME"), *(len(each.execution_name) for each in executions))
+    functions = max(len("FUNCTION"), *(len(each.function_name) for each in executions))
     header = f"{'STATUS':<9}  {'NAME':<{names}}  {'FUNCTION':<{functions}}  {'STARTED':<19}  TOOK"
     console.print(Text(header, style="bold"), soft_wrap=True)
     for each in executions:
@@ -85,7 +86,7 @@ def show_functions(console: Console, functions: Sequence[FunctionDescription]) -
             each.function_name,
             "durable" if each.durable else "plain",
             Text(str(each.workers_connected), style="green" if each.workers_connected else "red"),
-            f"{each.execution_timeout_s} s",
+            format_duration(timedelta(seconds=each.execution_timeout_s)),
             f"{each.retention_days} d",
         )
     console.print(table)
