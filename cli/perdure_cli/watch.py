@@ -6,6 +6,7 @@ a new process forgets the old code. What the old one was running is delivered to
 
 import asyncio
 import importlib.util
+import logging
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Even
     """Keep a worker running on the newest code until told to stop."""
     from watchfiles import PythonFilter, awatch
 
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # changes are told below
     folders = watched_folders(modules, Path.cwd())
     worker = await _Worker.start(modules, server)
     try:

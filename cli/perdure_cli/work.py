@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.screen import complain, remark
+from perdure_cli.screen import complain
 from perdure_cli.serve import LogFormat, LogFormatOption
 from perdure_cli.session import (
     ServerOption,
@@ -61,15 +61,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     )
     try:
         functions = load_functions(modules)
-        names = ", ".join(function.name for function in functions)
-        status = run_until_signalled(
-            lambda stop: run_worker(
-                functions,
-                settings,
-                stop=stop,
-                ready=lambda: remark(f"perdure worker is ready: it serves {names}"),
-            )
-        )
+        status = run_until_signalled(lambda stop: run_worker(functions, settings, stop=stop))
     except ModuleLoadError as error:
         complain(str(error))
         raise typer.Exit(ExitCode.INVALID) from None
