@@ -58,6 +58,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def HandOver(
         self, request: node_pb2.HandOverRequest, context: _Context
     ) -> node_pb2.HandOverResponse:
+        self._gate.check()
         _log.info("asked to hand over", successor=request.successor[:200])
         await self._node.hand_over()
         return node_pb2.HandOverResponse(incarnation=self._node.incarnation)

@@ -2,14 +2,15 @@
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
-from typing import Any, TypeAlias
+import asyncio
+from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway import checks
 from perdure_gateway.attendance import Attendance
-from perdure_gateway.refusals import NotServing
+from perdure_gateway.refusals import NotServing, WorkerSilent
 from perdure_gateway.worker_calls import (
     check_registration,
     checkpoint,
@@ -21,6 +22,9 @@ from perdure_gateway.worker_calls import (
 from perdure_gateway.worker_polls import PollingWorker
 from perdure_gateway.worker_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
+
+# How long a stream may be open without saying whose it is.
+REGISTER_S_MAX: Final = 10
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -35,7 +39,11 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
         self, request_iterator: Any, context: _Context
     ) -> None:
-        first = await context.read()
+        try:
+            async with asyncio.timeout(REGISTER_S_MAX):
+                first = await context.read()
+        except TimeoutError:
+            raise WorkerSilent(f"no registration came within {REGISTER_S_MAX} s") from None
         if not isinstance(first, worker_pb2.WorkerMessage):
             return
         if first.WhichOneof("message") != "register":

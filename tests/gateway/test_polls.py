@@ -1,6 +1,7 @@
 """What a worker that makes unary calls can rely on."""
 
 import asyncio
+from typing import Any
 
 import grpc
 
@@ -163,6 +164,22 @@ def test_a_draining_node_lets_polls_go() -> None:
             failure = await polling
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
             assert failure.details() == "this node is stopping; register at another"
+
+    run(main)
+
+
+def test_what_a_broken_poll_left_behind_comes_with_the_next() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await served.workers.Register(registration())
+            request = worker_pb2.PollRequest(worker_id="w", max_invocations=1, wait_ms=60_000)
+            broken: Any = served.workers.Poll(request)
+            # The next poll is let in once the server has noticed that the first one is gone.
+            waiting = asyncio.ensure_future(poll(served))
+            await served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
+            broken.cancel()
+            started = await served.executions.StartExecution(start_request())
+            assert [each.execution_arn for each in await waiting] == [started.execution_arn]
 
     run(main)
 

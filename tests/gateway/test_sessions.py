@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+import pytest
 
 from perdure_host.errors import StoreUnavailable
 from perdure_host.memory_store import MemoryStore
@@ -130,6 +131,51 @@ def test_answers_that_are_ready_together_leave_together() -> None:
                 await peer.reply(number)
             assert peer.batches == [50]
 
+    run(main)
+
+
+def test_more_calls_than_may_be_unanswered_are_answered_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served)
+            call = worker_pb2.CheckpointRequest(checkpoint_token="x")
+            for first in (0, 51):
+                numbers = range(first, first + 51)
+                calls = [worker_pb2.CheckpointCall(call_id=n, request=call) for n in numbers]
+                await peer.send(checkpoints=worker_pb2.CheckpointBatch(calls=calls))
+            for number in range(2 * 51):
+                assert (await peer.reply(number)).HasField("error")
+
+    monkeypatch.setattr("perdure_gateway.worker_session.UNANSWERED_MAX", 50)
+    run(main)
+
+
+def test_a_worker_beyond_the_limit_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await Peer.connect(served, registration("first"))
+            second = Peer(served)
+            await second.send(register=registration("second"))
+            failure = await second.failure()
+            assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert failure.details() == "1 workers are connected; no more are allowed"
+            # One that is known already may always come back.
+            await Peer.connect(served, registration("first"))
+
+    monkeypatch.setattr("perdure_gateway.attendance.WORKERS_MAX", 1)
+    run(main)
+
+
+def test_a_stream_that_does_not_say_whose_it_is_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            failure = await Peer(served).failure()
+            assert failure.code() is grpc.StatusCode.UNAVAILABLE
+            assert failure.details() == "no registration came within 0 s"
+
+    monkeypatch.setattr("perdure_gateway.workers.REGISTER_S_MAX", 0)
     run(main)
 
 
