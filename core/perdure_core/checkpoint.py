@@ -37,6 +37,7 @@ class Draft:
 
     def __init__(self, state: State, command: Checkpoint, now_ms: int) -> None:
         self.events: list[Event] = []
+        self.has_outcome = False
         self.children: list[StartChild] = []
         self._state = state
         self._command = command
@@ -50,6 +51,7 @@ class Draft:
         if update.type is OperationType.EXECUTION:
             form.check_labels(update)
             self.events.append(_outcome(update))
+            self.has_outcome = True
             return
         operation = self._find(update.id)
         if operation is None:
@@ -139,6 +141,13 @@ def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
 
 
 def _check_identity(operation: Operation, update: OperationUpdate) -> None:
+    if (
+        operation.type is update.type
+        and operation.sub_type == update.sub_type
+        and operation.name == update.name
+        and operation.parent_id == update.parent_id
+    ):
+        return
     for what, recorded, given in (
         ("type", operation.type, update.type),
         ("sub-type", operation.sub_type, update.sub_type),

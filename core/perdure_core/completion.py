@@ -8,7 +8,7 @@ guide, retries).
 from typing import Final
 
 from perdure_core import form, limits
-from perdure_core.commands import Complete
+from perdure_core.commands import Complete, Turn
 from perdure_core.decision import Decision, ReportEnd
 from perdure_core.events import (
     Event,
@@ -120,9 +120,13 @@ def _has_news(state: State, command: Complete) -> bool:
     come after the branch that needed it had decided to suspend, so it counts until the invocation
     ends. A turn that a pause cut short has to be made good in any case.
     """
-    if state.news or state.revoked:
-        return True
-    return any(changed > command.turn.seen for changed in state.unseen.values())
+    return state.news or state.revoked or has_changed_since(state, command.turn)
+
+
+def has_changed_since(state: State, turn: Turn) -> bool:
+    """Tell whether anything changed behind the back of a handler that holds this turn."""
+    # The latest change stands last.
+    return bool(state.unseen) and next(reversed(state.unseen.values())) > turn.seen
 
 
 def _completed(command: Complete, *, wanted: bool = False) -> InvocationCompleted:

@@ -387,7 +387,7 @@ def is_public(event: Event) -> bool:
 
 def public_count(record: Record) -> int:
     """Return how many event numbers the record takes."""
-    return sum(1 for event in record.events if type(event) not in _PRIVATE)
+    return sum([type(event) not in _PRIVATE for event in record.events])
 
 
 def encode_record(record: Record) -> bytes:

@@ -31,7 +31,13 @@ from perdure_core.commands import (
     Stop,
     Turn,
 )
-from perdure_core.completion import decide_completion, end, outcome_of, pause_begun
+from perdure_core.completion import (
+    decide_completion,
+    end,
+    has_changed_since,
+    outcome_of,
+    pause_begun,
+)
 from perdure_core.decision import NOTHING, Decision
 from perdure_core.events import (
     CallbackFailed,
@@ -46,7 +52,6 @@ from perdure_core.events import (
     ExecutionTimedOut,
     InvocationRetryDue,
     InvocationReturned,
-    OutcomeRecorded,
     PauseRequested,
     Record,
     TurnTaken,
@@ -147,9 +152,8 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
         started_ms=turn.started_ms,
         client_token=command.client_token,
         seen=turn.seen,
-        news=any(changed > turn.seen for changed in state.unseen.values()),
-        revoked=state.status is ExecutionStatus.PAUSING
-        or any(isinstance(event, OutcomeRecorded) for event in draft.events),
+        news=has_changed_since(state, turn),
+        revoked=draft.has_outcome or state.status is ExecutionStatus.PAUSING,
     )
     return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
 

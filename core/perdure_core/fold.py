@@ -102,6 +102,8 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         assert state.last_call is not None
         state.last_call.changed[operation_id] = None
     elif not isinstance(event, CallbackHeartbeat):
+        # The latest change stands last.
+        state.unseen.pop(operation_id, None)
         state.unseen[operation_id] = state.sequence
         if state.dispatch is Dispatch.IDLE:
             state.dispatch = Dispatch.WANTED

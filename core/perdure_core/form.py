@@ -54,7 +54,7 @@ def check_namespace(value: str) -> None:
 
 def check_identifier(what: str, value: str, chars_max: int) -> None:
     """Raise Invalid unless value is 1 to chars_max characters of [A-Za-z0-9_-]."""
-    if len(value) > chars_max or _IDENTIFIER.fullmatch(value) is None:
+    if not _is_identifier(value, chars_max):
         raise Invalid(f"{what} {_shown(value)} must be 1 to {chars_max} of A-Z a-z 0-9 _ -")
 
 
@@ -124,28 +124,28 @@ def check_batch(updates: tuple[OperationUpdate, ...]) -> None:
             f"a checkpoint of {len(updates):,} updates;"
             f" at most {limits.CHECKPOINT_UPDATES_MAX:,} are allowed"
         )
-    size = sum([_check_update(update) for update in updates])
+    last = len(updates) - 1
+    size = 0
+    for position, update in enumerate(updates):
+        if update.type is OperationType.EXECUTION and position != last:
+            raise Invalid("an EXECUTION update must be the last of its checkpoint")
+        size += _check_update(update)
     if size > limits.CHECKPOINT_BYTES_MAX:
         raise Invalid(
             f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
         )
-    for update in updates[:-1]:
-        if update.type is OperationType.EXECUTION:
-            raise Invalid("an EXECUTION update must be the last of its checkpoint")
     _check_repeats(updates)
 
 
 def check_labels(update: OperationUpdate) -> None:
     """Raise Invalid unless the id and what describes the operation are well-formed."""
     check_identifier("operation id", update.id, limits.OPERATION_ID_CHARS_MAX)
-    if update.parent_id is not None:
-        check_identifier(
-            f"parent id of operation {update.id!r}", update.parent_id, limits.OPERATION_ID_CHARS_MAX
-        )
-    if update.sub_type is not None:
-        check_identifier(
-            f"sub-type of operation {update.id!r}", update.sub_type, limits.SUB_TYPE_CHARS_MAX
-        )
+    for what, label, chars_max in (
+        ("parent id", update.parent_id, limits.OPERATION_ID_CHARS_MAX),
+        ("sub-type", update.sub_type, limits.SUB_TYPE_CHARS_MAX),
+    ):
+        if label is not None and not _is_identifier(label, chars_max):
+            check_identifier(f"{what} of operation {update.id!r}", label, chars_max)
     name = update.name
     if name is not None and (
         len(name) > limits.OPERATION_NAME_CHARS_MAX or _PRINTABLE.fullmatch(name) is None
@@ -266,6 +266,10 @@ def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
                 " only START and then a close of a STEP or CONTEXT may"
             )
         seen[update.id] = None
+
+
+def _is_identifier(value: str, chars_max: int) -> bool:
+    return len(value) <= chars_max and _IDENTIFIER.fullmatch(value) is not None
 
 
 def _where(update: OperationUpdate) -> str:
