@@ -1,1 +1,4 @@
-"""The history service: owns executions. Load, decide, commit in groups, answer; wake what is due."""
+"""The history service: owns executions.
+
+Load, decide, commit in groups, answer; wake what is due.
+"""

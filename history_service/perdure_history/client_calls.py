@@ -22,15 +22,17 @@ from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_ar
 from perdure_core.model import ErrorObject
 from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, is_open
-from perdure_host.ports import ExecutionKey, OutboxRow
+from perdure_history.chance import new_id
+from perdure_history.executions import Executions
+from perdure_history.slot import Slot, expires_ms
+from perdure_host.errors import StoreUnavailable
+from perdure_host.ports import ExecutionKey, ExecutionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest
 from perdure_host.tokens import Signer
 
-from perdure_history.chance import new_id
-from perdure_history.executions import Executions
-from perdure_history.slot import Slot
-
 _DIGEST_BYTES: Final = 16
+# What expires this soon may be swept before a change to it is written.
+_SWEPT_SOON_MS: Final = 60_000
 
 Name = tuple[str, str, str]
 
@@ -64,17 +66,22 @@ class ClientCalls:
         if request.name is None:
             await self._create(start)
             return StartAnswer(arn_of(identity), started=True)
-        return await self._start_named(start)
+        taken = await self._create_named(start)
+        if taken is None:
+            return StartAnswer(arn_of(identity), started=True)
+        if taken.input_digest != _digest(start.input):
+            raise NameTaken(
+                f"execution {name!r} of function {function.name!r} was started with another input"
+            )
+        return StartAnswer(arn_of(_identity(taken)), started=False)
 
     async def start_child(self, child: StartChild, row: OutboxRow) -> None:
-        """Start the execution of a chained invoke, and settle the outbox row in the same commit."""
+        """Start the execution of a chained invoke, and settle the outbox row in the same commit.
+
+        Raises refusals, and then nothing is settled.
+        """
         executions = self._executions
         function = executions.functions.get(child.namespace, child.function)
-        bucket = bucket_of(child.namespace, child.function, child.name)
-        key = ExecutionKey(bucket, child.execution_id)
-        if await executions.store.get(key) is not None:
-            await executions.committer.submit(None, outbox_done=(row,)).wait()
-            return
         start = Start(
             namespace=child.namespace,
             function=child.function,
@@ -86,7 +93,12 @@ class ClientCalls:
             parent=child.parent,
             tenant_id=child.tenant_id,
         )
-        await self._create(start, outbox_done=(row,))
+        taken = await self._create_named(start, outbox_done=(row,))
+        if taken is None:
+            return
+        if taken.key.execution_id != child.execution_id:
+            raise NameTaken(f"the name {child.name!r} was given to another execution")
+        await executions.forget_sent(row).wait()
 
     async def describe(self, arn: str) -> State:
         """Return the committed state."""
@@ -95,22 +107,22 @@ class ClientCalls:
     async def wait_ended(self, arn: str, wait_ms: int) -> None:
         """Return when the execution has ended, or after this long."""
         executions = self._executions
+        deadline_ms = executions.clock.now_ms() + wait_ms
         slot = await self._settled(arn)
         if not is_open(slot.state):
             return
-        deadline_ms = executions.clock.now_ms() + wait_ms
         with executions.notices.watch(slot.key) as moved:
             due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
+            moving = asyncio.ensure_future(moved.wait())
             try:
-                while is_open((await executions.settled(slot.key)).state):
-                    moving = asyncio.ensure_future(moved.wait())
+                while is_open((await executions.settled(slot.key)).state) and not due.done():
                     await asyncio.wait((due, moving), return_when=asyncio.FIRST_COMPLETED)
-                    moving.cancel()
-                    if due.done():
-                        return
-                    moved.clear()
+                    if moving.done():
+                        moved.clear()
+                        moving = asyncio.ensure_future(moved.wait())
             finally:
                 due.cancel()
+                moving.cancel()
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """End the execution; return when it ended."""
@@ -121,11 +133,14 @@ class ClientCalls:
 
     async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
         """Begin no more invocations; return the new status."""
-        key = self._key(arn)
+        slot = await self._slot(arn)
         command = Pause(
-            running=key in self._executions.running, reason=reason, timeout_paused=timeout_paused
+            running=slot.key in self._executions.running,
+            reason=reason,
+            timeout_paused=timeout_paused,
         )
-        return (await self._command(arn, command)).status
+        await self._executions.carry_out(slot, command)
+        return slot.state.status
 
     async def resume(self, arn: str, *, reason: str | None) -> str:
         """Take a pause back; return the new status."""
@@ -133,7 +148,15 @@ class ClientCalls:
 
     async def delete(self, arn: str) -> int:
         """Let retention sweep it now; return when that was first asked for."""
-        state = await self._command(arn, Delete())
+        executions = self._executions
+        slot = await self._slot(arn)
+        state = slot.state
+        now_ms = executions.clock.now_ms()
+        expires = expires_ms(state)
+        if state.deleted_ms is None and expires is not None and expires <= now_ms + _SWEPT_SOON_MS:
+            await executions.settle(slot)
+            return now_ms
+        await executions.carry_out(slot, Delete())
         assert state.deleted_ms is not None
         return state.deleted_ms
 
@@ -154,29 +177,43 @@ class ClientCalls:
         key, operation_id = self._signer.read_callback(callback_id)
         await self._executions.command(key, HeartbeatCallback(operation_id))
 
-    async def _start_named(self, start: Start) -> StartAnswer:
+    async def _create_named(
+        self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
+    ) -> ExecutionRow | None:
+        """Begin an execution (None), or return the one that has the name already."""
+        # Refuse bad form before reading.
+        begin(start, self._executions.clock.now_ms())
+        creating = asyncio.ensure_future(self._create_alone(start, outbox_done))
+        creating.add_done_callback(_look_at)
+        # A caller that goes away must not let go of the name before the commit is durable.
+        return await asyncio.shield(creating)
+
+    async def _create_alone(
+        self, start: Start, outbox_done: tuple[OutboxRow, ...]
+    ) -> ExecutionRow | None:
         name = (start.namespace, start.function, start.name)
         while (under_way := self._starting.get(name)) is not None:
             await under_way.wait()
         ended = self._starting[name] = asyncio.Event()
         try:
-            return await self._find_or_create(start)
+            taken = await self._find(start)
+            if taken is None:
+                await self._create(start, outbox_done)
+            return taken
         finally:
             del self._starting[name]
             ended.set()
 
-    async def _find_or_create(self, start: Start) -> StartAnswer:
+    async def _find(self, start: Start) -> ExecutionRow | None:
+        """Return the execution of this name, as it is in this very epoch."""
+        executions = self._executions
+        executions.require_ready()
+        epoch = executions.epoch
         bucket = bucket_of(start.namespace, start.function, start.name)
-        begin(start, self._executions.clock.now_ms())  # refuse bad form before reading
-        row = await self._executions.store.find(bucket, start.namespace, start.function, start.name)
-        if row is None:
-            await self._create(start)
-            return StartAnswer(arn_of(_identity(start, start.execution_id)), started=True)
-        if row.input_digest != _digest(start.input):
-            raise NameTaken(
-                f"execution {start.name!r} of function {start.function!r} was started with another input"
-            )
-        return StartAnswer(arn_of(_identity(start, row.key.execution_id)), started=False)
+        row = await executions.store.find(bucket, start.namespace, start.function, start.name)
+        if epoch != executions.epoch:
+            raise StoreUnavailable("the node reloaded while it looked for the name")
+        return row
 
     async def _create(self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()) -> None:
         executions = self._executions
@@ -186,20 +223,15 @@ class ClientCalls:
         await executions.create(key, record, _digest(start.input), outbox_done).wait()
 
     async def _command(self, arn: str, command: Command) -> State:
-        await self._settled(arn)
-        return (await self._executions.command(self._key(arn), command)).state
+        slot = await self._slot(arn)
+        await self._executions.carry_out(slot, command)
+        return slot.state
 
     async def _settled(self, arn: str) -> Slot:
-        """Return the execution that the ARN names in every part."""
-        slot = await self._executions.settled(self._key(arn))
-        state = slot.state
-        wanted = parse_arn(arn)
-        if (state.function, state.name) != (wanted.function, wanted.name):
-            raise Unknown(f"no execution {arn}")
-        return slot
+        return _checked(arn, await self._executions.settled(key_of(arn)))
 
-    def _key(self, arn: str) -> ExecutionKey:
-        return key_of(arn)
+    async def _slot(self, arn: str) -> Slot:
+        return _checked(arn, await self._executions.slot(key_of(arn)))
 
 
 def key_of(arn: str) -> ExecutionKey:
@@ -209,8 +241,27 @@ def key_of(arn: str) -> ExecutionKey:
     return ExecutionKey(bucket, identity.execution_id)
 
 
-def _identity(start: Start, execution_id: str) -> ExecutionIdentity:
-    return ExecutionIdentity(start.namespace, start.function, start.name, execution_id)
+def _checked(arn: str, slot: Slot) -> Slot:
+    """Return the slot if the ARN names its execution in every part. Raises Unknown."""
+    state = slot.state
+    wanted = parse_arn(arn)
+    if (state.namespace, state.function, state.name) != (
+        wanted.namespace,
+        wanted.function,
+        wanted.name,
+    ):
+        raise Unknown(f"no execution {arn}")
+    return slot
+
+
+def _identity(row: ExecutionRow) -> ExecutionIdentity:
+    return ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
+
+
+def _look_at(done: asyncio.Future[ExecutionRow | None]) -> None:
+    """Take note of an error that nobody may be left to hear of."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _given(value: int | None, otherwise: int) -> int:

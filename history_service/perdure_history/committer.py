@@ -1,55 +1,103 @@
-"""The one committer of a node: groups what is decided while a commit is in flight into the next one.
+"""The one committer of a node: groups what is decided while a commit is in flight into the next.
 
-No artificial delay: a change that comes alone is committed at once, under load hundreds share a transaction. The order of
-decisions is the order of commits. When a commit fails, everything decided after it fails too, because it was decided
-over a state that never became true; `on_failure` then has to reload before anything else is decided.
+No artificial delay: a change that comes alone is committed at once, under load hundreds share a
+transaction. The order of decisions is the order of commits. When a commit fails, everything decided
+after it fails too, because it was decided over a state that never became true: `stop` is told
+before anybody else hears of it, and `recover` has to reload before anything else is decided.
 """
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
+
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Change, Clock, ExecutionKey, OutboxRow, Store
+from perdure_host.ports import Change, ExecutionKey, OutboxRow, Store
+
+# What one transaction holds at most; a batch that has reached either bound is closed.
+BATCH_CHANGES_MAX: Final = 1_000
+BATCH_BYTES_MAX: Final = 16 * 1_024 * 1_024
+
+# `undo` takes back what memory outside of the state did ahead of a commit that wrote nothing.
+Effect = Callable[[], None]
 
 
 class Batch:
     """The changes of one commit, and what to do once it is durable."""
 
-    __slots__ = ("_done", "changes", "effects", "outbox_done")
+    __slots__ = (
+        "_error",
+        "_waiters",
+        "changes",
+        "effects",
+        "is_done",
+        "outbox_done",
+        "size_bytes",
+        "undos",
+    )
 
     def __init__(self) -> None:
         self.changes: dict[ExecutionKey, Change] = {}
         self.outbox_done: list[OutboxRow] = []
-        self.effects: list[Callable[[], None]] = []
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.effects: list[Effect] = []
+        self.undos: list[Effect] = []
+        self.size_bytes = 0
+        # Whether the commit has succeeded or failed.
+        self.is_done = False
+        self._error: StoreError | None = None
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
-    def is_done(self) -> bool:
-        """Tell whether the commit has succeeded or failed."""
-        return self._done.done()
-
-    def __bool__(self) -> bool:
-        """Tell whether there is anything to commit."""
-        return bool(self.changes or self.outbox_done)
+    def is_full(self) -> bool:
+        """Tell whether further changes belong into the next commit."""
+        return (
+            len(self.changes) + len(self.outbox_done) >= BATCH_CHANGES_MAX
+            or self.size_bytes >= BATCH_BYTES_MAX
+        )
 
     async def wait(self) -> None:
         """Return when the commit is durable. Raises StoreError when it failed."""
-        # Shielded: a caller that goes away must not cancel the others' wait.
-        await asyncio.shield(self._done)
+        if not self.is_done:
+            # One each: a caller that goes away must not cancel the others' wait.
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        elif self._error is not None:
+            raise self._error
 
     def succeed(self) -> None:
         """Do what follows, then answer everybody who waits."""
+        self.is_done = True
         for effect in self.effects:
             effect()
-        self._done.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._let_go()
 
     def fail(self, error: StoreError) -> None:
         """Tell everybody who waits."""
-        self._done.set_exception(error)
-        # Nobody may be waiting; that is no fault worth a log line.
-        self._done.exception()
+        self.is_done = True
+        self._error = error
+        if not isinstance(error, CommitUnknown):
+            for undo in self.undos:
+                undo()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # The batch is remembered by the executions that it held; what it held must not be.
+        self.changes.clear()
+        self.outbox_done.clear()
+        self.effects.clear()
+        self.undos.clear()
+        self._waiters.clear()
 
 
 class Committer:
@@ -58,53 +106,67 @@ class Committer:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
         metrics: ServerMetrics,
-        on_failure: Callable[[StoreError], Awaitable[None]],
+        *,
+        stop: Callable[[StoreError], None],
+        recover: Callable[[StoreError], Awaitable[None]],
     ) -> None:
         self._store = store
-        self._clock = clock
         self._metrics = metrics
-        self._on_failure = on_failure
+        self._stop = stop
+        self._recover = recover
         self._wake = asyncio.Event()
-        self._open = Batch()
+        self._waiting: deque[Batch] = deque()
         self._in_flight: Batch | None = None
         self.incarnation = 0
 
     def submit(
         self,
         change: Change | None,
-        effect: Callable[[], None] | None = None,
+        *,
         outbox_done: Sequence[OutboxRow] = (),
+        effect: Effect | None = None,
+        undo: Effect | None = None,
     ) -> Batch:
         """Put a change into the next commit and return that commit."""
-        batch = self._open
+        batch = self._waiting[-1] if self._waiting else None
+        if batch is None or batch.is_full:
+            batch = Batch()
+            self._waiting.append(batch)
         if change is not None:
-            before = batch.changes.get(change.row.key)
-            batch.changes[change.row.key] = change if before is None else _merge(before, change)
-        batch.outbox_done.extend(outbox_done)
+            key = change.row.key
+            before = batch.changes.get(key)
+            batch.changes[key] = change if before is None else _merged(before, change)
+            for record in change.records:
+                batch.size_bytes += len(record.body)
+        if outbox_done:
+            batch.outbox_done.extend(outbox_done)
         if effect is not None:
             batch.effects.append(effect)
+        if undo is not None:
+            batch.undos.append(undo)
         self._wake.set()
         return batch
 
     async def run(self) -> None:
         """Commit until cancelled."""
-        while True:
-            await self._wake.wait()
-            await self._commit_open()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    await self._commit(self._waiting.popleft())
+        finally:
+            # Whatever ended it, nobody may wait for an answer that does not come.
+            self._fail_all(CommitUnknown("the node stops; this may have been written or not"))
 
     async def flush(self) -> None:
         """Return when everything submitted so far is durable or has failed."""
-        for batch in (self._in_flight, self._open):
-            if batch:
-                await asyncio.wait([asyncio.ensure_future(batch.wait())])
+        while last := self._waiting[-1] if self._waiting else self._in_flight:
+            with contextlib.suppress(StoreError):
+                await last.wait()
 
-    async def _commit_open(self) -> None:
-        self._wake.clear()
-        batch, self._open = self._open, Batch()
-        if not batch:
-            return
+    async def _commit(self, batch: Batch) -> None:
         self._in_flight = batch
         # The loop's clock, not the wall's: this is a duration.
         loop = asyncio.get_running_loop()
@@ -114,16 +176,16 @@ class Committer:
                 self.incarnation, tuple(batch.changes.values()), batch.outbox_done
             )
         except StoreError as error:
-            await self._fail(batch, error)
+            await self._fail(error)
         else:
-            self._metrics.commits.inc()
-            self._metrics.commit_seconds.observe(loop.time() - started)
-            self._metrics.commit_changes.observe(len(batch.changes))
-            batch.succeed()
-        finally:
             self._in_flight = None
+            metrics = self._metrics
+            metrics.commits.inc()
+            metrics.commit_seconds.observe(loop.time() - started)
+            metrics.commit_changes.observe(len(batch.changes))
+            batch.succeed()
 
-    async def _fail(self, batch: Batch, error: StoreError) -> None:
+    async def _fail(self, error: StoreError) -> None:
         if isinstance(error, Fenced):
             self._metrics.commit_failures["fenced"].inc()
             self._metrics.fenced_commits.inc()
@@ -131,16 +193,21 @@ class Committer:
             self._metrics.commit_failures["unknown"].inc()
         else:
             self._metrics.commit_failures["unavailable"].inc()
-        reload = asyncio.ensure_future(self._on_failure(error))
-        # The reload has begun (nothing is decided from now on) before anybody hears of the failure.
-        await asyncio.sleep(0)
-        batch.fail(error)
-        later, self._open = self._open, Batch()
-        later.fail(StoreUnavailable(f"an earlier commit failed: {error}"))
-        await reload
+        # Nothing is decided any more before anybody hears of the failure.
+        self._stop(error)
+        self._fail_all(error)
+        await self._recover(error)
+
+    def _fail_all(self, error: StoreError) -> None:
+        in_flight, self._in_flight = self._in_flight, None
+        later, self._waiting = self._waiting, deque()
+        if in_flight is not None:
+            in_flight.fail(error)
+        for batch in later:
+            batch.fail(StoreUnavailable(f"an earlier commit failed: {error}"))
 
 
-def _merge(before: Change, after: Change) -> Change:
+def _merged(before: Change, after: Change) -> Change:
     """Return one change that does what the two do in turn."""
     return msgspec.structs.replace(
         after,

@@ -1,39 +1,47 @@
 """Executions in play: load, decide, fold, commit, and what follows a commit.
 
-Between loading and handing over to the committer there is no await, so decisions on one execution never interleave.
-A decision is folded in at once and answered once durable; if its commit fails, everything in memory is thrown away and
-read again (`_recover`), because the memory is ahead of the truth. After a commit of unknown outcome the node takes
-a new incarnation first: then the old commit is either visible or can never land.
+Between loading and handing over to the committer there is no await, so decisions on one execution
+never interleave. A decision is folded in at once and answered once durable; if its commit fails,
+everything in memory is thrown away and read again, because the memory is ahead of the truth. After
+a commit of unknown outcome the node takes a new incarnation first: then the old commit is either
+visible or can never land.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
+
 from perdure_core.commands import AlarmDue, Command
 from perdure_core.decision import Decision
-from perdure_core.events import Record, encode_record, public_count
+from perdure_core.events import (
+    InvocationCompleted,
+    InvocationReturned,
+    Record,
+    encode_record,
+    public_count,
+)
 from perdure_core.execution import decide
 from perdure_core.fold import apply
-from perdure_core.refusals import Unknown
+from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
+from perdure_history import tally
+from perdure_history.committer import Batch, Committer
+from perdure_history.loading import Loader
+from perdure_history.notices import Notices
+from perdure_history.outbox import encode_delivery
+from perdure_history.registry import FunctionRegistry
+from perdure_history.running import RunningTable
+from perdure_history.settings import HistorySettings
+from perdure_history.slot import Slot, SlotCache, row_of
+from perdure_history.timers import Timers
 from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, Clock, ExecutionKey, OutboxRow, RecordRow, Store
 from perdure_host.services import Matching, Task
 
-from perdure_history import tally
-from perdure_history.committer import Batch, Committer
-from perdure_history.notices import Notices
-from perdure_history.outbox import OutboxDeliverer, encode_delivery
-from perdure_history.registry import FunctionRegistry
-from perdure_history.running import RunningTable
-from perdure_history.settings import HistorySettings
-from perdure_history.slot import Slot, SlotCache, load_slot, row_of
-from perdure_history.timers import Timers
-
-_PAGE: Final = 1_000
 _RETRY_MS: Final = 500
 
 _log = structlog.get_logger(__name__)
@@ -61,33 +69,35 @@ class Executions:
         self.running = RunningTable()
         self.notices = Notices()
         self.functions = FunctionRegistry(store)
-        self.committer = Committer(store, clock, metrics, self._on_failure)
+        self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
         self.timers = Timers(store, clock, settings, self.fire)
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
-        self.outbox: OutboxDeliverer | None = None
+        # Rows of the outbox that have become durable go here.
+        self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
+        # Called at each reload, when the memory was thrown away.
+        self.on_reload: list[Callable[[], None]] = [self.timers.reset]
         # Until then nothing is offered that a worker may be running already.
         self.claims_until_ms = 0
         self._cache = SlotCache(settings, metrics)
-        self._loading: dict[ExecutionKey, asyncio.Future[Slot]] = {}
+        self._loader = Loader(store, self._cache)
         self._node_name = node_name
         self._address = address
-        self._epoch = 0
         self._trouble: str | None = "the node is starting"
-        self._recovering: asyncio.Task[None] | None = None
+        self._is_over = False
 
     # Loading.
 
     async def slot(self, key: ExecutionKey) -> Slot:
-        """Return the execution, loaded. Raises Unknown, StoreUnavailable. Decide before the next await."""
+        """Return the execution, loaded. Raises Unknown, StoreUnavailable.
+
+        Decide before the next await.
+        """
         while True:
             self.require_ready()
             slot = self._cache.get(key)
             if slot is not None:
                 return slot
-            epoch = self._epoch
-            slot = await self._load(key)
-            if epoch == self._epoch and self._cache.get(key) is slot:
-                return slot
+            await self._loader.load(key)
 
     async def settled(self, key: ExecutionKey) -> Slot:
         """Return the execution with everything in its state durable."""
@@ -99,30 +109,12 @@ class Executions:
             await slot.batch.wait()
 
     async def settle(self, slot: Slot) -> None:
-        """Return when the slot's state as it is now is durable. Raises StoreError when it never will be."""
-        if not slot.is_settled:
-            assert slot.batch is not None
+        """Return when the slot's state as it is now is durable.
+
+        Raises StoreError when it never will be.
+        """
+        if slot.batch is not None:
             await slot.batch.wait()
-
-    async def _load(self, key: ExecutionKey) -> Slot:
-        """Load once, however many ask."""
-        loading = self._loading.get(key)
-        if loading is None:
-            loading = asyncio.ensure_future(self._load_now(key, self._epoch))
-            self._loading[key] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(key, None))
-        return await asyncio.shield(loading)
-
-    async def _load_now(self, key: ExecutionKey, epoch: int) -> Slot:
-        stored = await self.store.load(key)
-        if stored is None:
-            raise Unknown(
-                f"no execution {key.execution_id}: it never was, or is past its retention"
-            )
-        slot = load_slot(stored)
-        if epoch == self._epoch:
-            self._cache.add(slot)
-        return slot
 
     # Deciding.
 
@@ -131,31 +123,52 @@ class Executions:
     ) -> Slot:
         """Decide and return once it is durable. Raises refusals and StoreError."""
         slot = await self.slot(key)
-        decision = decide(slot.state, command, self.clock.now_ms())
+        await self.carry_out(slot, command, outbox_done)
+        return slot
+
+    async def carry_out(
+        self, slot: Slot, command: Command, outbox_done: Sequence[OutboxRow] = ()
+    ) -> None:
+        """Decide at once, on a slot that was just loaded, and return once it is durable."""
+        decision = await self.decide(slot, command)
         if decision.record is None and not outbox_done:
             await self.settle(slot)
         else:
             await self.commit(slot, decision, outbox_done).wait()
-        return slot
+
+    async def decide(self, slot: Slot, command: Command) -> Decision:
+        """Decide at once. A refusal, too, is only told when what it rests on is durable."""
+        try:
+            return decide(slot.state, command, self.clock.now_ms())
+        except Refused:
+            await self.settle(slot)
+            raise
 
     def commit(
         self, slot: Slot, decision: Decision, outbox_done: Sequence[OutboxRow] = ()
     ) -> Batch:
-        """Fold a decision in and put it into the next commit. What follows it happens by itself."""
+        """Fold a decision in and put it into the next commit. What follows happens by itself."""
         record = decision.record
         if record is None:
             return self.committer.submit(None, outbox_done=outbox_done)
         first_event_id = slot.state.event_count + 1
         apply(slot.state, record)
-        outbox = tuple(
-            OutboxRow(
-                slot.key.bucket,
-                f"{slot.key.execution_id}-{slot.state.sequence}-{index}",
-                encode_delivery(delivery),
+        outbox: tuple[OutboxRow, ...] = ()
+        if decision.deliveries:
+            outbox = tuple(
+                OutboxRow(
+                    slot.key.bucket,
+                    f"{slot.key.execution_id}-{slot.state.sequence}-{index}",
+                    encode_delivery(delivery),
+                )
+                for index, delivery in enumerate(decision.deliveries)
             )
-            for index, delivery in enumerate(decision.deliveries)
-        )
         return self._submit(slot, record, first_event_id, outbox, outbox_done, new=False)
+
+    def forget_sent(self, row: OutboxRow) -> Batch:
+        """Delete a row of the outbox that has nothing left to do."""
+        self.require_ready()
+        return self.committer.submit(None, outbox_done=(row,))
 
     def create(
         self,
@@ -167,8 +180,9 @@ class Executions:
         """Begin an execution with its first record."""
         self.require_ready()
         slot = Slot(key, apply(None, record), input_digest)
+        batch = self._submit(slot, record, 1, (), outbox_done, new=True)
         self._cache.add(slot)
-        return self._submit(slot, record, 1, (), outbox_done, new=True)
+        return batch
 
     def _submit(
         self,
@@ -180,14 +194,9 @@ class Executions:
         *,
         new: bool,
     ) -> Batch:
-        self.require_ready()
         state = slot.state
         body = encode_record(record)
-        before = slot.size_bytes
-        slot.grow(len(body))
-        self._cache.resized(slot, slot.size_bytes - before)
-        if not is_open(state):
-            self.running.remove(slot.key)
+        self._cache.grow(slot, len(body))
         alarm_ms = state.alarms.next_due_ms()
         change = Change(
             row=row_of(slot),
@@ -198,8 +207,15 @@ class Executions:
             outbox=outbox,
         )
         slot.alarm_ms = alarm_ms
+        undo = None
+        if _ends_invocation(record) or not is_open(state):
+            gone = self.running.remove(slot.key)
+            undo = None if gone is None else partial(self.running.restore, gone)
         slot.batch = self.committer.submit(
-            change, lambda: self._committed(slot, record, change), outbox_done
+            change,
+            outbox_done=outbox_done,
+            effect=partial(self._committed, slot, record, change),
+            undo=undo,
         )
         return slot.batch
 
@@ -208,18 +224,20 @@ class Executions:
         tally.count(self.metrics, slot.state.function, record)
         if change.alarm_moved:
             self.timers.moved(slot.key, change.alarm_ms)
-        if change.outbox and self.outbox is not None:
-            self.outbox.push(change.outbox)
+        if change.outbox:
+            self.send(change.outbox)
         self.offer(slot)
         self.notices.moved(slot.key)
 
     def offer(self, slot: Slot) -> None:
-        """Offer a task if the execution wants one that does not run yet."""
+        """Offer a task if the execution wants one that does not run yet, for all that is known."""
         state = slot.state
-        if wants_task(state) and slot.key not in self.running:
-            self.matching.offer(
-                Task(slot.key, state.namespace, state.function, self.clock.now_ms())
-            )
+        if not wants_task(state) or slot.key in self.running:
+            return
+        now_ms = self.clock.now_ms()
+        if slot.unsure_turn == state.turn and now_ms < self.claims_until_ms:
+            return
+        self.matching.offer(Task(slot.key, state.namespace, state.function, now_ms))
 
     async def fire(self, key: ExecutionKey) -> None:
         """Do what time has made due. A deleted execution has nothing due."""
@@ -230,7 +248,7 @@ class Executions:
         now_ms = self.clock.now_ms()
         due_ms = slot.state.alarms.next_due_ms()
         if due_ms is None or due_ms > now_ms:
-            # The alarm was moved; if the heap forgot the new one, here it is again.
+            # It was moved; what is true is noted instead of what was read.
             self.timers.moved(key, due_ms)
             return
         decision = decide(slot.state, AlarmDue(), now_ms)
@@ -239,15 +257,20 @@ class Executions:
 
     # Starting, failing, recovering.
 
-    def require_ready(self) -> None:
-        """Raise StoreUnavailable while the memory is not to be trusted."""
-        if self._trouble is not None:
-            raise StoreUnavailable(self._trouble)
-
     @property
     def trouble(self) -> str | None:
         """Say why nothing is served at the moment."""
         return self._trouble
+
+    @property
+    def epoch(self) -> int:
+        """Return how often the memory was thrown away; what was read in an earlier one is void."""
+        return self._cache.epoch
+
+    def require_ready(self) -> None:
+        """Raise StoreUnavailable while the memory is not to be trusted."""
+        if self._trouble is not None:
+            raise StoreUnavailable(self._trouble)
 
     async def join(self) -> None:
         """Become the live node. Raises NodeTaken, StoreUnavailable."""
@@ -260,72 +283,59 @@ class Executions:
 
     async def reload(self) -> None:
         """Throw away what is in memory, read what has to be there, and serve. Raises StoreError."""
-        self._epoch += 1
         self._cache.clear()
         await self.functions.load()
         self.metrics.set_executions_running(await self.store.count_open())
-        self.timers.reset()
-        if self.outbox is not None:
-            self.outbox.reset()
+        if self._is_over:
+            return
         self.claims_until_ms = self.clock.now_ms() + self.settings.claim_wait_ms
         self._trouble = None
+        for notify in self.on_reload:
+            notify()
         self.notices.all_moved()
-        self._recovering = asyncio.ensure_future(self._offer_unclaimed())
 
-    def stop_serving(self, why: str) -> None:
-        """Refuse everything from now on."""
+    def end(self, why: str) -> None:
+        """Refuse everything from now on, for ever."""
+        self._is_over = True
         self._trouble = why
-        if self._recovering is not None:
-            self._recovering.cancel()
-
-    def refill(self) -> None:
-        """Offer again what did not fit into a queue."""
-        if self._trouble is None and (self._recovering is None or self._recovering.done()):
-            self._recovering = asyncio.ensure_future(self._offer_unclaimed())
+        self.notices.all_moved()
 
     def drop_expired(self) -> None:
         """Forget what retention has deleted."""
         self._cache.drop_expired(self.clock.now_ms())
 
-    async def _offer_unclaimed(self) -> None:
-        """Once workers have had time to claim what they run, offer everything else that wants a worker."""
-        await self.clock.wait_until(self.claims_until_ms)
-        after: ExecutionKey | None = None
-        while True:
-            try:
-                rows = await self.store.waiting_for("task", after=after, limit=_PAGE)
-            except StoreError as error:
-                _log.warning("cannot read waiting executions; trying again", error=str(error))
-                await self.clock.wait_until(self.clock.now_ms() + _RETRY_MS)
-                continue
-            now_ms = self.clock.now_ms()
-            for row in rows:
-                if row.key not in self.running and row.status in ("RUNNING", "PAUSING"):
-                    self.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].key
+    def _stop(self, error: StoreError) -> None:
+        if not self._is_over:
+            self._trouble = f"the node reloads after a failed commit: {error}"
 
-    async def _on_failure(self, error: StoreError) -> None:
-        self.stop_serving(f"the node reloads after a failed commit: {error}")
+    async def _recover(self, error: StoreError) -> None:
         _log.warning("a commit failed; reloading", error=str(error), kind=type(error).__name__)
-        unknown = isinstance(error, CommitUnknown)
-        while True:
+        is_unknown = isinstance(error, CommitUnknown)
+        while not self._is_over:
             try:
                 if isinstance(error, Fenced):
                     raise error
-                if unknown:
+                if is_unknown:
                     await self.join()
-                    unknown = False
+                    is_unknown = False
                 await self.reload()
             except (Fenced, NodeTaken) as lost:
-                self.stop_serving(f"this node was replaced: {lost}")
-                if not self.fatal.done():
-                    self.fatal.set_result(lost)
-                return
+                self.be_replaced(lost)
             except StoreError as again:
-                self.stop_serving(f"the database does not answer: {again}")
+                self._trouble = f"the database does not answer: {again}"
                 await self.clock.wait_until(self.clock.now_ms() + _RETRY_MS)
             else:
                 _log.info("reloaded", incarnation=self.committer.incarnation)
                 return
+
+    def be_replaced(self, lost: StoreError) -> None:
+        """Serve no more: another node has taken over."""
+        self.end(f"this node was replaced: {lost}")
+        if not self.fatal.done():
+            self.fatal.set_result(lost)
+
+
+def _ends_invocation(record: Record) -> bool:
+    return any(
+        isinstance(event, InvocationCompleted | InvocationReturned) for event in record.events
+    )

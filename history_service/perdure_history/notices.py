@@ -1,7 +1,7 @@
-"""Waking those who wait for an execution to move: followers of a history, callers that wait for an end."""
+"""Waking those who wait for an execution to move: followers of a history, waiters for an end."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from perdure_host.ports import ExecutionKey
@@ -11,20 +11,25 @@ class Notices:
     """Events by execution; an execution that nobody waits for costs nothing."""
 
     def __init__(self) -> None:
-        self._waiting: dict[ExecutionKey, set[asyncio.Event]] = {}
+        # Dictionaries, for the order in which they are woken.
+        self._waiting: dict[ExecutionKey, dict[asyncio.Event, None]] = {}
 
     @contextmanager
-    def watch(self, key: ExecutionKey) -> Iterator[asyncio.Event]:
-        """Give an event that is set at each committed change; whoever waits clears it before looking."""
+    def watch(self, key: ExecutionKey) -> Generator[asyncio.Event]:
+        """Give an event that is set at each committed change; clear it before looking."""
         event = asyncio.Event()
-        self._waiting.setdefault(key, set()).add(event)
+        self._waiting.setdefault(key, {})[event] = None
         try:
             yield event
         finally:
             watchers = self._waiting[key]
-            watchers.discard(event)
+            del watchers[event]
             if not watchers:
                 del self._waiting[key]
+
+    def __len__(self) -> int:
+        """Return how many executions are waited for."""
+        return len(self._waiting)
 
     def moved(self, key: ExecutionKey) -> None:
         """Wake everybody who watches the execution."""

@@ -1,4 +1,7 @@
-"""Functions that workers have announced. They stay known while no worker serves them: starts queue up meanwhile."""
+"""Functions that workers have announced.
+
+They stay known while no worker serves them: starts queue up meanwhile.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +10,7 @@ from perdure_host.ports import FunctionRow, Store
 
 
 class FunctionRegistry:
-    """The functions of the database, in memory; their number is bounded by what operators deploy."""
+    """The functions of the database, in memory; as many as operators deploy."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

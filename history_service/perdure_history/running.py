@@ -1,21 +1,37 @@
-"""Which invocations run now, and where. Kept in memory only: after a crash workers claim what they run."""
+"""Which invocations run now, and where.
+
+Kept in memory only: after a crash workers claim what they run.
+"""
 
 from collections.abc import Iterator
 
 import msgspec
+
+from perdure_core.state import State
 from perdure_host.ports import ExecutionKey
 
 
-class Running(msgspec.Struct):
-    """One invocation in a worker. `worker_id` is None when a checkpoint came from a worker that did not claim it."""
+class Running(msgspec.Struct, eq=False):
+    """One invocation in a worker; a new object for each attachment of the worker.
+
+    `worker_id` is None when a checkpoint came from a worker that did not claim it. `turn` is the
+    one that it was handed out or adopted with.
+    """
 
     key: ExecutionKey
     invocation_id: str
     worker_id: str | None
+    turn: int
     started_ms: int
-    # When it last showed a sign of life, and since when it belongs to this attachment of the worker.
+    # When it last showed a sign of life, and since when it belongs to this attachment.
     sign_ms: int
     attached_ms: int
+
+    def is_turn_of(self, state: State) -> bool:
+        """Tell whether it is this invocation's turn still, of all that the state knows."""
+        if state.invocation_id is None:
+            return state.turn == self.turn
+        return state.invocation_id == self.invocation_id
 
 
 class RunningTable:
@@ -33,6 +49,10 @@ class RunningTable:
         """Return how many invocations run."""
         return len(self._by_key)
 
+    def __iter__(self) -> Iterator[Running]:
+        """Iterate over a copy."""
+        return iter(list(self._by_key.values()))
+
     def get(self, key: ExecutionKey) -> Running | None:
         """Return the invocation of the execution."""
         return self._by_key.get(key)
@@ -42,6 +62,11 @@ class RunningTable:
         self.remove(running.key)
         self._by_key[running.key] = running
         self._by_worker.setdefault(running.worker_id, {})[running.key] = running
+
+    def restore(self, running: Running) -> None:
+        """Put back what was taken out too early, unless something else runs meanwhile."""
+        if running.key not in self._by_key:
+            self.add(running)
 
     def remove(self, key: ExecutionKey) -> Running | None:
         """Take the execution's invocation out."""
@@ -56,7 +81,3 @@ class RunningTable:
     def of_worker(self, worker_id: str | None) -> list[Running]:
         """Return what runs in the worker."""
         return list(self._by_worker.get(worker_id, {}).values())
-
-    def __iter__(self) -> Iterator[Running]:
-        """Iterate over a copy."""
-        return iter(list(self._by_key.values()))

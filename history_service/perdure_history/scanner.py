@@ -1,16 +1,17 @@
 """Checking all the time that every execution can still move (rule 5 of the design).
 
-Each finding raises a metric and a log line; where it can be mended by offering or firing again, it is. A finding must be
-there in two scans in a row, because between two looks at moving things everything seems lost for a moment.
+Each finding raises a metric and a log line; where it can be mended by offering or firing again, it
+is. What depends on memory must look the same in two scans in a row, because between two looks at
+moving things everything seems lost for a moment.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from perdure_host.ports import ExecutionKey, ExecutionRow
-from perdure_host.services import Task
 
 from perdure_history.executions import Executions
+from perdure_host.ports import Alarm, ExecutionKey, ExecutionRow
 
 _PAGE: Final = 1_000
 _LATE_MS: Final = 30_000
@@ -22,9 +23,14 @@ _log = structlog.get_logger(__name__)
 class Scanner:
     """Looks through the database and the memory, a page of each at a time."""
 
-    def __init__(self, executions: Executions) -> None:
+    def __init__(
+        self, executions: Executions, reoffer: Callable[[ExecutionRow], Awaitable[None]]
+    ) -> None:
         self._executions = executions
-        self._suspects: set[ExecutionKey] = set()
+        self._reoffer = reoffer
+        # What was suspicious in the last scan, with what it must still look like.
+        self._late: set[Alarm] = set()
+        self._stranded: dict[ExecutionKey, int] = {}
 
     async def scan(self) -> int:
         """Look once; return the number of findings. Raises StoreError."""
@@ -48,35 +54,34 @@ class Scanner:
         """Alarms that should have been handled long ago."""
         executions = self._executions
         until_ms = executions.clock.now_ms() - _LATE_MS
-        late = await executions.store.alarms(until_ms=until_ms, after=None, limit=_PAGE)
-        for alarm in late:
+        late = set(await executions.store.alarms(until_ms=until_ms, after=None, limit=_PAGE))
+        found = sorted(late & self._late)
+        self._late = late
+        for alarm in found:
             executions.metrics.invariant_violated("timer_late")
             _log.error("a timer was not handled in time", execution_id=alarm.key.execution_id)
             executions.timers.moved(alarm.key, alarm.due_ms)
-        return len(late)
+        return len(found)
 
     async def _find_stranded(self) -> int:
         """Executions that want a worker, but are neither queued nor running."""
-        executions = self._executions
-        suspects: set[ExecutionKey] = set()
+        suspects: dict[ExecutionKey, int] = {}
         found = 0
         after: ExecutionKey | None = None
         while True:
-            rows = await executions.store.waiting_for("task", after=after, limit=_PAGE)
+            rows = await self._executions.store.waiting_for("task", after=after, limit=_PAGE)
             for row in rows:
                 if self._is_cared_for(row) or len(suspects) >= _SUSPECTS_MAX:
                     continue
-                suspects.add(row.key)
-                if row.key in self._suspects:
+                suspects[row.key] = row.sequence
+                if self._stranded.get(row.key) == row.sequence:
                     found += 1
                     self._report("stranded", row)
-                    executions.matching.offer(
-                        Task(row.key, row.namespace, row.function, executions.clock.now_ms())
-                    )
+                    await self._reoffer(row)
             if len(rows) < _PAGE:
                 break
             after = rows[-1].key
-        self._suspects = suspects
+        self._stranded = suspects
         return found
 
     def _is_cared_for(self, row: ExecutionRow) -> bool:

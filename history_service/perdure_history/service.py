@@ -1,15 +1,24 @@
-"""The history service as a node hosts it: its life, its periodic work, and the port that others call."""
+"""The history service as a node hosts it: its life, its periodic work, and the port of others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
-from perdure_core.decision import Delivery, ReportEnd, StartChild
+
 from perdure_core.commands import ChildEnded
+from perdure_core.decision import Delivery, ReportEnd
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import State
+from perdure_history.client_calls import ClientCalls
+from perdure_history.executions import Executions
+from perdure_history.offers import Reoffers
+from perdure_history.outbox import OutboxDeliverer
+from perdure_history.reading import Reading
+from perdure_history.scanner import Scanner
+from perdure_history.settings import HistorySettings
+from perdure_history.worker_calls import WorkerCalls
 from perdure_host.errors import Fenced, HostError, StoreError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
@@ -32,19 +41,14 @@ from perdure_host.services import (
 )
 from perdure_host.tokens import Signer
 
-from perdure_history.client_calls import ClientCalls
-from perdure_history.executions import Executions
-from perdure_history.outbox import OutboxDeliverer
-from perdure_history.reading import Reading
-from perdure_history.scanner import Scanner
-from perdure_history.settings import HistorySettings
-from perdure_history.worker_calls import WorkerCalls
-
 _log = structlog.get_logger(__name__)
 
 
 class HistoryService:
-    """Make it inside a running loop, `open` it, and `close` it. `fatal` resolves when this node may serve no more."""
+    """Make it inside a running loop, `open` it, and `close` it.
+
+    `fatal` resolves when this node may serve no more.
+    """
 
     def __init__(
         self,
@@ -72,9 +76,13 @@ class HistoryService:
         self._clients = ClientCalls(self._executions, signer)
         self._workers = WorkerCalls(self._executions, signer)
         self._reading = Reading(self._executions)
-        self._scanner = Scanner(self._executions)
+        self._scanner = Scanner(self._executions, self._workers.reoffer)
         self._outbox = OutboxDeliverer(store, clock, self._deliver)
-        self._executions.outbox = self._outbox
+        self._reoffers = Reoffers(
+            store, clock, lambda: self._executions.claims_until_ms, self._workers.reoffer
+        )
+        self._executions.send = self._outbox.push
+        self._executions.on_reload += [self._outbox.reset, self._reoffers.ask]
         self._tasks: list[asyncio.Task[None]] = []
         self.fatal: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
         self._executions.fatal.add_done_callback(lambda done: self._die(done.result()))
@@ -85,19 +93,20 @@ class HistoryService:
         """Become the live node and serve. Raises NodeTaken, StoreError."""
         await self._executions.join()
         await self._executions.reload()
-        self._executions.matching.refill = self._executions.refill
+        self._executions.matching.refill = self._reoffers.ask
         for name, work in (
             ("committer", self._executions.committer.run()),
             ("timers", self._executions.timers.run()),
             ("outbox", self._outbox.run()),
+            ("offers", self._reoffers.run()),
         ):
             self._tasks.append(self._supervise(name, work))
 
     async def close(self) -> None:
         """Refuse new work, finish what is under way, and let another node take over at once."""
         executions = self._executions
+        executions.end("the node is stopping")
         await executions.committer.flush()
-        executions.stop_serving("the node is stopping")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,10 +252,15 @@ class HistoryService:
 
     async def _deliver(self, delivery: Delivery, row: OutboxRow) -> None:
         """Bring one outbox row to its receiver; the row is settled by the same commit."""
-        if isinstance(delivery, StartChild):
-            await self._clients.start_child(delivery, row)
-        else:
+        if isinstance(delivery, ReportEnd):
             await self._report_end(delivery, row)
+            return
+        try:
+            await self._clients.start_child(delivery, row)
+        except Refused as refused:
+            error = ErrorObject(str(refused), type(refused).__name__)
+            report = ReportEnd(parent=delivery.parent, status="FAILED", error=error)
+            await self._report_end(report, row)
 
     async def _report_end(self, report: ReportEnd, row: OutboxRow) -> None:
         executions = self._executions
@@ -263,21 +277,23 @@ class HistoryService:
             # The parent is gone, or never asked: nobody is left to be told.
             if not isinstance(refused, Unknown):
                 _log.error("the end of a child was refused", error=str(refused))
-            await executions.committer.submit(None, outbox_done=(row,)).wait()
+            await executions.forget_sent(row).wait()
 
     async def _renew(self) -> None:
         executions = self._executions
         if executions.trouble is not None:
             return
+        incarnation = self.incarnation
         try:
             await executions.store.renew(
-                self.incarnation,
+                incarnation,
                 now_ms=executions.clock.now_ms(),
                 lease_ms=self._settings.lease_ms,
             )
         except Fenced as fenced:
-            executions.stop_serving(f"this node was replaced: {fenced}")
-            self._die(fenced)
+            # Unless it was this node itself that took a new incarnation meanwhile, or is about to.
+            if incarnation == self.incarnation and self.trouble is None:
+                executions.be_replaced(fenced)
 
     async def _sweep(self) -> None:
         executions = self._executions
@@ -302,6 +318,7 @@ class HistoryService:
             if not done.cancelled():
                 error = done.exception()
                 _log.critical("a background task died", task=name, exc_info=error)
+                self._executions.end(f"internal error in the {name}")
                 self._die(HostError(f"internal error in the {name}: {error!r}"))
 
         task.add_done_callback(ended)

@@ -6,11 +6,12 @@ import msgspec
 class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in milliseconds, sizes in bytes."""
 
-    # Executions kept folded in memory. More: fewer reads. Each costs about three times its history's size.
+    # Executions kept folded in memory, each at about three times its history's size. More: fewer
+    # reads.
     cache_executions_max: int = 10_000
     cache_bytes_max: int = 256 * 1_024 * 1_024
-    # How long a recovering node waits for workers to claim what they run before it offers it to others.
-    # Longer: slower recovery of work whose worker died too. Shorter: work that still runs is run twice.
+    # How long a recovering node waits for workers to claim what they run before it offers it to
+    # others. Longer: slower recovery of work whose worker died too. Shorter: work is run twice.
     claim_wait_ms: int = 2_000
     # The same after a single worker's stream broke.
     reconnect_wait_ms: int = 1_000

@@ -1,7 +1,7 @@
 """Executions in play, folded, in a bounded cache.
 
-A slot whose changes are not committed yet is never evicted: its state is ahead of the database, and a second load would
-see the past.
+A slot whose changes are not committed yet is never evicted: its state is ahead of the database, and
+a second load would see the past. Nor is one that somebody has just asked for and not yet seen.
 """
 
 from collections import OrderedDict
@@ -10,12 +10,11 @@ from typing import Final
 from perdure_core.events import decode_record
 from perdure_core.fold import fold
 from perdure_core.limits import RETENTION_DAYS_MAX
-from perdure_core.state import State, is_open, waiting_for
-from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
-
+from perdure_core.state import Dispatch, State, waiting_for
 from perdure_history.committer import Batch
 from perdure_history.settings import HistorySettings
+from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
 
 # A folded execution takes about this many times the bytes of its records, and this much besides.
 _BYTES_FACTOR: Final = 3
@@ -26,7 +25,16 @@ _DAY_MS: Final = 86_400_000
 class Slot:
     """One execution in memory."""
 
-    __slots__ = ("alarm_ms", "batch", "input_digest", "key", "size_bytes", "state")
+    __slots__ = (
+        "alarm_ms",
+        "batch",
+        "input_digest",
+        "key",
+        "pins",
+        "size_bytes",
+        "state",
+        "unsure_turn",
+    )
 
     def __init__(self, key: ExecutionKey, state: State, input_digest: bytes) -> None:
         self.key = key
@@ -36,16 +44,22 @@ class Slot:
         self.alarm_ms: int | None = None
         # The last commit that this execution takes part in.
         self.batch: Batch | None = None
+        # How many wait for it to be loaded.
+        self.pins = 0
         self.size_bytes = _BYTES_BESIDES
+        # The turn that somebody may have been handed before this node can remember.
+        self.unsure_turn: int | None = None
 
     @property
     def is_settled(self) -> bool:
         """Tell whether everything in the state is durable."""
         return self.batch is None or self.batch.is_done
 
-    def grow(self, record_bytes: int) -> None:
-        """Take a record's size into account."""
-        self.size_bytes += record_bytes * _BYTES_FACTOR
+    def grow(self, record_bytes: int) -> int:
+        """Take a record's size into account; return by how much that makes the slot larger."""
+        grown_bytes = record_bytes * _BYTES_FACTOR
+        self.size_bytes += grown_bytes
+        return grown_bytes
 
 
 def load_slot(stored: StoredExecution) -> Slot:
@@ -53,6 +67,8 @@ def load_slot(stored: StoredExecution) -> Slot:
     state = fold(decode_record(record.body) for record in stored.records)
     slot = Slot(stored.row.key, state, stored.row.input_digest)
     slot.alarm_ms = state.alarms.next_due_ms()
+    if state.dispatch is Dispatch.WANTED:
+        slot.unsure_turn = state.turn
     slot.grow(sum(len(record.body) for record in stored.records))
     return slot
 
@@ -94,6 +110,12 @@ class SlotCache:
         self._metrics = metrics
         self._slots: OrderedDict[ExecutionKey, Slot] = OrderedDict()
         self._bytes = 0
+        # How often everything was forgotten.
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of executions in memory."""
+        return len(self._slots)
 
     def get(self, key: ExecutionKey) -> Slot | None:
         """Return the slot, now the most recently used."""
@@ -109,13 +131,17 @@ class SlotCache:
         self._bytes += slot.size_bytes
         self._shrink()
 
-    def resized(self, slot: Slot, grown_bytes: int) -> None:
-        """Take the growth of a slot into account."""
-        if slot.key in self._slots:
+    def grow(self, slot: Slot, record_bytes: int) -> None:
+        """Take a record of the slot into account, whether it is in the cache yet or not."""
+        grown_bytes = slot.grow(record_bytes)
+        if self._slots.get(slot.key) is slot:
             self._bytes += grown_bytes
+            if self._bytes > self._settings.cache_bytes_max:
+                self._shrink()
 
     def clear(self) -> None:
         """Forget everything: the states are not to be trusted any more."""
+        self.epoch += 1
         self._slots.clear()
         self._bytes = 0
         self._report()
@@ -124,23 +150,28 @@ class SlotCache:
         """Forget what retention has deleted."""
         for slot in list(self._slots.values()):
             expires = expires_ms(slot.state)
-            if not is_open(slot.state) and expires is not None and expires <= now_ms:
+            is_due = expires is not None and expires <= now_ms
+            if is_due and slot.is_settled and not slot.pins:
                 self._drop(slot)
         self._report()
 
     def _shrink(self) -> None:
-        pinned = 0
-        while (
-            len(self._slots) > self._settings.cache_executions_max
-            or self._bytes > self._settings.cache_bytes_max
-        ) and pinned < len(self._slots):
+        """Drop the least recently used, but for the newest and what must stay."""
+        looked_at = 0
+        while self._is_over() and looked_at < len(self._slots) - 1:
             slot = next(iter(self._slots.values()))
-            if slot.is_settled and pinned < len(self._slots) - 1:
+            if slot.is_settled and not slot.pins:
                 self._drop(slot)
             else:
-                pinned += 1
+                looked_at += 1
                 self._slots.move_to_end(slot.key)
         self._report()
+
+    def _is_over(self) -> bool:
+        return (
+            len(self._slots) > self._settings.cache_executions_max
+            or self._bytes > self._settings.cache_bytes_max
+        )
 
     def _drop(self, slot: Slot) -> None:
         del self._slots[slot.key]

@@ -1,22 +1,26 @@
 """Waking executions when their alarm is due.
 
-Every execution has at most one alarm: the earliest of all that it waits for, one row in the database. Those due within
-the horizon are kept in a heap; far ones cost their row and no memory. What must stay true: nothing fires before its time
-(`Clock.wait_until`), and nothing due is forgotten: a heap entry may be stale or double, the state decides what is due.
+Every execution has at most one alarm: the earliest of all that it waits for, one row in the
+database. Those due within the horizon are kept in memory; far ones cost their row. What must stay
+true: nothing fires before its time (`Clock.wait_until`), and nothing due is forgotten: an alarm in
+memory may be stale, the state decides what is due.
 """
 
 import asyncio
-import heapq
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
+
+from perdure_core.limits import BUCKETS
 from perdure_core.refusals import Refused
+from perdure_history.alarms import NearAlarms
+from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreError
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
 
-from perdure_history.settings import HistorySettings
-
+# Alarms in memory; past this many the horizon comes nearer.
+ALARMS_MAX: Final = 100_000
 _PAGE: Final = 1_000
 # Alarms that are handled at the same time; each may have to load its execution.
 _AT_ONCE_MAX: Final = 256
@@ -34,36 +38,47 @@ class Timers:
         clock: Clock,
         settings: HistorySettings,
         fire: Callable[[ExecutionKey], Awaitable[None]],
+        *,
+        alarms_max: int = ALARMS_MAX,
     ) -> None:
         self._store = store
         self._clock = clock
         self._horizon_ms = settings.timer_horizon_ms
         self._fire = fire
-        self._heap: list[Alarm] = []
-        # Everything due up to here is in the heap.
-        self._known_until_ms = 0
+        self._alarms_max = alarms_max
+        self._near = NearAlarms()
+        # Everything due before this is in memory, or being handled.
+        self._known_ms = 0
         self._next_load_ms = 0
         self._target_ms = 0
+        self._resets = 0
+        # Whether there was no room for some that lie within the horizon.
+        self._is_cut = False
         self._wake = asyncio.Event()
         self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
 
     def __len__(self) -> int:
-        """Return the number of heap entries."""
-        return len(self._heap)
+        """Return the number of alarms in memory."""
+        return len(self._near)
 
     def moved(self, key: ExecutionKey, due_ms: int | None) -> None:
         """Take note of an execution's new alarm, once it is durable."""
-        if due_ms is None or due_ms > self._known_until_ms:
+        if due_ms is None or due_ms >= self._known_ms:
+            self._near.move(key, None)
             return
-        heapq.heappush(self._heap, Alarm(due_ms, key))
-        if due_ms < self._target_ms:
-            self._wake.set()
+        if len(self._near) >= self._alarms_max:
+            # It is read again from the database, once there is room.
+            self._see_less(due_ms)
+            self._near.move(key, None)
+            return
+        self._note(key, due_ms)
 
     def reset(self) -> None:
         """Forget what is known and read it again."""
-        self._heap.clear()
-        self._known_until_ms = 0
+        self._near.clear()
+        self._known_ms = 0
         self._next_load_ms = 0
+        self._resets += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -75,55 +90,72 @@ class Timers:
                 if now_ms >= self._next_load_ms:
                     await self._load(now_ms)
                 await self._start_due(group)
+                nearest_ms = self._near.next_due_ms()
                 self._target_ms = self._next_load_ms
-                if self._heap:
-                    self._target_ms = min(self._target_ms, self._heap[0].due_ms)
+                if nearest_ms is not None:
+                    self._target_ms = min(self._target_ms, nearest_ms)
                 await self._wait_until_target()
 
     async def _load(self, now_ms: int) -> None:
-        """Read the alarms of the next horizon; those that are in the heap already come double and harmless."""
+        """Read the alarms up to the horizon that are not known yet."""
+        resets = self._resets
+        from_ms = self._known_ms
         until_ms = now_ms + self._horizon_ms
-        after: Alarm | None = None
         # Alarms that are committed from now on come in by `moved`, so none falls between.
-        known_before = self._known_until_ms
-        self._known_until_ms = until_ms
+        self._known_ms = max(from_ms, until_ms + 1)
+        self._next_load_ms = now_ms + self._horizon_ms // 2
+        self._is_cut = False
         try:
-            while True:
-                page = await self._store.alarms(until_ms=until_ms, after=after, limit=_PAGE)
-                for alarm in page:
-                    if alarm.due_ms > known_before:
-                        heapq.heappush(self._heap, alarm)
-                if len(page) < _PAGE:
-                    break
-                after = page[-1]
+            await self._read(from_ms, until_ms)
         except StoreError as error:
-            self._known_until_ms = known_before
-            self._next_load_ms = now_ms + _RETRY_MS
+            if resets == self._resets:
+                self._known_ms = min(self._known_ms, from_ms)
+                self._next_load_ms = now_ms + _RETRY_MS
             _log.warning("cannot read timers; trying again", error=str(error))
-        else:
-            self._next_load_ms = now_ms + self._horizon_ms // 2
+
+    async def _read(self, from_ms: int, until_ms: int) -> None:
+        resets = self._resets
+        after: Alarm | None = Alarm(from_ms - 1, ExecutionKey(BUCKETS, ""))
+        while after is not None:
+            page = await self._store.alarms(until_ms=until_ms, after=after, limit=_PAGE)
+            if resets != self._resets:
+                return
+            for alarm in page:
+                # What came by `moved` in the meantime is newer.
+                if alarm.key not in self._near:
+                    self._near.move(alarm.key, alarm.due_ms)
+            after = page[-1] if len(page) == _PAGE else None
+            if after is not None and len(self._near) >= self._alarms_max:
+                self._see_less(after.due_ms)
+                return
+
+    def _see_less(self, known_ms: int) -> None:
+        """Bring the horizon nearer; what lies between is read when half of the room is free."""
+        self._known_ms = min(self._known_ms, known_ms)
+        self._is_cut = True
 
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         now_ms = self._clock.now_ms()
-        started: set[ExecutionKey] = set()
-        while self._heap and self._heap[0].due_ms <= now_ms:
-            alarm = heapq.heappop(self._heap)
-            if alarm.key not in started:
-                started.add(alarm.key)
-                await self._at_once.acquire()
-                group.create_task(self._fire_one(alarm))
+        while (key := self._near.pop_due(now_ms)) is not None:
+            await self._at_once.acquire()
+            group.create_task(self._fire_one(key))
+        if self._is_cut and len(self._near) <= self._alarms_max // 2:
+            self._next_load_ms = now_ms
 
-    async def _fire_one(self, alarm: Alarm) -> None:
+    async def _fire_one(self, key: ExecutionKey) -> None:
         try:
-            await self._fire(alarm.key)
+            await self._fire(key)
         except (StoreError, Refused) as error:
             _log.info("a timer could not be handled; trying again", error=str(error))
-            later_ms = self._clock.now_ms() + _RETRY_MS
-            heapq.heappush(self._heap, Alarm(later_ms, alarm.key))
-            if later_ms < self._target_ms:
-                self._wake.set()
+            if key not in self._near:
+                self._note(key, self._clock.now_ms() + _RETRY_MS)
         finally:
             self._at_once.release()
+
+    def _note(self, key: ExecutionKey, due_ms: int) -> None:
+        self._near.move(key, due_ms)
+        if due_ms < self._target_ms:
+            self._wake.set()
 
     async def _wait_until_target(self) -> None:
         if self._wake.is_set():

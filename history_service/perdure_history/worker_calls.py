@@ -2,39 +2,36 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import msgspec
-import structlog
+
 from perdure_core.commands import Checkpoint, Complete, HandBack, Turn
 from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.limits import PAGE_ITEMS_MAX
 from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
-from perdure_core.state import Dispatch, State, is_open, wants_task
+from perdure_core.state import State, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_operations
-from perdure_host.errors import StoreError
-from perdure_host.ports import ExecutionKey
-from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage
-from perdure_host.tokens import Signer, pack_marker, unpack_marker
-
 from perdure_history.chance import new_id
+from perdure_history.committer import Batch
 from perdure_history.executions import Executions
+from perdure_history.lost import give_up_unclaimed, is_unclaimed, lose
 from perdure_history.running import Running
 from perdure_history.slot import Slot
-
-_WORKER_LOST: Final = ErrorObject(
-    "The worker was lost while it ran the invocation.", "Runtime.ExitError"
-)
-_UNCLAIMED: Final = ErrorObject(
-    "The invocation was not claimed by any worker after the node had restarted.",
-    "Runtime.ExitError",
-)
+from perdure_host.ports import ExecutionKey, ExecutionRow
+from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
+from perdure_host.tokens import Signer, pack_marker, unpack_marker
 
 Status = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR"]
 
-_log = structlog.get_logger(__name__)
+_STATUSES: Final[dict[str, Status]] = {
+    "SUCCEEDED": "SUCCEEDED",
+    "FAILED": "FAILED",
+    "PENDING": "PENDING",
+    "ERROR": "ERROR",
+}
 
 
 class WorkerCalls:
@@ -52,17 +49,16 @@ class WorkerCalls:
         except Unknown:
             return None
         state = slot.state
-        if key in executions.running:
+        if is_unclaimed(executions, slot):
+            if executions.clock.now_ms() >= executions.claims_until_ms:
+                await give_up_unclaimed(executions, slot).wait()
             return None
-        if is_open(state) and state.dispatch is Dispatch.RUNNING:
-            await self._lose(slot, _unclaimed(slot, executions.clock.now_ms()), _UNCLAIMED)
-            return None
-        if not wants_task(state):
+        if key in executions.running or not wants_task(state):
             return None
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
-        executions.running.add(Running(key, invocation_id, worker_id, now_ms, now_ms, now_ms))
         turn = current_turn(state, invocation_id, now_ms)
+        self._adopt(key, turn, worker_id)
         return InvocationOffer(
             invocation_id=invocation_id,
             arn=_arn_of(state),
@@ -83,9 +79,9 @@ class WorkerCalls:
         except Unknown:
             return None
         other = executions.running.get(key)
-        if not is_current(slot.state, turn):
-            return None
         if other is not None and other.invocation_id != turn.invocation_id:
+            return None
+        if not _may_go_on(slot.state, turn):
             return None
         self._adopt(key, turn, worker_id)
         return turn.invocation_id
@@ -105,7 +101,7 @@ class WorkerCalls:
             callback_ids=self._callback_ids(key, updates),
             targets=self._targets(slot.state, updates),
         )
-        decision = decide(slot.state, command, arrived_ms)
+        decision = await executions.decide(slot, command)
         if decision.record is not None:
             executions.commit(slot, decision)
             self._sign_of_life(key, turn, arrived_ms)
@@ -136,98 +132,116 @@ class WorkerCalls:
         replayed_operations: int = 0,
     ) -> None:
         """End an invocation."""
-        if status not in ("SUCCEEDED", "FAILED", "PENDING", "ERROR"):
-            raise Invalid(f"status {status!r:.40} must be SUCCEEDED, FAILED, PENDING or ERROR")
+        known = _STATUSES.get(status)
+        if known is None:
+            raise Invalid(f"status {status!r:.40} must be {', '.join(_STATUSES)}")
         key, turn = self._signer.read_turn(token)
         slot = await self._slot(key)
         executions = self._executions
-        command = Complete(turn=turn, status=cast("Status", status), result=result, error=error)
-        decision = decide(slot.state, command, executions.clock.now_ms())
+        command = Complete(turn=turn, status=known, result=result, error=error)
+        decision = await executions.decide(slot, command)
         if decision.record is None:
             await executions.settle(slot)
             return
-        executions.running.remove(key)
         await executions.commit(slot, decision).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
-        metrics.invocations[_OUTCOMES[command.status]].inc()
+        metrics.invocations[_OUTCOMES[status]].inc()
 
     async def hand_back(self, tokens: Sequence[str]) -> None:
         """Return unfinished invocations to their queues."""
-        for token in tokens:
-            key, turn = self._signer.read_turn(token)
-            executions = self._executions
+        executions = self._executions
+        turns = [self._signer.read_turn(token) for token in tokens]
+        batches: list[Batch] = []
+        for key, turn in turns:
             try:
                 slot = await executions.slot(key)
                 decision = decide(slot.state, HandBack(turn), executions.clock.now_ms())
             except Refused:
                 continue
-            executions.running.remove(key)
-            await executions.commit(slot, decision).wait()
+            batches.append(executions.commit(slot, decision))
+        for batch in batches:
+            await batch.wait()
 
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return those of the ids whose turn has passed; what the worker does not know of is lost."""
+        """Return those of the ids whose turn has passed; what is not listed is lost."""
         executions = self._executions
         now_ms = executions.clock.now_ms()
         listed = set(invocation_ids)
-        known: set[str] = set()
         for running in executions.running.of_worker(None):
             # It checkpointed after a restart without a claim; now it is known whose it is.
             if running.invocation_id in listed:
                 executions.running.add(msgspec.structs.replace(running, worker_id=worker_id))
+        known: set[str] = set()
+        lost: list[Running] = []
         for running in executions.running.of_worker(worker_id):
             known.add(running.invocation_id)
             if running.invocation_id in listed:
                 running.sign_ms = now_ms
             elif now_ms - running.attached_ms > executions.settings.handout_wait_ms:
-                await self._lose_running(running)
+                lost.append(running)
+        await self._lose(lost)
         return tuple(id_ for id_ in invocation_ids if id_ not in known)
 
     async def worker_lost(self, worker_id: str) -> None:
         """Lose what ran in the worker, unless it connects again and claims it in time."""
         executions = self._executions
-        lost_ms = executions.clock.now_ms()
-        if not executions.running.of_worker(worker_id):
-            return
-        await executions.clock.wait_until(lost_ms + executions.settings.reconnect_wait_ms)
-        for running in executions.running.of_worker(worker_id):
-            if running.attached_ms <= lost_ms:
-                await self._lose_running(running)
+        executions.require_ready()
+        running = executions.running.of_worker(worker_id)
+        if running:
+            wait_ms = executions.settings.reconnect_wait_ms
+            await executions.clock.wait_until(executions.clock.now_ms() + wait_ms)
+            await self._lose(running)
 
     async def lose_silent(self) -> None:
-        """Lose what runs in workers that never made themselves known and have fallen silent."""
+        """Lose what has shown no sign of life for long, wherever it was thought to run."""
         executions = self._executions
-        silent_since_ms = executions.clock.now_ms() - executions.settings.silence_ms_max
-        for running in executions.running.of_worker(None):
-            if running.sign_ms < silent_since_ms:
-                await self._lose_running(running)
-
-    async def _lose_running(self, running: Running) -> None:
-        """Record that an invocation was lost; the execution wants another one then."""
-        try:
-            slot = await self._executions.slot(running.key)
-            if self._executions.running.get(running.key) is running:
-                await self._lose(slot, running, _WORKER_LOST)
-        except Unknown:
-            self._executions.running.remove(running.key)
-        except StoreError as error:
-            # The reload that is under way offers everything that nobody claims.
-            self._executions.running.remove(running.key)
-            _log.warning("a lost invocation could not be recorded", error=str(error))
-
-    async def _lose(self, slot: Slot, running: Running, error: ErrorObject) -> None:
-        executions = self._executions
-        turn = current_turn(slot.state, running.invocation_id, running.started_ms)
-        executions.running.remove(slot.key)
-        if not is_current(slot.state, turn):
+        if executions.trouble is not None:
             return
-        command = Complete(turn=turn, status="ERROR", error=error)
-        decision = decide(slot.state, command, executions.clock.now_ms())
-        await executions.commit(slot, decision).wait()
-        executions.metrics.invocations["lost"].inc()
+        silent_since_ms = executions.clock.now_ms() - executions.settings.silence_ms_max
+        silent = [running for running in executions.running if running.sign_ms < silent_since_ms]
+        await self._lose(silent)
+
+    async def reoffer(self, row: ExecutionRow) -> None:
+        """Offer an execution that wants a worker, says the database."""
+        executions = self._executions
+        if row.key in executions.running:
+            return
+        if row.status == "RUNNING":
+            now_ms = executions.clock.now_ms()
+            executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
+            return
+        # Its pause waits for an invocation to end, which nobody may run any more.
+        slot = await executions.settled(row.key)
+        if is_unclaimed(executions, slot):
+            await give_up_unclaimed(executions, slot).wait()
+
+    async def _lose(self, lost: Sequence[Running]) -> None:
+        """Record invocations as lost; those that were claimed anew meanwhile are not.
+
+        Raises StoreError; then what was not recorded is still known to run.
+        """
+        executions = self._executions
+        batches: list[Batch] = []
+        for running in lost:
+            try:
+                slot = await executions.slot(running.key)
+            except Unknown:
+                executions.running.remove(running.key)
+                continue
+            if executions.running.get(running.key) is running:
+                batch = lose(executions, slot, running)
+                if batch is not None:
+                    batches.append(batch)
+        for batch in batches:
+            await batch.wait()
+            executions.metrics.invocations["lost"].inc()
 
     def _answer(self, slot: Slot, turn: Turn) -> CheckpointAnswer:
-        """Return the answer to the accepted checkpoint, as of now: the state may move on before it is durable."""
+        """Return the answer to the accepted checkpoint as of now.
+
+        The state may move on before the checkpoint is durable.
+        """
         state = slot.state
         last = state.last_call
         assert last is not None
@@ -235,12 +249,20 @@ class WorkerCalls:
         if not last.revoked:
             following = current_turn(state, turn.invocation_id, turn.started_ms)
             token = self._signer.sign_turn(slot.key, following)
-        return CheckpointAnswer(token, tuple(_copied(each) for each in changed_operations(state)))
+        return CheckpointAnswer(token, tuple([_copied(each) for each in changed_operations(state)]))
 
     def _adopt(self, key: ExecutionKey, turn: Turn, worker_id: str | None) -> None:
         now_ms = self._executions.clock.now_ms()
         self._executions.running.add(
-            Running(key, turn.invocation_id, worker_id, turn.started_ms, now_ms, now_ms)
+            Running(
+                key=key,
+                invocation_id=turn.invocation_id,
+                worker_id=worker_id,
+                turn=turn.number,
+                started_ms=turn.started_ms,
+                sign_ms=now_ms,
+                attached_ms=now_ms,
+            )
         )
 
     def _sign_of_life(self, key: ExecutionKey, turn: Turn, now_ms: int) -> None:
@@ -268,7 +290,7 @@ class WorkerCalls:
         }
 
     def _page(self, state: State, position: int, limit: int) -> StatePage:
-        """Return operations from the position on; the live objects, to be converted before the next await."""
+        """Return copies of operations from the position on: the state moves on meanwhile."""
         everything = [execution_operation(state), *visible_operations(state)]
         room = self._executions.settings.state_page_bytes
         end = position
@@ -278,7 +300,7 @@ class WorkerCalls:
                 break
             end += 1
         marker = pack_marker("state", (end,)) if end < len(everything) else ""
-        return StatePage(tuple(everything[position:end]), marker)
+        return StatePage(tuple([_copied(each) for each in everything[position:end]]), marker)
 
     async def _slot(self, key: ExecutionKey) -> Slot:
         try:
@@ -307,11 +329,17 @@ def _arn_of(state: State) -> str:
     )
 
 
-def _unclaimed(slot: Slot, now_ms: int) -> Running:
-    """Return the invocation that the database says is under way, and no worker claims."""
-    state = slot.state
-    assert state.invocation_id is not None
-    return Running(slot.key, state.invocation_id, None, state.invocation_started_ms, now_ms, now_ms)
+def _may_go_on(state: State, turn: Turn) -> bool:
+    """Tell whether the turn may act, or its last call was accepted and the answer got lost."""
+    if is_current(state, turn):
+        return True
+    last = state.last_call
+    return (
+        is_open(state)
+        and last is not None
+        and last.turn == turn.number
+        and state.invocation_id == turn.invocation_id
+    )
 
 
 def _copied(operation: Operation) -> Operation:

@@ -1,9 +1,9 @@
 """Queues of replay tasks on one side, credits of workers on the other.
 
-A task that finds a free slot is handed over at once (sync match); otherwise it waits in the queue of its function, oldest
-first. Nothing here is durable: after a crash history offers everything again. What must stay true: a slot is promised
-once; an execution stands in a queue at most once; queues are bounded, and what did not fit is asked for again
-(`refill`) when the queue has emptied.
+A task that finds a free slot is handed over at once (sync match); otherwise it waits in the queue
+of its function, oldest first. Nothing here is durable: after a crash history offers everything
+again. What must stay true: a slot is promised once; an execution stands in a queue at most once;
+queues are bounded, and what did not fit is asked for again (`refill`) when the queue has emptied.
 """
 
 from collections import OrderedDict
@@ -95,7 +95,7 @@ class MatchingService:
             queue.workers -= 1
 
     def credit(self, worker_id: str, slots: int) -> None:
-        """Add free slots, and fill them with the oldest tasks that wait. Unknown workers are ignored."""
+        """Add free slots and fill them with the oldest tasks. Unknown workers are ignored."""
         worker = self._workers.get(worker_id)
         if worker is None or slots < 1:
             return
@@ -131,7 +131,9 @@ class MatchingService:
         for (_, function), queue in self._queues.items():
             oldest = next(iter(queue.tasks.values()), None)
             age_s = 0.0 if oldest is None else max(0, now_ms - oldest.offered_ms) / 1_000
-            shown[function] = (len(queue.tasks), age_s)
+            # Namespaces share the function's label.
+            depth, oldest_s = shown.get(function, (0, 0.0))
+            shown[function] = (depth + len(queue.tasks), max(oldest_s, age_s))
         return shown
 
     def _hand_over(self, task: Task, worker_id: str, *, sync: bool) -> None:

@@ -1,0 +1,83 @@
+"""Reading executions into the cache: once, however many ask.
+
+What was read stays in the cache until everybody who asked has seen it, even when the cache has less
+room than executions are asked for at the same time.
+"""
+
+import asyncio
+
+from perdure_core.refusals import Unknown
+from perdure_history.slot import Slot, SlotCache, load_slot
+from perdure_host.ports import ExecutionKey, Store
+
+
+class _Reading:
+    """One execution that is being read, and how many wait for it."""
+
+    __slots__ = ("epoch", "slot", "task", "waiters")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.waiters = 0
+        self.slot: Slot | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Loader:
+    """Fills the cache from the store."""
+
+    def __init__(self, store: Store, cache: SlotCache) -> None:
+        self._store = store
+        self._cache = cache
+        self._under_way: dict[ExecutionKey, _Reading] = {}
+
+    def __len__(self) -> int:
+        """Return how many executions are being read."""
+        return len(self._under_way)
+
+    async def load(self, key: ExecutionKey) -> None:
+        """Return when the execution is in the cache, or the cache was cleared meanwhile.
+
+        Raises Unknown, StoreUnavailable.
+        """
+        reading = self._under_way.get(key)
+        if reading is None or reading.epoch != self._cache.epoch:
+            reading = self._begin(key)
+        assert reading.task is not None
+        reading.waiters += 1
+        try:
+            # One who goes away must not take it from the others.
+            await asyncio.shield(reading.task)
+        finally:
+            reading.waiters -= 1
+            if reading.slot is not None:
+                reading.slot.pins -= 1
+
+    def _begin(self, key: ExecutionKey) -> _Reading:
+        reading = self._under_way[key] = _Reading(self._cache.epoch)
+        reading.task = asyncio.get_running_loop().create_task(self._read(key, reading))
+        reading.task.add_done_callback(lambda task: self._end(key, reading, task))
+        return reading
+
+    async def _read(self, key: ExecutionKey, reading: _Reading) -> None:
+        stored = await self._store.load(key)
+        if reading.epoch != self._cache.epoch:
+            return
+        if self._cache.get(key) is not None:
+            # It began while it was being read.
+            return
+        if stored is None:
+            raise Unknown(
+                f"no execution {key.execution_id}: it never was, or is past its retention"
+            )
+        slot = load_slot(stored)
+        slot.pins = reading.waiters
+        reading.slot = slot
+        self._cache.add(slot)
+
+    def _end(self, key: ExecutionKey, reading: _Reading, task: asyncio.Task[None]) -> None:
+        if self._under_way.get(key) is reading:
+            del self._under_way[key]
+        if not task.cancelled():
+            # Everybody who asked may have gone away; that is no fault worth a log line.
+            task.exception()

@@ -1,0 +1,60 @@
+"""Invocations that nobody runs any more, as far as their executions are concerned."""
+
+from perdure_core.commands import Complete, HandBack
+from perdure_core.execution import current_turn, decide, is_current
+from perdure_core.model import ErrorObject, ExecutionStatus
+from perdure_core.state import Dispatch, State, is_open
+from perdure_history.chance import new_id
+from perdure_history.committer import Batch
+from perdure_history.executions import Executions
+from perdure_history.running import Running
+from perdure_history.slot import Slot
+
+WORKER_LOST = ErrorObject("The worker was lost while it ran the invocation.", "Runtime.ExitError")
+UNCLAIMED = ErrorObject(
+    "The invocation was not claimed by any worker after the node had restarted.",
+    "Runtime.ExitError",
+)
+
+
+def lose(executions: Executions, slot: Slot, running: Running) -> Batch | None:
+    """Record that an invocation was lost; the execution wants another one then."""
+    state = slot.state
+    turn = current_turn(state, running.invocation_id, running.started_ms)
+    if not running.is_turn_of(state) or not is_current(state, turn):
+        executions.running.remove(slot.key)
+        return None
+    command = Complete(turn=turn, status="ERROR", error=WORKER_LOST)
+    return _commit(executions, slot, command)
+
+
+def is_unclaimed(executions: Executions, slot: Slot) -> bool:
+    """Tell whether an invocation is under way, or must not go on, that no worker claims."""
+    state = slot.state
+    if not is_open(state) or slot.key in executions.running:
+        return False
+    return state.dispatch is Dispatch.RUNNING or _waits_for_nobody(state)
+
+
+def give_up_unclaimed(executions: Executions, slot: Slot) -> Batch:
+    """Record that nobody runs the execution although its state says so."""
+    state = slot.state
+    if state.dispatch is Dispatch.RUNNING:
+        assert state.invocation_id is not None
+        turn = current_turn(state, state.invocation_id, state.invocation_started_ms)
+        return _commit(executions, slot, Complete(turn=turn, status="ERROR", error=UNCLAIMED))
+    # What was handed out and never heard of is no failure; with it the pause begins.
+    assert _waits_for_nobody(state)
+    turn = current_turn(state, new_id(), executions.clock.now_ms())
+    return _commit(executions, slot, HandBack(turn))
+
+
+def _waits_for_nobody(state: State) -> bool:
+    """Tell whether a pause waits for an invocation of which the database knows nothing."""
+    return state.status is ExecutionStatus.PAUSING and state.dispatch is Dispatch.WANTED
+
+
+def _commit(executions: Executions, slot: Slot, command: Complete | HandBack) -> Batch:
+    decision = decide(slot.state, command, executions.clock.now_ms())
+    assert decision.record is not None
+    return executions.commit(slot, decision)

@@ -1,0 +1,71 @@
+"""Offering from the database what wants a worker and is not known to be on offer or running.
+
+After a reload workers first have time to claim what they run; whatever nobody claims is offered
+then. The same is done again when a queue that had to turn offers away has room.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from perdure_core.refusals import Unknown
+from perdure_host.errors import StoreError
+from perdure_host.ports import Clock, ExecutionKey, ExecutionRow, Store
+
+_PAGE: Final = 1_000
+_RETRY_MS: Final = 500
+
+_log = structlog.get_logger(__name__)
+
+
+class Reoffers:
+    """Looks through the database whenever asked to."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        claims_until_ms: Callable[[], int],
+        reoffer: Callable[[ExecutionRow], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._claims_until_ms = claims_until_ms
+        self._reoffer = reoffer
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Look once more, from the beginning."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Offer until cancelled."""
+        while True:
+            await self._asked.wait()
+            while (until_ms := self._claims_until_ms()) > self._clock.now_ms():
+                await self._clock.wait_until(until_ms)
+            self._asked.clear()
+            try:
+                await self._offer_all()
+            except StoreError as error:
+                _log.warning("cannot offer what wants a worker; trying again", error=str(error))
+                self._asked.set()
+                await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
+
+    async def _offer_all(self) -> None:
+        after: ExecutionKey | None = None
+        while True:
+            rows = await self._store.waiting_for("task", after=after, limit=_PAGE)
+            for row in rows:
+                if self._claims_until_ms() > self._clock.now_ms():
+                    # The node has reloaded meanwhile, and has asked again.
+                    return
+                try:
+                    await self._reoffer(row)
+                except Unknown:
+                    continue
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].key

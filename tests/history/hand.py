@@ -1,0 +1,109 @@
+"""A worker that a test moves by hand, call by call."""
+
+from typing import Any
+
+from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
+from perdure_history.client_calls import key_of
+from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
+from tests.history.manual_clock import settle
+from tests.history.world import World
+
+
+def update(kind: str, action: str, operation_id: str, **fields: Any) -> OperationUpdate:
+    if (kind, action) == ("WAIT", "START"):
+        fields.setdefault("wait_ms", 1_000)
+    if action == "RETRY":
+        fields.setdefault("next_attempt_delay_ms", 1_000)
+    if kind == "CHAINED_INVOKE":
+        fields.setdefault("function", "child")
+    return OperationUpdate(
+        id=operation_id, type=OperationType(kind), action=OperationAction(action), **fields
+    )
+
+
+class Invocation:
+    """One invocation, held in the hand."""
+
+    def __init__(self, world: World, offer: InvocationOffer) -> None:
+        self.world = world
+        self.offer = offer
+        self.id = offer.invocation_id
+        self.token = offer.token
+        self.calls = 0
+
+    async def checkpoint(self, *updates: OperationUpdate) -> CheckpointAnswer:
+        self.calls += 1
+        answer = await self.world.history.checkpoint(
+            self.token, f"{self.id[:8]}-{self.calls}", updates
+        )
+        self.token = answer.token
+        return answer
+
+    async def complete(
+        self,
+        status: str = "PENDING",
+        result: str | None = None,
+        error: ErrorObject | None = None,
+    ) -> None:
+        await self.world.history.complete(self.token, status, result=result, error=error)
+
+    async def step(self, operation_id: str, result: str = '"done"') -> CheckpointAnswer:
+        return await self.checkpoint(
+            update("STEP", "START", operation_id),
+            update("STEP", "SUCCEED", operation_id, payload=result),
+        )
+
+
+class Hand:
+    """A worker of one function: what is delivered lies in `tasks` until taken."""
+
+    def __init__(
+        self, world: World, worker_id: str = "hand", functions: tuple[str, ...] = ("order",)
+    ) -> None:
+        self.world = world
+        self.worker_id = worker_id
+        self.functions = functions
+        self.tasks: list[Task] = []
+        self.attach()
+        world.workers.append(self)
+
+    def attach(self, slots: int = 1_000) -> None:
+        matching = self.world.host.matching
+        functions = [("default", name) for name in self.functions]
+        matching.attach(self.worker_id, functions, self.tasks.append)
+        matching.credit(self.worker_id, slots)
+
+    async def tick(self) -> None:
+        """Nothing moves but by hand."""
+
+    async def finish(self) -> None:
+        self.world.host.matching.detach(self.worker_id)
+        while self.tasks:
+            offer = await self.world.history.begin(self.tasks.pop(0).key, self.worker_id)
+            if offer is not None:
+                await self.world.history.hand_back([offer.token])
+
+    async def take(self) -> Invocation:
+        """Begin the oldest invocation that was delivered."""
+        await settle()
+        assert self.tasks, "nothing was delivered"
+        offer = await self.world.history.begin(self.tasks.pop(0).key, self.worker_id)
+        assert offer is not None
+        return Invocation(self.world, offer)
+
+    async def begun(self, arn: str) -> Invocation | None:
+        """Begin an invocation of the execution, if it wants one."""
+        offer = await self.world.history.begin(key_of(arn), self.worker_id)
+        return None if offer is None else Invocation(self.world, offer)
+
+    async def is_idle(self) -> bool:
+        """Tell whether nothing was delivered."""
+        await settle()
+        return not self.tasks
+
+    async def heartbeat(self, *invocations: Invocation) -> tuple[str, ...]:
+        ids = [invocation.id for invocation in invocations]
+        return await self.world.history.heartbeat(self.worker_id, ids)
+
+    async def claim(self, invocation: Invocation) -> str | None:
+        return await self.world.history.claim(invocation.token, self.worker_id)

@@ -1,0 +1,51 @@
+"""Time that passes when a test says so, and waiting until nothing can go on without it."""
+
+import asyncio
+import heapq
+from typing import Any, Final, cast
+
+TURNS_MAX: Final = 200_000
+
+
+class ManualClock:
+    """The port `Clock`, as a number. Nothing ever sleeps."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    async def wait_until(self, due_ms: int) -> None:
+        if due_ms <= self._now_ms:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._waiters, (due_ms, self._count, waiter))
+        await waiter
+
+    def next_due_ms(self) -> int | None:
+        """Return when the next waiter wakes."""
+        while self._waiters and self._waiters[0][2].done():
+            heapq.heappop(self._waiters)
+        return self._waiters[0][0] if self._waiters else None
+
+    def advance(self, ms: int) -> None:
+        """Let time pass; wake whoever is due, in order."""
+        self._now_ms += ms
+        while (due_ms := self.next_due_ms()) is not None and due_ms <= self._now_ms:
+            heapq.heappop(self._waiters)[2].set_result(None)
+
+
+async def settle() -> None:
+    """Return when every other task waits for something that only a test can bring."""
+    ready = cast("Any", asyncio.get_running_loop())._ready
+    await asyncio.sleep(0)
+    turns = 0
+    while ready:
+        turns += 1
+        if turns > TURNS_MAX:
+            raise AssertionError("something goes round in circles")
+        await asyncio.sleep(0)

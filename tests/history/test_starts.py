@@ -1,0 +1,142 @@
+"""Starting executions: names, equal starts, and who gets which answer."""
+
+import asyncio
+
+import pytest
+
+from perdure_core.refusals import Invalid, NameTaken, Unknown
+from perdure_history.client_calls import key_of
+from perdure_host.errors import CommitUnknown, StoreUnavailable
+from perdure_host.services import StartAnswer, StartRequest
+from tests.history.hand import Hand
+from tests.history.manual_clock import settle
+from tests.history.world import World
+
+
+def request(name: str | None = "n", payload: str | None = "1") -> StartRequest:
+    return StartRequest(namespace="default", function="order", name=name, input=payload)
+
+
+async def test_a_named_start_repeated_runs_once_and_answers_both() -> None:
+    async with World() as world:
+        first = await world.history.start(request())
+        second = await world.history.start(request())
+        assert (first.started, second.started) == (True, False)
+        assert first.arn == second.arn
+        assert len(world.rows()) == 1
+
+
+async def test_equal_starts_at_the_same_moment_run_once_and_answer_all() -> None:
+    async with World() as world:
+        answers = await asyncio.gather(*(world.history.start(request()) for _ in range(20)))
+        assert {answer.arn for answer in answers} == {answers[0].arn}
+        assert [answer.started for answer in answers].count(True) == 1
+        assert len(world.rows()) == 1
+
+
+@pytest.mark.parametrize("payload", ["2", "", None])
+async def test_a_start_with_another_input_is_refused(payload: str | None) -> None:
+    async with World() as world:
+        await world.history.start(request())
+        with pytest.raises(NameTaken):
+            await world.history.start(request(payload=payload))
+
+
+@pytest.mark.parametrize("turns", list(range(1, 8)))
+async def test_a_caller_who_goes_away_keeps_the_name_until_its_start_is_durable(
+    turns: int,
+) -> None:
+    async with World() as world:
+        leaving = asyncio.ensure_future(world.history.start(request()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        answer = await world.history.start(request())
+        assert len(world.rows()) == 1
+        assert answer.arn.endswith(world.rows()[0].key.execution_id)
+        assert world.history.trouble is None
+
+
+async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
+    async with World() as world:
+        first = await world.history.start(request(None))
+        second = await world.history.start(request(None))
+        assert first.arn != second.arn
+        assert (world.host.link.finds, world.host.link.loads) == (0, 0)
+
+
+async def test_a_function_that_nobody_announced_is_unknown() -> None:
+    async with World() as world:
+        with pytest.raises(Unknown, match="no function 'nobody'"):
+            await world.start(function="nobody")
+
+
+async def test_a_malformed_name_is_refused_before_anything_is_read() -> None:
+    async with World() as world:
+        with pytest.raises(Invalid):
+            await world.start("no blanks")
+        assert world.host.link.finds == 0
+
+
+async def test_a_start_is_answered_only_once_durable() -> None:
+    async with World() as world:
+        world.host.link.script("refused")
+        with pytest.raises(StoreUnavailable):
+            await world.history.start(request())
+        assert world.rows() == []
+        assert (await world.history.start(request())).started
+
+
+@pytest.mark.parametrize("fate", ["unknown_written", "unknown_lost", "unknown_late"])
+async def test_a_start_of_unknown_outcome_happens_once(fate: str) -> None:
+    async with World() as world:
+        before = world.history.incarnation
+        world.host.link.script(fate)  # type: ignore[arg-type]
+        with pytest.raises(CommitUnknown):
+            await world.history.start(request())
+        await settle()
+        assert world.history.incarnation > before
+        answer = await world.history.start(request())
+        assert answer.started is (fate == "unknown_lost")
+        assert len(world.rows()) == 1
+
+
+async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution() -> None:
+    async with World() as world:
+        world.host.link.script("unknown_late")
+        answers = await asyncio.gather(
+            *(world.history.start(request()) for _ in range(5)), return_exceptions=True
+        )
+        # Some came after the node had recovered; none of them started it.
+        assert isinstance(answers[0], CommitUnknown)
+        told = [answer for answer in answers if isinstance(answer, StartAnswer)]
+        assert [answer for answer in told if answer.started] == []
+        assert not (await world.history.start(request())).started
+        assert world.history.trouble is None
+        assert len(world.rows()) == 1
+
+
+async def test_retention_sweeps_what_was_deleted_and_frees_the_name() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        await (await hand.take()).complete("SUCCEEDED")
+        asked_ms = await world.history.delete(arn)
+        assert await world.history.delete(arn) == asked_ms
+        await world.pass_ms(10_000)
+        with pytest.raises(Unknown):
+            await world.history.describe(arn)
+        again = await world.start("n")
+        assert again != arn
+        assert key_of(again).bucket == key_of(arn).bucket
+
+
+async def test_deleting_what_is_about_to_be_swept_writes_nothing() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n", retention_days=1)
+        await (await hand.take()).complete("SUCCEEDED")
+        world.clock.advance(86_400_000)
+        commits = world.host.link.commits
+        await world.history.delete(arn)
+        assert world.host.link.commits == commits
