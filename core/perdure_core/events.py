@@ -12,7 +12,7 @@ import msgspec
 from perdure_core.model import ErrorObject
 
 
-class Subject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Subject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """Which operation an event is about."""
 
     id: str
@@ -29,8 +29,11 @@ class ParentLink(msgspec.Struct, frozen=True, array_like=True):
     operation_id: str
 
 
-class _Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """Something that became true; only `frozen` has to be repeated on each class."""
+class _Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Something that became true; only `frozen` has to be repeated on each class.
+
+    No fact can be part of a cycle, so the garbage collector need not look at it.
+    """
 
 
 # Families, by the machine that they belong to.
@@ -369,7 +372,7 @@ _PRIVATE = frozenset(
 )
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one decision made true, and when."""
 
     at_ms: int

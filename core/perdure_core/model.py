@@ -2,6 +2,8 @@
 
 Words are spelled exactly as on the wire (Lambda API model: OperationType, OperationAction,
 OperationStatus, ExecutionStatus), so that no table of translations exists anywhere.
+
+None of these structs can be part of a cycle, so the garbage collector need not look at them.
 """
 
 from enum import StrEnum
@@ -64,7 +66,7 @@ OPERATION_OPEN = frozenset(
 )
 
 
-class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """Why something failed (Lambda API model: ErrorObject)."""
 
     message: str | None = None
@@ -73,13 +75,13 @@ class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     stack_trace: tuple[str, ...] = ()
 
 
-class ExecutionDetails(msgspec.Struct):
+class ExecutionDetails(msgspec.Struct, gc=False):
     """What an EXECUTION operation adds."""
 
     input: str | None = None
 
 
-class ContextDetails(msgspec.Struct):
+class ContextDetails(msgspec.Struct, gc=False):
     """What a CONTEXT operation adds."""
 
     replay_children: bool = False
@@ -87,7 +89,7 @@ class ContextDetails(msgspec.Struct):
     error: ErrorObject | None = None
 
 
-class StepDetails(msgspec.Struct):
+class StepDetails(msgspec.Struct, gc=False):
     """What a STEP operation adds. `attempt` counts finished attempts."""
 
     attempt: int = 0
@@ -96,14 +98,14 @@ class StepDetails(msgspec.Struct):
     error: ErrorObject | None = None
 
 
-class WaitDetails(msgspec.Struct):
+class WaitDetails(msgspec.Struct, gc=False):
     """What a WAIT operation adds."""
 
     duration_ms: int
     scheduled_end_ms: int
 
 
-class CallbackDetails(msgspec.Struct):
+class CallbackDetails(msgspec.Struct, gc=False):
     """What a CALLBACK operation adds. The due times are those of the timeouts asked for."""
 
     callback_id: str
@@ -115,7 +117,7 @@ class CallbackDetails(msgspec.Struct):
     heartbeat_due_ms: int | None = None
 
 
-class ChainedInvokeDetails(msgspec.Struct):
+class ChainedInvokeDetails(msgspec.Struct, gc=False):
     """What a CHAINED_INVOKE operation adds. Without `execution_arn` the target does not exist."""
 
     function: str
@@ -134,7 +136,7 @@ Details = (
 )
 
 
-class Operation(msgspec.Struct, kw_only=True):
+class Operation(msgspec.Struct, kw_only=True, gc=False):
     """One checkpointed unit as it stands. Inside the service only `apply` writes to it."""
 
     id: str
@@ -148,7 +150,7 @@ class Operation(msgspec.Struct, kw_only=True):
     sub_type: str | None = None
 
 
-class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True):
+class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change that a worker asks for (Lambda API model: OperationUpdate).
 
     Options are flat: each is read only for the type and action that it belongs to, and refused
