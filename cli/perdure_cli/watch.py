@@ -97,7 +97,8 @@ async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: async
 
 async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Event) -> None:
     """Keep a worker running on the newest code until told to stop."""
-    from watchfiles import PythonFilter, awatch
+    # pyright: awatch names trio, which is not installed here.
+    from watchfiles import PythonFilter, awatch  # pyright: ignore[reportUnknownVariableType]
 
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # changes are told below
     folders = watched_folders(modules, Path.cwd())
