@@ -4,7 +4,7 @@ listen ──▶ start (standing by) ──▶ open ──▶ drain ──▶ st
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -67,8 +67,7 @@ class GrpcServer:
         self._server = grpc.aio.server(
             interceptors=interceptors, options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
-        # Missing in the published types.
-        self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._health = health.aio.HealthServicer()
         self._attendance: Attendance | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
@@ -136,7 +135,7 @@ class GrpcServer:
         """Close the port and whatever is still open."""
         await self._server.stop(STOP_S_MAX)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, status: int) -> None:
         for service in ("", *_SERVICES):
             await self._health.set(service, status)
 

@@ -103,7 +103,8 @@ def test_a_node_serves_from_ready_to_stop_and_exits_with_0() -> None:
 def test_reflection_lists_the_services() -> None:
     async def main() -> None:
         async with node() as (_, addresses), grpc.aio.insecure_channel(addresses.grpc) as channel:
-            stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            # The stub's own types are those of synchronous channels.
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", channel))
             call = stub.ServerReflectionInfo(
                 iter([reflection_pb2.ServerReflectionRequest(list_services="")])
             )
