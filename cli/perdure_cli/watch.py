@@ -97,7 +97,7 @@ async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: async
 
 async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Event) -> None:
     """Keep a worker running on the newest code until told to stop."""
-    # pyright: awatch names trio, which is not installed here.
+    # The signature of awatch names trio, which need not be installed.
     from watchfiles import PythonFilter, awatch  # pyright: ignore[reportUnknownVariableType]
 
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # changes are told below
