@@ -272,8 +272,9 @@ def check_outcome(order: Order) -> None:
 def summary(orders: list[Order]) -> Table:
     """Return a table of what came of each order."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("ORDER", "FUNCTION", "STATUS", "TOOK", "EVENTS", "INVOCATIONS", "OUTCOME"):
+    for column in ("ORDER", "FUNCTION", "STATUS", "TOOK", "EVENTS", "INVOCATIONS"):
         table.add_column(column, no_wrap=True)
+    table.add_column("OUTCOME", overflow="fold")
     for order in orders:
         execution = order.execution
         assert execution is not None
