@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -159,12 +159,14 @@ def is_ignored(number: int) -> bool:
 @pytest.mark.chaos
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_every_order_ends_well_while_server_and_worker_are_killed(place: Machine) -> None:
+def test_every_order_ends_well_while_server_and_worker_are_killed(
+    place: Machine, record_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
     print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
     began_s = time.monotonic()
     chaos, told = asyncio.run(ordeal(place, seed))
-    print(summary(chaos, told, time.monotonic() - began_s))  # noqa: T201 - likewise
+    record_property("figures", summary(chaos, told, time.monotonic() - began_s))
     assert complaints(chaos.entries, told) == []
     assert chaos.kills >= 20
     assert chaos.violations == 0
