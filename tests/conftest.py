@@ -12,3 +12,17 @@ def postgres() -> Iterator[PostgresServer]:
     """One server for each session, or for each worker of a parallel one."""
     with postgres_server() as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded as a property, at the end of every run."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    figures = [
+        f"{report.nodeid.rpartition('::')[2]}:\n  {value}"
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "figures"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(figures))
