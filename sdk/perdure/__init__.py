@@ -7,22 +7,44 @@ The client is loaded when it is first asked for, so that handlers and their test
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.context import DurableContext, durable_step
+from perdure.batch_result import BatchCompletionError, BatchItem, BatchResult
+from perdure.config import (
+    BatchItemStatus,
+    CompletionDecision,
+    CompletionItemStatus,
+    CompletionOutcome,
+    CompletionStatus,
+    ParallelBranch,
+    complete_batch,
+    continue_batch,
+)
+from perdure.context import (
+    DurableContext,
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+)
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
+    CallbackSubmitterError,
     CallbackTimeoutError,
+    ChildContextError,
     DurableExecutionsError,
     DurableOperationError,
     ExecutionError,
     InvocationError,
+    InvokeError,
     NonDeterministicExecutionError,
     RetryableSerDesError,
     SerDesError,
     StepError,
     ValidationError,
+    WaitForConditionError,
 )
 from perdure.execution import DurableFunction, durable_execution
+from perdure.retries import WithRetryConfig, with_retry
 from perdure.types import StepContext
 
 if TYPE_CHECKING:
@@ -30,11 +52,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "BatchCompletionError",
+    "BatchItem",
+    "BatchItemStatus",
+    "BatchResult",
     "CallbackError",
     "CallbackExternalError",
+    "CallbackSubmitterError",
     "CallbackTimeoutError",
+    "ChildContextError",
     "Client",
     "ClientError",
+    "CompletionDecision",
+    "CompletionItemStatus",
+    "CompletionOutcome",
+    "CompletionStatus",
     "DurableContext",
     "DurableExecutionsError",
     "DurableFunction",
@@ -42,15 +74,25 @@ __all__ = [
     "ExecutionError",
     "ExecutionFailedError",
     "InvocationError",
+    "InvokeError",
     "NonDeterministicExecutionError",
+    "ParallelBranch",
     "RetryableSerDesError",
     "SerDesError",
     "StepContext",
     "StepError",
     "ValidationError",
+    "WaitForConditionError",
+    "WithRetryConfig",
     "__version__",
+    "complete_batch",
+    "continue_batch",
     "durable_execution",
+    "durable_parallel_branch",
     "durable_step",
+    "durable_wait_for_callback",
+    "durable_with_child_context",
+    "with_retry",
 ]
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""How operations are configured: durations, step and callback settings.
+"""How operations are configured: durations, and the settings of each operation.
 
 Names, defaults and checks follow the AWS Lambda durable execution SDK for Python 3.0 (config), so
 that programs move between the two by changing imports. Limits are those of the service.
@@ -8,17 +8,54 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from perdure.completion import (
+    BatchItemStatus,
+    CompletionConfig,
+    CompletionDecision,
+    CompletionItemStatus,
+    CompletionOutcome,
+    CompletionStatus,
+    complete_batch,
+    continue_batch,
+)
 from perdure.exceptions import ValidationError
 from perdure.jitter import JitterStrategy
 from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX
 
 if TYPE_CHECKING:
+    from perdure.context import DurableContext
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
+    from perdure.types import SummaryGenerator
 
-__all__ = ["CallbackConfig", "Duration", "JitterStrategy", "StepConfig", "StepSemantics"]
+__all__ = [
+    "BatchItemStatus",
+    "CallbackConfig",
+    "ChildConfig",
+    "CompletionConfig",
+    "CompletionDecision",
+    "CompletionItemStatus",
+    "CompletionOutcome",
+    "CompletionStatus",
+    "Duration",
+    "InvokeConfig",
+    "JitterStrategy",
+    "MapConfig",
+    "NestingType",
+    "ParallelBranch",
+    "ParallelConfig",
+    "StepConfig",
+    "StepSemantics",
+    "WaitForCallbackConfig",
+    "complete_batch",
+    "continue_batch",
+]
+
+P = TypeVar("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
 
@@ -125,6 +162,106 @@ class CallbackConfig:
     def heartbeat_timeout_seconds(self) -> int:
         """The heartbeat timeout in seconds; 0 means none."""
         return self.heartbeat_timeout.to_seconds()
+
+
+@dataclass(frozen=True)
+class WaitForCallbackConfig(CallbackConfig):
+    """How `wait_for_callback` waits, and how its submitter is retried: as a step's body is."""
+
+    retry_strategy: "Callable[[Exception, int], RetryDecision] | None" = None
+
+
+@dataclass(frozen=True)
+class ChildConfig(Generic[T]):
+    """How a child context is written.
+
+    `serdes` writes the result, by default `ExtendedTypeSerDes`. `sub_type` is shown instead of
+    "RunInChildContext", as in `StepConfig`. `summary_generator` describes a result of more than
+    262,144 bytes, which is not kept but made again by running the body over its recorded children.
+    An `is_virtual` context records nothing itself: it groups, and its body runs in every replay.
+    """
+
+    serdes: "SerDes[Any] | None" = None
+    sub_type: str | None = None
+    summary_generator: "SummaryGenerator[T] | None" = None
+    is_virtual: bool = False
+
+    def __post_init__(self) -> None:
+        _check_sub_type(self.sub_type)
+
+
+@dataclass(frozen=True)
+class InvokeConfig(Generic[P, R]):
+    """How the payload and the result of an invoked function are written: plain JSON by default."""
+
+    serdes_payload: "SerDes[P] | None" = None
+    serdes_result: "SerDes[R] | None" = None
+    tenant_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ParallelBranch(Generic[T]):
+    """A branch with a name of its own."""
+
+    func: "Callable[[DurableContext], T]"
+    name: str | None = None
+
+
+class NestingType(Enum):
+    """What the branches of a batch are in the record.
+
+    NESTED: a context each. FLAT: virtual contexts, so that their operations lie directly in the
+    batch: fewer operations, and no branch of its own in the history.
+    """
+
+    NESTED = "NESTED"
+    FLAT = "FLAT"
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How the branches of `parallel` run, end and are written.
+
+    At most `max_concurrency` at a time, a suspended branch included; all, if None. The default
+    policy stops at the first failure. `serdes` writes the `BatchResult`, `item_serdes` what one
+    branch returns; without it, `serdes` does both. `summary_generator` describes a result that is
+    too large to be kept. Raises `ValidationError` for a `max_concurrency` below 1.
+    """
+
+    max_concurrency: int | None = None
+    completion_config: CompletionConfig = field(default_factory=CompletionConfig.all_successful)
+    serdes: "SerDes[Any] | None" = None
+    item_serdes: "SerDes[Any] | None" = None
+    summary_generator: "SummaryGenerator[Any] | None" = None
+    nesting_type: NestingType = NestingType.NESTED
+
+    def __post_init__(self) -> None:
+        _check_concurrency(self.max_concurrency)
+
+
+@dataclass(frozen=True)
+class MapConfig(Generic[T]):
+    """How the items of `map` run, end and are written: as the branches of `ParallelConfig` are.
+
+    The default policy stops at the first failure, too. `item_namer(item, index)` names each item;
+    it is asked for all of them before the first one starts, on every replay.
+    """
+
+    max_concurrency: int | None = None
+    completion_config: CompletionConfig = field(default_factory=CompletionConfig)
+    serdes: "SerDes[Any] | None" = None
+    item_serdes: "SerDes[Any] | None" = None
+    summary_generator: "SummaryGenerator[Any] | None" = None
+    nesting_type: NestingType = NestingType.NESTED
+    item_namer: Callable[[T, int], str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_concurrency(self.max_concurrency)
+
+
+def _check_concurrency(max_concurrency: int | None) -> None:
+    if max_concurrency is not None and max_concurrency < 1:
+        raise ValidationError(f"max_concurrency is at least 1: {max_concurrency} asked for.")
 
 
 def _check_sub_type(sub_type: str | None) -> None:

@@ -1,32 +1,83 @@
 """What a handler is given: the durable operations, each a thin call of its program."""
 
 import functools
-import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from perdure.batch import IN_FLIGHT_MAX, BatchPlan, Branch, batch, batch_again
+from perdure.batch_result import BatchResult, summarize
+from perdure.batch_words import MAP, PARALLEL, BatchWords
 from perdure.callback import callback_result, create_callback
-from perdure.config import CallbackConfig, Duration, StepConfig
-from perdure.exceptions import InvocationError, ValidationError
-from perdure.identity import Identity
+from perdure.child import ChildPlan, child, large_result_summary
+from perdure.completion import CompletionPolicy
+from perdure.condition import ConditionPlan, wait_for_condition
+from perdure.config import (
+    CallbackConfig,
+    ChildConfig,
+    Duration,
+    InvokeConfig,
+    MapConfig,
+    NestingType,
+    ParallelBranch,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+)
+from perdure.decorators import (
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+    original_name,
+    refuse_coroutine_function,
+)
+from perdure.exceptions import ChildContextError, InvocationError
+from perdure.identity import Identity, check_name
+from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
 from perdure.program import Program
 from perdure.retries import RetryPresets
 from perdure.scope import Scope
-from perdure.serdes import ExtendedTypeSerDes, PassThroughSerDes, Payloads, SerDes, SerDesContext
+from perdure.serdes import (
+    ExtendedTypeSerDes,
+    JsonSerDes,
+    PassThroughSerDes,
+    Payloads,
+    SerDes,
+    SerDesContext,
+)
 from perdure.step import StepPlan, step
-from perdure.types import LoggerInterface, StepContext
+from perdure.strand import Strand
+from perdure.submission import submission, submission_error
+from perdure.types import (
+    LoggerInterface,
+    StepContext,
+    WaitForCallbackContext,
+    WaitForConditionCheckContext,
+)
 from perdure.wait import check_wait, wait
+from perdure.waits import WaitForConditionConfig
 from perdure_core.model import OperationType
 
-__all__ = ["Callback", "DurableContext", "ExecutionContext", "durable_step"]
+__all__ = [
+    "Callback",
+    "DurableContext",
+    "ExecutionContext",
+    "durable_parallel_branch",
+    "durable_step",
+    "durable_wait_for_callback",
+    "durable_with_child_context",
+]
 
-P = ParamSpec("P")
+P = TypeVar("P")
+R = TypeVar("R")
 T = TypeVar("T")
+U = TypeVar("U")
 
 _EXTENDED_TYPES = ExtendedTypeSerDes()
+_JSON = JsonSerDes()
 _PASS_THROUGH = PassThroughSerDes()
 
 
@@ -59,6 +110,11 @@ class DurableContext:
         """Send records of this context, and of its operations, to `new_logger` from now on."""
         self._wrap(new_logger)
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether this is a context that records nothing itself."""
+        return self._scope.prefix != self._scope.parent_id
+
     def is_replaying(self) -> bool:
         """Whether the handler is still passing what it did in earlier invocations."""
         return self._scope.replaying
@@ -78,10 +134,10 @@ class DurableContext:
         than 1,048,576 bytes, `ValidationError` for a name outside 1 to 256 printable ASCII
         characters.
         """
-        _refuse_coroutine_function(func)
+        refuse_coroutine_function(func)
         settings = config or StepConfig()
         identity = self._scope.identify(
-            OperationType.STEP, settings.sub_type or "Step", name or _original_name(func)
+            OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
         )
         plan = StepPlan(
             semantics=settings.step_semantics,
@@ -116,10 +172,227 @@ class DurableContext:
         payloads = self._payloads(identity, settings.serdes or _PASS_THROUGH)
         return Callback(callback_id, identity, self._scope, payloads)
 
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Any:
+        """Hand a callback's id to somebody outside, and return what they complete it with.
+
+        `submitter(callback_id, context)` runs as a step does. `name` defaults to that of a
+        `@durable_wait_for_callback`. Raises `CallbackSubmitterError` when the submitter failed for
+        good, and what `Callback.result` raises.
+        """
+        refuse_coroutine_function(submitter)
+        settings = config or WaitForCallbackConfig()
+        title = name or original_name(submitter)
+        child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
+        try:
+            return self.run_in_child_context(
+                submission(submitter, title, settings), title, child_config
+            )
+        except ChildContextError as error:
+            failure = submission_error(error)
+        raise failure
+
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> T:
+        """Call `check` with its own last answer until the strategy is content with it.
+
+        Between two checks the execution waits at no cost. Raises `WaitForConditionError` when the
+        check or the strategy raises: nothing is tried again.
+        """
+        refuse_coroutine_function(check)
+        identity = self._scope.identify(OperationType.STEP, "WaitForCondition", name)
+        plan = ConditionPlan(
+            initial_state=config.initial_state,
+            wait_strategy=config.wait_strategy,
+            payloads=self._payloads(identity, config.serdes or _EXTENDED_TYPES),
+        )
+        body = functools.partial(self._run_check, identity, check)
+        recorded = self._scope.recorded(identity)
+        return cast("T", self._scope.perform(wait_for_condition(identity, recorded, plan, body)))
+
+    def invoke(
+        self,
+        function_name: str,
+        payload: P,
+        name: str | None = None,
+        config: InvokeConfig[P, R] | None = None,
+    ) -> R:
+        """Run another function, durable or not, as an execution of its own; return its result.
+
+        Raises `InvokeError` when it fails, times out, is stopped or does not exist.
+        """
+        settings = config or InvokeConfig[P, R]()
+        identity = self._scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
+        written = self._payloads(identity, settings.serdes_payload or _JSON)
+        program = invoke(
+            identity,
+            self._scope.recorded(identity),
+            function_name,
+            lambda: written.write(payload),
+            settings.tenant_id,
+        )
+        result = self._scope.perform(program)
+        return cast("R", self._payloads(identity, settings.serdes_result or _JSON).read(result))
+
+    def run_in_child_context(
+        self,
+        func: "Callable[[DurableContext], T]",
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+    ) -> T:
+        """Run `func` as one operation that has durable operations of its own; return its value.
+
+        `func` uses the context that it is given, not this one. `name` defaults to that of a
+        `@durable_with_child_context`. Raises `ChildContextError` when `func` raises.
+        """
+        refuse_coroutine_function(func)
+        settings = config or ChildConfig[T]()
+        identity = self._scope.identify(
+            OperationType.CONTEXT,
+            settings.sub_type or "RunInChildContext",
+            name or original_name(func),
+        )
+        plan = ChildPlan(
+            payloads=self._payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            summarize=settings.summary_generator,
+            virtual=settings.is_virtual,
+        )
+        return cast("T", self._run_child(self._scope, identity, plan, func))
+
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: "Callable[[DurableContext, U, int, Sequence[U]], T]",
+        name: str | None = None,
+        config: MapConfig[U] | None = None,
+    ) -> BatchResult[T]:
+        """Call `func(context, item, index, inputs)` for every item, side by side.
+
+        A failing item fails nothing but itself: see `BatchResult.throw_if_error`. By default the
+        first failure is the last thing that is waited for. `name` defaults to that of a decorated
+        `func`; items are called `map-item-{index}` unless an `item_namer` names them.
+        """
+        refuse_coroutine_function(func)
+        settings = config or MapConfig[U]()
+        namer = settings.item_namer
+        branches = [
+            ParallelBranch(
+                _on_item(func, item, index, inputs), None if namer is None else namer(item, index)
+            )
+            for index, item in enumerate(inputs)
+        ]
+        return self._batch(MAP, name or original_name(func), settings, branches)
+
+    def parallel(
+        self,
+        functions: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+    ) -> BatchResult[T]:
+        """Call every function with a context of its own, side by side; see `map`.
+
+        Branches are called `parallel-branch-{index}`, unless they are a `ParallelBranch` with a
+        name.
+        """
+        branches: list[ParallelBranch[T]] = [
+            ParallelBranch(function) if callable(function) else function for function in functions
+        ]
+        for branch in branches:
+            refuse_coroutine_function(branch.func)
+        return self._batch(PARALLEL, name, config or ParallelConfig(), branches)
+
+    def _batch(
+        self,
+        words: BatchWords,
+        name: str | None,
+        settings: MapConfig[Any] | ParallelConfig,
+        branches: Sequence[ParallelBranch[Any]],
+    ) -> BatchResult[Any]:
+        policy = CompletionPolicy(len(branches), settings.completion_config)
+        policy.check()
+        for branch in branches:
+            check_name(branch.name)
+        identity = self._scope.identify(OperationType.CONTEXT, words.sub_type, name)
+        summary = large_result_summary(self._scope.turn.recorded(identity.id))
+
+        def run(context: DurableContext) -> BatchResult[Any]:
+            plan = BatchPlan(
+                [
+                    Branch(context._branch(words, identity, index, settings, branch), branch.name)
+                    for index, branch in enumerate(branches)
+                ],
+                policy,
+                min(settings.max_concurrency or IN_FLIGHT_MAX, IN_FLIGHT_MAX),
+            )
+            program = batch(plan) if summary is None else batch_again(plan, summary)
+            return context._scope.perform(program)
+
+        plan = ChildPlan(
+            payloads=self._payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            summarize=functools.partial(summarize, words.kind, settings.summary_generator),
+        )
+        return cast("BatchResult[Any]", self._run_child(self._scope, identity, plan, run))
+
+    def _branch(
+        self,
+        words: BatchWords,
+        above: Identity,
+        index: int,
+        settings: MapConfig[Any] | ParallelConfig,
+        branch: ParallelBranch[Any],
+    ) -> Callable[[Strand | None], Any]:
+        """Return what runs a branch of this context's batch on a strand, or on the batch's own."""
+        identity = words.branch_identity(above, index, branch.name)
+        serdes = settings.item_serdes or settings.serdes or _EXTENDED_TYPES
+        plan = ChildPlan(
+            payloads=self._payloads(identity, serdes),
+            virtual=settings.nesting_type is NestingType.FLAT,
+        )
+
+        def run(strand: Strand | None) -> Any:
+            scope = self._scope if strand is None else self._scope.carried_by(strand)
+            return scope.run(lambda: self._run_child(scope, identity, plan, branch.func))
+
+        return run
+
+    def _run_child(
+        self,
+        scope: Scope,
+        identity: Identity,
+        plan: ChildPlan,
+        func: "Callable[[DurableContext], Any]",
+    ) -> Any:
+        recorded = scope.recorded_context(identity, virtual=plan.virtual)
+        inner = scope.below(identity, virtual=plan.virtual)
+        context = DurableContext(inner, self._logger.get_logger())
+        body = functools.partial(inner.run, functools.partial(func, context))
+        return scope.perform(child(identity, recorded, plan, body))
+
     def _step(self, identity: Identity, plan: StepPlan, body: Callable[[int], Any]) -> Program[Any]:
         return step(identity, self._scope.recorded(identity), plan, body)
 
     def _run_step(self, identity: Identity, func: Callable[[StepContext], T], attempt: int) -> T:
+        return func(StepContext(self._logger_of(identity, attempt), attempt))
+
+    def _run_check(
+        self,
+        identity: Identity,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        attempt: int,
+        state: T,
+    ) -> T:
+        logger = self._logger_of(identity, attempt)
+        return check(state, WaitForConditionCheckContext(logger, attempt))
+
+    def _logger_of(self, identity: Identity, attempt: int) -> Logger:
         extra = log_extra(
             self.execution_context.durable_execution_arn,
             parent_id=identity.parent_id,
@@ -127,7 +400,7 @@ class DurableContext:
             attempt=attempt,
             operation_id=identity.id,
         )
-        return func(StepContext(Logger(self._logger.get_logger(), extra), attempt))
+        return Logger(self._logger.get_logger(), extra)
 
     def _payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
         context = SerDesContext(identity.id, self.execution_context.durable_execution_arn)
@@ -138,6 +411,18 @@ class DurableContext:
             self.execution_context.durable_execution_arn, parent_id=self._scope.parent_id
         )
         self._logger = Logger(logger, extra, self.is_replaying)
+
+
+def _on_item(
+    func: Callable[[DurableContext, U, int, Sequence[U]], T],
+    item: U,
+    index: int,
+    inputs: Sequence[U],
+) -> Callable[[DurableContext], T]:
+    def body(context: DurableContext) -> T:
+        return func(context, item, index, inputs)
+
+    return body
 
 
 class Callback:
@@ -164,45 +449,3 @@ class Callback:
             raise InvocationError(f"Callback {self.operation_id} is not recorded.")
         text = self._scope.perform(callback_result(self._identity, operation))
         return self._payloads.read(text)
-
-
-@dataclass(frozen=True)
-class _BoundStep(Generic[T]):
-    """A step with its arguments; waits for its `StepContext`."""
-
-    func: Callable[[StepContext], T]
-    _original_name: str
-
-    def __call__(self, step_context: StepContext) -> T:
-        return self.func(step_context)
-
-
-def durable_step(
-    func: Callable[Concatenate[StepContext, P], T],
-) -> Callable[P, Callable[[StepContext], T]]:
-    """Make a step of `func(step_context, *args)`: given its arguments, it fits `context.step`.
-
-    The step is named after the function. Raises `ValidationError` for a coroutine function.
-    """
-    _refuse_coroutine_function(func)
-
-    @functools.wraps(func)
-    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[StepContext], T]:
-        def body(step_context: StepContext) -> T:
-            return func(step_context, *args, **kwargs)
-
-        return _BoundStep(body, func.__name__)
-
-    return bind
-
-
-def _original_name(func: object) -> str | None:
-    return getattr(func, "_original_name", None)
-
-
-def _refuse_coroutine_function(func: object) -> None:
-    if inspect.iscoroutinefunction(func):
-        raise ValidationError(
-            f"{getattr(func, '__name__', func)!r} is a coroutine function; "
-            "a step's body is an ordinary function."
-        )

@@ -15,13 +15,17 @@ from typing import Self
 __all__ = [
     "CallbackError",
     "CallbackExternalError",
+    "CallbackSubmitterError",
     "CallbackTimeoutError",
+    "ChildContextError",
     "DurableExecutionsError",
     "DurableOperationError",
     "ExecutionError",
     "InvalidStateError",
     "InvocationError",
+    "InvokeError",
     "NonDeterministicExecutionError",
+    "OrphanedChildException",
     "RetryableSerDesError",
     "SerDesError",
     "StepError",
@@ -31,6 +35,7 @@ __all__ = [
     "TimedSuspendExecution",
     "UnrecoverableError",
     "ValidationError",
+    "WaitForConditionError",
     "qualified_name",
     "register_operation_error",
 ]
@@ -156,11 +161,34 @@ class DurableOperationError(_Recorded):
     ) -> "DurableOperationError":
         """Build the registered class that `error_type` names, or else this general one."""
         error_class = _registered.get(error_type or "", DurableOperationError)
-        return error_class(message, error_type, data, stack_trace)
+        return error_class.rebuilt(message, error_type, data, stack_trace)
+
+    @classmethod
+    def rebuilt(
+        cls,
+        message: str | None,
+        error_type: str | None,
+        data: str | None,
+        stack_trace: Sequence[str] | None,
+    ) -> Self:
+        """Build this class from a record; override it with a constructor that takes more."""
+        return cls(message, error_type, data, stack_trace)
 
 
 class StepError(DurableOperationError):
     """A step failed and its retries are spent."""
+
+
+class InvokeError(DurableOperationError):
+    """A function that was invoked failed, timed out, was stopped, or does not exist."""
+
+
+class ChildContextError(DurableOperationError):
+    """The body of a child context, of a branch or of an item raised an exception."""
+
+
+class WaitForConditionError(DurableOperationError):
+    """A condition was not met: its check raised an exception, or its attempts are spent."""
 
 
 class CallbackError(DurableOperationError):
@@ -173,6 +201,18 @@ class CallbackExternalError(CallbackError):
 
 class CallbackTimeoutError(CallbackError):
     """Nobody completed the callback, or gave a sign of life, in time."""
+
+
+class CallbackSubmitterError(CallbackError):
+    """The submitter of `wait_for_callback` failed, and its retries are spent."""
+
+
+class OrphanedChildException(BaseException):
+    """Control flow: the batch of this branch is complete without it. Do not catch it."""
+
+    def __init__(self, message: str, operation_id: str) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
 
 
 class SuspendExecution(BaseException):
@@ -215,5 +255,8 @@ def register_operation_error(error_cls: type[DurableOperationError]) -> None:
 
 
 _registered: dict[str, type[DurableOperationError]] = {}
-for _error_class in (StepError, CallbackError, CallbackExternalError, CallbackTimeoutError):
+for _error_class in (
+    *(StepError, InvokeError, ChildContextError, WaitForConditionError, CallbackError),
+    *(CallbackExternalError, CallbackTimeoutError, CallbackSubmitterError),
+):
     register_operation_error(_error_class)

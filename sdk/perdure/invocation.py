@@ -5,6 +5,7 @@ What handlers are given and what they return is plain JSON, as in AWS Lambda.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from perdure.context import DurableContext
@@ -22,7 +23,7 @@ from perdure.exceptions import ExecutionError, InvocationError, SerDesError, Sus
 from perdure.execution import DurableFunction
 from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending, Succeeded
 from perdure.scope import Scope
-from perdure.turn import Turn, failure_end
+from perdure.turn import Turn, failure_end, system_now_ms
 from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
 from perdure_core.model import ExecutionDetails
 
@@ -50,20 +51,24 @@ def run_invocation(
     checkpoints: Checkpoints,
     *,
     observer: InvocationObserver | None = None,
+    now_ms: Callable[[], int] = system_now_ms,
 ) -> Outcome:
     """Run the handler against what is recorded; block until it returns, raises or suspends.
 
     Call it in a thread of its own. `Pending` promises that the updates sent before are durable.
+    `now_ms`, since 1970, is the clock of the service's timers: a branch that waits for time goes on
+    in place when others keep the invocation going until then.
     """
-    turn = Turn(invocation, checkpoints, observer)
-    scope = Scope(turn, replaying=len(invocation.operations) > 1)
-    return turn.end(_run(function, invocation, DurableContext(scope)))
+    turn = Turn(invocation, checkpoints, observer, now_ms)
+    return turn.end(_run(function, invocation, turn))
 
 
-def _run(function: DurableFunction, invocation: Invocation, context: DurableContext) -> Outcome:
+def _run(function: DurableFunction, invocation: Invocation, turn: Turn) -> Outcome:
+    scope = Scope(turn, turn.strands.root, replaying=len(invocation.operations) > 1)
     try:
         event = _event(invocation)
-        return Succeeded(_result(function, function(event, context)))
+        value = scope.run(lambda: function(event, DurableContext(scope)))
+        return Succeeded(_result(function, value))
     except SuspendExecution:
         return Pending()
     except Exception as error:  # noqa: BLE001 - whatever a handler raises fails its execution

@@ -1,4 +1,7 @@
-"""How much of a delay is left to chance (AWS Lambda durable execution SDK for Python 3.0)."""
+"""How delays grow, and how much of one is left to chance.
+
+As in the AWS Lambda durable execution SDK for Python 3.0.
+"""
 
 import math
 import random
@@ -35,3 +38,12 @@ class JitterStrategy(StrEnum):
     def finalize_delay(self, base_delay: float) -> int:
         """Return the whole seconds to wait: jittered, rounded up, at least 1."""
         return max(1, math.ceil(self.apply_jitter(base_delay)))
+
+
+def exponential_delay_s(initial_s: float, rate: float, attempt: int, max_s: float) -> float:
+    """Return `initial_s × rate^(attempt − 1)`, at most `max_s`; `attempt` counts from 1."""
+    # Growth without a bound overflows a float after about a thousand attempts.
+    try:
+        return min(initial_s * rate ** (attempt - 1), max_s)
+    except OverflowError:
+        return max_s

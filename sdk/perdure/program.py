@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from perdure_core.model import Operation, OperationUpdate
+from perdure_core.model import Operation, OperationStatus, OperationUpdate
 
 T = TypeVar("T")
 
@@ -29,21 +29,51 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Suspend(msgspec.Struct, frozen=True):
-    """Wait until the operation changes; `until_ms`, since 1970, if time alone will do that.
+    """Wait until the operation is no longer as `seen`; `until_ms`, since 1970, if time does that.
 
     Answer: the `Operation` as it stands then, if the shell goes on in place; it may end the
     invocation instead.
     """
 
     operation_id: str
+    seen: OperationStatus
     reason: str
     until_ms: int | None = None
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Call user code. Answer: what it returns."""
+    """Call user code that makes no durable calls. Answer: what it returns."""
 
     body: Callable[[], Any]
+
+
+class Nest(msgspec.Struct, frozen=True):
+    """Call user code that makes durable calls in a context of its own. Answer: what it returns."""
+
+    body: Callable[[], Any]
+
+
+class BranchEnd(msgspec.Struct, frozen=True):
+    """How the branch at `index` ended: with a value, or else with an error."""
+
+    index: int
+    value: Any = None
+    error: BaseException | None = None
+
+
+class StartBranch(msgspec.Struct, frozen=True):
+    """Begin a branch beside the others. The shell calls `body` with what carries the branch."""
+
+    index: int
+    body: Callable[[Any], Any]
+
+
+class AwaitBranch(msgspec.Struct, frozen=True):
+    """Wait until one more branch has ended. Answer: its `BranchEnd`."""
+
+
+class AbandonBranches(msgspec.Struct, frozen=True):
+    """Let branches that have not ended stop at their next durable call; record no more of them."""
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -64,7 +94,20 @@ class StepFinished(msgspec.Struct, frozen=True):
     outcome: Literal["succeeded", "failed", "retried"]
 
 
-Effect = Send | Commit | Suspend | Run | Live | Resumed | Replayed | StepFinished
+Effect = (
+    Send
+    | Commit
+    | Suspend
+    | Run
+    | Nest
+    | StartBranch
+    | AwaitBranch
+    | AbandonBranches
+    | Live
+    | Resumed
+    | Replayed
+    | StepFinished
+)
 Program = Generator[Effect, Any, T]
 
 
@@ -76,5 +119,5 @@ def commit(update: OperationUpdate) -> Program[Operation]:
 
 def suspend(operation: Operation, reason: str, until_ms: int | None = None) -> Program[Operation]:
     """Wait until `operation` changes, and return it as it stands then."""
-    changed: Operation = yield Suspend(operation.id, reason, until_ms)
+    changed: Operation = yield Suspend(operation.id, operation.status, reason, until_ms)
     return changed

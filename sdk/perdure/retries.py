@@ -8,10 +8,14 @@ SDK for Python 3.0 (retries): names, defaults, growth, jitter and filters.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from perdure.config import Duration
-from perdure.jitter import JitterStrategy
+from perdure.config import ChildConfig, Duration
+from perdure.exceptions import UnrecoverableError
+from perdure.jitter import JitterStrategy, exponential_delay_s
+
+if TYPE_CHECKING:
+    from perdure.context import DurableContext
 
 __all__ = [
     "JitterStrategy",
@@ -20,9 +24,13 @@ __all__ = [
     "RetryPresets",
     "RetryStrategy",
     "RetryStrategyConfig",
+    "WithRetryConfig",
     "create_linear_retry_strategy",
     "create_retry_strategy",
+    "with_retry",
 ]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,54 @@ class RetryPresets:
         )
 
 
+@dataclass(frozen=True)
+class WithRetryConfig(Generic[T]):
+    """How `with_retry` tries again: three times by default, 5 s doubling to 5 min, full jitter.
+
+    All tries share one child context, which `child_context_config` describes, unless
+    `wrap_with_run_in_child_context` is false.
+    """
+
+    retry_strategy: RetryStrategy | None = None
+    wrap_with_run_in_child_context: bool = True
+    child_context_config: ChildConfig[T] | None = None
+
+
+def with_retry(
+    context: "DurableContext",
+    func: "Callable[[DurableContext, int], T]",
+    config: WithRetryConfig[T],
+    name: str | None = None,
+) -> T:
+    """Try a block of durable operations, `func(context, attempt)`, until it does not raise.
+
+    Between two tries comes a durable wait, named `{name}-backoff-{attempt}`. When the strategy
+    gives up, raises `ChildContextError`; without a child context, what the block raised.
+    """
+    strategy = config.retry_strategy or create_retry_strategy()
+
+    def tries(inner: "DurableContext") -> T:
+        attempt = 1
+        while True:  # until the strategy gives up
+            try:
+                return func(inner, attempt)
+            except UnrecoverableError:
+                raise
+            except Exception as error:
+                decision = strategy(error, attempt)
+                if not decision.should_retry:
+                    raise
+            inner.wait(
+                Duration(max(decision.delay_seconds, 1)),
+                None if name is None else f"{name}-backoff-{attempt}",
+            )
+            attempt += 1
+
+    if not config.wrap_with_run_in_child_context:
+        return tries(context)
+    return context.run_in_child_context(tries, name, config.child_context_config)
+
+
 def _decide(
     settings: RetryStrategyConfig | LinearRetryStrategyConfig,
     error: Exception,
@@ -203,12 +259,9 @@ def _decide(
 
 
 def _exponential_delay_s(settings: RetryStrategyConfig, attempt: int) -> float:
-    # Growth without a bound overflows a float after about a thousand attempts.
-    try:
-        grown_s = settings.initial_delay_seconds * settings.backoff_rate ** (attempt - 1)
-    except OverflowError:
-        return settings.max_delay_seconds
-    return min(grown_s, settings.max_delay_seconds)
+    return exponential_delay_s(
+        settings.initial_delay_seconds, settings.backoff_rate, attempt, settings.max_delay_seconds
+    )
 
 
 def _is_retryable(

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
+from perdure.batch_result import BatchResult
 from perdure.exceptions import ExecutionError, InvocationError, SerDesError
 
 __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "SerDesContext"]
@@ -73,7 +74,7 @@ class JsonSerDes(SerDes[Any]):
 
 
 class ExtendedTypeSerDes(SerDes[Any]):
-    """JSON plus bytes, UUID, Decimal, datetime, date, tuple, and lists and dicts of them.
+    """JSON plus bytes, UUID, Decimal, datetime, date, tuple, `BatchResult`, lists and dicts.
 
     Keys of dicts become strings, as in JSON; tuples, and keys which would collide, are refused.
     """
@@ -211,6 +212,7 @@ _WRITERS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], Any]], ...] 
     ("d", Decimal, str),
     ("dt", datetime, datetime.isoformat),
     ("D", date, date.isoformat),
+    ("br", BatchResult, lambda result: _wrap_dict(result.to_dict())),
     ("t", tuple, _wrap_items),
     ("l", list, _wrap_items),
     ("m", dict, _wrap_dict),
@@ -227,6 +229,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "d": Decimal,
     "dt": datetime.fromisoformat,
     "D": date.fromisoformat,
+    "br": lambda fields: BatchResult[Any].from_dict(_read_dict(fields)),
     "t": lambda items: tuple(_read_list(items)),
     "l": _read_list,
     "m": _read_dict,

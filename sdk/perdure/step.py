@@ -70,7 +70,7 @@ def step(
     operation = recorded
     while operation is None or operation.status in OPERATION_OPEN:
         if operation is not None and operation.status is OperationStatus.PENDING:
-            due_ms = _details(operation).next_attempt_ms
+            due_ms = step_details(operation).next_attempt_ms
             operation = yield from suspend(operation, f"{identity.describe()} retries", due_ms)
             continue
         yield Live()
@@ -90,6 +90,34 @@ def step(
     return _outcome(operation, plan)
 
 
+def check_size(identity: Identity, payload: str) -> None:
+    """Raise `ExecutionError` when a result is larger than a record may be."""
+    size = len(payload.encode())
+    if size > OPERATION_PAYLOAD_BYTES_MAX:
+        raise ExecutionError(
+            f"The result of {identity.describe()} is {size:,} bytes; "
+            f"at most {OPERATION_PAYLOAD_BYTES_MAX:,} can be recorded."
+        )
+
+
+def attempt_number(operation: Operation | None) -> int:
+    """Return the number of the attempt that comes now, from 1."""
+    return 1 if operation is None else step_details(operation).attempt + 1
+
+
+def step_details(operation: Operation) -> StepDetails:
+    """Return what the record says about a step."""
+    details = operation.details
+    if not isinstance(details, StepDetails):
+        raise InvocationError(f"The record of step {operation.id} holds no step.")
+    return details
+
+
+def delay_ms(delay_s: int) -> int:
+    """Return the delay of a retry within what the service takes."""
+    return min(max(delay_s * 1_000, RETRY_DELAY_MS_MIN), WAIT_MS_MAX)
+
+
 def _attempt(
     identity: Identity,
     operation: Operation | None,
@@ -97,7 +125,7 @@ def _attempt(
     body: Callable[[int], Any],
 ) -> Program[tuple[str, Any]]:
     """Run the body once. The value has made the round trip that a replay's value makes."""
-    attempt = _attempt_number(operation)
+    attempt = attempt_number(operation)
     at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
     started = operation is not None and operation.status is OperationStatus.STARTED
     if started and at_most_once:
@@ -112,7 +140,7 @@ def _attempt(
             yield Send(start)
     value = yield Run(partial(body, attempt))
     payload = plan.payloads.write(value)
-    _check_size(identity, payload)
+    check_size(identity, payload)
     return payload, plan.payloads.read(payload)
 
 
@@ -121,12 +149,12 @@ def _fail(
 ) -> Program[Operation]:
     """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
     failure = error_object(error)
-    delay_ms = _retry_delay_ms(identity, plan.retry_strategy, error, _attempt_number(operation))
-    if delay_ms is None:
+    delay = _retry_delay_ms(identity, plan.retry_strategy, error, attempt_number(operation))
+    if delay is None:
         yield from commit(identity.update(OperationAction.FAIL, error=failure))
         yield StepFinished("failed")
         raise step_error(failure)
-    retry = identity.update(OperationAction.RETRY, error=failure, next_attempt_delay_ms=delay_ms)
+    retry = identity.update(OperationAction.RETRY, error=failure, next_attempt_delay_ms=delay)
     retried = yield from commit(retry)
     yield StepFinished("retried")
     return retried
@@ -145,31 +173,11 @@ def _retry_delay_ms(
         ) from broken
     if not decision.should_retry:
         return None
-    return min(max(decision.delay_seconds * 1_000, RETRY_DELAY_MS_MIN), WAIT_MS_MAX)
+    return delay_ms(decision.delay_seconds)
 
 
 def _outcome(operation: Operation, plan: StepPlan) -> Any:
-    details = _details(operation)
+    details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
         return plan.payloads.read(details.result)
     raise step_error(details.error)
-
-
-def _check_size(identity: Identity, payload: str) -> None:
-    size = len(payload.encode())
-    if size > OPERATION_PAYLOAD_BYTES_MAX:
-        raise ExecutionError(
-            f"The result of {identity.describe()} is {size:,} bytes; "
-            f"at most {OPERATION_PAYLOAD_BYTES_MAX:,} can be recorded."
-        )
-
-
-def _attempt_number(operation: Operation | None) -> int:
-    return 1 if operation is None else _details(operation).attempt + 1
-
-
-def _details(operation: Operation) -> StepDetails:
-    details = operation.details
-    if not isinstance(details, StepDetails):
-        raise InvocationError(f"The record of step {operation.id} holds no step.")
-    return details

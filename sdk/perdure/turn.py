@@ -4,12 +4,18 @@ A turn can end before the handler does: it suspends, is revoked, passes to anoth
 something that cannot be repaired. Then its end is *settled*: every further durable call raises
 control flow at once, and nothing that the handler still returns or raises changes the outcome. So a
 handler that catches too much can delay the end, and no more.
+
+A strand that has to wait does so in place while another one keeps the invocation going; when the
+last one has to wait, the invocation suspends, and all of them unwind.
 """
 
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NoReturn
+from typing import Final
 
+from perdure.branch_threads import BranchThreads
 from perdure.delivery import (
     CheckpointAnswer,
     CheckpointRefused,
@@ -23,11 +29,14 @@ from perdure.error_objects import error_object
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
+    OrphanedChildException,
     SuspendExecution,
     TerminationReason,
     TimedSuspendExecution,
 )
 from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending
+from perdure.program import Suspend
+from perdure.strand import Strand, Strands
 from perdure_core.model import Operation, OperationUpdate
 
 Settled = Failed | Pending | Broken | Dropped
@@ -35,11 +44,22 @@ Settled = Failed | Pending | Broken | Dropped
 # A suspended turn may prove broken while its last updates are written; a passed one has no say.
 _WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Broken: 1, Dropped: 2}
 
+# Clocks differ a little, and timers may be late: asked again after these times.
+REFRESH_S_FIRST: Final = 0.1
+REFRESH_S_MAX: Final = 5.0
+
+
+def system_now_ms() -> int:
+    """Return the time of this machine, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
 
 class Turn:
     """The recorded operations and the checkpoints of one invocation; blocks the calling thread.
 
-    Answers arrive on the worker's thread while the handler runs on another; both only add.
+    Answers arrive on the worker's thread while the strands run on others. `lock` guards what is
+    known and who waits; nobody calls the worker while holding it. `submitting` is held while
+    something is submitted, so that nothing of an abandoned branch follows the close of its batch.
     """
 
     def __init__(
@@ -47,37 +67,41 @@ class Turn:
         invocation: Invocation,
         checkpoints: Checkpoints,
         observer: InvocationObserver | None = None,
+        now_ms: Callable[[], int] = system_now_ms,
     ) -> None:
         self.execution_arn = invocation.execution_arn
         self.observer = observer
+        self.lock = threading.Lock()
+        self.submitting = threading.Lock()
+        self.strands = Strands(self.lock)
+        self.threads = BranchThreads()
+        self._now_ms = now_ms
         self._operations = {operation.id: operation for operation in invocation.operations}
         self._checkpoints = checkpoints
         self._unawaited: list[Future[None]] = []
         self._settled: Settled | None = None
-        self._settling = threading.Lock()
         checkpoints.subscribe(self._learn)
 
     def recorded(self, operation_id: str) -> Operation | None:
         """Return the operation as last heard of."""
         return self._operations.get(operation_id)
 
-    def send(self, update: OperationUpdate) -> None:
+    def send(self, strand: Strand, update: OperationUpdate) -> None:
         """Record `update` without waiting. A failure settles the turn when it becomes known."""
-        self.require_open()
-        future = self._checkpoints.submit([update], urgent=False)
-        self._unawaited = [other for other in self._unawaited if not other.done()]
-        self._unawaited.append(future)
+        future = self._submit(strand, update, urgent=False)
+        with self.lock:
+            self._unawaited = [other for other in self._unawaited if not other.done()]
+            self._unawaited.append(future)
         future.add_done_callback(self._note_failure)
 
-    def commit(self, update: OperationUpdate) -> Operation:
+    def commit(self, strand: Strand, update: OperationUpdate) -> Operation:
         """Record `update`, wait until it is durable, and return its operation as it stands then.
 
         Raises what `require_open` does; `ExecutionError` and `InvocationError` when it was not
         recorded.
         """
-        self.require_open()
-        _wait(self._checkpoints.submit([update], urgent=True))
-        self.require_open()
+        _wait(self._submit(strand, update, urgent=True))
+        self.require_open(strand)
         operation = self._operations.get(update.id)
         if operation is None:
             raise InvocationError(
@@ -85,40 +109,98 @@ class Turn:
             )
         return operation
 
-    def suspend(self, reason: str, until_ms: int | None) -> NoReturn:
-        """End the invocation; the execution goes on when something has changed."""
-        self.settle(Pending())
-        if until_ms is None:
-            raise SuspendExecution(reason)
-        raise TimedSuspendExecution(reason, until_ms / 1_000)
+    def wait_changed(self, strand: Strand, waiting: Suspend) -> Operation:
+        """Return an operation as soon as its status is another one than the strand has seen.
 
-    def require_open(self) -> None:
-        """Raise `TurnPassed` or `SuspendExecution` when the end is settled."""
+        Raises `SuspendExecution` when no strand has anything to do meanwhile: the invocation ends,
+        and the execution goes on when something has changed.
+        """
+        timeout_s = self._left_s(waiting.until_ms)
+        refresh_s = REFRESH_S_FIRST
+        while True:
+            operation = self._wait_changed(strand, waiting, timeout_s)
+            if operation is not None:
+                return operation
+            _wait(self._checkpoints.submit((), urgent=True))
+            timeout_s, refresh_s = refresh_s, min(2 * refresh_s, REFRESH_S_MAX)
+
+    def pause(self, strand: Strand, waiting: Suspend | None, timeout_s: float | None) -> None:
+        """Let a strand wait, with the lock held, until its bell rings or time is up.
+
+        Raises as `wait_changed` does.
+        """
+        self.strands.pause(strand, None if waiting is None else waiting.operation_id)
+        if not self.strands.running:
+            self._settle(Pending())
+            raise _suspension(waiting)
+        strand.bell.wait(timeout_s)
+        self.strands.wake(strand)
+
+    def require_open(self, strand: Strand) -> None:
+        """Raise `TurnPassed` or `SuspendExecution` when the end is settled.
+
+        Raises `OrphanedChildException` when nobody waits for this strand any more.
+        """
         match self._settled:
             case None:
-                return
+                pass
             case Dropped():
                 raise TurnPassed
             case Pending() | Failed() | Broken() as settled:
                 raise SuspendExecution(f"This invocation has ended ({type(settled).__name__}).")
+        if strand.abandoned:
+            raise OrphanedChildException("The batch of this branch is complete without it.", "")
 
     def settle(self, end: Settled) -> None:
         """Fix the end of the invocation; the first one stays, unless a weightier one follows."""
-        with self._settling:
-            if self._settled is None or _WEIGHT[type(end)] > _WEIGHT[type(self._settled)]:
-                self._settled = end
+        with self.lock:
+            self._settle(end)
 
-    def settle_failure(self, error: BaseException) -> None:
-        """Settle what cannot be repaired; anything else settles nothing."""
+    def settle_failure(self, strand: Strand, error: BaseException) -> None:
+        """Settle what cannot be repaired; anything else, or anybody abandoned, settles nothing."""
         end = failure_end(error)
-        if end is not None:
+        if end is not None and (not strand.abandoned or isinstance(end, Dropped)):
             self.settle(end)
 
     def end(self, handler_end: Outcome) -> Outcome:
-        """Write what was sent and not awaited, then say how the invocation ended."""
+        """Stop what still runs, write what was not awaited, then say how the invocation ended."""
+        self.abandon_below(self.strands.root)
+        self.threads.wait_ended()
         if not isinstance(self._settled, Dropped | Broken):
             self._flush()
         return self._settled or handler_end
+
+    def abandon_below(self, strand: Strand) -> None:
+        """Let all branches of `strand` stop at their next durable call; record nothing of them."""
+        with self.submitting, self.lock:
+            self.strands.abandon_below(strand)
+
+    def _wait_changed(
+        self, strand: Strand, waiting: Suspend, timeout_s: float | None
+    ) -> Operation | None:
+        with self.lock:
+            self.require_open(strand)
+            operation = self._operations[waiting.operation_id]
+            if operation.status is waiting.seen:
+                self.pause(strand, waiting, timeout_s)
+                self.require_open(strand)
+                operation = self._operations[waiting.operation_id]
+            return None if operation.status is waiting.seen else operation
+
+    def _left_s(self, until_ms: int | None) -> float | None:
+        if until_ms is None:
+            return None
+        return min(max((until_ms - self._now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
+
+    def _submit(self, strand: Strand, update: OperationUpdate, *, urgent: bool) -> Future[None]:
+        with self.submitting:
+            self.require_open(strand)
+            return self._checkpoints.submit([update], urgent=urgent)
+
+    def _settle(self, end: Settled) -> None:
+        if self._settled is None or _WEIGHT[type(end)] > _WEIGHT[type(self._settled)]:
+            self._settled = end
+        self.strands.wake_all()
 
     def _flush(self) -> None:
         if all(future.done() for future in self._unawaited):
@@ -128,17 +210,20 @@ class Turn:
             for future in self._unawaited:
                 _wait(future)
         except (TurnPassed, ExecutionError, InvocationError) as error:
-            self.settle_failure(error)
+            self.settle_failure(self.strands.root, error)
 
     def _learn(self, answer: CheckpointAnswer) -> None:
-        self._operations.update({operation.id: operation for operation in answer.operations})
-        if answer.revoked:
-            self.settle(Pending())
+        changed = {operation.id: operation for operation in answer.operations}
+        with self.lock:
+            self._operations.update(changed)
+            self.strands.wake_for(changed)
+            if answer.revoked:
+                self._settle(Pending())
 
     def _note_failure(self, future: Future[None]) -> None:
         error = future.exception()
         if error is not None:
-            self.settle_failure(_translated(error))
+            self.settle_failure(self.strands.root, _translated(error))
 
 
 def failure_end(error: BaseException) -> Settled | None:
@@ -152,6 +237,14 @@ def failure_end(error: BaseException) -> Settled | None:
             return Failed(error_object(error))
         case _:
             return None
+
+
+def _suspension(waiting: Suspend | None) -> SuspendExecution:
+    if waiting is None:
+        return SuspendExecution("All branches wait.")
+    if waiting.until_ms is None:
+        return SuspendExecution(waiting.reason)
+    return TimedSuspendExecution(waiting.reason, waiting.until_ms / 1_000)
 
 
 def _wait(future: Future[None]) -> None:

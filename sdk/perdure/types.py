@@ -2,9 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["Callback", "LoggerInterface", "OperationContext", "StepContext"]
+__all__ = [
+    "Callback",
+    "LoggerInterface",
+    "OperationContext",
+    "StepContext",
+    "SummaryGenerator",
+    "WaitForCallbackContext",
+    "WaitForConditionCheckContext",
+]
+
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class LoggerInterface(Protocol):
@@ -39,6 +49,24 @@ class StepContext(OperationContext):
     """What a step's body gets. `attempt` is the number of this attempt, from 1."""
 
     attempt: int
+
+
+@dataclass(frozen=True)
+class WaitForCallbackContext(OperationContext):
+    """What the submitter of `wait_for_callback` gets."""
+
+
+@dataclass(frozen=True)
+class WaitForConditionCheckContext(OperationContext):
+    """What the check of `wait_for_condition` gets. `attempt` is the number of this one, from 1."""
+
+    attempt: int
+
+
+class SummaryGenerator(Protocol[T_contra]):
+    """Says in few words, for the history, what a result is that is too large to be kept."""
+
+    def __call__(self, result: T_contra, /) -> str: ...
 
 
 class Callback(Protocol):

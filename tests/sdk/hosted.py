@@ -7,6 +7,7 @@ after the service has accepted it.
 """
 
 import copy
+import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from perdure_core.fold import apply
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.model import (
     CallbackDetails,
+    ContextDetails,
     ErrorObject,
     Operation,
     OperationAction,
@@ -142,7 +144,13 @@ class Hosted:
             first=not self.outcomes,
             deadline_ms=self.state.deadline_ms,
         )
-        outcome = run_invocation(self.function, invocation, checkpoints, observer=self.counts)
+        outcome = run_invocation(
+            self.function,
+            invocation,
+            checkpoints,
+            observer=self.counts,
+            now_ms=lambda: self.now_ms,
+        )
         self.outcomes.append(outcome)
         self.command(completion(outcome, checkpoints.turn))
         return outcome
@@ -183,10 +191,14 @@ class Hosted:
 
 
 class HostedCheckpoints:
-    """Applies urgent checkpoints at once, and lets the others wait for one."""
+    """Applies urgent checkpoints at once, and lets the others wait for one.
+
+    Branches call from several threads; one call is answered before the next one is taken.
+    """
 
     def __init__(self, host: Hosted, invocation_id: str) -> None:
         self._host = host
+        self._lock = threading.Lock()
         self._lost = False
         self._waiting: list[tuple[Sequence[OperationUpdate], Future[None]]] = []
         self._listener: Callable[[CheckpointAnswer], None] | None = None
@@ -197,9 +209,10 @@ class HostedCheckpoints:
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
         future: Future[None] = Future()
-        self._waiting.append((updates, future))
-        if urgent:
-            self._flush()
+        with self._lock:
+            self._waiting.append((updates, future))
+            if urgent:
+                self._flush()
         return future
 
     def _flush(self) -> None:
@@ -286,7 +299,7 @@ def told(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operatio
         update.id == operation.id and update.action is not OperationAction.START
         for update in updates
     )
-    if carried and isinstance(answer.details, StepDetails):
+    if carried and isinstance(answer.details, StepDetails | ContextDetails):
         answer.details.result = answer.details.error = None
     return answer
 

@@ -95,7 +95,7 @@ def test_a_step_is_retried_in_place_by_a_shell_that_can_wait() -> None:
         Suspend,
         *(Live, Send, Run, Commit, StepFinished),
     ]
-    assert effects[5] == Suspend("ab", "STEP (Step) 'it' retries", 5_000)
+    assert effects[5] == Suspend("ab", OperationStatus.PENDING, "STEP (Step) 'it' retries", 5_000)
     committed = [effect.update.action for effect in effects if isinstance(effect, Commit)]
     assert committed == [OperationAction.RETRY, OperationAction.SUCCEED]
 
@@ -107,8 +107,8 @@ def test_a_wait_goes_on_in_place_when_a_shell_can_wait() -> None:
     assert effects == [
         Live(),
         Commit(WAIT.update(OperationAction.START, wait_ms=5_000)),
-        Suspend("ab", "WAIT (Wait) 'it' runs", 9_000),
-        Suspend("ab", "WAIT (Wait) 'it' runs", 9_000),
+        Suspend("ab", OperationStatus.STARTED, "WAIT (Wait) 'it' runs", 9_000),
+        Suspend("ab", OperationStatus.STARTED, "WAIT (Wait) 'it' runs", 9_000),
         Resumed(),
     ]
 
@@ -118,7 +118,10 @@ def test_a_callback_is_awaited_in_place_by_a_shell_that_can_wait() -> None:
     done = operation(CALLBACK, OperationStatus.SUCCEEDED, CallbackDetails("secret", result="yes"))
     effects, value = performed(callback_result(CALLBACK, started), [done])
     assert value == "yes"
-    assert effects == [Suspend("ab", "CALLBACK (Callback) 'it' is open"), Resumed()]
+    assert effects == [
+        Suspend("ab", OperationStatus.STARTED, "CALLBACK (Callback) 'it' is open"),
+        Resumed(),
+    ]
 
 
 @pytest.mark.parametrize("status", [OperationStatus.CANCELLED, OperationStatus.STOPPED])

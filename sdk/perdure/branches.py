@@ -1,0 +1,61 @@
+"""The branches of one batch: threads that run side by side, and whose ends arrive one by one."""
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from perdure.program import BranchEnd
+from perdure.strand import Strand
+from perdure.turn import Turn
+
+Body = Callable[[Strand], Any]
+
+
+class Branches:
+    """Runs the branches of a batch whose own strand is `strand`.
+
+    Each runs in a thread of its own, with a copy of the context variables of the batch.
+    """
+
+    def __init__(self, turn: Turn, strand: Strand) -> None:
+        self._turn = turn
+        self._strand = strand
+        self._ends: deque[BranchEnd] = deque()
+
+    def start(self, index: int, body: Body) -> None:
+        """Begin a branch. Raises control flow when the invocation has ended."""
+        turn = self._turn
+        with turn.lock:
+            turn.require_open(self._strand)
+            branch = turn.strands.add(self._strand)
+        variables = copy_context()
+        turn.threads.start(lambda: variables.run(self._run, index, branch, body))
+
+    def wait_ended(self) -> BranchEnd:
+        """Return the end of one more branch, when there is one.
+
+        Raises control flow when no strand of the invocation has anything to do meanwhile.
+        """
+        turn = self._turn
+        with turn.lock:
+            while not self._ends:
+                turn.require_open(self._strand)
+                turn.pause(self._strand, None, None)
+            return self._ends.popleft()
+
+    def abandon(self) -> None:
+        """Let all branches that have not ended stop at their next durable call."""
+        self._turn.abandon_below(self._strand)
+
+    def _run(self, index: int, branch: Strand, body: Body) -> None:
+        try:
+            end = BranchEnd(index, value=body(branch))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the branch decides
+            end = BranchEnd(index, error=error)
+        turn = self._turn
+        with turn.lock:
+            if not branch.abandoned:
+                self._ends.append(end)
+                turn.strands.wake(self._strand)
+            turn.strands.end(branch)

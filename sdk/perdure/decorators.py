@@ -1,0 +1,131 @@
+"""Functions with their arguments bound, which is how operations take them.
+
+Each decorator turns `f(ctx, *args)` into `f(*args) -> callable(ctx)` and remembers the name of `f`,
+which names the operation.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from perdure.config import ParallelBranch
+from perdure.exceptions import ValidationError
+from perdure.types import StepContext, WaitForCallbackContext
+
+if TYPE_CHECKING:
+    from perdure.context import DurableContext
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bound(Generic[Q, T]):
+    """A function with all its arguments but those that the operation gives it."""
+
+    func: Callable[Q, T]
+    _original_name: str
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        return self.func(*args, **kwargs)
+
+
+def durable_step(
+    func: Callable[Concatenate[StepContext, P], T],
+) -> Callable[P, Callable[[StepContext], T]]:
+    """Make a step of `func(step_context, *args)`: given its arguments, it fits `context.step`.
+
+    The step is named after the function. Raises `ValidationError` for a coroutine function.
+    """
+    refuse_coroutine_function(func)
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[StepContext], T]:
+        def body(step_context: StepContext) -> T:
+            return func(step_context, *args, **kwargs)
+
+        return Bound(body, func.__name__)
+
+    return bind
+
+
+def durable_with_child_context(
+    func: "Callable[Concatenate[DurableContext, P], T]",
+) -> "Callable[P, Callable[[DurableContext], T]]":
+    """Make `func(context, *args)` fit `context.run_in_child_context`, given its arguments.
+
+    The context is named after the function. Raises `ValidationError` for a coroutine function.
+    """
+    refuse_coroutine_function(func)
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> "Callable[[DurableContext], T]":
+        def body(context: "DurableContext") -> T:
+            return func(context, *args, **kwargs)
+
+        return Bound(body, func.__name__)
+
+    return bind
+
+
+def durable_wait_for_callback(
+    func: Callable[Concatenate[str, WaitForCallbackContext, P], T],
+) -> Callable[P, Callable[[str, WaitForCallbackContext], T]]:
+    """Make `func(callback_id, context, *args)` fit `context.wait_for_callback`.
+
+    Given its arguments, as the others. The operation is named after the function. Raises
+    `ValidationError` for a coroutine function.
+    """
+    refuse_coroutine_function(func)
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
+        def submit(callback_id: str, context: WaitForCallbackContext) -> T:
+            return func(callback_id, context, *args, **kwargs)
+
+        return Bound(submit, func.__name__)
+
+    return bind
+
+
+def durable_parallel_branch(
+    name: str | None = None,
+) -> "Callable[[Callable[Concatenate[DurableContext, P], T]], Callable[P, ParallelBranch[T]]]":
+    """Make branches of `func(context, *args)`: given its arguments, it fits `context.parallel`.
+
+    Called with a name, or with none: the branch then gets its default one. Raises
+    `ValidationError` for a coroutine function.
+    """
+
+    def decorate(
+        func: "Callable[Concatenate[DurableContext, P], T]",
+    ) -> "Callable[P, ParallelBranch[T]]":
+        refuse_coroutine_function(func)
+
+        @functools.wraps(func)
+        def bind(*args: P.args, **kwargs: P.kwargs) -> "ParallelBranch[T]":
+            def body(context: "DurableContext") -> T:
+                return func(context, *args, **kwargs)
+
+            return ParallelBranch(body, name)
+
+        return bind
+
+    return decorate
+
+
+def original_name(func: object) -> str | None:
+    """Return the name of a decorated function; plain functions and lambdas name nothing."""
+    return getattr(func, "_original_name", None)
+
+
+def refuse_coroutine_function(func: Any) -> None:
+    """Raise `ValidationError` for what would only return a coroutine."""
+    if inspect.iscoroutinefunction(func):
+        raise ValidationError(
+            f"{getattr(func, '__name__', func)!r} is a coroutine function; "
+            "the body of an operation is an ordinary function."
+        )

@@ -1,0 +1,54 @@
+"""The rules of a chained invoke: START is durable, then another function runs, as an execution.
+
+Its end comes back into the record, however long it takes and whatever happens to this process.
+"""
+
+from collections.abc import Callable
+
+from perdure.error_objects import operation_error
+from perdure.exceptions import InvocationError, InvokeError
+from perdure.identity import Identity
+from perdure.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure_core.model import (
+    OPERATION_OPEN,
+    ChainedInvokeDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+)
+
+
+def invoke(
+    identity: Identity,
+    recorded: Operation | None,
+    function: str,
+    payload: Callable[[], str],
+    tenant_id: str | None,
+) -> Program[str | None]:
+    """Return what the function returned, as text. `payload` is asked for only when it starts.
+
+    Raises `InvokeError` when it ended in any other way.
+    """
+    operation = recorded
+    if operation is None:
+        yield Live()
+        start = identity.update(
+            OperationAction.START, function=function, payload=payload(), tenant_id=tenant_id
+        )
+        operation = yield from commit(start)
+    elif operation.status not in OPERATION_OPEN:
+        yield Replayed()
+    while operation.status in OPERATION_OPEN:
+        operation = yield from suspend(operation, f"{identity.describe()} runs")
+    yield Resumed()
+    details = _details(operation)
+    if operation.status is OperationStatus.SUCCEEDED:
+        return details.result
+    raise operation_error(InvokeError, details.error)
+
+
+def _details(operation: Operation) -> ChainedInvokeDetails:
+    details = operation.details
+    if not isinstance(details, ChainedInvokeDetails):
+        raise InvocationError(f"The record of chained invoke {operation.id} holds no such thing.")
+    return details
