@@ -17,13 +17,13 @@ import msgspec
 
 from perdure_cli.node_upkeep import Upkeep
 from perdure_gateway.attendance import WorkerSettings
-from perdure_gateway.credentials import read_tokens, tls_files
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.server import GrpcServer
 from perdure_gateway.web import WebServer, web_application
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
 from perdure_host.clock import WallClock
+from perdure_host.credentials import read_tokens, tls_files
 from perdure_host.errors import HostError, NodeTaken, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics

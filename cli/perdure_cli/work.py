@@ -1,6 +1,6 @@
 """`perdure worker`: serve the functions of modules until told to stop."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,8 +15,11 @@ from perdure_cli.session import (
     TokenFileOption,
 )
 from perdure_cli.signals import run_until_signalled
-from perdure_host.channel import connection_settings
+from perdure_host.channel import ConnectionSettings, connection_settings
 from perdure_host.errors import HostError, SettingsError
+
+if TYPE_CHECKING:
+    from perdure_worker.metrics_server import MetricsPort
 
 SLOTS_DEFAULT: Final = 100
 
@@ -40,6 +43,13 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         int | None,
         typer.Option("--metrics-port", min=0, max=65_535, help="Serve GET /metrics there."),
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="The address of that port.")
+    ] = "127.0.0.1",
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Serve metrics beyond loopback without a token and TLS."),
+    ] = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Serve every @durable_execution function of the modules."""
@@ -56,10 +66,12 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         tls_cert=tls_cert,
         tls_key=tls_key,
     )
-    settings = WorkerSettings(
-        connection=connection, slots=slots, metrics_port=metrics_port, worker_id=None
-    )
     try:
+        settings = WorkerSettings(
+            connection=connection,
+            slots=slots,
+            metrics=_metrics_port(metrics_host, metrics_port, connection, insecure=insecure),
+        )
         functions = load_functions(modules)
         status = run_until_signalled(lambda stop: run_worker(functions, settings, stop=stop))
     except ModuleLoadError as error:
@@ -70,3 +82,23 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         wrong = isinstance(error, SettingsError)
         raise typer.Exit(ExitCode.INVALID if wrong else ExitCode.UNAVAILABLE) from None
     raise typer.Exit(status)
+
+
+def _metrics_port(
+    host: str, port: int | None, connection: ConnectionSettings, *, insecure: bool
+) -> "MetricsPort | None":
+    """Return where and how metrics are served: the worker's own credentials guard them."""
+    from perdure_host.credentials import read_tokens, tls_files
+    from perdure_host.listen import Address, check_exposure
+    from perdure_worker.metrics_server import MetricsPort
+
+    if port is None:
+        return None
+    address = Address(host, port)
+    token_file, certificate = connection.token_file, connection.tls_cert
+    check_exposure(address, token_file=token_file, tls_cert=certificate, insecure=insecure)
+    return MetricsPort(
+        address,
+        None if token_file is None else read_tokens(token_file),
+        None if certificate is None else tls_files(certificate, connection.tls_key, None),
+    )

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
-from perdure_gateway.credentials import Tokens
 from perdure_gateway.gate import Gate
 from perdure_gateway.statuses import status_of
+from perdure_host.credentials import Tokens
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."

@@ -12,12 +12,12 @@ from grpc_reflection.v1alpha import reflection
 
 from perdure_gateway.attendance import Attendance, WorkerSettings
 from perdure_gateway.callbacks import CallbackService
-from perdure_gateway.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_gateway.executions import ExecutionService
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
 from perdure_gateway.nodes import Node, NodeService
 from perdure_gateway.workers import WorkerService
+from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics

@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perdure_gateway.credentials import TlsFiles, Tokens
 from perdure_gateway.gate import Gate, Standing
+from perdure_host.credentials import TlsFiles, Tokens
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics

@@ -9,11 +9,11 @@ from typing import Any, cast
 import grpc.aio
 
 from perdure_gateway.attendance import Attendance, WorkerSettings
-from perdure_gateway.credentials import Tokens
 from perdure_gateway.gate import Gate
 from perdure_gateway.server import GrpcServer
 from perdure_history.service import HistoryService
 from perdure_host.clock import WallClock
+from perdure_host.credentials import Tokens
 from perdure_host.listen import Address
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics

@@ -7,11 +7,11 @@ import grpc
 import pytest
 
 from perdure_core import refusals
-from perdure_gateway.credentials import Tokens
 from perdure_gateway.refusals import Crowded, NotServing, SessionReplaced, WorkerSilent
 from perdure_gateway.statuses import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
 from perdure_host.codec import MalformedMessage
+from perdure_host.credentials import Tokens
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
 from perdure_host.tokens import Signer

@@ -1,7 +1,5 @@
 """What a worker counts, and where it can be read."""
 
-import urllib.request
-
 from perdure_worker.metrics import Tally, WorkerMetrics, count_invocation
 
 
@@ -28,12 +26,3 @@ def test_every_outcome_is_there_from_the_start() -> None:
         assert value(metrics, "invocations_total", outcome=outcome) == 0
     for outcome in ("succeeded", "failed", "retried"):
         assert value(metrics, "steps_total", outcome=outcome) == 0
-
-
-def test_metrics_are_served_on_loopback_until_closed() -> None:
-    metrics = WorkerMetrics()
-    metrics.slots.set(7)
-    server = metrics.serve(0)
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10) as answer:
-        assert b"perdure_worker_slots 7.0" in answer.read()
-    server.close()

@@ -13,6 +13,8 @@ import pytest
 
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
+from perdure_host.listen import Address
+from perdure_worker.metrics_server import MetricsPort
 from perdure_worker.runner import WorkerSettings, run_worker
 from tests.worker.peer import Peer, invocation
 from tests.worker.scenario import one_step, play, working
@@ -72,7 +74,9 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
         with taken_port() as port:
             pass
         async with Peer() as peer:
-            async with working(peer, one_step(), slots=3, metrics_port=port):
+            async with working(
+                peer, one_step(), slots=3, metrics=MetricsPort(Address("127.0.0.1", port))
+            ):
                 await (await peer.next_stream()).register()
                 assert "perdure_worker_slots 3.0" in await asyncio.to_thread(read_metrics, port)
             with pytest.raises(urllib.error.URLError):
@@ -81,12 +85,13 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
     play(scenario)
 
 
-def test_a_taken_metrics_port_ends_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_taken_metrics_port_ends_the_worker() -> None:
     async def scenario() -> None:
         with taken_port() as port:
-            settings = WorkerSettings(connection=ConnectionSettings(), metrics_port=port)
-            assert await run_worker([one_step()], settings, stop=asyncio.Event()) == 1
-            assert f"cannot serve metrics on port {port}" in caplog.text
+            metrics = MetricsPort(Address("127.0.0.1", port))
+            settings = WorkerSettings(connection=ConnectionSettings(), metrics=metrics)
+            with pytest.raises(SettingsError, match=f"cannot serve metrics on 127.0.0.1:{port}"):
+                await run_worker([one_step()], settings, stop=asyncio.Event())
 
     play(scenario)
 

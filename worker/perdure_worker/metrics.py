@@ -6,9 +6,8 @@ workers in one process do not meet, and the host's Python process metrics stay t
 
 import threading
 from typing import Final, Literal
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "dropped"]
 StepOutcome = Literal["succeeded", "failed", "retried"]
@@ -74,25 +73,6 @@ class WorkerMetrics:
         # Looked up once: a child per label exists from the start, so that rates begin at zero.
         self.invocations = {name: invocations.labels(name) for name in INVOCATION_OUTCOMES}
         self.steps = {name: steps.labels(name) for name in STEP_OUTCOMES}
-
-    def serve(self, port: int) -> "MetricsServer":
-        """Serve the metrics on loopback; port 0 takes a free one. Raises OSError when taken."""
-        return MetricsServer(*start_http_server(port, addr="127.0.0.1", registry=self.registry))
-
-
-class MetricsServer:
-    """An HTTP server in a thread of its own."""
-
-    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
-        self.port = server.server_port
-        self._server = server
-        self._thread = thread
-
-    def close(self) -> None:
-        """Stop serving, and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class Tally:

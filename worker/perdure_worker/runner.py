@@ -24,6 +24,7 @@ from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.backoff import backoff_ms
 from perdure_worker.metrics import WorkerMetrics
+from perdure_worker.metrics_server import MetricsServer
 from perdure_worker.replies import Replies
 from perdure_worker.running import RunningInvocations
 from perdure_worker.session import FINISH_S_MAX, Session, SessionEnd
@@ -53,15 +54,12 @@ async def run_worker(
 ) -> int:
     """Serve `functions` until `stop` is set or a server refuses us for good; return the exit code.
 
-    `ready` is called once, when a server has accepted us for the first time.
+    `ready` is called once, when a server has accepted us for the first time. Raises SettingsError
+    when the metrics cannot be served.
     """
     metrics = WorkerMetrics()
-    try:
-        port = settings.metrics_port
-        metrics_server = None if port is None else metrics.serve(port)
-    except OSError as error:
-        _log.error("cannot serve metrics on port %s: %s", settings.metrics_port, error.strerror)
-        return EXIT_FATAL
+    port = settings.metrics
+    metrics_server = None if port is None else MetricsServer(port, metrics.registry)
     try:
         return await _Worker(functions, settings, metrics, ready).run(stop)
     finally:

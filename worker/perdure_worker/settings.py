@@ -7,6 +7,7 @@ import msgspec
 
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
+from perdure_worker.metrics_server import MetricsPort
 
 SLOTS_MAX: Final = 10_000
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9\-_.:@]{1,128}")
@@ -18,8 +19,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     connection: ConnectionSettings
     # Invocations at a time; each has a thread of its own while its handler runs.
     slots: int = 100
-    # Serve Prometheus metrics on this port of loopback.
-    metrics_port: int | None = None
+    # Serve Prometheus metrics there.
+    metrics: MetricsPort | None = None
     # Made of host and process when absent. Two processes must never share one.
     worker_id: str | None = None
     # How long running handlers may go on after a stop before they are handed back.

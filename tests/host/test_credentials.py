@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure_gateway.credentials import TOKENS_MAX, Tokens, read_tokens, tls_files
+from perdure_host.credentials import TOKENS_MAX, Tokens, read_tokens, tls_files
 from perdure_host.errors import SettingsError
 from tests.gateway.certificates import Authority
 
