@@ -1,5 +1,7 @@
 """Small functions for tests of the whole system, and for benchmarks."""
 
+import math
+import time
 from typing import Any
 
 from perdure import DurableContext, StepContext, durable_execution, durable_step
@@ -26,6 +28,14 @@ def three_steps(event: int, context: DurableContext) -> int:
 def sleeper(event: dict[str, Any], context: DurableContext) -> str:
     """Wait for so many seconds."""
     context.wait(Duration.from_seconds(event["seconds"]), name="sleep")
+    return "awake"
+
+
+@durable_execution
+def rising(event: float, context: DurableContext) -> str:
+    """Wait until a time, by the clock on the wall, or at most a second longer."""
+    left_s = max(1, math.ceil(event - time.time()))
+    context.wait(Duration.from_seconds(left_s), name="sleep")
     return "awake"
 
 

@@ -1,0 +1,34 @@
+"""The quick set: what the parts cost, and what the whole does beside the machine's raw limits.
+
+python -m benchmarks [PART …]
+"""
+
+import asyncio
+import importlib
+import inspect
+import sys
+from typing import Final
+
+PARTS: Final = {
+    "core": "decisions and folds",
+    "store": "durable commits through the store",
+    "throughput": "the system on real processes, beside the raw limits",
+}
+
+
+def main(chosen: list[str]) -> int:
+    """Run the parts that were chosen, or all; return the exit status."""
+    unknown = [part for part in chosen if part not in PARTS]
+    if unknown:
+        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+        return 2
+    for part in chosen or PARTS:
+        print(f"\n{part}: {PARTS[part]}", flush=True)
+        finished = importlib.import_module(f"benchmarks.{part}").main()
+        if inspect.iscoroutine(finished):
+            asyncio.run(finished)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
