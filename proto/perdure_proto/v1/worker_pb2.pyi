@@ -384,7 +384,7 @@ class CheckpointRequest(google.protobuf.message.Message):
     """1 to 64 printable characters, new for each new call; the repeat of a call repeats it."""
     @property
     def updates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OperationUpdate]:
-        """Up to 1,000, and 4 MiB in all. Empty is legal: it refreshes the state."""
+        """Up to 1,000, and 8 MiB in all. Empty is legal: it refreshes the state."""
 
     def __init__(
         self,
