@@ -17,6 +17,7 @@ from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
 from perdure_gateway.nodes import Node, NodeService
 from perdure_gateway.workers import WorkerService
+from perdure_host.channel import SERVER_OPTIONS
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
@@ -33,25 +34,10 @@ from perdure_proto.v1 import (
     worker_pb2_grpc,
 )
 
-# Room for the largest payload (6 MiB), or the largest checkpoint (8 MiB), and what surrounds it.
-MESSAGE_BYTES_MAX: Final = 16 * 1_024 * 1_024
 CALLS_MAX: Final = 20_000
 # How long calls in flight may take to be answered when the node stops.
 DRAIN_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 1.0
-
-_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    # Without this a second server on the same port would start, and get half of the calls.
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    # A dead worker behind a silent network is noticed after the sum of these two.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # Clients ping as often as that, idle or not, and must not be thrown out for it.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
 
 _log = open_log("perdure.gateway")
 
@@ -65,7 +51,7 @@ class GrpcServer:
         if tokens is not None:
             interceptors.insert(0, BearerInterceptor(tokens))
         self._server = grpc.aio.server(
-            interceptors=interceptors, options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+            interceptors=interceptors, options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         self._health = health.aio.HealthServicer()
         self._attendance: Attendance | None = None
