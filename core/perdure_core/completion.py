@@ -125,7 +125,7 @@ def _has_news(state: State, command: Complete) -> bool:
 
 def has_changed_since(state: State, turn: Turn) -> bool:
     """Tell whether anything changed behind the back of a handler that holds this turn."""
-    # The latest change stands last.
+    # Between two turns an operation changes once at most, so the latest change stands last.
     return bool(state.unseen) and next(reversed(state.unseen.values())) > turn.seen
 
 

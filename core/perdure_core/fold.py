@@ -102,8 +102,7 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         assert state.last_call is not None
         state.last_call.changed[operation_id] = None
     elif not isinstance(event, CallbackHeartbeat):
-        # The latest change stands last.
-        state.unseen.pop(operation_id, None)
+        assert operation_id not in state.unseen
         state.unseen[operation_id] = state.sequence
         if state.dispatch is Dispatch.IDLE:
             state.dispatch = Dispatch.WANTED
