@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from typing import Any, Final, cast
 
-TURNS_MAX: Final = 200_000
+TURNS_MAX: Final = 20_000
 
 
 class ManualClock:

@@ -68,6 +68,8 @@ class Link(FaultyStore):
         self.loads = 0
         self.finds = 0
         self.is_cut = False
+        # Told when it is cut: nothing outlives that.
+        self.on_cut: Callable[[], None] = lambda: None
         self._cut_at = cut_at
 
     async def commit(
@@ -103,6 +105,7 @@ class Link(FaultyStore):
     async def cut(self) -> None:
         """Break the connection; whoever waits for an answer waits for ever."""
         self.is_cut = True
+        self.on_cut()
         await asyncio.get_running_loop().create_future()
 
     def _require_present(self) -> None:
@@ -139,6 +142,7 @@ class Host:
             settings=settings,
         )
         self.is_down = False
+        link.on_cut = self.crash
         self._calls: set[asyncio.Task[Any]] = set()
         self._periodic = [
             Chore(clock.now_ms() + int(period_s * 1_000), int(period_s * 1_000), work)
@@ -204,6 +208,10 @@ class World:
         self.workers: list[Worker] = []
         self._host: Host | None = None
 
+    def is_serving(self) -> bool:
+        """Tell whether the present node answers."""
+        return not self.host.is_down and self.history.trouble is None
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self
@@ -259,7 +267,9 @@ class World:
         until_ms = self.clock.now_ms() + ms
         await settle()
         while self.clock.now_ms() < until_ms:
-            dues = [until_ms, self.host.next_period_ms()]
+            dues = [until_ms]
+            if not self.host.is_down:
+                dues.append(self.host.next_period_ms())
             due_ms = self.clock.next_due_ms()
             if due_ms is not None:
                 dues.append(due_ms)

@@ -1,0 +1,89 @@
+"""Judging what executions came to by their histories and by what was seen outside."""
+
+import json
+from collections.abc import Mapping
+
+from perdure_core.events import (
+    CallbackSucceeded,
+    ChainedInvokeSucceeded,
+    Record,
+    StepFailed,
+    StepReady,
+    StepStarted,
+    StepSucceeded,
+    WaitStarted,
+    WaitSucceeded,
+)
+from perdure_core.fold import fold
+from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.state import State
+from perdure_host.ports import ExecutionRow
+from tests.history.scripted import Ledger, Script, Step
+from tests.history.world import World
+
+
+def judge(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
+    """Hold every execution to its script, its history and the ledger."""
+    world.check_histories()
+    for row in world.rows():
+        records = world.records(row.key)
+        state = fold(records)
+        arn = arn_of(ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id))
+        script = scripts[row.function]
+        results = _results(records)
+        assert row.status == "SUCCEEDED", (row, state.error)
+        assert state.result == json.dumps([results[item.id] for item in script])
+        for item in script:
+            if isinstance(item, Step):
+                _judge_step(item, arn, results[item.id], ledger)
+        _judge_times(records)
+        _judge_starts(row, records)
+        _judge_parent(state)
+
+
+def _results(records: list[Record]) -> dict[str, str | None]:
+    results: dict[str, str | None] = {}
+    for record in records:
+        for event in record.events:
+            if isinstance(event, StepSucceeded | CallbackSucceeded | ChainedInvokeSucceeded):
+                results[event.subject.id] = event.result
+            elif isinstance(event, WaitSucceeded):
+                results[event.subject.id] = None
+    return results
+
+
+def _judge_step(item: Step, arn: str, result: str | None, ledger: Ledger) -> None:
+    told = ledger.told.get((arn, item.id))
+    assert told in (None, result), "a result was acknowledged and another recorded"
+    if item.at_most_once:
+        runs = {key: n for key, n in ledger.bodies.items() if key[:2] == (arn, item.id)}
+        assert max(runs.values()) == 1, runs
+
+
+def _judge_times(records: list[Record]) -> None:
+    """Nothing that waits for time may happen before it."""
+    due: dict[str, int] = {}
+    for record in records:
+        for event in record.events:
+            if isinstance(event, WaitStarted):
+                due[event.subject.id] = event.scheduled_end_ms
+            elif isinstance(event, StepFailed) and event.next_attempt_delay_ms is not None:
+                due[event.subject.id] = record.at_ms + event.next_attempt_delay_ms
+            elif isinstance(event, WaitSucceeded | StepReady):
+                assert record.at_ms >= due.pop(event.subject.id)
+
+
+def _judge_starts(row: ExecutionRow, records: list[Record]) -> None:
+    """An attempt begins once."""
+    began: set[str] = set()
+    for record in records:
+        for event in record.events:
+            if isinstance(event, StepStarted):
+                assert event.subject.id not in began, row
+                began.add(event.subject.id)
+            elif isinstance(event, StepFailed):
+                began.discard(event.subject.id)
+
+
+def _judge_parent(state: State) -> None:
+    assert state.callbacks_open == state.children_open == state.timed_open == 0
