@@ -22,7 +22,7 @@ from perdure.completion import (
     CompletionPolicy,
     CompletionReason,
 )
-from perdure.exceptions import ChildContextError, InvocationError
+from perdure.exceptions import ChildContextError, InvocationError, SuspendExecution
 from perdure.program import (
     AbandonBranches,
     AwaitBranch,
@@ -33,8 +33,11 @@ from perdure.program import (
 )
 from perdure_core.model import ErrorObject
 
-# What a batch without a limit of its own runs at a time: each branch takes a thread.
-IN_FLIGHT_MAX: Final = 1_000
+# Each branch takes a thread while it runs or waits in place. A batch without a limit of its own
+# runs so many at a time, and of those that wait it keeps so many; the others are parked: they give
+# their thread back, and are replayed in the next invocation.
+RUNNING_MAX: Final = 1_000
+IN_PLACE_MAX: Final = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Branch:
     It raises `ChildContextError` when the user's code raises.
     """
 
+    operation_id: str
     body: Callable[[Any], Any]
     name: str | None = None
 
@@ -54,26 +58,71 @@ class BatchPlan:
 
     branches: Sequence[Branch]
     policy: CompletionPolicy
-    in_flight_max: int = IN_FLIGHT_MAX
+    concurrency_max: int | None = None
+
+
+class _Board:
+    """Which branches have started, and how each one stands."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.items: dict[int, BatchItem[Any]] = {}
+        self._plan = plan
+        self._counts = Counter[BatchItemStatus]()
+        self._parked = 0
+
+    def reason(self) -> CompletionReason | None:
+        """Return why the batch is complete; None while it is not."""
+        counts = self._counts
+        succeeded, failed = counts[BatchItemStatus.SUCCEEDED], counts[BatchItemStatus.FAILED]
+        return self._plan.policy.decide(succeeded, failed, self._statuses)
+
+    def start_next(self) -> StartBranch | None:
+        """Note that the next branch starts, and say how; None if none may start now."""
+        index, in_flight = len(self.items), self._counts[BatchItemStatus.STARTED]
+        slots = self._plan.concurrency_max
+        if index == len(self._plan.branches) or (slots is not None and in_flight >= slots):
+            return None
+        threads = in_flight - self._parked
+        if threads >= RUNNING_MAX:
+            return None
+        self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
+        self._counts[BatchItemStatus.STARTED] += 1
+        branch = self._plan.branches[index]
+        parks = threads >= IN_PLACE_MAX
+        return StartBranch(index, branch.operation_id, branch.body, parks)
+
+    def note(self, end: BranchEnd) -> None:
+        """Note how a branch ended; raise what concerns more than the branch."""
+        if isinstance(end.error, SuspendExecution):
+            self._parked += 1
+            return
+        item = _item(end)
+        self.items[item.index] = item
+        self._counts[BatchItemStatus.STARTED] -= 1
+        self._counts[item.status] += 1
+
+    def _statuses(self) -> tuple[CompletionItemStatus, ...]:
+        return tuple(
+            CompletionItemStatus(
+                index, branch.name, self.items[index].status if index in self.items else None
+            )
+            for index, branch in enumerate(self._plan.branches)
+        )
 
 
 def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
     """Run branches until the policy says that the batch is complete."""
-    total = len(plan.branches)
-    items: dict[int, BatchItem[Any]] = {}
-    counts = Counter[BatchItemStatus]()
-    while (reason := _reason(plan, items, counts)) is None:
-        while counts[BatchItemStatus.STARTED] < plan.in_flight_max and len(items) < total:
-            index = len(items)
-            items[index] = BatchItem(index, BatchItemStatus.STARTED)
-            counts[BatchItemStatus.STARTED] += 1
-            yield StartBranch(index, plan.branches[index].body)
-        item = _item((yield AwaitBranch()))
-        items[item.index] = item
-        counts[BatchItemStatus.STARTED] -= 1
-        counts[item.status] += 1
+    board = _Board(plan)
+    try:
+        while (reason := board.reason()) is None:
+            while (start := board.start_next()) is not None:
+                yield start
+            board.note((yield AwaitBranch()))
+    except BaseException:
+        yield AbandonBranches()
+        raise
     yield AbandonBranches()
-    return BatchResult(list(items.values()), reason)
+    return BatchResult(list(board.items.values()), reason)
 
 
 def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
@@ -91,21 +140,6 @@ def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
             end = BranchEnd(index, error=error)
         items.append(_item(end))
     return BatchResult(items, known.reason)
-
-
-def _reason(
-    plan: BatchPlan, items: dict[int, BatchItem[Any]], counts: Counter[BatchItemStatus]
-) -> CompletionReason | None:
-    def statuses() -> tuple[CompletionItemStatus, ...]:
-        return tuple(
-            CompletionItemStatus(
-                index, branch.name, items[index].status if index in items else None
-            )
-            for index, branch in enumerate(plan.branches)
-        )
-
-    succeeded, failed = counts[BatchItemStatus.SUCCEEDED], counts[BatchItemStatus.FAILED]
-    return plan.policy.decide(succeeded, failed, statuses)
 
 
 def _item(end: BranchEnd) -> BatchItem[Any]:

@@ -1,15 +1,12 @@
 """The branches of one batch: threads that run side by side, and whose ends arrive one by one."""
 
 from collections import deque
-from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
 
-from perdure.program import BranchEnd
+from perdure.exceptions import SuspendExecution
+from perdure.program import BranchEnd, StartBranch
 from perdure.strand import Strand
 from perdure.turn import Turn
-
-Body = Callable[[Strand], Any]
 
 
 class Branches:
@@ -23,24 +20,27 @@ class Branches:
         self._strand = strand
         self._ends: deque[BranchEnd] = deque()
 
-    def start(self, index: int, body: Body) -> None:
+    def start(self, start: StartBranch) -> None:
         """Begin a branch. Raises control flow when the invocation has ended."""
         turn = self._turn
         with turn.lock:
             turn.require_open(self._strand)
-            branch = turn.strands.add(self._strand)
+            branch = turn.strands.add(self._strand, start.operation_id, parks=start.parks)
         variables = copy_context()
-        turn.threads.start(lambda: variables.run(self._run, index, branch, body))
+        turn.threads.start(lambda: variables.run(self._run, start, branch))
 
     def wait_ended(self) -> BranchEnd:
         """Return the end of one more branch, when there is one.
 
-        Raises control flow when no strand of the invocation has anything to do meanwhile.
+        Raises control flow when no strand of the invocation has anything to do meanwhile, and when
+        this one parks and its branches are parked.
         """
         turn = self._turn
         with turn.lock:
             while not self._ends:
                 turn.require_open(self._strand)
+                if self._strand.parks and not self._strand.below:
+                    raise SuspendExecution("All branches are parked.")
                 turn.pause(self._strand, None, None)
             return self._ends.popleft()
 
@@ -48,11 +48,11 @@ class Branches:
         """Let all branches that have not ended stop at their next durable call."""
         self._turn.abandon_below(self._strand)
 
-    def _run(self, index: int, branch: Strand, body: Body) -> None:
+    def _run(self, start: StartBranch, branch: Strand) -> None:
         try:
-            end = BranchEnd(index, value=body(branch))
+            end = BranchEnd(start.index, value=start.body(branch))
         except BaseException as error:  # noqa: BLE001 - whoever waits for the branch decides
-            end = BranchEnd(index, error=error)
+            end = BranchEnd(start.index, error=error)
         turn = self._turn
         with turn.lock:
             if not branch.abandoned:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from perdure.batch import IN_FLIGHT_MAX, BatchPlan, Branch, batch, batch_again
+from perdure.batch import BatchPlan, Branch, batch, batch_again
 from perdure.batch_result import BatchResult, summarize
 from perdure.batch_words import MAP, PARALLEL, BatchWords
 from perdure.callback import callback_result, create_callback
@@ -326,11 +326,13 @@ class DurableContext:
         def run(context: DurableContext) -> BatchResult[Any]:
             plan = BatchPlan(
                 [
-                    Branch(context._branch(words, identity, index, settings, branch), branch.name)
+                    context._branch(
+                        words.branch_identity(identity, index, branch.name), settings, branch
+                    )
                     for index, branch in enumerate(branches)
                 ],
                 policy,
-                min(settings.max_concurrency or IN_FLIGHT_MAX, IN_FLIGHT_MAX),
+                settings.max_concurrency,
             )
             program = batch(plan) if summary is None else batch_again(plan, summary)
             return context._scope.perform(program)
@@ -343,14 +345,11 @@ class DurableContext:
 
     def _branch(
         self,
-        words: BatchWords,
-        above: Identity,
-        index: int,
+        identity: Identity,
         settings: MapConfig[Any] | ParallelConfig,
         branch: ParallelBranch[Any],
-    ) -> Callable[[Strand | None], Any]:
-        """Return what runs a branch of this context's batch on a strand, or on the batch's own."""
-        identity = words.branch_identity(above, index, branch.name)
+    ) -> Branch:
+        """Return a branch of this context's batch; it runs on a strand, or on the batch's own."""
         serdes = settings.item_serdes or settings.serdes or _EXTENDED_TYPES
         plan = ChildPlan(
             payloads=self._payloads(identity, serdes),
@@ -361,7 +360,7 @@ class DurableContext:
             scope = self._scope if strand is None else self._scope.carried_by(strand)
             return scope.run(lambda: self._run_child(scope, identity, plan, branch.func))
 
-        return run
+        return Branch(identity.id, run, branch.name)
 
     def _run_child(
         self,

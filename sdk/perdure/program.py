@@ -54,7 +54,10 @@ class Nest(msgspec.Struct, frozen=True):
 
 
 class BranchEnd(msgspec.Struct, frozen=True):
-    """How the branch at `index` ended: with a value, or else with an error."""
+    """How the branch at `index` ended: with a value, or else with an error.
+
+    With `SuspendExecution` it has not ended: it is parked until the next invocation.
+    """
 
     index: int
     value: Any = None
@@ -62,14 +65,20 @@ class BranchEnd(msgspec.Struct, frozen=True):
 
 
 class StartBranch(msgspec.Struct, frozen=True):
-    """Begin a branch beside the others. The shell calls `body` with what carries the branch."""
+    """Begin a branch beside the others. The shell calls `body` with what carries the branch.
+
+    `operation_id` is that of the branch. One that `parks` does not wait in place: it lets go of
+    what carries it as soon as it has to wait.
+    """
 
     index: int
+    operation_id: str
     body: Callable[[Any], Any]
+    parks: bool = False
 
 
 class AwaitBranch(msgspec.Struct, frozen=True):
-    """Wait until one more branch has ended. Answer: its `BranchEnd`."""
+    """Wait until one more branch has ended, or is parked. Answer: its `BranchEnd`."""
 
 
 class AbandonBranches(msgspec.Struct, frozen=True):

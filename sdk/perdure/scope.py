@@ -242,8 +242,8 @@ class Scope:
     def _do_branch(self, effect: StartBranch | AwaitBranch | AbandonBranches) -> Any:
         branches = self._branches = self._branches or Branches(self.turn, self.strand)
         match effect:
-            case StartBranch(index, body):
-                return branches.start(index, body)
+            case StartBranch():
+                return branches.start(effect)
             case AwaitBranch():
                 return branches.wait_ended()
             case AbandonBranches():

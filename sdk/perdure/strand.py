@@ -27,10 +27,22 @@ class Place(Enum):
 
 
 class Strand:
-    """One thread of a handler. `bell` rings whenever what it waits for may have come."""
+    """One thread of a handler. `bell` rings whenever what it waits for may have come.
 
-    def __init__(self, lock: threading.Lock, above: "Strand | None" = None) -> None:
+    One that `parks` does not wait for operations: it unwinds, and is replayed another time.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        above: "Strand | None" = None,
+        operation_id: str = "",
+        *,
+        parks: bool = False,
+    ) -> None:
         self.above = above
+        self.operation_id = operation_id
+        self.parks: bool = parks or (above is not None and above.parks)
         self.below: dict[Strand, None] = {}
         self.bell = threading.Condition(lock)
         self.place = Place.RUNNING
@@ -52,9 +64,9 @@ class Strands:
         self._lock = lock
         self._waiting: dict[str | None, dict[Strand, None]] = {}
 
-    def add(self, above: Strand) -> Strand:
+    def add(self, above: Strand, operation_id: str, *, parks: bool) -> Strand:
         """Begin a branch of `above`, running."""
-        strand = Strand(self._lock, above)
+        strand = Strand(self._lock, above, operation_id, parks=parks)
         strand.abandoned = above.abandoned
         above.below[strand] = None
         self.running += strand.counts

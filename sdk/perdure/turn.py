@@ -113,7 +113,8 @@ class Turn:
         """Return an operation as soon as its status is another one than the strand has seen.
 
         Raises `SuspendExecution` when no strand has anything to do meanwhile: the invocation ends,
-        and the execution goes on when something has changed.
+        and the execution goes on when something has changed. Raises it at once in a strand that
+        parks.
         """
         timeout_s = self._left_s(waiting.until_ms)
         refresh_s = REFRESH_S_FIRST
@@ -149,7 +150,9 @@ class Turn:
             case Pending() | Failed() | Broken() as settled:
                 raise SuspendExecution(f"This invocation has ended ({type(settled).__name__}).")
         if strand.abandoned:
-            raise OrphanedChildException("The batch of this branch is complete without it.", "")
+            raise OrphanedChildException(
+                "The batch of this branch is complete without it.", strand.operation_id
+            )
 
     def settle(self, end: Settled) -> None:
         """Fix the end of the invocation; the first one stays, unless a weightier one follows."""
@@ -182,6 +185,8 @@ class Turn:
             self.require_open(strand)
             operation = self._operations[waiting.operation_id]
             if operation.status is waiting.seen:
+                if strand.parks:
+                    raise _suspension(waiting)
                 self.pause(strand, waiting, timeout_s)
                 self.require_open(strand)
                 operation = self._operations[waiting.operation_id]

@@ -8,7 +8,7 @@ after the service has accepted it.
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -82,8 +82,10 @@ class Hosted:
         function: DurableFunction,
         payload: str | None = None,
         crashes: Collection[Crash] = (),
+        targets: Collection[str] = (),
     ) -> None:
         self.function = function
+        self.targets = dict.fromkeys(targets, True)
         self.crashes = {crash.checkpoint: crash for crash in crashes}
         self.now_ms = 1_000_000
         self.counts = Counts()
@@ -169,6 +171,27 @@ class Hosted:
         id_ = self.open_callback().id
         self.command(commands.CompleteCallback(operation_id=id_, succeeded=True, result=result))
 
+    def open_invoke(self) -> Operation:
+        """Return the chained invoke whose execution has not ended."""
+        return next(
+            operation
+            for operation in self.state.operations.values()
+            if operation.type is OperationType.CHAINED_INVOKE
+            and operation.status is OperationStatus.STARTED
+        )
+
+    def end_invoke(
+        self,
+        status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"],
+        result: str | None = None,
+        error: ErrorObject | None = None,
+    ) -> None:
+        """End the execution that the open chained invoke started."""
+        id_ = self.open_invoke().id
+        self.command(
+            commands.ChildEnded(operation_id=id_, status=status, result=result, error=error)
+        )
+
     def fail_callback(self, error: ErrorObject) -> None:
         """Complete the open callback as failed."""
         id_ = self.open_callback().id
@@ -178,6 +201,18 @@ class Hosted:
     def history(self) -> list[str]:
         """The events that people are shown, by type."""
         return [type(event).__name__ for event in self.events if is_public(event)]
+
+    @property
+    def ends(self) -> list[tuple[str, str | None]]:
+        """What has ended and how, as (type of event, name of operation), sorted."""
+        return sorted(
+            (
+                (type(event).__name__, getattr(getattr(event, "subject", None), "name", None))
+                for event in self.events
+                if type(event).__name__.endswith(("Succeeded", "Failed", "TimedOut", "Stopped"))
+            ),
+            key=str,
+        )
 
     @property
     def events(self) -> list[Event]:
@@ -233,7 +268,7 @@ class HostedCheckpoints:
             self._lost = True
             host.calls.append(())
             raise TurnPassed
-        host.command(checkpoint(self.turn, number, updates))
+        host.command(checkpoint(self.turn, number, updates, host.targets))
         host.calls.append(updates)
         changed = [] if host.state.last_call is None else list(host.state.last_call.changed)
         self.turn = execution.current_turn(
@@ -259,7 +294,10 @@ class HostedCheckpoints:
 
 
 def checkpoint(
-    turn: commands.Turn, number: int, updates: tuple[OperationUpdate, ...]
+    turn: commands.Turn,
+    number: int,
+    updates: tuple[OperationUpdate, ...],
+    targets: Mapping[str, bool],
 ) -> commands.Checkpoint:
     """Return the command; callback ids come from the number of the call."""
     starts = [update.id for update in updates if update.type is OperationType.CALLBACK]
@@ -267,7 +305,8 @@ def checkpoint(
         turn=turn,
         client_token=f"call-{number}",
         updates=updates,
-        callback_ids=dict.fromkeys(starts, f"callback-{number}"),
+        callback_ids={id_: f"callback-{number}-{place}" for place, id_ in enumerate(starts)},
+        targets=targets,
     )
 
 

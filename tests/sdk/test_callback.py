@@ -138,7 +138,7 @@ def test_how_a_callback_ended_is_only_learned_from_its_result() -> None:
             callback.result()
         return str(created_again)
 
-    assert Hosted(handler(later)).finish() == Succeeded('"callback-1"')
+    assert Hosted(handler(later)).finish() == Succeeded('"callback-1-0"')
 
 
 def test_a_completion_that_comes_while_the_handler_works_is_not_waited_for() -> None:

@@ -66,7 +66,7 @@ def order(failures: int, *crashes: Crash) -> Hosted:
 def test_an_order_runs_to_its_end_in_the_order_that_the_history_promises() -> None:
     host = order(1)
     assert host.run() == Pending()
-    assert callback_id(host.open_callback()) == "callback-2"
+    assert callback_id(host.open_callback()) == "callback-2-0"
     host.succeed_callback("yes")
     assert host.finish() == PROCESSED
     assert host.history == [

@@ -1,0 +1,74 @@
+"""Invoking another function: an execution of its own, whose end comes back into the record."""
+
+from typing import Any, Literal
+
+import pytest
+
+from perdure import DurableContext, InvokeError
+from perdure.config import Duration, InvokeConfig
+from perdure.invocation import Outcome, Pending, Succeeded
+from perdure.serdes import ExtendedTypeSerDes
+from perdure_core.model import ErrorObject, OperationAction
+from tests.sdk.hosted import Hosted, handler
+
+
+def invoking(config: InvokeConfig[Any, Any] | None = None, payload: Any = None) -> Hosted:
+    def body(_: Any, context: DurableContext) -> Any:
+        try:
+            result = context.invoke("other", payload or {"p": 1}, "call", config)
+        except InvokeError as error:
+            result = [error.message, error.error_type, str(error.__cause__)]
+        context.wait(Duration(5))
+        return result
+
+    return Hosted(handler(body), targets=["other"])
+
+
+def test_it_starts_durably_and_suspends_until_the_other_has_ended() -> None:
+    host = invoking(InvokeConfig(tenant_id="acme"))
+    assert host.run() == Pending()
+    ((update,),) = host.calls
+    assert (update.action, update.sub_type, update.name) == (
+        OperationAction.START,
+        "ChainedInvoke",
+        "call",
+    )
+    assert (update.function, update.payload, update.tenant_id) == ("other", '{"p": 1}', "acme")
+    host.end_invoke("SUCCEEDED", '{"echo": [1]}')
+    assert host.finish() == Succeeded('{"echo": [1]}')
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])
+def test_every_other_end_is_an_invoke_error(
+    status: Literal["FAILED", "TIMED_OUT", "STOPPED"],
+) -> None:
+    host = invoking()
+    host.run()
+    host.end_invoke(status, error=ErrorObject("no", "Trouble"))
+    assert host.finish() == Succeeded('["no", "Trouble", "no"]')
+
+
+def test_a_function_that_does_not_exist_is_told_at_once() -> None:
+    host = invoking()
+    host.targets = {}
+    outcome: Outcome = host.finish()
+    assert outcome == Succeeded(
+        '["Function not found: other", "ResourceNotFoundException", "Function not found: other"]'
+    )
+    assert len(host.outcomes) == 2
+
+
+def test_payload_and_result_are_written_as_configured() -> None:
+    config = InvokeConfig[Any, Any](ExtendedTypeSerDes(), ExtendedTypeSerDes())
+    host = invoking(config, (1, 2))
+    host.run()
+    assert host.calls[0][0].payload == '{"t":"t","v":[{"t":"i","v":1},{"t":"i","v":2}]}'
+    host.end_invoke("SUCCEEDED", '{"t":"t","v":[{"t":"i","v":3}]}')
+    assert host.finish() == Succeeded("[3]")
+
+
+def test_a_function_that_returned_nothing_returns_none() -> None:
+    host = invoking()
+    host.run()
+    host.end_invoke("SUCCEEDED")
+    assert host.finish() == Succeeded("null")
