@@ -10,7 +10,8 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ import pytest
 
 from perdure import AsyncClient
 from perdure.client import FailedPreconditionError
+from tests.postgres import PostgresServer, postgres_server
 from tests.system.judge import Told, complaints
 from tests.system.ledger import LEDGER_VARIABLE, Entry, Reader, write_down
 from tests.system.processes import ROOT, Machine
@@ -44,12 +46,25 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
         print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How many orders, how many kills, and who dies together."""
+
+    orders: int
+    kills: int
+    victims: Sequence[tuple[str, ...]]
+    database: PostgresServer | None = None
+
+
 class Chaos:
     """Customers who start orders, an approver who answers, and somebody who pulls plugs."""
 
-    def __init__(self, machine: Machine, client: AsyncClient, dice: random.Random) -> None:
+    def __init__(
+        self, machine: Machine, client: AsyncClient, plan: Plan, dice: random.Random
+    ) -> None:
         self._machine = machine
         self._client = client
+        self._plan = plan
         self._dice = dice
         self._ledger = Reader(machine.folder / "ledger")
         self.entries: list[Entry] = []
@@ -66,7 +81,7 @@ class Chaos:
         async with asyncio.timeout(DONE_S_MAX), asyncio.TaskGroup() as group:
             approver = group.create_task(self._approve_all())
             killer = group.create_task(self._kill())
-            await asyncio.gather(*(self._order(number) for number in range(ORDERS)))
+            await asyncio.gather(*(self._order(number) for number in range(self._plan.orders)))
             await killer
             approver.cancel()
         self.entries.extend(self._ledger.new())
@@ -87,7 +102,9 @@ class Chaos:
     async def _order(self, number: int) -> None:
         """Start an order when so many plugs were pulled, and wait for its end."""
         async with self._killed:
-            await self._killed.wait_for(lambda: self.kills * ORDERS >= number * KILLS)
+            await self._killed.wait_for(
+                lambda: self.kills * self._plan.orders >= number * self._plan.kills
+            )
         payload = {
             "order": name(number),
             "failures": number % 3,
@@ -124,21 +141,30 @@ class Chaos:
         write_down(written, self._machine.folder / "ledger")
 
     async def _kill(self) -> None:
-        while self.kills < KILLS:
+        while self.kills < self._plan.kills:
             if self._dice.random() < 0.8:
                 await asyncio.to_thread(self._machine.wait_until_serving)
             await asyncio.sleep(self._dice.uniform(0, QUIET_S_MAX))
             self._machine.check()
             await self.look_at_violations()
-            for victim in self._dice.choice([("server",), ("worker",), ("server", "worker")]):
-                self._machine.kill(victim)
+            for victim in self._dice.choice(self._plan.victims):
+                await asyncio.to_thread(self._replace, victim)
                 self.kills += 1
-                if victim == "server":
-                    self._machine.start_server(ready=False)
-                else:
-                    self._machine.start_worker(PROGRAM)
             async with self._killed:
                 self._killed.notify_all()
+
+    def _replace(self, victim: str) -> None:
+        """Kill somebody, and start a successor."""
+        if victim == "database":
+            assert self._plan.database is not None
+            self._plan.database.kill()
+            self._plan.database.start()
+            return
+        self._machine.kill(victim)
+        if victim == "server":
+            self._machine.start_server(ready=False)
+        else:
+            self._machine.start_worker(PROGRAM)
 
 
 def name(number: int) -> str:
@@ -162,24 +188,50 @@ def is_ignored(number: int) -> bool:
 def test_every_order_ends_well_while_server_and_worker_are_killed(
     place: Machine, record_property: Callable[[str, object], None]
 ) -> None:
-    seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
-    print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
-    began_s = time.monotonic()
-    chaos, told = asyncio.run(ordeal(place, seed))
-    record_property("figures", summary(chaos, told, time.monotonic() - began_s))
+    plan = Plan(ORDERS, KILLS, [("server",), ("worker",), ("server", "worker")])
+    chaos, told = play(place, plan, record_property)
     assert complaints(chaos.entries, told) == []
     assert chaos.kills >= 20
     assert chaos.violations == 0
     assert interruptions(told) > 0
 
 
-async def ordeal(machine: Machine, seed: int) -> tuple[Chaos, list[Told]]:
-    """Play it, and ask the system what became of every order."""
-    async with machine.async_client(PATIENCE_S) as client:
-        chaos = Chaos(machine, client, random.Random(seed))
-        await chaos.play()
-        await chaos.look_at_violations()
-        return chaos, [await chaos.tell(number) for number in range(ORDERS)]
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_order_ends_well_while_the_database_is_killed(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    ledger = {LEDGER_VARIABLE: str(tmp_path / "ledger")}
+    with (
+        postgres_server() as database,
+        Machine(tmp_path, database.create_database(), environment=ledger) as machine,
+    ):
+        victims = [("database",), ("database", "worker"), ("server",)]
+        chaos, told = play(machine, Plan(100, 10, victims, database), record_property)
+        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+    assert complaints(chaos.entries, told) == []
+    assert chaos.violations == 0
+
+
+def play(
+    machine: Machine, plan: Plan, record_property: Callable[[str, object], None]
+) -> tuple[Chaos, list[Told]]:
+    """Play it with new dice, and ask the system what became of every order."""
+    seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
+    print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
+
+    async def ordeal() -> tuple[Chaos, list[Told]]:
+        async with machine.async_client(PATIENCE_S) as client:
+            chaos = Chaos(machine, client, plan, random.Random(seed))
+            await chaos.play()
+            await chaos.look_at_violations()
+            return chaos, [await chaos.tell(number) for number in range(plan.orders)]
+
+    began_s = time.monotonic()
+    chaos, told = asyncio.run(ordeal())
+    record_property("figures", summary(chaos, told, time.monotonic() - began_s))
+    return chaos, told
 
 
 def interruptions(told: list[Told]) -> int:
@@ -196,7 +248,7 @@ def summary(chaos: Chaos, told: list[Told], took_s: float) -> str:
     begun = [each for each in chaos.entries if each.what == "begins"]
     attempts = {(each.order, each.who, each.attempt) for each in begun}
     return (
-        f"{ORDERS} orders, {chaos.kills} kills, {took_s:.0f} s: {len(begun)} runs of steps, "
+        f"{len(told)} orders, {chaos.kills} kills, {took_s:.0f} s: {len(begun)} runs of steps, "
         f"{len(begun) - len(attempts)} of them again in the same attempt, "
         f"{interruptions(told)} attempts at most once cut off; "
         f"{sum(len(each.history) for each in told)} events"
