@@ -38,7 +38,7 @@ class Driver:
             await self.restart()
         for name in [name for name, arn in self.arns.items() if arn is None]:
             await self.start(name)
-        for callback_id in self.ledger.callbacks.values():
+        for callback_id in [*self.ledger.callbacks.values()]:
             if callback_id not in self._completed and await complete_callback(
                 self.world, callback_id
             ):
@@ -59,7 +59,7 @@ class Driver:
     async def pause_and_resume(self, name: str) -> None:
         """Pause an execution for a while."""
         for paused in (True, False):
-            while not await self._control(name, paused=paused):
+            while not await self.control(name, paused=paused):
                 await self.round()
             await self.round(3_000)
 
@@ -67,13 +67,19 @@ class Driver:
         """Go on until everything that was started has ended."""
         for _ in range(ROUNDS_MAX):
             await self.round()
-            rows = self.world.rows()
-            is_all = len([row for row in rows if row.function == "order"]) == len(self.arns)
-            if is_all and all(row.ended_ms is not None for row in rows):
+            if self._open() == []:
                 return
-        raise AssertionError(f"not ended: {[row for row in rows if row.ended_ms is None]}")
+        raise AssertionError(f"not ended: {self._open()}")
 
-    async def _control(self, name: str, *, paused: bool) -> bool:
+    def _open(self) -> list[object]:
+        """Return what has not ended, or not even begun."""
+        rows = self.world.rows()
+        begun = {row.name for row in rows}
+        unborn: list[object] = [name for name in self.arns if name not in begun]
+        return [*unborn, *[row for row in rows if row.ended_ms is None]]
+
+    async def control(self, name: str, *, paused: bool) -> bool:
+        """Pause or resume; tell whether that is known to be done."""
         host, arn = self.world.host, self.arns[name]
         if arn is None:
             return False

@@ -150,6 +150,10 @@ class ScriptedWorker:
                 return
             await self.world.clock.wait_until(self.world.clock.now_ms() + 1_000)
 
+    def be_well(self) -> None:
+        """Lose no more answers."""
+        self._trouble_share = 0.0
+
     async def tick(self) -> None:
         host = self.world.host
         if not self.connected.is_set() or host.is_down or self._host is not host:

@@ -63,7 +63,11 @@ async def test_an_order_survives_a_crash_at_any_commit(
 async def test_an_order_survives_a_failure_of_any_commit(commit: int, fate: Fate) -> None:
     async with World() as world:
         before = world.history.incarnation
-        driver = await run_order(world, cut_at=None, fates=["written"] * commit + [fate])
+        driver = await run_order(world, cut_at=None, fates=[*_written(commit), fate])
         assert driver.restarts == 0
         renewed = world.history.incarnation - before - 1
         assert renewed == (0 if fate == "refused" else 1) or world.host.link.commits <= commit
+
+
+def _written(commits: int) -> list[Fate]:
+    return ["written"] * commits

@@ -1,0 +1,133 @@
+"""Pause, resume and stop, whatever runs meanwhile."""
+
+import asyncio
+
+import pytest
+
+from perdure_core.refusals import Ended, NotEnded, TurnPassed
+from perdure_history.client_calls import key_of
+from tests.history.hand import Hand, update
+from tests.history.manual_clock import settle
+from tests.history.world import World
+
+
+async def test_a_pause_of_what_does_not_run_is_there_at_once() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        assert await world.history.pause(arn, reason="why", timeout_paused=True) == "PAUSED"
+        hand = Hand(world)
+        await settle()
+        for task in hand.tasks:
+            assert await world.history.begin(task.key, "hand") is None
+        hand.tasks.clear()
+        assert await world.history.resume(arn, reason=None) == "RUNNING"
+        await (await hand.take()).complete("SUCCEEDED")
+
+
+async def test_a_pause_waits_for_the_invocation_that_runs() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        assert await world.history.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        assert (await invocation.checkpoint(update("WAIT", "START", "w"))).token == ""
+        assert (await world.history.describe(arn)).status == "PAUSING"
+        await world.history.resume(arn, reason=None)
+        assert (await world.history.describe(arn)).status == "RUNNING"
+
+
+async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        await world.restart()
+        hand.attach()
+        world.clock.advance(world.settings.claim_wait_ms)
+        await settle()
+        # Both read the execution; the invocation is handed out first.
+        handing_out = asyncio.ensure_future(hand.begun(arn))
+        pausing = asyncio.ensure_future(
+            world.history.pause(arn, reason=None, timeout_paused=True)
+        )
+        invocation = await handing_out
+        assert invocation is not None
+        assert await pausing == "PAUSING"
+        await invocation.checkpoint(update("STEP", "START", "a"))
+
+
+async def test_a_pause_begins_though_the_node_forgot_what_was_handed_out() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        assert await world.history.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        await world.restart()
+        await world.pass_ms(world.settings.claim_wait_ms)
+        assert (await world.history.describe(arn)).status == "PAUSED"
+        with pytest.raises(TurnPassed):
+            await invocation.step("a")
+        await world.history.resume(arn, reason=None)
+        hand.attach()
+        await (await hand.take()).complete("SUCCEEDED")
+
+
+async def test_a_pause_begins_when_the_invocation_is_lost() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        await (await hand.take()).step("a")
+        await world.history.pause(arn, reason=None, timeout_paused=True)
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(2_000)
+        await losing
+        assert (await world.history.describe(arn)).status == "PAUSED"
+
+
+async def test_a_pause_waits_for_an_invocation_that_is_claimed_after_a_crash() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await world.history.pause(arn, reason=None, timeout_paused=True)
+        await world.restart()
+        assert await hand.claim(invocation) == invocation.id
+        await world.pass_ms(5_000)
+        assert (await world.history.describe(arn)).status == "PAUSING"
+        await invocation.step("a")
+
+
+async def test_what_time_makes_due_during_a_pause_is_seen_after_it() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.checkpoint(update("WAIT", "START", "w"))
+        await invocation.complete()
+        await world.history.pause(arn, reason=None, timeout_paused=True)
+        await world.pass_ms(5_000)
+        assert await hand.is_idle()
+        await world.history.resume(arn, reason=None)
+        second = await hand.take()
+        assert second.offer.updated_operation_ids == ("w",)
+
+
+async def test_stopping_ends_at_once_and_again_says_the_same() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        ended_ms = await world.history.stop(arn, None)
+        world.clock.advance(5)
+        assert await world.history.stop(arn, None) == ended_ms
+        with pytest.raises(TurnPassed):
+            await invocation.step("a")
+        with pytest.raises(Ended):
+            await world.history.pause(arn, reason=None, timeout_paused=True)
+        assert world.events(key_of(arn)) == ["ExecutionStarted", "ExecutionStopped"]
+
+
+async def test_only_what_has_ended_can_be_deleted() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        with pytest.raises(NotEnded):
+            await world.history.delete(arn)

@@ -1,0 +1,157 @@
+"""Many executions, random faults, and one judge. Every run can be repeated by its seed.
+
+PERDURE_SIMULATIONS sets how many seeds are played, PERDURE_SIMULATION_SEED the first of them.
+"""
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from perdure_history import chance
+from perdure_history.settings import HistorySettings
+from perdure_core.refusals import Refused
+from perdure_host.errors import HostError
+from tests.history.drive import Driver
+from tests.history.judge import judge
+from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
+from tests.history.world import World
+
+SEEDS = int(os.environ.get("PERDURE_SIMULATIONS", "50"))
+FIRST_SEED = int(os.environ.get("PERDURE_SIMULATION_SEED", "1"))
+ROUNDS_OF_TROUBLE = 24
+
+
+@pytest.mark.parametrize("seed", list(range(FIRST_SEED, FIRST_SEED + SEEDS)))
+async def test_every_execution_ends_as_its_recorded_steps_say(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)
+    ids = random.Random(seed + 1)
+    monkeypatch.setattr(chance, "uuid4", lambda: UUID(int=ids.getrandbits(128)))
+    settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
+    scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
+    async with World(settings) as world:
+        ledger = Ledger()
+        workers = [
+            _worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)
+        ]
+        driver = Driver(world, workers, ledger)
+        trouble = _Trouble(world, workers, driver, dice)
+        for number in range(ROUNDS_OF_TROUBLE):
+            if number < 10:
+                await driver.start(f"order-{number}")
+            await trouble.make()
+            await driver.round(dice.choice([100, 500, 2_500]))
+        await trouble.end()
+        await driver.finish()
+        judge(world, scripts, ledger)
+
+
+def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:
+    """Return a handler of some operations of every kind."""
+    kinds = dice.choices("sofwci", weights=(6, 3, 2, 2, 2, 2), k=dice.randint(3, 9))
+    for number, kind in enumerate(kinds):
+        match kind:
+            case "s":
+                yield Step(f"step-{number}")
+            case "o":
+                yield Step(f"once-{number}", at_most_once=True)
+            case "f":
+                yield Step(f"flaky-{number}", fails=dice.randint(1, 2))
+            case "w":
+                yield Wait(f"wait-{number}", ms=dice.choice([1, 300, 4_000]))
+            case "c":
+                yield Callback(f"call-{number}")
+            case _:
+                yield Invoke(f"invoke-{number}")
+
+
+def _worker(
+    world: World,
+    scripts: dict[str, Script],
+    worker_id: str,
+    ledger: Ledger,
+    dice: random.Random,
+) -> ScriptedWorker:
+    return ScriptedWorker(
+        world,
+        scripts,
+        worker_id=worker_id,
+        slots=dice.choice([1, 4, 50]),
+        ledger=ledger,
+        dice=dice,
+        trouble_share=dice.choice([0.0, 0.1, 0.3]),
+    )
+
+
+class _Trouble:
+    """What goes wrong, by the dice."""
+
+    def __init__(
+        self, world: World, workers: list[ScriptedWorker], driver: Driver, dice: random.Random
+    ) -> None:
+        self._world = world
+        self._workers = workers
+        self._driver = driver
+        self._dice = dice
+        self._paused: str | None = None
+
+    async def make(self) -> None:
+        """Let something go wrong, or right again."""
+        link = self._world.host.link
+        link.away = False
+        link.roll(self._dice, self._dice.choice([0.0, 0.0, 0.2]))
+        match self._dice.randint(0, 9):
+            case 0:
+                await self._driver.restart()
+            case 1:
+                link.away = True
+            case 2:
+                self._dice.choice(self._workers).die()
+            case 3:
+                self._dice.choice(self._workers).disconnect()
+            case 4:
+                await self._pause()
+            case 5 | 6:
+                await self._reconnect()
+            case _:
+                pass
+
+    async def end(self) -> None:
+        """Let everything go right from now on."""
+        self._world.host.link.away = False
+        self._world.host.link.roll(None)
+        for worker in self._workers:
+            worker.be_well()
+        await self._driver.round(5_000)
+        await self._reconnect()
+        while self._paused is not None:
+            await self._resume()
+            await self._driver.round()
+
+    async def _reconnect(self) -> None:
+        for worker in self._workers:
+            if not worker.connected.is_set():
+                with contextlib.suppress(HostError):
+                    await worker.connect()
+
+    async def _pause(self) -> None:
+        if self._paused is not None:
+            await self._resume()
+            return
+        names = [name for name, arn in self._driver.arns.items() if arn is not None]
+        if names:
+            self._paused = self._dice.choice(names)
+            host, arn = self._world.host, self._driver.arns[self._paused]
+            assert arn is not None
+            with contextlib.suppress(HostError, Refused):
+                await host.call(host.history.pause(arn, reason=None, timeout_paused=True))
+
+    async def _resume(self) -> None:
+        assert self._paused is not None
+        if await self._driver.control(self._paused, paused=False):
+            self._paused = None

@@ -1,0 +1,403 @@
+"""Invocations and their workers: claims after a crash, broken streams, silence, handing back."""
+
+import asyncio
+
+import pytest
+
+from perdure_core.events import InvocationCompleted
+from perdure_core.model import ErrorObject
+from perdure_core.refusals import Invalid, TurnPassed
+from perdure_history.client_calls import key_of
+from perdure_history.settings import HistorySettings
+from perdure_host.errors import StoreUnavailable
+from tests.history.hand import Hand, update
+from tests.history.manual_clock import settle
+from tests.history.world import World, inside
+
+
+def errors(world: World, arn: str) -> list[str | None]:
+    """Return how each invocation of the execution ended: None when in order."""
+    return [
+        None if event.error is None else event.error.type
+        for record in world.records(key_of(arn))
+        for event in record.events
+        if isinstance(event, InvocationCompleted)
+    ]
+
+
+async def test_an_invocation_is_handed_out_once() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        commits = world.host.link.commits
+        await hand.take()
+        assert await hand.begun(arn) is None
+        assert world.host.link.commits == commits
+
+
+async def test_beginning_what_was_never_there_begins_nothing() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        nowhere = arn[:-4] + "ffff"
+        assert await hand.begun(nowhere) is None
+
+
+async def test_an_offer_says_whether_anything_ran_before_and_what_changed() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        await world.start("n")
+        first = await hand.take()
+        await first.checkpoint(update("WAIT", "START", "w"))
+        await first.complete()
+        await world.pass_ms(1_000)
+        second = await hand.take()
+        assert (first.offer.first, second.offer.first) == (True, False)
+        assert second.offer.updated_operation_ids == ("w",)
+        assert [operation.status for operation in second.offer.page.operations] == [
+            "STARTED",
+            "SUCCEEDED",
+        ]
+
+
+async def test_what_was_offered_does_not_change_under_the_worker() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        first = await hand.take()
+        await first.checkpoint(update("CALLBACK", "START", "c"), update("WAIT", "START", "w"))
+        await first.complete()
+        await world.pass_ms(1_000)
+        second = await hand.take()
+        state = await world.history.describe(arn)
+        await world.history.succeed_callback(inside(state.operations["c"].details).callback_id, "1")
+        shown = {operation.id: operation.status for operation in second.offer.page.operations}
+        assert shown["c"] == "STARTED"
+
+
+async def test_state_comes_in_pages() -> None:
+    async with World(HistorySettings(state_page_operations=2)) as world:
+        hand = Hand(world)
+        await world.start("n")
+        first = await hand.take()
+        for name in "abcd":
+            await first.step(name)
+        await world.history.hand_back([first.token])
+        second = await hand.take()
+        ids = [operation.id for operation in second.offer.page.operations]
+        page = second.offer.page
+        while page.next_marker:
+            page = await world.history.state_page(second.token, page.next_marker, 2)
+            ids += [operation.id for operation in page.operations]
+        assert ids[1:] == ["a", "b", "c", "d"]
+        with pytest.raises(TurnPassed):
+            await world.history.state_page(first.token, "", 2)
+        with pytest.raises(Invalid):
+            await world.history.state_page(second.token, "junk", 2)
+
+
+# After the node crashed.
+
+
+async def test_a_claimed_invocation_goes_on_at_the_next_node() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await world.restart()
+        assert await hand.claim(invocation) == invocation.id
+        hand.attach()
+        await world.pass_ms(5_000)
+        assert await hand.is_idle()
+        await invocation.step("b")
+        await invocation.complete("SUCCEEDED")
+        assert errors(world, arn) == [None]
+
+
+async def test_a_claim_is_good_when_only_the_answer_to_its_checkpoint_was_lost() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        token = invocation.token
+        answer = await world.history.checkpoint(token, "lost", (update("STEP", "START", "b"),))
+        await world.restart()
+        assert await world.history.claim(token, "hand") == invocation.id
+        again = await world.history.checkpoint(token, "lost", (update("STEP", "START", "b"),))
+        assert again.token == answer.token
+        invocation.token = again.token
+        await invocation.complete("SUCCEEDED")
+        assert errors(world, arn) == [None]
+
+
+async def test_an_unclaimed_invocation_is_lost_once_the_time_for_claims_is_over() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await world.restart()
+        hand.attach()
+        await world.pass_ms(world.settings.claim_wait_ms - 1)
+        assert await hand.is_idle()
+        await world.pass_ms(1)
+        assert await hand.begun(arn) is None
+        assert errors(world, arn) == ["Runtime.ExitError"]
+        with pytest.raises(TurnPassed):
+            await invocation.step("b")
+        hand.tasks.clear()
+        second = await hand.begun(arn)
+        assert second is not None
+        await second.complete("SUCCEEDED")
+
+
+async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_for_claims() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        first = await hand.take()
+        await first.checkpoint(update("CALLBACK", "START", "c"), update("WAIT", "START", "w"))
+        await first.complete()
+        await world.pass_ms(1_000)
+        second = await hand.take()
+        callback_id = inside((await world.history.describe(arn)).operations["c"].details).callback_id
+        await world.restart()
+        hand.attach()
+        await world.history.succeed_callback(callback_id, "1")
+        await world.pass_ms(world.settings.claim_wait_ms - 1)
+        assert await hand.is_idle()
+        await world.pass_ms(1)
+        assert (await hand.take()).id != second.id
+        assert errors(world, arn) == [None]
+
+
+async def test_what_wants_a_worker_only_since_the_restart_is_offered_at_once() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        await world.start("n")
+        first = await hand.take()
+        await first.checkpoint(update("WAIT", "START", "w"))
+        await first.complete()
+        await world.restart()
+        hand.attach()
+        await world.pass_ms(1_000)
+        assert not await hand.is_idle()
+
+
+async def test_a_checkpoint_without_a_claim_adopts_the_invocation() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await world.restart()
+        await invocation.step("b")
+        await world.pass_ms(5_000)
+        assert await hand.begun(arn) is None
+        assert await hand.heartbeat(invocation) == ()
+        assert [running.worker_id for running in inside(world.history)._executions.running] == [
+            "hand"
+        ]
+
+
+async def test_a_claim_of_a_passed_turn_is_refused() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        await world.start("n")
+        first = await hand.take()
+        old = first.token
+        await world.history.hand_back([first.token])
+        second = await hand.take()
+        assert await world.history.claim(old, "hand") is None
+        await second.step("a")
+        assert await world.history.claim(old, "other") is None
+        with pytest.raises(Invalid):
+            await world.history.claim("junk", "hand")
+
+
+async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        first = await hand.take()
+        await world.restart()
+        hand.attach()
+        await world.pass_ms(2_000)
+        hand.tasks.clear()
+        second = await hand.begun(arn)
+        assert second is not None
+        assert await hand.claim(first) is None
+        await second.step("a")
+
+
+# While the node lives.
+
+
+async def test_a_broken_stream_loses_what_nobody_claims_in_time() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(world.settings.reconnect_wait_ms - 1)
+        assert errors(world, arn) == []
+        await world.pass_ms(1)
+        await losing
+        assert errors(world, arn) == ["Runtime.ExitError"]
+        assert (await hand.take()).id != invocation.id
+
+
+async def test_a_claim_in_the_very_moment_of_the_loss_counts() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await asyncio.sleep(0)
+        assert await hand.claim(invocation) == invocation.id
+        await world.pass_ms(5_000)
+        await losing
+        assert errors(world, arn) == []
+        await invocation.step("b")
+
+
+async def test_a_loss_that_cannot_be_recorded_is_recorded_later() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        await (await hand.take()).step("a")
+        world.host.link.script("refused")
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(1_000)
+        with pytest.raises(StoreUnavailable):
+            await losing
+        again = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(1_000)
+        await again
+        assert errors(world, arn) == ["Runtime.ExitError"]
+
+
+async def test_many_losses_share_a_commit() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        for _ in range(50):
+            await world.start()
+        invocations = [await hand.take() for _ in range(50)]
+        before = world.host.link.commits
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(1_000)
+        await losing
+        assert world.host.link.commits - before == 1
+        invocations = [await hand.take() for _ in range(50)]
+        before = world.host.link.commits
+        await world.history.hand_back([invocation.token for invocation in invocations])
+        assert world.host.link.commits - before == 1
+
+
+async def test_a_loss_says_nothing_of_an_invocation_that_ended_unheard() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        first = await hand.take()
+        await first.checkpoint(update("WAIT", "START", "w"))
+        running = inside(world.history)._executions.running
+        entry = running.get(key_of(arn))
+        await first.complete()
+        await world.pass_ms(1_000)
+        # As if the end of the first had not been noticed here.
+        running.add(entry)
+        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.pass_ms(1_000)
+        await losing
+        assert errors(world, arn) == [None]
+        assert len(running) == 0
+
+
+async def test_broken_invocations_are_run_again_with_growing_delays() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        for delay_ms in (0, 1_000, 2_000, 4_000):
+            invocation = await hand.take()
+            await invocation.complete("ERROR", error=ErrorObject("broke", "Runtime.ExitError"))
+            if delay_ms:
+                await world.pass_ms(delay_ms - 1)
+                assert await hand.is_idle()
+                await world.pass_ms(1)
+        last = await hand.take()
+        await last.complete("SUCCEEDED", '"at last"')
+        assert (await world.history.describe(arn)).result == '"at last"'
+
+
+async def test_a_worker_that_does_not_list_an_invocation_has_lost_it() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn, _ = await world.start("n"), await world.start("m")
+        first, second = await hand.take(), await hand.take()
+        await first.step("a")
+        await second.step("a")
+        assert await hand.heartbeat(first) == ()
+        assert errors(world, arn) == []
+        world.clock.advance(world.settings.handout_wait_ms + 1)
+        assert await hand.heartbeat(second) == ()
+        assert errors(world, arn) == ["Runtime.ExitError"]
+        assert await hand.heartbeat(first, second) == (first.id,)
+
+
+async def test_what_is_silent_everywhere_is_lost_at_last() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await world.pass_ms(25_000)
+        assert errors(world, arn) == []
+        await world.pass_ms(20_000)
+        assert errors(world, arn) == ["Runtime.ExitError"]
+
+
+async def test_handing_back_is_no_failure_and_offers_at_once() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await world.history.hand_back([invocation.token, invocation.token])
+        assert errors(world, arn) == []
+        second = await hand.take()
+        assert [operation.id for operation in second.offer.page.operations][1:] == ["a"]
+        with pytest.raises(TurnPassed):
+            await invocation.step("b")
+
+
+async def test_completing_twice_ends_once() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        await asyncio.gather(invocation.complete("SUCCEEDED"), invocation.complete("SUCCEEDED"))
+        await invocation.complete("SUCCEEDED")
+        assert errors(world, arn) == [None]
+        with pytest.raises(Invalid, match="SUCCEEDED, FAILED, PENDING, ERROR"):
+            await invocation.complete("DONE")
+
+
+async def test_nothing_that_ended_is_thought_to_run() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arns = [await world.start() for _ in range(4)]
+        invocations = [await hand.take() for _ in range(4)]
+        running = inside(world.history)._executions.running
+        assert len(running) == 4
+        await invocations[0].complete("SUCCEEDED")
+        await invocations[1].complete("ERROR")
+        await world.history.hand_back([invocations[2].token])
+        await world.history.stop(arns[3], None)
+        await settle()
+        assert len(running) == 0
+        assert running._by_worker == {}
