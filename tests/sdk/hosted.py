@@ -88,6 +88,8 @@ class Hosted:
         self.targets = dict.fromkeys(targets, True)
         self.crashes = {crash.checkpoint: crash for crash in crashes}
         self.now_ms = 1_000_000
+        self.worker_ahead_ms = 0
+        self.lock = threading.RLock()
         self.counts = Counts()
         self.outcomes: list[Outcome] = []
         self.calls: list[tuple[OperationUpdate, ...]] = []
@@ -127,10 +129,11 @@ class Hosted:
 
     def command(self, command: commands.Command) -> None:
         """Let the core decide and remember what it decided."""
-        record = execution.decide(self.state, command, self.now_ms).record
-        if record is not None:
-            self.records.append(record)
-            apply(self.state, record)
+        with self.lock:
+            record = execution.decide(self.state, command, self.now_ms).record
+            if record is not None:
+                self.records.append(record)
+                apply(self.state, record)
 
     def deliver(self) -> Outcome:
         """Run one invocation, and tell the core how it ended."""
@@ -151,7 +154,7 @@ class Hosted:
             invocation,
             checkpoints,
             observer=self.counts,
-            now_ms=lambda: self.now_ms,
+            now_ms=lambda: self.now_ms + self.worker_ahead_ms,
         )
         self.outcomes.append(outcome)
         self.command(completion(outcome, checkpoints.turn))
@@ -233,7 +236,6 @@ class HostedCheckpoints:
 
     def __init__(self, host: Hosted, invocation_id: str) -> None:
         self._host = host
-        self._lock = threading.Lock()
         self._lost = False
         self._waiting: list[tuple[Sequence[OperationUpdate], Future[None]]] = []
         self._listener: Callable[[CheckpointAnswer], None] | None = None
@@ -244,7 +246,7 @@ class HostedCheckpoints:
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
         future: Future[None] = Future()
-        with self._lock:
+        with self._host.lock:
             self._waiting.append((updates, future))
             if urgent:
                 self._flush()

@@ -1,0 +1,211 @@
+"""Any tree of operations, any crashes: the same result and the same history."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure import DurableContext, DurableOperationError, durable_execution
+from perdure.config import (
+    ChildConfig,
+    CompletionConfig,
+    Duration,
+    MapConfig,
+    NestingType,
+    ParallelConfig,
+    StepConfig,
+)
+from perdure.invocation import Succeeded
+from perdure.retries import RetryPresets
+from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
+from perdure_core.state import is_open
+from tests.sdk.hosted import Crash, Hosted
+
+SOON = StepConfig(RetryPresets.fixed(Duration(1)))
+ALL = CompletionConfig.all_completed()
+# Longer than what is kept: the result is made again from the children.
+LARGE = "x" * 262_144
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step whose first attempts fail; six are for good."""
+
+    failures: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait."""
+
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A callback that somebody completes."""
+
+
+@dataclass(frozen=True)
+class Poll:
+    """A condition that is met after so many checks."""
+
+    checks: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """An invoke of another function."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A child context; it may be virtual, raise in the end, or return too much to be kept."""
+
+    body: "tuple[Node, ...]"
+    virtual: bool
+    raises: bool
+    large: bool
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A parallel with these branches, or a map whose items all do what the first one says."""
+
+    branches: "tuple[tuple[Node, ...], ...]"
+    nesting: NestingType
+    concurrency: int | None
+    as_map: bool
+    large: bool
+
+
+Node = Step | Wait | Ask | Poll | Call | Child | Fork
+
+LEAVES: st.SearchStrategy[Node] = (
+    st.builds(Step, st.sampled_from([0, 0, 1, 2, 6]))
+    | st.builds(Wait, st.integers(1, 50))
+    | st.just(Ask())
+    | st.builds(Poll, st.integers(1, 3))
+    | st.just(Call())
+)
+RARELY = st.sampled_from([False, False, False, True])
+
+
+def grown(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    bodies = st.lists(nodes, max_size=3).map(tuple)
+    return st.builds(Child, bodies, st.booleans(), RARELY, RARELY) | st.builds(
+        Fork,
+        st.lists(bodies, max_size=3).map(tuple),
+        st.sampled_from(NestingType),
+        st.sampled_from([None, 1, 2]),
+        st.booleans(),
+        RARELY,
+    )
+
+
+TREES = st.lists(st.recursive(LEAVES, grown, max_leaves=8), max_size=3).map(tuple)
+CRASHES = st.lists(st.builds(Crash, st.integers(1, 40), st.booleans()), max_size=3)
+
+
+def perform(context: DurableContext, body: tuple[Node, ...]) -> list[Any]:
+    return [attempt(context, node, f"{place}") for place, node in enumerate(body)]
+
+
+def attempt(context: DurableContext, node: Node, name: str) -> Any:
+    try:
+        return act(context, node, name)
+    except DurableOperationError as error:
+        return [type(error).__name__, str(error), error.error_type]
+
+
+def act(context: DurableContext, node: Node, name: str) -> Any:
+    match node:
+        case Step(failures):
+            return context.step(lambda step: fail_until(failures, step.attempt), name, SOON)
+        case Wait(seconds):
+            return context.wait(Duration(seconds), name)
+        case Ask():
+            return context.wait_for_callback(lambda _id, _context: None, name)
+        case Poll(checks):
+            polled = WaitForConditionConfig[int](lambda state, _: go_on(state < checks), 0)
+            return context.wait_for_condition(lambda state, _: state + 1, polled, name)
+        case Call():
+            return cast("Any", context.invoke("other", None, name))
+        case Child():
+            config = ChildConfig[Any](is_virtual=node.virtual)
+            return context.run_in_child_context(lambda inner: nest(inner, node), name, config)
+        case Fork():
+            return fork(context, node, name)
+
+
+def fail_until(failures: int, attempt: int) -> int:
+    if attempt <= failures:
+        raise OSError("flaky")
+    return attempt
+
+
+def go_on(wanted: bool) -> WaitForConditionDecision:
+    if wanted:
+        return WaitForConditionDecision.continue_waiting(Duration(1))
+    return WaitForConditionDecision.stop_polling()
+
+
+def nest(context: DurableContext, node: Child) -> list[Any]:
+    results = perform(context, node.body)
+    if node.raises:
+        raise LookupError(repr(results))
+    return [results, LARGE] if node.large else results
+
+
+def fork(context: DurableContext, node: Fork, name: str) -> list[Any]:
+    def branch(body: tuple[Node, ...]) -> Callable[[DurableContext], list[Any]]:
+        def run(inner: DurableContext) -> list[Any]:
+            results = perform(inner, body)
+            return [results, LARGE] if node.large else results
+
+        return run
+
+    def item(inner: DurableContext, _item: int, _index: int, _inputs: Sequence[int]) -> list[Any]:
+        return branch(node.branches[0])(inner)
+
+    if node.as_map:
+        mapped = MapConfig[int](node.concurrency, ALL, nesting_type=node.nesting)
+        result = context.map(range(len(node.branches)), item, name, mapped)
+    else:
+        config = ParallelConfig(node.concurrency, ALL, nesting_type=node.nesting)
+        result = context.parallel([branch(body) for body in node.branches], name, config)
+    return [result.get_results(), result.completion_reason.value]
+
+
+def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
+    @durable_execution(name="tree")
+    def program(_: Any, context: DurableContext) -> Any:
+        results = perform(context, tree)
+        context.wait(Duration(1), "so that everything is replayed")
+        return repr(results).replace(LARGE, "large")
+
+    host = Hosted(program, crashes=crashes, targets=["other"])
+    host.run()
+    while is_open(host.state):
+        if host.state.callbacks_open:
+            host.succeed_callback(f"for {host.open_callback().name}")
+        elif host.state.children_open:
+            host.end_invoke("SUCCEEDED", '"called"')
+        else:
+            host.pass_time()
+        host.run()
+    return host
+
+
+@settings(deadline=None, max_examples=100)
+@given(TREES, CRASHES)
+def test_crashes_change_neither_the_result_nor_the_history(
+    tree: tuple[Node, ...], crashes: list[Crash]
+) -> None:
+    whole = finished(tree, [])
+    assert isinstance(whole.outcomes[-1], Succeeded)
+    crashed = finished(tree, crashes)
+    assert crashed.outcomes[-1] == whole.outcomes[-1]
+    assert crashed.ends == whole.ends

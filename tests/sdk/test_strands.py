@@ -1,0 +1,205 @@
+"""Threads of one invocation: which wait in place, when all unwind, and who is abandoned."""
+
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from perdure import DurableContext
+from perdure.config import CompletionConfig, Duration, NestingType, ParallelConfig
+from perdure.exceptions import OrphanedChildException, SuspendExecution
+from perdure.invocation import Pending, Succeeded
+from perdure.strand import Place, Strands
+from tests.sdk.hosted import Hosted, handler
+
+FIRST = ParallelConfig(completion_config=CompletionConfig.first_successful())
+
+
+class Scene:
+    """A host whose branches tell each other how far they are."""
+
+    def __init__(self, body: "Callable[[DurableContext, Scene], Any]") -> None:
+        self.host = Hosted(handler(lambda _, context: body(context, self)))
+        self.rested = threading.Event()
+
+    def awaits(self, name: str) -> bool:
+        """Whether an operation of this name has started."""
+        return any(op.name == name for op in self.host.state.operations.values())
+
+
+def wait_until_recorded(scene: Scene, name: str) -> None:
+    """Let the other branches come so far. They run, so this ends."""
+    tick = threading.Event()
+    while not scene.awaits(name):
+        tick.wait(0.001)
+
+
+def test_a_branch_goes_on_in_place_when_another_hears_that_its_time_has_come() -> None:
+    runs: list[str] = []
+
+    def sleeper(context: DurableContext) -> str:
+        runs.append("sleeper")
+        context.wait(Duration(5), "nap")
+        return "rested"
+
+    def body(context: DurableContext, scene: Scene) -> list[Any]:
+        def worker(context: DurableContext) -> str:
+            wait_until_recorded(scene, "nap")
+            scene.host.pass_time()
+            return context.step(lambda _: "worked")
+
+        return context.parallel([sleeper, worker]).get_results()
+
+    scene = Scene(body)
+    assert scene.host.run() == Succeeded('["rested", "worked"]')
+    assert runs == ["sleeper"]
+    assert len(scene.host.outcomes) == 1
+
+
+def test_a_branch_asks_for_itself_when_its_time_has_come() -> None:
+    def body(context: DurableContext, scene: Scene) -> str:
+        def sleeper(context: DurableContext) -> None:
+            context.wait(Duration(5), "nap")
+            scene.rested.set()
+
+        def worker(_context: DurableContext) -> None:
+            wait_until_recorded(scene, "nap")
+            scene.host.pass_time()
+            assert scene.rested.wait(30), "nobody asked"
+
+        return context.parallel([sleeper, worker]).completion_reason.value
+
+    scene = Scene(body)
+    scene.host.worker_ahead_ms = 5_000
+    assert scene.host.run() == Succeeded('"ALL_COMPLETED"')
+    assert () in scene.host.calls
+
+
+def test_the_invocation_suspends_when_every_branch_waits() -> None:
+    seen: list[type[BaseException]] = []
+
+    def sleeper(context: DurableContext) -> None:
+        try:
+            context.wait(Duration(5))
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    host = Hosted(handler(lambda _, context: context.parallel([sleeper, sleeper, sleeper])))
+    assert host.deliver() == Pending()
+    assert len(seen) == 3
+    assert all(issubclass(error, SuspendExecution) for error in seen)
+
+
+@pytest.mark.parametrize("nesting", NestingType)
+def test_an_abandoned_branch_stops_at_its_next_durable_call(nesting: NestingType) -> None:
+    seen: list[BaseException] = []
+    done = threading.Event()
+
+    def slow(context: DurableContext) -> None:
+        done.wait()
+        try:
+            context.step(lambda _: 1, "never")
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    def body(_: Any, context: DurableContext) -> str:
+        config = ParallelConfig(
+            completion_config=CompletionConfig.first_successful(), nesting_type=nesting
+        )
+        result = context.parallel([slow, lambda inner: inner.step(lambda _: 1)], "p", config)
+        done.set()
+        return result.completion_reason.value
+
+    host = Hosted(handler(body))
+    assert host.run() == Succeeded('"MIN_SUCCESSFUL_REACHED"')
+    (error,) = seen
+    assert isinstance(error, OrphanedChildException)
+    assert len(error.operation_id) == 64
+    assert not any(operation.name == "never" for operation in host.state.operations.values())
+
+
+def test_an_abandoned_branch_that_waits_is_released() -> None:
+    seen: list[type[BaseException]] = []
+
+    def sleeper(context: DurableContext) -> None:
+        try:
+            context.parallel([lambda inner: inner.wait(Duration(500), "nap")])
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    def body(context: DurableContext, scene: Scene) -> str:
+        def worker(_context: DurableContext) -> None:
+            wait_until_recorded(scene, "nap")
+
+        context.parallel([sleeper, worker], None, FIRST)
+        return "done"
+
+    scene = Scene(body)
+    assert scene.host.run() == Succeeded('"done"')
+    assert seen == [OrphanedChildException]
+
+
+def test_an_abandoned_branch_cannot_fail_the_execution() -> None:
+    done = threading.Event()
+
+    def clumsy(context: DurableContext) -> None:
+        done.wait()
+        raise SystemExit
+
+    def body(_: Any, context: DurableContext) -> str:
+        context.parallel([clumsy, lambda _: 1], None, FIRST)
+        done.set()
+        return "done"
+
+    assert Hosted(handler(body)).run() == Succeeded('"done"')
+
+
+def test_context_variables_reach_the_branches() -> None:
+    colour: ContextVar[str] = ContextVar("colour", default="none")
+
+    def body(_: Any, context: DurableContext) -> Any:
+        colour.set("red")
+        return context.parallel([lambda _: colour.get()]).get_results()
+
+    assert Hosted(handler(body)).run() == Succeeded('["red"]')
+
+
+def strands() -> Strands:
+    return Strands(threading.Lock())
+
+
+def test_an_invocation_has_something_to_do_while_one_strand_runs() -> None:
+    crew = strands()
+    with crew.root.bell:
+        branch = crew.add(crew.root, "b", parks=False)
+        crew.pause(crew.root)
+        assert crew.running == 1
+        crew.pause(branch, "op")
+        assert crew.running == 0
+        crew.wake_for(["other"])
+        assert crew.running == 0
+        crew.wake_for(["op"])
+        assert (crew.running, branch.place) == (1, Place.RUNNING)
+        crew.end(branch)
+        assert (crew.running, crew.root.below) == (0, {})
+
+
+def test_abandoned_strands_and_theirs_count_no_longer() -> None:
+    crew = strands()
+    with crew.root.bell:
+        branch = crew.add(crew.root, "b", parks=True)
+        leaf = crew.add(branch, "l", parks=False)
+        assert leaf.parks
+        crew.pause(branch)
+        crew.pause(leaf, "op")
+        crew.abandon_below(crew.root)
+        assert crew.running == 1
+        assert branch.abandoned
+        assert (leaf.abandoned, leaf.place) == (True, Place.RUNNING)
+        assert crew.add(leaf, "x", parks=False).abandoned
+        assert crew.running == 1
