@@ -228,6 +228,7 @@ class Executions:
             self.send(change.outbox)
         self.offer(slot)
         self.notices.moved(slot.key)
+        self._cache.shrink()
 
     def offer(self, slot: Slot) -> None:
         """Offer a task if the execution wants one that does not run yet, for all that is known."""

@@ -20,6 +20,8 @@ from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
 _BYTES_FACTOR: Final = 3
 _BYTES_BESIDES: Final = 4_000
 _DAY_MS: Final = 86_400_000
+# How many slots that must stay are passed over in one go; they will go once they are settled.
+_PASSED_OVER_MAX: Final = 16
 
 
 class Slot:
@@ -107,11 +109,12 @@ class SlotCache:
 
     def __init__(self, settings: HistorySettings, metrics: ServerMetrics) -> None:
         self._settings = settings
-        self._metrics = metrics
         self._slots: OrderedDict[ExecutionKey, Slot] = OrderedDict()
         self._bytes = 0
         # How often everything was forgotten.
         self.epoch = 0
+        metrics.cache_executions.set_function(lambda: len(self._slots))
+        metrics.cache_bytes.set_function(lambda: self._bytes)
 
     def __len__(self) -> int:
         """Return the number of executions in memory."""
@@ -129,22 +132,30 @@ class SlotCache:
         assert slot.key not in self._slots
         self._slots[slot.key] = slot
         self._bytes += slot.size_bytes
-        self._shrink()
+        self.shrink()
 
     def grow(self, slot: Slot, record_bytes: int) -> None:
         """Take a record of the slot into account, whether it is in the cache yet or not."""
         grown_bytes = slot.grow(record_bytes)
         if self._slots.get(slot.key) is slot:
             self._bytes += grown_bytes
-            if self._bytes > self._settings.cache_bytes_max:
-                self._shrink()
+
+    def shrink(self) -> None:
+        """Drop the least recently used, but for the newest and what must stay."""
+        passed_over = 0
+        while self._is_over() and passed_over < min(len(self._slots) - 1, _PASSED_OVER_MAX):
+            slot = next(iter(self._slots.values()))
+            if slot.is_settled and not slot.pins:
+                self._drop(slot)
+            else:
+                passed_over += 1
+                self._slots.move_to_end(slot.key)
 
     def clear(self) -> None:
         """Forget everything: the states are not to be trusted any more."""
         self.epoch += 1
         self._slots.clear()
         self._bytes = 0
-        self._report()
 
     def drop_expired(self, now_ms: int) -> None:
         """Forget what retention has deleted."""
@@ -153,19 +164,6 @@ class SlotCache:
             is_due = expires is not None and expires <= now_ms
             if is_due and slot.is_settled and not slot.pins:
                 self._drop(slot)
-        self._report()
-
-    def _shrink(self) -> None:
-        """Drop the least recently used, but for the newest and what must stay."""
-        looked_at = 0
-        while self._is_over() and looked_at < len(self._slots) - 1:
-            slot = next(iter(self._slots.values()))
-            if slot.is_settled and not slot.pins:
-                self._drop(slot)
-            else:
-                looked_at += 1
-                self._slots.move_to_end(slot.key)
-        self._report()
 
     def _is_over(self) -> bool:
         return (
@@ -176,7 +174,3 @@ class SlotCache:
     def _drop(self, slot: Slot) -> None:
         del self._slots[slot.key]
         self._bytes -= slot.size_bytes
-
-    def _report(self) -> None:
-        self._metrics.cache_executions.set(len(self._slots))
-        self._metrics.cache_bytes.set(self._bytes)

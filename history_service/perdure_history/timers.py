@@ -130,9 +130,16 @@ class Timers:
                 return
 
     def _see_less(self, known_ms: int) -> None:
-        """Bring the horizon nearer; what lies between is read when half of the room is free."""
+        """Bring the horizon nearer.
+
+        What lies beyond is read when half of the room is free, or else when its time has come.
+        """
         self._known_ms = min(self._known_ms, known_ms)
         self._is_cut = True
+        soon_ms = max(self._known_ms, self._clock.now_ms() + 1)
+        if soon_ms < self._next_load_ms:
+            self._next_load_ms = soon_ms
+            self._wake.set()
 
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         now_ms = self._clock.now_ms()
@@ -140,7 +147,7 @@ class Timers:
             await self._at_once.acquire()
             group.create_task(self._fire_one(key))
         if self._is_cut and len(self._near) <= self._alarms_max // 2:
-            self._next_load_ms = now_ms
+            self._next_load_ms = min(self._next_load_ms, now_ms + 1)
 
     async def _fire_one(self, key: ExecutionKey) -> None:
         try:

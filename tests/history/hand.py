@@ -58,13 +58,17 @@ class Hand:
     """A worker of one function: what is delivered lies in `tasks` until taken."""
 
     def __init__(
-        self, world: World, worker_id: str = "hand", functions: tuple[str, ...] = ("order",)
+        self,
+        world: World,
+        worker_id: str = "hand",
+        functions: tuple[str, ...] = ("order",),
+        slots: int = 1_000,
     ) -> None:
         self.world = world
         self.worker_id = worker_id
         self.functions = functions
         self.tasks: list[Task] = []
-        self.attach()
+        self.attach(slots)
         world.workers.append(self)
 
     def attach(self, slots: int = 1_000) -> None:

@@ -46,9 +46,7 @@ async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -
         await settle()
         # Both read the execution; the invocation is handed out first.
         handing_out = asyncio.ensure_future(hand.begun(arn))
-        pausing = asyncio.ensure_future(
-            world.history.pause(arn, reason=None, timeout_paused=True)
-        )
+        pausing = asyncio.ensure_future(world.history.pause(arn, reason=None, timeout_paused=True))
         invocation = await handing_out
         assert invocation is not None
         assert await pausing == "PAUSING"

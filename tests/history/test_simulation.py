@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
+from perdure_core.refusals import Refused
 from perdure_history import chance
 from perdure_history.settings import HistorySettings
-from perdure_core.refusals import Refused
 from perdure_host.errors import HostError
 from tests.history.drive import Driver
 from tests.history.judge import judge
@@ -36,9 +36,7 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
     async with World(settings) as world:
         ledger = Ledger()
-        workers = [
-            _worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)
-        ]
+        workers = [_worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)]
         driver = Driver(world, workers, ledger)
         trouble = _Trouble(world, workers, driver, dice)
         for number in range(ROUNDS_OF_TROUBLE):

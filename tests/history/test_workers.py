@@ -153,7 +153,9 @@ async def test_an_unclaimed_invocation_is_lost_once_the_time_for_claims_is_over(
         await second.complete("SUCCEEDED")
 
 
-async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_for_claims() -> None:
+async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_for_claims() -> (
+    None
+):
     async with World() as world:
         hand = Hand(world)
         arn = await world.start("n")
@@ -162,7 +164,9 @@ async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_
         await first.complete()
         await world.pass_ms(1_000)
         second = await hand.take()
-        callback_id = inside((await world.history.describe(arn)).operations["c"].details).callback_id
+        callback_id = inside(
+            (await world.history.describe(arn)).operations["c"].details
+        ).callback_id
         await world.restart()
         hand.attach()
         await world.history.succeed_callback(callback_id, "1")

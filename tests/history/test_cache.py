@@ -1,0 +1,122 @@
+"""The bounds of what is kept in memory."""
+
+import asyncio
+
+import pytest
+
+from perdure_core.refusals import Unknown
+from perdure_history.settings import HistorySettings
+from perdure_host.metrics import ServerMetrics
+from tests.history.hand import Hand, update
+from tests.history.judge import judge
+from tests.history.manual_clock import settle
+from tests.history.scripted import Script, ScriptedWorker, Step, Wait
+from tests.history.world import World, inside
+
+
+def gauge(metrics: ServerMetrics, name: str) -> float:
+    value = metrics.registry.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+async def test_a_cache_of_ten_serves_a_thousand_executions() -> None:
+    scripts: dict[str, Script] = {"order": (Step("a"), Wait("w", ms=3_000), Step("b"))}
+    async with World(HistorySettings(cache_executions_max=10)) as world:
+        worker = ScriptedWorker(world, scripts, slots=40)
+        await asyncio.gather(*(world.start(f"n{n}") for n in range(1_000)))
+        for _ in range(60):
+            await world.pass_ms(500)
+            # What is being committed has to stay; everything else goes.
+            assert gauge(world.metrics, "perdure_cache_executions") <= 10
+        assert {row.status for row in world.rows()} == {"SUCCEEDED"}
+        judge(world, scripts, worker.ledger)
+        assert world.host.link.loads > 1_000
+
+
+async def test_the_cache_is_bounded_in_bytes_too() -> None:
+    async with World(HistorySettings(cache_bytes_max=200_000)) as world:
+        for n in range(20):
+            await world.start(f"n{n}", input='"' + "x" * 20_000 + '"')
+        assert 0 < gauge(world.metrics, "perdure_cache_bytes") <= 200_000
+        assert gauge(world.metrics, "perdure_cache_executions") < 5
+
+
+async def test_what_is_cached_is_counted_with_its_growth_and_let_go_of() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        before = gauge(world.metrics, "perdure_cache_bytes")
+        invocation = await hand.take()
+        await invocation.step("a", '"' + "x" * 10_000 + '"')
+        assert gauge(world.metrics, "perdure_cache_bytes") > before + 30_000
+        await invocation.complete("SUCCEEDED")
+        await world.history.delete(arn)
+        await world.pass_ms(10_000)
+        assert gauge(world.metrics, "perdure_cache_bytes") == 0
+
+
+async def test_what_is_not_committed_is_never_evicted() -> None:
+    async with World(HistorySettings(cache_executions_max=1)) as world:
+        hand = Hand(world)
+        first = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        cutting = asyncio.ensure_future(invocation.step("b"))
+        await asyncio.sleep(0)
+        # The commit is under way; others fill the cache.
+        others = asyncio.gather(*(world.start() for _ in range(30)))
+        await asyncio.sleep(0)
+        state = await world.history.describe(first)
+        await cutting
+        await others
+        assert list(state.operations) == ["a", "b"]
+        await invocation.checkpoint(update("STEP", "START", "c"))
+
+
+async def test_an_execution_is_read_once_however_many_ask() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        await world.restart()
+        loads = world.host.link.loads
+        states = await asyncio.gather(*(world.history.describe(arn) for _ in range(50)))
+        assert world.host.link.loads == loads + 1
+        assert len({id(state) for state in states}) == 1
+
+
+async def test_more_executions_asked_for_than_fit_are_read_once_each() -> None:
+    async with World(HistorySettings(cache_executions_max=3)) as world:
+        arns = [await world.start() for _ in range(100)]
+        await world.restart()
+        states = await asyncio.gather(*(world.history.describe(arn) for arn in arns))
+        assert len({state.execution_id for state in states}) == 100
+        assert world.host.link.loads == 100
+
+
+async def test_one_who_asked_and_went_away_takes_nothing_from_the_others() -> None:
+    async with World(HistorySettings(cache_executions_max=1)) as world:
+        arn, other = await world.start("n"), await world.start("m")
+        await world.restart()
+        leaving = asyncio.ensure_future(world.history.describe(arn))
+        staying = asyncio.ensure_future(world.history.describe(arn))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert (await staying).name == "n"
+        await world.history.describe(other)
+        cached = inside(world.history)._executions._cache._slots.values()
+        assert [(slot.state.name, slot.pins) for slot in cached] == [("m", 0)]
+
+
+async def test_asking_for_what_is_not_there_leaves_nothing_behind() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        nowhere = arn[:-4] + "ffff"
+        for _ in range(3):
+            with pytest.raises(Unknown):
+                await world.history.describe(nowhere)
+        leaving = asyncio.ensure_future(world.history.describe(nowhere))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await settle()
+        with pytest.raises(Unknown):
+            await world.history.describe(arn.replace("/n/", "/m/"))

@@ -1,0 +1,150 @@
+"""Reading histories, following them, waiting for an end."""
+
+import asyncio
+
+import pytest
+
+from perdure_core.refusals import Unknown
+from perdure_history.client_calls import key_of
+from perdure_host.ports import ListQuery
+from perdure_host.services import NumberedEvent
+from tests.history.hand import Hand, update
+from tests.history.manual_clock import settle
+from tests.history.world import World
+
+
+async def follow(world: World, arn: str, after: int = 0) -> list[NumberedEvent]:
+    return [event async for event in world.history.follow(arn, after)]
+
+
+def names(events: list[NumberedEvent]) -> list[str]:
+    return [type(event.event).__name__ for event in events]
+
+
+async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        for name in "abc":
+            await invocation.step(name)
+        await invocation.complete("SUCCEEDED")
+        page = world.history.history_page
+        everything = await page(arn, after_event_id=0, limit=100)
+        assert [event.event_id for event in everything] == list(range(1, 10))
+        assert names(everything) == world.events(key_of(arn))
+        pieces: list[NumberedEvent] = []
+        while more := await page(arn, after_event_id=len(pieces), limit=2):
+            pieces += more
+        assert pieces == everything
+        backwards = await page(arn, after_event_id=0, limit=4, reverse=True)
+        backwards += await page(arn, after_event_id=6, limit=100, reverse=True)
+        assert backwards == everything[::-1]
+        assert await page(arn, after_event_id=1, limit=100, reverse=True) == []
+
+
+async def test_following_shows_each_event_once_until_the_end() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        following = asyncio.ensure_future(follow(world, arn))
+        late = asyncio.ensure_future(follow(world, arn, 3))
+        invocation = await hand.take()
+        for name in "abc":
+            await invocation.step(name)
+            await settle()
+        await invocation.complete("SUCCEEDED")
+        await settle()
+        assert names(await following) == world.events(key_of(arn))
+        assert [event.event_id for event in await late] == list(range(4, 10))
+
+
+async def test_following_goes_on_over_a_reload_and_shows_each_event_once() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        following = asyncio.ensure_future(follow(world, arn))
+        invocation = await hand.take()
+        await invocation.step("a")
+        await settle()
+        world.host.link.script("unknown_late")
+        await asyncio.gather(world.start("other"), return_exceptions=True)
+        await settle()
+        assert world.history.incarnation == 2
+        await invocation.step("b")
+        await invocation.complete("SUCCEEDED")
+        await settle()
+        assert [event.event_id for event in await following] == list(range(1, 8))
+
+
+async def test_a_follower_that_goes_away_leaves_nothing_behind() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        following = asyncio.ensure_future(follow(world, arn))
+        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 60_000))
+        await settle()
+        following.cancel()
+        waiting.cancel()
+        await asyncio.gather(following, waiting, return_exceptions=True)
+        await settle()
+        assert len(asyncio.all_tasks()) < 12
+
+
+async def test_waiting_ends_with_the_execution() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        waiting = [asyncio.ensure_future(world.history.wait_ended(arn, 60_000)) for _ in range(3)]
+        invocation = await hand.take()
+        await invocation.step("a")
+        await settle()
+        assert not any(waiter.done() for waiter in waiting)
+        await invocation.complete("SUCCEEDED")
+        await settle()
+        assert all(waiter.done() for waiter in waiting)
+        await world.history.wait_ended(arn, 60_000)
+
+
+async def test_waiting_ends_at_its_time() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 5_000))
+        await world.pass_ms(4_999)
+        assert not waiting.done()
+        await world.pass_ms(1)
+        assert waiting.done()
+        await world.history.wait_ended(arn, 0)
+
+
+async def test_waiting_for_what_is_swept_meanwhile_ends() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 60_000))
+        await settle()
+        await world.history.stop(arn, None)
+        await world.history.delete(arn)
+        await world.pass_ms(10_000)
+        assert waiting.done()
+        with pytest.raises(Unknown):
+            await world.history.history_page(arn, after_event_id=0, limit=1)
+
+
+async def test_only_what_is_durable_is_shown() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        deciding = asyncio.ensure_future(invocation.checkpoint(update("STEP", "START", "a")))
+        await asyncio.sleep(0)
+        page = await world.history.history_page(arn, after_event_id=0, limit=10)
+        assert names(page) == ["ExecutionStarted"]
+        await deciding
+
+
+async def test_executions_are_listed_as_the_store_lists_them() -> None:
+    async with World() as world:
+        await world.start("n")
+        await world.start("m")
+        rows = await world.history.list_executions(ListQuery(namespace="default", limit=10))
+        assert {row.name for row in rows} == {"n", "m"}
+        assert [row.name for row in await world.history.functions()] == ["child", "order"]

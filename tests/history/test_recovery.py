@@ -1,0 +1,157 @@
+"""What happens between a failed commit and the reload, and when queues were too short."""
+
+import asyncio
+
+import pytest
+
+from perdure_history.client_calls import key_of
+from perdure_host.errors import NodeTaken, StoreUnavailable
+from perdure_host.services import StartRequest
+from tests.history.hand import Hand, Invocation
+from tests.history.manual_clock import settle
+from tests.history.world import World, inside
+
+
+def slow_join(world: World) -> asyncio.Event:
+    """Let the node's next join wait for a test."""
+    gate = asyncio.Event()
+    link, join = world.host.link, world.host.link.join
+
+    async def wait(node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+        await gate.wait()
+        return await join(node_name, address, now_ms=now_ms, lease_ms=lease_ms)
+
+    inside(link).join = wait
+    return gate
+
+
+async def test_nothing_is_decided_between_a_failed_commit_and_the_reload() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        gate = slow_join(world)
+        world.host.link.script("unknown_lost")
+        failing = asyncio.ensure_future(invocation.step("a"))
+        await asyncio.gather(failing, return_exceptions=True)
+        commits = world.host.link.commits
+        for work in (
+            world.history.stop(arn, None),
+            world.history.describe(arn),
+            world.history.functions(),
+            world.start("m"),
+            invocation.step("a"),
+            hand.begun(arn),
+            hand.claim(invocation),
+            world.history.history_page(arn, after_event_id=0, limit=1),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await work
+        assert world.host.link.commits == commits
+        gate.set()
+        await settle()
+        assert list((await world.history.describe(arn)).operations) == []
+
+
+async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() -> None:
+    async with World() as world:
+        request = StartRequest(namespace="default", function="order", name="n")
+        gate = slow_join(world)
+        world.host.link.script("unknown_late")
+        first = asyncio.ensure_future(world.history.start(request))
+        await asyncio.gather(first, return_exceptions=True)
+        # The read sees the database before the late commit lands, its answer comes after.
+        link, find = world.host.link, world.host.link.find
+
+        async def slow_find(*args: object) -> object:
+            row = await find(*args)  # type: ignore[arg-type]
+            gate.set()
+            await settle()
+            return row
+
+        inside(link).find = slow_find
+        inside(world.history)._executions._trouble = None
+        second = asyncio.ensure_future(world.history.start(request))
+        with pytest.raises(StoreUnavailable):
+            await second
+        inside(link).find = find
+        assert not (await world.history.start(request)).started
+        assert world.is_serving()
+
+
+async def test_a_node_that_finds_another_in_its_place_gives_up() -> None:
+    async with World() as world:
+        world.host.link.script("unknown_lost")
+        gate = slow_join(world)
+        await asyncio.gather(world.start("n"), return_exceptions=True)
+        await world.memory.leave(world.history.incarnation)
+        await world.memory.join("beta", "beta:1", now_ms=world.clock.now_ms(), lease_ms=60_000)
+        gate.set()
+        await settle()
+        assert isinstance(world.history.fatal.result(), NodeTaken)
+        assert not world.is_serving()
+
+
+async def test_a_lease_that_lapses_while_the_node_renews_itself_is_no_end() -> None:
+    async with World() as world:
+        link, renew = world.host.link, world.host.link.renew
+
+        async def slow_renew(incarnation: int, *, now_ms: int, lease_ms: int) -> None:
+            world.host.link.script("unknown_lost")
+            await asyncio.gather(world.start("n"), return_exceptions=True)
+            await settle()
+            await renew(incarnation, now_ms=now_ms, lease_ms=lease_ms)
+
+        inside(link).renew = slow_renew
+        await inside(world.history)._renew()
+        await settle()
+        assert not world.history.fatal.done()
+        assert world.is_serving()
+        inside(link).renew = renew
+
+
+async def test_what_did_not_fit_into_a_queue_is_offered_when_it_has_room() -> None:
+    async with World() as world:
+        await world.pass_ms(world.settings.claim_wait_ms)
+        inside(world.host.matching)._queue_tasks_max = 5
+        await asyncio.gather(*(world.start() for _ in range(23)))
+        hand = Hand(world, slots=1)
+        ended = 0
+        while ended < 23:
+            await settle()
+            offer = await world.history.begin(hand.tasks.pop(0).key, "hand")
+            # None: it was offered again between its delivery and its beginning.
+            if offer is not None:
+                await Invocation(world, offer).complete("SUCCEEDED")
+                ended += 1
+            world.host.matching.credit("hand", 1)
+        assert {row.status for row in world.rows()} == {"SUCCEEDED"}
+
+
+async def test_offers_go_on_when_the_database_was_away_while_they_were_read() -> None:
+    async with World() as world:
+        arn = await world.start("n")
+        await world.restart()
+        hand = Hand(world)
+        world.host.link.away = True
+        await world.pass_ms(world.settings.claim_wait_ms + 1_200)
+        assert await hand.is_idle()
+        world.host.link.away = False
+        await world.pass_ms(500)
+        assert hand.tasks[0].key == key_of(arn)
+
+
+async def test_invocations_go_on_through_a_reload_of_their_node() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("a")
+        world.host.link.script("unknown_lost")
+        await asyncio.gather(world.start("other"), return_exceptions=True)
+        await settle()
+        await world.pass_ms(5_000)
+        assert await hand.heartbeat(invocation) == ()
+        await invocation.step("b")
+        await invocation.complete("SUCCEEDED")
+        assert world.events(key_of(arn)).count("InvocationCompleted") == 1
