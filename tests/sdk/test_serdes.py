@@ -81,7 +81,7 @@ def test_bytes_like_values_come_back_as_bytes() -> None:
 @pytest.mark.parametrize(
     "value",
     [{1, 2}, object(), {(1, 2): 3}, {b"k": 1}, {1: "a", "1": "b"}, {"deep": [{"er": {1}}]}],
-    ids=repr,
+    ids=["set", "object", "tuple key", "bytes key", "two keys alike", "deep inside"],
 )
 def test_what_cannot_be_written_is_refused(value: Any) -> None:
     with pytest.raises(SerDesError):
