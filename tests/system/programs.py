@@ -1,6 +1,8 @@
 """Small functions for tests of the whole system, and for benchmarks."""
 
 import math
+import os
+import subprocess
 import time
 from typing import Any
 
@@ -68,3 +70,15 @@ def counted(event: str, context: DurableContext) -> str:
     context.step(leave_a_line, name="count")
     answer: str = context.create_callback(name="answer").result()
     return answer
+
+
+@durable_execution
+def forking(event: int, context: DurableContext) -> list[int]:
+    """Run programs in a step, one after the other; return their exit statuses."""
+
+    def run_programs(_step: StepContext) -> list[int]:
+        # A user given makes Python fork instead of taking a shortcut.
+        programs = (subprocess.run(["true"], user=os.geteuid(), check=False) for _ in range(event))
+        return [program.returncode for program in programs]
+
+    return context.step(run_programs, name="run programs")

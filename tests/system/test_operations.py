@@ -177,6 +177,14 @@ def test_a_step_that_is_recorded_never_runs_again(machine: Machine) -> None:
     assert (entry.order, entry.attempt) == ("once", 1)
 
 
+def test_steps_may_fork(machine: Machine) -> None:
+    async def run_together() -> list[list[int]]:
+        async with machine.async_client() as client:
+            return await asyncio.gather(*(client.run("forking", 20) for _ in range(10)))
+
+    assert asyncio.run(run_together()) == [[0] * 20] * 10
+
+
 @pytest.mark.parametrize("name", ["server", "worker"])
 def test_a_process_that_is_asked_to_end_does_so_with_0(machine: Machine, name: str) -> None:
     with machine.client() as client:
