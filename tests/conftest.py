@@ -1,10 +1,15 @@
 """What tests of every folder may ask for."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.postgres import PostgresServer, postgres_server
+
+# gRPC reads this when it is loaded. Its own handlers of fork crash the child while calls are under
+# way, and tests start processes.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 @pytest.fixture(scope="session")
