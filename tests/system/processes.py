@@ -195,6 +195,10 @@ class Machine:
         """Wait until what was started under this name has ended; return its exit status."""
         return self._running.pop(name).wait()
 
+    def exit_status(self, name: str) -> int | None:
+        """Return how what was started under this name has ended; None while it runs."""
+        return self._running[name].exit_status
+
     def check(self) -> None:
         """Raise unless everything that was started still runs."""
         for running in self._running.values():

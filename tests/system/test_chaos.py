@@ -80,10 +80,12 @@ class Chaos:
         self._machine.wait_for_worker("chaos_order")
         async with asyncio.timeout(DONE_S_MAX), asyncio.TaskGroup() as group:
             approver = group.create_task(self._approve_all())
+            supervisor = group.create_task(self._supervise())
             killer = group.create_task(self._kill())
             await asyncio.gather(*(self._order(number) for number in range(self._plan.orders)))
             await killer
             approver.cancel()
+            supervisor.cancel()
         self.entries.extend(self._ledger.new())
 
     async def tell(self, number: int) -> Told:
@@ -142,29 +144,37 @@ class Chaos:
 
     async def _kill(self) -> None:
         while self.kills < self._plan.kills:
-            if self._dice.random() < 0.8:
+            if self._dice.random() < 0.8 and self._plan.database is None:
                 await asyncio.to_thread(self._machine.wait_until_serving)
             await asyncio.sleep(self._dice.uniform(0, QUIET_S_MAX))
-            self._machine.check()
             await self.look_at_violations()
             for victim in self._dice.choice(self._plan.victims):
-                await asyncio.to_thread(self._replace, victim)
+                await self._replace(victim)
                 self.kills += 1
             async with self._killed:
                 self._killed.notify_all()
 
-    def _replace(self, victim: str) -> None:
+    async def _replace(self, victim: str) -> None:
         """Kill somebody, and start a successor."""
         if victim == "database":
             assert self._plan.database is not None
-            self._plan.database.kill()
-            self._plan.database.start()
+            await asyncio.to_thread(self._plan.database.kill)
+            await asyncio.to_thread(self._plan.database.start)
             return
         self._machine.kill(victim)
         if victim == "server":
             self._machine.start_server(ready=False)
         else:
             self._machine.start_worker(PROGRAM)
+
+    async def _supervise(self) -> None:
+        """Start a server again that finds no database when it starts; nobody else may end."""
+        while True:  # until cancelled
+            if self._plan.database is not None and self._machine.exit_status("server") == 6:
+                self._machine.kill("server")
+                self._machine.start_server(ready=False)
+            self._machine.check()
+            await asyncio.sleep(LOOK_S)
 
 
 def name(number: int) -> str:
