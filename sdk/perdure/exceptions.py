@@ -230,6 +230,11 @@ class TimedSuspendExecution(SuspendExecution):
         self.scheduled_timestamp = scheduled_timestamp
 
     @classmethod
+    def from_delay(cls, message: str, delay_seconds: int) -> Self:
+        """Suspend for a number of seconds from now."""
+        return cls(message, datetime.now(UTC).timestamp() + delay_seconds)
+
+    @classmethod
     def from_datetime(cls, message: str, datetime_timestamp: datetime) -> Self:
         """Suspend until a moment; one without a time zone is taken as UTC."""
         if datetime_timestamp.tzinfo is None:

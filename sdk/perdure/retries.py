@@ -33,7 +33,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RetryDecision:
     """Whether to try again, and after which delay."""
 
@@ -59,7 +59,7 @@ class RetryDecision:
 RetryStrategy = Callable[[Exception, int], RetryDecision]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RetryStrategyConfig:
     """Exponential growth: `initial_delay × backoff_rate^(attempt − 1)`, at most `max_delay`.
 
@@ -87,7 +87,7 @@ class RetryStrategyConfig:
         return self.max_delay.to_seconds()
 
 
-@dataclass(frozen=True)
+@dataclass
 class LinearRetryStrategyConfig:
     """Linear growth: `initial_delay + increment × (attempt − 1)`, at most `max_delay`.
 

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from perdure.batch_result import BatchResult
+    from perdure.context import DurableContext
 
 __all__ = [
+    "BatchResult",
     "Callback",
+    "DurableContext",
     "LoggerInterface",
     "OperationContext",
     "StepContext",
@@ -84,3 +90,16 @@ class Callback(Protocol):
         nobody completed it, or gave a sign of life, in time.
         """
         ...
+
+
+def __getattr__(name: str) -> Any:
+    # Annotations name these here; they are defined where they need what is defined here.
+    if name == "BatchResult":
+        from perdure.batch_result import BatchResult  # noqa: PLC0415 - see above
+
+        return BatchResult
+    if name == "DurableContext":
+        from perdure.context import DurableContext  # noqa: PLC0415 - see above
+
+        return DurableContext
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
