@@ -180,7 +180,9 @@ def test_a_step_that_is_recorded_never_runs_again(machine: Machine) -> None:
 def test_steps_may_fork(machine: Machine) -> None:
     async def run_together() -> list[list[int]]:
         async with machine.async_client() as client:
-            return await asyncio.gather(*(client.run("forking", 20) for _ in range(10)))
+            runs = (client.run("forking", 20) for _ in range(10))
+            statuses: list[list[int]] = await asyncio.gather(*runs)
+            return statuses
 
     assert asyncio.run(run_together()) == [[0] * 20] * 10
 
