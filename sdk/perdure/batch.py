@@ -22,7 +22,12 @@ from perdure.completion import (
     CompletionPolicy,
     CompletionReason,
 )
-from perdure.exceptions import ChildContextError, InvocationError, SuspendExecution
+from perdure.exceptions import (
+    ChildContextError,
+    ExecutionError,
+    NonDeterministicExecutionError,
+    SuspendExecution,
+)
 from perdure.program import (
     AbandonBranches,
     AwaitBranch,
@@ -33,11 +38,8 @@ from perdure.program import (
 )
 from perdure_core.model import ErrorObject
 
-# Each branch takes a thread while it runs or waits in place. A batch without a limit of its own
-# runs so many at a time, and of those that wait it keeps so many; the others are parked: they give
-# their thread back, and are replayed in the next invocation.
+# A batch without a limit of its own runs so many at a time, those that are parked left aside.
 RUNNING_MAX: Final = 1_000
-IN_PLACE_MAX: Final = 256
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,12 @@ class _Board:
         slots = self._plan.concurrency_max
         if index == len(self._plan.branches) or (slots is not None and in_flight >= slots):
             return None
-        threads = in_flight - self._parked
-        if threads >= RUNNING_MAX:
+        if in_flight - self._parked >= RUNNING_MAX:
             return None
         self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
         self._counts[BatchItemStatus.STARTED] += 1
         branch = self._plan.branches[index]
-        parks = threads >= IN_PLACE_MAX
-        return StartBranch(index, branch.operation_id, branch.body, parks)
+        return StartBranch(index, branch.operation_id, branch.body)
 
     def note(self, end: BranchEnd) -> None:
         """Note how a branch ended; raise what concerns more than the branch."""
@@ -158,7 +158,9 @@ def _read(summary: str, total: int) -> BatchSummary:
     try:
         known = BatchSummary.read(summary)
     except (ValueError, KeyError, TypeError) as error:
-        raise InvocationError(f"The summary of a batch is not understood: {error!r}") from error
+        raise ExecutionError(f"The summary of a batch is not understood: {error!r}") from error
     if known.total > total:
-        raise InvocationError(f"{known.total} branches are recorded, there are only {total}.")
+        raise NonDeterministicExecutionError(
+            f"{known.total} branches are recorded, and the code asks for only {total}."
+        )
     return known

@@ -15,19 +15,19 @@ THREAD_NAME: Final = "perdure-branch"
 
 
 class BranchThreads:
-    """Runs each job in a thread of its own. Jobs do not raise."""
+    """Runs each job in a thread of its own. Jobs do not raise; `busy` have not ended."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._threads = 0
-        self._busy = 0
+        self.busy = 0
 
     def start(self, job: Job) -> None:
         """Run `job` at once: in a thread that is idle, or else in a new one."""
         with self._changed:
-            self._busy += 1
-            if self._busy > self._threads:
+            self.busy += 1
+            if self.busy > self._threads:
                 self._threads += 1
                 name = f"{THREAD_NAME}-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -39,7 +39,7 @@ class BranchThreads:
         Without a deadline: this is user code, and the invocation lasts as long as it runs.
         """
         with self._changed:
-            while self._busy:
+            while self.busy:
                 self._changed.wait()
             for _ in range(self._threads):
                 self._jobs.put(None)
@@ -51,5 +51,5 @@ class BranchThreads:
             # An idle thread must not keep what its last branch touched alive.
             del job
             with self._changed:
-                self._busy -= 1
+                self.busy -= 1
                 self._changed.notify_all()

@@ -2,11 +2,16 @@
 
 from collections import deque
 from contextvars import copy_context
+from typing import Final
 
 from perdure.exceptions import SuspendExecution
 from perdure.program import BranchEnd, StartBranch
 from perdure.strand import Strand
 from perdure.turn import Turn
+
+# A branch that waits in place keeps its thread. When an invocation has so many threads, further
+# branches do not wait in place: they are parked, and replayed in the next invocation.
+IN_PLACE_MAX: Final = 256
 
 
 class Branches:
@@ -25,7 +30,8 @@ class Branches:
         turn = self._turn
         with turn.lock:
             turn.require_open(self._strand)
-            branch = turn.strands.add(self._strand, start.operation_id, parks=start.parks)
+            parks = turn.threads.busy >= IN_PLACE_MAX
+            branch = turn.strands.add(self._strand, start.operation_id, parks=parks)
         variables = copy_context()
         turn.threads.start(lambda: variables.run(self._run, start, branch))
 
@@ -40,7 +46,8 @@ class Branches:
             while not self._ends:
                 turn.require_open(self._strand)
                 if self._strand.parks and not self._strand.below:
-                    raise SuspendExecution("All branches are parked.")
+                    self._strand.parked = True
+                    turn.require_open(self._strand)
                 turn.pause(self._strand, None, None)
             return self._ends.popleft()
 
@@ -53,6 +60,8 @@ class Branches:
             end = BranchEnd(start.index, value=start.body(branch))
         except BaseException as error:  # noqa: BLE001 - whoever waits for the branch decides
             end = BranchEnd(start.index, error=error)
+        if branch.parked:  # whatever a body makes of being parked, it has not ended
+            end = BranchEnd(start.index, error=SuspendExecution("parked"))
         turn = self._turn
         with turn.lock:
             if not branch.abandoned:

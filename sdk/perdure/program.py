@@ -67,14 +67,13 @@ class BranchEnd(msgspec.Struct, frozen=True):
 class StartBranch(msgspec.Struct, frozen=True):
     """Begin a branch beside the others. The shell calls `body` with what carries the branch.
 
-    `operation_id` is that of the branch. One that `parks` does not wait in place: it lets go of
-    what carries it as soon as it has to wait.
+    `operation_id` is that of the branch. A shell that carries many need not let it wait in place:
+    it may park it, which is an end of its own.
     """
 
     index: int
     operation_id: str
     body: Callable[[Any], Any]
-    parks: bool = False
 
 
 class AwaitBranch(msgspec.Struct, frozen=True):

@@ -29,7 +29,8 @@ class Place(Enum):
 class Strand:
     """One thread of a handler. `bell` rings whenever what it waits for may have come.
 
-    One that `parks` does not wait for operations: it unwinds, and is replayed another time.
+    One that `parks` does not wait for operations: it unwinds, and is replayed another time. Once it
+    is `parked`, it can do nothing more.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Strand:
         self.bell = threading.Condition(lock)
         self.place = Place.RUNNING
         self.abandoned = False
+        self.parked = False
         self.awaited_id: str | None = None
 
     @property

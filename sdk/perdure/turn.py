@@ -140,7 +140,8 @@ class Turn:
     def require_open(self, strand: Strand) -> None:
         """Raise `TurnPassed` or `SuspendExecution` when the end is settled.
 
-        Raises `OrphanedChildException` when nobody waits for this strand any more.
+        Raises `SuspendExecution` when the strand is parked, `OrphanedChildException` when nobody
+        waits for it any more.
         """
         match self._settled:
             case None:
@@ -149,6 +150,8 @@ class Turn:
                 raise TurnPassed
             case Pending() | Failed() | Broken() as settled:
                 raise SuspendExecution(f"This invocation has ended ({type(settled).__name__}).")
+        if strand.parked:
+            raise SuspendExecution("This branch goes on in the next invocation.")
         if strand.abandoned:
             raise OrphanedChildException(
                 "The batch of this branch is complete without it.", strand.operation_id
@@ -186,6 +189,7 @@ class Turn:
             operation = self._operations[waiting.operation_id]
             if operation.status is waiting.seen:
                 if strand.parks:
+                    strand.parked = True
                     raise _suspension(waiting)
                 self.pause(strand, waiting, timeout_s)
                 self.require_open(strand)

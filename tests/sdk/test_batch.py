@@ -247,6 +247,21 @@ def test_a_large_result_is_made_again_from_the_recorded_branches(nesting: Nestin
     assert sorted(steps) == [1, 3, 4]
 
 
+def test_fewer_branches_than_a_large_result_is_made_of_are_caught() -> None:
+    counts = [3, 2]
+
+    def item(_context: DurableContext, _item: int, *_: Any) -> str:
+        return "x" * 100_000
+
+    def body(_: Any, context: DurableContext) -> None:
+        context.map(range(counts.pop(0)), item)
+        context.wait(Duration(5))
+
+    outcome = Hosted(handler(body)).finish()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
+
+
 def test_a_fatal_error_ends_the_execution_whatever_is_tolerated() -> None:
     def fatal(_context: DurableContext) -> None:
         raise ExecutionError("enough")

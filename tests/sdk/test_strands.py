@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from perdure import DurableContext
-from perdure.config import CompletionConfig, Duration, NestingType, ParallelConfig
+from perdure.branches import IN_PLACE_MAX
+from perdure.config import CompletionConfig, Duration, MapConfig, NestingType, ParallelConfig
 from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.invocation import Pending, Succeeded
 from perdure.strand import Place, Strands
@@ -157,6 +159,44 @@ def test_an_abandoned_branch_cannot_fail_the_execution() -> None:
         return "done"
 
     assert Hosted(handler(body)).run() == Succeeded('"done"')
+
+
+@pytest.mark.parametrize("nesting", NestingType)
+def test_a_parked_branch_that_swallows_it_has_not_ended(nesting: NestingType) -> None:
+    sneaky: list[int] = []
+
+    def item(context: DurableContext, index: int, *_: Any) -> Any:
+        try:
+            context.wait(Duration(5))
+        except BaseException:
+            if index >= IN_PLACE_MAX:
+                with suppress(SuspendExecution):
+                    context.step(lambda _: sneaky.append(index))
+                return "swallowed"
+            raise
+        return index
+
+    def body(_: Any, context: DurableContext) -> bool:
+        inputs = range(IN_PLACE_MAX + 3)
+        config = MapConfig[int](nesting_type=nesting)
+        return context.map(inputs, item, None, config).get_results() == list(inputs)
+
+    assert Hosted(handler(body)).finish() == Succeeded("true")
+    assert sneaky == []
+
+
+def nap(context: DurableContext) -> None:
+    context.wait(Duration(5))
+
+
+def test_a_batch_in_a_parked_branch_is_parked_with_it() -> None:
+    def item(context: DurableContext, index: int, *_: Any) -> int:
+        return context.parallel([nap, nap]).success_count
+
+    def body(_: Any, context: DurableContext) -> int:
+        return sum(context.map(range(IN_PLACE_MAX + 3), item).get_results())
+
+    assert Hosted(handler(body)).finish() == Succeeded(str(2 * (IN_PLACE_MAX + 3)))
 
 
 def test_context_variables_reach_the_branches() -> None:
