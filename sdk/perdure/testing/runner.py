@@ -1,0 +1,357 @@
+"""Run durable functions in a test: the real core in memory, on a clock that jumps.
+
+    with DurableFunctionTestRunner(handler) as runner:
+        assert runner.run({"order_id": "17"}).value == {"order_id": "17", "status": "done"}
+
+Names are those of the AWS durable execution testing kit for Python 1.4 (runner). Differences are
+meant: an execution may take as long as its function says (there: 300 s), and virtual time passes
+only while a test waits, so a callback cannot time out between two lines of a test.
+"""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, cast
+
+from perdure.config import Duration
+from perdure.error_objects import error_object
+from perdure.execution import DurableFunction
+from perdure.testing.clock import SystemClock, VirtualClock
+from perdure.testing.event_forms import moment
+from perdure.testing.failures import CrashAt, DurableFunctionsTestError, crash_plan
+from perdure.testing.history import ExecutionHistory
+from perdure.testing.hosting import (
+    Execution,
+    Handler,
+    PlainHandler,
+    durable_function,
+    plain_function,
+)
+from perdure.testing.result import DurableFunctionTestResult, result_of
+from perdure.testing.service import NAMESPACE, Service, execution_id_of
+from perdure.testing.timeline import timeline
+from perdure.testing.worker import deliver
+from perdure_core import commands
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
+from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
+from perdure_core.refusals import Refused
+from perdure_core.state import is_open
+
+FUNCTION_NAME_DEFAULT = "test-function"
+# Of real time: what a test does takes milliseconds, so a test that hangs is soon told so.
+WAIT_S_DEFAULT = 60.0
+
+
+class DurableFunctionTestRunner:
+    """Hosts one function under test, and those that it invokes.
+
+    `execution_timeout` (seconds, virtual) replaces that of the function. `skip_time=False` waits in
+    real time. `always_replay` ends each invocation at each checkpoint that it waits for, so that
+    the handler is replayed from its start as often as can be. `crash_at` loses the worker there:
+    see `Crash`. `poll_interval` is accepted for programs that move here; nothing is polled.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        poll_interval: float = 1.0,
+        execution_timeout: int | None = None,
+        *,
+        skip_time: bool = True,
+        always_replay: bool = False,
+        crash_at: CrashAt = (),
+    ) -> None:
+        del poll_interval
+        self._function = durable_function(handler, FUNCTION_NAME_DEFAULT)
+        self._timeout_s = execution_timeout
+        self._crash_at = crash_at
+        self._started = 0
+        clock = VirtualClock() if skip_time else SystemClock()
+        self._service = Service(clock, deliver, always_replay=always_replay)
+        self._service.functions[self._function.name] = self._function
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Begin nothing more; executions that have not ended never will."""
+        self._service.close()
+
+    def register_durable_function(
+        self,
+        function_name: str,
+        handler: Handler,
+        execution_timeout: int | None = None,
+        retention_period_days: int = RETENTION_DAYS_DEFAULT,
+    ) -> Self:
+        """Let executions invoke a durable function by this name."""
+        function = durable_function(handler, function_name)
+        self._service.functions[function_name] = DurableFunction(
+            function.handler,
+            name=function_name,
+            execution_timeout_s=execution_timeout or function.execution_timeout_s,
+            retention_days=retention_period_days,
+        )
+        return self
+
+    def register_function(self, function_name: str, handler: PlainHandler) -> Self:
+        """Let executions invoke a plain function: `handler(event)` or `handler(event, context)`."""
+        self._service.functions[function_name] = plain_function(handler, function_name)
+        return self
+
+    def run(
+        self,
+        input: Any = None,  # noqa: A002 - the name is known
+        execution_timeout: int | None = None,
+        timeout: float = WAIT_S_DEFAULT,
+        function_name: str | None = None,
+        execution_name: str | None = None,
+        tenant_id: str | None = None,
+    ) -> DurableFunctionTestResult:
+        """Run an execution to its end; see `run_async` and `wait_for_result`."""
+        arn = self.run_async(input, execution_timeout, function_name, execution_name, tenant_id)
+        return self.wait_for_result(arn, timeout)
+
+    def run_async(
+        self,
+        input: Any = None,  # noqa: A002 - the name is known
+        execution_timeout: int | None = None,
+        function_name: str | None = None,
+        execution_name: str | None = None,
+        tenant_id: str | None = None,
+    ) -> str:
+        """Start an execution and return its ARN.
+
+        `input` is JSON text, or any other value that JSON can hold. `function_name` runs a function
+        that was registered by this name, or else the one under test under this name.
+        `execution_timeout` is seconds of virtual time. Raises `DurableFunctionsTestError` for what
+        the service would refuse.
+        """
+        function = self._find_function(function_name)
+        self._started += 1
+        name = execution_name or f"execution-{self._started}"
+        timeout_s = execution_timeout or self._timeout_s or function.execution_timeout_s
+        execution_id = execution_id_of(function.name, name)
+        if execution_id in self._service.executions:
+            raise DurableFunctionsTestError(f"There is an execution named {name!r} already.")
+        begin = commands.Start(
+            namespace=NAMESPACE,
+            function=function.name,
+            name=name,
+            execution_id=execution_id,
+            timeout_s=min(timeout_s, EXECUTION_TIMEOUT_S_MAX),
+            retention_days=function.retention_days,
+            input=_input_text(input),
+            tenant_id=tenant_id,
+        )
+        with _refusals():
+            return self._service.start(begin, function, crash_plan(self._crash_at)).arn
+
+    def wait_for_result(
+        self, execution_arn: str, timeout: float = WAIT_S_DEFAULT
+    ) -> DurableFunctionTestResult:
+        """Let time pass until an execution has ended, and return how.
+
+        Raises `DurableFunctionsTestError` when it never can: it waits for a callback that nobody
+        completes, or is paused. Raises `TimeoutError` after `timeout` seconds of real time.
+        """
+        execution = self._find(execution_arn)
+        self._service.wait(
+            lambda: not is_open(execution.state),
+            timeout,
+            lambda: f"The end of {execution.identity.function}/{execution.identity.name}",
+        )
+        return result_of(execution)
+
+    def wait_for_callback(
+        self, execution_arn: str, name: str | None = None, timeout: float = WAIT_S_DEFAULT
+    ) -> str:
+        """Let time pass until a callback is open and its invocation has ended; return its id.
+
+        Without a `name` it is the callback that was created last. Raises as `wait_for_result`
+        does, and `DurableFunctionsTestError` when the callback was completed before.
+        """
+        execution = self._find(execution_arn)
+        what = "A callback" if name is None else f"Callback {name!r}"
+
+        def ready() -> bool:
+            if _callback_id(execution, name) is None and not is_open(execution.state):
+                raise DurableFunctionsTestError(
+                    f"{what} was never created.\n{timeline(execution.history())}"
+                )
+            return not execution.running and _callback_id(execution, name) is not None
+
+        self._service.wait(ready, timeout, lambda: what)
+        return cast("str", _callback_id(execution, name))
+
+    def send_callback_success(self, callback_id: str, result: Any = None) -> None:
+        """Complete a callback; text and bytes go as they are, other values as JSON.
+
+        Raises `DurableFunctionsTestError` when it is completed already.
+        """
+        text = result.decode() if isinstance(result, bytes) else _as_text(result)
+        self._complete(callback_id, succeeded=True, result=text)
+
+    def send_callback_failure(
+        self, callback_id: str, error: ErrorObject | BaseException | str | None = None
+    ) -> None:
+        """Complete a callback as failed. Raises as `send_callback_success` does."""
+        self._complete(callback_id, succeeded=False, error=_error_object(error))
+
+    def send_callback_heartbeat(self, callback_id: str) -> None:
+        """Give a sign of life. Raises as `send_callback_success` does."""
+        execution, operation_id = self._find_callback(callback_id)
+        with _refusals():
+            self._service.command(execution, commands.HeartbeatCallback(operation_id))
+
+    def get_execution_history(self, execution_arn: str) -> ExecutionHistory:
+        """Return what happened so far, to any execution of this runner."""
+        execution = self._find(execution_arn)
+        with self._service.changed:
+            return execution.history()
+
+    def get_execution(self, execution_arn: str) -> DurableFunctionTestResult:
+        """Return how an execution stands now, whether it has ended or not."""
+        execution = self._find(execution_arn)
+        with self._service.changed:
+            return result_of(execution)
+
+    def pause_execution(self, execution_arn: str, timeout: float = WAIT_S_DEFAULT) -> None:
+        """Let no invocation begin, and wait until the present one has ended."""
+        execution = self._find(execution_arn)
+        with self._service.changed:
+            if is_open(execution.state):
+                self._service.command(execution, commands.Pause(running=execution.running))
+        self._service.wait(
+            lambda: not execution.running, timeout, lambda: "The end of an invocation"
+        )
+
+    def resume_execution(self, execution_arn: str) -> None:
+        """Take a pause back."""
+        execution = self._find(execution_arn)
+        with self._service.changed:
+            if is_open(execution.state):
+                self._service.command(execution, commands.Resume())
+
+    def stop_execution(
+        self, execution_arn: str, error: ErrorObject | BaseException | str | None = None
+    ) -> None:
+        """End an execution as STOPPED."""
+        execution = self._find(execution_arn)
+        self._service.command(execution, commands.Stop(_error_object(error)))
+
+    def skip(self, duration: Duration) -> None:
+        """Let virtual time pass, and all happen that is due meanwhile."""
+        clock = self._service.clock
+        if not clock.skips:
+            raise DurableFunctionsTestError("Real time cannot be skipped.")
+        self._service.skip_to(clock.now_ms() + duration.to_seconds() * 1_000)
+
+    def timeline(self) -> str:
+        """Return what happened in all executions, for people to read."""
+        with self._service.changed:
+            histories = [each.history() for each in self._service.executions.values()]
+        return "\n\n".join(map(timeline, histories))
+
+    @property
+    def checkpoints(self) -> int:
+        """How many checkpoints the executions under test have made."""
+        return sum(each.checkpoints for each in self._service.executions.values())
+
+    @property
+    def now(self) -> datetime:
+        """The moment that it is for the executions."""
+        return moment(self._service.clock.now_ms())
+
+    def _complete(self, callback_id: str, **outcome: Any) -> None:
+        execution, operation_id = self._find_callback(callback_id)
+        with _refusals():
+            self._service.command(
+                execution, commands.CompleteCallback(operation_id=operation_id, **outcome)
+            )
+
+    def _find(self, arn: str) -> Execution:
+        for execution in list(self._service.executions.values()):
+            if execution.arn == arn:
+                return execution
+        raise DurableFunctionsTestError(f"There is no execution {arn!r} in this runner.")
+
+    def _find_function(self, name: str | None) -> DurableFunction:
+        if name is None:
+            return self._function
+        return self._service.functions.get(name) or self._renamed(name)
+
+    def _renamed(self, name: str) -> DurableFunction:
+        return DurableFunction(
+            self._function.handler,
+            name=name,
+            execution_timeout_s=self._function.execution_timeout_s,
+            retention_days=self._function.retention_days,
+        )
+
+    def _find_callback(self, callback_id: str) -> tuple[Execution, str]:
+        found = self._service.callbacks.get(callback_id)
+        if found is None:
+            raise DurableFunctionsTestError(f"There is no callback {callback_id!r}.")
+        return found
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    """Say what the service would refuse as a mistake of the test."""
+    try:
+        yield
+    except Refused as refusal:
+        raise DurableFunctionsTestError(str(refusal)) from refusal
+
+
+def _input_text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return _as_text(value)
+    try:
+        json.loads(value)
+    except ValueError as error:
+        raise DurableFunctionsTestError(
+            f"Text is taken as JSON, and this is none: {value!r}. json.dumps makes some of it."
+        ) from error
+    return value
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise DurableFunctionsTestError(f"JSON cannot hold this value: {error}") from error
+
+
+def _error_object(error: ErrorObject | BaseException | str | None) -> ErrorObject | None:
+    if isinstance(error, BaseException):
+        return error_object(error)
+    return ErrorObject(error) if isinstance(error, str) else error
+
+
+def _callback_id(execution: Execution, name: str | None) -> str | None:
+    """Return the id of the callback asked for, if it is open."""
+    found: str | None = None
+    for operation in execution.state.operations.values():
+        details = operation.details
+        if not isinstance(details, CallbackDetails):
+            continue
+        if operation.status is OperationStatus.STARTED:
+            if name in (None, operation.name):
+                found = details.callback_id
+        elif name is not None and operation.name == name:
+            raise DurableFunctionsTestError(f"Callback {name!r} is {operation.status} already.")
+    return found

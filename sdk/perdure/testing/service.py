@@ -1,0 +1,276 @@
+"""The service in memory: the real core decides, this remembers, and time passes when it may.
+
+`changed` guards everything here, and is notified after every change. Whoever waits lets time pass;
+virtual time moves only while no invocation runs, so what a test sees does not depend on how fast
+its machine is. Deliveries between executions are made at once, in order.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from perdure.execution import DurableFunction
+from perdure.testing.clock import Clock, VirtualClock
+from perdure.testing.failures import Crash, DurableFunctionsTestError
+from perdure.testing.hosting import Execution, Family
+from perdure.testing.timeline import timeline
+from perdure_core import commands, execution
+from perdure_core.decision import ReportEnd, StartChild
+from perdure_core.fold import apply
+from perdure_core.identity import ExecutionIdentity
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
+from perdure_core.model import CallbackDetails, OperationStatus, OperationType
+from perdure_core.state import is_open, waiting_for, wants_task
+
+NAMESPACE: Final = "test"
+# In a row. The service would try for as long as the execution may last; a test wants to know.
+INVOCATION_FAILURES_MAX: Final = 50
+CLOSE_S_MAX: Final = 1.0
+
+Deliver = Callable[["Service", Execution], None]
+
+
+class Service:
+    """All executions of one test. `deliver` runs one invocation to its end."""
+
+    def __init__(self, clock: Clock, deliver: Deliver, *, always_replay: bool) -> None:
+        self.clock = clock
+        self.always_replay = always_replay
+        self.changed = threading.Condition()
+        self.functions: dict[str, DurableFunction] = {}
+        self.callbacks: dict[str, tuple[Execution, str]] = {}
+        self.executions: dict[str, Execution] = {}
+        self.closed = False
+        self._deliver = deliver
+        self._alive: dict[str, Execution] = {}
+        self._outbox: deque[StartChild | ReportEnd] = deque()
+
+    def start(
+        self,
+        begin: commands.Start,
+        function: DurableFunction,
+        crashes: dict[int, Crash],
+        family: Family | None = None,
+    ) -> Execution:
+        """Begin an execution. Raises the core's `Invalid`."""
+        with self.changed:
+            record = execution.begin(begin, self.clock.now_ms())
+            identity = ExecutionIdentity(
+                begin.namespace, begin.function, begin.name, begin.execution_id
+            )
+            state = apply(None, record)
+            started = Execution(function, identity, state, [record], family or Family(), crashes)
+            self.executions[begin.execution_id] = started
+            self._alive[begin.execution_id] = started
+            self._offer(started)
+            return started
+
+    def command(self, target: Execution, command: commands.Command) -> None:
+        """Let the core decide, and remember what it decided. Raises the core's refusals."""
+        with self.changed:
+            self._command(target, command)
+            while self._outbox:
+                self._send(self._outbox.popleft())
+            self.changed.notify_all()
+
+    def returned(self, target: Execution, command: commands.Command) -> None:
+        """Note that an invocation has ended. Raises the core's refusals."""
+        with self.changed:
+            target.running = target.family.busy = False
+            self.changed.notify_all()
+            self.command(target, command)
+            self._begin_next(target.family)
+            if target.state.invocation_failures >= INVOCATION_FAILURES_MAX:
+                target.problem = DurableFunctionsTestError(
+                    f"{INVOCATION_FAILURES_MAX} invocations in a row were broken, and the next one"
+                    f" would be too.\n{timeline(target.history())}"
+                )
+
+    def wait(self, done: Callable[[], bool], timeout_s: float, describe: Callable[[], str]) -> None:
+        """Let time pass until `done`.
+
+        Raises `TimeoutError` after `timeout_s` real seconds, `DurableFunctionsTestError` when no
+        time will help.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self.changed:
+            while not done():
+                self._raise_problem()
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError(f"{describe()} took longer than {timeout_s} s of real time.")
+                if not self._pass_time(describe):
+                    self.changed.wait(min(left_s, self._due_in_s()))
+
+    def skip_to(self, to_ms: int) -> None:
+        """Let virtual time pass up to a moment, doing on the way all that is due."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self._busy())
+            while (due_ms := self._next_due_ms()) is not None and due_ms <= to_ms:
+                self._jump(due_ms)
+                self.changed.wait_for(lambda: not self._busy())
+            self._jump(to_ms)
+            self.changed.wait_for(lambda: not self._busy())
+
+    def fire_due(self) -> None:
+        """Do all that is due by now."""
+        now_ms = self.clock.now_ms()
+        for each in list(self._alive.values()):
+            due_ms = each.state.alarms.next_due_ms()
+            if due_ms is not None and due_ms <= now_ms:
+                self.command(each, commands.AlarmDue())
+
+    def close(self) -> None:
+        """Begin no more invocations, and wait a little for those that run."""
+        with self.changed:
+            self.closed = True
+            self.changed.wait_for(lambda: not self._busy(), CLOSE_S_MAX)
+
+    def explain(self) -> str:
+        """Say what everything that has not ended waits for."""
+        return "\n".join(_explain(each) for each in self._alive.values() if is_open(each.state))
+
+    def _command(self, target: Execution, command: commands.Command) -> None:
+        decision = execution.decide(target.state, command, self.clock.now_ms())
+        if decision.record is not None:
+            target.records.append(decision.record)
+            apply(target.state, decision.record)
+        self._outbox += decision.deliveries
+        self._offer(target)
+        if not target.running and not is_open(target.state):
+            self._alive.pop(target.identity.execution_id, None)
+
+    def _send(self, delivery: StartChild | ReportEnd) -> None:
+        match delivery:
+            case StartChild():
+                self._start_child(delivery)
+            case ReportEnd(parent=parent, status=status, result=result, error=error):
+                target = self.executions[parent.execution_id]
+                ended = commands.ChildEnded(
+                    operation_id=parent.operation_id, status=status, result=result, error=error
+                )
+                self._command(target, ended)
+
+    def _start_child(self, child: StartChild) -> None:
+        if child.execution_id in self.executions:
+            return
+        function = self.functions[child.function]
+        begin = commands.Start(
+            namespace=child.namespace,
+            function=child.function,
+            name=child.name,
+            execution_id=child.execution_id,
+            timeout_s=function.execution_timeout_s,
+            retention_days=function.retention_days,
+            input=child.input,
+            parent=child.parent,
+            tenant_id=child.tenant_id,
+        )
+        self.start(begin, function, {}, self.executions[child.parent.execution_id].family)
+
+    def _offer(self, target: Execution) -> None:
+        if target.queued or target.running or not wants_task(target.state):
+            return
+        target.queued = True
+        target.family.waiting.append(target)
+        self._begin_next(target.family)
+
+    def _begin_next(self, family: Family) -> None:
+        while family.waiting and not family.busy and not self.closed:
+            target = family.waiting.popleft()
+            target.queued = False
+            if wants_task(target.state):  # it may have been paused or stopped in the queue
+                target.running = family.busy = True
+                threading.Thread(
+                    target=self._run, args=(target,), name="perdure-invocation", daemon=True
+                ).start()
+
+    def _run(self, target: Execution) -> None:
+        try:
+            self._deliver(self, target)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the execution raises it
+            with self.changed:
+                target.running = target.family.busy = False
+                target.problem = error
+                self.changed.notify_all()
+
+    def _raise_problem(self) -> None:
+        for each in self._alive.values():
+            if each.problem is not None:
+                raise each.problem
+
+    def _busy(self) -> bool:
+        return any(each.running for each in self._alive.values())
+
+    def _pass_time(self, describe: Callable[[], str]) -> bool:
+        """Do what is due, and jump to it if nothing runs; return whether that was anything."""
+        due_ms = self._next_due_ms()
+        if due_ms is not None and due_ms <= self.clock.now_ms():
+            self.fire_due()
+            return True
+        if self._busy() or not self.clock.skips:
+            return False
+        if due_ms is None:
+            raise DurableFunctionsTestError(
+                f"{describe()} can never come: nothing runs, and no time will help.\n"
+                f"{self.explain()}"
+            )
+        self._jump(due_ms)
+        return True
+
+    def _jump(self, to_ms: int) -> None:
+        assert isinstance(self.clock, VirtualClock)
+        self.clock.jump(to_ms)
+        self.fire_due()
+
+    def _next_due_ms(self) -> int | None:
+        dues = (_due_ms(each) for each in self._alive.values())
+        return min((due_ms for due_ms in dues if due_ms is not None), default=None)
+
+    def _due_in_s(self) -> float:
+        due_ms = None if self.clock.skips else self._next_due_ms()
+        if due_ms is None:
+            return threading.TIMEOUT_MAX
+        return max(due_ms - self.clock.now_ms(), 0) / 1_000
+
+
+def execution_id_of(function: str, name: str) -> str:
+    """Return the id of the execution of this name, the same in every run of a test."""
+    return blake2b(f"{function}/{name}".encode(), digest_size=16).hexdigest()
+
+
+def _due_ms(target: Execution) -> int | None:
+    """Return when time changes an execution.
+
+    The end of the longest life that there is does not count: who waits for somebody else for so
+    long has been forgotten by its test.
+    """
+    state = target.state
+    alone = len(state.alarms) == 1 and state.timeout_s == EXECUTION_TIMEOUT_S_MAX
+    due_ms = state.alarms.next_due_ms()
+    return None if alone and due_ms == state.deadline_ms else due_ms
+
+
+def _explain(target: Execution) -> str:
+    waiting = waiting_for(target.state)
+    text = f"  {target.identity.function}/{target.identity.name} is {target.state.status}, waiting"
+    if waiting == "callback":
+        names = ", ".join(map(repr, _open_callbacks(target)))
+        return f"{text} for callback {names}: complete it with send_callback_success or _failure."
+    if waiting == "pause":
+        reason = target.state.pause.reason if target.state.pause is not None else None
+        return f"{text} to be resumed{'.' if reason is None else f': {reason}'}"
+    return f"{text} for {waiting}."
+
+
+def _open_callbacks(target: Execution) -> list[str]:
+    return [
+        operation.name or operation.details.callback_id
+        for operation in target.state.operations.values()
+        if operation.type is OperationType.CALLBACK
+        and operation.status is OperationStatus.STARTED
+        and isinstance(operation.details, CallbackDetails)
+    ]

@@ -1,0 +1,222 @@
+"""One invocation, in a thread: deliver an execution, apply its checkpoints, tell how it ended.
+
+What is not awaited travels with the next checkpoint that is, so the same program makes the same
+checkpoints in every run. Here a worker can be made to die, and a turn be cut short so that the
+handler is replayed.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from perdure.invocation import (
+    Broken,
+    CheckpointAnswer,
+    CheckpointRefused,
+    Dropped,
+    Failed,
+    Invocation,
+    Outcome,
+    Pending,
+    Succeeded,
+    TurnPassed,
+    run_invocation,
+)
+from perdure.testing.hosting import Execution
+from perdure.testing.service import Service
+from perdure_core import commands, execution, refusals
+from perdure_core.form import bytes_of
+from perdure_core.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_UPDATES_MAX
+from perdure_core.model import (
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+)
+from perdure_core.views import changed_operations, execution_operation, visible_operations
+
+# Leaves room for the errors, which are small, and for what is no payload.
+BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
+
+Waiting = tuple[Sequence[OperationUpdate], Future[None]]
+
+
+def deliver(service: Service, target: Execution) -> None:
+    """Run one invocation of an execution that wants one."""
+    with service.changed:
+        target.invocations += 1
+        invocation_id = f"invocation-{target.invocations}"
+        turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
+        checkpoints = HostedCheckpoints(service, target, turn)
+        invocation = _invocation(target, invocation_id)
+    outcome = run_invocation(target.function, invocation, checkpoints)
+    with suppress(refusals.TurnPassed):  # it was stopped meanwhile
+        service.returned(target, checkpoints.ending(outcome))
+
+
+class HostedCheckpoints:
+    """The checkpoints of one invocation: urgent ones are applied at once, with all before them."""
+
+    def __init__(self, service: Service, target: Execution, turn: commands.Turn) -> None:
+        self._service = service
+        self._target = target
+        self._turn = turn
+        self._waiting: list[Waiting] = []
+        self._listener: Callable[[CheckpointAnswer], None] | None = None
+        self._bodies: set[str] = set()
+        self._lost = False
+        self._cut = False
+
+    def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
+        self._listener = listener
+
+    def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
+        future: Future[None] = Future()
+        with self._service.changed:
+            self._waiting.append((updates, future))
+            if urgent:
+                waiting, self._waiting = self._waiting, []
+                for batch in _batches(waiting):
+                    self._record(batch)
+        return future
+
+    def ending(self, outcome: Outcome) -> commands.Command:
+        """Return what the service is told when the invocation is over."""
+        if self._cut and isinstance(outcome, Pending):
+            return commands.HandBack(self._turn)
+        return _completion(outcome, self._turn)
+
+    def _record(self, batch: list[Waiting]) -> None:
+        error: BaseException | None = None
+        try:
+            self._call(tuple(update for updates, _ in batch for update in updates))
+        except refusals.TurnPassed:
+            error = TurnPassed()
+        except TurnPassed as lost:
+            error = lost
+        except refusals.Invalid as refusal:
+            error = CheckpointRefused(str(refusal))
+        for _, future in batch:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _call(self, updates: tuple[OperationUpdate, ...]) -> None:
+        service, target = self._service, self._target
+        if self._lost or service.closed:
+            raise TurnPassed
+        if not service.clock.skips:
+            service.fire_due()
+        if not updates and not target.state.unseen:
+            return
+        crash = target.crashes.pop(target.checkpoints + 1, None) if updates else None
+        self._lost = crash is not None
+        if crash is not None and not crash.accepted:
+            raise TurnPassed
+        service.command(target, self._command(updates))
+        target.checkpoints += bool(updates)
+        self._turn = execution.current_turn(
+            target.state, self._turn.invocation_id, self._turn.started_ms
+        )
+        if crash is not None:
+            raise TurnPassed
+        self._answer(updates)
+
+    def _command(self, updates: tuple[OperationUpdate, ...]) -> commands.Checkpoint:
+        service, target = self._service, self._target
+        starts = [update.id for update in updates if update.type is OperationType.CALLBACK]
+        callback_ids = {id_: f"{target.identity.execution_id[:8]}-{id_[:24]}" for id_ in starts}
+        for operation_id, callback_id in callback_ids.items():
+            service.callbacks[callback_id] = (target, operation_id)
+        functions = {update.function for update in updates if update.function is not None}
+        return commands.Checkpoint(
+            turn=self._turn,
+            client_token=f"turn-{self._turn.number}",
+            updates=updates,
+            callback_ids=callback_ids,
+            targets={function: function in service.functions for function in functions},
+        )
+
+    def _answer(self, updates: tuple[OperationUpdate, ...]) -> None:
+        state = self._target.state
+        self._cut = self._cut or self._cuts(updates)
+        closed = {each.id for each in updates if each.action is not OperationAction.START}
+        told = tuple(_told(operation, closed) for operation in changed_operations(state))
+        assert self._listener is not None
+        self._listener(CheckpointAnswer(told, revoked=state.revoked or self._cut))
+
+    def _cuts(self, updates: tuple[OperationUpdate, ...]) -> bool:
+        """Tell whether to end the invocation here, so that the handler is replayed.
+
+        Not while bodies of steps run in other branches: each runs as often as without this.
+        """
+        for update in updates:
+            if update.type is OperationType.STEP and update.action is OperationAction.START:
+                self._bodies.add(update.id)
+            else:
+                self._bodies.discard(update.id)
+        return self._service.always_replay and bool(updates) and not self._bodies
+
+
+def _invocation(target: Execution, invocation_id: str) -> Invocation:
+    state = target.state
+    operations = [execution_operation(state), *visible_operations(state)]
+    return Invocation(
+        invocation_id=invocation_id,
+        execution_arn=target.arn,
+        function_name=target.identity.function,
+        operations=tuple(_copied(operation) for operation in operations),
+        updated_operation_ids=tuple(state.unseen),
+        first=target.invocations == 1,
+        deadline_ms=state.deadline_ms,
+    )
+
+
+def _completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
+    match outcome:
+        case Succeeded(result):
+            return commands.Complete(turn=turn, status="SUCCEEDED", result=result)
+        case Failed(error):
+            return commands.Complete(turn=turn, status="FAILED", error=error)
+        case Pending():
+            return commands.Complete(turn=turn, status="PENDING")
+        case Broken(error):
+            return commands.Complete(turn=turn, status="ERROR", error=error)
+        case Dropped():
+            lost = ErrorObject("The worker was lost.", "Runtime.ExitError")
+            return commands.Complete(turn=turn, status="ERROR", error=lost)
+
+
+def _batches(waiting: list[Waiting]) -> Iterator[list[Waiting]]:
+    """Return what fits into one call each; there is at least one."""
+    batch: list[Waiting] = []
+    count = size = 0
+    for updates, future in waiting:
+        more = sum(bytes_of(update.payload) for update in updates)
+        full = count + len(updates) > CHECKPOINT_UPDATES_MAX or size + more > BATCH_BYTES_MAX
+        if batch and full:
+            yield batch
+            batch, count, size = [], 0, 0
+        batch.append((updates, future))
+        count, size = count + len(updates), size + more
+    yield batch
+
+
+def _copied(operation: Operation) -> Operation:
+    """Return a copy, as the wire makes one."""
+    return msgspec.structs.replace(operation, details=copy.copy(operation.details))
+
+
+def _told(operation: Operation, closed: set[str]) -> Operation:
+    """Return a copy without the result or error that the call itself carried, as the wire does."""
+    answer = _copied(operation)
+    if operation.id in closed and isinstance(answer.details, StepDetails):
+        answer.details.result = answer.details.error = None
+    return answer

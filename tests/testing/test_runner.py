@@ -1,0 +1,306 @@
+"""A runner hosts the real core: what a test sees is what a server would do, without the waiting."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from perdure import DurableContext
+from perdure.config import CallbackConfig, Duration
+from perdure.testing import (
+    CallbackOperation,
+    ContextOperation,
+    DurableFunctionsTestError,
+    DurableFunctionTestRunner,
+    InvocationStatus,
+    StepOperation,
+    WaitOperation,
+)
+from perdure_core.model import ErrorObject, ExecutionStatus, OperationStatus
+from tests.testing.programs import YEAR, Flaky, approval, flaky, nested
+
+
+def kinds(runner: DurableFunctionTestRunner, arn: str) -> list[str]:
+    return [event.event_type for event in runner.get_execution_history(arn).events]
+
+
+def test_a_callback_is_awaited_completed_and_its_result_returned() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 4})
+        runner.send_callback_success(runner.wait_for_callback(arn, "approval"), "granted")
+        result = runner.wait_for_result(arn)
+    assert result.value == {"doubled": 8, "answer": "granted"}
+    assert result.status is InvocationStatus.SUCCEEDED
+    assert result.execution_status is ExecutionStatus.SUCCEEDED
+
+
+def test_the_input_may_be_json_text() -> None:
+    with DurableFunctionTestRunner(lambda event, _context: event) as runner:
+        assert runner.run('{"number": 4}').value == {"number": 4}
+        assert runner.run('"text"').value == "text"
+
+
+def test_text_that_is_no_json_is_refused_with_advice() -> None:
+    with (
+        DurableFunctionTestRunner(approval) as runner,
+        pytest.raises(DurableFunctionsTestError, match=r"json\.dumps"),
+    ):
+        runner.run("number")
+
+
+def test_operations_are_found_by_name_as_what_they_are() -> None:
+    with DurableFunctionTestRunner(nested) as runner:
+        result = runner.run()
+    one = result.get_context("one")
+    assert [type(each) for each in one.child_operations] == [
+        StepOperation,
+        WaitOperation,
+        StepOperation,
+    ]
+    assert (one.get_step("first").value, one.value, result.value) == (2, 6, 12)
+    assert result.get_wait("between").status is OperationStatus.SUCCEEDED
+    assert [each.name for each in result.operations] == ["one", "between", "two"]
+    assert len(result.get_all_operations()) == 9
+    assert result.get_execution().name == "execution-1"
+
+
+def test_an_operation_of_another_name_or_kind_is_refused_with_what_there_is() -> None:
+    with DurableFunctionTestRunner(nested) as runner:
+        result = runner.run()
+    with pytest.raises(DurableFunctionsTestError, match="there are 'one', 'between', 'two'"):
+        result.get_step("three")
+    with pytest.raises(DurableFunctionsTestError, match="'between' is a WAIT"):
+        result.get_step("between")
+    with pytest.raises(DurableFunctionsTestError, match="'first' is a STEP"):
+        result.get_context("first")
+
+
+def test_a_year_of_waits_passes_in_virtual_time() -> None:
+    def handler(_event: Any, context: DurableContext) -> int:
+        for _ in range(365):
+            context.wait(Duration.from_days(1))
+        return 365
+
+    with DurableFunctionTestRunner(handler) as runner:
+        began = runner.now
+        assert runner.run().value == 365
+        assert (runner.now - began).total_seconds() == YEAR.seconds
+
+
+def test_retries_wait_as_long_as_their_strategy_says() -> None:
+    body = Flaky(failures=3)
+    with DurableFunctionTestRunner(flaky(body)) as runner:
+        result = runner.run()
+    step = result.get_step("flaky")
+    assert (result.value, step.attempt, body.runs) == (4, 4, 4)
+    assert step.end_timestamp is not None
+    assert step.start_timestamp is not None
+    assert (step.end_timestamp - step.start_timestamp).total_seconds() >= 3
+
+
+def test_a_callback_that_nobody_completes_times_out() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        result = runner.run({"number": 1})
+    assert result.execution_status is ExecutionStatus.FAILED
+    assert result.get_callback("approval").status is OperationStatus.TIMED_OUT
+
+
+def test_heartbeats_keep_a_callback_open() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        callback_id = runner.wait_for_callback(arn)
+        for _ in range(3):
+            runner.skip(Duration(400))
+            runner.send_callback_heartbeat(callback_id)
+        runner.send_callback_success(callback_id, "late")
+        assert runner.wait_for_result(arn).value["answer"] == "late"
+
+
+def test_without_heartbeats_it_times_out_and_with_it_the_handler_fails() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        callback_id = runner.wait_for_callback(arn)
+        runner.skip(Duration(601))
+        with pytest.raises(DurableFunctionsTestError, match="has ended as FAILED"):
+            runner.send_callback_success(callback_id, "too late")
+
+
+def test_a_failed_callback_fails_its_handler_with_the_error_given() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        runner.send_callback_failure(
+            runner.wait_for_callback(arn), ErrorObject("no money", "Refusal")
+        )
+        result = runner.wait_for_result(arn)
+    callback = result.get_callback("approval")
+    assert isinstance(callback, CallbackOperation)
+    assert callback.error == ErrorObject("no money", "Refusal")
+    with pytest.raises(DurableFunctionsTestError, match="no money") as failure:
+        _ = result.value
+    assert "CallbackFailed" in str(failure.value)
+
+
+def test_a_callback_that_was_completed_is_not_waited_for() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        runner.send_callback_success(runner.wait_for_callback(arn, "approval"), "yes")
+        with pytest.raises(DurableFunctionsTestError, match="SUCCEEDED already"):
+            runner.wait_for_callback(arn, "approval")
+
+
+def test_an_execution_that_ends_without_a_callback_says_so() -> None:
+    with DurableFunctionTestRunner(lambda _event, _context: 1) as runner:
+        arn = runner.run_async()
+        with pytest.raises(DurableFunctionsTestError, match="was never created"):
+            runner.wait_for_callback(arn, "approval")
+
+
+def test_waiting_for_what_can_never_happen_fails_at_once_and_says_why() -> None:
+    with DurableFunctionTestRunner(lambda _, context: context.create_callback("x").result()) as it:
+        arn = it.run_async()
+        with pytest.raises(DurableFunctionsTestError, match="waiting for callback 'x'"):
+            it.wait_for_result(arn)
+
+
+def test_an_execution_timeout_comes_in_virtual_time() -> None:
+    with DurableFunctionTestRunner(approval, execution_timeout=60) as runner:
+        assert runner.run({"number": 1}).execution_status is ExecutionStatus.TIMED_OUT
+
+
+def test_a_stopped_execution_has_ended() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        runner.wait_for_callback(arn)
+        runner.stop_execution(arn, "enough")
+        result = runner.wait_for_result(arn)
+    assert result.execution_status is ExecutionStatus.STOPPED
+    assert result.error == ErrorObject("enough")
+
+
+def test_a_paused_execution_goes_on_when_it_is_resumed() -> None:
+    begun, finish = threading.Event(), threading.Event()
+
+    def body(_context: object) -> str:
+        begun.set()
+        assert finish.wait(20)
+        return "done"
+
+    def handler(_event: Any, context: DurableContext) -> list[str]:
+        return [context.step(body, name="first"), context.step(body, name="second")]
+
+    with DurableFunctionTestRunner(handler) as runner:
+        arn = runner.run_async()
+        assert begun.wait(20)
+        pausing = threading.Thread(target=runner.pause_execution, args=(arn,))
+        pausing.start()
+        finish.set()
+        pausing.join(20)
+        with pytest.raises(DurableFunctionsTestError, match="PAUSED, waiting to be resumed"):
+            runner.wait_for_result(arn)
+        runner.resume_execution(arn)
+        assert runner.wait_for_result(arn).value == ["done", "done"]
+        assert kinds(runner, arn).count("ExecutionPaused") == 1
+
+
+def parent(event: Any, context: DurableContext) -> list[Any]:
+    return [
+        context.invoke("child", event, name="durable"),
+        context.invoke("plain", event, name="plain"),
+    ]
+
+
+def child(event: Any, context: DurableContext) -> Any:
+    context.wait(Duration(30))
+    return event + 1
+
+
+def twice(event: int) -> int:
+    return 2 * event
+
+
+def test_functions_invoke_registered_ones() -> None:
+    with DurableFunctionTestRunner(parent) as runner:
+        runner.register_durable_function("child", child)
+        runner.register_function("plain", twice)
+        result = runner.run(20)
+        assert result.value == [21, 40]
+        invoke = result.get_invoke("durable")
+        assert invoke.value == 21
+        assert invoke.execution_arn is not None
+        assert kinds(runner, invoke.execution_arn)[-1] == "ExecutionSucceeded"
+
+
+def test_a_plain_function_may_ask_who_it_is() -> None:
+    def handler(_event: Any, context: DurableContext) -> str:
+        return context.invoke("who", None)
+
+    with DurableFunctionTestRunner(handler) as runner:
+        runner.register_function("who", lambda _event, context: context.function_name)
+        assert runner.run().value == "who"
+
+
+def test_a_function_that_nobody_registered_cannot_be_invoked() -> None:
+    with DurableFunctionTestRunner(parent) as runner:
+        result = runner.run(1)
+    error = result.get_invoke("durable").error
+    assert error is not None
+    assert error.type == "ResourceNotFoundException"
+
+
+def test_two_runs_leave_the_same_history_to_the_millisecond() -> None:
+    def history() -> object:
+        with DurableFunctionTestRunner(parent) as runner:
+            runner.register_durable_function("child", child)
+            runner.register_function("plain", twice)
+            runner.run(20)
+            return runner.timeline()
+
+    assert history() == history()
+
+
+def test_invocations_that_always_break_are_not_tried_for_a_year() -> None:
+    def handler(_event: Any, _context: DurableContext) -> None:
+        raise SystemExit(3)
+
+    with (
+        DurableFunctionTestRunner(handler) as runner,
+        pytest.raises(DurableFunctionsTestError, match="50 invocations in a row were broken"),
+    ):
+        runner.run()
+
+
+def test_real_time_can_be_asked_for() -> None:
+    def handler(_event: Any, context: DurableContext) -> str:
+        config = CallbackConfig(timeout=Duration(1))
+        try:
+            context.create_callback("late", config).result()
+        except Exception as error:  # noqa: BLE001 - any will do
+            return type(error).__name__
+        return "in time"
+
+    with DurableFunctionTestRunner(handler, skip_time=False) as runner:
+        began = runner.now
+        assert runner.run().value == "CallbackTimeoutError"
+        assert (runner.now - began).total_seconds() >= 1
+        with pytest.raises(DurableFunctionsTestError, match="cannot be skipped"):
+            runner.skip(Duration(1))
+
+
+def test_a_context_is_found_where_it_lies() -> None:
+    with DurableFunctionTestRunner(nested) as runner:
+        result = runner.run(execution_name="mine", function_name="other")
+    assert isinstance(result.get_operation_by_name("two"), ContextOperation)
+    assert result.history.function_name == "other"
+    assert result.get_execution("mine").name == "mine"
+
+
+@pytest.mark.parametrize("ask", ["run_async", "get_execution_history", "send_callback_success"])
+def test_what_is_not_there_is_refused(ask: str) -> None:
+    with DurableFunctionTestRunner(nested) as runner:
+        if ask == "run_async":
+            runner.run(execution_name="taken")
+            with pytest.raises(DurableFunctionsTestError, match="'taken' already"):
+                runner.run_async(execution_name="taken")
+        else:
+            with pytest.raises(DurableFunctionsTestError, match="There is no"):
+                getattr(runner, ask)("nothing")
