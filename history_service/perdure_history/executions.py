@@ -21,7 +21,6 @@ from perdure_core.events import (
     InvocationReturned,
     Record,
     encode_record,
-    public_count,
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply
@@ -43,6 +42,7 @@ from perdure_host.ports import Change, Clock, ExecutionKey, OutboxRow, RecordRow
 from perdure_host.services import Matching, Task
 
 _RETRY_MS: Final = 500
+_INVOCATION_ENDS: Final = frozenset({InvocationCompleted, InvocationReturned})
 
 _log = structlog.get_logger(__name__)
 
@@ -197,11 +197,12 @@ class Executions:
         state = slot.state
         body = encode_record(record)
         self._cache.grow(slot, len(body))
+        event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
         change = Change(
             row=row_of(slot),
             new=new,
-            records=(RecordRow(state.sequence, first_event_id, public_count(record), body),),
+            records=(RecordRow(state.sequence, first_event_id, event_count, body),),
             alarm_moved=alarm_ms != slot.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,
@@ -337,6 +338,4 @@ class Executions:
 
 
 def _ends_invocation(record: Record) -> bool:
-    return any(
-        isinstance(event, InvocationCompleted | InvocationReturned) for event in record.events
-    )
+    return not _INVOCATION_ENDS.isdisjoint(map(type, record.events))

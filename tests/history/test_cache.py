@@ -7,7 +7,7 @@ import pytest
 from perdure_core.refusals import Unknown
 from perdure_history.settings import HistorySettings
 from perdure_host.metrics import ServerMetrics
-from tests.history.hand import Hand, update
+from tests.history.hand import Hand
 from tests.history.judge import judge
 from tests.history.manual_clock import settle
 from tests.history.scripted import Script, ScriptedWorker, Step, Wait
@@ -59,19 +59,29 @@ async def test_what_is_cached_is_counted_with_its_growth_and_let_go_of() -> None
 async def test_what_is_not_committed_is_never_evicted() -> None:
     async with World(HistorySettings(cache_executions_max=1)) as world:
         hand = Hand(world)
-        first = await world.start("n")
+        arns = [await world.start() for _ in range(3)]
         invocation = await hand.take()
         await invocation.step("a")
-        cutting = asyncio.ensure_future(invocation.step("b"))
-        await asyncio.sleep(0)
-        # The commit is under way; others fill the cache.
-        others = asyncio.gather(*(world.start() for _ in range(30)))
-        await asyncio.sleep(0)
-        state = await world.history.describe(first)
-        await cutting
-        await others
-        assert list(state.operations) == ["a", "b"]
-        await invocation.checkpoint(update("STEP", "START", "c"))
+        link, commit = world.host.link, world.host.link.commit
+        gate = asyncio.Event()
+
+        async def slow(*args: object) -> None:
+            await gate.wait()
+            await commit(*args)  # type: ignore[arg-type]
+
+        inside(link).commit = slow
+        deciding = asyncio.ensure_future(invocation.step("b"))
+        await settle()
+        # The commit is under way; others would like to have the room.
+        for arn in arns[1:]:
+            await world.history.describe(arn)
+        looking = asyncio.ensure_future(world.history.describe(arns[0]))
+        await settle()
+        assert not looking.done()
+        gate.set()
+        await deciding
+        assert list((await looking).operations) == ["a", "b"]
+        inside(link).commit = commit
 
 
 async def test_an_execution_is_read_once_however_many_ask() -> None:
