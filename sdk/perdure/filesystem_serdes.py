@@ -11,9 +11,8 @@ base path are read, since a record may hold what somebody outside sent, such as 
 import hashlib
 import json
 import os
-import re
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -21,6 +20,7 @@ from urllib.parse import quote
 
 from perdure.exceptions import RetryableSerDesError, SerDesError
 from perdure.serdes import ExtendedTypeSerDes, SerDes, SerDesContext
+from perdure.types import DurableExecutionArn
 
 __all__ = [
     "FileSystemPathEncoding",
@@ -32,8 +32,6 @@ __all__ = [
 
 # A little less than what contexts keep, so that a value in an envelope stays below it.
 INLINE_BYTES_MAX: Final = 262_144 - 1_024
-
-_EXECUTION = re.compile(r"function:([^:/]+)(?::[^/]+)?/durable-execution/([^/]+)/([^/]+)$")
 
 
 class FileSystemSerDesMode(StrEnum):
@@ -129,8 +127,8 @@ class FileSystemSerDes(SerDes[Any]):
         arn = context.durable_execution_arn
         if self._config.path_encoding is FileSystemPathEncoding.HASH:
             return self._base / _digest(arn) / f"{_digest(context.operation_id)}.json"
-        known = _EXECUTION.search(arn)
-        folders = known.groups() if known else (arn,)
+        known = DurableExecutionArn.from_arn(arn)
+        folders = (arn,) if known is None else astuple(known)
         quoted = [quote(folder, safe=" ") for folder in folders if folder]
         return self._base.joinpath(*quoted, f"{quote(context.operation_id, safe=' ')}.json")
 

@@ -1,5 +1,6 @@
 """What user code is handed, and the shape of what it may hand in."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -12,6 +13,7 @@ __all__ = [
     "BatchResult",
     "Callback",
     "DurableContext",
+    "DurableExecutionArn",
     "LoggerInterface",
     "OperationContext",
     "StepContext",
@@ -19,6 +21,8 @@ __all__ = [
     "WaitForCallbackContext",
     "WaitForConditionCheckContext",
 ]
+
+_EXECUTION_ARN = re.compile(r"arn:.*:function:([^:/]+):[^/]+/durable-execution/([^/]+)/([^/]+)")
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -73,6 +77,21 @@ class SummaryGenerator(Protocol[T_contra]):
     """Says in few words, for the history, what a result is that is too large to be kept."""
 
     def __call__(self, result: T_contra, /) -> str: ...
+
+
+@dataclass(frozen=True)
+class DurableExecutionArn:
+    """What the ARN of an execution tells. `invocation_id` tells executions of one name apart."""
+
+    function_name: str
+    execution_name: str
+    invocation_id: str
+
+    @classmethod
+    def from_arn(cls, arn: str) -> "DurableExecutionArn | None":
+        """Read an ARN; None if it is not one of an execution."""
+        known = _EXECUTION_ARN.fullmatch(arn)
+        return None if known is None else cls(*known.groups())
 
 
 class Callback(Protocol):

@@ -90,7 +90,6 @@ DIFFERENCES = {
     "types.BatchResult.properties": REAL,
     "types.DurableContext.parameters": REAL,
     "types.DurableContext.properties": REAL,
-    "types.DurableExecutionArn": "who needs the parts of an ARN asks the client",
     "types.LambdaContext": NO_LAMBDA,
 }
 

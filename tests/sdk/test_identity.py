@@ -6,6 +6,7 @@ import pytest
 
 from perdure.exceptions import NonDeterministicExecutionError, ValidationError
 from perdure.identity import Identity, OperationIds, check_name, check_recorded, operation_id
+from perdure.types import DurableExecutionArn
 from perdure_core.model import (
     Operation,
     OperationAction,
@@ -105,3 +106,22 @@ def test_a_name_outside_the_limits_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [None, "a", "a" * 256, "with blanks, and more!"])
 def test_a_name_within_the_limits_is_accepted(name: str | None) -> None:
     check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("arn", "parts"),
+    [
+        (
+            "arn:perdure:lambda:default:000000000000:function:f:$LATEST/durable-execution/one/0f",
+            DurableExecutionArn("f", "one", "0f"),
+        ),
+        ("arn:aws:lambda:x:1:function:f:1/durable-execution/one/0f/more", None),
+        ("arn:aws:lambda:x:1:function:f:1/durable-execution/one", None),
+        ("arn:aws:lambda:x:1:function:f", None),
+        ("", None),
+    ],
+)
+def test_the_arn_of_an_execution_tells_its_parts(
+    arn: str, parts: DurableExecutionArn | None
+) -> None:
+    assert DurableExecutionArn.from_arn(arn) == parts

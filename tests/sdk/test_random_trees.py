@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import DurableContext, DurableOperationError, durable_execution
+from perdure import DurableContext, DurableOperationError, branches, durable_execution
 from perdure.config import (
     ChildConfig,
     CompletionConfig,
@@ -209,3 +210,16 @@ def test_crashes_change_neither_the_result_nor_the_history(
     crashed = finished(tree, crashes)
     assert crashed.outcomes[-1] == whole.outcomes[-1]
     assert crashed.ends == whole.ends
+
+
+@settings(deadline=None, max_examples=30)
+@given(TREES, CRASHES)
+def test_branches_that_are_parked_come_to_the_same_end(
+    tree: tuple[Node, ...], crashes: list[Crash]
+) -> None:
+    whole = finished(tree, [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branches, "IN_PLACE_MAX", 1)
+        parked = finished(tree, crashes)
+    assert parked.outcomes[-1] == whole.outcomes[-1]
+    assert parked.ends == whole.ends
