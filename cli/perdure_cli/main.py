@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from perdure_cli import callbacks, executions, functions
+from perdure_cli.check import check
 from perdure_cli.exit_codes import MEANINGS
 from perdure_cli.invoke import invoke
 from perdure_cli.screen import print_text
@@ -27,6 +28,7 @@ app.command("dev", rich_help_panel="Run")(dev)
 app.command("server", rich_help_panel="Run")(serve)
 app.command("worker", rich_help_panel="Run")(work)
 app.command("migrate", rich_help_panel="Run")(migrate)
+app.command("check", rich_help_panel="Run")(check)
 app.command("invoke", rich_help_panel="Use")(invoke)
 app.add_typer(executions.app, name="executions", rich_help_panel="Use")
 app.add_typer(callbacks.app, name="callbacks", rich_help_panel="Use")

@@ -1,0 +1,65 @@
+"""What is known of a module, what has been found in it, and where to look next."""
+
+import ast
+from collections import deque
+from dataclasses import dataclass, field
+
+from perdure.lint.changes import Changes
+from perdure.lint.conditions import Conditions
+from perdure.lint.findings import Finding
+from perdure.lint.frames import Frame
+from perdure.lint.operations import Reader
+from perdure.lint.origins import Origins
+from perdure.lint.reach import Reach
+from perdure.lint.rules import Rule
+from perdure.lint.scopes import Module
+from perdure.lint.suspension import Suspension
+
+
+@dataclass
+class Notebook:
+    """The notes on one module; `waiting` holds the frames that nobody has looked at yet."""
+
+    module: Module
+    found: dict[tuple[int, int, Rule], Finding] = field(
+        default_factory=dict[tuple[int, int, Rule], Finding]
+    )
+    waiting: deque[Frame] = field(default_factory=deque[Frame])
+    seen: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
+
+    def __post_init__(self) -> None:
+        self._lines = self.module.text.split("\n")
+        self.origins = Origins(self.module)
+        self.reader = Reader(self.origins)
+        self.reach = Reach(self.origins, self.reader)
+        self.changes = Changes(self.origins, self.reader)
+        self.conditions = Conditions(self.origins, self.reader)
+        self.suspension = Suspension(self.origins)
+
+    def enter(self, frame: Frame) -> None:
+        """Have a function looked at, unless it was for the same reason."""
+        if frame.key not in self.seen:
+            self.seen.update({frame.key, (frame.scope, frame.role)})
+            self.waiting.append(frame)
+
+    def report(self, node: ast.AST, rule: Rule, message: str, frame: Frame) -> None:
+        """Note a finding; of several ways to one place, the first counts."""
+        line = getattr(node, "lineno", 1)
+        column = self._column(line, getattr(node, "col_offset", 0))
+        line_end = getattr(node, "end_lineno", line) if isinstance(node, ast.expr) else line
+        finding = Finding(
+            self.module.path,
+            line,
+            column,
+            rule,
+            message,
+            frame.chain,
+            line_end,
+            self._lines[line - 1],
+        )
+        self.found.setdefault((line, column, rule), finding)
+
+    def _column(self, line: int, offset: int) -> int:
+        """Return the column in characters, which the parser counts in bytes."""
+        written = self._lines[line - 1].encode()[:offset]
+        return len(written.decode(errors="replace")) + 1

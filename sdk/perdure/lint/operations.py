@@ -1,0 +1,242 @@
+"""Which calls are durable operations, and where each takes the code that it runs.
+
+What an operation runs is either a body, whose outcome is recorded, so that it may ask the world; or
+a child, which is handler code with a context of its own.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from perdure.lint.origins import Origins
+from perdure.lint.scopes import Assigned, Parameter, Scope
+
+
+class Role(Enum):
+    """What code is for."""
+
+    HANDLER = "HANDLER"
+    CHILD = "CHILD"
+    BODY = "BODY"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Which argument of an operation it runs, as what, and which parameter gets the context."""
+
+    position: int
+    keyword: str
+    role: Role
+    context_position: int = 0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A durable call: its name, and the context that it is asked of."""
+
+    name: str
+    context: ast.expr
+
+
+OPERATIONS: Final[dict[str, Runs | None]] = {
+    "step": Runs(0, "func", Role.BODY),
+    "wait": None,
+    "create_callback": None,
+    "wait_for_callback": Runs(0, "submitter", Role.BODY, context_position=1),
+    "wait_for_condition": Runs(0, "check", Role.BODY, context_position=1),
+    "invoke": None,
+    "map": Runs(1, "func", Role.CHILD),
+    "parallel": Runs(0, "functions", Role.CHILD),
+    "run_in_child_context": Runs(0, "func", Role.CHILD),
+    "with_retry": Runs(1, "func", Role.CHILD),
+}
+
+DECORATORS: Final[dict[str, tuple[Role, int]]] = {
+    "durable_execution": (Role.HANDLER, 1),
+    "durable_with_child_context": (Role.CHILD, 0),
+    "durable_parallel_branch": (Role.CHILD, 0),
+    "durable_step": (Role.BODY, 0),
+    "durable_wait_for_callback": (Role.BODY, 1),
+}
+
+Contexts = frozenset[tuple[Scope, str]]
+
+
+class Reader:
+    """Recognizes contexts and operations in one module."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    def operation(self, call: ast.Call, scope: Scope, contexts: Contexts) -> Operation | None:
+        """Return the durable operation that a call is."""
+        if self._origins.sdk_name(call.func, scope) == "with_retry":
+            given = argument(call, 0, "context")
+            return Operation("with_retry", given) if given else None
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        receiver, name = call.func.value, call.func.attr
+        if name in OPERATIONS and name != "with_retry":
+            return Operation(name, receiver) if self.is_context(receiver, scope, contexts) else None
+        made = self._callback_maker(receiver, scope, contexts) if name == "result" else None
+        return Operation("result", made) if made else None
+
+    def is_context(self, expression: ast.expr, scope: Scope, contexts: Contexts) -> bool:
+        """Whether an expression is a durable context."""
+        return self.context_owner(expression, scope, contexts) is not None
+
+    def context_owner(
+        self, expression: ast.expr, scope: Scope, contexts: Contexts, depth: int = 0
+    ) -> Scope | None:
+        """Return the function whose context an expression is; a class, for an attribute."""
+        if isinstance(expression, ast.Attribute):
+            return self._attribute_owner(expression, scope)
+        if not isinstance(expression, ast.Name) or depth > 5:  # noqa: PLR2004 - aliases of aliases
+            return None
+        found = scope.find(expression.id)
+        if found is None:
+            return None
+        owner, bindings = found
+        if (owner, expression.id) in contexts:
+            return owner
+        for binding in bindings:
+            match binding:
+                case Parameter(node) if self._says_context(node.annotation, owner):
+                    return owner
+                case Assigned(ast.Name() as value):
+                    return self.context_owner(value, owner, contexts, depth + 1)
+                case _:
+                    pass
+        return None
+
+    def takes_context(self, scope: Scope) -> bool:
+        """Whether a parameter of a function is annotated as a context."""
+        return any(
+            self._says_context(binding.node.annotation, scope)
+            for bindings in scope.bindings.values()
+            for binding in bindings
+            if isinstance(binding, Parameter)
+        )
+
+    def role_of(self, function: Scope) -> tuple[Role, int] | None:
+        """Return what a decorated function is for, and which parameter gets its context."""
+        for decorator in function.decorators:
+            name = self._origins.sdk_name(decorator, function.parent or function)
+            if name in DECORATORS:
+                return DECORATORS[name]
+        return None
+
+    def code(self, expression: ast.expr, scope: Scope) -> Iterator[Scope]:
+        """Yield the functions that an operation runs when it is given an expression."""
+        waiting, seen = [(expression, scope)], set[ast.expr]()
+        while waiting:
+            part, where = waiting.pop()
+            if part in seen:
+                continue
+            seen.add(part)
+            function = self._origins.function_of(part, where)
+            if function is not None:
+                yield function
+            else:
+                waiting.extend(self._parts(part, where))
+
+    def _parts(self, expression: ast.expr, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
+        match expression:
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                yield from ((each, scope) for each in elements)
+            case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element):
+                yield element, scope
+            case ast.Starred(value=value) | ast.NamedExpr(value=value):
+                yield value, scope
+            case ast.IfExp(body=one, orelse=other) | ast.BinOp(left=one, right=other):
+                yield from ((one, scope), (other, scope))
+            case ast.Call():
+                yield from self._made_by(expression, scope)
+            case ast.Name(id=name) if (found := scope.find(name)) is not None:
+                for binding in found[1]:
+                    if isinstance(binding, Assigned) and binding.value is not None:
+                        yield binding.value, found[0]
+            case _:
+                pass
+
+    def _made_by(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
+        if self._origins.sdk_name(call.func, scope) == "ParallelBranch":
+            given = argument(call, 0, "func")
+            yield from ((given, scope),) if given else ()
+            return
+        factory = self._origins.function_of(call.func, scope)
+        if factory is None:
+            return
+        if self.role_of(factory) is not None:
+            yield call.func, scope
+        elif not isinstance(factory.node, ast.Module | ast.ClassDef):
+            yield from ((each, factory) for each in _returned(factory.node))
+
+    def _callback_maker(
+        self, expression: ast.expr, scope: Scope, contexts: Contexts
+    ) -> ast.expr | None:
+        """Return the context of which the callback was asked that an expression is."""
+        candidates = [expression]
+        if isinstance(expression, ast.Name) and (found := scope.find(expression.id)) is not None:
+            scope = found[0]
+            candidates = [
+                each.value for each in found[1] if isinstance(each, Assigned) and each.value
+            ]
+        for each in candidates:
+            match each:
+                case ast.Call(func=ast.Attribute(value=context, attr="create_callback")):
+                    return context if self.is_context(context, scope, contexts) else None
+                case _:
+                    pass
+        return None
+
+    def _attribute_owner(self, node: ast.Attribute, scope: Scope) -> Scope | None:
+        owner = self._origins.class_of(node.value, scope)
+        if owner is None:
+            return None
+        for binding in owner.bindings.get(node.attr, []):
+            if isinstance(binding, Assigned) and self._says_context(binding.annotation, owner):
+                return owner
+        given = owner.attributes.get(node.attr, [])
+        none: Contexts = frozenset()
+        return owner if any(self.is_context(each, where, none) for each, where in given) else None
+
+    def _says_context(self, annotation: ast.expr | None, scope: Scope) -> bool:
+        match annotation:
+            case ast.Constant(value=str(text)):
+                return text.rsplit(".", 1)[-1] == "DurableContext"
+            case ast.Name() | ast.Attribute():
+                origin = self._origins.of(annotation, scope) or ""
+                return origin.rsplit(".", 1)[-1] == "DurableContext"
+            case ast.BinOp(left=left, right=right):
+                return self._says_context(left, scope) or self._says_context(right, scope)
+            case _:
+                return False
+
+
+def argument(call: ast.Call, position: int, keyword: str) -> ast.expr | None:
+    """Return an argument of a call by its position or its name."""
+    if position < len(call.args) and not any(
+        isinstance(each, ast.Starred) for each in call.args[: position + 1]
+    ):
+        return call.args[position]
+    return next((each.value for each in call.keywords if each.arg == keyword), None)
+
+
+def _returned(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.expr]:
+    if isinstance(function, ast.Lambda):
+        return [function.body]
+    returns = (each for each in own_nodes(function.body) if isinstance(each, ast.Return))
+    return [each.value for each in returns if each.value is not None]
+
+
+def own_nodes(nodes: list[ast.stmt] | list[ast.expr]) -> Iterator[ast.AST]:
+    """Yield all nodes that run where these run: not those of functions and classes within."""
+    waiting: list[ast.AST] = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            waiting.extend(ast.iter_child_nodes(node))

@@ -1,0 +1,86 @@
+"""What calls reach: the functions of this module that they enter, and durable calls behind them."""
+
+import ast
+from dataclasses import dataclass
+
+from perdure.lint.operations import Contexts, Reader, own_nodes
+from perdure.lint.origins import Origins
+from perdure.lint.scopes import Scope
+
+
+class Reach:
+    """Answers for one module."""
+
+    def __init__(self, origins: Origins, reader: Reader) -> None:
+        self._origins = origins
+        self._reader = reader
+
+    def called(self, call: ast.Call, scope: Scope) -> list[Scope]:
+        """Return the functions of this module that a call enters at once.
+
+        Decorated ones are not among them: calling them only binds their arguments.
+        """
+        function = self._origins.function_of(call.func, scope)
+        if function is not None:
+            return [] if self._reader.role_of(function) else [function]
+        if not isinstance(call.func, ast.Name):
+            return []
+        owner = self._origins.class_named(call.func, scope)
+        if owner is None:
+            return []
+        makers = (self._origins.method(owner, name) for name in ("__init__", "__post_init__"))
+        return [each for each in makers if each is not None]
+
+    def contexts_given(
+        self, call: ast.Call, scope: Scope, contexts: Contexts, target: Scope
+    ) -> Contexts:
+        """Return the parameters of a called function that get a context by this call."""
+        names = target.parameters()
+        given = [
+            *zip(names, call.args, strict=False),
+            *((each.arg, each.value) for each in call.keywords if each.arg),
+        ]
+        return frozenset(
+            (target, name)
+            for name, value in given
+            if self._reader.is_context(value, scope, contexts)
+        )
+
+    def durable(
+        self, nodes: list[ast.stmt] | list[ast.expr], scope: Scope, contexts: Contexts
+    ) -> bool:
+        """Whether running these nodes may make a durable call."""
+        waiting = [_Visit(nodes, scope, contexts)]
+        seen = {scope}
+        while waiting:
+            visit = waiting.pop()
+            for call in own_nodes(visit.nodes):
+                if not isinstance(call, ast.Call):
+                    continue
+                if self._reader.operation(call, visit.scope, visit.contexts) is not None:
+                    return True
+                for target in self.called(call, visit.scope):
+                    if target not in seen:
+                        seen.add(target)
+                        waiting.append(self._visit(call, visit, target))
+        return False
+
+    def durable_function(self, function: Scope, contexts: Contexts) -> bool:
+        """Whether running a function may make a durable call."""
+        return self.durable(body_of(function), function, contexts)
+
+    def _visit(self, call: ast.Call, visit: "_Visit", target: Scope) -> "_Visit":
+        given = self.contexts_given(call, visit.scope, visit.contexts, target)
+        return _Visit(body_of(target), target, visit.contexts | given)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    nodes: list[ast.stmt] | list[ast.expr]
+    scope: Scope
+    contexts: Contexts
+
+
+def body_of(function: Scope) -> list[ast.stmt] | list[ast.expr]:
+    """Return what a function runs."""
+    return [function.node.body] if isinstance(function.node, ast.Lambda) else function.node.body

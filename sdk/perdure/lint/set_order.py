@@ -1,0 +1,125 @@
+"""Sets, and what lets their order escape.
+
+The order in which a set of texts is iterated differs from process to process, so a worker that
+replays meets another one. Sets of literal whole numbers keep theirs; `sorted`, `len`, `sum` and the
+like do not care.
+"""
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from perdure.lint.origins import Origins
+from perdure.lint.scopes import Assigned, Binding, Parameter, Scope
+
+_SETS: Final = frozenset({"builtins.set", "builtins.frozenset"})
+_SET_ANNOTATIONS: Final = frozenset(
+    {
+        *("set", "frozenset", "Set", "FrozenSet", "AbstractSet", "MutableSet"),
+    }
+)
+_KEEPS_SET: Final = frozenset({"union", "intersection", "difference", "symmetric_difference"})
+_TAKES_ORDER: Final = frozenset(
+    f"builtins.{name}" for name in ("list", "tuple", "enumerate", "iter", "zip", "map", "filter")
+)
+_LEAVES_ORDER: Final = frozenset(
+    {
+        *(f"builtins.{name}" for name in ("sorted", "sum", "any", "all", "min", "max", "len")),
+        *("builtins.set", "builtins.frozenset", "collections.Counter", "math.fsum"),
+    }
+)
+
+
+class SetOrder:
+    """Answers for one module."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._harmless: set[ast.AST] = set()
+        self._known: dict[tuple[Scope, str], bool] = {}
+
+    def escapes(self, node: ast.AST, scope: Scope) -> Iterator[ast.expr]:
+        """Yield the sets whose order a node passes on; see outer nodes before inner ones."""
+        if node in self._harmless:
+            return
+        match node:
+            case ast.For(iter=iterated) | ast.AsyncFor(iter=iterated):
+                yield from self._sets([iterated], scope)
+            case ast.ListComp(generators=generators) | ast.GeneratorExp(generators=generators):
+                yield from self._sets([each.iter for each in generators], scope)
+            case ast.Starred(value=value, ctx=ast.Load()):
+                yield from self._sets([value], scope)
+            case ast.Call():
+                yield from self._escapes_call(node, scope)
+            case _:
+                pass
+
+    def is_set(self, expression: ast.expr, scope: Scope) -> bool:
+        """Whether an expression certainly is a set without an order to rely on."""
+        match expression:
+            case ast.Set(elts=elements):
+                return not all(_is_whole_number(each) for each in elements)
+            case ast.SetComp():
+                return True
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _KEEPS_SET:
+                return self.is_set(value, scope)
+            case ast.Call(func=function, args=arguments):
+                return self._origins.of(function, scope) in _SETS and not any(
+                    self._is_range(each, scope) for each in arguments
+                )
+            case ast.BinOp(left=one, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
+                return self.is_set(one, scope)
+            case ast.Name(id=name) if (found := scope.find(name)) is not None:
+                return self._is_set_name(name, *found)
+            case _:
+                return False
+
+    def _escapes_call(self, call: ast.Call, scope: Scope) -> Iterator[ast.expr]:
+        origin = self._origins.of(call.func, scope)
+        if origin in _LEAVES_ORDER:
+            self._harmless.update(call.args)
+        elif origin in _TAKES_ORDER:
+            yield from self._sets(call.args, scope)
+        elif isinstance(call.func, ast.Attribute):
+            if call.func.attr in {"join", "map"}:
+                yield from self._sets(call.args[:1], scope)
+            elif call.func.attr == "pop" and not call.args:
+                yield from self._sets([call.func.value], scope)
+
+    def _sets(self, expressions: list[ast.expr], scope: Scope) -> Iterator[ast.expr]:
+        return (each for each in expressions if self.is_set(each, scope))
+
+    def _is_set_name(self, name: str, owner: Scope, bindings: list[Binding]) -> bool:
+        key = (owner, name)
+        if key not in self._known:
+            self._known[key] = True  # what leads back here does not speak against it
+            self._known[key] = all(self._is_set_binding(each, owner) for each in bindings)
+        return self._known[key]
+
+    def _is_set_binding(self, binding: Binding, owner: Scope) -> bool:
+        match binding:
+            case Parameter(node):
+                return _is_set_annotation(node.annotation)
+            case Assigned(value, annotation):
+                return _is_set_annotation(annotation) or (
+                    value is not None and self.is_set(value, owner)
+                )
+            case _:
+                return False
+
+    def _is_range(self, expression: ast.expr, scope: Scope) -> bool:
+        return self._origins.of(expression, scope) == "builtins.range()"
+
+
+def _is_whole_number(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.Constant) and isinstance(expression.value, int)
+
+
+def _is_set_annotation(annotation: ast.expr | None) -> bool:
+    match annotation:
+        case ast.Subscript(value=value):
+            return _is_set_annotation(value)
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in _SET_ANNOTATIONS
+        case _:
+            return False

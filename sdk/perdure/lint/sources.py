@@ -1,0 +1,171 @@
+"""What a handler must not call: functions by their dotted path, and the rule that each breaks.
+
+A path is what the import makes of it; `()` stands for what a call returned, so that
+`requests.Session().get` is a method of a session. Only what certainly asks the world is listed:
+a missing entry costs a hint, a wrong one costs trust.
+"""
+
+from typing import Final
+
+from perdure.lint.rules import Rule
+
+_VERBS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "request")
+
+
+def _names(module: str, names: str) -> list[str]:
+    return [f"{module}.{name}" for name in names.split()]
+
+
+def _verbs(module: str) -> list[str]:
+    return [f"{module}.{name}" for name in (*_VERBS, "send", "stream")]
+
+
+_CLOCKS: Final = [
+    *_names("time", "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns"),
+    *_names("time", "process_time process_time_ns thread_time thread_time_ns clock_gettime"),
+    *_names("time", "localtime gmtime ctime asctime strftime"),
+    *_names("datetime.datetime", "now utcnow today"),
+    *("datetime.date.today", "django.utils.timezone.now", "django.utils.timezone.localtime"),
+    *_names("pendulum", "now today tomorrow yesterday"),
+    *_names("arrow", "now utcnow"),
+    *_names("pandas.Timestamp", "now utcnow today"),
+    *("whenever.Instant.now", "whenever.ZonedDateTime.now"),
+    *("asyncio.get_running_loop().time", "asyncio.get_event_loop().time"),
+]
+
+_CHANCES: Final = [
+    *_names("random", "random uniform triangular randint randrange getrandbits randbytes choice"),
+    *_names("random", "choices shuffle sample gauss normalvariate lognormvariate expovariate"),
+    *_names("random", "vonmisesvariate gammavariate betavariate paretovariate weibullvariate"),
+    *("random.Random", "random.SystemRandom", "random.binomialvariate"),
+    *_names("uuid", "uuid1 uuid4 uuid6 uuid7 getnode"),
+    *_names("secrets", "token_bytes token_hex token_urlsafe choice randbelow randbits"),
+    *("secrets.SystemRandom", "os.urandom", "os.getrandom"),
+    *_names("numpy.random", "rand randn randint random random_sample choice shuffle permutation"),
+    *_names("numpy.random", "normal uniform default_rng RandomState"),
+    *("ulid.new", "ulid.ULID", "shortuuid.uuid", "nanoid.generate"),
+    *("builtins.hash", "builtins.id"),
+]
+
+_ENVIRONMENT: Final = [
+    *_names("os", "getenv getenvb getpid getppid getcwd getcwdb getlogin getuid uname cpu_count"),
+    *_names("platform", "node platform uname system release version machine processor"),
+    *_names("platform", "python_version"),
+    *("socket.gethostname", "socket.getfqdn", "getpass.getuser", "multiprocessing.cpu_count"),
+    *("pathlib.Path.cwd", "pathlib.Path.home", "os.path.expanduser", "os.path.expandvars"),
+    *("threading.get_ident", "threading.current_thread", "dotenv.load_dotenv", "decouple.config"),
+]
+
+_FILES: Final = [
+    *("builtins.open", "builtins.input", "io.open", "codecs.open", "os.open", "os.fdopen"),
+    *_names("os", "listdir scandir walk remove unlink rename replace mkdir makedirs rmdir stat"),
+    *_names("os", "access chmod link symlink readlink truncate system popen"),
+    *_names("os.path", "exists isfile isdir islink getsize getmtime getctime"),
+    *_names("shutil", "copy copy2 copyfile copytree rmtree move disk_usage which make_archive"),
+    *_names("pathlib.Path()", "open read_text read_bytes write_text write_bytes exists is_file"),
+    *_names("pathlib.Path()", "is_dir iterdir glob rglob mkdir rmdir unlink rename replace touch"),
+    *_names("pathlib.Path()", "stat chmod symlink_to"),
+    *_names("tempfile", "mkstemp mkdtemp TemporaryFile NamedTemporaryFile TemporaryDirectory"),
+    *("glob.glob", "glob.iglob", "gzip.open", "bz2.open", "lzma.open", "tarfile.open"),
+    *("zipfile.ZipFile", "shelve.open", "dbm.open", "aiofiles.open"),
+    *_names("pandas", "read_csv read_excel read_parquet read_sql read_sql_query read_table"),
+]
+
+_NETWORK: Final = [
+    *_verbs("requests"),
+    *_verbs("requests.Session()"),
+    *_verbs("requests.session()"),
+    *_verbs("httpx"),
+    *_verbs("httpx.Client()"),
+    *_verbs("httpx.AsyncClient()"),
+    *_verbs("aiohttp.ClientSession()"),
+    *("aiohttp.request", "urllib.request.urlopen", "urllib.request.urlretrieve"),
+    *("urllib3.request", "urllib3.PoolManager().request", "urllib3.PoolManager().urlopen"),
+    *_names("http.client.HTTPConnection()", "connect request getresponse"),
+    *_names("http.client.HTTPSConnection()", "connect request getresponse"),
+    *_names("socket", "create_connection getaddrinfo gethostbyname"),
+    *_names("socket.socket()", "connect bind listen accept send sendall sendto recv recvfrom"),
+    *("asyncio.open_connection", "asyncio.start_server"),
+    *("smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP", "imaplib.IMAP4", "imaplib.IMAP4_SSL"),
+    *("telnetlib.Telnet", "xmlrpc.client.ServerProxy()", "webbrowser.open"),
+]
+
+_PROCESSES_AND_DATABASES: Final = [
+    *_names("subprocess", "run call check_call check_output Popen getoutput getstatusoutput"),
+    *_names("asyncio", "create_subprocess_exec create_subprocess_shell"),
+    *("sqlite3.connect", "aiosqlite.connect", "psycopg.connect", "psycopg2.connect"),
+    *("psycopg.AsyncConnection.connect", "psycopg.Connection.connect"),
+    *("asyncpg.connect", "asyncpg.create_pool", "pymysql.connect", "MySQLdb.connect"),
+    *("mysql.connector.connect", "oracledb.connect", "pyodbc.connect", "duckdb.connect"),
+    *("snowflake.connector.connect", "cx_Oracle.connect"),
+    *_names("sqlalchemy.create_engine()", "connect begin raw_connection"),
+    *_names("sqlalchemy.orm.Session()", "execute scalar scalars get query add commit flush"),
+]
+
+_SLEEPS: Final = [
+    *("time.sleep", "asyncio.sleep", "gevent.sleep", "eventlet.sleep", "trio.sleep"),
+    *("anyio.sleep", "threading.Event().wait"),
+]
+
+_THREADS: Final = [
+    *_names("threading", "Thread Timer"),
+    *_names("concurrent.futures", "ThreadPoolExecutor ProcessPoolExecutor"),
+    *_names("multiprocessing", "Process Pool"),
+    *("multiprocessing.pool.ThreadPool", "multiprocessing.pool.Pool", "_thread.start_new_thread"),
+    *_names("asyncio", "create_task ensure_future run to_thread run_coroutine_threadsafe"),
+    *_names("asyncio.get_running_loop()", "create_task run_in_executor run_until_complete"),
+    *_names("asyncio.get_event_loop()", "create_task run_in_executor run_until_complete"),
+    *("joblib.Parallel", "anyio.to_thread.run_sync"),
+]
+
+_SOURCES: Final[dict[str, Rule]] = {
+    **dict.fromkeys(_CLOCKS, Rule.CLOCK),
+    **dict.fromkeys(_CHANCES, Rule.CHANCE),
+    **dict.fromkeys(_ENVIRONMENT, Rule.ENVIRONMENT),
+    **dict.fromkeys([*_FILES, *_NETWORK, *_PROCESSES_AND_DATABASES], Rule.IO),
+    **dict.fromkeys(_SLEEPS, Rule.SLEEP),
+    **dict.fromkeys(_THREADS, Rule.THREAD),
+}
+
+# Everything that one calls on these goes over a wire.
+_CLIENTS: Final = (
+    *("boto3.client().", "boto3.Session().client().", "boto3.session.Session().client()."),
+    *("boto3.resource().", "boto3.Session().resource().", "aioboto3.Session().client()."),
+    *("redis.Redis().", "redis.StrictRedis().", "redis.from_url().", "redis.asyncio.Redis()."),
+    *("pymongo.MongoClient().", "pymongo.MongoClient()[].", "openai.OpenAI()."),
+    *("openai.AsyncOpenAI().", "anthropic.Anthropic().", "anthropic.AsyncAnthropic()."),
+    "paramiko.SSHClient().",
+)
+
+# These ask the world only when they are given fewer arguments than this.
+_ARGUMENTS_ENOUGH: Final[dict[str, int]] = {
+    **dict.fromkeys(_names("time", "localtime gmtime ctime asctime"), 1),
+    "time.strftime": 2,
+    "random.Random": 1,
+    "numpy.random.default_rng": 1,
+    "numpy.random.RandomState": 1,
+}
+
+# What runs a function that it is given, on another thread.
+HANDOVERS: Final = frozenset(
+    {
+        *("threading.Thread", "threading.Timer", "_thread.start_new_thread", "asyncio.to_thread"),
+        *_names("concurrent.futures.ThreadPoolExecutor()", "submit map"),
+        *("asyncio.get_running_loop().run_in_executor", "asyncio.get_event_loop().run_in_executor"),
+        *_names("multiprocessing.pool.ThreadPool()", "map apply apply_async map_async"),
+    }
+)
+
+ENVIRONMENT_OBJECTS: Final = frozenset({"os.environ", "os.environb"})
+
+
+def rule_broken_by(origin: str, arguments: int) -> Rule | None:
+    """Return the rule that a handler breaks by calling this with that many arguments."""
+    if arguments >= _ARGUMENTS_ENOUGH.get(origin, arguments + 1):
+        return None
+    if rule := _SOURCES.get(origin):
+        return rule
+    name = origin.rsplit(".", 1)[-1]
+    if origin.startswith(_CLIENTS) and name.islower():
+        return Rule.IO
+    return None

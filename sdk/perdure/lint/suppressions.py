@@ -1,0 +1,83 @@
+"""`# perdure: ignore[PRD101]`: findings that somebody has looked at and accepted.
+
+A comment counts for its own line; alone on a line, for the next one. Each names its rules, and one
+that suppresses nothing is a finding itself, so that none outlives its reason.
+"""
+
+import io
+import re
+import tokenize
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from perdure.lint.findings import Finding
+from perdure.lint.rules import Rule
+
+_COMMENT: Final = re.compile(r"#\s*perdure:\s*ignore(?:\[(?P<rules>[^\]]*)\])?")
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """One rule accepted on one line; `rule` is what was written, be it a rule or not."""
+
+    rule: str
+    line: int
+    written_line: int
+    written_column: int
+    source: str
+
+
+def read_suppressions(text: str) -> list[Suppression]:
+    """Return what the comments of a file suppress."""
+    found: list[Suppression] = []
+    for token in tokenize.generate_tokens(io.StringIO(text, newline="\n").readline):
+        match = _COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
+        if match is None:
+            continue
+        line, column = token.start
+        alone = not token.line[:column].strip()
+        rules = [each.strip() for each in (match["rules"] or "").split(",")]
+        found.extend(
+            Suppression(
+                rule, line + 1 if alone else line, line, column + 1, token.line.rstrip("\n")
+            )
+            for rule in rules
+        )
+    return found
+
+
+def suppress(
+    path: str, findings: list[Finding], suppressions: list[Suppression], ignored: Collection[Rule]
+) -> list[Finding]:
+    """Return the findings that are left, and one for each suppression that was of no use."""
+    used = {each for each in suppressions if any(_covers(each, finding) for finding in findings)}
+    left = [
+        finding for finding in findings if not any(_covers(each, finding) for each in suppressions)
+    ]
+    idle = [each for each in suppressions if each not in used and each.rule not in ignored]
+    return sorted([*left, *_idle_findings(path, idle)])
+
+
+def _covers(suppression: Suppression, finding: Finding) -> bool:
+    return suppression.rule == finding.rule and suppression.line in {finding.line, finding.line_end}
+
+
+def _idle_findings(path: str, idle: list[Suppression]) -> Iterator[Finding]:
+    for each in idle:
+        if not each.rule:
+            message = "this suppression names no rule; write ignore[PRD101], say"
+        elif each.rule not in set(Rule):
+            message = f"there is no rule {each.rule}; see docs/determinism.md"
+        else:
+            message = f"{each.rule} finds nothing here; remove this suppression"
+        yield Finding(
+            path,
+            each.written_line,
+            each.written_column,
+            Rule.UNUSED_SUPPRESSION,
+            message,
+            (),
+            each.written_line,
+            each.source,
+        )

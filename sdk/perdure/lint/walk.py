@@ -1,0 +1,273 @@
+"""The walk through one function, rule by rule.
+
+What handler code calls is handler code; what an operation runs is a body or a child: the walk
+notes each of them as another place to look at. What is only defined is left alone.
+"""
+
+import ast
+
+from perdure.lint.changes import Change
+from perdure.lint.frames import Frame
+from perdure.lint.notebook import Notebook
+from perdure.lint.operations import (
+    OPERATIONS,
+    Contexts,
+    Operation,
+    argument,
+)
+from perdure.lint.rules import ADVICE, CHANGES, Rule
+from perdure.lint.scopes import Imported
+from perdure.lint.set_order import SetOrder
+from perdure.lint.sources import ENVIRONMENT_OBJECTS, HANDOVERS, rule_broken_by
+
+_CALLS_GIVEN_FUNCTIONS = frozenset(
+    {
+        *(f"builtins.{name}" for name in ("map", "filter", "sorted", "min", "max")),
+        *("functools.reduce", "itertools.groupby", "itertools.takewhile", "itertools.starmap"),
+    }
+)
+
+
+class Walk(ast.NodeVisitor):
+    """One function, seen through one frame."""
+
+    def __init__(self, notes: Notebook, frame: Frame) -> None:
+        self._notes = notes
+        self._frame = frame
+        self._scope = frame.scope
+        self._order = SetOrder(notes.origins)
+
+    def visit(self, node: ast.AST) -> None:
+        for change in self._notes.changes.made_by(node, self._frame):
+            self._report_change(change)
+        if self._frame.replayed:
+            for unordered in self._order.escapes(node, self._scope):
+                self._report_order(unordered)
+        super().visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._visit_defaults(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_defaults(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_defaults(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """Leave classes alone until something calls their methods."""
+
+    def visit_Call(self, node: ast.Call) -> None:
+        operation = self._notes.reader.operation(node, self._scope, self._frame.contexts)
+        if operation is not None:
+            self._operate(node, operation)
+        else:
+            self._check_source(node)
+            self._enter_called(node)
+        self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg == "item_namer":
+            self._enter_given(node.value)
+        self.visit(node.value)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if self._notes.origins.of(node, self._scope) in ENVIRONMENT_OBJECTS:
+            self._report_environment(node)
+        else:
+            self.visit(node.value)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        found = self._scope.find(node.id)
+        for binding in found[1] if found else []:
+            if isinstance(binding, Imported) and binding.dotted in ENVIRONMENT_OBJECTS:
+                self._report_environment(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        self._check_condition(node.test, [*node.body, *node.orelse])
+        self.generic_visit(node)
+
+    def visit_While(self, node: ast.While) -> None:
+        self._check_condition(node.test, node.body)
+        self.generic_visit(node)
+
+    def visit_For(self, node: ast.For) -> None:
+        self._check_condition(node.iter, node.body)
+        self.generic_visit(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        self._check_condition(node.test, [ast.Expr(node.body), ast.Expr(node.orelse)])
+        self.generic_visit(node)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self._check_condition(
+            node.subject, [statement for case in node.cases for statement in case.body]
+        )
+        self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> None:
+        self._check_try(node)
+
+    def visit_TryStar(self, node: ast.TryStar) -> None:
+        self._check_try(node)
+
+    def visit_With(self, node: ast.With) -> None:
+        self._check_with(node)
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
+        self._check_with(node)
+
+    def _operate(self, call: ast.Call, operation: Operation) -> None:
+        if not self._frame.replayed:
+            message = (
+                f"`{operation.name}` is a durable call inside a step, which cannot hold others; "
+                "return from the step first, or make it a child context"
+            )
+            self._report(call, Rule.DURABLE_CALL_IN_STEP, message)
+            return
+        if operation.name != "result":
+            self._check_foreign(operation.context, f"`{ast.unparse(operation.context)}.", operation)
+        runs = OPERATIONS.get(operation.name)
+        given = argument(call, runs.position, runs.keyword) if runs else None
+        if runs is None or given is None:
+            return
+        for function in self._notes.reader.code(given, self._scope):
+            marked = self._notes.reader.role_of(function)
+            position = marked[1] if marked else runs.context_position
+            frame = self._frame.operated(function, runs.role, position)
+            if operation.name == "with_retry" and not self._has_own_context(call):
+                frame = self._frame.called(function, frame.contexts)
+            self._notes.enter(frame)
+
+    def _has_own_context(self, call: ast.Call) -> bool:
+        """Whether `with_retry` certainly runs its block in a child context."""
+        config = argument(call, 2, "config")
+        if not isinstance(config, ast.Call):
+            return False
+        return not any(each.arg == "wrap_with_run_in_child_context" for each in config.keywords)
+
+    def _check_foreign(self, context: ast.expr, what: str, operation: Operation | None) -> None:
+        owner = self._notes.reader.context_owner(context, self._scope, self._frame.contexts)
+        frame = self._frame
+        if owner is None or owner.within(frame.inside) or not owner.within(frame.region):
+            return
+        done = f"{what}{operation.name}`" if operation else f"{what}`"
+        message = (
+            f"{done} uses the context of `{owner.name}` inside a child, which is refused when it "
+            "runs; use the context that the child is given"
+        )
+        self._report(context, Rule.FOREIGN_CONTEXT, message)
+
+    def _check_source(self, call: ast.Call) -> None:
+        origin = self._notes.origins.of(call.func, self._scope)
+        if origin is None or not self._frame.replayed:
+            return
+        rule = rule_broken_by(origin, len(call.args))
+        if rule is not None:
+            self._report(call, rule, f"{_written(call.func, origin)} {ADVICE[rule]}")
+        if origin in HANDOVERS:
+            self._check_handover(call)
+        if origin in _CALLS_GIVEN_FUNCTIONS:
+            for given in (*call.args, *(each.value for each in call.keywords)):
+                self._enter_given(given)
+
+    def _check_handover(self, call: ast.Call) -> None:
+        notes, contexts = self._notes, self._frame.contexts
+        given = [*call.args, *(each.value for each in call.keywords)]
+        parts = [part for each in given for part in _parts(each)]
+        functions = (notes.origins.function_of(each, self._scope) for each in given)
+        if any(notes.reader.is_context(each, self._scope, contexts) for each in parts) or any(
+            each is not None and notes.reach.durable_function(each, contexts) for each in functions
+        ):
+            message = (
+                "the context is used from another thread, where its calls come in no fixed order; "
+                "use the context's map or parallel"
+            )
+            self._report(call, Rule.CONTEXT_ESCAPES, message)
+
+    def _enter_called(self, call: ast.Call) -> None:
+        reach, contexts = self._notes.reach, self._frame.contexts
+        for target in reach.called(call, self._scope):
+            given: Contexts = reach.contexts_given(call, self._scope, contexts, target)
+            if given and self._frame.replayed:
+                for each in (*call.args, *(keyword.value for keyword in call.keywords)):
+                    self._check_foreign(each, f"giving `{ast.unparse(each)}", None)
+            self._notes.enter(self._frame.called(target, given))
+
+    def _enter_given(self, expression: ast.expr) -> None:
+        function = self._notes.origins.function_of(expression, self._scope)
+        if function is not None and self._notes.reader.role_of(function) is None:
+            self._notes.enter(self._frame.called(function, frozenset()))
+
+    def _check_condition(self, test: ast.expr, nodes: list[ast.stmt]) -> None:
+        if not self._frame.replayed:
+            return
+        cause = self._notes.conditions.cause(test, self._frame)
+        if cause is not None and self._is_durable(nodes):
+            message = (
+                f"{cause}, and a durable call depends on it here; decide by what a step returned, "
+                "or by the input"
+            )
+            self._report(test, Rule.UNSTABLE_CONDITION, message)
+
+    def _check_try(self, node: ast.Try | ast.TryStar) -> None:
+        if self._frame.replayed and self._is_durable(node.body):
+            for each in self._notes.suspension.swallowed_by(node, self._scope):
+                self._report_swallowed(each)
+        self.generic_visit(node)
+
+    def _check_with(self, node: ast.With | ast.AsyncWith) -> None:
+        if self._frame.replayed and self._is_durable(node.body):
+            for each in self._notes.suspension.suppressed_by(node, self._scope):
+                self._report_swallowed(each)
+        self.generic_visit(node)
+
+    def _is_durable(self, nodes: list[ast.stmt]) -> bool:
+        return self._notes.reach.durable(nodes, self._scope, self._frame.contexts)
+
+    def _visit_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        for each in (*node.args.defaults, *node.args.kw_defaults):
+            if each is not None:
+                self.visit(each)
+
+    def _report(self, node: ast.AST, rule: Rule, message: str) -> None:
+        self._notes.report(node, rule, message, self._frame)
+
+    def _report_change(self, change: Change) -> None:
+        self._report(change.node, change.rule, f"`{change.variable}` {CHANGES[change.rule]}")
+
+    def _report_order(self, unordered: ast.expr) -> None:
+        message = (
+            f"the order of the set `{ast.unparse(unordered)}` differs between processes; "
+            "sort it first"
+        )
+        self._report(unordered, Rule.SET_ORDER, message)
+
+    def _report_environment(self, node: ast.expr) -> None:
+        if self._frame.replayed:
+            message = f"`{ast.unparse(node)}` {ADVICE[Rule.ENVIRONMENT]}"
+            self._report(node, Rule.ENVIRONMENT, message)
+
+    def _report_swallowed(self, node: ast.AST) -> None:
+        message = (
+            "this swallows the suspension of a durable call, and the handler goes on without its "
+            "result; catch `Exception`, or raise it again"
+        )
+        self._report(node, Rule.SUSPENSION_SWALLOWED, message)
+
+
+def _written(function: ast.expr, origin: str) -> str:
+    written = ast.unparse(function)
+    path = origin.removeprefix("builtins.")
+    same = written == path or "()" in path
+    return f"`{written}`" if same else f"`{written}` ({path})"
+
+
+def _parts(expression: ast.expr) -> list[ast.expr]:
+    match expression:
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            return elements
+        case ast.Dict(values=values):
+            return values
+        case _:
+            return [expression]
