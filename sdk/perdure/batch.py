@@ -118,6 +118,8 @@ def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
             while (start := board.start_next()) is not None:
                 yield start
             board.note((yield AwaitBranch()))
+    except GeneratorExit:  # a shell gave the program up, and answers no more
+        raise
     except BaseException:
         yield AbandonBranches()
         raise
