@@ -64,14 +64,14 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill the server and all that serves its clients, with SIGKILL."""
         assert self._process is not None
-        processes = [
-            *psutil.Process(self._process.pid).children(),
-            psutil.Process(self._process.pid),
-        ]
-        for process in processes:
+        postmaster = psutil.Process(self._process.pid)
+        # Frozen first: seeing a child die it would begin anew, and leave children that nobody knows.
+        postmaster.suspend()
+        children = postmaster.children()
+        for process in (*children, postmaster):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(processes[:-1], timeout=_STOP_TIMEOUT_S)
+        psutil.wait_procs(children, timeout=_STOP_TIMEOUT_S)
         self._process.wait(_STOP_TIMEOUT_S)
         self._process = None
 
