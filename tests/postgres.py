@@ -65,7 +65,7 @@ class PostgresServer:
         """Kill the server and all that serves its clients, with SIGKILL."""
         assert self._process is not None
         postmaster = psutil.Process(self._process.pid)
-        # Frozen first: seeing a child die it would begin anew, and leave children that nobody knows.
+        # Frozen first: seeing a child die, it would begin anew with children that nobody knows.
         postmaster.suspend()
         children = postmaster.children()
         for process in (*children, postmaster):
