@@ -6,6 +6,7 @@ Everything that production decides is decided here by the same code; only time, 
 network are played. Light on purpose: no gRPC, no database.
 """
 
+from perdure.testing.crashes import CrashDivergence, for_each_crash
 from perdure.testing.failures import Crash, DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
 from perdure.testing.operations import (
@@ -17,6 +18,7 @@ from perdure.testing.operations import (
     StepOperation,
     WaitOperation,
 )
+from perdure.testing.replaying import ReplayMismatch, ReplayReport, replay
 from perdure.testing.result import DurableFunctionTestResult, InvocationStatus
 from perdure.testing.runner import DurableFunctionTestRunner
 from perdure.testing.timeline import timeline
@@ -25,6 +27,7 @@ __all__ = [
     "CallbackOperation",
     "ContextOperation",
     "Crash",
+    "CrashDivergence",
     "DurableFunctionTestResult",
     "DurableFunctionTestRunner",
     "DurableFunctionsTestError",
@@ -34,7 +37,11 @@ __all__ = [
     "InvocationStatus",
     "InvokeOperation",
     "Operation",
+    "ReplayMismatch",
+    "ReplayReport",
     "StepOperation",
     "WaitOperation",
+    "for_each_crash",
+    "replay",
     "timeline",
 ]

@@ -263,10 +263,9 @@ class DurableFunctionTestRunner:
             histories = [each.history() for each in self._service.executions.values()]
         return "\n\n".join(map(timeline, histories))
 
-    @property
-    def checkpoints(self) -> int:
-        """How many checkpoints the executions under test have made."""
-        return sum(each.checkpoints for each in self._service.executions.values())
+    def checkpoints_of(self, execution_arn: str) -> int:
+        """Return how many checkpoints of an execution were accepted: where `crash_at` may hit."""
+        return self._find(execution_arn).checkpoints
 
     @property
     def now(self) -> datetime:

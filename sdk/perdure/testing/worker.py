@@ -55,7 +55,7 @@ def deliver(service: Service, target: Execution) -> None:
         turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
         checkpoints = HostedCheckpoints(service, target, turn)
         invocation = _invocation(target, invocation_id)
-    outcome = run_invocation(target.function, invocation, checkpoints)
+    outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
     with suppress(refusals.TurnPassed):  # it was stopped meanwhile
         service.returned(target, checkpoints.ending(outcome))
 

@@ -1,0 +1,245 @@
+"""Check new code against recorded histories: a replay has to ask for what is recorded.
+
+    replay("order-17.json", order)
+
+`perdure executions export ARN --file order-17.json` writes such a file. Nothing is executed: bodies
+of steps do not run, and what goes beyond the record suspends. So it can be tried on histories of
+executions that are still alive, before the code that will have to go on with them is deployed.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Self
+
+import msgspec
+
+import perdure
+from perdure.context import DurableContext
+from perdure.exceptions import NonDeterministicExecutionError, qualified_name
+from perdure.execution import DurableFunction
+from perdure.identity import Identity, check_recorded
+from perdure.invocation import (
+    Broken,
+    Dropped,
+    Failed,
+    Invocation,
+    Outcome,
+    Pending,
+    Succeeded,
+    run_invocation,
+)
+from perdure.scope import Scope
+from perdure.strand import Strand
+from perdure.testing.history import ExecutionHistory
+from perdure.testing.hosting import Handler, durable_function
+from perdure.testing.recording import (
+    RecordedCheckpoints,
+    is_below_ended_context,
+    recorded_state,
+    shown,
+)
+from perdure.testing.result import InvocationStatus
+from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
+from perdure_core.state import State
+from perdure_core.views import execution_operation, visible_operations
+
+_SDK_FOLDER: Final = str(Path(perdure.__file__).parent)
+_ENDED_BY_HANDLER: Final = frozenset({"SUCCEEDED", "FAILED"})
+
+
+class ReplayMismatch(AssertionError):
+    """The code does not ask for what is recorded. `requested` names the line that asks."""
+
+    def __init__(self, message: str, recorded: str, requested: str) -> None:
+        super().__init__(f"{message}\n  recorded:  {recorded}\n  requested: {requested}")
+        self.recorded = recorded
+        self.requested = requested
+
+
+class ReplayReport(msgspec.Struct, frozen=True):
+    """How a replay that agrees with its record ended.
+
+    PENDING: the code goes on where the record ends, or waits for what has not happened yet.
+    `not_reached` are recorded operations that it had not asked for by then.
+    """
+
+    status: InvocationStatus
+    result: str | None = None
+    error: ErrorObject | None = None
+    not_reached: tuple[str, ...] = ()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A durable call of the code."""
+
+    identity: Identity
+    line: str
+
+    def describe(self) -> str:
+        """Return words for messages."""
+        return f"{self.identity.describe()}, at {self.line}"
+
+
+def replay(history: ExecutionHistory | str | Path, handler: Handler) -> ReplayReport:
+    """Run the handler against a history, or the file that holds one.
+
+    Raises `ReplayMismatch` when the code asks for another operation than the recorded one, asks for
+    more than a history that has ended holds, does not ask for a recorded one any more, or raises
+    where the recorded execution succeeded. Raises `DurableFunctionsTestError` for a history that
+    cannot be read.
+    """
+    if not isinstance(history, ExecutionHistory):
+        history = ExecutionHistory.load(history)
+    state = recorded_state(history)
+    asked: dict[str, Asked] = {}
+    checkpoints = RecordedCheckpoints()
+    function = _watched(durable_function(handler, state.function), asked)
+    outcome = run_invocation(function, _invocation(history, state), checkpoints)
+    _check_asked(state, asked)
+    _check_outcome(history, outcome)
+    if history.status in _ENDED_BY_HANDLER:
+        _check_end(history, asked, checkpoints.beyond)
+    missing = [
+        operation
+        for operation in visible_operations(state)
+        if operation.id not in asked and not is_below_ended_context(state, operation)
+    ]
+    if missing and not isinstance(outcome, Pending):
+        raise ReplayMismatch(
+            "The code does not ask for a recorded operation any more.",
+            _describe(missing[0]),
+            _ending(outcome),
+        )
+    return _report(outcome, tuple(map(_describe, missing)))
+
+
+class _WatchedScope(Scope):
+    """Notes which durable calls arrive; otherwise a scope like any other."""
+
+    asked: dict[str, Asked]
+
+    @classmethod
+    def over(cls, scope: Scope, asked: dict[str, Asked]) -> Self:
+        watched = cls(
+            scope.turn,
+            scope.strand,
+            replaying=scope.replaying,
+            prefix=scope.prefix,
+            parent_id=scope.parent_id,
+            title=scope.title,
+            closed=scope.closed,
+        )
+        watched.asked = asked
+        return watched
+
+    def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
+        identity = super().identify(kind, sub_type, name)
+        self.asked[identity.id] = Asked(identity, _line(inspect.currentframe()))
+        return identity
+
+    def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> Scope:
+        if virtual:
+            self.asked.pop(identity.id, None)  # it is never recorded
+        return self.over(super().below(identity, virtual=virtual, strand=strand), self.asked)
+
+    def carried_by(self, strand: Strand) -> Scope:
+        return self.over(super().carried_by(strand), self.asked)
+
+
+def _watched(function: DurableFunction, asked: dict[str, Asked]) -> DurableFunction:
+    def handler(event: Any, context: DurableContext) -> Any:
+        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the door to every call
+        body: Callable[[], Any] = lambda: function.handler(event, DurableContext(scope))  # noqa: E731
+        return scope.run(body)
+
+    return DurableFunction(handler, name=function.name)
+
+
+def _invocation(history: ExecutionHistory, state: State) -> Invocation:
+    return Invocation(
+        invocation_id="replay",
+        execution_arn=history.execution_arn,
+        function_name=state.function,
+        operations=(execution_operation(state), *map(shown, visible_operations(state))),
+    )
+
+
+def _check_asked(state: State, asked: dict[str, Asked]) -> None:
+    for id_, call in asked.items():
+        recorded = state.operations.get(id_)
+        if recorded is None:
+            continue
+        try:
+            check_recorded(call.identity, recorded)
+        except NonDeterministicExecutionError as error:
+            raise ReplayMismatch(
+                "The code asks for something else than what is recorded at durable call"
+                f" {call.identity.number}.",
+                _describe(recorded),
+                call.describe(),
+            ) from error
+
+
+def _check_outcome(history: ExecutionHistory, outcome: Outcome) -> None:
+    if not isinstance(outcome, Failed):
+        return
+    if outcome.error.type == qualified_name(NonDeterministicExecutionError):
+        raise ReplayMismatch(
+            "The code does not do what is recorded.",
+            f"an execution that is {history.status}",
+            outcome.error.message or "",
+        )
+    if history.status == "SUCCEEDED":
+        raise ReplayMismatch(
+            "The code fails where the recorded execution did not.",
+            "the execution SUCCEEDED",
+            _ending(outcome),
+        )
+
+
+def _check_end(
+    history: ExecutionHistory, asked: dict[str, Asked], beyond: list[OperationUpdate]
+) -> None:
+    for update in beyond:
+        call = asked.get(update.id)
+        raise ReplayMismatch(
+            "The code asks for more than is recorded.",
+            f"the execution {history.status}",
+            f"{update.action} of {update.type} {update.name or ''}"
+            if call is None
+            else call.describe(),
+        )
+
+
+def _report(outcome: Outcome, not_reached: tuple[str, ...]) -> ReplayReport:
+    match outcome:
+        case Succeeded(result):
+            return ReplayReport(InvocationStatus.SUCCEEDED, result)
+        case Failed(error) | Broken(error):
+            return ReplayReport(InvocationStatus.FAILED, None, error)
+        case Pending() | Dropped():
+            return ReplayReport(InvocationStatus.PENDING, not_reached=not_reached)
+
+
+def _describe(operation: Operation) -> str:
+    shown_type = f"{operation.type.value} ({operation.sub_type or 'no sub-type'})"
+    return shown_type if operation.name is None else f"{shown_type} {operation.name!r}"
+
+
+def _ending(outcome: Outcome) -> str:
+    match outcome:
+        case Succeeded():
+            return "the handler returns"
+        case Failed(error) | Broken(error):
+            return f"the handler raises {error.type}: {error.message}"
+        case Pending() | Dropped():
+            return "the handler waits"
+
+
+def _line(frame: FrameType | None) -> str:
+    """Return the line of user code that made a durable call."""
+    while frame is not None and frame.f_code.co_filename.startswith(_SDK_FOLDER):
+        frame = frame.f_back
+    return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
