@@ -5,6 +5,7 @@ a child, which is handler code with a context of its own.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -60,6 +61,8 @@ DECORATORS: Final[dict[str, tuple[Role, int]]] = {
     "durable_step": (Role.BODY, 0),
     "durable_wait_for_callback": (Role.BODY, 1),
 }
+
+_CONTEXT_NAME: Final = re.compile(r"\bDurableContext\b(?!\])")
 
 Contexts = frozenset[tuple[Scope, str]]
 
@@ -206,7 +209,7 @@ class Reader:
     def _says_context(self, annotation: ast.expr | None, scope: Scope) -> bool:
         match annotation:
             case ast.Constant(value=str(text)):
-                return text.rsplit(".", 1)[-1] == "DurableContext"
+                return _CONTEXT_NAME.search(text) is not None
             case ast.Name() | ast.Attribute():
                 origin = self._origins.of(annotation, scope) or ""
                 return origin.rsplit(".", 1)[-1] == "DurableContext"
