@@ -1,4 +1,7 @@
-"""What can go wrong in the world around the core. The type says whose fault it is, and hence who retries."""
+"""What can go wrong in the world around the core.
+
+The type says whose fault it is, and hence who retries.
+"""
 
 
 class HostError(Exception):

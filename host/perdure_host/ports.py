@@ -58,9 +58,9 @@ class OutboxRow(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """All that one commit does to one execution; a commit holds at most one change for each.
 
-    `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence that exists already means that
-    somebody else wrote, and fails the commit as Fenced. `alarm_ms` replaces the execution's one alarm (None: no alarm)
-    when `alarm_moved`.
+    `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence that
+    exists already means that somebody else wrote, and fails the commit as Fenced. `alarm_ms`
+    replaces the execution's one alarm (None: no alarm) when `alarm_moved`.
     """
 
     row: ExecutionRow
@@ -86,7 +86,9 @@ class Alarm(msgspec.Struct, frozen=True, order=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters are joined by AND; empty ones let everything pass. Newest first unless `oldest_first`.
+    """Filters, joined by AND; empty ones let everything pass.
+
+    Newest first unless `oldest_first`. Both bounds of the start are exclusive.
 
     `after` is the (started_ms, execution_id) of the last row of the page before.
     """
@@ -115,7 +117,8 @@ class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
 class Store(Protocol):
     """Where the truth is kept. Every method may raise StoreUnavailable.
 
-    Writing methods name the incarnation that they write under and raise Fenced once it is no longer live.
+    Writing methods name the incarnation that they write under and raise Fenced once it is no
+    longer live.
     """
 
     async def open(self, *, migrate: bool = False) -> None:
@@ -130,15 +133,20 @@ class Store(Protocol):
         ...
 
     async def secret(self) -> bytes:
-        """Return the cluster's 32 secret bytes, made on first use; they sign tokens and callback ids."""
+        """Return the cluster's 32 secret bytes, made on first use.
+
+        They sign tokens and callback ids.
+        """
         ...
 
     async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
-        """Become the one live node and owner of all buckets; return a new incarnation, higher than all before.
+        """Become the one live node and owner of all buckets; return a new incarnation.
 
-        A node of the same name is replaced at once: its row is marked dead first, which waits for its commits
-        in flight. A live node of another name whose lease has not lapsed raises NodeTaken; one whose lease
-        has lapsed is marked dead and replaced.
+        It is higher than all before.
+
+        A node of the same name is replaced at once: its row is marked dead first, which
+        waits for its commits in flight. A live node of another name whose lease has not
+        lapsed raises NodeTaken; one whose lease has lapsed is marked dead and replaced.
         """
         ...
 
@@ -147,7 +155,10 @@ class Store(Protocol):
         ...
 
     async def leave(self, incarnation: int) -> None:
-        """Mark the node gone, so that another may take over without waiting. Harmless when fenced."""
+        """Mark the node gone, so that another may take over without waiting.
+
+        Harmless when fenced.
+        """
         ...
 
     async def commit(
@@ -178,7 +189,8 @@ class Store(Protocol):
     ) -> list[RecordRow]:
         """Return records that hold public events, at most `limit` of them.
 
-        Forward: in order, from the one that holds `from_event_id` on. Reverse: backwards from that one.
+        Forward: in order, from the one that holds `from_event_id` on. Reverse: backwards
+        from that one.
         """
         ...
 
@@ -205,7 +217,10 @@ class Store(Protocol):
         ...
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
-        """Delete up to `limit` executions whose `expires_ms` has come, with everything they own; return how many."""
+        """Delete up to `limit` executions whose `expires_ms` has come, with everything they own.
+
+        Return how many.
+        """
         ...
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
@@ -218,7 +233,10 @@ class Store(Protocol):
 
 
 class Clock(Protocol):
-    """Milliseconds since 1970 in UTC, and waiting. The wall clock in production, a number in tests."""
+    """Milliseconds since 1970 in UTC, and waiting.
+
+    The wall clock in production, a number in tests.
+    """
 
     def now_ms(self) -> int:
         """Return the present moment. It never goes backwards within a process."""

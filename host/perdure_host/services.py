@@ -1,22 +1,25 @@
-"""How gateway, history and matching speak to each other: in one process over these ports, between nodes over gRPC.
+"""How gateway, history and matching speak to each other.
 
-A refusal of the core (`perdure_core.refusals`) and an error of the world (`perdure_host.errors`) pass through as
-they are; the gateway turns them into statuses.
+In one process they do so over these ports, between nodes over gRPC. A refusal of the core (`perdure_core.refusals`) and an error of the world (`perdure_host.errors`)
+pass through as they are; the gateway turns them into statuses.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
+
 from perdure_core.events import Event
 from perdure_core.model import ErrorObject, Operation, OperationUpdate
 from perdure_core.state import State
-
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Already checked for form. Seconds and days as the caller gave them, None for the function's own."""
+    """Already checked for form.
+
+    Seconds and days as the caller gave them, None for the function's own.
+    """
 
     namespace: str
     function: str
@@ -42,7 +45,10 @@ class NumberedEvent(msgspec.Struct, frozen=True):
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
-    """`token` is empty when the turn was revoked. `operations` changed since the worker last saw state."""
+    """`token` is empty when the turn was revoked.
+
+    `operations` changed since the worker last saw state.
+    """
 
     token: str
     operations: tuple[Operation, ...]
@@ -78,13 +84,18 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class History(Protocol):
-    """Owns executions: loads, decides, commits, answers. ARNs, tokens and ids arrive as text and are checked here.
+    """Owns executions: loads, decides, commits, answers.
+
+    ARNs, tokens and ids arrive as text and are checked here.
 
     Invalid: malformed ARN, token, callback id or marker. Unknown: it names nothing.
     """
 
     async def start(self, request: StartRequest) -> StartAnswer:
-        """Start, or find the equal execution of that name. Raises NameTaken, Unknown (function), Invalid."""
+        """Start, or find the equal execution of that name.
+
+        Raises NameTaken, Unknown (function), Invalid.
+        """
         ...
 
     async def describe(self, arn: str) -> State:
@@ -148,11 +159,17 @@ class History(Protocol):
         ...
 
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
-        """Hand out the invocation that the execution wants; None when it wants none any more. Writes nothing."""
+        """Hand out the invocation that the execution wants; None when it wants none any more.
+
+        Writes nothing.
+        """
         ...
 
     async def claim(self, token: str, worker_id: str) -> str | None:
-        """Adopt an invocation that already runs in the worker; return its id, or None when its turn has passed."""
+        """Adopt an invocation that already runs in the worker.
+
+        Return its id, or None when its turn has passed.
+        """
         ...
 
     async def checkpoint(
@@ -184,12 +201,16 @@ class History(Protocol):
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
         """Return those of the ids whose turn has passed.
 
-        Invocations that were handed to this worker a while ago and are not in the list are lost and offered again.
+        Invocations that were handed to this worker a while ago and are not in the list are
+        lost and offered again.
         """
         ...
 
     async def worker_lost(self, worker_id: str) -> None:
-        """The worker's stream broke or it fell silent: record its invocations as lost and offer them again."""
+        """The worker's stream broke or it fell silent.
+
+        Record its invocations as lost and offer them again.
+        """
         ...
 
 
@@ -204,13 +225,19 @@ class Matching(Protocol):
         ...
 
     def offer(self, task: Task) -> None:
-        """Hand the task over at once when a slot is free, queue it otherwise. An offer already queued is ignored."""
+        """Hand the task over at once when a slot is free, queue it otherwise.
+
+        An offer already queued is ignored.
+        """
         ...
 
     def attach(
         self, worker_id: str, functions: Sequence[tuple[str, str]], deliver: Callable[[Task], None]
     ) -> None:
-        """Make a worker known, with the (namespace, function) pairs that it serves. Replaces a former attachment."""
+        """Make a worker known, with the (namespace, function) pairs that it serves.
+
+        Replaces a former attachment.
+        """
         ...
 
     def credit(self, worker_id: str, slots: int) -> None:
