@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import DurableContext, StepContext
@@ -95,6 +95,7 @@ def perform(context: DurableContext, step: Step, place: int, ledger: Ledger) -> 
     return context.step(body, f"step-{place}", config)
 
 
+@settings(deadline=None)  # machines are busy
 @given(st.lists(CALLS, max_size=6), st.lists(CRASHES, max_size=2))
 def test_crashes_change_neither_the_result_nor_what_was_done(
     calls: list[Call], crashes: list[Crash]

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.config import Duration
@@ -79,6 +79,7 @@ def test_a_single_attempt_is_never_retried() -> None:
     assert RetryPresets.none()(FAILURE, 1) == RetryDecision.no_retry()
 
 
+@settings(deadline=None)  # machines are busy
 @given(
     attempt=st.integers(1, 5_000),
     rate=st.floats(1, 10),
@@ -100,6 +101,7 @@ def test_a_delay_is_at_least_a_second_and_at_most_the_limit(
     assert 1 <= delay <= max(1, limit)
 
 
+@settings(deadline=None)  # machines are busy
 @given(st.floats(0, 1e6), st.floats(0, 1))
 def test_jitter_stays_within_its_share(delay: float, chance: float) -> None:
     assert JitterStrategy.NONE.jittered(delay, chance) == delay

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.exceptions import ExecutionError, RetryableSerDesError, SerDesError
@@ -41,6 +41,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # machines are busy
 @given(VALUES)
 def test_extended_values_come_back_as_they_were(value: Any) -> None:
     back = EXTENDED.deserialize(EXTENDED.serialize(value))
