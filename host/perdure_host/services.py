@@ -1,7 +1,8 @@
 """How gateway, history and matching speak to each other.
 
-In one process they do so over these ports, between nodes over gRPC. A refusal of the core (`perdure_core.refusals`) and an error of the world (`perdure_host.errors`)
-pass through as they are; the gateway turns them into statuses.
+In one process they do so over these ports, between nodes over gRPC. A refusal of the core
+(`perdure_core.refusals`) and an error of the world (`perdure_host.errors`) pass through as they
+are; the gateway turns them into statuses.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
