@@ -239,3 +239,16 @@ async def test_what_moved_while_timers_are_read_fires_at_its_new_time() -> None:
     await bare.pass_until(now_ms + 40_000)
     assert bare.fired[0] == (now_ms + 5_000, "d")
     bare.running.cancel()
+
+
+async def test_what_was_read_before_a_reload_is_not_believed_after_it() -> None:
+    bare = Bare()
+    now_ms = bare.clock.now_ms()
+    bare.write("e", now_ms + 30_000)
+    # The read has seen the old alarm; a commit that nobody heard of moves it; the node reloads.
+    await asyncio.sleep(0)
+    bare.write("e", now_ms + 5_000)
+    bare.timers.reset()
+    await bare.pass_until(now_ms + 40_000)
+    assert bare.fired == [(now_ms + 5_000, "e")]
+    bare.running.cancel()

@@ -71,12 +71,16 @@ class Link(FaultyStore):
         # Told when it is cut: nothing outlives that.
         self.on_cut: Callable[[], None] = lambda: None
         self._cut_at = cut_at
+        # While it is not set, commits wait.
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def commit(
         self, incarnation: int, changes: Iterable[Change], outbox_done: Iterable[OutboxRow] = ()
     ) -> None:
         changes, outbox_done = tuple(changes), tuple(outbox_done)
         await asyncio.sleep(0)
+        await self.gate.wait()
         self.commits += 1
         self.changes += len(changes)
         if self._cut_at == (self.commits, "before"):
