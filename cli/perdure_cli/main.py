@@ -8,6 +8,7 @@ import typer
 from perdure_cli import callbacks, executions, functions
 from perdure_cli.check import check
 from perdure_cli.exit_codes import MEANINGS
+from perdure_cli.export import export
 from perdure_cli.invoke import invoke
 from perdure_cli.screen import print_text
 from perdure_cli.serve import migrate, serve
@@ -31,6 +32,7 @@ app.command("migrate", rich_help_panel="Run")(migrate)
 app.command("check", rich_help_panel="Run")(check)
 app.command("invoke", rich_help_panel="Use")(invoke)
 app.add_typer(executions.app, name="executions", rich_help_panel="Use")
+executions.app.command("export")(export)
 app.add_typer(callbacks.app, name="callbacks", rich_help_panel="Use")
 app.add_typer(functions.app, name="functions", rich_help_panel="Use")
 

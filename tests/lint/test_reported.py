@@ -216,6 +216,11 @@ def test_a_context_kept_by_an_object_is_known() -> None:
         "        self.context.step(lambda _: self.context.wait(1))"
     )
     assert rules(handler("Flow(context).run()", before=before)) == ["PRD201"]
+    alias = before.replace("lambda _: self.context.wait(1)", "lambda _: mine.wait(1)")
+    alias = alias.replace(
+        "        self.context.step", "        mine = self.context\n        mine.step"
+    )
+    assert rules(handler("Flow(context).run()", before=alias)) == ["PRD201"]
 
 
 def test_a_thread_that_uses_the_context_is_worse_than_a_thread() -> None:

@@ -64,6 +64,8 @@ DECORATORS: Final[dict[str, tuple[Role, int]]] = {
 
 _CONTEXT_NAME: Final = re.compile(r"\bDurableContext\b(?!\])")
 
+_ALIASES_MAX: Final = 4
+
 Contexts = frozenset[tuple[Scope, str]]
 
 
@@ -94,9 +96,11 @@ class Reader:
         self, expression: ast.expr, scope: Scope, contexts: Contexts, depth: int = 0
     ) -> Scope | None:
         """Return the function whose context an expression is; a class, for an attribute."""
+        if depth > _ALIASES_MAX:
+            return None
         if isinstance(expression, ast.Attribute):
-            return self._attribute_owner(expression, scope)
-        if not isinstance(expression, ast.Name) or depth > 5:  # noqa: PLR2004 - aliases of aliases
+            return self._attribute_owner(expression, scope, depth + 1)
+        if not isinstance(expression, ast.Name):
             return None
         found = scope.find(expression.id)
         if found is None:
@@ -108,7 +112,7 @@ class Reader:
             match binding:
                 case Parameter(node) if self._says_context(node.annotation, owner):
                     return owner
-                case Assigned(ast.Name() as value):
+                case Assigned(ast.Name() | ast.Attribute() as value):
                     return self.context_owner(value, owner, contexts, depth + 1)
                 case _:
                     pass
@@ -195,7 +199,7 @@ class Reader:
                     pass
         return None
 
-    def _attribute_owner(self, node: ast.Attribute, scope: Scope) -> Scope | None:
+    def _attribute_owner(self, node: ast.Attribute, scope: Scope, depth: int) -> Scope | None:
         owner = self._origins.class_of(node.value, scope)
         if owner is None:
             return None
@@ -203,8 +207,10 @@ class Reader:
             if isinstance(binding, Assigned) and self._says_context(binding.annotation, owner):
                 return owner
         given = owner.attributes.get(node.attr, [])
-        none: Contexts = frozenset()
-        return owner if any(self.is_context(each, where, none) for each, where in given) else None
+        kept = any(
+            self.context_owner(each, where, frozenset(), depth) is not None for each, where in given
+        )
+        return owner if kept else None
 
     def _says_context(self, annotation: ast.expr | None, scope: Scope) -> bool:
         match annotation:
