@@ -40,6 +40,14 @@ def nested(event: Any, context: DurableContext) -> int:
     return total + context.run_in_child_context(inner, name="two")
 
 
+@durable_execution(name="quick")
+def quick(event: Any, context: DurableContext) -> int:
+    """Double a number in a context."""
+    return context.run_in_child_context(
+        lambda child: child.step(double(event["number"])), name="inside"
+    )
+
+
 class Flaky:
     """A step's body that fails a few times first."""
 

@@ -1,0 +1,91 @@
+"""What pytest learns from Perdure: a fixture, an option, and the story of a failing test.
+
+It is loaded by pytest itself wherever perdure is installed; nothing else imports it.
+"""
+
+from collections.abc import Generator, Iterator
+from typing import Final, Protocol
+
+import pytest
+
+from perdure.testing.failures import CrashAt
+from perdure.testing.hosting import Handler
+from perdure.testing.runner import DurableFunctionTestRunner
+
+OPTION: Final = "--perdure-always-replay"
+MARKER: Final = "perdure_always_replay"
+
+_RUNNERS: Final = pytest.StashKey[list[DurableFunctionTestRunner]]()
+
+
+class DurableRunner(Protocol):
+    """Makes a runner that is closed when the test ends."""
+
+    def __call__(
+        self,
+        handler: Handler,
+        *,
+        execution_timeout: int | None = None,
+        skip_time: bool = True,
+        always_replay: bool | None = None,
+        crash_at: CrashAt = (),
+    ) -> DurableFunctionTestRunner: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the option."""
+    parser.getgroup("perdure").addoption(
+        OPTION,
+        action="store_true",
+        help="replay handlers of `durable_runner` from their start after every checkpoint",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the marker means."""
+    config.addinivalue_line(
+        "markers", f"{MARKER}: replay handlers of `durable_runner` after every checkpoint"
+    )
+
+
+@pytest.fixture
+def durable_runner(request: pytest.FixtureRequest) -> Iterator[DurableRunner]:
+    """Make runners for durable functions: `durable_runner(handler, **options)`."""
+    runners: list[DurableFunctionTestRunner] = []
+    node: pytest.Item = request.node
+    node.stash[_RUNNERS] = runners
+    asked = request.config.getoption(OPTION) or node.get_closest_marker(MARKER) is not None
+
+    def make(
+        handler: Handler,
+        *,
+        execution_timeout: int | None = None,
+        skip_time: bool = True,
+        always_replay: bool | None = None,
+        crash_at: CrashAt = (),
+    ) -> DurableFunctionTestRunner:
+        runner = DurableFunctionTestRunner(
+            handler,
+            execution_timeout=execution_timeout,
+            skip_time=skip_time,
+            always_replay=bool(asked) if always_replay is None else always_replay,
+            crash_at=crash_at,
+        )
+        runners.append(runner)
+        return runner
+
+    yield make
+    for runner in runners:
+        runner.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Append to the report of a failing test what its executions did."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for runner in item.stash.get(_RUNNERS, None) or ():
+            report.sections.append(("durable executions", runner.timeline()))
+    return report
