@@ -274,7 +274,7 @@ class TurnTaken(ExecutionEvent, frozen=True, tag=80):
     """A checkpoint was accepted. The events after it in its record are that checkpoint's own.
 
     `news` says that the answer carried changes which the handler had not seen; `revoked` that it
-    carried no token.
+    carried no token; `told` how many of those changes there was room for (None: all of them).
     """
 
     invocation_id: str
@@ -283,6 +283,7 @@ class TurnTaken(ExecutionEvent, frozen=True, tag=80):
     seen: int
     news: bool = False
     revoked: bool = False
+    told: int | None = None
 
 
 class InvocationReturned(ExecutionEvent, frozen=True, tag=81):

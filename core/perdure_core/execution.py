@@ -154,8 +154,22 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
         seen=turn.seen,
         news=has_changed_since(state, turn),
         revoked=draft.has_outcome or state.status is ExecutionStatus.PAUSING,
+        told=_told(state, turn),
     )
     return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
+
+
+def _told(state: State, turn: Turn) -> int | None:
+    """Return how many changes an answer has room for; None when it has room for all."""
+    if not has_changed_since(state, turn):
+        return None
+    room = limits.CHECKPOINT_NEWS_BYTES_MAX
+    news = [id_ for id_, changed in state.unseen.items() if changed > turn.seen]
+    for count, operation_id in enumerate(news):
+        room -= operations.outcome_bytes(state.operations[operation_id])
+        if room < 0 and count:
+            return count
+    return None
 
 
 def _complete(state: State, command: Complete, now_ms: int) -> Decision:

@@ -101,8 +101,10 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
     if own:
         assert state.last_call is not None
         state.last_call.changed[operation_id] = None
+        state.unseen.pop(operation_id, None)
     elif not isinstance(event, CallbackHeartbeat):
-        assert operation_id not in state.unseen
+        # Taken out first, so that the latest change stands last.
+        state.unseen.pop(operation_id, None)
         state.unseen[operation_id] = state.sequence
         if state.dispatch is Dispatch.IDLE:
             state.dispatch = Dispatch.WANTED
@@ -122,11 +124,13 @@ def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
 
 
 def _turn_taken(state: State, event: TurnTaken, _at_ms: int) -> None:
-    changed = {id_: None for id_, sequence in state.unseen.items() if sequence > event.seen}
+    news = [id_ for id_, sequence in state.unseen.items() if sequence > event.seen]
+    told = len(news) if event.told is None else event.told
     state.last_call = LastCall(
-        state.sequence, event.client_token, state.turn, event.revoked, changed
+        state.sequence, event.client_token, state.turn, event.revoked, dict.fromkeys(news[:told])
     )
-    state.unseen.clear()
+    # What there was no room for counts as changed after this answer.
+    state.unseen = dict.fromkeys(news[told:], state.sequence + 1)
     state.turn += 1
     state.invocation_id = event.invocation_id
     state.invocation_started_ms = event.started_ms

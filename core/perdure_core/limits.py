@@ -24,6 +24,9 @@ OPERATION_PAYLOAD_BYTES_MAX: Final = 1_048_576
 ERROR_BYTES_MAX: Final = 32_768
 CHECKPOINT_UPDATES_MAX: Final = 1_000
 CHECKPOINT_BYTES_MAX: Final = 8_388_608
+# What an answer brings of others' doings; the rest comes with the next answer. One outcome always
+# fits, whatever its size, or nothing would ever move.
+CHECKPOINT_NEWS_BYTES_MAX: Final = 4_194_304
 
 EXECUTION_TIMEOUT_S_MAX: Final = 31_622_400
 RETENTION_DAYS_MAX: Final = 90

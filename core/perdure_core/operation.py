@@ -11,7 +11,14 @@ from perdure_core.events import (
     Subject,
     WaitEvent,
 )
-from perdure_core.model import Operation, OperationStatus, OperationType
+from perdure_core.form import bytes_of, error_bytes
+from perdure_core.model import (
+    ExecutionDetails,
+    Operation,
+    OperationStatus,
+    OperationType,
+    WaitDetails,
+)
 
 # What an open operation waits for: time, somebody outside, or a child execution.
 Pending = Literal["timed", "callback", "child"]
@@ -69,6 +76,15 @@ def decide_due(operation: Operation) -> AnyOperationEvent:
 def pending(operation: Operation) -> Pending | None:
     """Say what the operation waits for outside of any invocation."""
     return _PENDING.get((operation.type, operation.status))
+
+
+def outcome_bytes(operation: Operation) -> int:
+    """Return the size of the operation's result and error, in bytes of UTF-8."""
+    details = operation.details
+    if isinstance(details, ExecutionDetails | WaitDetails):
+        return 0
+    error = 0 if details.error is None else error_bytes(details.error)
+    return bytes_of(details.result) + error
 
 
 def subject_of(operation: Operation) -> Subject:

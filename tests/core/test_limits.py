@@ -20,6 +20,7 @@ from perdure_core.execution import begin
 from perdure_core.form import error_bytes
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.refusals import Invalid
+from perdure_core.state import wants_task
 from tests.core.scene import ORDER, Scene, update
 
 PROBE = "x"
@@ -425,3 +426,37 @@ def test_replaced_alarms_do_not_pile_up() -> None:
     assert len(alarms._heap) < 100  # pyright: ignore[reportPrivateUsage]
     assert alarms.next_due_ms() == 2_000_999
     assert alarms.due(2_000_999) == ["cb"]
+
+
+def test_an_answer_brings_as_much_news_as_it_has_room_for_and_the_rest_later() -> None:
+    scene = Scene()
+    scene.take()
+    names = [f"cb{number}" for number in range(6)]
+    scene.checkpoint(*(update("CALLBACK", "START", name) for name in names))
+    large = PROBE * limits.OPERATION_PAYLOAD_BYTES_MAX
+    for name in names:
+        scene.complete_callback(name, large)
+    fitting = limits.CHECKPOINT_NEWS_BYTES_MAX // limits.OPERATION_PAYLOAD_BYTES_MAX
+    assert [operation.id for operation in scene.checkpoint()] == names[:fitting]
+    assert [operation.id for operation in scene.checkpoint()] == names[fitting:]
+    assert scene.checkpoint() == []
+
+
+def test_news_that_found_no_room_wants_another_invocation() -> None:
+    scene = Scene()
+    scene.take()
+    names = [f"cb{number}" for number in range(6)]
+    scene.checkpoint(*(update("CALLBACK", "START", name) for name in (*names, "open")))
+    for name in names:
+        scene.complete_callback(name, PROBE * limits.OPERATION_PAYLOAD_BYTES_MAX)
+    scene.checkpoint()
+    scene.complete("PENDING")
+    assert wants_task(scene.state)
+
+
+def test_an_outcome_larger_than_the_room_for_news_is_still_told() -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(update("CHAINED_INVOKE", "START", "child", function="child"))
+    scene.end_child("child", PROBE * limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    assert [operation.id for operation in scene.checkpoint()] == ["child"]
