@@ -324,7 +324,7 @@ class Executions:
             except (Fenced, NodeTaken) as lost:
                 self.be_replaced(lost)
             except StoreError as again:
-                self._trouble = f"the database does not answer: {again}"
+                self._trouble = str(again)
                 await self.clock.wait_until(self.clock.now_ms() + _RETRY_MS)
             else:
                 _log.info("reloaded", incarnation=self.committer.incarnation)

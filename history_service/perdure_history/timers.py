@@ -25,6 +25,8 @@ _PAGE: Final = 1_000
 # Alarms that are handled at the same time; each may have to load its execution.
 _AT_ONCE_MAX: Final = 256
 _RETRY_MS: Final = 1_000
+# With the database away thousands of timers fail every second; one line in this time is enough.
+_TELL_MS: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Timers:
         self._resets = 0
         # Whether there was no room for some that lie within the horizon.
         self._is_cut = False
+        self._tell_ms = 0
         self._wake = asyncio.Event()
         self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
 
@@ -153,9 +156,12 @@ class Timers:
         try:
             await self._fire(key)
         except (StoreError, Refused) as error:
-            _log.info("a timer could not be handled; trying again", error=str(error))
+            now_ms = self._clock.now_ms()
+            if now_ms >= self._tell_ms:
+                self._tell_ms = now_ms + _TELL_MS
+                _log.warning("timers cannot be handled; trying again", error=str(error))
             if key not in self._near:
-                self._note(key, self._clock.now_ms() + _RETRY_MS)
+                self._note(key, now_ms + _RETRY_MS)
         finally:
             self._at_once.release()
 
