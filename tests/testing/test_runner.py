@@ -7,9 +7,11 @@ import pytest
 
 from perdure import DurableContext
 from perdure.config import CallbackConfig, Duration
+from perdure.context import durable_with_child_context
 from perdure.testing import (
     CallbackOperation,
     ContextOperation,
+    DurableChildContextTestRunner,
     DurableFunctionsTestError,
     DurableFunctionTestRunner,
     InvocationStatus,
@@ -17,7 +19,7 @@ from perdure.testing import (
     WaitOperation,
 )
 from perdure_core.model import ErrorObject, ExecutionStatus, OperationStatus
-from tests.testing.programs import YEAR, Flaky, approval, flaky, nested
+from tests.testing.programs import YEAR, Flaky, approval, double, flaky, nested
 
 
 def kinds(runner: DurableFunctionTestRunner, arn: str) -> list[str]:
@@ -304,3 +306,32 @@ def test_what_is_not_there_is_refused(ask: str) -> None:
         else:
             with pytest.raises(DurableFunctionsTestError, match="There is no"):
                 getattr(runner, ask)("nothing")
+
+
+@durable_with_child_context
+def sum_of_doubles(context: DurableContext, first: int, second: int) -> int:
+    return context.step(double(first)) + context.step(double(second))
+
+
+def test_a_function_for_child_contexts_is_hosted_alone() -> None:
+    with DurableChildContextTestRunner(sum_of_doubles, 1, second=2) as runner:
+        assert runner.run().value == 6
+
+
+def test_a_test_does_not_wait_longer_in_real_time_than_it_said() -> None:
+    finish = threading.Event()
+
+    def handler(_event: Any, context: DurableContext) -> bool:
+        return context.step(lambda _: finish.wait(20), name="endless")
+
+    with DurableFunctionTestRunner(handler) as runner:
+        with pytest.raises(TimeoutError, match=r"took longer than 0\.01 s of real time"):
+            runner.run(timeout=0.01)
+        finish.set()
+
+
+def test_a_closed_runner_begins_nothing_more() -> None:
+    with DurableFunctionTestRunner(nested) as runner:
+        runner.close()
+        arn = runner.run_async()
+        assert kinds(runner, arn) == ["ExecutionStarted"]

@@ -1,6 +1,6 @@
 """Test durable functions: the real core in memory, on a clock that jumps over every wait.
 
-    from perdure.testing import DurableFunctionTestRunner
+    from perdure.testing import DurableChildContextTestRunner, DurableFunctionTestRunner
 
 Everything that production decides is decided here by the same code; only time, threads and the
 network are played. Light on purpose: no gRPC, no database.
@@ -20,7 +20,7 @@ from perdure.testing.operations import (
 )
 from perdure.testing.replaying import ReplayMismatch, ReplayReport, replay
 from perdure.testing.result import DurableFunctionTestResult, InvocationStatus
-from perdure.testing.runner import DurableFunctionTestRunner
+from perdure.testing.runner import DurableChildContextTestRunner, DurableFunctionTestRunner
 from perdure.testing.timeline import timeline
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ContextOperation",
     "Crash",
     "CrashDivergence",
+    "DurableChildContextTestRunner",
     "DurableFunctionTestResult",
     "DurableFunctionTestRunner",
     "DurableFunctionsTestError",

@@ -9,13 +9,14 @@ only while a test waits, so a callback cannot time out between two lines of a te
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ParamSpec, Self, cast
 
 from perdure.config import Duration
+from perdure.context import DurableContext
 from perdure.error_objects import error_object
 from perdure.execution import DurableFunction
 from perdure.testing.clock import SystemClock, VirtualClock
@@ -38,6 +39,8 @@ from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
 from perdure_core.refusals import Refused
 from perdure_core.state import is_open
+
+P = ParamSpec("P")
 
 FUNCTION_NAME_DEFAULT = "test-function"
 # Of real time: what a test does takes milliseconds, so a test that hangs is soon told so.
@@ -303,6 +306,19 @@ class DurableFunctionTestRunner:
         if found is None:
             raise DurableFunctionsTestError(f"There is no callback {callback_id!r}.")
         return found
+
+
+class DurableChildContextTestRunner(DurableFunctionTestRunner):
+    """Hosts one `@durable_with_child_context` function, given its arguments."""
+
+    def __init__(
+        self,
+        context_function: Callable[P, Callable[[DurableContext], Any]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        body = context_function(*args, **kwargs)
+        super().__init__(lambda _event, context: body(context))
 
 
 @contextmanager
