@@ -1,0 +1,72 @@
+"""Two durable functions, one of which calls the other: a checkout, and the payment that it needs.
+
+    perdure dev examples/chained_services.py
+    perdure invoke checkout --payload '{"order_id": "o-1", "amount": 90}'
+    perdure invoke checkout --payload '{"order_id": "o-2", "amount": 9000}'
+
+They may live on different workers, and be deployed apart: `perdure worker` serves the functions of
+the modules that it is given. While the payment settles, the checkout is suspended.
+"""
+
+from typing import Any
+
+from perdure import DurableContext, InvokeError, StepContext, durable_execution, durable_step
+from perdure.config import Duration, StepConfig
+from perdure.retries import RetryPresets
+
+AMOUNT_MAX = 5_000
+
+
+class DeclinedError(Exception):
+    """The bank says no."""
+
+
+@durable_step
+def authorize(step: StepContext, order_id: str, amount: int) -> str:
+    """Ask the bank."""
+    if amount > AMOUNT_MAX:
+        raise DeclinedError(f"{amount} is more than {AMOUNT_MAX}")
+    step.logger.info("authorized %d for %s", amount, order_id)
+    return f"authorization-{order_id}"
+
+
+@durable_step
+def capture(step: StepContext, authorization: str) -> dict[str, Any]:
+    """Take the money."""
+    step.logger.info("captured %s", authorization)
+    return {"authorization": authorization, "captured": True}
+
+
+@durable_execution
+def payment(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
+    """Authorize, let it settle, capture."""
+    authorization = context.step(
+        authorize(event["order_id"], event["amount"]),
+        config=StepConfig(retry_strategy=RetryPresets.none()),
+    )
+    context.wait(Duration.from_seconds(2), name="settle")
+    return context.step(capture(authorization))
+
+
+@durable_step
+def reserve(_step: StepContext, order_id: str) -> str:
+    """Put the goods aside."""
+    return f"reservation-{order_id}"
+
+
+@durable_step
+def release(step: StepContext, reservation: str) -> None:
+    """Put the goods back."""
+    step.logger.info("released %s", reservation)
+
+
+@durable_execution
+def checkout(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
+    """Reserve the goods and have them paid; put them back if that fails."""
+    reservation = context.step(reserve(event["order_id"]))
+    try:
+        receipt: dict[str, Any] = context.invoke("payment", event, name="pay")
+    except InvokeError as error:
+        context.step(release(reservation))
+        return {"status": "declined", "reason": str(error)}
+    return {"status": "paid", "receipt": receipt}
