@@ -131,6 +131,8 @@ def _write_context(message: model_pb2.Event, event: ContextEvent) -> None:
     match event:
         case ContextSucceeded():
             _write_result(message, event.result)
+            if event.replay_children:
+                message.replay_children = True
         case ContextFailed():
             _write_error(message, event.error)
         case _:

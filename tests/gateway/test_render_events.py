@@ -55,7 +55,11 @@ CASES: list[tuple[core.Event, model_pb2.Event]] = [
         ),
     ),
     (core.ContextStarted(BARE), model_pb2.Event()),
-    (core.ContextSucceeded(BARE, "2", replay_children=True), model_pb2.Event(result="2")),
+    (core.ContextSucceeded(BARE, "2"), model_pb2.Event(result="2")),
+    (
+        core.ContextSucceeded(BARE, "2", replay_children=True),
+        model_pb2.Event(result="2", replay_children=True),
+    ),
     (core.ContextFailed(BARE, ERROR), model_pb2.Event(error=MESSAGE)),
     (core.StepStarted(BARE), model_pb2.Event()),
     (

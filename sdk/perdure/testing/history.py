@@ -36,8 +36,8 @@ class RetryDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 class HistoryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fact in a history. The fields below `sub_type` stand where the event type asks for them.
 
-    `replay_children` is told by the testing kit only: the result was too large to keep, and is made
-    again from the context's children.
+    `replay_children`: the result was too large to keep, and is made again from the context's
+    children.
     """
 
     event_id: int

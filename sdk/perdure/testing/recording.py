@@ -10,7 +10,6 @@ from concurrent.futures import Future
 
 import msgspec
 
-from perdure.batch_result import BatchSummary
 from perdure.delivery import CheckpointAnswer
 from perdure.exceptions import SuspendExecution
 from perdure.testing.event_forms import milliseconds, operation_event
@@ -126,14 +125,4 @@ def _fold(state: State, form: HistoryEvent, event: AnyOperationEvent) -> None:
     state.operations[operation.id] = operation
     if isinstance(event, ContextSucceeded):
         assert isinstance(operation.details, ContextDetails)
-        operation.details.replay_children = form.replay_children or _is_summary(event.result)
-
-
-def _is_summary(result: str | None) -> bool:
-    if not result:
-        return result == ""
-    try:
-        BatchSummary.read(result)
-    except (ValueError, KeyError, TypeError):
-        return False
-    return True
+        operation.details.replay_children = form.replay_children
