@@ -54,10 +54,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Complete(msgspec.Struct, frozen=True, kw_only=True):
-    """End an invocation. ERROR means that the invocation broke, not the code's own logic."""
+    """End an invocation.
+
+    ERROR means that the invocation broke, not the code's own logic; DIVERGED that the replay asked
+    for other operations than the history holds.
+    """
 
     turn: Turn
-    status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR"]
+    status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
     result: str | None = None
     error: ErrorObject | None = None
 

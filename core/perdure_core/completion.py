@@ -25,17 +25,38 @@ from perdure_core.state import State
 
 _INVALID_TYPE: Final = "InvalidParameterValueException"
 
+# How the reason of such a pause begins, so that people and programs tell it from others.
+DIVERGED_REASON: Final = "replay differs from history"
+_REASON_CUT: Final = limits.REASON_CHARS_MAX - 1
+
 
 def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
     """Return the end of an invocation whose turn was checked."""
     ending = outcome_of(state) or _ending(state, command)
     if ending is not None:
         return end(state, (_completed(command), ending), now_ms)
+    if command.status == "DIVERGED":
+        return _diverged(state, command, now_ms)
     if command.status == "ERROR":
         completed = _broken(state, command, now_ms)
     else:
         completed = _completed(command, wanted=_has_news(state, command))
     return Decision(Record(now_ms, (completed, *pause_begun(state))))
+
+
+def _diverged(state: State, command: Complete, now_ms: int) -> Decision:
+    """Pause: the code asks for other operations than the history holds.
+
+    Nothing of that replay is appended. Once the code is fixed, a resume replays from the start.
+    """
+    error = form.bounded_error(command.error or ErrorObject(type="NonDeterministicExecutionError"))
+    completed = InvocationCompleted(
+        command.turn.invocation_id, command.turn.started_ms, error, wanted=True
+    )
+    message = f"{DIVERGED_REASON}: {error.message or error.type}"
+    reason = message if len(message) <= limits.REASON_CHARS_MAX else message[:_REASON_CUT] + "…"
+    requested_ms = now_ms if state.pause is None else state.pause.requested_ms
+    return Decision(Record(now_ms, (completed, ExecutionPaused(requested_ms, reason))))
 
 
 def pause_begun(state: State) -> tuple[ExecutionPaused, ...]:
@@ -96,7 +117,7 @@ def _problem(state: State, command: Complete) -> str | None:
     """Say why the answer of the handler is no legal one."""
     if command.status in ("SUCCEEDED", "PENDING") and command.error is not None:
         return f"Cannot return {command.status} status with an error."
-    if command.status in ("FAILED", "PENDING") and command.result is not None:
+    if command.status in ("FAILED", "PENDING", "DIVERGED") and command.result is not None:
         return f"Cannot return {command.status} status with a result."
     size = form.bytes_of(command.result)
     if size > limits.EXECUTION_PAYLOAD_BYTES_MAX:

@@ -189,7 +189,7 @@ def _is_completed(state: State, command: Complete) -> bool:
     return (
         state.last_completed == command.turn.invocation_id
         and command.turn.number < state.turn
-        and (command.status == "ERROR") is (state.invocation_failures > 0)
+        and (command.status in ("ERROR", "DIVERGED")) is (state.invocation_failures > 0)
     )
 
 

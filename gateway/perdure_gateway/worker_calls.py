@@ -17,7 +17,7 @@ from perdure_host.ports import FunctionRow
 from perdure_host.services import CheckpointAnswer, History, InvocationOffer
 from perdure_proto.v1 import model_pb2, worker_pb2
 
-_COMPLETION_STATUSES = ("SUCCEEDED", "FAILED", "PENDING", "ERROR")
+_COMPLETION_STATUSES = ("SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED")
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 

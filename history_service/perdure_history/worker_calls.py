@@ -20,17 +20,19 @@ from perdure_history.executions import Executions
 from perdure_history.lost import give_up_unclaimed, is_unclaimed, lose
 from perdure_history.running import Running
 from perdure_history.slot import Slot
+from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
 
-Status = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR"]
+Status = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
 
 _STATUSES: Final[dict[str, Status]] = {
     "SUCCEEDED": "SUCCEEDED",
     "FAILED": "FAILED",
     "PENDING": "PENDING",
     "ERROR": "ERROR",
+    "DIVERGED": "DIVERGED",
 }
 
 
@@ -315,11 +317,12 @@ class WorkerCalls:
             raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
 
 
-_OUTCOMES: Final[dict[str, Literal["succeeded", "failed", "pending", "error"]]] = {
+_OUTCOMES: Final[dict[str, InvocationOutcome]] = {
     "SUCCEEDED": "succeeded",
     "FAILED": "failed",
     "PENDING": "pending",
     "ERROR": "error",
+    "DIVERGED": "diverged",
 }
 
 

@@ -26,7 +26,7 @@ FUNCTION_LABELS_MAX: Final = 1_000
 FUNCTION_LABEL_OTHER: Final = "(other)"
 
 StepOutcome = Literal["succeeded", "failed", "retried"]
-InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "lost"]
+InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "lost"]
 SyncMatch = Literal["sync", "queued"]
 CommitFailure = Literal["unavailable", "unknown", "fenced"]
 
@@ -115,7 +115,7 @@ class ServerMetrics:
         invocations = self._counter("invocations", "Invocations ended, by outcome.", "outcome")
         self.invocations: Mapping[InvocationOutcome, Counter] = {
             outcome: invocations.labels(outcome)
-            for outcome in ("succeeded", "failed", "pending", "error", "lost")
+            for outcome in ("succeeded", "failed", "pending", "error", "diverged", "lost")
         }
         self.replayed_operations = self._counter(
             "replayed_operations", "Operations that handlers passed again from history."

@@ -144,7 +144,7 @@ class Scene:
 
     def complete(
         self,
-        status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR"] = "PENDING",
+        status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"] = "PENDING",
         result: str | None = None,
         error: ErrorObject | None = None,
     ) -> Decision:

@@ -64,7 +64,7 @@ IDS = ["a", "b", "c", "d"]
 ENDINGS = (ExecutionSucceeded, ExecutionFailed, ExecutionTimedOut, ExecutionStopped)
 ERROR = ErrorObject("boom", "ValueError")
 MOSTLY = [True] * 9 + [False]
-OUTCOMES: list[Any] = ["PENDING"] * 7 + ["ERROR"] * 3 + ["SUCCEEDED", "FAILED"]
+OUTCOMES: list[Any] = ["PENDING"] * 7 + ["ERROR"] * 3 + ["SUCCEEDED", "FAILED", "DIVERGED"]
 ENDS: list[Any] = ["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
 HOUR_MS = 3_600_000
 

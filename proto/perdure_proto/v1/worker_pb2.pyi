@@ -474,8 +474,10 @@ class CompleteRequest(google.protobuf.message.Message):
     REPLAYED_OPERATIONS_FIELD_NUMBER: builtins.int
     checkpoint_token: builtins.str
     status: builtins.str
-    """SUCCEEDED | FAILED | PENDING | ERROR. ERROR says that the invocation itself broke (crash, lost
-    connection, code that cannot run): it is run again with backoff until the execution's deadline.
+    """SUCCEEDED | FAILED | PENDING | ERROR | DIVERGED. ERROR says that the invocation itself broke (crash,
+    lost connection, code that cannot run): it is run again with backoff until the execution's deadline.
+    DIVERGED says that the replay asked for other operations than the history holds: the execution is
+    paused with the error's message as the reason, and a resume replays it on mended code.
     """
     result: builtins.str
     """SUCCEEDED only; at most 6,291,456 bytes."""
@@ -483,7 +485,7 @@ class CompleteRequest(google.protobuf.message.Message):
     """The worker counted these during the invocation; they feed the server's metrics."""
     @property
     def error(self) -> perdure_proto.v1.model_pb2.ErrorObject:
-        """FAILED and ERROR."""
+        """FAILED, ERROR and DIVERGED."""
 
     def __init__(
         self,
