@@ -1,6 +1,7 @@
 """What tests of every folder may ask for."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,11 @@ from tests.postgres import PostgresServer, postgres_server
 # gRPC reads this when it is loaded. Its own handlers of fork crash the child while calls are under
 # way, and tests start processes.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# A shell starts what it puts into the background with SIGINT ignored, and every process that we
+# start would inherit that: then tests of an interruption could not interrupt anything.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
