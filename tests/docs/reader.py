@@ -1,0 +1,193 @@
+"""Somebody who follows a page to the letter, in a folder of their own, with real servers.
+
+Must stay true: only addresses differ from what the page says; and the reader looks before typing
+on: at a server that is ready, at a worker that has come back, at a callback that is open.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from perdure import Client, ClientError
+from tests.docs.page import Action, Execute, Expect, Interrupt, Launch, Type, Write, matches
+from tests.system.processes import HOST, LOOK_S, free_port, wait_until
+
+COMMANDS_S_MAX: Final = 90.0
+STOP_S_MAX: Final = 20.0
+
+# Servers of several tests, and of people, run on one machine, so each gets ports of its own.
+_COMMAND: Final = """\
+#!/bin/sh
+case $1 in
+    dev | server) exec "{python}" -m perdure_cli "$@" --grpc {grpc} --http {http} ;;
+    *) exec "{python}" -m perdure_cli "$@" ;;
+esac
+"""
+
+
+class Reader:
+    """A folder, a shell in it, and terminals where commands run on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "new"
+        self.server = f"{HOST}:{free_port()}"
+        self._logs = folder
+        self._printed = ""
+        self._serving = ""
+        self._terminals: list[subprocess.Popen[bytes]] = []
+        self._environment = self._prepare(folder / "bin")
+        self._shell = self._open_shell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in [self._shell, *self._terminals]:
+            _signal_all(process, signal.SIGKILL)
+            process.wait(STOP_S_MAX)
+        if self._shell.stdin is not None:
+            self._shell.stdin.close()
+
+    def follow(self, action: Action) -> None:
+        """Do what the page says; raise if it does not go as the page says."""
+        match action:
+            case Write(name, text):
+                self._write(name, text)
+            case Execute(text):
+                self._look_for_callback(text)
+                self._execute(text)
+            case Type(text):
+                self._look_for_callback(text)
+                self._type(text)
+            case Launch(text):
+                self._launch(text)
+            case Expect(text):
+                assert matches(text, self._printed), f"\n{text}\nis not\n{self._printed}"
+            case Interrupt():
+                self._interrupt()
+
+    def told(self) -> str:
+        """Return what the terminals show."""
+        return "\n".join(f"--- {log.name}\n{log.read_text()}" for log in self._logs.glob("*.log"))
+
+    def _prepare(self, programs: Path) -> dict[str, str]:
+        self.folder.mkdir()
+        programs.mkdir()
+        command = programs / "perdure"
+        http = f"{HOST}:{free_port()}"
+        command.write_text(_COMMAND.format(python=sys.executable, grpc=self.server, http=http))
+        command.chmod(0o755)
+        path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PERDURE_SERVER": self.server, "COLUMNS": "200"}
+
+    def _open_shell(self) -> subprocess.Popen[bytes]:
+        with (self._logs / "shell.log").open("ab") as log:
+            return subprocess.Popen(
+                ["bash", "-euo", "pipefail"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        reloads = path.exists() and self._serving.startswith("perdure dev")
+        before = self.told().count("worker registered")
+        path.write_text(text, encoding="utf-8")
+        if reloads:
+            wait_until(
+                lambda: self.told().count("worker registered") > before, f"{name} is served anew"
+            )
+
+    def _execute(self, text: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMANDS_S_MAX,
+            check=False,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stderr}\n{self.told()}"
+        self._printed = done.stdout
+
+    def _type(self, text: str) -> None:
+        """Let the shell run commands, one after the other, and wait for the last one."""
+        log, done = self._logs / "shell.log", self._logs / "done"
+        seen = len(log.read_text())
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(f"{text}\n: > '{done}'\n".encode())
+        self._shell.stdin.flush()
+        deadline_s = time.monotonic() + COMMANDS_S_MAX
+        while not done.exists():  # bounded by the deadline, and by the shell's life
+            assert self._shell.poll() is None, f"it fails:\n{text}\n{self.told()}"
+            assert time.monotonic() < deadline_s, f"it does not end:\n{text}\n{self.told()}"
+            time.sleep(LOOK_S)
+        done.unlink()
+        self._printed = log.read_text()[seen:]
+
+    def _launch(self, text: str) -> None:
+        with (self._logs / f"terminal-{len(self._terminals) + 1}.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {text}"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._terminals.append(process)
+        self._serving = text
+        awaited = "node ready" if text.startswith("perdure server") else "worker registered"
+        before = self.told().count(awaited)
+
+        def is_there() -> bool:
+            assert process.poll() is None, f"{text} ended\n{self.told()}"
+            return self.told().count(awaited) > before
+
+        wait_until(is_there, f"{text} is ready")
+
+    def _interrupt(self) -> None:
+        for process in self._terminals:
+            _signal_all(process, signal.SIGINT)
+            process.wait(STOP_S_MAX)
+        self._terminals.clear()
+
+    def _look_for_callback(self, text: str) -> None:
+        """See that orders have come to where they wait before completing what they wait for."""
+        if "open_callbacks" not in text and "open_callback)" not in text:
+            return
+
+        def all_wait() -> bool:
+            try:
+                with Client(self.server) as client:
+                    running = list(client.list_executions(statuses=["RUNNING"]))
+                    found = [client.get(each.execution_arn) for each in running]
+            except ClientError:
+                return False
+            return bool(found) and all(each.open_callbacks for each in found)
+
+        wait_until(all_wait, "a callback is open")
+
+
+def _signal_all(process: subprocess.Popen[bytes], number: int) -> None:
+    """Signal a session that was started here, as its terminal would."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
