@@ -7,12 +7,14 @@ everything is one.
 """
 
 import base64
+import dataclasses
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -81,8 +83,7 @@ class ExtendedTypeSerDes(SerDes[Any]):
 
     def serialize(self, value: Any, serdes_context: SerDesContext | None = None) -> str:
         del serdes_context
-        written = value if _is_plain(value) else _wrap(value)
-        return json.dumps(written, separators=(",", ":"))
+        return json.dumps(extended_form(value), separators=(",", ":"))
 
     def deserialize(self, data: str, serdes_context: SerDesContext | None = None) -> Any:
         del serdes_context
@@ -90,7 +91,29 @@ class ExtendedTypeSerDes(SerDes[Any]):
             value = json.loads(data)
         except ValueError as error:
             raise SerDesError(f"The recorded text is not JSON: {error}") from error
-        return value if _is_plain(value) else _unwrap(value)
+        return extended_value(value)
+
+
+def extended_form(value: Any) -> Any:
+    """Return what `ExtendedTypeSerDes` writes of `value`, not yet as text."""
+    return value if _is_plain(value) else _wrap(value)
+
+
+def extended_value(written: Any) -> Any:
+    """Return the value that `extended_form` wrote so."""
+    return written if _is_plain(written) else _unwrap(written)
+
+
+def annotation_wanted(value: object) -> str | None:
+    """Return the annotation with which a value could be recorded, if there is one."""
+    kind = type(value)
+    if isinstance(value, (set, frozenset)):
+        items = {type(item).__qualname__ for item in cast("set[object]", value)} or {"str"}
+        return f"{kind.__name__}[{' | '.join(sorted(items))}]"
+    fields = ("__attrs_attrs__", "__struct_fields__", "__pydantic_validator__")
+    if isinstance(value, Enum) or dataclasses.is_dataclass(value):
+        return kind.__qualname__
+    return kind.__qualname__ if any(hasattr(kind, name) for name in fields) else None
 
 
 @dataclass(frozen=True)
@@ -137,8 +160,13 @@ def _wrap(value: Any) -> dict[str, Any]:
     for tag, kind, write in _WRITERS:
         if isinstance(value, kind):
             return {"t": tag, "v": write(value)}
+    wanted = annotation_wanted(value)
+    name = type(value).__qualname__
+    if wanted is None:
+        raise SerDesError(f"{name} cannot be recorded: return plain data, or give a serdes.")
     raise SerDesError(
-        f"{type(value).__qualname__} cannot be recorded: return plain data, or give a serdes."
+        f"{name} cannot be recorded without an annotation: say what the function returns, "
+        f"with `-> {wanted}` or what contains it, or give TypedSerDes({wanted}) as serdes."
     )
 
 

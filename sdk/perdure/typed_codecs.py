@@ -1,0 +1,321 @@
+"""Codecs of single values: how one type is written as JSON and read back as itself.
+
+A codec takes only what it can give back as the same type; everything else is a `Mismatch`, which
+learns its path on the way up. `shapes` are the JSON values that a codec writes: a union whose
+members differ in them needs no tags.
+"""
+
+import base64
+import binascii
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from pathlib import PurePath
+from typing import Any, Final, cast
+from uuid import UUID
+
+import msgspec
+
+GOT_CHARS_MAX: Final = 80
+
+NULL, BOOL, INT, FLOAT, TEXT, ARRAY, OBJECT = "null", "bool", "int", "float", "text", "[]", "{}"
+EVERY_SHAPE: Final = frozenset({NULL, BOOL, INT, FLOAT, TEXT, ARRAY, OBJECT})
+PRIMITIVES: Final = (str, bool, int, float, type(None))
+
+_SHAPES: Final[Mapping[type, str]] = {
+    type(None): NULL,
+    bool: BOOL,
+    int: INT,
+    float: FLOAT,
+    str: TEXT,
+    list: ARRAY,
+    dict: OBJECT,
+}
+
+
+class Mismatch(Exception):
+    """A value is not what its annotation says."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(expected, got)
+        self.expected = expected
+        self.got = got
+        self.path = ""
+
+    def below(self, part: str) -> "Mismatch":
+        """Return this, found in the part `.field` or `[index]` of something larger."""
+        self.path = part + self.path
+        return self
+
+    def __str__(self) -> str:
+        return f"${self.path}: expected {self.expected}, got {self.got}"
+
+
+class Codec(ABC):
+    """Writes and reads the values of one annotation.
+
+    `expected` is what messages call it. `kind` is the class of its values, where there is one.
+    `constants` are the fields, by their JSON names, which always hold one of a few JSON values:
+    they tell the members of a union apart.
+    """
+
+    expected: str
+    shapes: frozenset[str]
+    kind: type | None = None
+    constants: Mapping[str, frozenset[Any]] = {}
+
+    @abstractmethod
+    def write(self, value: Any) -> Any:
+        """Return `value` as what `json.dumps` takes; raise `Mismatch`."""
+
+    @abstractmethod
+    def read(self, written: Any) -> Any:
+        """Return the value that was written so; raise `Mismatch`."""
+
+    def refuse(self, value: object) -> Mismatch:
+        """Return the failure that `value` is."""
+        return Mismatch(self.expected, describe(value))
+
+
+class Native(Codec):
+    """A type that JSON has itself: the type must be exact, since no subclass would come back."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.expected = "None" if kind is type(None) else kind.__name__
+        self.shapes = frozenset({shape_of(kind)})
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        return value
+
+    def read(self, written: Any) -> Any:
+        return self.write(written)
+
+
+class Number(Codec):
+    """A float. Type checkers let an int stand for one, and JSON has one kind of number."""
+
+    expected = "float"
+    shapes = frozenset({FLOAT})
+    kind = float
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is float:
+            return value
+        if kind_of(value) is int and abs(value) <= 1 << 53:  # beyond, floats have gaps
+            return float(value)
+        raise self.refuse(value)
+
+    def read(self, written: Any) -> Any:
+        return self.write(written)
+
+
+class AnyJson(Codec):
+    """No annotation, inside something that has one: only what JSON gives back by itself."""
+
+    expected = "plain JSON, as there is no annotation that says more"
+    shapes = EVERY_SHAPE
+
+    def write(self, value: Any) -> Any:
+        kind = kind_of(value)
+        if kind is list:
+            self._each((f"[{index}]", item) for index, item in enumerate(value))
+        elif kind is dict:
+            if not all(kind_of(key) is str for key in value):
+                raise Mismatch("keys of type str, as no annotation says otherwise", "others")
+            self._each((f"[{key!r}]", item) for key, item in value.items())
+        elif kind not in PRIMITIVES:
+            raise self.refuse(value)
+        return value
+
+    def read(self, written: Any) -> Any:
+        return written
+
+    def _each(self, parts: Iterable[tuple[str, Any]]) -> None:
+        for part, item in parts:
+            try:
+                self.write(item)
+            except Mismatch as mismatch:
+                raise mismatch.below(part) from None
+
+
+class Texts(Codec):
+    """A type whose values are written as text."""
+
+    shapes = frozenset({TEXT})
+
+    def __init__(
+        self, kind: type, to_text: Callable[[Any], str], of_text: Callable[[str], Any]
+    ) -> None:
+        self.kind = kind
+        self.expected = kind.__name__
+        self._to_text = to_text
+        self._of_text = of_text
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        return self._to_text(value)
+
+    def read(self, written: Any) -> Any:
+        if kind_of(written) is not str:
+            raise self.refuse(written)
+        try:
+            return self._of_text(written)
+        except (ValueError, ArithmeticError, binascii.Error, msgspec.ValidationError):
+            raise self.refuse(written) from None
+
+
+class Decimals(Texts):
+    """A Decimal, as text; numbers, as others may send them, are read too."""
+
+    def __init__(self) -> None:
+        super().__init__(Decimal, str, Decimal)
+
+    def read(self, written: Any) -> Any:
+        return super().read(str(written) if kind_of(written) in (int, float) else written)
+
+
+class Paths(Codec):
+    """A path. `Path("x")` is of a class that depends on the system, so that class decides."""
+
+    shapes = frozenset({TEXT})
+
+    def __init__(self, kind: type[PurePath]) -> None:
+        self.expected = kind.__name__
+        self.kind = type(kind("."))
+        self._class = cast("Any", kind)
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        return str(value)
+
+    def read(self, written: Any) -> Any:
+        if kind_of(written) is not str:
+            raise self.refuse(written)
+        return self._class(written)
+
+
+class Members(Codec):
+    """An enum, by value where all its values are JSON primitives, else by name.
+
+    Flags are always written by value, since their combinations have no name.
+    """
+
+    def __init__(self, kind: type[Enum]) -> None:
+        self.kind = kind
+        members = list(kind)
+        self._by_value = issubclass(kind, Flag) or all(
+            type(member.value) in PRIMITIVES for member in members
+        )
+        self._class = cast("Any", kind)
+        written = [self._write(member) for member in members]
+        self.expected = f"{kind.__qualname__} ({shortened(', '.join(map(repr, written)))})"
+        self.shapes = frozenset({INT} if issubclass(kind, Flag) else map(json_shape, written))
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        return self._write(value)
+
+    def read(self, written: Any) -> Any:
+        try:
+            return self._class(written) if self._by_value else self._class[written]
+        except (ValueError, KeyError, TypeError):
+            raise self.refuse(written) from None
+
+    def _write(self, member: Enum) -> Any:
+        return member.value if self._by_value else member.name
+
+
+class Literals(Codec):
+    """A few constants, each written as its type is."""
+
+    def __init__(self, constants: tuple[Any, ...], codecs: tuple[Codec, ...]) -> None:
+        self.expected = f"one of {', '.join(map(repr, constants))}"
+        pairs = zip(constants, codecs, strict=True)
+        self._pairs = [(constant, codec.write(constant)) for constant, codec in pairs]
+        self.shapes = frozenset(json_shape(written) for _, written in self._pairs)
+        self.values = frozenset(written for _, written in self._pairs)
+
+    def write(self, value: Any) -> Any:
+        for constant, written in self._pairs:
+            if constant == value and type(constant) is type(value):
+                return written
+        raise self.refuse(value)
+
+    def read(self, written: Any) -> Any:
+        for constant, text in self._pairs:
+            if text == written and type(text) is type(written):
+                return constant
+        raise self.refuse(written)
+
+
+def kind_of(value: Any) -> Any:
+    """Return the class of a value, which says nothing to type checkers."""
+    return cast("Any", type(value))
+
+
+def json_shape(written: Any) -> str:
+    """Return which kind of JSON `written` is."""
+    return shape_of(kind_of(written))
+
+
+def shape_of(kind: type) -> str:
+    """Return which kind of JSON the values of a class are that JSON has itself."""
+    return _SHAPES.get(kind, TEXT)
+
+
+def describe(value: object) -> str:
+    """Return the type of `value` and, of the plain ones, what it is."""
+    kind = type(value)
+    if value is None:
+        return "None"
+    name = kind.__qualname__
+    if kind in PRIMITIVES or isinstance(value, Enum):
+        return f"{name} {shortened(repr(value))}"
+    return name
+
+
+def shortened(text: str) -> str:
+    """Return `text`, cut where a message would grow too long."""
+    return text if len(text) <= GOT_CHARS_MAX else f"{text[:GOT_CHARS_MAX]}…"
+
+
+def json_text(written: Any) -> str:
+    """Return JSON by which values can be ordered, so that a set has one text everywhere."""
+    return json.dumps(written, sort_keys=True)
+
+
+SCALARS: Final[Mapping[Any, Codec]] = {
+    None: Native(type(None)),
+    type(None): Native(type(None)),
+    str: Native(str),
+    bool: Native(bool),
+    int: Native(int),
+    float: Number(),
+    bytes: Texts(
+        bytes,
+        lambda value: base64.b64encode(value).decode("ascii"),
+        lambda text: base64.b64decode(text, validate=True),
+    ),
+    bytearray: Texts(
+        bytearray,
+        lambda value: base64.b64encode(value).decode("ascii"),
+        lambda text: bytearray(base64.b64decode(text, validate=True)),
+    ),
+    UUID: Texts(UUID, str, UUID),
+    Decimal: Decimals(),
+    datetime: Texts(datetime, datetime.isoformat, datetime.fromisoformat),
+    date: Texts(date, date.isoformat, date.fromisoformat),
+    time: Texts(time, time.isoformat, time.fromisoformat),
+    timedelta: Texts(
+        timedelta, msgspec.to_builtins, lambda text: msgspec.convert(text, type=timedelta)
+    ),
+}
