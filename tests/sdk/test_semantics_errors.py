@@ -1,0 +1,104 @@
+"""The tree of exceptions, and what the ends of a handler make of an execution."""
+
+from typing import Any
+
+import pytest
+
+import perdure
+from perdure import exceptions
+from perdure.invocation import Broken, Failed, Outcome, Pending, Succeeded
+from tests.sdk.hosted import Hosted, handler
+
+PARENTS = {
+    "DurableExecutionsError": Exception,
+    "ValidationError": exceptions.DurableExecutionsError,
+    "InvalidStateError": exceptions.DurableExecutionsError,
+    "SerDesError": exceptions.DurableExecutionsError,
+    "UnrecoverableError": exceptions.DurableExecutionsError,
+    "ExecutionError": exceptions.UnrecoverableError,
+    "NonDeterministicExecutionError": exceptions.ExecutionError,
+    "InvocationError": exceptions.UnrecoverableError,
+    "StepInterruptedError": exceptions.InvocationError,
+    "RetryableSerDesError": exceptions.InvocationError,
+    "DurableOperationError": exceptions.DurableExecutionsError,
+    "StepError": exceptions.DurableOperationError,
+    "InvokeError": exceptions.DurableOperationError,
+    "ChildContextError": exceptions.DurableOperationError,
+    "WaitForConditionError": exceptions.DurableOperationError,
+    "CallbackError": exceptions.DurableOperationError,
+    "CallbackExternalError": exceptions.CallbackError,
+    "CallbackTimeoutError": exceptions.CallbackError,
+    "CallbackSubmitterError": exceptions.CallbackError,
+    "SuspendExecution": BaseException,
+    "TimedSuspendExecution": exceptions.SuspendExecution,
+    "OrphanedChildException": BaseException,
+}
+
+
+class FinalInvocationError(exceptions.InvocationError):
+    """An error of a user's own making, after which nothing is tried again."""
+
+    def is_retryable(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("name", "parent"), list(PARENTS.items()))
+def test_an_error_has_its_place_in_the_tree(name: str, parent: type[BaseException]) -> None:
+    error_class = getattr(exceptions, name)
+    assert issubclass(error_class, parent)
+    assert issubclass(error_class, Exception) is issubclass(parent, Exception)
+
+
+def test_every_public_error_has_a_place_in_the_tree() -> None:
+    public = {
+        name
+        for name in exceptions.__all__
+        if isinstance(getattr(exceptions, name), type)
+        and issubclass(getattr(exceptions, name), BaseException)
+    }
+    assert public == set(PARENTS)
+
+
+def test_the_error_of_a_failed_batch_is_one_of_operations() -> None:
+    assert issubclass(perdure.BatchCompletionError, exceptions.DurableOperationError)
+
+
+def first_outcome(error: BaseException) -> tuple[Hosted, Outcome]:
+    """Raise in the first invocation only."""
+    errors = [error]
+
+    def body(_: Any, __: Any) -> str:
+        if errors:
+            raise errors.pop()
+        return "again"
+
+    host = Hosted(handler(body))
+    host.run()
+    return host, host.outcomes[0]
+
+
+def test_an_invocation_error_of_a_handler_runs_it_again() -> None:
+    host, outcome = first_outcome(exceptions.InvocationError("the network is away"))
+    assert isinstance(outcome, Broken)
+    assert host.finish() == Succeeded('"again"')
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FinalInvocationError("never"),
+        exceptions.ExecutionError("enough"),
+        exceptions.ValidationError("odd"),
+        ValueError("ordinary"),
+    ],
+)
+def test_other_errors_of_a_handler_fail_its_execution(error: Exception) -> None:
+    host, outcome = first_outcome(error)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == str(error)
+    assert len(host.outcomes) == 1
+
+
+def test_a_suspension_that_a_handler_raises_itself_is_pending() -> None:
+    _, outcome = first_outcome(exceptions.SuspendExecution("later"))
+    assert outcome == Pending()
