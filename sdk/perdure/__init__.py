@@ -7,6 +7,7 @@ The client is loaded when it is first asked for, so that handlers and their test
 
 from typing import TYPE_CHECKING, Any
 
+from perdure.async_context import AsyncCallback, AsyncDurableContext
 from perdure.batch_result import BatchCompletionError, BatchItem, BatchResult
 from perdure.config import (
     BatchItemStatus,
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     from perdure.client import AsyncClient, Client, ClientError, ExecutionFailedError
 
 __all__ = [
+    "AsyncCallback",
     "AsyncClient",
+    "AsyncDurableContext",
     "BatchCompletionError",
     "BatchItem",
     "BatchItemStatus",

@@ -25,6 +25,7 @@ from perdure.jitter import JitterStrategy
 from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX
 
 if TYPE_CHECKING:
+    from perdure.async_context import AsyncDurableContext
     from perdure.context import DurableContext
     from perdure.retries import RetryDecision
     from perdure.serdes import SerDes
@@ -203,7 +204,7 @@ class InvokeConfig(Generic[P, R]):
 class ParallelBranch(Generic[T]):
     """A branch with a name of its own."""
 
-    func: "Callable[[DurableContext], T]"
+    func: "Callable[[DurableContext], T] | Callable[[AsyncDurableContext], T]"
     name: str | None = None
 
 

@@ -1,25 +1,17 @@
 """What a handler is given: the durable operations, each a thin call of its program."""
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from perdure.batch import BatchPlan, Branch, batch, batch_again
-from perdure.batch_result import BatchResult, summarize
-from perdure.batch_words import MAP, PARALLEL, BatchWords
-from perdure.callback import callback_result, create_callback
-from perdure.child import ChildPlan, child, large_result_summary
-from perdure.completion import CompletionPolicy
-from perdure.condition import ConditionPlan, wait_for_condition
+from perdure.batch_result import BatchResult
+from perdure.blocking import perform
+from perdure.calls import Calls, Created
 from perdure.config import (
     CallbackConfig,
     ChildConfig,
     Duration,
     InvokeConfig,
     MapConfig,
-    NestingType,
     ParallelBranch,
     ParallelConfig,
     StepConfig,
@@ -30,36 +22,20 @@ from perdure.decorators import (
     durable_step,
     durable_wait_for_callback,
     durable_with_child_context,
-    original_name,
     refuse_coroutine_function,
 )
-from perdure.exceptions import ChildContextError, InvocationError
-from perdure.identity import Identity, check_name
-from perdure.invoke import invoke
-from perdure.logger import Logger, log_extra
+from perdure.execution_context import ExecutionContext
+from perdure.logger import Logger
 from perdure.program import Program
-from perdure.retries import RetryPresets
+from perdure.retries import WithRetryConfig
 from perdure.scope import Scope
-from perdure.serdes import (
-    ExtendedTypeSerDes,
-    JsonSerDes,
-    PassThroughSerDes,
-    Payloads,
-    SerDes,
-    SerDesContext,
-)
-from perdure.step import StepPlan, step
-from perdure.strand import Strand
-from perdure.submission import submission, submission_error
 from perdure.types import (
     LoggerInterface,
     StepContext,
     WaitForCallbackContext,
     WaitForConditionCheckContext,
 )
-from perdure.wait import check_wait, wait
 from perdure.waits import WaitForConditionConfig
-from perdure_core.model import OperationType
 
 __all__ = [
     "Callback",
@@ -76,17 +52,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 U = TypeVar("U")
 
-_EXTENDED_TYPES = ExtendedTypeSerDes()
-_JSON = JsonSerDes()
-_PASS_THROUGH = PassThroughSerDes()
-
-
-@dataclass(frozen=True)
-class ExecutionContext:
-    """Which execution this is."""
-
-    durable_execution_arn: str
-
 
 class DurableContext:
     """The durable operations of one handler.
@@ -99,16 +64,16 @@ class DurableContext:
     def __init__(self, scope: Scope, logger: LoggerInterface | None = None) -> None:
         self.execution_context = ExecutionContext(scope.turn.execution_arn)
         self._scope = scope
-        self._wrap(logger or logging.getLogger())
+        self._calls = Calls(scope, _BLOCKING, logger)
 
     @property
     def logger(self) -> Logger:
         """A logger whose records appear once, although the handler is replayed."""
-        return self._logger
+        return self._calls.logger
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
         """Send records of this context, and of its operations, to `new_logger` from now on."""
-        self._wrap(new_logger)
+        self._calls.set_logger(new_logger)
 
     @property
     def is_virtual(self) -> bool:
@@ -135,26 +100,14 @@ class DurableContext:
         characters.
         """
         refuse_coroutine_function(func)
-        settings = config or StepConfig()
-        identity = self._scope.identify(
-            OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
-        )
-        plan = StepPlan(
-            semantics=settings.step_semantics,
-            retry_strategy=settings.retry_strategy or RetryPresets.default(),
-            payloads=self._payloads(identity, settings.serdes or _EXTENDED_TYPES),
-        )
-        body = functools.partial(self._run_step, identity, func)
-        return cast("T", self._scope.perform(self._step(identity, plan, body)))
+        return cast("T", self._perform(self._calls.step(func, name, config)))
 
     def wait(self, duration: Duration, name: str | None = None) -> None:
         """Suspend for `duration`, 1 s to 366 days, at no cost meanwhile.
 
         Raises `ValidationError` outside these bounds.
         """
-        wait_ms = check_wait(duration)
-        identity = self._scope.identify(OperationType.WAIT, "Wait", name)
-        self._scope.perform(wait(identity, self._scope.recorded(identity), wait_ms))
+        self._perform(self._calls.wait(duration, name))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -163,14 +116,8 @@ class DurableContext:
 
         How it ended, including badly, is learned from `result()`.
         """
-        settings = config or CallbackConfig()
-        identity = self._scope.identify(
-            OperationType.CALLBACK, settings.sub_type or "Callback", name
-        )
-        recorded = self._scope.recorded(identity)
-        callback_id = self._scope.perform(create_callback(identity, recorded, settings))
-        payloads = self._payloads(identity, settings.serdes or _PASS_THROUGH)
-        return Callback(callback_id, identity, self._scope, payloads)
+        created, creation = self._calls.create_callback(name, config)
+        return Callback(self._perform(creation), created)
 
     def wait_for_callback(
         self,
@@ -185,16 +132,7 @@ class DurableContext:
         good, and what `Callback.result` raises.
         """
         refuse_coroutine_function(submitter)
-        settings = config or WaitForCallbackConfig()
-        title = name or original_name(submitter)
-        child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
-        try:
-            return self.run_in_child_context(
-                submission(submitter, title, settings), title, child_config
-            )
-        except ChildContextError as error:
-            failure = submission_error(error)
-        raise failure
+        return self._perform(self._calls.wait_for_callback(submitter, name, config))
 
     def wait_for_condition(
         self,
@@ -208,15 +146,7 @@ class DurableContext:
         check or the strategy raises: nothing is tried again.
         """
         refuse_coroutine_function(check)
-        identity = self._scope.identify(OperationType.STEP, "WaitForCondition", name)
-        plan = ConditionPlan(
-            initial_state=config.initial_state,
-            wait_strategy=config.wait_strategy,
-            payloads=self._payloads(identity, config.serdes or _EXTENDED_TYPES),
-        )
-        body = functools.partial(self._run_check, identity, check)
-        recorded = self._scope.recorded(identity)
-        return cast("T", self._scope.perform(wait_for_condition(identity, recorded, plan, body)))
+        return cast("T", self._perform(self._calls.wait_for_condition(check, config, name)))
 
     def invoke(
         self,
@@ -229,18 +159,7 @@ class DurableContext:
 
         Raises `InvokeError` when it fails, times out, is stopped or does not exist.
         """
-        settings = config or InvokeConfig[P, R]()
-        identity = self._scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
-        written = self._payloads(identity, settings.serdes_payload or _JSON)
-        program = invoke(
-            identity,
-            self._scope.recorded(identity),
-            function_name,
-            lambda: written.write(payload),
-            settings.tenant_id,
-        )
-        result = self._scope.perform(program)
-        return cast("R", self._payloads(identity, settings.serdes_result or _JSON).read(result))
+        return cast("R", self._perform(self._calls.invoke(function_name, payload, name, config)))
 
     def run_in_child_context(
         self,
@@ -254,18 +173,7 @@ class DurableContext:
         `@durable_with_child_context`. Raises `ChildContextError` when `func` raises.
         """
         refuse_coroutine_function(func)
-        settings = config or ChildConfig[T]()
-        identity = self._scope.identify(
-            OperationType.CONTEXT,
-            settings.sub_type or "RunInChildContext",
-            name or original_name(func),
-        )
-        plan = ChildPlan(
-            payloads=self._payloads(identity, settings.serdes or _EXTENDED_TYPES),
-            summarize=settings.summary_generator,
-            virtual=settings.is_virtual,
-        )
-        return cast("T", self._run_child(self._scope, identity, plan, func))
+        return cast("T", self._perform(self._calls.child(func, name, config)))
 
     def map(
         self,
@@ -281,15 +189,7 @@ class DurableContext:
         `func`; items are called `map-item-{index}` unless an `item_namer` names them.
         """
         refuse_coroutine_function(func)
-        settings = config or MapConfig[U]()
-        namer = settings.item_namer
-        branches = [
-            ParallelBranch(
-                _on_item(func, item, index, inputs), None if namer is None else namer(item, index)
-            )
-            for index, item in enumerate(inputs)
-        ]
-        return self._batch(MAP, name or original_name(func), settings, branches)
+        return cast("BatchResult[T]", self._perform(self._calls.map(inputs, func, name, config)))
 
     def parallel(
         self,
@@ -307,134 +207,48 @@ class DurableContext:
         ]
         for branch in branches:
             refuse_coroutine_function(branch.func)
-        return self._batch(PARALLEL, name, config or ParallelConfig(), branches)
+        return cast("BatchResult[T]", self._perform(self._calls.parallel(branches, name, config)))
 
-    def _batch(
+    def perform_with_retry(
         self,
-        words: BatchWords,
-        name: str | None,
-        settings: MapConfig[Any] | ParallelConfig,
-        branches: Sequence[ParallelBranch[Any]],
-    ) -> BatchResult[Any]:
-        policy = CompletionPolicy(len(branches), settings.completion_config)
-        policy.check()
-        for branch in branches:
-            check_name(branch.name)
-        identity = self._scope.identify(OperationType.CONTEXT, words.sub_type, name)
-        summary = large_result_summary(self._scope.turn.recorded(identity.id))
-
-        def run(context: DurableContext) -> BatchResult[Any]:
-            plan = BatchPlan(
-                [
-                    context._branch(
-                        words.branch_identity(identity, index, branch.name), settings, branch
-                    )
-                    for index, branch in enumerate(branches)
-                ],
-                policy,
-                settings.max_concurrency,
-            )
-            program = batch(plan) if summary is None else batch_again(plan, summary)
-            return context._scope.perform(program)
-
-        plan = ChildPlan(
-            payloads=self._payloads(identity, settings.serdes or _EXTENDED_TYPES),
-            summarize=functools.partial(summarize, words.kind, settings.summary_generator),
-        )
-        return cast("BatchResult[Any]", self._run_child(self._scope, identity, plan, run))
-
-    def _branch(
-        self,
-        identity: Identity,
-        settings: MapConfig[Any] | ParallelConfig,
-        branch: ParallelBranch[Any],
-    ) -> Branch:
-        """Return a branch of this context's batch; it runs on a strand, or on the batch's own."""
-        serdes = settings.item_serdes or settings.serdes or _EXTENDED_TYPES
-        plan = ChildPlan(
-            payloads=self._payloads(identity, serdes),
-            virtual=settings.nesting_type is NestingType.FLAT,
-        )
-
-        def run(strand: Strand | None) -> Any:
-            scope = self._scope if strand is None else self._scope.carried_by(strand)
-            return scope.run(lambda: self._run_child(scope, identity, plan, branch.func))
-
-        return Branch(identity.id, run, branch.name)
-
-    def _run_child(
-        self,
-        scope: Scope,
-        identity: Identity,
-        plan: ChildPlan,
-        func: "Callable[[DurableContext], Any]",
-    ) -> Any:
-        recorded = scope.recorded_context(identity, virtual=plan.virtual)
-        inner = scope.below(identity, virtual=plan.virtual)
-        context = DurableContext(inner, self._logger.get_logger())
-        body = functools.partial(inner.run, functools.partial(func, context))
-        return scope.perform(child(identity, recorded, plan, body))
-
-    def _step(self, identity: Identity, plan: StepPlan, body: Callable[[int], Any]) -> Program[Any]:
-        return step(identity, self._scope.recorded(identity), plan, body)
-
-    def _run_step(self, identity: Identity, func: Callable[[StepContext], T], attempt: int) -> T:
-        return func(StepContext(self._logger_of(identity, attempt), attempt))
-
-    def _run_check(
-        self,
-        identity: Identity,
-        check: Callable[[T, WaitForConditionCheckContext], T],
-        attempt: int,
-        state: T,
+        func: "Callable[[DurableContext, int], T]",
+        config: WithRetryConfig[T],
+        name: str | None = None,
     ) -> T:
-        logger = self._logger_of(identity, attempt)
-        return check(state, WaitForConditionCheckContext(logger, attempt))
+        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        refuse_coroutine_function(func)
+        return cast("T", self._perform(self._calls.with_retry(func, config, name)))
 
-    def _logger_of(self, identity: Identity, attempt: int) -> Logger:
-        extra = log_extra(
-            self.execution_context.durable_execution_arn,
-            parent_id=identity.parent_id,
-            operation_name=identity.name,
-            attempt=attempt,
-            operation_id=identity.id,
-        )
-        return Logger(self._logger.get_logger(), extra)
-
-    def _payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
-        context = SerDesContext(identity.id, self.execution_context.durable_execution_arn)
-        return Payloads(serdes, context)
-
-    def _wrap(self, logger: LoggerInterface) -> None:
-        extra = log_extra(
-            self.execution_context.durable_execution_arn, parent_id=self._scope.parent_id
-        )
-        self._logger = Logger(logger, extra, self.is_replaying)
+    def _perform(self, program: Program[Any]) -> Any:
+        return perform(self._scope, program)
 
 
-def _on_item(
-    func: Callable[[DurableContext, U, int, Sequence[U]], T],
-    item: U,
-    index: int,
-    inputs: Sequence[U],
-) -> Callable[[DurableContext], T]:
-    def body(context: DurableContext) -> T:
-        return func(context, item, index, inputs)
+class _Blocking:
+    """How handlers that are ordinary functions go on: see `perdure.calls.Shell`."""
 
-    return body
+    def context(self, scope: Scope, logger: LoggerInterface) -> DurableContext:
+        return DurableContext(scope, logger)
+
+    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+    def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        return scope.run(body)
+
+    def perform(self, scope: Scope, program: Program[Any]) -> Any:
+        return perform(scope, program)
+
+
+_BLOCKING = _Blocking()
 
 
 class Callback:
     """A promise that somebody outside keeps, made by `DurableContext.create_callback`."""
 
-    def __init__(
-        self, callback_id: str, identity: Identity, scope: Scope, payloads: Payloads
-    ) -> None:
+    def __init__(self, callback_id: str, created: Created) -> None:
         self.callback_id = callback_id
-        self.operation_id = identity.id
-        self._identity = identity
-        self._scope = scope
-        self._payloads = payloads
+        self.operation_id = created.operation_id
+        self._created = created
 
     def result(self) -> Any:
         """Return what the callback was completed with, suspending until it is.
@@ -442,9 +256,4 @@ class Callback:
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
         nobody completed it, or gave a sign of life, in time.
         """
-        self._scope.enter("the result of a callback")
-        operation = self._scope.turn.recorded(self.operation_id)
-        if operation is None:
-            raise InvocationError(f"Callback {self.operation_id} is not recorded.")
-        text = self._scope.perform(callback_result(self._identity, operation))
-        return self._payloads.read(text)
+        return perform(self._created.scope, self._created.result())

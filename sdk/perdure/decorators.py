@@ -1,25 +1,28 @@
 """Functions with their arguments bound, which is how operations take them.
 
 Each decorator turns `f(ctx, *args)` into `f(*args) -> callable(ctx)` and remembers the name of `f`,
-which names the operation.
+which names the operation. What is made of a coroutine function fits async handlers only.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from perdure.config import ParallelBranch
 from perdure.exceptions import ValidationError
 from perdure.types import StepContext, WaitForCallbackContext
 
 if TYPE_CHECKING:
+    from perdure.async_context import AsyncDurableContext
     from perdure.context import DurableContext
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+C = TypeVar("C", "DurableContext", "AsyncDurableContext")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -38,35 +41,33 @@ def durable_step(
 ) -> Callable[P, Callable[[StepContext], T]]:
     """Make a step of `func(step_context, *args)`: given its arguments, it fits `context.step`.
 
-    The step is named after the function. Raises `ValidationError` for a coroutine function.
+    The step is named after the function.
     """
-    refuse_coroutine_function(func)
 
     @functools.wraps(func)
     def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[StepContext], T]:
         def body(step_context: StepContext) -> T:
             return func(step_context, *args, **kwargs)
 
-        return Bound(body, func.__name__)
+        return Bound(like(func, body), func.__name__)
 
     return bind
 
 
 def durable_with_child_context(
-    func: "Callable[Concatenate[DurableContext, P], T]",
-) -> "Callable[P, Callable[[DurableContext], T]]":
+    func: Callable[Concatenate[C, P], T],
+) -> Callable[P, Callable[[C], T]]:
     """Make `func(context, *args)` fit `context.run_in_child_context`, given its arguments.
 
-    The context is named after the function. Raises `ValidationError` for a coroutine function.
+    The context is named after the function.
     """
-    refuse_coroutine_function(func)
 
     @functools.wraps(func)
-    def bind(*args: P.args, **kwargs: P.kwargs) -> "Callable[[DurableContext], T]":
-        def body(context: "DurableContext") -> T:
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[C], T]:
+        def body(context: C) -> T:
             return func(context, *args, **kwargs)
 
-        return Bound(body, func.__name__)
+        return Bound(like(func, body), func.__name__)
 
     return bind
 
@@ -76,41 +77,36 @@ def durable_wait_for_callback(
 ) -> Callable[P, Callable[[str, WaitForCallbackContext], T]]:
     """Make `func(callback_id, context, *args)` fit `context.wait_for_callback`.
 
-    Given its arguments, as the others. The operation is named after the function. Raises
-    `ValidationError` for a coroutine function.
+    Given its arguments, as the others. The operation is named after the function.
     """
-    refuse_coroutine_function(func)
 
     @functools.wraps(func)
     def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
         def submit(callback_id: str, context: WaitForCallbackContext) -> T:
             return func(callback_id, context, *args, **kwargs)
 
-        return Bound(submit, func.__name__)
+        return Bound(like(func, submit), func.__name__)
 
     return bind
 
 
 def durable_parallel_branch(
     name: str | None = None,
-) -> "Callable[[Callable[Concatenate[DurableContext, P], T]], Callable[P, ParallelBranch[T]]]":
+) -> Callable[[Callable[Concatenate[C, P], T]], Callable[P, ParallelBranch[T]]]:
     """Make branches of `func(context, *args)`: given its arguments, it fits `context.parallel`.
 
-    Called with a name, or with none: the branch then gets its default one. Raises
-    `ValidationError` for a coroutine function.
+    Called with a name, or with none: the branch then gets its default one.
     """
 
     def decorate(
-        func: "Callable[Concatenate[DurableContext, P], T]",
-    ) -> "Callable[P, ParallelBranch[T]]":
-        refuse_coroutine_function(func)
-
+        func: Callable[Concatenate[C, P], T],
+    ) -> Callable[P, ParallelBranch[T]]:
         @functools.wraps(func)
-        def bind(*args: P.args, **kwargs: P.kwargs) -> "ParallelBranch[T]":
-            def body(context: "DurableContext") -> T:
+        def bind(*args: P.args, **kwargs: P.kwargs) -> ParallelBranch[T]:
+            def body(context: C) -> T:
                 return func(context, *args, **kwargs)
 
-            return ParallelBranch(body, name)
+            return ParallelBranch(cast("Callable[[Any], T]", like(func, body)), name)
 
         return bind
 
@@ -122,10 +118,27 @@ def original_name(func: object) -> str | None:
     return getattr(func, "_original_name", None)
 
 
+def is_coroutine_function(func: Any) -> bool:
+    """Tell whether the body of an operation has to be awaited."""
+    return inspect.iscoroutinefunction(func.func if isinstance(func, Bound) else func)
+
+
+def like(func: Any, body: F) -> F:
+    """Return `body`, which calls `func`; a coroutine function if `func` is one."""
+    if not is_coroutine_function(func):
+        return body
+
+    async def awaiting(*args: Any) -> Any:
+        return await body(*args)
+
+    return cast("F", awaiting)
+
+
 def refuse_coroutine_function(func: Any) -> None:
     """Raise `ValidationError` for what would only return a coroutine."""
-    if inspect.iscoroutinefunction(func):
+    if is_coroutine_function(func):
+        name = original_name(func) or getattr(func, "__name__", func)
         raise ValidationError(
-            f"{getattr(func, '__name__', func)!r} is a coroutine function; "
-            "the body of an operation is an ordinary function."
+            f"{name!r} is a coroutine function; the body of an operation is an ordinary function, "
+            "unless the handler is an async one."
         )

@@ -3,9 +3,10 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, Final, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast, overload
 
+from perdure.async_context import AsyncDurableContext
 from perdure.config import Duration
 from perdure.context import DurableContext
 from perdure.exceptions import ValidationError
@@ -18,7 +19,10 @@ from perdure_core.limits import (
 
 __all__ = ["DurableFunction", "durable_execution"]
 
-Handler = Callable[[Any, DurableContext], Any]
+Handler = (
+    Callable[[Any, DurableContext], Any]
+    | Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, Any]]
+)
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{FUNCTION_NAME_CHARS_MAX}}}")
 
@@ -28,7 +32,7 @@ class DurableFunction:
 
     `name` is what starts it; `execution_timeout_s` (seconds) and `retention_days` hold for
     executions that are started without their own. Calling it runs the handler, given the context of
-    a delivery.
+    a delivery: an `AsyncDurableContext` if the handler `is_async`.
     """
 
     __name__: str
@@ -41,20 +45,22 @@ class DurableFunction:
         execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
         retention_days: int = RETENTION_DAYS_DEFAULT,
     ) -> None:
-        _check(handler, name, execution_timeout_s, retention_days)
-        functools.update_wrapper(self, handler)
+        _check(name, execution_timeout_s, retention_days)
+        functools.update_wrapper(self, cast("Callable[..., Any]", handler))
         self.name = name
-        self.handler = handler
+        self.handler: Callable[..., Any] = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
         self.execution_timeout_s = execution_timeout_s
         self.retention_days = retention_days
 
-    def __call__(self, event: Any, context: DurableContext) -> Any:
+    def __call__(self, event: Any, context: DurableContext | AsyncDurableContext) -> Any:
         """Run the handler. Raises `ValidationError` without the context of a delivery."""
-        if not isinstance(context, DurableContext):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        wanted = AsyncDurableContext if self.is_async else DurableContext
+        if not isinstance(context, wanted):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
             raise ValidationError(
                 f"{self.name!r} is a durable function: a worker hosts it and calls it with a "
-                f"DurableContext, not with {type(context).__name__}. Start it with perdure.Client "
-                "or `perdure invoke`."
+                f"{wanted.__name__}, not with {type(context).__name__}. "
+                "Start it with perdure.Client or `perdure invoke`."
             )
         return self.handler(event, context)
 
@@ -84,7 +90,7 @@ def durable_execution(
     `name`: 1 to 64 characters of [A-Za-z0-9-_]; the handler's own by default. `execution_timeout`:
     how long one execution may take in all, 1 s to 366 days; 366 days by default. `retention_days`:
     how long an ended execution is kept, 1 to 90; 14 by default. Raises `ValidationError` outside
-    these bounds, and for a coroutine function.
+    these bounds. A coroutine function is given an `AsyncDurableContext`.
     """
 
     def decorate(handler: Handler) -> DurableFunction:
@@ -100,9 +106,7 @@ def durable_execution(
     return decorate if func is None else decorate(func)
 
 
-def _check(handler: Handler, name: str, execution_timeout_s: int, retention_days: int) -> None:
-    if inspect.iscoroutinefunction(handler):
-        raise ValidationError(f"{name!r} is a coroutine function; a handler is an ordinary one.")
+def _check(name: str, execution_timeout_s: int, retention_days: int) -> None:
     if not _NAME.fullmatch(name):
         raise ValidationError(
             f"A function's name is 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_]: "

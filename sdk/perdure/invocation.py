@@ -4,11 +4,13 @@
 What handlers are given and what they return is plain JSON, as in AWS Lambda.
 """
 
-import json
+from asyncio import CancelledError
 from collections.abc import Callable
-from typing import Any
+from contextlib import closing
 
+from perdure.async_context import AsyncDurableContext, AwaitingShell
 from perdure.context import DurableContext
+from perdure.crew import Crew
 from perdure.delivery import (
     CheckpointAnswer,
     CheckpointRefused,
@@ -18,14 +20,12 @@ from perdure.delivery import (
     InvocationObserver,
     TurnPassed,
 )
-from perdure.error_objects import error_object
-from perdure.exceptions import ExecutionError, InvocationError, SerDesError, SuspendExecution
 from perdure.execution import DurableFunction
+from perdure.handler_loop import HandlerLoop, run_to_end
+from perdure.handling import event_of, outcome_of, result_of
 from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending, Succeeded
 from perdure.scope import Scope
-from perdure.turn import Turn, failure_end, system_now_ms
-from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
-from perdure_core.model import ExecutionDetails
+from perdure.turn import Turn, system_now_ms
 
 __all__ = [
     "Broken",
@@ -42,6 +42,7 @@ __all__ = [
     "Succeeded",
     "TurnPassed",
     "run_invocation",
+    "run_invocation_async",
 ]
 
 
@@ -55,48 +56,62 @@ def run_invocation(
 ) -> Outcome:
     """Run the handler against what is recorded; block until it returns, raises or suspends.
 
-    Call it in a thread of its own. `Pending` promises that the updates sent before are durable.
-    `now_ms`, since 1970, is the clock of the service's timers: a branch that waits for time goes on
-    in place when others keep the invocation going until then.
+    Call it in a thread of its own; an async handler runs on a loop of its own there. `Pending`
+    promises that the updates sent before are durable. `now_ms`, since 1970, is the clock of the
+    service's timers: a branch that waits for time goes on in place when others keep the invocation
+    going until then.
     """
+    if function.is_async:
+        running = run_invocation_async(
+            function, invocation, checkpoints, observer=observer, now_ms=now_ms
+        )
+        with closing(HandlerLoop()) as loop:
+            return run_to_end(loop, running)
     turn = Turn(invocation, checkpoints, observer, now_ms)
     return turn.end(_run(function, invocation, turn))
 
 
+async def run_invocation_async(
+    function: DurableFunction,
+    invocation: Invocation,
+    checkpoints: Checkpoints,
+    *,
+    observer: InvocationObserver | None = None,
+    now_ms: Callable[[], int] = system_now_ms,
+) -> Outcome:
+    """Run an async handler on this loop, a `HandlerLoop`; see `run_invocation`.
+
+    Many may run at once. Being cancelled means that the turn has passed.
+    """
+    crew = Crew(Turn(invocation, checkpoints, observer, now_ms))
+    handling = crew.start(_run_async(function, invocation, crew))
+    try:
+        await crew.wait_over()
+    except CancelledError:
+        crew.turn.settle(Dropped())
+    return await crew.end(handling)
+
+
 def _run(function: DurableFunction, invocation: Invocation, turn: Turn) -> Outcome:
-    scope = Scope(turn, turn.strands.root, replaying=len(invocation.operations) > 1)
+    scope = _root(invocation, turn)
     try:
-        event = _event(invocation)
+        event = event_of(invocation)
         value = scope.run(lambda: function(event, DurableContext(scope)))
-        return Succeeded(_result(function, value))
-    except SuspendExecution:
-        return Pending()
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises fails its execution
-        return failure_end(error) or Failed(error_object(error))
-    except BaseException as error:  # noqa: BLE001 - SystemExit and its like are no answer of the handler
-        return failure_end(error) or Broken(error_object(error))
+        return Succeeded(result_of(function, value))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        return outcome_of(error)
 
 
-def _event(invocation: Invocation) -> Any:
-    details = invocation.operations[0].details if invocation.operations else None
-    if not isinstance(details, ExecutionDetails):
-        raise InvocationError("The first recorded operation is not the execution itself.")
-    if not (details.input or "").strip():
-        return {}
+async def _run_async(function: DurableFunction, invocation: Invocation, crew: Crew) -> Outcome:
+    scope = _root(invocation, crew.turn)
+    shell = AwaitingShell(crew)
     try:
-        return json.loads(details.input or "")
-    except ValueError as error:
-        raise ExecutionError(f"The input of the execution is not JSON: {error}") from error
+        event = event_of(invocation)
+        value = await shell.enter(scope, lambda: function(event, AsyncDurableContext(scope, shell)))
+        return Succeeded(result_of(function, value))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        return outcome_of(error)
 
 
-def _result(function: DurableFunction, value: Any) -> str:
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SerDesError(f"The result of {function.name!r} is not JSON: {error}") from error
-    if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
-        raise ExecutionError(
-            f"The result of {function.name!r} is {len(text):,} bytes; "
-            f"at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are kept."
-        )
-    return text
+def _root(invocation: Invocation, turn: Turn) -> Scope:
+    return Scope(turn, turn.strands.root, replaying=len(invocation.operations) > 1)

@@ -6,15 +6,19 @@ SDK for Python 3.0 (retries): names, defaults, growth, jitter and filters.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from perdure.config import ChildConfig, Duration
 from perdure.exceptions import UnrecoverableError
 from perdure.jitter import JitterStrategy, exponential_delay_s
+from perdure.program import Nest, Program
 
 if TYPE_CHECKING:
+    from perdure.async_context import AsyncDurableContext
+    from perdure.calls import Calls
     from perdure.context import DurableContext
 
 __all__ = [
@@ -212,39 +216,53 @@ class WithRetryConfig(Generic[T]):
     child_context_config: ChildConfig[T] | None = None
 
 
+@overload
 def with_retry(
     context: "DurableContext",
     func: "Callable[[DurableContext, int], T]",
     config: WithRetryConfig[T],
     name: str | None = None,
-) -> T:
+) -> T: ...
+@overload
+def with_retry(
+    context: "AsyncDurableContext",
+    func: "Callable[[AsyncDurableContext, int], Awaitable[T]]",
+    config: WithRetryConfig[T],
+    name: str | None = None,
+) -> Coroutine[Any, Any, T]: ...
+def with_retry(
+    context: "DurableContext | AsyncDurableContext",
+    func: Callable[[Any, int], Any],
+    config: WithRetryConfig[Any],
+    name: str | None = None,
+) -> Any:
     """Try a block of durable operations, `func(context, attempt)`, until it does not raise.
 
     Between two tries comes a durable wait, named `{name}-backoff-{attempt}`. When the strategy
     gives up, raises `ChildContextError`; without a child context, what the block raised.
     """
-    strategy = config.retry_strategy or create_retry_strategy()
+    return context.perform_with_retry(func, config, name)
 
-    def tries(inner: "DurableContext") -> T:
-        attempt = 1
-        while True:  # until the strategy gives up
-            try:
-                return func(inner, attempt)
-            except UnrecoverableError:
+
+def tries(
+    calls: "Calls", func: Callable[[int], Any], strategy: RetryStrategy, name: str | None
+) -> Program[Any]:
+    """Call `func(attempt)` until it does not raise, or the strategy gives up."""
+    attempt = 1
+    while True:  # until the strategy gives up
+        try:
+            return (yield Nest(partial(func, attempt)))
+        except UnrecoverableError:
+            raise
+        except Exception as error:
+            decision = strategy(error, attempt)
+            if not decision.should_retry:
                 raise
-            except Exception as error:
-                decision = strategy(error, attempt)
-                if not decision.should_retry:
-                    raise
-            inner.wait(
-                Duration(max(decision.delay_seconds, 1)),
-                None if name is None else f"{name}-backoff-{attempt}",
-            )
-            attempt += 1
-
-    if not config.wrap_with_run_in_child_context:
-        return tries(context)
-    return context.run_in_child_context(tries, name, config.child_context_config)
+        yield from calls.wait(
+            Duration(max(decision.delay_seconds, 1)),
+            None if name is None else f"{name}-backoff-{attempt}",
+        )
+        attempt += 1
 
 
 def _decide(

@@ -1,33 +1,16 @@
 """One context's place in an execution: whose ids it hands out, and whether it is still replaying.
 
-This is the blocking shell around the operations' programs: it performs their effects on the calling
-thread.
+It carries nothing out: that is for the shells, of which one blocks threads and the other awaits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn, TypeVar, assert_never, cast
+from typing import NoReturn, TypeVar
 
-from perdure.branches import Branches
-from perdure.delivery import TurnPassed
-from perdure.exceptions import ExecutionError, InvocationError, NonDeterministicExecutionError
+from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
 from perdure.identity import Identity, OperationIds, check_name, check_recorded, operation_id
-from perdure.program import (
-    AbandonBranches,
-    AwaitBranch,
-    Commit,
-    Effect,
-    Live,
-    Nest,
-    Program,
-    Replayed,
-    Resumed,
-    Run,
-    Send,
-    StartBranch,
-    StepFinished,
-    Suspend,
-)
+from perdure.program import Live, Replayed, Resumed, StepFinished
 from perdure.strand import Strand
 from perdure.turn import Turn
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
@@ -35,16 +18,16 @@ from perdure_core.model import OPERATION_OPEN, Operation, OperationType
 T = TypeVar("T")
 
 _current: ContextVar["Scope | None"] = ContextVar("perdure_scope", default=None)
-_step_running: ContextVar[bool] = ContextVar("perdure_step_running", default=False)
+step_running: ContextVar[bool] = ContextVar("perdurestep_running", default=False)
 
 
 class Scope:
-    """Identifies the durable calls of one context, and carries their programs out.
+    """Identifies the durable calls of one context.
 
     A `closed` scope belongs to a context that has ended: it can only repeat what is recorded.
     `prefix` is what its ids are made of: the id of the operation that the context belongs to.
     `parent_id` is the context that is recorded above its operations: the same, unless the context
-    is virtual.
+    is virtual. `owner` is the task that runs its body, where tasks do.
     """
 
     def __init__(
@@ -65,8 +48,8 @@ class Scope:
         self.prefix = prefix
         self.title = title
         self.closed = closed
+        self.owner: object = None
         self._ids = OperationIds(prefix)
-        self._branches: Branches | None = None
 
     def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> "Scope":
         """Return the scope of the context that is the operation `identity`.
@@ -100,9 +83,15 @@ class Scope:
 
     def run(self, body: Callable[[], T]) -> T:
         """Call `body`; meanwhile the durable calls of this thread belong to this scope alone."""
+        with self.current():
+            return body()
+
+    @contextmanager
+    def current(self) -> Generator[None]:
+        """Let the durable calls of this thread, or of this task, belong to this scope alone."""
         token = _current.set(self)
         try:
-            return body()
+            yield
         finally:
             _current.reset(token)
 
@@ -129,27 +118,28 @@ class Scope:
 
     def enter(self, call: str) -> None:
         """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""
-        self.turn.require_open(self._caller().strand)
-        if _step_running.get():
-            self._refuse(
+        self.turn.require_open(self.caller().strand)
+        if step_running.get():
+            self.refuse(
                 "A step cannot contain a durable operation: "
                 f"{call} was asked for inside a step's body. Return from the step first."
             )
 
     def _require_current(self, call: str) -> None:
-        current = self._caller()
+        current = self.caller()
         if current is not self:
-            self._refuse(
+            self.refuse(
                 f"{call} was asked of the context of {self.title} while the body of "
                 f"{current.title} runs. Ask the context which that body was given."
             )
 
-    def _refuse(self, message: str) -> NoReturn:
+    def refuse(self, message: str) -> NoReturn:
+        """Raise `ExecutionError`, which ends the execution."""
         error = ExecutionError(message)
-        self.turn.settle_failure(self._caller().strand, error)
+        self.turn.settle_failure(self.caller().strand, error)
         raise error
 
-    def _caller(self) -> "Scope":
+    def caller(self) -> "Scope":
         """Return the scope whose body runs in this thread; threads of users have none."""
         current = _current.get()
         return self if current is None or current.turn is not self.turn else current
@@ -194,68 +184,13 @@ class Scope:
             raise error
         return operation
 
-    def perform(self, program: Program[T]) -> T:
-        """Carry `program` out and return its value; what cannot be repaired ends the invocation."""
-        try:
-            return self._perform(program)
-        except (TurnPassed, ExecutionError, InvocationError) as error:
-            self.turn.settle_failure(self._caller().strand, error)
-            raise
-
-    def _perform(self, program: Program[T]) -> T:
-        answer: object = None
-        failure: BaseException | None = None
-        while True:
-            try:
-                effect = program.send(answer) if failure is None else program.throw(failure)
-            except StopIteration as stop:
-                return cast("T", stop.value)
-            answer, failure = self._answer(effect)
-
-    def _answer(self, effect: Effect) -> tuple[Any, BaseException | None]:
-        try:
-            return self._do(effect), None
-        except BaseException as error:  # noqa: BLE001 - the program decides what it means
-            return None, error
-
-    def _do(self, effect: Effect) -> Any:
-        match effect:
-            case Send(update):
-                return self.turn.send(self.strand, update)
-            case Commit(update):
-                return self.turn.commit(self.strand, update)
-            case Suspend():
-                return self.turn.wait_changed(self._caller().strand, effect)
-            case Run(body):
-                return _run_step(body)
-            case Nest(body):
-                return body()
-            case StartBranch() | AwaitBranch() | AbandonBranches():
-                return self._do_branch(effect)
-            case Live() | Resumed():
-                return self._note_place(effect)
-            case Replayed() | StepFinished():
-                return self._count(effect)
-            case _:
-                assert_never(effect)
-
-    def _do_branch(self, effect: StartBranch | AwaitBranch | AbandonBranches) -> Any:
-        branches = self._branches = self._branches or Branches(self.turn, self.strand)
-        match effect:
-            case StartBranch():
-                return branches.start(effect)
-            case AwaitBranch():
-                return branches.wait_ended()
-            case AbandonBranches():
-                return branches.abandon()
-            case _:
-                assert_never(effect)
-
-    def _note_place(self, effect: Live | Resumed) -> None:
+    def note_place(self, effect: Live | Resumed) -> None:
+        """Note that the context does what it has never done, or may come to it now."""
         if isinstance(effect, Live) or self.turn.recorded(self._ids.peek()) is None:
             self.replaying = False
 
-    def _count(self, effect: Replayed | StepFinished) -> None:
+    def count(self, effect: Replayed | StepFinished) -> None:
+        """Tell the observer, if there is one."""
         observer = self.turn.observer
         if observer is None:
             return
@@ -264,11 +199,3 @@ class Scope:
                 observer.operation_replayed()
             else:
                 observer.step_finished(effect.outcome)
-
-
-def _run_step(body: Callable[[], Any]) -> Any:
-    token = _step_running.set(True)
-    try:
-        return body()
-    finally:
-        _step_running.reset(token)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.config import CallbackConfig, StepConfig, WaitForCallbackConfig
+from perdure.decorators import like
 from perdure.exceptions import (
     CallbackError,
     CallbackSubmitterError,
@@ -15,18 +16,20 @@ from perdure.exceptions import (
     StepError,
     qualified_name,
 )
+from perdure.program import Program
 from perdure.types import StepContext, WaitForCallbackContext
 
 if TYPE_CHECKING:
-    from perdure.context import DurableContext
+    from perdure.calls import Calls
 
 
 def submission(
-    submitter: Callable[[str, WaitForCallbackContext], Any],
+    calls: "Calls",
+    submitter: Callable[..., Any],
     name: str | None,
     config: WaitForCallbackConfig,
-) -> "Callable[[DurableContext], Any]":
-    """Return the body of the child context."""
+) -> Program[Any]:
+    """Create the callback, run the submitter as a step, and return the result."""
     prefix = f"{name} " if name else ""
     callback_config = CallbackConfig(
         timeout=config.timeout,
@@ -35,17 +38,23 @@ def submission(
         sub_type=config.sub_type,
     )
     step_config = StepConfig(retry_strategy=config.retry_strategy, serdes=config.serdes)
+    created, creation = calls.create_callback(f"{prefix}create callback id", callback_config)
+    callback_id = yield from creation
 
-    def body(context: "DurableContext") -> Any:
-        callback = context.create_callback(f"{prefix}create callback id", callback_config)
+    def submit(step_context: StepContext) -> Any:
+        return submitter(callback_id, WaitForCallbackContext(step_context.logger))
 
-        def submit(step_context: StepContext) -> Any:
-            return submitter(callback.callback_id, WaitForCallbackContext(step_context.logger))
+    yield from calls.step(like(submitter, submit), f"{prefix}submitter", step_config)
+    return (yield from created.result())
 
-        context.step(submit, f"{prefix}submitter", step_config)
-        return callback.result()
 
-    return body
+def translated(program: Program[Any]) -> Program[Any]:
+    """Let the errors of a submission come out as if no child context were there."""
+    try:
+        return (yield from program)
+    except ChildContextError as error:
+        failure = submission_error(error)
+    raise failure
 
 
 def submission_error(error: ChildContextError) -> DurableOperationError:

@@ -11,7 +11,7 @@ last one has to wait, the invocation suspends, and all of them unwind.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Final
 
@@ -60,6 +60,8 @@ class Turn:
     Answers arrive on the worker's thread while the strands run on others. `lock` guards what is
     known and who waits; nobody calls the worker while holding it. `submitting` is held while
     something is submitted, so that nothing of an abandoned branch follows the close of its batch.
+    `on_change` is called with the ids of changed operations, and with none when the end is settled,
+    from any thread and with the lock held.
     """
 
     def __init__(
@@ -80,7 +82,13 @@ class Turn:
         self._checkpoints = checkpoints
         self._unawaited: list[Future[None]] = []
         self._settled: Settled | None = None
+        self.on_change: Callable[[Iterable[str]], None] = _ignore
         checkpoints.subscribe(self._learn)
+
+    @property
+    def settled(self) -> Settled | None:
+        """How the invocation ends, whatever its handler still does."""
+        return self._settled
 
     def recorded(self, operation_id: str) -> Operation | None:
         """Return the operation as last heard of."""
@@ -88,7 +96,7 @@ class Turn:
 
     def send(self, strand: Strand, update: OperationUpdate) -> None:
         """Record `update` without waiting. A failure settles the turn when it becomes known."""
-        future = self._submit(strand, update, urgent=False)
+        future = self.submit(strand, update, urgent=False)
         with self.lock:
             self._unawaited = [other for other in self._unawaited if not other.done()]
             self._unawaited.append(future)
@@ -100,7 +108,11 @@ class Turn:
         Raises what `require_open` does; `ExecutionError` and `InvocationError` when it was not
         recorded.
         """
-        _wait(self._submit(strand, update, urgent=True))
+        _wait(self.submit(strand, update, urgent=True))
+        return self.committed(strand, update)
+
+    def committed(self, strand: Strand, update: OperationUpdate) -> Operation:
+        """Return how the operation of `update`, which is recorded, stands; raises as `commit`."""
         self.require_open(strand)
         operation = self._operations.get(update.id)
         if operation is None:
@@ -116,14 +128,24 @@ class Turn:
         and the execution goes on when something has changed. Raises it at once in a strand that
         parks.
         """
-        timeout_s = self._left_s(waiting.until_ms)
+        timeout_s = self.left_s(waiting.until_ms)
         refresh_s = REFRESH_S_FIRST
         while True:
             operation = self._wait_changed(strand, waiting, timeout_s)
             if operation is not None:
                 return operation
-            _wait(self._checkpoints.submit((), urgent=True))
+            _wait(self.refresh())
             timeout_s, refresh_s = refresh_s, min(2 * refresh_s, REFRESH_S_MAX)
+
+    def refresh(self) -> Future[None]:
+        """Ask the service what has changed."""
+        return self._checkpoints.submit((), urgent=True)
+
+    def suspend(self, waits: Iterable[Suspend]) -> None:
+        """End the invocation, which can do nothing, unless one of `waits` is over."""
+        with self.lock:
+            if all(self._operations[each.operation_id].status is each.seen for each in waits):
+                self._settle(Pending())
 
     def pause(self, strand: Strand, waiting: Suspend | None, timeout_s: float | None) -> None:
         """Let a strand wait, with the lock held, until its bell rings or time is up.
@@ -172,9 +194,20 @@ class Turn:
         """Stop what still runs, write what was not awaited, then say how the invocation ended."""
         self.abandon_below(self.strands.root)
         self.threads.wait_ended()
-        if not isinstance(self._settled, Dropped | Broken):
-            self._flush()
+        try:
+            for future in self.unwritten():
+                _wait(future)
+        except (TurnPassed, ExecutionError, InvocationError) as error:
+            self.settle_failure(self.strands.root, error)
         return self._settled or handler_end
+
+    def unwritten(self) -> Iterator[Future[None]]:
+        """Yield what has to be waited for before the invocation may end."""
+        if isinstance(self._settled, Dropped | Broken):
+            return
+        if not all(future.done() for future in self._unawaited):
+            yield self.refresh()
+            yield from self._unawaited
 
     def abandon_below(self, strand: Strand) -> None:
         """Let all branches of `strand` stop at their next durable call; record nothing of them."""
@@ -196,12 +229,14 @@ class Turn:
                 operation = self._operations[waiting.operation_id]
             return None if operation.status is waiting.seen else operation
 
-    def _left_s(self, until_ms: int | None) -> float | None:
+    def left_s(self, until_ms: int | None) -> float | None:
+        """Return how long it is until then, by the clock of the service's timers."""
         if until_ms is None:
             return None
         return min(max((until_ms - self._now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
 
-    def _submit(self, strand: Strand, update: OperationUpdate, *, urgent: bool) -> Future[None]:
+    def submit(self, strand: Strand, update: OperationUpdate, *, urgent: bool) -> Future[None]:
+        """Hand `update` to the worker; `failure_of` tells what the future's error means."""
         with self.submitting:
             self.require_open(strand)
             return self._checkpoints.submit([update], urgent=urgent)
@@ -210,29 +245,21 @@ class Turn:
         if self._settled is None or _WEIGHT[type(end)] > _WEIGHT[type(self._settled)]:
             self._settled = end
         self.strands.wake_all()
-
-    def _flush(self) -> None:
-        if all(future.done() for future in self._unawaited):
-            return
-        try:
-            _wait(self._checkpoints.submit((), urgent=True))
-            for future in self._unawaited:
-                _wait(future)
-        except (TurnPassed, ExecutionError, InvocationError) as error:
-            self.settle_failure(self.strands.root, error)
+        self.on_change(())
 
     def _learn(self, answer: CheckpointAnswer) -> None:
         changed = {operation.id: operation for operation in answer.operations}
         with self.lock:
             self._operations.update(changed)
             self.strands.wake_for(changed)
+            self.on_change(changed)
             if answer.revoked:
                 self._settle(Pending())
 
     def _note_failure(self, future: Future[None]) -> None:
         error = future.exception()
         if error is not None:
-            self.settle_failure(self.strands.root, _translated(error))
+            self.settle_failure(self.strands.root, failure_of(error))
 
 
 def failure_end(error: BaseException) -> Settled | None:
@@ -248,6 +275,10 @@ def failure_end(error: BaseException) -> Settled | None:
             return None
 
 
+def _ignore(_: Iterable[str]) -> None:
+    """Nobody asks."""
+
+
 def _suspension(waiting: Suspend | None) -> SuspendExecution:
     if waiting is None:
         return SuspendExecution("All branches wait.")
@@ -261,10 +292,11 @@ def _wait(future: Future[None]) -> None:
     try:
         future.result()
     except (CheckpointRefused, CheckpointUnavailable) as error:
-        raise _translated(error) from error
+        raise failure_of(error) from error
 
 
-def _translated(error: BaseException) -> BaseException:
+def failure_of(error: BaseException) -> BaseException:
+    """Return what a checkpoint that failed means to whoever waits for it."""
     match error:
         case CheckpointRefused():
             return ExecutionError(

@@ -5,12 +5,18 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import perdure
-from perdure import DurableContext, DurableFunction, ValidationError, durable_execution
+from perdure import (
+    AsyncDurableContext,
+    DurableContext,
+    DurableFunction,
+    ValidationError,
+    durable_execution,
+)
 from perdure.config import Duration
 from perdure.invocation import Broken, Failed, Invocation, Outcome, Succeeded, run_invocation
 from tests.sdk.hosted import handler
@@ -76,12 +82,13 @@ def test_a_name_is_needed_where_there_is_none_to_take() -> None:
         durable_execution(lambda _event, _context: None)
 
 
-def test_a_coroutine_function_is_refused() -> None:
-    async def later(event: Any, context: DurableContext) -> None:
+def test_a_coroutine_function_makes_an_async_function() -> None:
+    async def later(event: Any, context: AsyncDurableContext) -> None:
         pass
 
-    with pytest.raises(ValidationError, match="'later' is a coroutine function"):
-        durable_execution(later)
+    assert durable_execution(later).is_async
+    with pytest.raises(ValidationError, match="calls it with a AsyncDurableContext"):
+        durable_execution(later)(1, cast("AsyncDurableContext", "another context"))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Steps: once to a recorded outcome, retried as their strategy says."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -378,8 +378,12 @@ def test_a_coroutine_function_is_refused_as_a_step() -> None:
     async def later(step_context: StepContext) -> None:
         pass
 
-    with pytest.raises(ValidationError, match="'later' is a coroutine function"):
-        durable_step(later)
+    def body(_: Any, context: DurableContext) -> None:
+        for func in (later, durable_step(later)()):
+            with pytest.raises(ValidationError, match="'later' is a coroutine function"):
+                cast("Any", context).step(func)
+
+    assert Hosted(handler(body)).run() == Succeeded("null")
 
 
 def test_a_failed_attempt_is_shown_with_the_lines_of_the_body_alone() -> None:

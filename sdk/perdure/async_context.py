@@ -1,0 +1,311 @@
+"""What an async handler is given: the durable operations as coroutines.
+
+Every method allots its operation's id when it is called, before anything is awaited, so operations
+that are gathered are known by the order of their calls, whatever ends first. Each begins by letting
+the loop go round once: so a task that was made before runs before this one goes on, in the first
+run and in every replay.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias, TypeVar, overload
+
+from perdure.awaiting import perform
+from perdure.batch_result import BatchResult
+from perdure.calls import Calls, Created
+from perdure.config import (
+    CallbackConfig,
+    ChildConfig,
+    Duration,
+    InvokeConfig,
+    MapConfig,
+    ParallelBranch,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+)
+from perdure.crew import Crew, awaited
+from perdure.decorators import is_coroutine_function
+from perdure.delivery import TurnPassed
+from perdure.exceptions import OrphanedChildException, SuspendExecution
+from perdure.execution_context import ExecutionContext
+from perdure.logger import Logger
+from perdure.program import Program
+from perdure.retries import WithRetryConfig
+from perdure.scope import Scope
+from perdure.types import (
+    LoggerInterface,
+    StepContext,
+    WaitForCallbackContext,
+    WaitForConditionCheckContext,
+)
+from perdure.waits import WaitForConditionConfig
+
+__all__ = ["AsyncCallback", "AsyncDurableContext"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+T = TypeVar("T")
+U = TypeVar("U")
+
+_Branch: TypeAlias = "Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]"
+
+
+class AsyncDurableContext:
+    """The durable operations of one async handler.
+
+    Operations may run side by side, by `asyncio.gather`, `asyncio.TaskGroup` and tasks. Call the
+    methods in the same order on every replay: in the task that the context was given to, or first
+    thing in another one. A task with more to do gets a context of its own, by
+    `run_in_child_context`. What each operation does is told at `DurableContext`.
+    """
+
+    def __init__(
+        self, scope: Scope, shell: "AwaitingShell", logger: LoggerInterface | None = None
+    ) -> None:
+        self.execution_context = ExecutionContext(scope.turn.execution_arn)
+        self._scope = scope
+        self._shell = shell
+        self._calls = Calls(scope, shell, logger)
+
+    @property
+    def logger(self) -> Logger:
+        """A logger whose records appear once, although the handler is replayed."""
+        return self._calls.logger
+
+    def set_logger(self, new_logger: LoggerInterface) -> None:
+        """Send records of this context, and of its operations, to `new_logger` from now on."""
+        self._calls.set_logger(new_logger)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether this is a context that records nothing itself."""
+        return self._scope.prefix != self._scope.parent_id
+
+    def is_replaying(self) -> bool:
+        """Whether the handler is still passing what it did in earlier invocations."""
+        return self._scope.replaying
+
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], Coroutine[Any, Any, T]],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], T],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    def step(
+        self,
+        func: Callable[[StepContext], Any],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run `func` to a recorded outcome: a coroutine function here, any other in a thread."""
+        return self._start(lambda: self._calls.step(func, name, config))
+
+    def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
+        """Let 1 s to 366 days pass, at no cost when everything else waits too."""
+        return self._start(lambda: self._calls.wait(duration, name))
+
+    def create_callback(
+        self, name: str | None = None, config: CallbackConfig | None = None
+    ) -> "Coroutine[Any, Any, AsyncCallback]":
+        """Create something that somebody outside completes."""
+
+        def create() -> "Program[AsyncCallback]":
+            created, creation = self._calls.create_callback(name, config)
+            return self._created(created, creation)
+
+        return self._start(create)
+
+    @overload
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Awaitable[Any]],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]: ...
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Hand a callback's id to somebody outside, and return what they complete it with."""
+        return self._start(lambda: self._calls.wait_for_callback(submitter, name, config))
+
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], Coroutine[Any, Any, T]],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    def wait_for_condition(
+        self,
+        check: Callable[[Any, WaitForConditionCheckContext], Any],
+        config: WaitForConditionConfig[Any],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Call `check` with its own last answer until the strategy is content with it."""
+        return self._start(lambda: self._calls.wait_for_condition(check, config, name))
+
+    def invoke(
+        self,
+        function_name: str,
+        payload: P,
+        name: str | None = None,
+        config: InvokeConfig[P, R] | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Run another function, durable or not, as an execution of its own; return its result."""
+        return self._start(lambda: self._calls.invoke(function_name, payload, name, config))
+
+    def run_in_child_context(
+        self,
+        func: "Callable[[AsyncDurableContext], Awaitable[T]]",
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Run `func` as one operation that has durable operations of its own."""
+        return self._start(lambda: self._calls.child(func, name, config))
+
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: "Callable[[AsyncDurableContext, U, int, Sequence[U]], Awaitable[T]]",
+        name: str | None = None,
+        config: MapConfig[U] | None = None,
+    ) -> Coroutine[Any, Any, BatchResult[T]]:
+        """Call `func(context, item, index, inputs)` for every item, side by side."""
+        return self._start(lambda: self._calls.map(inputs, func, name, config))
+
+    def parallel(
+        self,
+        functions: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+    ) -> Coroutine[Any, Any, BatchResult[T]]:
+        """Call every function with a context of its own, side by side."""
+        branches = [
+            ParallelBranch[Any](function) if callable(function) else function
+            for function in functions
+        ]
+        return self._start(lambda: self._calls.parallel(branches, name, config))
+
+    def perform_with_retry(
+        self,
+        func: "Callable[[AsyncDurableContext, int], Awaitable[T]]",
+        config: WithRetryConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        return self._start(lambda: self._calls.with_retry(func, config, name))
+
+    def _start(self, call: Callable[[], Program[T]]) -> Coroutine[Any, Any, T]:
+        try:
+            program = call()
+            self._shell.admit(self._scope)
+        except (SuspendExecution, OrphanedChildException, TurnPassed) as passed:
+            return _passed(passed)
+        return self._shell.start(self._scope, program)
+
+    def _created(self, created: Created, creation: Program[str]) -> "Program[AsyncCallback]":
+        callback_id = yield from creation
+        return AsyncCallback(callback_id, created, self._shell)
+
+
+class AsyncCallback:
+    """A promise that somebody outside keeps, made by `AsyncDurableContext.create_callback`."""
+
+    def __init__(self, callback_id: str, created: Created, shell: "AwaitingShell") -> None:
+        self.callback_id = callback_id
+        self.operation_id = created.operation_id
+        self._created = created
+        self._shell = shell
+
+    async def result(self) -> Any:
+        """Return what the callback was completed with.
+
+        Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
+        nobody completed it, or gave a sign of life, in time.
+        """
+        return await self._shell.start(self._created.scope, self._created.result())
+
+
+class AwaitingShell:
+    """How async handlers go on: see `perdure.calls.Shell`."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def context(self, scope: Scope, logger: LoggerInterface) -> AsyncDurableContext:
+        """Return the context that user code is given for `scope`."""
+        return AsyncDurableContext(scope, self, logger)
+
+    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Call a coroutine function here, any other in a thread."""
+        if is_coroutine_function(func):
+            return func
+
+        def call(*args: Any) -> Coroutine[Any, Any, Any]:
+            return self._crew.in_thread(func, *args)
+
+        return call
+
+    async def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        """Call `body`, whose durable calls belong to `scope`, and wait for it."""
+        scope.owner = asyncio.current_task()
+        with scope.current():
+            return await awaited(body())
+
+    async def perform(self, scope: Scope, program: Program[T]) -> T:
+        """Carry `program` out."""
+        return await perform(self._crew, scope, program)
+
+    async def start(self, scope: Scope, program: Program[T]) -> T:
+        """Carry `program` out, after all tasks that have been made so far have begun."""
+        await asyncio.sleep(0)
+        return await perform(self._crew, scope, program)
+
+    def admit(self, scope: Scope) -> None:
+        """Refuse a call whose place among the others depends on what ends first."""
+        task = _current_task()
+        if task is not scope.owner and not self._crew.is_fresh(task):
+            scope.refuse(
+                f"An operation of {scope.title} was asked for in another task than the one which"
+                " has its context, after that task had waited: replays may come to it in another"
+                " order. Give the task a context of its own, by run_in_child_context."
+            )
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # a thread without a loop
+        return None
+
+
+async def _passed(error: BaseException) -> Any:
+    # Not at once: a handler that catches everything must not keep the loop from going round.
+    await asyncio.sleep(0)
+    raise error

@@ -1,0 +1,73 @@
+"""Whether a task can move by itself, or waits for what others of its invocation do.
+
+A task does not move when it waits for something durable, for another task (awaited, gathered,
+shielded, in a TaskGroup or by `asyncio.wait`), or in one of asyncio's own queues and locks.
+Anything else (a timer, a socket, a thread, a future of unknown origin) is work that goes on.
+
+asyncio does not tell what a task waits for, so this looks inside: at the future that the task
+waits for, and at the innermost coroutine that waits for it.
+"""
+
+import asyncio
+from collections.abc import Collection
+from types import CodeType
+from typing import Any, Final
+
+_WAITING_FUNCTIONS: Final = (
+    *("Queue.get", "Queue.put", "Queue.join", "Event.wait", "Lock.acquire", "Condition.wait"),
+    *("Semaphore.acquire", "Barrier._block", "TaskGroup.__aexit__", "TaskGroup._aexit"),
+)
+
+
+class Rest(asyncio.Future[None]):
+    """What a task waits for that something durable, or a branch, has to wake."""
+
+
+def moves(task: "asyncio.Task[Any]", crew: Collection["asyncio.Task[Any]"]) -> bool:
+    """Tell whether `task`, one of `crew`, will go on without any other of them."""
+    awaited: Any = getattr(task, "_fut_waiter", None)
+    if awaited is None or awaited.done():
+        return True
+    return not _is_of(awaited, crew) and _innermost(task.get_coro()) not in _WAITING_CODE
+
+
+def _is_of(awaited: Any, crew: Collection["asyncio.Task[Any]"]) -> bool:
+    """Tell whether a future is done only by what the crew does."""
+    if isinstance(awaited, Rest):
+        return True
+    if isinstance(awaited, asyncio.Task):
+        return awaited in crew
+    parts = getattr(awaited, "_children", None) or _shielded(awaited)
+    return bool(parts) and all(part.done() or _is_of(part, crew) for part in parts)
+
+
+def _shielded(outer: Any) -> list[Any]:
+    for callback, _ in getattr(outer, "_callbacks", None) or ():
+        if getattr(callback, "__qualname__", "") == "shield.<locals>._outer_done_callback":
+            names = callback.__code__.co_freevars
+            return [callback.__closure__[names.index("inner")].cell_contents]
+    return []
+
+
+def _innermost(coro: Any) -> CodeType | None:
+    code: CodeType | None = None
+    while coro is not None:
+        code = getattr(coro, "cr_code", None) or getattr(coro, "gi_code", None)
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+        if not hasattr(coro, "cr_code") and not hasattr(coro, "gi_code"):
+            return code
+    return code
+
+
+def _codes() -> frozenset[CodeType]:
+    found: set[CodeType] = set()
+    for path in _WAITING_FUNCTIONS:
+        owner, name = path.split(".")
+        function = getattr(getattr(asyncio, owner), name, None)
+        if function is not None:
+            found.add(function.__code__)
+    found.add(asyncio.tasks._wait.__code__)  # type: ignore[attr-defined]  # noqa: SLF001
+    return frozenset(found)
+
+
+_WAITING_CODE: Final = _codes()

@@ -1,0 +1,374 @@
+"""Durable calls made into programs: which operation it is, with every default filled in.
+
+What a call means is decided here once, for handlers that block and for those that await. Ids are
+allotted when a method is called, before anything is carried out. A `Shell` says how user code is
+called and how programs are carried out inside of it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from perdure.batch import BatchPlan, Branch, batch, batch_again
+from perdure.batch_result import summarize
+from perdure.batch_words import MAP, PARALLEL, BatchWords
+from perdure.callback import callback_result, create_callback
+from perdure.child import ChildPlan, child, large_result_summary
+from perdure.completion import CompletionPolicy
+from perdure.condition import ConditionPlan, wait_for_condition
+from perdure.config import (
+    CallbackConfig,
+    ChildConfig,
+    Duration,
+    InvokeConfig,
+    MapConfig,
+    NestingType,
+    ParallelBranch,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+)
+from perdure.decorators import original_name
+from perdure.exceptions import InvocationError
+from perdure.identity import Identity, check_name
+from perdure.invoke import invoke
+from perdure.logger import Logger, log_extra
+from perdure.program import Program
+from perdure.retries import RetryPresets, WithRetryConfig, create_retry_strategy, tries
+from perdure.scope import Scope
+from perdure.serdes import (
+    ExtendedTypeSerDes,
+    JsonSerDes,
+    PassThroughSerDes,
+    Payloads,
+    SerDes,
+    SerDesContext,
+)
+from perdure.step import StepPlan, step
+from perdure.strand import Strand
+from perdure.submission import submission, translated
+from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
+from perdure.wait import check_wait, wait
+from perdure.waits import WaitForConditionConfig
+from perdure_core.model import OperationType
+
+_EXTENDED_TYPES: Final = ExtendedTypeSerDes()
+_JSON: Final = JsonSerDes()
+_PASS_THROUGH: Final = PassThroughSerDes()
+
+
+class Shell(Protocol):
+    """How user code is called, and how programs are carried out."""
+
+    def context(self, scope: Scope, logger: LoggerInterface) -> Any:
+        """Return the context that user code is given for `scope`."""
+        ...
+
+    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return how to call user code that makes no durable calls."""
+        ...
+
+    def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        """Call `body`, whose durable calls belong to `scope`."""
+        ...
+
+    def perform(self, scope: Scope, program: Program[Any]) -> Any:
+        """Carry `program` out."""
+        ...
+
+
+class Created:
+    """A callback whose start is recorded, or about to be."""
+
+    def __init__(self, calls: "Calls", identity: Identity, serdes: SerDes[Any]) -> None:
+        self.operation_id = identity.id
+        self.scope = calls.scope
+        self._identity = identity
+        self._payloads = calls.payloads(identity, serdes)
+
+    def result(self) -> Program[Any]:
+        """Return the program that awaits the result."""
+        self.scope.enter("the result of a callback")
+        operation = self.scope.turn.recorded(self.operation_id)
+        if operation is None:
+            raise InvocationError(f"Callback {self.operation_id} is not recorded.")
+        return _read(callback_result(self._identity, operation), self._payloads)
+
+
+class Calls:
+    """The durable calls of one context."""
+
+    def __init__(self, scope: Scope, shell: Shell, logger: LoggerInterface | None = None) -> None:
+        self.scope = scope
+        self.execution_arn = scope.turn.execution_arn
+        self._shell = shell
+        self.set_logger(logger or logging.getLogger())
+
+    def set_logger(self, logger: LoggerInterface) -> None:
+        """Send records to `logger` from now on."""
+        extra = log_extra(self.execution_arn, parent_id=self.scope.parent_id)
+        self.logger = Logger(logger, extra, lambda: self.scope.replaying)
+
+    def step(
+        self, func: Callable[[StepContext], Any], name: str | None, config: StepConfig | None
+    ) -> Program[Any]:
+        """Run `func` once to a recorded outcome."""
+        settings = config or StepConfig()
+        identity = self.scope.identify(
+            OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
+        )
+        plan = StepPlan(
+            semantics=settings.step_semantics,
+            retry_strategy=settings.retry_strategy or RetryPresets.default(),
+            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+        )
+        body = partial(self._run_step, identity, self._shell.leaf(func))
+        return step(identity, self.scope.recorded(identity), plan, body)
+
+    def wait(self, duration: Duration, name: str | None) -> Program[None]:
+        """Let time pass."""
+        wait_ms = check_wait(duration)
+        identity = self.scope.identify(OperationType.WAIT, "Wait", name)
+        return wait(identity, self.scope.recorded(identity), wait_ms)
+
+    def create_callback(
+        self, name: str | None, config: CallbackConfig | None
+    ) -> tuple[Created, Program[str]]:
+        """Create a callback; the program returns its id."""
+        settings = config or CallbackConfig()
+        identity = self.scope.identify(
+            OperationType.CALLBACK, settings.sub_type or "Callback", name
+        )
+        created = Created(self, identity, settings.serdes or _PASS_THROUGH)
+        return created, create_callback(identity, self.scope.recorded(identity), settings)
+
+    def wait_for_callback(
+        self,
+        submitter: Callable[..., Any],
+        name: str | None,
+        config: WaitForCallbackConfig | None,
+    ) -> Program[Any]:
+        """Hand a callback's id out, and await its result."""
+        settings = config or WaitForCallbackConfig()
+        title = name or original_name(submitter)
+        child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
+
+        def submit(calls: Calls) -> Program[Any]:
+            return submission(calls, submitter, title, settings)
+
+        return translated(self._child_of(submit, title, child_config))
+
+    def wait_for_condition(
+        self,
+        check: Callable[[Any, WaitForConditionCheckContext], Any],
+        config: WaitForConditionConfig[Any],
+        name: str | None,
+    ) -> Program[Any]:
+        """Poll until the strategy is content."""
+        identity = self.scope.identify(OperationType.STEP, "WaitForCondition", name)
+        plan = ConditionPlan(
+            initial_state=config.initial_state,
+            wait_strategy=config.wait_strategy,
+            payloads=self.payloads(identity, config.serdes or _EXTENDED_TYPES),
+        )
+        body = partial(self._run_check, identity, self._shell.leaf(check))
+        return wait_for_condition(identity, self.scope.recorded(identity), plan, body)
+
+    def invoke(
+        self,
+        function_name: str,
+        payload: Any,
+        name: str | None,
+        config: InvokeConfig[Any, Any] | None,
+    ) -> Program[Any]:
+        """Run another function."""
+        settings = config or InvokeConfig[Any, Any]()
+        identity = self.scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
+        written = self.payloads(identity, settings.serdes_payload or _JSON)
+        program = invoke(
+            identity,
+            self.scope.recorded(identity),
+            function_name,
+            lambda: written.write(payload),
+            settings.tenant_id,
+        )
+        return _read(program, self.payloads(identity, settings.serdes_result or _JSON))
+
+    def child(
+        self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
+    ) -> Program[Any]:
+        """Run `func(context)` as one operation."""
+        settings = config or ChildConfig[Any]()
+        title = name or original_name(func)
+        return self._child(settings, title, lambda calls: func(calls.context()))
+
+    def with_retry(
+        self, func: Callable[[Any, int], Any], config: WithRetryConfig[Any], name: str | None
+    ) -> Program[Any]:
+        """Try `func(context, attempt)` until it does not raise."""
+        strategy = config.retry_strategy or create_retry_strategy()
+
+        def block(calls: Calls) -> Program[Any]:
+            return tries(calls, partial(func, calls.context()), strategy, name)
+
+        if not config.wrap_with_run_in_child_context:
+            return block(self)
+        return self._child_of(block, name, config.child_context_config or ChildConfig[Any]())
+
+    def map(
+        self,
+        inputs: Sequence[Any],
+        func: Callable[..., Any],
+        name: str | None,
+        config: MapConfig[Any] | None,
+    ) -> Program[Any]:
+        """Call `func(context, item, index, inputs)` for every item."""
+        settings = config or MapConfig[Any]()
+        namer = settings.item_namer
+        branches = [
+            ParallelBranch(
+                _on_item(func, item, index, inputs), None if namer is None else namer(item, index)
+            )
+            for index, item in enumerate(inputs)
+        ]
+        return self._batch(MAP, name or original_name(func), settings, branches)
+
+    def parallel(
+        self,
+        branches: Sequence[ParallelBranch[Any]],
+        name: str | None,
+        config: ParallelConfig | None,
+    ) -> Program[Any]:
+        """Call every function with a context of its own."""
+        return self._batch(PARALLEL, name, config or ParallelConfig(), branches)
+
+    def context(self) -> Any:
+        """Return the context that user code is given for these calls."""
+        return self._shell.context(self.scope, self.logger.get_logger())
+
+    def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
+        """Return how the values of an operation are written."""
+        return Payloads(serdes, SerDesContext(identity.id, self.execution_arn))
+
+    def _child_of(
+        self,
+        program: "Callable[[Calls], Program[Any]]",
+        name: str | None,
+        settings: ChildConfig[Any],
+    ) -> Program[Any]:
+        def body(calls: Calls) -> Any:
+            return self._shell.perform(calls.scope, program(calls))
+
+        return self._child(settings, name, body)
+
+    def _child(
+        self, settings: ChildConfig[Any], name: str | None, body: "Callable[[Calls], Any]"
+    ) -> Program[Any]:
+        identity = self.scope.identify(
+            OperationType.CONTEXT, settings.sub_type or "RunInChildContext", name
+        )
+        plan = ChildPlan(
+            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            summarize=settings.summary_generator,
+            virtual=settings.is_virtual,
+        )
+        return self._nest(identity, plan, body)
+
+    def _nest(
+        self, identity: Identity, plan: ChildPlan, body: "Callable[[Calls], Any]"
+    ) -> Program[Any]:
+        recorded = self.scope.recorded_context(identity, virtual=plan.virtual)
+        inner = self.scope.below(identity, virtual=plan.virtual)
+        calls = Calls(inner, self._shell, self.logger.get_logger())
+        run = partial(self._shell.enter, inner, partial(body, calls))
+        return child(identity, recorded, plan, run)
+
+    def _batch(
+        self,
+        words: BatchWords,
+        name: str | None,
+        settings: MapConfig[Any] | ParallelConfig,
+        branches: Sequence[ParallelBranch[Any]],
+    ) -> Program[Any]:
+        policy = CompletionPolicy(len(branches), settings.completion_config)
+        policy.check()
+        for branch in branches:
+            check_name(branch.name)
+        identity = self.scope.identify(OperationType.CONTEXT, words.sub_type, name)
+        summary = large_result_summary(self.scope.turn.recorded(identity.id))
+
+        def run(calls: Calls) -> Any:
+            plan = BatchPlan(
+                [
+                    calls._branch(
+                        words.branch_identity(identity, index, branch.name), settings, branch
+                    )
+                    for index, branch in enumerate(branches)
+                ],
+                policy,
+                settings.max_concurrency,
+            )
+            program = batch(plan) if summary is None else batch_again(plan, summary)
+            return self._shell.perform(calls.scope, program)
+
+        plan = ChildPlan(
+            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            summarize=partial(summarize, words.kind, settings.summary_generator),
+        )
+        return self._nest(identity, plan, run)
+
+    def _branch(
+        self,
+        identity: Identity,
+        settings: MapConfig[Any] | ParallelConfig,
+        branch: ParallelBranch[Any],
+    ) -> Branch:
+        """Return a branch of this context's batch; it runs on a strand, or on the batch's own."""
+        serdes = settings.item_serdes or settings.serdes or _EXTENDED_TYPES
+        plan = ChildPlan(
+            payloads=self.payloads(identity, serdes),
+            virtual=settings.nesting_type is NestingType.FLAT,
+        )
+
+        def run(strand: Strand | None) -> Any:
+            scope = self.scope if strand is None else self.scope.carried_by(strand)
+            calls = Calls(scope, self._shell, self.logger.get_logger())
+
+            def call() -> Any:
+                program = calls._nest(identity, plan, lambda inner: branch.func(inner.context()))
+                return self._shell.perform(scope, program)
+
+            return self._shell.enter(scope, call)
+
+        return Branch(identity.id, run, branch.name)
+
+    def _run_step(self, identity: Identity, func: Callable[..., Any], attempt: int) -> Any:
+        return func(StepContext(self._logger_of(identity, attempt), attempt))
+
+    def _run_check(
+        self, identity: Identity, check: Callable[..., Any], attempt: int, state: Any
+    ) -> Any:
+        logger = self._logger_of(identity, attempt)
+        return check(state, WaitForConditionCheckContext(logger, attempt))
+
+    def _logger_of(self, identity: Identity, attempt: int) -> Logger:
+        extra = log_extra(
+            self.execution_arn,
+            parent_id=identity.parent_id,
+            operation_name=identity.name,
+            attempt=attempt,
+            operation_id=identity.id,
+        )
+        return Logger(self.logger.get_logger(), extra)
+
+
+def _read(program: Program[str | None], payloads: Payloads) -> Program[Any]:
+    text = yield from program
+    return payloads.read(text)
+
+
+def _on_item(
+    func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
+) -> Callable[[Any], Any]:
+    return lambda context: func(context, item, index, inputs)

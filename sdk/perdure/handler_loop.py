@@ -1,0 +1,91 @@
+"""The event loop of async handlers: it tells the invocations that run on it apart.
+
+Many invocations may share it. Whatever is scheduled in the context of one of them *stirs* its
+`Crew`; when a whole round of the loop goes by in which nothing did, the invocation is at rest.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Executor
+from contextvars import Context, ContextVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Watched(Protocol):
+    """What the loop tells an invocation about."""
+
+    def stir(self) -> None:
+        """Something of the invocation has been scheduled."""
+        ...
+
+    def join(self, task: "asyncio.Task[Any]") -> None:
+        """A task of the invocation has been made."""
+        ...
+
+    def work_on(self, future: "asyncio.Future[Any]") -> None:
+        """A thread works for the invocation until `future` is done."""
+        ...
+
+
+crew_of_context: ContextVar[Watched | None] = ContextVar("perdure_crew", default=None)
+
+
+class HandlerLoop(asyncio.SelectorEventLoop):
+    """A loop on which `run_invocation_async` can run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nobodys = Context()
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Schedule, and stir whose context it is."""
+        crew = crew_of_context.get() if context is None else context.get(crew_of_context)
+        if crew is not None:
+            crew.stir()
+        return super().call_soon(callback, *args, context=context)
+
+    def call_quietly(self, callback: Callable[[], object]) -> None:
+        """Schedule for the next round, stirring nobody."""
+        super().call_soon(callback, context=self._nobodys)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> "asyncio.Task[T]":
+        """Make a task, which joins the crew of whoever made it."""
+        crew = crew_of_context.get() if context is None else context.get(crew_of_context)
+        task = super().create_task(coro, name=cast("str | None", name), context=context, **options)
+        if crew is not None:
+            crew.join(task)
+        return task
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> "asyncio.Future[T]":
+        """Run in a thread, which is work of whoever asks for it."""
+        future = super().run_in_executor(executor, func, *args)
+        crew = crew_of_context.get()
+        if crew is not None:
+            crew.work_on(future)
+        return future
+
+
+def run_to_end(loop: HandlerLoop, coro: Coroutine[Any, Any, T]) -> T:
+    """Run `coro` on a loop that nobody else runs; what user code makes of the loop is survived."""
+    task = loop.create_task(coro)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except SystemExit:
+            # asyncio lets it out of any task that raises it; here it ends no more than that task.
+            if task.done():
+                raise

@@ -1,0 +1,52 @@
+"""What a handler is given, and what becomes of how it ends."""
+
+import json
+from asyncio import CancelledError
+from typing import Any
+
+from perdure.delivery import Invocation
+from perdure.error_objects import error_object
+from perdure.exceptions import ExecutionError, InvocationError, SerDesError, SuspendExecution
+from perdure.execution import DurableFunction
+from perdure.outcome import Broken, Failed, Outcome, Pending
+from perdure.turn import failure_end
+from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
+from perdure_core.model import ExecutionDetails
+
+
+def event_of(invocation: Invocation) -> Any:
+    """Return what the handler is given."""
+    details = invocation.operations[0].details if invocation.operations else None
+    if not isinstance(details, ExecutionDetails):
+        raise InvocationError("The first recorded operation is not the execution itself.")
+    if not (details.input or "").strip():
+        return {}
+    try:
+        return json.loads(details.input or "")
+    except ValueError as error:
+        raise ExecutionError(f"The input of the execution is not JSON: {error}") from error
+
+
+def result_of(function: DurableFunction, value: Any) -> str:
+    """Return what the handler returned, as it is recorded."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerDesError(f"The result of {function.name!r} is not JSON: {error}") from error
+    if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
+        raise ExecutionError(
+            f"The result of {function.name!r} is {len(text):,} bytes; "
+            f"at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are kept."
+        )
+    return text
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how a handler ends its invocation by raising `error`."""
+    match error:
+        case SuspendExecution():
+            return Pending()
+        case Exception() | CancelledError():
+            return failure_end(error) or Failed(error_object(error))
+        case _:  # SystemExit and its like are no answer of the handler
+            return failure_end(error) or Broken(error_object(error))
