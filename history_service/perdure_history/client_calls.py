@@ -24,17 +24,16 @@ from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, is_open
 from perdure_history.chance import new_id
 from perdure_history.executions import Executions
+from perdure_history.names import NameReader
 from perdure_history.slot import Slot, expires_ms
 from perdure_host.errors import StoreUnavailable
-from perdure_host.ports import ExecutionKey, ExecutionRow, OutboxRow
+from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
 # What expires this soon may be swept before a change to it is written.
 _SWEPT_SOON_MS: Final = 60_000
-
-Name = tuple[str, str, str]
 
 
 class ClientCalls:
@@ -43,8 +42,9 @@ class ClientCalls:
     def __init__(self, executions: Executions, signer: Signer) -> None:
         self._executions = executions
         self._signer = signer
+        self._names = NameReader(executions.store)
         # Names whose start is under way, so that two equal starts meet in memory.
-        self._starting: dict[Name, asyncio.Event] = {}
+        self._starting: dict[ExecutionName, asyncio.Event] = {}
 
     async def start(self, request: StartRequest) -> StartAnswer:
         """Start, or find the equal execution of that name."""
@@ -191,12 +191,13 @@ class ClientCalls:
     async def _create_alone(
         self, start: Start, outbox_done: tuple[OutboxRow, ...]
     ) -> ExecutionRow | None:
-        name = (start.namespace, start.function, start.name)
+        bucket = bucket_of(start.namespace, start.function, start.name)
+        name = ExecutionName(bucket, start.namespace, start.function, start.name)
         while (under_way := self._starting.get(name)) is not None:
             await under_way.wait()
         ended = self._starting[name] = asyncio.Event()
         try:
-            taken = await self._find(start)
+            taken = await self._find(name)
             if taken is None:
                 await self._create(start, outbox_done)
             return taken
@@ -204,13 +205,12 @@ class ClientCalls:
             del self._starting[name]
             ended.set()
 
-    async def _find(self, start: Start) -> ExecutionRow | None:
+    async def _find(self, name: ExecutionName) -> ExecutionRow | None:
         """Return the execution of this name, as it is in this very epoch."""
         executions = self._executions
         executions.require_ready()
         epoch = executions.epoch
-        bucket = bucket_of(start.namespace, start.function, start.name)
-        row = await executions.store.find(bucket, start.namespace, start.function, start.name)
+        row = await self._names.find(name)
         if epoch != executions.epoch:
             raise StoreUnavailable("the node reloaded while it looked for the name")
         return row

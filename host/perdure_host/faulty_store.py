@@ -16,6 +16,7 @@ from perdure_host.ports import (
     Alarm,
     Change,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -97,11 +98,9 @@ class FaultyStore:
         self._require_present()
         return await self.inner.load(key)
 
-    async def find(
-        self, bucket: int, namespace: str, function: str, name: str
-    ) -> ExecutionRow | None:
+    async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         self._require_present()
-        return await self.inner.find(bucket, namespace, function, name)
+        return await self.inner.find_many(names)
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
         self._require_present()

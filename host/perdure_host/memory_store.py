@@ -17,6 +17,7 @@ from perdure_host.ports import (
     Alarm,
     Change,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -37,9 +38,6 @@ class _Node(msgspec.Struct):
     lease_until_ms: int
 
 
-_Name = tuple[int, str, str, str]
-
-
 class MemoryStore:
     """The port `Store`, in dictionaries."""
 
@@ -47,7 +45,7 @@ class MemoryStore:
         self._secret = secret or secrets.token_bytes(32)
         self._node = _Node(name="", address="", incarnation=0, live=False, lease_until_ms=0)
         self._rows: dict[ExecutionKey, ExecutionRow] = {}
-        self._keys: dict[_Name, ExecutionKey] = {}
+        self._keys: dict[ExecutionName, ExecutionKey] = {}
         self._records: dict[ExecutionKey, list[RecordRow]] = {}
         self._alarms: dict[ExecutionKey, int] = {}
         self._outbox: dict[tuple[int, str], OutboxRow] = {}
@@ -103,11 +101,8 @@ class MemoryStore:
         row = self._rows.get(key)
         return None if row is None else StoredExecution(row, tuple(self._records[key]))
 
-    async def find(
-        self, bucket: int, namespace: str, function: str, name: str
-    ) -> ExecutionRow | None:
-        key = self._keys.get((bucket, namespace, function, name))
-        return None if key is None else self._rows[key]
+    async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
+        return {name: self._rows[self._keys[name]] for name in names if name in self._keys}
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
         return self._rows.get(key)
@@ -199,8 +194,8 @@ class MemoryStore:
             self._alarms.pop(row.key, None)
 
 
-def _name(row: ExecutionRow) -> _Name:
-    return (row.key.bucket, row.namespace, row.function, row.name)
+def _name(row: ExecutionRow) -> ExecutionName:
+    return ExecutionName(row.key.bucket, row.namespace, row.function, row.name)
 
 
 def _place(row: OutboxRow) -> tuple[int, str]:

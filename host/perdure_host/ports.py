@@ -18,6 +18,15 @@ class ExecutionKey(msgspec.Struct, frozen=True, order=True):
     execution_id: str
 
 
+class ExecutionName(msgspec.Struct, frozen=True):
+    """What an execution is called, and the bucket that follows from it. Unique."""
+
+    bucket: int
+    namespace: str
+    function: str
+    name: str
+
+
 class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an execution without reading its history."""
 
@@ -174,10 +183,8 @@ class Store(Protocol):
         """Return the execution with all its records."""
         ...
 
-    async def find(
-        self, bucket: int, namespace: str, function: str, name: str
-    ) -> ExecutionRow | None:
-        """Return the execution of this name."""
+    async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
+        """Return the executions that have one of these names, each as some commit left it."""
         ...
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:

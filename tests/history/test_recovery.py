@@ -61,20 +61,20 @@ async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() 
         first = asyncio.ensure_future(world.history.start(request))
         await asyncio.gather(first, return_exceptions=True)
         # The read sees the database before the late commit lands, its answer comes after.
-        link, find = world.host.link, world.host.link.find
+        link, find = world.host.link, world.host.link.find_many
 
         async def slow_find(*args: object) -> object:
-            row = await find(*args)  # type: ignore[arg-type]
+            found = await find(*args)  # type: ignore[arg-type]
             gate.set()
             await settle()
-            return row
+            return found
 
-        inside(link).find = slow_find
+        inside(link).find_many = slow_find
         inside(world.history)._executions._trouble = None
         second = asyncio.ensure_future(world.history.start(request))
         with pytest.raises(StoreUnavailable):
             await second
-        inside(link).find = find
+        inside(link).find_many = find
         assert not (await world.history.start(request)).started
         assert world.is_serving()
 

@@ -56,6 +56,30 @@ async def test_a_caller_who_goes_away_keeps_the_name_until_its_start_is_durable(
         assert len(world.rows()) == 1
 
 
+async def test_names_that_are_asked_for_together_are_read_together() -> None:
+    async with World() as world:
+        taken = await world.start("taken")
+        assert world.host.link.finds == 1
+        first = asyncio.ensure_future(world.start("first"))
+        await asyncio.sleep(0)
+        names = ["taken", *(f"n{n}" for n in range(50))]
+        answers = await asyncio.gather(*(world.start(name) for name in names))
+        assert world.host.link.finds <= 3
+        assert answers[0] == taken
+        assert len({await first, *answers}) == len(world.rows()) == 52
+
+
+async def test_names_that_could_not_be_read_are_read_again_when_asked_for() -> None:
+    async with World() as world:
+        world.host.link.away = True
+        failed = await asyncio.gather(
+            *(world.start(f"n{n}") for n in range(5)), return_exceptions=True
+        )
+        assert {type(error) for error in failed} == {StoreUnavailable}
+        world.host.link.away = False
+        assert len({await world.start(f"n{n}") for n in range(5)}) == 5
+
+
 async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
     async with World() as world:
         first = await world.history.start(request(None))

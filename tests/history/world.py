@@ -6,7 +6,7 @@ them, and the scanner has to find nothing.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -25,6 +25,7 @@ from perdure_host.ports import (
     Alarm,
     Change,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     OutboxRow,
@@ -94,12 +95,10 @@ class Link(FaultyStore):
         await asyncio.sleep(0)
         return await super().load(key)
 
-    async def find(
-        self, bucket: int, namespace: str, function: str, name: str
-    ) -> ExecutionRow | None:
+    async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         self.finds += 1
         await asyncio.sleep(0)
-        return await super().find(bucket, namespace, function, name)
+        return await super().find_many(names)
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         found = await super().alarms(until_ms=until_ms, after=after, limit=limit)

@@ -6,7 +6,15 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from perdure_host.memory_store import MemoryStore
-from perdure_host.ports import Change, ExecutionKey, ExecutionRow, OutboxRow, RecordRow, Store
+from perdure_host.ports import (
+    Change,
+    ExecutionKey,
+    ExecutionName,
+    ExecutionRow,
+    OutboxRow,
+    RecordRow,
+    Store,
+)
 from perdure_host.sql import open_store
 
 LEASE_MS = 10_000
@@ -38,6 +46,18 @@ class Place:
 
 def key(number: int, bucket: int = 7) -> ExecutionKey:
     return ExecutionKey(bucket, f"{number:032x}")
+
+
+def name_of(row: ExecutionRow) -> ExecutionName:
+    return ExecutionName(row.key.bucket, row.namespace, row.function, row.name)
+
+
+async def find(
+    store: Store, name: str, *, namespace: str = "default", function: str = "order"
+) -> ExecutionRow | None:
+    """Return the one execution of this name."""
+    sought = ExecutionName(7, namespace, function, name)
+    return (await store.find_many([sought])).get(sought)
 
 
 def first_row(number: int = 1, **facts: object) -> ExecutionRow:

@@ -16,6 +16,7 @@ from perdure_host.ports import (
     Alarm,
     Change,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -24,7 +25,7 @@ from perdure_host.ports import (
     Store,
 )
 from tests.postgres import PostgresServer
-from tests.store.scenes import Place, first_row
+from tests.store.scenes import Place, first_row, name_of
 
 STEPS = 300
 Question = Callable[[Store], Awaitable[object]]
@@ -178,13 +179,14 @@ class Life:
 
     def look(self) -> Question:
         key = self.key()
+        unknown = ExecutionName(key.bucket, "default", "order", "nobody")
 
         async def look(store: Store) -> object:
             found = await store.load(key)
             row = await store.get(key)
             if found is None or row is None:
                 return [found, row]
-            return [found, await store.find(key.bucket, row.namespace, row.function, row.name)]
+            return [found, await store.find_many([name_of(row), unknown])]
 
         return look
 

@@ -7,6 +7,7 @@ from perdure_host.errors import Fenced
 from perdure_host.ports import (
     Alarm,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -14,7 +15,7 @@ from perdure_host.ports import (
     Store,
     StoredExecution,
 )
-from tests.store.scenes import Place, first_row, go_on, key, letter, record, start
+from tests.store.scenes import Place, find, first_row, go_on, key, letter, name_of, record, start
 
 
 async def test_what_was_committed_is_loaded_whole(place: Place) -> None:
@@ -48,7 +49,17 @@ async def test_a_row_is_found_by_key_and_by_name(place: Place) -> None:
     async with place.joined() as (store, me):
         await store.commit(me, [start(1), start(2)])
         assert await store.get(key(2)) == first_row(2)
-        assert await store.find(7, "default", "order", "order-2") == first_row(2)
+        assert await find(store, "order-2") == first_row(2)
+
+
+async def test_many_names_are_found_at_once_and_only_those_that_are_there(place: Place) -> None:
+    rows = {name_of(row): row for row in map(first_row, range(300))}
+    unknown = [ExecutionName(8, "default", "order", "order-1"), ExecutionName(7, "n", "f", "o")]
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(n) for n in range(301)])
+        assert await store.find_many([*rows, *unknown]) == rows
+        assert await store.find_many(unknown) == {}
+        assert await store.find_many([]) == {}
 
 
 async def test_what_was_never_written_is_not_there(place: Place) -> None:
@@ -56,7 +67,7 @@ async def test_what_was_never_written_is_not_there(place: Place) -> None:
         await store.commit(me, [start(1)])
         assert await store.load(key(2)) is None
         assert await store.get(key(1, bucket=8)) is None
-        assert await store.find(7, "default", "other", "order-1") is None
+        assert await find(store, "order-1", function="other") is None
         assert await store.read_records(key(2), from_event_id=1, limit=9) == []
 
 
@@ -134,7 +145,7 @@ async def test_the_same_name_is_free_in_another_function_and_namespace(place: Pl
     async with place.joined() as (store, me):
         others = [start(2, name="order-1", function="f"), start(3, name="order-1", namespace="n")]
         await store.commit(me, [start(1), *others])
-        found = await store.find(7, "n", "order", "order-1")
+        found = await find(store, "order-1", namespace="n")
         assert found == others[1].row
 
 
@@ -322,7 +333,7 @@ async def test_a_sweep_deletes_what_has_expired_with_all_it_owns(place: Place) -
         await store.commit(me, [expired, start(2, ended_ms=1, expires_ms=11), start(3)])
         assert await store.sweep(me, now_ms=10, limit=9) == 1
         assert await store.load(key(1)) is None
-        assert await store.find(7, "default", "order", "order-1") is None
+        assert await find(store, "order-1") is None
         assert await store.read_records(key(1), from_event_id=1, limit=9) == []
         assert await store.alarms(until_ms=99, after=None, limit=9) == []
         assert await remaining(store) == [key(3), key(2)]
@@ -342,7 +353,7 @@ async def test_a_swept_name_can_be_taken_again(place: Place) -> None:
         await store.commit(me, [start(1, ended_ms=1, expires_ms=1)])
         await store.sweep(me, now_ms=9, limit=9)
         await store.commit(me, [start(2, name="order-1")])
-        assert await store.find(7, "default", "order", "order-1") == first_row(2, name="order-1")
+        assert await find(store, "order-1") == first_row(2, name="order-1")
 
 
 async def test_functions_are_inserted_replaced_and_listed(place: Place) -> None:

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from perdure_host.ports import Change, ExecutionKey, ExecutionRow, OutboxRow
+from perdure_host.ports import Change, ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
 
 Row = tuple[Any, ...]
 
@@ -57,6 +57,11 @@ class Batch:
             self._rows[Step.CLEARED_ALARMS].append(key)
         else:
             self._rows[Step.SET_ALARMS].append((*key, alarm_ms))
+
+
+def place_of(name: ExecutionName) -> Row:
+    """Return the columns of a name, in the order of the schema."""
+    return (name.bucket, name.namespace, name.function, name.name)
 
 
 def execution_of(columns: Sequence[Any]) -> ExecutionRow:

@@ -1,12 +1,14 @@
 """What the two databases have to say for themselves; the modules `sqlite` and `postgresql` do."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
 
+from perdure_host.ports import ExecutionName
 from perdure_host.sql import postgresql, sqlite
-from perdure_host.sql.batch import Batch
+from perdure_host.sql.batch import Batch, Row
 
 
 class Dialect(Protocol):
@@ -37,6 +39,10 @@ class Dialect(Protocol):
 
         False means that the incarnation is fenced, or that a row to be moved is not there.
         """
+        ...
+
+    def find(self, connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
+        """Return all columns of the executions that have these names."""
         ...
 
 

@@ -9,7 +9,7 @@ beyond what PostgreSQL-compatible distributed databases run.
 import contextlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import URL
 
-from perdure_host.sql.batch import Batch, Row, Step
+from perdure_host.ports import ExecutionName
+from perdure_host.sql.batch import Batch, Row, Step, place_of
 
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -97,6 +98,17 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
 # Whoever takes over marks the row dead, and waits for those who share it.
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = %b AND live FOR SHARE"
 
+_FIND: Final = """
+    SELECT
+        e.bucket, e.execution_id, e.namespace, e.function, e.name, e.status, e.started_ms,
+        e.input_digest, e.sequence, e.event_count, e.waiting_for, e.ended_ms, e.expires_ms
+    FROM executions AS e JOIN unnest(
+        %b::bigint[], %b::text[], %b::text[], %b::text[]
+    ) AS sought (bucket, namespace, function, name)
+    ON e.bucket = sought.bucket AND e.namespace = sought.namespace
+        AND e.function = sought.function AND e.name = sought.name
+"""
+
 
 def writer_engine(url: URL) -> Engine:
     """Return an engine for the one thread that writes."""
@@ -137,11 +149,21 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
     return fence.fetchone() is not None and all(moved)
 
 
+def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
+    """Return all columns of the executions that have these names."""
+    driver: Any = connection.connection.driver_connection
+    rows: list[Row] = driver.execute(_FIND, _columns(map(place_of, names)), prepare=True).fetchall()
+    return rows
+
+
 def _run(
     driver: "psycopg.Connection[Any]", step: Step, rows: Sequence[Row]
 ) -> "psycopg.Cursor[Any]":
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return driver.execute(_STATEMENTS[step], columns, prepare=True)
+    return driver.execute(_STATEMENTS[step], _columns(rows), prepare=True)
+
+
+def _columns(rows: Iterable[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _engine(url: URL, *, connections: int, isolation_level: Any) -> Engine:

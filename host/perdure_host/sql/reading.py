@@ -39,19 +39,6 @@ def get(connection: Connection, key: ExecutionKey) -> ExecutionRow | None:
     return _one(connection.execute(statement).first())
 
 
-def find(
-    connection: Connection, bucket: int, namespace: str, function: str, name: str
-) -> ExecutionRow | None:
-    """Return the row of the execution of this name."""
-    statement = _ROW.where(
-        executions.c.bucket == bucket,
-        executions.c.namespace == namespace,
-        executions.c.function == function,
-        executions.c.name == name,
-    )
-    return _one(connection.execute(statement).first())
-
-
 def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
     """Return a row with its records.
 

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
-from perdure_host.sql.batch import Batch, Row, Step
+from perdure_host.ports import ExecutionName
+from perdure_host.sql.batch import Batch, Row, Step, place_of
 
 BUSY_TIMEOUT_MS: Final = 5_000
 _CACHE_KIB: Final = 16_384
@@ -60,6 +61,13 @@ _STATEMENTS: Final[Mapping[Step, str]] = {
 
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = ? AND live"
 
+_FIND: Final = """
+    SELECT
+        bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
+        sequence, event_count, waiting_for, ended_ms, expires_ms
+    FROM executions WHERE bucket = ? AND namespace = ? AND function = ? AND name = ?
+"""
+
 
 def writer_engine(url: URL) -> Engine:
     """Return an engine whose transactions hold the write lock from their beginning."""
@@ -97,6 +105,14 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
     if driver.execute(_LIVE, (incarnation,)).fetchone() is None:
         return False
     return all(_run(driver, step, rows) for step, rows in batch.steps())
+
+
+def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
+    """Return all columns of the executions that have these names."""
+    driver: Any = connection.connection.driver_connection
+    # A statement costs no way to travel here, so the plainest one is run as often as needed.
+    found = (driver.execute(_FIND, place_of(name)).fetchone() for name in names)
+    return [row for row in found if row is not None]
 
 
 def _run(driver: sqlite3.Connection, step: Step, rows: Sequence[Row]) -> bool:

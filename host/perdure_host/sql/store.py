@@ -11,6 +11,7 @@ from perdure_host.ports import (
     Alarm,
     Change,
     ExecutionKey,
+    ExecutionName,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -20,7 +21,7 @@ from perdure_host.ports import (
     WaitingFor,
 )
 from perdure_host.sql import membership, migration, reading, upkeep
-from perdure_host.sql.batch import Batch
+from perdure_host.sql.batch import Batch, execution_of
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
 
@@ -80,13 +81,10 @@ class SqlStore:
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         return await self.database.read(partial(reading.load, key=key))
 
-    async def find(
-        self, bucket: int, namespace: str, function: str, name: str
-    ) -> ExecutionRow | None:
-        work = partial(
-            reading.find, bucket=bucket, namespace=namespace, function=function, name=name
-        )
-        return await self.database.read(work)
+    async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
+        if not names:
+            return {}
+        return await self.database.read(partial(self._find_many, names=names))
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
         return await self.database.read(partial(reading.get, key=key))
@@ -136,6 +134,15 @@ class SqlStore:
 
     async def functions(self) -> list[FunctionRow]:
         return await self.database.read(reading.read_functions)
+
+    def _find_many(
+        self, connection: Connection, names: Sequence[ExecutionName]
+    ) -> dict[ExecutionName, ExecutionRow]:
+        rows = map(execution_of, self._dialect.find(connection, names))
+        return {
+            ExecutionName(row.key.bucket, row.namespace, row.function, row.name): row
+            for row in rows
+        }
 
     def _commit(self, connection: Connection, incarnation: int, batch: Batch) -> None:
         if not self._dialect.write(connection, incarnation, batch):
