@@ -3,9 +3,9 @@
     perdure dev examples/agent_loop.py
     perdure invoke agent --payload '{"task": "Order o-1 arrived broken."}' --detach
 
-The worker's log shows the commands that approve or refuse. Each answer of the model and of a tool
-is a step: after a crash none is asked for, or paid for, again. `ask_model` stands in for a model,
-without a network; put the call of yours there.
+The worker's log shows the commands that approve or refuse. Each call of the model and of a tool is
+a step: what was answered before a crash is neither asked nor paid for again. `ask_model` stands in
+for a model, without a network; put the call of yours there.
 """
 
 import json

@@ -13,6 +13,7 @@ PAGE = ROOT / "README.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_readme_works_as_it_stands(tmp_path: Path, postgres: PostgresServer) -> None:
     page = PAGE.read_text(encoding="utf-8")
     with Reader(tmp_path) as reader:

@@ -12,6 +12,7 @@ PAGE = ROOT / "docs" / "tutorial.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     with Reader(tmp_path) as reader:
         for action in actions(PAGE.read_text(encoding="utf-8")):
