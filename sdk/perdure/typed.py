@@ -107,6 +107,8 @@ def serdes_of_batch(functions: Sequence[Any]) -> SerDes[Any] | None:
     found = [serdes_of_result(function) for function in functions]
     if not any(found):
         return None
+    if found.count(found[0]) == len(found):  # of a map: one function for all items
+        found = found[:1]
     codecs = [serdes.codec if isinstance(serdes, TypedSerDes) else Untyped() for serdes in found]
     return TypedSerDes(BatchResult, codec=Batch(*codecs))
 
@@ -142,9 +144,9 @@ def encode_result(handler: Any, value: Any) -> str:
         ) from mismatch
     except (TypeError, ValueError, RecursionError) as error:
         wanted = annotation_wanted(value) if codec is None else None
-        advice = "" if wanted is None else f" Say what it returns, with `-> {wanted}`."
+        advice = "" if wanted is None else f". Say what it returns, with `-> {wanted}`."
         raise SerDesError(
-            f"The result of {_name(handler)!r} is not JSON: {error}.{advice}"
+            f"The result of {_name(handler)!r} is not JSON: {error}{advice}"
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, cast, is_typeddict
 
 import msgspec
 
-from perdure.typed_codecs import EVERY_SHAPE, OBJECT, Codec, Literals, Mismatch, kind_of
+from perdure.typed_codecs import EVERY_SHAPE, OBJECT, Codec, Literals, Mismatch, json_shape, kind_of
 from perdure.typed_collections import TYPE_KEY, VALUE_KEY, is_tagged
 
 REASON_CHARS_MAX: Final = 300
@@ -136,12 +136,12 @@ class Keys(Codec):
 class Model(Codec):
     """A pydantic model. It must read what it wrote as an equal model, or else it is refused."""
 
-    shapes = EVERY_SHAPE  # a RootModel may be anything
-
     def __init__(self, kind: Any, name: str) -> None:
         self.kind = kind
         self.expected = name
         self._model = kind
+        rooted = issubclass(kind, sys.modules["pydantic"].RootModel)
+        self.shapes = EVERY_SHAPE if rooted else frozenset({OBJECT})
 
     def write(self, value: Any) -> Any:
         if kind_of(value) is not self.kind:
@@ -152,7 +152,7 @@ class Model(Codec):
             )
         except Exception as error:  # pydantic's own, or of a serializer of the user's
             raise refused_by(self.expected, error) from error
-        if self.read(written) != value:
+        if json_shape(written) not in self.shapes or self.read(written) != value:
             raise Mismatch(self.expected, "one that would come back as another")
         return written
 

@@ -59,6 +59,14 @@ class Owner(pydantic.BaseModel):
     pet: Animal
 
 
+class Spoken(pydantic.BaseModel):
+    word: str
+
+    @pydantic.model_serializer
+    def as_text(self) -> str:
+        return self.word
+
+
 class Tags(pydantic.RootModel[set[str]]):
     pass
 
@@ -89,6 +97,7 @@ USER = User(id=1, since=NOON, mates=[User(id=2, since=NOON)])
         (Holder[set[int]], Holder({1}), '{"held":[1]}'),
         (Animal, Animal(name="x"), '{"name":"x"}'),
         (Tags, Tags({"a"}), '["a"]'),
+        (Animal | None, Animal(name="x"), '{"name":"x"}'),
         (Animal | Tags, Tags({"a"}), '{"$type":"Tags","$value":["a"]}'),
     ],
 )
@@ -111,6 +120,8 @@ def test_they_may_contain_each_other() -> None:
 def test_a_model_that_would_come_back_as_another_is_refused() -> None:
     with pytest.raises(SerDesError, match=r"\$: expected Owner"):
         TypedSerDes(Owner).serialize(Owner(pet=Dog(name="x", breed="y")))
+    with pytest.raises(SerDesError, match=r"\$: expected Spoken"):
+        TypedSerDes(Spoken | str).serialize(Spoken(word="x"))
     with pytest.raises(SerDesError, match=r"\$: expected Animal, got Dog"):
         TypedSerDes(Animal).serialize(Dog(name="x", breed="y"))
 
