@@ -145,6 +145,11 @@ class Stream:
         error = worker_pb2.CallError(code=code.value[0], message=message)
         await self.reply(worker_pb2.Reply(call_id=call_id, error=error))
 
+    async def lose(self, *invocation_ids: str) -> None:
+        """Say that the turns of these invocations have passed."""
+        lost = worker_pb2.HeartbeatResponse(lost_invocation_ids=invocation_ids)
+        await self.send(worker_pb2.ServerMessage(heartbeat=lost))
+
     async def _read(self) -> None:
         while (message := await self._context.read()) is not grpc.aio.EOF:
             if message.WhichOneof("message") not in IN_PASSING:

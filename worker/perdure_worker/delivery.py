@@ -1,4 +1,4 @@
-"""One invocation in this worker: what was delivered, the thread that runs it, its checkpoints.
+"""One invocation in this worker: what was delivered, what runs it, its checkpoints.
 
 This is where the SDK meets the worker. `run`, `subscribe` and `submit` are called on the handler's
 threads and only put into the inbox; everything else belongs to the loop.
@@ -20,6 +20,7 @@ from perdure.invocation import (
     Outcome,
     TurnPassed,
     run_invocation,
+    run_invocation_async,
 )
 from perdure_core.model import OperationUpdate
 from perdure_host.codec import (
@@ -29,6 +30,7 @@ from perdure_host.codec import (
     update_to_message,
 )
 from perdure_proto.v1 import model_pb2, worker_pb2
+from perdure_worker.handler_loop_thread import Handling
 from perdure_worker.inbox import Inbox
 from perdure_worker.metrics import Tally
 from perdure_worker.turn import Call, Turn
@@ -71,8 +73,10 @@ class Delivery:
         self._message = message
         self._pages: list[model_pb2.Operation] = []
         self._inbox = inbox
+        self._async_outcome: Outcome = Dropped()
 
         # The notes of `RunningInvocations`.
+        self.handling: Handling | None = None
         self.thread_started = False
         self.thread_ended = False
         self.queued = False
@@ -98,6 +102,22 @@ class Delivery:
     def run(self) -> None:
         """Run the handler on this thread, and tell how it ended."""
         self._inbox.put(Ended(self, self._outcome()))
+
+    async def run_async(self) -> None:
+        """Run the async handler on this loop; `tell_end` tells how it ended."""
+        assert self.function is not None
+        try:
+            self._async_outcome = await run_invocation_async(
+                self.function, self._invocation(), self, observer=self.tally
+            )
+        except TurnPassed:
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the slot must come back
+            self._async_outcome = Broken(error_object(error))
+
+    def tell_end(self) -> None:
+        """Tell how `run_async` ended; also when it was cancelled before it could begin."""
+        self._inbox.put(Ended(self, self._async_outcome))
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         """Call `listener` for every answer; see `Checkpoints`."""

@@ -21,6 +21,7 @@ from perdure.invocation import Broken, Dropped, Failed, Outcome, Pending, Succee
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.delivery import Delivery, Ended, Letter, Submitted
+from perdure_worker.handler_loop_thread import HandlerLoopThread
 from perdure_worker.inbox import Inbox
 from perdure_worker.metrics import InvocationOutcome, WorkerMetrics, count_invocation
 from perdure_worker.outgoing import batches, checkpoint_message, complete_message, page_message
@@ -64,6 +65,7 @@ class RunningInvocations:
         self._loop = asyncio.get_running_loop()
         self._inbox: Inbox[Letter] = Inbox(self._loop, self._read_inbox)
         self._threads = HandlerThreads()
+        self._handler_loop = HandlerLoopThread()
         self._slots = Slots(slots)
         self._open: dict[str, Delivery] = {}
         self._ready: deque[Delivery] = deque()
@@ -125,6 +127,7 @@ class RunningInvocations:
         for delivery in self._open.values():
             _give_up(delivery.turn.close())
         self._threads.close()
+        self._handler_loop.close()
 
     def say_heartbeat(self) -> None:
         """Prove soon that the worker lives."""
@@ -184,8 +187,12 @@ class RunningInvocations:
 
     def start(self, delivery: Delivery) -> None:
         """Run the handler: all pages of its state are here."""
+        assert delivery.function is not None
         delivery.thread_started = True
-        self._threads.start(delivery.run, busy=self._slots.in_use)
+        if delivery.function.is_async:
+            delivery.handling = self._handler_loop.start(delivery.run_async, delivery.tell_end)
+        else:
+            self._threads.start(delivery.run, busy=self._slots.in_use)
 
     def fail(self, delivery: Delivery, error: ErrorObject) -> None:
         """Report an invocation that could not even start."""
@@ -302,10 +309,12 @@ class RunningInvocations:
         self.something_to_say.set()
 
     def _forget(self, delivery: Delivery) -> None:
-        # Its thread may still run user code, and keeps its slot until that ends.
+        # A task is cancelled. A thread may still run user code, and keeps its slot until that ends.
         if self._open.get(delivery.invocation_id) is not delivery:
             return
         del self._open[delivery.invocation_id]
+        if delivery.handling is not None and not delivery.thread_ended:
+            delivery.handling.cancel()
         if delivery.reporting:
             self._slots.unconfirmed -= 1
             self.something_to_say.set()

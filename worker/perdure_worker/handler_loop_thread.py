@@ -1,0 +1,86 @@
+"""One thread with an event loop for all async handlers of this worker.
+
+It is not the loop that talks to the server: a handler that blocks where it should await keeps other
+async handlers waiting, and nothing else. The thread begins with the first async handler, and is a
+daemon, as those of other handlers are.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from perdure.handler_loop import HandlerLoop
+
+THREAD_NAME: Final = "perdure-async-handlers"
+
+# How long handlers that are left when the worker ends may take to clean up.
+CLEAN_S_MAX: Final = 2.0
+
+Job = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Handling:
+    """An async handler that runs, or is about to."""
+
+    def __init__(self, loop: HandlerLoop, job: Job, ended: Callable[[], None]) -> None:
+        self._loop = loop
+        self._job = job
+        self._ended = ended
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
+        loop.call_soon_threadsafe(self._start)
+
+    def cancel(self) -> None:
+        """Let it stop soon, from any thread. A second time changes nothing."""
+        if not self._cancelled and not self._loop.is_closed():
+            self._cancelled = True
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._job())
+        self._task.add_done_callback(lambda _: self._ended())
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class HandlerLoopThread:
+    """Runs async handlers. Used from one thread."""
+
+    def __init__(self) -> None:
+        self._loop: HandlerLoop | None = None
+
+    def start(self, job: Job, ended: Callable[[], None]) -> Handling:
+        """Run `job`, which does not raise; `ended` is called on its thread, also when cancelled."""
+        if self._loop is None:
+            self._loop = HandlerLoop()
+            work = threading.Thread(target=_run, args=(self._loop,), name=THREAD_NAME, daemon=True)
+            work.start()
+        return Handling(self._loop, job, ended)
+
+    def close(self) -> None:
+        """Cancel what still runs, and let the thread end."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _run(loop: HandlerLoop) -> None:
+    asyncio.set_event_loop(loop)
+    _survive(loop.run_forever)
+    if left := asyncio.all_tasks(loop):
+        for task in left:
+            task.cancel()
+        _survive(lambda: loop.run_until_complete(asyncio.wait(left, timeout=CLEAN_S_MAX)))
+    loop.close()
+
+
+def _survive(run: Callable[[], object]) -> None:
+    """Run the loop until it is stopped; asyncio lets SystemExit out of any task that raises it."""
+    while True:
+        try:
+            run()
+        except SystemExit:
+            continue
+        return
