@@ -6,9 +6,9 @@ annotations ask for nothing that plain data lacks keep the forms which they have
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from perdure.batch_result import BatchResult
@@ -34,6 +34,8 @@ __all__ = [
     "serdes_of_batch",
     "serdes_of_result",
 ]
+
+T = TypeVar("T")
 
 
 class TypedSerDes(SerDes[Any]):
@@ -88,15 +90,7 @@ def serdes_of_result(func: Any) -> SerDes[Any] | None:
     Decorated, bound and partial functions are looked through.
     """
     function = original(func)
-    try:
-        return _result_serdes[function]
-    except KeyError:
-        pass
-    except TypeError:  # a callable that cannot be remembered
-        return _typed_serdes(result_annotation(function))
-    serdes = _typed_serdes(result_annotation(function))
-    _result_serdes[function] = serdes
-    return serdes
+    return _remembered(_result_serdes, function, lambda: _typed_serdes(result_annotation(function)))
 
 
 def serdes_of_batch(functions: Sequence[Any]) -> SerDes[Any] | None:
@@ -175,15 +169,25 @@ _of_handlers: WeakKeyDictionary[Any, HandlerCodecs] = WeakKeyDictionary()
 
 def _handler_codecs(handler: Any) -> HandlerCodecs:
     function = original(handler)
-    codecs = _of_handlers.get(function)
-    if codecs is None:
+
+    def make() -> HandlerCodecs:
         event, result = event_annotation(handler), result_annotation(function)
-        codecs = HandlerCodecs(
+        return HandlerCodecs(
             event=None if says_nothing(event) else _codec(event),
             result=None if is_plain(result, JSON_LEAVES) else _codec(result),
         )
-        _of_handlers[function] = codecs
-    return codecs
+
+    return _remembered(_of_handlers, function, make)
+
+
+def _remembered(known: MutableMapping[Any, T], function: Any, make: Callable[[], T]) -> T:
+    try:
+        return known[function]
+    except KeyError:
+        made = known[function] = make()
+        return made
+    except TypeError:  # a builtin: it can be neither remembered nor annotated
+        return make()
 
 
 def _typed_serdes(annotation: Any) -> SerDes[Any] | None:

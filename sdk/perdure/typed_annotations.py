@@ -55,8 +55,8 @@ def codec_of(annotation: Any) -> Codec:
     """Return the codec of an annotation; raise `Unsupported`."""
     try:
         return _kept(annotation)
-    except TypeError:  # an annotation that cannot be hashed
-        return _Compiler().compile(annotation, {}, 0)
+    except TypeError as error:  # it cannot be hashed
+        raise Unsupported(f"{annotation!r} is no annotation of values: {error}") from error
 
 
 def bare(annotation: Any, bindings: Bindings) -> Any:
@@ -100,11 +100,14 @@ def name_of(annotation: Any, bindings: Bindings) -> str:
     return f"{name}[{', '.join(name_of(arg, bindings) for arg in args)}]" if args else name
 
 
-def hints_of(kind: Any) -> dict[str, Any]:
-    """Return the annotations of a class, which may name itself."""
+def hints_of(kind: Any, *, marks: bool = False) -> dict[str, Any]:
+    """Return the annotations of a class, which may name itself.
+
+    With `marks`, `Annotated`, `Required` and `NotRequired` are left in.
+    """
     try:
-        return typing.get_type_hints(kind, localns={kind.__name__: kind}, include_extras=True)
-    except (NameError, TypeError, SyntaxError) as error:
+        return typing.get_type_hints(kind, localns={kind.__name__: kind}, include_extras=marks)
+    except Exception as error:  # an annotation is code of the user's
         raise Unsupported(
             f"The annotations of {kind.__qualname__} cannot be resolved: {error}"
         ) from error
@@ -171,6 +174,8 @@ class _Compiler:
     def _collection(
         self, kind: type, args: tuple[Any, ...], bindings: Bindings, depth: int
     ) -> Codec:
+        if any(getattr(arg, "__unpacked__", False) for arg in args):
+            raise Unsupported(f"There is no way to record a tuple with {args[-1]!r} inside.")
         inner = [self.compile(arg, bindings, depth + 1) for arg in args if arg is not ...]
         if kind is tuple and args and args[-1] is not ...:
             return Fixed(inner)
@@ -189,7 +194,7 @@ class _Compiler:
         if is_model(kind):
             return Model(kind, kind.__name__)
         hints = hints_of(kind)
-        fields = fields_of(kind, hints)
+        fields = fields_of(kind, hints_of(kind, marks=True))
         if fields is None:
             raise Unsupported(f"There is no way to record a {kind.__qualname__}.")
         _refuse_init_only(kind, hints)
@@ -213,10 +218,7 @@ class _Compiler:
         self._records[alias] = record
         record.complete(
             [
-                Field(
-                    field._replace(required=_required(field, hints.get(field.name))),
-                    self.compile(hints.get(field.name, Any), bindings, depth + 1),
-                )
+                Field(field, self.compile(hints.get(field.name, Any), bindings, depth + 1))
                 for field in fields
             ]
         )
@@ -226,17 +228,6 @@ class _Compiler:
 @functools.lru_cache(maxsize=CODECS_MAX)
 def _kept(annotation: Any) -> Codec:
     return _Compiler().compile(annotation, {}, 0)
-
-
-def _required(field: FieldOf, hint: Any) -> bool:
-    """Return whether a field must be there: text annotations hide this from a TypedDict."""
-    match typing.get_origin(hint):
-        case typing.Required:
-            return True
-        case typing.NotRequired:
-            return False
-        case _:
-            return field.required
 
 
 def _default(variable: typing.TypeVar) -> Any:

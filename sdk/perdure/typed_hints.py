@@ -69,9 +69,9 @@ def _resolved(function: Any, name: str) -> Any:
             _Annotated(annotations[name]),
             globalns=getattr(function, "__globals__", {}),
             localns=_enclosing(function),
-            include_extras=True,
         )
-    except (NameError, AttributeError, TypeError, SyntaxError):
+        hash(hints["it"])  # `-> [int]` is not one
+    except Exception:  # noqa: BLE001 - an annotation is code of the user's
         return Any
     return hints["it"]
 

@@ -8,6 +8,7 @@ themselves. Neither pydantic nor attrs is imported here: a class of theirs has b
 
 import dataclasses
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast, is_typeddict
@@ -218,8 +219,19 @@ def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldOf] | None:
     if hasattr(kind, "_field_defaults"):  # a named tuple
         return [FieldOf(n, n, n, n not in kind._field_defaults) for n in kind._fields]
     if is_typeddict(kind):
-        return [FieldOf(n, n, n, n in kind.__required_keys__) for n in hints]
+        return [FieldOf(n, n, n, _required(kind, n, hint)) for n, hint in hints.items()]
     return None
+
+
+def _required(kind: Any, key: str, hint: Any) -> bool:
+    """Return whether a key must be there: in an annotation that is text, the mark is hidden."""
+    match typing.get_origin(hint):
+        case typing.Required:
+            return True
+        case typing.NotRequired:
+            return False
+        case _:
+            return key in kind.__required_keys__
 
 
 def is_model(kind: Any) -> bool:

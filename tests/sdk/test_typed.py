@@ -132,7 +132,7 @@ class Options(TypedDict, total=False):
 
 class Address(TypedDict):
     street: str
-    lines: NotRequired[tuple[int, ...]]
+    lines: "NotRequired[tuple[int, ...]]"
 
 
 UserId = NewType("UserId", UUID)
@@ -186,6 +186,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
         (Span, Span(NOON), '{"start":"2026-01-02T12:00:00+00:00","end":null}'),
         (Options, {"size": Size.S}, '{"size":1}'),
         (Options, {"size": Size.S, "until": date(2026, 1, 2)}, '{"size":1,"until":"2026-01-02"}'),
+        (Address, {"street": "a"}, '{"street":"a"}'),
         (Address, {"street": "a", "lines": (1,)}, '{"street":"a","lines":[1]}'),
         (Annotated[Point, "here"], Point(1), '{"x":1,"y":0}'),
         (Point | None, None, "null"),

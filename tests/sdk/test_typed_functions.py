@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar
 from uuid import UUID
 
 import pytest
@@ -93,6 +93,7 @@ def test_what_plain_forms_give_back_keeps_them(annotation: Any) -> None:
         (Order, Order(1), '{"id":1,"colour":"red"}'),
         ("list[Order]", [Order(1)], '[{"id":1,"colour":"red"}]'),
         (set[int], {1}, "[1]"),
+        (list[Annotated[set[int], []]], [{1}], "[[1]]"),
         (Sequence[Order], [], "[]"),
         (dict[int, str], {1: "a"}, '{"1":"a"}'),
         (Rich, {"colours": {Colour.RED}}, '{"colours":["red"]}'),
@@ -101,6 +102,13 @@ def test_what_plain_forms_give_back_keeps_them(annotation: Any) -> None:
 )
 def test_what_they_would_not_give_back_is_typed(annotation: Any, value: Any, text: str) -> None:
     assert texts(returning(annotation), value) == text
+
+
+def test_an_annotation_that_is_in_the_way_is_none() -> None:
+    for annotation in ("1 / 0", [int], Literal[()], tuple[Order, *tuple[int, ...]]):
+        assert serdes_of_result(returning(annotation)) is None
+    assert serdes_of_result(print) is None
+    assert decode_event(print, "[1]") == [1]
 
 
 def test_a_lambda_says_nothing() -> None:
