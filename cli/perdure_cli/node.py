@@ -18,6 +18,7 @@ import msgspec
 from perdure_cli.node_upkeep import Upkeep
 from perdure_gateway.attendance import WorkerSettings
 from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.server import GrpcServer
 from perdure_gateway.web import WebServer, web_application
 from perdure_history.service import HistoryService
@@ -97,7 +98,8 @@ class Node:
         self._metrics = ServerMetrics()
         self._clock = WallClock()
         self._matching = MatchingService(self._clock, self._metrics)
-        self._web = web_application(self._gate, self._metrics, tokens)
+        self._lambda_api = LambdaApi(self._gate)
+        self._web = web_application(self._gate, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._gate, tokens)
         self._history: HistoryService | None = None
         self._upkeep = Upkeep()
@@ -113,6 +115,7 @@ class Node:
         async with AsyncExitStack() as closing:
             addresses = self._take_ports(closing)
             history = self._history = await self._make_history(addresses.grpc, closing)
+            self._lambda_api.open(history)
             attendance = await self._server.start(
                 history,
                 self._matching,

@@ -1,7 +1,7 @@
-"""HTTP for machines that look after the server: /metrics for Prometheus, /healthz for supervisors.
+"""The HTTP port: /metrics for Prometheus, /healthz for supervisors, the Lambda API for its clients.
 
 Must stay true: /healthz answers without a token at any time while the loop turns, and says 200
-only while the node serves. No request body is ever read.
+only while the node serves. Only the Lambda API reads request bodies, within bounds of its own.
 """
 
 import asyncio
@@ -20,21 +20,28 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
 from perdure_host.credentials import TlsFiles, Tokens
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 
 HEALTH_PATH: Final = "/healthz"
-CONNECTIONS_MAX: Final = 200
+# Whoever waits for an execution to end holds one, for minutes.
+CONNECTIONS_MAX: Final = 2_000
 HEADERS_BYTES_MAX: Final = 16_384
 BACKLOG: Final = 128
 # Scrapes are short; whoever is slower than this when the server stops is cut off.
 STOP_S_MAX: Final = 2
 
 
-def web_application(gate: Gate, metrics: ServerMetrics, tokens: Tokens | None) -> ASGIApp:
-    """Return the application; without tokens everybody may read the metrics."""
+def web_application(
+    gate: Gate,
+    metrics: ServerMetrics,
+    tokens: Tokens | None,
+    lambda_api: LambdaApi | None = None,
+) -> ASGIApp:
+    """Return the application; without tokens everybody may read the metrics, and call."""
 
     async def health(_request: Request) -> Response:
         serving = gate.standing is Standing.SERVING
@@ -43,9 +50,10 @@ def web_application(gate: Gate, metrics: ServerMetrics, tokens: Tokens | None) -
     async def scrape(_request: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    application = Starlette(
-        routes=[Route(HEALTH_PATH, health), Route("/metrics", scrape)],
-    )
+    routes = [Route(HEALTH_PATH, health), Route("/metrics", scrape)]
+    if lambda_api is not None:
+        routes += lambda_api.routes()
+    application = Starlette(routes=routes)
     return application if tokens is None else BearerMiddleware(application, tokens)
 
 
@@ -62,8 +70,7 @@ class BearerMiddleware:
             given = next((value for name, value in headers if name == b"authorization"), None)
             problem = self._tokens.problem(given)
             if problem is not None:
-                challenge = {"www-authenticate": "Bearer"}
-                refusal = JSONResponse({"error": problem}, status_code=401, headers=challenge)
+                refusal = refusal_for(scope["path"], problem) or _challenge(problem)
                 await refusal(scope, receive, send)
                 return
         await self._application(scope, receive, send)
@@ -122,6 +129,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+
+def _challenge(problem: str) -> Response:
+    headers = {"www-authenticate": "Bearer"}
+    return JSONResponse({"error": problem}, status_code=401, headers=headers)
 
 
 def _listen(address: Address) -> socket.socket:

@@ -1,0 +1,68 @@
+"""Request bodies, bounded while they stream in: each of them, and all of them together.
+
+Must stay true: no more is held than was reserved; what a call reserved is given back when the call
+ends, or earlier when history has taken the body over.
+"""
+
+import asyncio
+from typing import Final
+
+from starlette.requests import Request
+
+from perdure_gateway.lambda_api.errors import Code, LambdaError
+
+# Of all requests together. Forty of the largest, or thousands of usual ones.
+BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
+# A client that is slower than this holds room that others could use.
+BODY_S_MAX: Final = 60.0
+
+
+class Room:
+    """What all bodies in flight may take together."""
+
+    def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
+        self.free = bytes_max
+
+
+class Body:
+    """The body of one request."""
+
+    def __init__(self, request: Request, room: Room) -> None:
+        self._request = request
+        self._room = room
+        self._reserved = 0
+
+    async def read(self, bytes_max: int) -> bytes:
+        """Return all of it. Raises LambdaError when it is too large or too slow."""
+        self._check(int(self._request.headers.get("content-length", "0")), bytes_max)
+        received = bytearray()
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                async for chunk in self._request.stream():
+                    self._check(len(received) + len(chunk), bytes_max)
+                    self._reserve(len(chunk))
+                    received += chunk
+        except TimeoutError:
+            raise LambdaError(
+                Code.CONTENT_INVALID, f"the body did not arrive within {BODY_S_MAX:.0f} s"
+            ) from None
+        return bytes(received)
+
+    def release(self) -> None:
+        """Give back the room that it took."""
+        self._room.free += self._reserved
+        self._reserved = 0
+
+    def _check(self, size: int, bytes_max: int) -> None:
+        if size > bytes_max:
+            raise LambdaError(
+                Code.TOO_LARGE, f"the body has more than the {bytes_max:,} bytes that are allowed"
+            )
+
+    def _reserve(self, size: int) -> None:
+        if size > self._room.free:
+            raise LambdaError(
+                Code.TOO_MANY, "too many large requests are under way; try again in a moment"
+            )
+        self._room.free -= size
+        self._reserved += size

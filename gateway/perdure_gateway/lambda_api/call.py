@@ -1,0 +1,94 @@
+"""One request of a Lambda client: its path, query and body, read as the model says."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from perdure_core import limits
+from perdure_core.refusals import Invalid
+from perdure_gateway import checks
+from perdure_gateway.gate import Gate
+from perdure_gateway.lambda_api.bodies import Body
+from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_host.services import History
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_SHOWN_CHARS_MAX: Final = 100
+_DIGITS_MAX: Final = 9
+
+_Shape = TypeVar("_Shape")
+
+
+class Call:
+    """What an operation needs: who answers, and what is asked."""
+
+    def __init__(self, request: Request, body: Body, history: History, gate: Gate) -> None:
+        self.request = request
+        self.body = body
+        self.history = history
+        self.gate = gate
+
+    def place(self, name: str) -> str:
+        """Return a part of the path, with its percent-encoding undone."""
+        part: str = self.request.path_params[name]
+        return part
+
+    def header(self, name: str) -> str | None:
+        """Return a header; an empty one counts as absent."""
+        return self.request.headers.get(name) or None
+
+    def text(self, name: str) -> str | None:
+        """Return a query parameter; an empty one counts as absent."""
+        return self.request.query_params.get(name) or None
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a query parameter that is true or false. Raises Invalid."""
+        given = self.text(name)
+        if given is None:
+            return default
+        if given.lower() not in ("true", "false"):
+            raise Invalid(f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; true or false is expected")
+        return given.lower() == "true"
+
+    def items(self, default: int = limits.PAGE_ITEMS_DEFAULT) -> int:
+        """Return how many items a page may hold. Raises Invalid."""
+        given = self.text("MaxItems")
+        if given is None:
+            return default
+        if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS_MAX):
+            raise Invalid(f"MaxItems is {given[:_SHOWN_CHARS_MAX]!r}; a number is expected")
+        return checks.checked_page_items("MaxItems", int(given), default)
+
+    def moment_ms(self, name: str) -> int | None:
+        """Return a query parameter that is a time in ISO 8601. Raises Invalid."""
+        given = self.text(name)
+        if given is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError:
+            raise Invalid(
+                f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; a time in ISO 8601 is expected"
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // _MILLISECOND
+
+    async def read(self, shape: type[_Shape], bytes_max: int) -> _Shape:
+        """Return the JSON body; an empty one is an empty object. Raises LambdaError, Invalid."""
+        return decoded(await self.body.read(bytes_max) or b"{}", shape)
+
+
+def decoded(body: bytes, shape: type[_Shape]) -> _Shape:
+    """Read JSON. Raises LambdaError for what is none, Invalid for what has another shape."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LambdaError(
+            Code.CONTENT_INVALID, f"could not parse the request body as JSON: {error}"
+        ) from None

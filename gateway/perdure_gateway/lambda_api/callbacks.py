@@ -1,0 +1,59 @@
+"""SendDurableExecutionCallbackSuccess, …Failure and …Heartbeat."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from starlette.responses import Response
+
+from perdure_core.form import check_error
+from perdure_core.limits import ERROR_BYTES_MAX, OPERATION_PAYLOAD_BYTES_MAX
+from perdure_core.refusals import CallbackClosed, Ended, Invalid
+from perdure_gateway.lambda_api.answers import json_response
+from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_gateway.lambda_api.shapes import ErrorShape
+
+# JSON may spell one byte of text as six.
+ERROR_BODY_BYTES_MAX: Final = 8 * ERROR_BYTES_MAX
+
+
+async def succeed(call: Call) -> Response:
+    """Complete it; the whole body is the result, in UTF-8."""
+    result = text_of(await call.body.read(OPERATION_PAYLOAD_BYTES_MAX))
+    with _closed_as_timeout():
+        await call.history.succeed_callback(call.place("callback"), result or None)
+    return json_response({})
+
+
+async def fail(call: Call) -> Response:
+    """Fail it; the whole body is the error."""
+    error = (await call.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
+    check_error("Error", error)
+    with _closed_as_timeout():
+        await call.history.fail_callback(call.place("callback"), error)
+    return json_response({})
+
+
+async def heartbeat(call: Call) -> Response:
+    """Start its heartbeat timeout anew."""
+    with _closed_as_timeout():
+        await call.history.heartbeat_callback(call.place("callback"))
+    return json_response({})
+
+
+def text_of(body: bytes) -> str:
+    """Return a payload as text. Raises Invalid when it is none."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the payload is not UTF-8: byte {error.start:,} is wrong") from None
+
+
+@contextmanager
+def _closed_as_timeout() -> Generator[None]:
+    """One code stands for every callback that is closed, whatever closed it."""
+    try:
+        yield
+    except (CallbackClosed, Ended) as error:
+        raise LambdaError(Code.CALLBACK_TIMEOUT, str(error)) from None

@@ -1,0 +1,146 @@
+"""Callbacks are completed by clients of AWS."""
+
+import pytest
+
+from perdure_proto.v1 import worker_pb2
+from tests.gateway.serving import Peer, run
+from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
+
+UNKNOWN_CALLBACK = "AAAA+/AA"
+
+
+async def open_callback(api: LambdaServed, peer: Peer) -> tuple[str, str]:
+    """Return the ARN and the callback id of an execution that waits."""
+    arn = await api.started()
+    token = (await peer.invocation()).checkpoint_token
+    update = worker_pb2.OperationUpdate(id="c", type="CALLBACK", action="START")
+    reply = await peer.checkpoint(token, update)
+    await peer.complete(reply.checkpoint.checkpoint_token, "PENDING")
+    return arn, reply.checkpoint.operations[0].callback_details.callback_id
+
+
+def test_a_result_arrives_as_the_bytes_that_were_sent() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            _, callback_id = await open_callback(api, peer)
+            result = '{"approved": "ja – natürlich"}'
+            await api.call(
+                "send_durable_execution_callback_success",
+                CallbackId=callback_id,
+                Result=result.encode(),
+            )
+            details = (await peer.invocation()).operations[1].callback_details
+            assert details.result == result
+
+    run(main)
+
+
+def test_an_error_arrives_with_all_its_fields() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            _, callback_id = await open_callback(api, peer)
+            error = {
+                "ErrorMessage": "no",
+                "ErrorType": "Rejected",
+                "ErrorData": "{}",
+                "StackTrace": ["here", "there"],
+            }
+            await api.call(
+                "send_durable_execution_callback_failure", CallbackId=callback_id, Error=error
+            )
+            failed = (await peer.invocation()).operations[1].callback_details.error
+            assert (failed.error_message, failed.error_type, failed.error_data) == (
+                "no",
+                "Rejected",
+                "{}",
+            )
+            assert list(failed.stack_trace) == ["here", "there"]
+
+    run(main)
+
+
+def test_a_callback_may_be_completed_with_nothing() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            for operation in ("success", "failure"):
+                _, callback_id = await open_callback(api, peer)
+                name = f"send_durable_execution_callback_{operation}"
+                await api.call(name, CallbackId=callback_id)
+                details = (await peer.invocation()).operations[1].callback_details
+                assert not details.HasField("result")
+                assert not details.error.error_message
+
+    run(main)
+
+
+def test_ids_survive_percent_encoding() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api, slots=16)
+            # Enough of them that some hold a slash and some a plus sign.
+            ids = [(await open_callback(api, peer))[1] for _ in range(16)]
+            assert any("/" in callback_id for callback_id in ids)
+            assert any("+" in callback_id for callback_id in ids)
+            for callback_id in ids:
+                await api.call("send_durable_execution_callback_heartbeat", CallbackId=callback_id)
+
+    run(main)
+
+
+@pytest.mark.parametrize("operation", ["success", "failure", "heartbeat"])
+def test_a_closed_callback_and_an_unknown_one_have_codes_of_their_own(operation: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            _, callback_id = await open_callback(api, peer)
+            await api.call("send_durable_execution_callback_success", CallbackId=callback_id)
+            name = f"send_durable_execution_callback_{operation}"
+            closed = await api.failure(name, CallbackId=callback_id)
+            assert closed[:2] == (400, "CallbackTimeoutException")
+            assert "is already SUCCEEDED" in closed[2]
+            unknown = await api.failure(name, CallbackId=UNKNOWN_CALLBACK)
+            assert unknown[:2] == (400, "InvalidParameterValueException")
+            assert "Invalid callback id" in unknown[2]
+
+    run(main)
+
+
+def test_a_callback_of_a_stopped_execution_is_closed() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            arn, callback_id = await open_callback(api, await worker(api))
+            await api.call("stop_durable_execution", DurableExecutionArn=arn)
+            closed = await api.failure(
+                "send_durable_execution_callback_success", CallbackId=callback_id
+            )
+            assert closed[:2] == (400, "CallbackTimeoutException")
+
+    run(main)
+
+
+def test_bodies_that_cannot_be_taken_are_refused_and_change_nothing() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            _, callback_id = await open_callback(api, peer)
+            name = "send_durable_execution_callback_success"
+            large = await api.failure(name, CallbackId=callback_id, Result=b"x" * (2**20 + 1))
+            assert large[:2] == (413, "RequestTooLargeException")
+            binary = await api.failure(name, CallbackId=callback_id, Result=b"\xff\xfe")
+            assert binary[:2] == (400, "InvalidParameterValueException")
+            name = "send_durable_execution_callback_failure"
+            error = {"ErrorMessage": "x" * 40_000}
+            large = await api.failure(name, CallbackId=callback_id, Error=error)
+            assert large[:2] == (400, "InvalidParameterValueException")
+            await api.call(
+                "send_durable_execution_callback_success",
+                CallbackId=callback_id,
+                Result=b"x" * 2**20,
+            )
+            operation = (await peer.invocation()).operations[1]
+            assert len(operation.callback_details.result) == 2**20
+
+    run(main)

@@ -1,0 +1,141 @@
+"""Who may come in, and what is told to those who ask for what there is not."""
+
+import asyncio
+import json
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from perdure_gateway.gate import Standing
+from perdure_gateway.lambda_api.bodies import Body, Room
+from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_host.credentials import Tokens
+from tests.gateway.serving import run
+from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving
+
+HEARTBEAT = "/2025-12-01/durable-execution-callbacks/AAAA/heartbeat"
+
+
+def test_with_a_token_file_signatures_are_refused_and_bearer_tokens_let_in() -> None:
+    async def main() -> None:
+        async with lambda_serving(tokens=Tokens(["secret"])) as api:
+            refused = await api.failure("stop_durable_execution", DurableExecutionArn=UNKNOWN_ARN)
+            assert refused[:2] == (403, "AccessDeniedException")
+            assert "signatures are not served yet" in refused[2]
+            answer = await api.http.post(HEARTBEAT, headers={"authorization": "Bearer secret"})
+            assert answer.headers["x-amzn-errortype"] == "InvalidParameterValueException"
+
+    run(main)
+
+
+def test_every_failure_has_a_code_in_a_header_and_a_body_of_the_model() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            answer = await api.http.post(HEARTBEAT)
+            assert answer.status_code == 400
+            assert answer.headers["x-amzn-errortype"] == "InvalidParameterValueException"
+            assert set(answer.json()) == {"Type", "message"}
+            answer = await api.http.post(
+                f"/2025-12-01/durable-executions/{UNKNOWN_ARN.replace('/', '%2F')}/stop"
+            )
+            assert answer.status_code == 404
+            assert answer.headers["x-amzn-errortype"] == "ResourceNotFoundException"
+            assert set(answer.json()) == {"Type", "Message"}
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", HEARTBEAT),
+        ("POST", "/2025-12-01/nothing"),
+        ("PUT", "/2015-03-31/functions/f/code"),
+        ("POST", "/2025-12-01/durable-executions//stop/"),
+    ],
+)
+def test_operations_that_are_not_served_are_unknown(method: str, path: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            answer = await api.http.request(method, path, follow_redirects=True)
+            assert answer.status_code == 404
+            assert answer.headers["x-amzn-errortype"] == "UnknownOperationException"
+
+    run(main)
+
+
+def test_a_node_that_does_not_serve_says_try_again() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            api.gate.move(Standing.STANDBY)
+            answer = await api.http.post(HEARTBEAT)
+            assert answer.status_code == 503
+            assert answer.headers["x-amzn-errortype"] == "ServiceException"
+            assert json.loads(answer.content)["Type"] == "Service"
+
+    run(main)
+
+
+@pytest.mark.parametrize("header", ["origin", "sec-fetch-site"])
+def test_pages_in_browsers_are_kept_out(header: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            answer = await api.http.post(HEARTBEAT, headers={header: "cross-site"})
+            assert answer.status_code == 403
+
+    run(main)
+
+
+def body_of(room: Room, *chunks: bytes) -> Body:
+    """Return a body that arrives in these chunks, or never when there are none."""
+    arriving = [*chunks]
+
+    async def receive() -> Message:
+        if not chunks:
+            await asyncio.Event().wait()
+        chunk = arriving.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(arriving)}
+
+    return Body(Request({"type": "http", "headers": []}, receive), room)
+
+
+def test_bodies_share_a_room_and_give_it_back() -> None:
+    async def main() -> None:
+        room = Room(10)
+        first = body_of(room, b"12345", b"678")
+        assert await first.read(8) == b"12345678"
+        second = body_of(room, b"12", b"3")
+        with pytest.raises(LambdaError) as refusal:
+            await second.read(8)
+        assert refusal.value.code is Code.TOO_MANY
+        second.release()
+        first.release()
+        first.release()
+        assert room.free == 10
+
+    run(main)
+
+
+def test_a_body_without_a_length_is_cut_off_where_it_grows_too_large() -> None:
+    async def main() -> None:
+        room = Room(100)
+        body = body_of(room, b"1234", b"5678")
+        with pytest.raises(LambdaError) as refusal:
+            await body.read(7)
+        assert refusal.value.code is Code.TOO_LARGE
+        body.release()
+        assert room.free == 100
+
+    run(main)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure_gateway.lambda_api.bodies.BODY_S_MAX", 0.0)
+
+    async def main() -> None:
+        with pytest.raises(LambdaError) as refusal:
+            await body_of(Room()).read(7)
+        assert refusal.value.code is Code.CONTENT_INVALID
+
+    run(main)
