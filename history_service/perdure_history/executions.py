@@ -70,7 +70,9 @@ class Executions:
         self.notices = Notices()
         self.functions = FunctionRegistry(store)
         self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
-        self.timers = Timers(store, clock, settings, self.fire)
+        self.timers = Timers(
+            store, clock, settings, self._load_and_fire, fire_loaded=self._fire_loaded
+        )
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         # Rows of the outbox that have become durable go here.
         self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
@@ -241,21 +243,33 @@ class Executions:
             return
         self.matching.offer(Task(slot.key, state.namespace, state.function, now_ms))
 
-    async def fire(self, key: ExecutionKey) -> None:
-        """Do what time has made due. A deleted execution has nothing due."""
+    async def _load_and_fire(self, key: ExecutionKey) -> None:
+        """Do what time has made due, once it is durable. A deleted execution has nothing due."""
         try:
             slot = await self.slot(key)
         except Unknown:
             return
+        self._fire(slot)
+        await self.settle(slot)
+
+    def _fire_loaded(self, key: ExecutionKey) -> bool:
+        """Do what time has made due if the execution is in memory; tell whether it is."""
+        slot = self._cache.get(key) if self._trouble is None else None
+        if slot is None:
+            return False
+        self._fire(slot)
+        return True
+
+    def _fire(self, slot: Slot) -> None:
         now_ms = self.clock.now_ms()
         due_ms = slot.state.alarms.next_due_ms()
         if due_ms is None or due_ms > now_ms:
             # It was moved; what is true is noted instead of what was read.
-            self.timers.moved(key, due_ms)
+            self.timers.moved(slot.key, due_ms)
             return
         decision = decide(slot.state, AlarmDue(), now_ms)
         self.metrics.timer_lateness_seconds.observe((now_ms - due_ms) / 1_000)
-        await self.commit(slot, decision).wait()
+        self.commit(slot, decision)
 
     # Starting, failing, recovering.
 

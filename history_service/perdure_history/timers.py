@@ -22,8 +22,10 @@ from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
 # Alarms in memory; past this many the horizon comes nearer.
 ALARMS_MAX: Final = 100_000
 _PAGE: Final = 1_000
-# Alarms that are handled at the same time; each may have to load its execution.
-_AT_ONCE_MAX: Final = 256
+# Executions that are loaded at the same time because their alarms are due.
+_LOADS_MAX: Final = 256
+# Alarms of loaded executions that are handled in one go, before others have their turn.
+_IN_A_ROW_MAX: Final = 64
 _RETRY_MS: Final = 1_000
 # With the database away thousands of timers fail every second; one line in this time is enough.
 _TELL_MS: Final = 10_000
@@ -41,12 +43,15 @@ class Timers:
         settings: HistorySettings,
         fire: Callable[[ExecutionKey], Awaitable[None]],
         *,
+        fire_loaded: Callable[[ExecutionKey], bool],
         alarms_max: int = ALARMS_MAX,
     ) -> None:
         self._store = store
         self._clock = clock
         self._horizon_ms = settings.timer_horizon_ms
         self._fire = fire
+        # Fires and returns True, or returns False when the execution has to be loaded first.
+        self._fire_loaded = fire_loaded
         self._alarms_max = alarms_max
         self._near = NearAlarms()
         # Everything due before this is in memory, or being handled.
@@ -58,7 +63,7 @@ class Timers:
         self._is_cut = False
         self._tell_ms = 0
         self._wake = asyncio.Event()
-        self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        self._loads = asyncio.Semaphore(_LOADS_MAX)
 
     def __len__(self) -> int:
         """Return the number of alarms in memory."""
@@ -146,24 +151,41 @@ class Timers:
 
     async def _start_due(self, group: asyncio.TaskGroup) -> None:
         now_ms = self._clock.now_ms()
+        in_a_row = 0
         while (key := self._near.pop_due(now_ms)) is not None:
-            await self._at_once.acquire()
-            group.create_task(self._fire_one(key))
+            if not self._is_fired(key):
+                await self._loads.acquire()
+                group.create_task(self._load_and_fire(key))
+                continue
+            in_a_row += 1
+            if in_a_row % _IN_A_ROW_MAX == 0:
+                await asyncio.sleep(0)
         if self._is_cut and len(self._near) <= self._alarms_max // 2:
             self._next_load_ms = min(self._next_load_ms, now_ms + 1)
 
-    async def _fire_one(self, key: ExecutionKey) -> None:
+    def _is_fired(self, key: ExecutionKey) -> bool:
+        """Fire the alarm of a loaded execution. Should its commit fail, all alarms are reset."""
+        try:
+            return self._fire_loaded(key)
+        except Refused as error:
+            self._try_again(key, error)
+            return True
+
+    async def _load_and_fire(self, key: ExecutionKey) -> None:
         try:
             await self._fire(key)
         except (StoreError, Refused) as error:
-            now_ms = self._clock.now_ms()
-            if now_ms >= self._tell_ms:
-                self._tell_ms = now_ms + _TELL_MS
-                _log.warning("timers cannot be handled; trying again", error=str(error))
-            if key not in self._near:
-                self._note(key, now_ms + _RETRY_MS)
+            self._try_again(key, error)
         finally:
-            self._at_once.release()
+            self._loads.release()
+
+    def _try_again(self, key: ExecutionKey, error: Exception) -> None:
+        now_ms = self._clock.now_ms()
+        if now_ms >= self._tell_ms:
+            self._tell_ms = now_ms + _TELL_MS
+            _log.warning("timers cannot be handled; trying again", error=str(error))
+        if key not in self._near:
+            self._note(key, now_ms + _RETRY_MS)
 
     def _note(self, key: ExecutionKey, due_ms: int) -> None:
         self._near.move(key, due_ms)

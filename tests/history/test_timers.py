@@ -164,6 +164,7 @@ class Bare:
             self.clock,
             HistorySettings(),
             self._fire,
+            fire_loaded=lambda _: False,
             alarms_max=alarms_max,
         )
         self.running = asyncio.ensure_future(self.timers.run())
