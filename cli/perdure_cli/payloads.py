@@ -1,26 +1,29 @@
 """Payloads on a command line: JSON as it is, `@FILE` for a file's content, `-` for standard input.
 
-The text travels as it was written; it is parsed only to say early what is wrong with it.
+The text travels as it was written, but for blanks between its parts: without them an execution that
+was started by a program and one that was started here have equal inputs when they say the same.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import msgspec
 import typer
 
 
 def read_payload(argument: str | None, option: str) -> str | None:
-    """Return the JSON text that an option names; a usage error says what is wrong with it."""
+    """Return the JSON that an option names, without blanks; a usage error says what is wrong."""
     if argument is None:
         return None
     text = _text(argument, option)
     try:
         json.loads(text)
-    except ValueError as error:
+        compact = msgspec.json.format(text, indent=-1)
+    except (ValueError, msgspec.DecodeError) as error:
         problem = f"{_source(argument)} is not JSON: {error}"
         raise typer.BadParameter(problem, param_hint=option) from None
-    return text
+    return compact
 
 
 def _text(argument: str, option: str) -> str:

@@ -9,8 +9,11 @@ import typer
 from perdure_cli.payloads import read_payload
 
 
-def test_json_on_the_line_travels_as_it_was_written() -> None:
-    assert read_payload('{"id":  1}', "--payload") == '{"id":  1}'
+def test_json_on_the_line_travels_without_its_blanks() -> None:
+    assert read_payload('{"id":  1}', "--payload") == '{"id":1}'
+    assert (
+        read_payload('{"price": 1.10, "note": "a b"}', "--payload") == '{"price":1.10,"note":"a b"}'
+    )
 
 
 def test_nothing_given_is_nothing_sent() -> None:
@@ -20,12 +23,12 @@ def test_nothing_given_is_nothing_sent() -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "order.json"
     path.write_text('{"id": "ü"}', encoding="utf-8")
-    assert read_payload(f"@{path}", "--payload") == '{"id": "ü"}'
+    assert read_payload(f"@{path}", "--payload") == '{"id":"ü"}'
 
 
 def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("[1, 2]"))
-    assert read_payload("-", "--payload") == "[1, 2]"
+    assert read_payload("-", "--payload") == "[1,2]"
 
 
 @pytest.mark.parametrize("argument", ["{id: 1}", "approved", "", "{"])
