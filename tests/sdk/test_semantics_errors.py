@@ -1,13 +1,24 @@
 """The tree of exceptions, and what the ends of a handler make of an execution."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 import perdure
-from perdure import exceptions
-from perdure.invocation import Broken, Failed, Outcome, Pending, Succeeded
+from perdure import DurableContext, exceptions
+from perdure.config import Duration
+from perdure.invocation import (
+    Broken,
+    CheckpointRefused,
+    Failed,
+    Outcome,
+    Pending,
+    Succeeded,
+    run_invocation,
+)
 from tests.sdk.hosted import Hosted, handler
+from tests.sdk.scripted import Scripted, delivery
 
 PARENTS = {
     "DurableExecutionsError": Exception,
@@ -102,3 +113,25 @@ def test_other_errors_of_a_handler_fail_its_execution(error: Exception) -> None:
 def test_a_suspension_that_a_handler_raises_itself_is_pending() -> None:
     _, outcome = first_outcome(exceptions.SuspendExecution("later"))
     assert outcome == Pending()
+
+
+def test_a_suspension_may_last_so_many_seconds_from_now() -> None:
+    began = datetime.now(UTC).timestamp()
+    suspension = exceptions.TimedSuspendExecution.from_delay("later", 60)
+    ended = datetime.now(UTC).timestamp()
+    assert began + 60 <= suspension.scheduled_timestamp <= ended + 60
+
+
+def test_a_checkpoint_that_is_refused_is_told_to_the_handler_as_such() -> None:
+    caught: list[exceptions.ExecutionError] = []
+
+    def body(_: Any, context: DurableContext) -> None:
+        try:
+            context.wait(Duration(1))
+        except exceptions.ExecutionError as error:
+            caught.append(error)
+            raise
+
+    outcome = run_invocation(handler(body), delivery(), Scripted(CheckpointRefused("too many")))
+    assert isinstance(outcome, Failed)
+    assert [error.termination_reason.name for error in caught] == ["CHECKPOINT_FAILED"]

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext, WithRetryConfig, with_retry
-from perdure.config import Duration, JitterStrategy
+from perdure.config import CallbackConfig, Duration, JitterStrategy
 from perdure.exceptions import WaitForConditionError
 from perdure.invocation import Succeeded
 from perdure.retries import (
+    LinearRetryStrategyConfig,
     RetryPresets,
     RetryStrategy,
+    RetryStrategyConfig,
     create_linear_retry_strategy,
     create_retry_strategy,
 )
@@ -126,3 +128,12 @@ def test_a_custom_strategy_is_any_callable() -> None:
     host = Hosted(handler(lambda _, context: with_retry(context, block, with_retry_config)))
     assert host.finish() == Succeeded("null")
     assert set(asked) == {("1", 1), ("2", 2)}
+
+
+def test_settings_tell_their_delays_in_seconds() -> None:
+    exponential, linear = RetryStrategyConfig(), LinearRetryStrategyConfig()
+    polling = WaitStrategyConfig[int](lambda _: True)
+    assert [config.initial_delay_seconds for config in (exponential, linear, polling)] == [5, 1, 5]
+    assert {config.max_delay_seconds for config in (exponential, linear, polling)} == {300}
+    assert linear.increment_seconds == 1
+    assert CallbackConfig(heartbeat_timeout=Duration(7)).heartbeat_timeout_seconds == 7
