@@ -18,6 +18,7 @@ from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
 from perdure_gateway.nodes import Node, NodeService
 from perdure_gateway.workers import WorkerService
 from perdure_host.channel import SERVER_OPTIONS
+from perdure_host.collector import look_at_everything, spare_what_stays
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
@@ -101,7 +102,8 @@ class GrpcServer:
         return attendance
 
     async def open(self) -> None:
-        """Let calls in."""
+        """Let calls in. All that a node consists of is there now, and stays."""
+        spare_what_stays()
         self._gate.move(Standing.SERVING)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -120,6 +122,7 @@ class GrpcServer:
     async def stop(self) -> None:
         """Close the port and whatever is still open."""
         await self._server.stop(STOP_S_MAX)
+        look_at_everything()
 
     async def _set_health(self, status: int) -> None:
         for service in ("", *_SERVICES):

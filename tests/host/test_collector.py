@@ -1,0 +1,28 @@
+"""The collector: spares what is there when serving begins, and finds what comes later."""
+
+import gc
+import weakref
+
+from perdure_host.collector import THRESHOLDS, look_at_everything, spare_what_stays
+
+
+class Ring:
+    """An object that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_stays_is_spared_and_what_comes_later_is_freed() -> None:
+    before = gc.get_threshold()
+    spare_what_stays()
+    try:
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() == THRESHOLDS
+        later = weakref.ref(Ring())
+        gc.collect()
+        assert later() is None
+    finally:
+        look_at_everything()
+    assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == before
