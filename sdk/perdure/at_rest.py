@@ -28,7 +28,13 @@ def moves(task: "asyncio.Task[Any]", crew: Collection["asyncio.Task[Any]"]) -> b
     awaited: Any = getattr(task, "_fut_waiter", None)
     if awaited is None or awaited.done():
         return True
-    return not _is_of(awaited, crew) and _innermost(task.get_coro()) not in _WAITING_CODE
+    if _is_of(awaited, crew):
+        return False
+    innermost = _innermost(task.get_coro())
+    code = getattr(innermost, "cr_code", None)
+    if code is _WAIT_FOR_CODE:
+        return not _is_of(innermost.cr_frame.f_locals["fut"], crew)
+    return code not in _WAITING_CODE
 
 
 def _is_of(awaited: Any, crew: Collection["asyncio.Task[Any]"]) -> bool:
@@ -49,14 +55,13 @@ def _shielded(outer: Any) -> list[Any]:
     return []
 
 
-def _innermost(coro: Any) -> CodeType | None:
-    code: CodeType | None = None
-    while coro is not None:
-        code = getattr(coro, "cr_code", None) or getattr(coro, "gi_code", None)
-        coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
-        if not hasattr(coro, "cr_code") and not hasattr(coro, "gi_code"):
-            return code
-    return code
+def _innermost(coro: Any) -> Any:
+    """Return the coroutine, or generator, that awaits no other one."""
+    while True:
+        inner = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+        if not hasattr(inner, "cr_code") and not hasattr(inner, "gi_code"):
+            return coro
+        coro = inner
 
 
 def _codes() -> frozenset[CodeType]:
@@ -71,3 +76,4 @@ def _codes() -> frozenset[CodeType]:
 
 
 _WAITING_CODE: Final = _codes()
+_WAIT_FOR_CODE: Final = asyncio.wait_for.__code__

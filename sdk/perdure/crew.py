@@ -109,6 +109,7 @@ class Crew:
             )
         while self._threads:
             await asyncio.wait(self._threads)
+        self.turn.threads.wait_ended()  # they have told their ends already: this lets them go
 
     async def commit(self, strand: Strand, update: OperationUpdate) -> Operation:
         """Record `update`, wait until it is durable; see `Turn.commit`."""
@@ -152,7 +153,8 @@ class Crew:
             with self._working():
                 return await awaited(body())
         finally:
-            step_running.reset(token)
+            with suppress(ValueError):  # see `Scope.current`
+                step_running.reset(token)
 
     async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Call an ordinary function in a thread, with the variables of this task."""
@@ -220,8 +222,11 @@ class Crew:
 
     def _wake(self, operation_ids: Iterable[str]) -> None:
         for id_ in operation_ids:
-            for rest in self._rests.pop(id_, ()):
-                _set(rest)
+            operation = self.turn.recorded(id_)
+            for rest, waiting in list(self._rests.get(id_, {}).items()):
+                if operation is not None and operation.status is not waiting.seen:
+                    del self._rests[id_][rest]
+                    _set(rest)
         if self.turn.settled is not None:
             self._end()
 

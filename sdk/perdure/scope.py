@@ -4,7 +4,7 @@ It carries nothing out: that is for the shells, of which one blocks threads and 
 """
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -93,7 +93,9 @@ class Scope:
         try:
             yield
         finally:
-            _current.reset(token)
+            # A coroutine that is thrown away ends elsewhere: there is nothing to go back to.
+            with suppress(ValueError):
+                _current.reset(token)
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
         """Give the call that arrives now its place.
