@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext
+from perdure.completion import CompletionPolicy, CompletionReason
 from perdure.config import (
     CompletionConfig,
+    CompletionOutcome,
     Duration,
     MapConfig,
     NestingType,
     ParallelBranch,
     ParallelConfig,
+    complete_batch,
 )
 from perdure.invocation import Pending, Succeeded
 from perdure.serdes import JsonSerDes
@@ -125,20 +128,23 @@ class Counting(JsonSerDes):
         return "[]"
 
 
-def mapped(config: MapConfig[Any]) -> None:
-    def body(_: Any, context: DurableContext) -> None:
-        def func(_context: DurableContext, item: int, *_: Any) -> int:
-            return item
+@pytest.mark.parametrize("kind", ["map", "parallel"])
+def test_the_serdes_of_a_batch_writes_its_items_too_unless_they_have_their_own(kind: str) -> None:
+    def func(_context: DurableContext, *_: Any) -> int:
+        return 7
 
-        context.map([7], func, None, config)
+    def batched(**serdes: Any) -> None:
+        def body(_: Any, context: DurableContext) -> None:
+            if kind == "map":
+                context.map([1], func, None, MapConfig[int](**serdes))
+            else:
+                context.parallel([func], None, ParallelConfig(**serdes))
 
-    assert Hosted(handler(body)).finish() == Succeeded("null")
+        assert Hosted(handler(body)).finish() == Succeeded("null")
 
-
-def test_the_serdes_of_a_batch_writes_its_items_too_unless_they_have_their_own() -> None:
     alone, whole, items = Counting(), Counting(), Counting()
-    mapped(MapConfig(serdes=alone))
-    mapped(MapConfig(serdes=whole, item_serdes=items))
+    batched(serdes=alone)
+    batched(serdes=whole, item_serdes=items)
     assert (alone.written, whole.written, items.written) == (
         ["7", "BatchResult"],
         ["BatchResult"],
@@ -192,3 +198,41 @@ def test_a_parallel_stops_at_the_first_failure_by_default() -> None:
         return [result.completion_reason.value, result.total_count]
 
     assert Hosted(handler(body)).finish() == Succeeded('["FAILURE_TOLERANCE_EXCEEDED", 1]')
+
+
+def test_a_map_runs_so_many_items_at_a_time() -> None:
+    running: list[int] = []
+
+    def func(context: DurableContext, item: int, *_: Any) -> None:
+        context.step(lambda _: running.append(item))
+        context.wait(Duration(5))
+
+    def body(_: Any, context: DurableContext) -> None:
+        context.map(range(5), func, None, MapConfig(max_concurrency=2))
+
+    host = Hosted(handler(body))
+    host.run()
+    assert sorted(running) == [0, 1]
+    assert host.finish() == Succeeded("null")
+    assert sorted(running) == [0, 1, 2, 3, 4]
+
+
+FAILED = complete_batch(CompletionOutcome.FAILED)
+CUSTOM_FAILED = CompletionReason.CUSTOM_COMPLETION_FAILED
+CUSTOM_SUCCEEDED = CompletionReason.CUSTOM_COMPLETION_SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("config", "succeeded", "failed", "reason"),
+    [
+        (CompletionConfig(1, 0), 1, 1, CompletionReason.FAILURE_TOLERANCE_EXCEEDED),
+        (CompletionConfig(should_complete=lambda _: FAILED), 2, 0, CUSTOM_FAILED),
+        (CompletionConfig(should_complete=lambda _: complete_batch()), 0, 2, CUSTOM_SUCCEEDED),
+        (CompletionConfig(1), 2, 0, CompletionReason.ALL_COMPLETED),
+        (CompletionConfig(1), 1, 0, CompletionReason.MIN_SUCCESSFUL_REACHED),
+    ],
+)
+def test_of_several_reasons_the_first_one_counts(
+    config: CompletionConfig, succeeded: int, failed: int, reason: CompletionReason
+) -> None:
+    assert CompletionPolicy(2, config).decide(succeeded, failed, tuple) is reason

@@ -9,7 +9,7 @@ import pytest
 from perdure import DurableContext, RetryableSerDesError, SerDesError
 from perdure.config import ChildConfig, InvokeConfig, MapConfig, ParallelConfig, StepConfig
 from perdure.invocation import Broken, Failed, Outcome, Succeeded
-from perdure.serdes import JsonSerDes
+from perdure.serdes import ExtendedTypeSerDes, JsonSerDes
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from tests.sdk.hosted import Hosted, handler
 
@@ -97,3 +97,9 @@ def test_an_invoke_whose_payload_cannot_be_written_is_not_started() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.error.type == f"perdure.exceptions.{SerDesError.__name__}"
     assert host.updates == []
+
+
+@pytest.mark.parametrize("value", [bytearray(b"x"), memoryview(b"x")])
+def test_what_holds_bytes_comes_back_as_bytes(value: Any) -> None:
+    serdes = ExtendedTypeSerDes()
+    assert serdes.deserialize(serdes.serialize(value)) == b"x"
