@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure_gateway.gate import Gate
-from perdure_gateway.lambda_api import actions, callbacks
+from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
 from perdure_gateway.lambda_api.bodies import Body, Room
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.errors import Code, LambdaError, error_response, response_of
+from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
 from perdure_host.services import History
 
@@ -23,6 +24,10 @@ PREFIXES: Final = ("/2015-03-31/", "/2025-12-01/")
 
 _METHODS: Final = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _EXECUTION: Final = "/2025-12-01/durable-executions/{arn:path}"
+_EXECUTIONS_OF_FUNCTION: Final = "/2025-12-01/functions/{function}/durable-executions"
+_FUNCTION: Final = "/2015-03-31/functions/{function}"
+# Older clients end it with a slash.
+_FUNCTIONS: Final = ("/2015-03-31/functions", "/2015-03-31/functions/")
 _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
 # Every browser of today sends one of them along, and no SDK does.
 _BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
@@ -33,8 +38,9 @@ _Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
 class LambdaApi:
     """Serves the Lambda API, once history is there."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, invoker: Invoker | None = None) -> None:
         self._gate = gate
+        self._invoker = invoker or Invoker()
         self._room = Room()
         self._history: History | None = None
 
@@ -51,7 +57,16 @@ class LambdaApi:
             self._route("POST", f"{_EXECUTION}/stop", actions.stop),
             self._route("POST", f"{_EXECUTION}/pause", actions.pause),
             self._route("POST", f"{_EXECUTION}/resume", actions.resume),
+            self._route("POST", f"{_EXECUTION}/checkpoint", checkpoints.checkpoint),
+            self._route("GET", f"{_EXECUTION}/state", checkpoints.state),
+            self._route("GET", f"{_EXECUTION}/history", executions.history),
+            self._route("GET", _EXECUTION, executions.get),
             self._route("DELETE", _EXECUTION, actions.delete),
+            self._route("GET", _EXECUTIONS_OF_FUNCTION, executions.list_by_function),
+            self._route("POST", f"{_FUNCTION}/invocations", self._invoker.invoke),
+            self._route("GET", f"{_FUNCTION}/configuration", functions.configuration),
+            self._route("GET", _FUNCTION, functions.get),
+            *(self._route("GET", path, functions.list_all) for path in _FUNCTIONS),
             *(Route(f"{prefix}{{rest:path}}", _unknown, methods=_METHODS) for prefix in PREFIXES),
         ]
 

@@ -1,5 +1,6 @@
 """One request of a Lambda client: its path, query and body, read as the model says."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ from perdure_host.services import History
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SHOWN_CHARS_MAX: Final = 100
-_DIGITS_MAX: Final = 9
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 
 _Shape = TypeVar("_Shape")
 
@@ -53,14 +54,20 @@ class Call:
             raise Invalid(f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; true or false is expected")
         return given.lower() == "true"
 
-    def items(self, default: int = limits.PAGE_ITEMS_DEFAULT) -> int:
-        """Return how many items a page may hold. Raises Invalid."""
-        given = self.text("MaxItems")
+    def items(self) -> int:
+        """Return how many items a page may hold; 0 stands for the default. Raises Invalid."""
+        default = limits.PAGE_ITEMS_DEFAULT
+        return self.number("MaxItems", default, least=0, most=limits.PAGE_ITEMS_MAX) or default
+
+    def number(self, name: str, default: int, *, least: int, most: int) -> int:
+        """Return a query parameter that is a number. Raises Invalid."""
+        given = self.text(name)
         if given is None:
             return default
-        if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS_MAX):
-            raise Invalid(f"MaxItems is {given[:_SHOWN_CHARS_MAX]!r}; a number is expected")
-        return checks.checked_page_items("MaxItems", int(given), default)
+        if _NUMBER.fullmatch(given) is None:
+            raise Invalid(f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; a number is expected")
+        checks.check_range(name, int(given), least, most)
+        return int(given)
 
     def moment_ms(self, name: str) -> int | None:
         """Return a query parameter that is a time in ISO 8601. Raises Invalid."""

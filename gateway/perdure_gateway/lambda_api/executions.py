@@ -1,0 +1,112 @@
+"""GetDurableExecution, GetDurableExecutionHistory, ListDurableExecutionsByFunction."""
+
+import re
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from perdure_core.refusals import Invalid
+from perdure_gateway import checks
+from perdure_gateway.lambda_api.answers import encoded, json_response, present
+from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.lambda_api.names import known_function
+from perdure_gateway.lambda_api.render import execution_json, summary_json
+from perdure_gateway.lambda_api.render_events import event_json
+from perdure_gateway.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
+from perdure_host.ports import ListQuery
+from perdure_host.tokens import pack_marker, unpack_marker
+
+EVENT_ID_MAX: Final = 2**31 - 1
+# The year 9999, as far as times of clients go.
+TIME_MS_MAX: Final = 253_402_300_799_999
+
+_EVENTS: Final = "lambda events"
+_EVENTS_REVERSED: Final = "lambda events reversed"
+_EXECUTIONS: Final = "lambda executions"
+_EXECUTION_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+async def get(call: Call) -> Response:
+    """Return the execution, whole but for its history."""
+    included = call.flag("IncludeExecutionData", default=True)
+    state = await call.history.describe(call.place("arn"))
+    return json_response(execution_json(state, included=included))
+
+
+async def history(call: Call) -> Response:
+    """Return one page of events; it ends early when it has grown large."""
+    arn, limit = call.place("arn"), call.items()
+    included = call.flag("IncludeExecutionData", default=True)
+    reverse = call.flag("ReverseOrder", default=False)
+    kind = _EVENTS_REVERSED if reverse else _EVENTS
+    position = _event_position(kind, call.text("Marker"))
+    events: list[msgspec.Raw] = []
+    page_bytes = 0
+    more = True
+    while more and len(events) < limit and page_bytes < PAGE_BYTES_MAX:
+        wanted = min(PORTION_ITEMS_MAX, limit - len(events))
+        portion = await call.history.history_page(
+            arn, after_event_id=position, limit=wanted + 1, reverse=reverse
+        )
+        more = len(portion) > wanted
+        for number, numbered in enumerate(portion[:wanted], 1):
+            event = encoded(event_json(numbered, included=included))
+            events.append(msgspec.Raw(event))
+            position = numbered.event_id
+            page_bytes += len(event)
+            if page_bytes >= PAGE_BYTES_MAX:
+                more = number < len(portion)
+                break
+    marker = pack_marker(kind, (position,)) if more else None
+    return json_response(present(Events=events, NextMarker=marker))
+
+
+async def list_by_function(call: Call) -> Response:
+    """Return one page of a function's executions, newest first unless reversed."""
+    function = await known_function(call.history, call.place("function"), call.text("Qualifier"))
+    limit = call.items()
+    rows = await call.history.list_executions(_list_query(call, function.name, limit + 1))
+    marker = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        marker = pack_marker(_EXECUTIONS, (last.started_ms, last.key.execution_id))
+    return json_response(
+        present(DurableExecutions=[summary_json(row) for row in rows[:limit]], NextMarker=marker)
+    )
+
+
+def _event_position(kind: str, marker: str | None) -> int:
+    if marker is None:
+        return 0
+    (position,) = unpack_marker(kind, marker, tuple[int])
+    checks.check_range("the event in the marker", position, 1, EVENT_ID_MAX)
+    return position
+
+
+def _list_query(call: Call, function: str, limit: int) -> ListQuery:
+    name = call.text("DurableExecutionName")
+    if name is not None:
+        checks.check_execution_name(name)
+    statuses = tuple(call.request.query_params.getlist("Statuses"))
+    checks.check_statuses(statuses)
+    marker = call.text("Marker")
+    return ListQuery(
+        namespace=checks.NAMESPACE,
+        limit=limit,
+        function=function,
+        name=name or "",
+        statuses=statuses,
+        started_after_ms=call.moment_ms("StartedAfter"),
+        started_before_ms=call.moment_ms("StartedBefore"),
+        oldest_first=call.flag("ReverseOrder", default=False),
+        after=None if marker is None else _list_position(marker),
+    )
+
+
+def _list_position(marker: str) -> tuple[int, str]:
+    started_ms, execution_id = unpack_marker(_EXECUTIONS, marker, tuple[int, str])
+    checks.check_range("the time in the marker", started_ms, 0, TIME_MS_MAX)
+    if _EXECUTION_ID.fullmatch(execution_id) is None:
+        raise Invalid("malformed page marker: it names no execution")
+    return started_ms, execution_id

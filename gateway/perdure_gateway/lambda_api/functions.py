@@ -1,0 +1,56 @@
+"""GetFunction, GetFunctionConfiguration, ListFunctions: what workers have announced.
+
+Functions are not deployed here, so there is no code to tell of, and no configuration but that of
+their executions.
+"""
+
+from typing import Final
+
+from starlette.responses import Response
+
+from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
+from perdure_gateway import checks
+from perdure_gateway.lambda_api.answers import json_response, present
+from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.lambda_api.names import known_function, parse_function
+from perdure_gateway.lambda_api.render import configuration_json
+from perdure_host.tokens import pack_marker, unpack_marker
+
+ITEMS_MAX: Final = 50
+ITEMS_ASKED_MAX: Final = 10_000
+
+_FUNCTIONS: Final = "lambda functions"
+
+
+async def get(call: Call) -> Response:
+    """Return the configuration, and nothing of code."""
+    return json_response({"Configuration": await _configuration(call), "Code": {}, "Tags": {}})
+
+
+async def configuration(call: Call) -> Response:
+    """Return the configuration."""
+    return json_response(await _configuration(call))
+
+
+async def list_all(call: Call) -> Response:
+    """Return one page of functions, by name."""
+    limit = call.number("MaxItems", ITEMS_MAX, least=1, most=ITEMS_ASKED_MAX)
+    marker = call.text("Marker")
+    after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
+    checks.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
+    rows = [row for row in await call.history.functions() if row.namespace == checks.NAMESPACE]
+    later = sorted((row for row in rows if row.name > after), key=lambda row: row.name)
+    page = later[: min(limit, ITEMS_MAX)]
+    more = len(later) > len(page)
+    return json_response(
+        present(
+            Functions=[configuration_json(row, None) for row in page],
+            NextMarker=pack_marker(_FUNCTIONS, (page[-1].name,)) if more else None,
+        )
+    )
+
+
+async def _configuration(call: Call) -> dict[str, object]:
+    text, qualifier = call.place("function"), call.text("Qualifier")
+    row = await known_function(call.history, text, qualifier)
+    return configuration_json(row, parse_function(text).qualifier or qualifier)

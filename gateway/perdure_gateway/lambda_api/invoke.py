@@ -1,0 +1,158 @@
+"""Invoke: start an execution and wait for its end (RequestResponse), or not (Event), or neither.
+
+Must stay true: whoever waits holds a connection, so their number is bounded; a caller who has gone
+away is waited for no longer; and an execution that fails is an answer, never a failed call, for
+clients would try that again.
+"""
+
+import asyncio
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from perdure_core import limits
+from perdure_core.model import EXECUTION_OPEN, ExecutionStatus
+from perdure_core.refusals import Invalid
+from perdure_core.state import State
+from perdure_gateway import checks
+from perdure_gateway.lambda_api.answers import encoded
+from perdure_gateway.lambda_api.call import Call, decoded
+from perdure_gateway.lambda_api.callbacks import text_of
+from perdure_gateway.lambda_api.names import VERSION, known_function
+from perdure_gateway.refusals import Crowded
+from perdure_host.ports import FunctionRow
+from perdure_host.services import StartRequest
+
+WAIT_MS_MAX: Final = 900_000
+# Fewer than the connections that the port takes, so that others still get in.
+WAITS_MAX: Final = 1_500
+
+# What a handler gets from a caller who sends nothing.
+_NOTHING_SENT: Final = "{}"
+_SHOWN_CHARS_MAX: Final = 100
+
+
+class InvocationType(StrEnum):
+    """How long the caller waits."""
+
+    REQUEST_RESPONSE = "RequestResponse"
+    EVENT = "Event"
+    DRY_RUN = "DryRun"
+
+
+_BYTES_MAX: Final = {
+    InvocationType.REQUEST_RESPONSE: limits.EXECUTION_PAYLOAD_BYTES_MAX,
+    InvocationType.EVENT: limits.OPERATION_PAYLOAD_BYTES_MAX,
+    InvocationType.DRY_RUN: limits.EXECUTION_PAYLOAD_BYTES_MAX,
+}
+
+
+class Invoker:
+    """Serves Invoke."""
+
+    def __init__(self, wait_ms: int = WAIT_MS_MAX, waits: int = WAITS_MAX) -> None:
+        self._wait_ms = wait_ms
+        self._waits_free = waits
+
+    async def invoke(self, call: Call) -> Response:
+        """Do what the invocation type asks for."""
+        kind = _invocation_type(call)
+        row = await known_function(call.history, call.place("function"), call.text("Qualifier"))
+        request = _start_request(call, row, await call.body.read(_BYTES_MAX[kind]))
+        if kind is InvocationType.DRY_RUN:
+            return Response(status_code=204)
+        if kind is InvocationType.EVENT:
+            answer = await call.history.start(request)
+            return Response(status_code=202, headers=_headers(answer.arn))
+        return await self._start_and_wait(call, request)
+
+    async def _start_and_wait(self, call: Call, request: StartRequest) -> Response:
+        if self._waits_free == 0:
+            raise Crowded("too many callers wait for executions; invoke with the type Event")
+        self._waits_free -= 1
+        try:
+            arn = (await call.history.start(request)).arn
+            call.body.release()
+            async with call.gate.waiting():
+                await _wait_ended_or_gone(call, arn, self._wait_ms)
+        finally:
+            self._waits_free += 1
+        return _outcome(arn, await call.history.describe(arn), self._wait_ms)
+
+
+def _invocation_type(call: Call) -> InvocationType:
+    given = call.header("x-amz-invocation-type") or InvocationType.REQUEST_RESPONSE
+    try:
+        return InvocationType(given)
+    except ValueError:
+        known = " | ".join(InvocationType)
+        raise Invalid(
+            f"unknown invocation type {given[:_SHOWN_CHARS_MAX]!r}; expected {known}"
+        ) from None
+
+
+def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
+    name = call.header("x-amz-durable-execution-name")
+    if name is not None:
+        checks.check_execution_name(name)
+    if call.header("x-amz-tenant-id") is not None:
+        raise Invalid("the invoked function is not enabled with tenancy configuration")
+    if body:
+        decoded(body, msgspec.Raw)
+    return StartRequest(
+        namespace=row.namespace,
+        function=row.name,
+        name=name,
+        input=text_of(body) or _NOTHING_SENT,
+    )
+
+
+async def _wait_ended_or_gone(call: Call, arn: str, wait_ms: int) -> None:
+    ended = asyncio.ensure_future(call.history.wait_ended(arn, wait_ms))
+    gone = asyncio.ensure_future(_wait_gone(call.request))
+    try:
+        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        ended.cancel()
+        await asyncio.gather(ended, gone, return_exceptions=True)
+    if not ended.cancelled():
+        ended.result()
+
+
+async def _wait_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _outcome(arn: str, state: State, wait_ms: int) -> Response:
+    headers = _headers(arn)
+    if state.status is ExecutionStatus.SUCCEEDED:
+        body = (state.result or "null").encode()
+    else:
+        headers["x-amz-function-error"] = "Unhandled"
+        body = encoded(_error_body(state, wait_ms))
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _error_body(state: State, wait_ms: int) -> dict[str, object]:
+    """Return the failure as Lambda's runtimes write it."""
+    if state.status in EXECUTION_OPEN:
+        message = (
+            f"the execution has not ended after {wait_ms / 1_000:g} s and goes on;"
+            f" its status is {state.status}"
+        )
+        return {"errorMessage": message, "errorType": "Invoke.Timeout", "stackTrace": []}
+    error = state.error
+    return {
+        "errorMessage": (error.message if error else None) or f"the execution {state.status}",
+        "errorType": (error.type if error else None) or str(state.status),
+        "stackTrace": error.stack_trace if error else (),
+    }
+
+
+def _headers(arn: str) -> dict[str, str]:
+    return {"x-amz-durable-execution-arn": arn, "x-amz-executed-version": VERSION}

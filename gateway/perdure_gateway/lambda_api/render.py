@@ -1,0 +1,127 @@
+"""Executions, operations and functions as the Lambda API model shapes them."""
+
+from typing import assert_never
+
+from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.model import (
+    CallbackDetails,
+    ChainedInvokeDetails,
+    ContextDetails,
+    Details,
+    ExecutionDetails,
+    ExecutionStatus,
+    Operation,
+    StepDetails,
+    WaitDetails,
+)
+from perdure_core.state import PauseState, State, is_open
+from perdure_gateway.lambda_api.answers import optional_seconds, present, seconds
+from perdure_gateway.lambda_api.names import VERSION, function_arn
+from perdure_gateway.lambda_api.shapes import error_json
+from perdure_gateway.render import state_arn
+from perdure_host.ports import ExecutionRow, FunctionRow
+
+
+def execution_json(state: State, *, included: bool) -> dict[str, object]:
+    """Return what GetDurableExecution answers, with payloads and error or without."""
+    expected_ms = state.deadline_ms if is_open(state) else None
+    return present(
+        DurableExecutionArn=state_arn(state),
+        DurableExecutionName=state.name,
+        FunctionArn=function_arn(state.namespace, state.function),
+        Version=VERSION,
+        Status=ExecutionStatus.DELETING if state.deleted_ms is not None else state.status,
+        StartTimestamp=seconds(state.started_ms),
+        EndTimestamp=optional_seconds(state.ended_ms),
+        InputPayload=state.input if included else None,
+        Result=state.result if included else None,
+        Error=error_json(state.error) if included else None,
+        ExecutionDataIncluded=included,
+        DurableConfig=_durable_config(state.retention_days, state.timeout_s),
+        PauseDetails=None if state.pause is None else _pause_json(state.pause),
+        ExpectedExecutionTimeoutTimestamp=optional_seconds(expected_ms),
+    )
+
+
+def summary_json(row: ExecutionRow) -> dict[str, object]:
+    """Return an execution as a list shows it."""
+    identity = ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
+    return present(
+        DurableExecutionArn=arn_of(identity),
+        DurableExecutionName=row.name,
+        FunctionArn=function_arn(row.namespace, row.function),
+        Status=row.status,
+        StartTimestamp=seconds(row.started_ms),
+        EndTimestamp=optional_seconds(row.ended_ms),
+    )
+
+
+def operation_json(operation: Operation) -> dict[str, object]:
+    """Return an operation as it stands."""
+    return present(
+        Id=operation.id,
+        ParentId=operation.parent_id,
+        Name=operation.name,
+        Type=operation.type,
+        SubType=operation.sub_type,
+        StartTimestamp=seconds(operation.started_ms),
+        EndTimestamp=optional_seconds(operation.ended_ms),
+        Status=operation.status,
+        **_details_json(operation.details),
+    )
+
+
+def configuration_json(row: FunctionRow, qualifier: str | None) -> dict[str, object]:
+    """Return a FunctionConfiguration: what a worker has announced, and that it can be invoked."""
+    arn = function_arn(row.namespace, row.name)
+    config = _durable_config(row.retention_days, row.execution_timeout_s)
+    return present(
+        FunctionName=row.name,
+        FunctionArn=arn if qualifier is None else f"{arn}:{qualifier}",
+        Version=VERSION,
+        State="Active",
+        LastUpdateStatus="Successful",
+        DurableConfig=config if row.durable else None,
+    )
+
+
+def _details_json(details: Details) -> dict[str, object]:
+    match details:
+        case ExecutionDetails():
+            return {"ExecutionDetails": present(InputPayload=details.input)}
+        case ContextDetails():
+            outcome = _outcome(details)
+            return {"ContextDetails": {"ReplayChildren": details.replay_children, **outcome}}
+        case StepDetails():
+            return {"StepDetails": _step_json(details)}
+        case WaitDetails():
+            return {"WaitDetails": {"ScheduledEndTimestamp": seconds(details.scheduled_end_ms)}}
+        case CallbackDetails():
+            return {"CallbackDetails": {"CallbackId": details.callback_id, **_outcome(details)}}
+        case ChainedInvokeDetails():
+            return {"ChainedInvokeDetails": _outcome(details)}
+        case _:
+            assert_never(details)
+
+
+def _step_json(details: StepDetails) -> dict[str, object]:
+    next_attempt = optional_seconds(details.next_attempt_ms)
+    return present(Attempt=details.attempt, NextAttemptTimestamp=next_attempt, **_outcome(details))
+
+
+def _outcome(
+    details: ContextDetails | StepDetails | CallbackDetails | ChainedInvokeDetails,
+) -> dict[str, object]:
+    return present(Result=details.result, Error=error_json(details.error))
+
+
+def _durable_config(retention_days: int, timeout_s: int) -> dict[str, object]:
+    return {"RetentionPeriodInDays": retention_days, "ExecutionTimeout": timeout_s}
+
+
+def _pause_json(pause: PauseState) -> dict[str, object]:
+    return present(
+        PauseRequestTimestamp=seconds(pause.requested_ms),
+        Reason=pause.reason,
+        ExecutionTimeoutPaused=pause.timeout_paused,
+    )

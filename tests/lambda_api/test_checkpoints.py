@@ -1,0 +1,273 @@
+"""SDKs that speak to Lambda by themselves checkpoint through boto3."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.gateway.serving import Peer, SteppedClock, run
+from tests.lambda_api.serving import UNKNOWN_ARN, LambdaServed, lambda_serving, worker
+
+STEP = {"Id": "s", "Type": "STEP", "SubType": "Step", "Name": "charge"}
+
+
+class Turn:
+    """The turn of an invocation, taken by boto3."""
+
+    def __init__(self, api: LambdaServed, arn: str, token: str) -> None:
+        self.api = api
+        self.arn = arn
+        self.token = token
+
+    @classmethod
+    async def begin(cls, api: LambdaServed, peer: Peer, **more: Any) -> "Turn":
+        await api.started(**more)
+        return await cls.resume(api, peer)
+
+    @classmethod
+    async def resume(cls, api: LambdaServed, peer: Peer) -> "Turn":
+        invocation = await peer.invocation()
+        return cls(api, invocation.execution_arn, invocation.checkpoint_token)
+
+    async def checkpoint(self, *updates: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+        answer = await self.api.call(
+            "checkpoint_durable_execution",
+            DurableExecutionArn=self.arn,
+            CheckpointToken=self.token,
+            Updates=updates,
+            **more,
+        )
+        # Without a next token, this one still ends the invocation.
+        self.token = answer.get("CheckpointToken", self.token)
+        operations: list[dict[str, Any]] = answer["NewExecutionState"]["Operations"]
+        return operations
+
+    async def failure(self, *updates: dict[str, Any]) -> tuple[int, str, str]:
+        return await self.api.failure(
+            "checkpoint_durable_execution",
+            DurableExecutionArn=self.arn,
+            CheckpointToken=self.token,
+            Updates=updates,
+        )
+
+    async def state(self, **more: Any) -> list[dict[str, Any]]:
+        pages = await self.api.pages(
+            "get_durable_execution_state",
+            DurableExecutionArn=self.arn,
+            CheckpointToken=self.token,
+            **more,
+        )
+        return [operation for page in pages for operation in page["Operations"]]
+
+
+def test_operations_of_every_type_are_checkpointed_and_read_back() -> None:
+    async def main() -> None:
+        clock = SteppedClock()
+        now = datetime.fromtimestamp(clock.now_ms() / 1_000, UTC)
+        due = datetime.fromtimestamp(clock.now_ms() / 1_000 + 5, UTC)
+        async with lambda_serving(clock=clock) as api:
+            turn = await Turn.begin(api, await worker(api), input='{"q": 1}')
+            error = {"ErrorMessage": "boom", "ErrorType": "ValueError", "StackTrace": ["l"]}
+            answered = await turn.checkpoint(
+                {"Id": "ctx", "Type": "CONTEXT", "Action": "START", "SubType": "Map"},
+                {**STEP, "Action": "START", "ParentId": "ctx"},
+                {**STEP, "Action": "SUCCEED", "ParentId": "ctx", "Payload": "1"},
+                {
+                    "Id": "ctx",
+                    "Type": "CONTEXT",
+                    "Action": "SUCCEED",
+                    "SubType": "Map",
+                    "Payload": "",
+                    "ContextOptions": {"ReplayChildren": True},
+                },
+                {"Id": "again", "Type": "STEP", "Action": "START"},
+                {
+                    "Id": "again",
+                    "Type": "STEP",
+                    "Action": "RETRY",
+                    "Error": error,
+                    "StepOptions": {"NextAttemptDelaySeconds": 5},
+                },
+                {
+                    "Id": "w",
+                    "Type": "WAIT",
+                    "Action": "START",
+                    "WaitOptions": {"WaitSeconds": 5},
+                },
+                {
+                    "Id": "cb",
+                    "Type": "CALLBACK",
+                    "Action": "START",
+                    "CallbackOptions": {"TimeoutSeconds": 60, "HeartbeatTimeoutSeconds": 30},
+                },
+                {
+                    "Id": "inv",
+                    "Type": "CHAINED_INVOKE",
+                    "Action": "START",
+                    "Payload": "{}",
+                    "ChainedInvokeOptions": {"FunctionName": "missing:$LATEST"},
+                },
+            )
+            callback_id = next(each for each in answered if each["Id"] == "cb")["CallbackDetails"]
+            expected = {
+                "ctx": {"ReplayChildren": True, "Result": ""},
+                "s": {"Attempt": 1, "Result": "1"},
+                "again": {"Attempt": 1, "NextAttemptTimestamp": due, "Error": error},
+                "w": {"ScheduledEndTimestamp": due},
+                "cb": callback_id,
+            }
+            kinds = {
+                "ctx": "ContextDetails",
+                "s": "StepDetails",
+                "again": "StepDetails",
+                "w": "WaitDetails",
+                "cb": "CallbackDetails",
+            }
+            for operations in (answered, await turn.state()):
+                found = {each["Id"]: each for each in operations}
+                for operation_id, details in expected.items():
+                    assert found[operation_id][kinds[operation_id]] == details
+                assert found["s"] | {"StepDetails": None} == {
+                    **STEP,
+                    "ParentId": "ctx",
+                    "Status": "SUCCEEDED",
+                    "StartTimestamp": now,
+                    "EndTimestamp": now,
+                    "StepDetails": None,
+                }
+                failed = found["inv"]["ChainedInvokeDetails"]["Error"]
+                assert failed["ErrorType"] == "ResourceNotFoundException"
+
+    run(main)
+
+
+def test_an_outcome_by_checkpoint_ends_the_execution() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            turn = await Turn.begin(api, peer)
+            execution_id = turn.arn.rpartition("/")[2]
+            await turn.checkpoint(
+                {"Id": execution_id, "Type": "EXECUTION", "Action": "SUCCEED", "Payload": "7"}
+            )
+            await peer.complete(turn.token)
+            execution = await api.call("get_durable_execution", DurableExecutionArn=turn.arn)
+            assert (execution["Status"], execution["Result"]) == ("SUCCEEDED", "7")
+
+    run(main)
+
+
+def test_a_token_is_good_for_one_call_and_its_repeat() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api))
+            first = turn.token
+            await turn.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
+            second = turn.token
+            turn.token = first
+            await turn.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
+            assert turn.token == second
+            turn.token = first
+            refused = await turn.failure({**STEP, "Action": "START"})
+            assert refused[:2] == (400, "InvalidParameterValueException")
+            assert refused[2].startswith("Invalid checkpoint token")
+
+    run(main)
+
+
+def test_a_repeat_without_a_client_token_is_known_by_its_content() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api))
+            path = f"/2025-12-01/durable-executions/{turn.arn}/checkpoint"
+            update = {**STEP, "Action": "START"}
+            body = {"CheckpointToken": turn.token, "Updates": [update]}
+            answers = [await api.http.post(path, json=body) for _ in range(2)]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            assert answers[0].json() == answers[1].json()
+            other = {"CheckpointToken": turn.token, "Updates": [{**update, "Id": "t"}]}
+            assert (await api.http.post(path, json=other)).status_code == 400
+
+    run(main)
+
+
+def test_a_paused_execution_gives_no_further_token() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api))
+            await turn.checkpoint({**STEP, "Action": "START"})
+            await api.call("pause_durable_execution", DurableExecutionArn=turn.arn)
+            answer = await api.call(
+                "checkpoint_durable_execution",
+                DurableExecutionArn=turn.arn,
+                CheckpointToken=turn.token,
+                Updates=[{**STEP, "Action": "SUCCEED", "Payload": "1"}],
+            )
+            assert "CheckpointToken" not in answer
+
+    run(main)
+
+
+def test_state_is_paged_in_order_of_start() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api), input="1")
+            ids = [f"s{number}" for number in range(9)]
+            await turn.checkpoint(*({**STEP, "Id": each, "Action": "START"} for each in ids))
+            for items in (1, 4, 100):
+                operations = await turn.state(MaxItems=items)
+                assert [each["Id"] for each in operations[1:]] == ids
+                assert operations[0]["ExecutionDetails"] == {"InputPayload": "1"}
+
+    run(main)
+
+
+def test_a_token_of_another_execution_is_refused() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api))
+            turn.arn = UNKNOWN_ARN
+            for refused in (
+                await turn.failure({**STEP, "Action": "START"}),
+                await api.failure(
+                    "get_durable_execution_state",
+                    DurableExecutionArn=turn.arn,
+                    CheckpointToken=turn.token,
+                ),
+            ):
+                assert refused[:2] == (400, "InvalidParameterValueException")
+                assert "belongs to another execution" in refused[2]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {**STEP, "Action": "CANCEL"},
+        {**STEP, "Action": "EXPLODE"},
+        {**STEP, "Type": "THREAD", "Action": "START"},
+        {**STEP, "Action": "RETRY"},
+        {**STEP, "Id": "a b", "Action": "START"},
+        {**STEP, "Action": "START", "ParentId": "nobody"},
+        {**STEP, "Action": "SUCCEED", "Error": {"ErrorMessage": "m"}},
+        {"Id": "w", "Type": "WAIT", "Action": "START", "WaitOptions": {"WaitSeconds": 99999999}},
+        {
+            "Id": "i",
+            "Type": "CHAINED_INVOKE",
+            "Action": "START",
+            "ChainedInvokeOptions": {"FunctionName": "f:7"},
+        },
+    ],
+)
+def test_an_update_that_is_not_allowed_changes_nothing(update: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            turn = await Turn.begin(api, await worker(api))
+            good = {"Id": "good", "Type": "STEP", "Action": "START"}
+            refused = await turn.failure(good, update)
+            assert refused[:2] == (400, "InvalidParameterValueException")
+            assert [each["Type"] for each in await turn.state()] == ["EXECUTION"]
+            assert [each["Id"] for each in await turn.checkpoint(good)] == ["good"]
+
+    run(main)

@@ -1,0 +1,282 @@
+"""Functions are invoked by clients of AWS."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.lambda_api.application import LambdaApi
+from perdure_gateway.lambda_api.invoke import Invoker
+from perdure_host.faulty_store import FaultyStore
+from perdure_host.memory_store import MemoryStore
+from tests.gateway.serving import Peer, run
+from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
+
+INVOKE = "/2015-03-31/functions/f/invocations"
+
+
+def impatient(gate: Gate) -> LambdaApi:
+    return LambdaApi(gate, Invoker(wait_ms=1))
+
+
+async def invoke(api: LambdaServed, **more: Any) -> dict[str, Any]:
+    """Invoke; the payload of the answer is read."""
+    answer = await api.call("invoke", **{"FunctionName": "f", **more})
+    answer["Payload"] = await asyncio.to_thread(answer["Payload"].read)
+    return answer
+
+
+async def while_served(
+    peer: Peer, call: Coroutine[Any, Any, dict[str, Any]], status: str, **more: Any
+) -> dict[str, Any]:
+    """Return the answer of a call during which the worker ends one invocation."""
+    calling = asyncio.ensure_future(call)
+    await peer.complete((await peer.invocation()).checkpoint_token, status, **more)
+    return await calling
+
+
+def test_a_synchronous_call_returns_the_result() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            calling = invoke(api, Payload=b'{"a": 1}', DurableExecutionName="order-1")
+            answer = await while_served(peer, calling, "SUCCEEDED", result='{"b": 2}')
+            assert (answer["StatusCode"], answer["Payload"]) == (200, b'{"b": 2}')
+            assert answer["ExecutedVersion"] == "$LATEST"
+            assert "FunctionError" not in answer
+            arn = answer["DurableExecutionArn"]
+            assert "/durable-execution/order-1/" in arn
+            execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
+            assert (execution["InputPayload"], execution["Status"]) == ('{"a": 1}', "SUCCEEDED")
+
+    run(main)
+
+
+def test_the_end_is_in_the_history_when_the_call_returns() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            answer = await while_served(await worker(api), invoke(api), "SUCCEEDED", result="1")
+            arn = answer["DurableExecutionArn"]
+            page = await api.call(
+                "get_durable_execution_history", DurableExecutionArn=arn, ReverseOrder=True
+            )
+            assert page["Events"][0]["EventType"] == "ExecutionSucceeded"
+
+    run(main)
+
+
+def test_no_result_is_null_and_no_payload_an_empty_object() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            calling = asyncio.ensure_future(invoke(api))
+            invocation = await peer.invocation()
+            assert invocation.operations[0].execution_details.input_payload == "{}"
+            await peer.complete(invocation.checkpoint_token)
+            assert (await calling)["Payload"] == b"null"
+
+    run(main)
+
+
+def test_a_failure_is_an_answer_with_the_error_as_its_body() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            error = {"error_message": "boom", "error_type": "ValueError", "stack_trace": ["line 1"]}
+            answer = await while_served(await worker(api), invoke(api), "FAILED", error=error)
+            assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+            assert json.loads(answer["Payload"]) == {
+                "errorMessage": "boom",
+                "errorType": "ValueError",
+                "stackTrace": ["line 1"],
+            }
+
+    run(main)
+
+
+def test_a_stopped_execution_is_a_failure_too() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            calling = asyncio.ensure_future(invoke(api))
+            arn = (await peer.invocation()).execution_arn
+            await api.call("stop_durable_execution", DurableExecutionArn=arn)
+            answer = await calling
+            assert answer["FunctionError"] == "Unhandled"
+            assert json.loads(answer["Payload"]).keys() == {
+                "errorMessage",
+                "errorType",
+                "stackTrace",
+            }
+
+    run(main)
+
+
+def test_an_event_is_accepted_at_once() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            answer = await invoke(api, InvocationType="Event", Payload=b"[1]")
+            assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
+            invocation = await peer.invocation()
+            assert invocation.execution_arn == answer["DurableExecutionArn"]
+            assert invocation.operations[0].execution_details.input_payload == "[1]"
+
+    run(main)
+
+
+def test_a_dry_run_starts_nothing() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            answer = await invoke(api, InvocationType="DryRun")
+            assert (answer["StatusCode"], answer["Payload"]) == (204, b"")
+            assert "DurableExecutionArn" not in answer
+            page = await api.call("list_durable_executions_by_function", FunctionName="f")
+            assert page["DurableExecutions"] == []
+
+    run(main)
+
+
+def test_a_name_stands_for_one_execution() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            named = {"DurableExecutionName": "order-1", "Payload": b"1"}
+            first = await while_served(peer, invoke(api, **named), "SUCCEEDED", result="2")
+            again = await invoke(api, **named)
+            assert again["DurableExecutionArn"] == first["DurableExecutionArn"]
+            assert again["Payload"] == b"2"
+            event = await invoke(api, **named, InvocationType="Event")
+            assert event["DurableExecutionArn"] == first["DurableExecutionArn"]
+            other = await api.failure("invoke", FunctionName="f", **{**named, "Payload": b"3"})
+            assert other[:2] == (409, "DurableExecutionAlreadyStartedException")
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"FunctionName": "f:$LATEST"},
+        {"FunctionName": "f", "Qualifier": "$LATEST"},
+        {"FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:f"},
+        {"FunctionName": "arn:perdure:lambda:default:000000000000:function:f:$LATEST"},
+    ],
+)
+def test_functions_are_invoked_by_names_and_arns(target: dict[str, str]) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            answer = await invoke(api, **target, InvocationType="Event")
+            assert ":function:f:$LATEST/" in answer["DurableExecutionArn"]
+
+    run(main)
+
+
+def test_what_cannot_be_invoked_is_refused() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            refusals: list[tuple[dict[str, Any], int, str]] = [
+                ({"FunctionName": "g"}, 404, "ResourceNotFoundException"),
+                ({"FunctionName": "f:7"}, 404, "ResourceNotFoundException"),
+                ({"Payload": b"{"}, 400, "InvalidRequestContentException"),
+                ({"Payload": b"1 2"}, 400, "InvalidRequestContentException"),
+                ({"TenantId": "t"}, 400, "InvalidParameterValueException"),
+                ({"DurableExecutionName": "a b"}, 400, "InvalidParameterValueException"),
+                ({"InvocationType": "Later"}, 400, "InvalidParameterValueException"),
+            ]
+            for arguments, status, code in refusals:
+                refused = await api.failure("invoke", **{"FunctionName": "f", **arguments})
+                assert refused[:2] == (status, code)
+            answer = await api.http.post(INVOKE, content=b'"\xff"')
+            assert answer.status_code == 400
+
+    run(main)
+
+
+@pytest.mark.parametrize(("kind", "bytes_max"), [("RequestResponse", 6_291_456), ("Event", 2**20)])
+def test_payloads_may_be_as_large_as_lambda_takes(kind: str, bytes_max: int) -> None:
+    async def main() -> None:
+        async with lambda_serving(make_api=impatient) as api:
+            await worker(api, slots=0)
+            payload = b'"' + b"x" * (bytes_max - 2) + b'"'
+            more = {"InvocationType": kind, "DurableExecutionName": "large"}
+            arn = (await invoke(api, **more, Payload=payload))["DurableExecutionArn"]
+            execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
+            assert execution["InputPayload"].encode() == payload
+            large = await api.failure("invoke", FunctionName="f", **more, Payload=payload + b" ")
+            assert large[:2] == (413, "RequestTooLargeException")
+
+    run(main)
+
+
+def test_who_waits_too_long_is_told_and_the_execution_goes_on() -> None:
+    async def main() -> None:
+        async with lambda_serving(make_api=impatient) as api:
+            await worker(api, slots=0)
+            answer = await invoke(api)
+            assert json.loads(answer["Payload"])["errorType"] == "Invoke.Timeout"
+            arn = answer["DurableExecutionArn"]
+            execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
+            assert execution["Status"] == "RUNNING"
+
+    run(main)
+
+
+def test_waits_are_bounded_and_those_who_leave_make_room() -> None:
+    async def main() -> None:
+        def make_api(gate: Gate) -> LambdaApi:
+            return LambdaApi(gate, Invoker(waits=1))
+
+        async with lambda_serving(make_api=make_api) as api:
+            peer = await worker(api)
+            patient = asyncio.ensure_future(api.http.post(INVOKE))
+            await peer.invocation()
+            refused = await api.failure("invoke", FunctionName="f")
+            assert refused[:2] == (429, "TooManyRequestsException")
+            patient.cancel()
+            await asyncio.gather(patient, return_exceptions=True)
+            # The server hears of it a moment later.
+            calling = asyncio.ensure_future(invoke_when_there_is_room(api))
+            await peer.complete((await peer.invocation()).checkpoint_token, result="1")
+            assert await calling == 200
+
+    async def invoke_when_there_is_room(api: LambdaServed) -> int:
+        while (answer := await api.http.post(INVOKE)).status_code == 429:
+            pass
+        return answer.status_code
+
+    run(main)
+
+
+def test_who_waits_is_let_go_when_the_node_stops() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            waiting = asyncio.ensure_future(api.http.post(INVOKE))
+            await peer.invocation()
+            api.gate.move(Standing.DRAINING)
+            answer = await waiting
+            assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (
+                503,
+                "ServiceException",
+            )
+
+    run(main)
+
+
+def test_a_database_that_is_away_is_told_as_something_to_try_again() -> None:
+    async def main() -> None:
+        store = FaultyStore(MemoryStore())
+        async with lambda_serving(store=store) as api:
+            await worker(api, slots=0)
+            store.away = True
+            failing = await api.failure("invoke", FunctionName="f", InvocationType="Event")
+            store.away = False
+            assert failing[:2] == (503, "ServiceException")
+
+    run(main)
