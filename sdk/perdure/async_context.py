@@ -273,10 +273,17 @@ class AwaitingShell:
         return call
 
     async def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
-        """Call `body`, whose durable calls belong to `scope`, and wait for it."""
-        scope.owner = asyncio.current_task()
+        """Call `body`, whose durable calls belong to `scope`, and wait for it.
+
+        Tasks that it leaves behind stop at their next durable call, and record nothing more.
+        """
+        task = asyncio.current_task()
         with scope.current():
-            return await awaited(body())
+            if scope.owner is task:  # a batch whose branches run again, one after the other
+                return await awaited(body())
+            scope.owner = task
+            with self._crew.strand_below(scope.strand) as scope.strand:
+                return await awaited(body())
 
     async def perform(self, scope: Scope, program: Program[T]) -> T:
         """Carry `program` out."""

@@ -170,6 +170,20 @@ class Crew:
             raise error
         return await awaited(value)
 
+    @contextmanager
+    def strand_below(self, above: Strand) -> Generator[Strand]:
+        """Make a strand for the body of a context; what the body leaves behind is abandoned."""
+        turn = self.turn
+        with turn.lock:
+            strand = turn.strands.add(above, above.operation_id, parks=False)
+        try:
+            yield strand
+        finally:
+            with turn.submitting, turn.lock:
+                strand.abandoned = True
+                turn.strands.abandon_below(strand)
+                turn.strands.end(strand)
+
     def is_fresh(self, task: "asyncio.Task[Any] | None") -> bool:
         """Tell whether a task has never waited for anything yet."""
         return task in self._fresh

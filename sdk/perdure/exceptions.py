@@ -208,7 +208,7 @@ class CallbackSubmitterError(CallbackError):
 
 
 class OrphanedChildException(BaseException):
-    """Control flow: the batch of this branch is complete without it. Do not catch it."""
+    """Control flow: what the call belongs to is complete without it. Do not catch it."""
 
     def __init__(self, message: str, operation_id: str) -> None:
         super().__init__(message)

@@ -176,7 +176,7 @@ class Turn:
             raise SuspendExecution("This branch goes on in the next invocation.")
         if strand.abandoned:
             raise OrphanedChildException(
-                "The batch of this branch is complete without it.", strand.operation_id
+                "What this call belongs to is complete without it.", strand.operation_id
             )
 
     def settle(self, end: Settled) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import CompletionConfig, Duration, MapConfig, ParallelConfig
-from perdure.exceptions import SuspendExecution
+from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.invocation import Dropped, Failed, Pending, Succeeded, TurnPassed
 from tests.sdk.hosted import Crash
 from tests.sdk.test_async import hosted
@@ -272,6 +272,31 @@ def test_what_a_handler_leaves_behind_is_cancelled_and_records_nothing() -> None
     assert host.finish() == Succeeded("false")
     assert left == ["cancelled", "cancelled"]
     assert [op.name for op in host.state.operations.values()] == [None]
+
+
+def test_what_the_body_of_a_child_leaves_behind_records_nothing_after_its_end() -> None:
+    async def body(context: AsyncDurableContext) -> Any:
+        ended = asyncio.Event()
+        late: list[asyncio.Task[Any]] = []
+
+        async def child(inner: AsyncDurableContext) -> str:
+            async def work(_: StepContext) -> str:
+                await ended.wait()
+                return "late"
+
+            late.append(asyncio.create_task(inner.step(work, "late")))
+            await inner.step(lambda _: None, "in time")
+            return "done"
+
+        result = await context.run_in_child_context(child, "child")
+        ended.set()
+        await asyncio.wait(late)
+        assert isinstance(late[0].exception(), OrphanedChildException)
+        return [result, await context.step(lambda _: "after", "after")]
+
+    host = hosted(body)
+    assert host.finish() == Succeeded('["done", "after"]')
+    assert {name for _, name in host.ends} == {None, "after", "child", "in time"}
 
 
 def test_a_turn_that_has_passed_cancels_the_handler() -> None:
