@@ -9,6 +9,7 @@ import grpc.aio
 
 from perdure_core import limits
 from perdure_core.form import check_error, check_payload
+from perdure_core.state import State
 from perdure_gateway import checks
 from perdure_gateway.gate import Gate
 from perdure_gateway.pages import execution_page, history_page
@@ -35,19 +36,18 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         self, request: client_pb2.StartExecutionRequest, context: _Context
     ) -> client_pb2.StartExecutionResponse:
         answer = await self._history.start(_start_request(request))
-        await self._wait_ended(answer.arn, request.wait_ms)
+        state = await self._wait_ended(answer.arn, request.wait_ms)
         return client_pb2.StartExecutionResponse(
             execution_arn=answer.arn,
             started=answer.started,
-            execution=execution_to_message(await self._history.describe(answer.arn)),
+            execution=execution_to_message(state),
         )
 
     async def GetExecution(
         self, request: client_pb2.GetExecutionRequest, context: _Context
     ) -> model_pb2.Execution:
         checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
-        await self._wait_ended(request.execution_arn, request.wait_ms)
-        state = await self._history.describe(request.execution_arn)
+        state = await self._wait_ended(request.execution_arn, request.wait_ms)
         return execution_to_message(state, exclude_data=request.exclude_execution_data)
 
     async def GetExecutionHistory(
@@ -123,10 +123,11 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             ]
         )
 
-    async def _wait_ended(self, arn: str, wait_ms: int) -> None:
-        if wait_ms > 0:
-            async with self._gate.waiting():
-                await self._history.wait_ended(arn, wait_ms)
+    async def _wait_ended(self, arn: str, wait_ms: int) -> State:
+        if wait_ms == 0:
+            return await self._history.describe(arn)
+        async with self._gate.waiting():
+            return await self._history.wait_ended(arn, wait_ms)
 
 
 def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:

@@ -1,8 +1,10 @@
 """The one door to chance in this service."""
 
-from uuid import uuid4
+from secrets import token_hex
+
+_ID_BYTES = 16
 
 
 def new_id() -> str:
     """Return 32 hexadecimal characters that nobody can guess."""
-    return uuid4().hex
+    return token_hex(_ID_BYTES)

@@ -64,7 +64,7 @@ class ClientCalls:
             input=request.input,
         )
         if request.name is None:
-            await self._create(start)
+            await self._create(start, bucket_of(start.namespace, start.function, start.name))
             return StartAnswer(arn_of(identity), started=True)
         taken = await self._create_named(start)
         if taken is None:
@@ -104,25 +104,25 @@ class ClientCalls:
         """Return the committed state."""
         return (await self._settled(arn)).state
 
-    async def wait_ended(self, arn: str, wait_ms: int) -> None:
-        """Return when the execution has ended, or after this long."""
+    async def wait_ended(self, arn: str, wait_ms: int) -> State:
+        """Return the committed state once the execution has ended, or after this long."""
         executions = self._executions
         deadline_ms = executions.clock.now_ms() + wait_ms
         slot = await self._settled(arn)
-        if not is_open(slot.state):
-            return
-        with executions.notices.watch(slot.key) as moved:
+        if wait_ms <= 0 or not is_open(slot.state):
+            return slot.state
+        with executions.ends.watch(slot.key) as woken:
             due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
-            moving = asyncio.ensure_future(moved.wait())
+            due.add_done_callback(lambda _: woken.set())
             try:
-                while is_open((await executions.settled(slot.key)).state) and not due.done():
-                    await asyncio.wait((due, moving), return_when=asyncio.FIRST_COMPLETED)
-                    if moving.done():
-                        moved.clear()
-                        moving = asyncio.ensure_future(moved.wait())
+                while True:
+                    woken.clear()
+                    slot = await executions.settled(slot.key)
+                    if due.done() or not is_open(slot.state):
+                        return slot.state
+                    await woken.wait()
             finally:
                 due.cancel()
-                moving.cancel()
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """End the execution; return when it ended."""
@@ -199,7 +199,7 @@ class ClientCalls:
         try:
             taken = await self._find(name)
             if taken is None:
-                await self._create(start, outbox_done)
+                await self._create(start, bucket, outbox_done)
             return taken
         finally:
             del self._starting[name]
@@ -215,10 +215,11 @@ class ClientCalls:
             raise StoreUnavailable("the node reloaded while it looked for the name")
         return row
 
-    async def _create(self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()) -> None:
+    async def _create(
+        self, start: Start, bucket: int, outbox_done: tuple[OutboxRow, ...] = ()
+    ) -> None:
         executions = self._executions
         record = begin(start, executions.clock.now_ms())
-        bucket = bucket_of(start.namespace, start.function, start.name)
         key = ExecutionKey(bucket, start.execution_id)
         await executions.create(key, record, _digest(start.input), outbox_done).wait()
 
@@ -228,29 +229,33 @@ class ClientCalls:
         return slot.state
 
     async def _settled(self, arn: str) -> Slot:
-        return _checked(arn, await self._executions.settled(key_of(arn)))
+        identity = parse_arn(arn)
+        return _checked(identity, await self._executions.settled(_key(identity)))
 
     async def _slot(self, arn: str) -> Slot:
-        return _checked(arn, await self._executions.slot(key_of(arn)))
+        identity = parse_arn(arn)
+        return _checked(identity, await self._executions.slot(_key(identity)))
 
 
 def key_of(arn: str) -> ExecutionKey:
     """Return where the execution of the ARN lives. Raises Invalid."""
-    identity = parse_arn(arn)
+    return _key(parse_arn(arn))
+
+
+def _key(identity: ExecutionIdentity) -> ExecutionKey:
     bucket = bucket_of(identity.namespace, identity.function, identity.name)
     return ExecutionKey(bucket, identity.execution_id)
 
 
-def _checked(arn: str, slot: Slot) -> Slot:
-    """Return the slot if the ARN names its execution in every part. Raises Unknown."""
+def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:
+    """Return the slot if its execution has this identity in every part. Raises Unknown."""
     state = slot.state
-    wanted = parse_arn(arn)
     if (state.namespace, state.function, state.name) != (
-        wanted.namespace,
-        wanted.function,
-        wanted.name,
+        identity.namespace,
+        identity.function,
+        identity.name,
     ):
-        raise Unknown(f"no execution {arn}")
+        raise Unknown(f"no execution {arn_of(identity)}")
     return slot
 
 

@@ -68,6 +68,8 @@ class Executions:
         self.settings = settings
         self.running = RunningTable()
         self.notices = Notices()
+        # The same for those whom nothing but the end concerns.
+        self.ends = Notices()
         self.functions = FunctionRegistry(store)
         self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
         self.timers = Timers(
@@ -231,6 +233,8 @@ class Executions:
             self.send(change.outbox)
         self.offer(slot)
         self.notices.moved(slot.key)
+        if not is_open(slot.state):
+            self.ends.moved(slot.key)
         self._cache.shrink()
 
     def offer(self, slot: Slot) -> None:
@@ -309,12 +313,14 @@ class Executions:
         for notify in self.on_reload:
             notify()
         self.notices.all_moved()
+        self.ends.all_moved()
 
     def end(self, why: str) -> None:
         """Refuse everything from now on, for ever."""
         self._is_over = True
         self._trouble = why
         self.notices.all_moved()
+        self.ends.all_moved()
 
     def drop_expired(self) -> None:
         """Forget what retention has deleted."""

@@ -144,9 +144,9 @@ class HistoryService:
         """See `services.History`."""
         return await self._clients.describe(arn)
 
-    async def wait_ended(self, arn: str, wait_ms: int) -> None:
+    async def wait_ended(self, arn: str, wait_ms: int) -> State:
         """See `services.History`."""
-        await self._clients.wait_ended(arn, wait_ms)
+        return await self._clients.wait_ended(arn, wait_ms)
 
     async def history_page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False

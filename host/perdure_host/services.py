@@ -103,8 +103,8 @@ class History(Protocol):
         """Return the committed state; the caller must not change it, nor keep it over an await."""
         ...
 
-    async def wait_ended(self, arn: str, wait_ms: int) -> None:
-        """Return when the execution has ended, or after this long."""
+    async def wait_ended(self, arn: str, wait_ms: int) -> State:
+        """Return what `describe` does once the execution has ended, or after this long."""
         ...
 
     async def history_page(

@@ -306,6 +306,7 @@ class World:
         executions = inside(self.history)._executions
         assert len(executions._loader) == 0
         assert len(executions.notices) == 0
+        assert len(executions.ends) == 0
 
     def violations(self) -> float:
         """Return the number of findings of the scanner."""
