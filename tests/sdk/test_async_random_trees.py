@@ -1,0 +1,147 @@
+"""Any tree of operations, awaited one by one or side by side: what blocking handlers come to."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perdure import AsyncDurableContext, DurableOperationError, StepContext, durable_execution
+from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
+from perdure.waits import WaitForConditionConfig
+from perdure_core.state import is_open
+from tests.sdk import test_random_trees as blocking
+from tests.sdk.hosted import Crash, Hosted
+from tests.sdk.test_random_trees import (
+    ALL,
+    CRASHES,
+    LARGE,
+    SOON,
+    TREES,
+    Ask,
+    Call,
+    Child,
+    Fork,
+    Node,
+    Poll,
+    Step,
+    Wait,
+    fail_until,
+    go_on,
+)
+
+
+class Tree:
+    """Performs trees; `together` says whether the operations of one body run side by side."""
+
+    def __init__(self, *, together: bool) -> None:
+        self._together = together
+
+    async def perform(self, context: AsyncDurableContext, body: tuple[Node, ...]) -> list[Any]:
+        named = [(node, f"{place}") for place, node in enumerate(body)]
+        if self._together:
+            attempts = [self.attempt(context, node, name) for node, name in named]
+            return list(await asyncio.gather(*attempts))
+        return [await self.attempt(context, node, name) for node, name in named]
+
+    async def attempt(self, context: AsyncDurableContext, node: Node, name: str) -> Any:
+        try:
+            return await self.act(context, node, name)
+        except DurableOperationError as error:
+            return [type(error).__name__, str(error), error.error_type]
+
+    def act(self, context: AsyncDurableContext, node: Node, name: str) -> Coroutine[Any, Any, Any]:
+        match node:
+            case Step(failures):
+                return context.step(_flaky(failures), name, SOON)
+            case Wait(seconds):
+                return context.wait(Duration(seconds), name)
+            case Ask():
+                return context.wait_for_callback(lambda _id, _context: None, name)
+            case Poll(checks):
+                polled = WaitForConditionConfig[int](lambda state, _: go_on(state < checks), 0)
+                return context.wait_for_condition(_count, polled, name)
+            case Call():
+                called: Coroutine[Any, Any, Any] = context.invoke("other", None, name)
+                return called
+            case Child():
+                config = ChildConfig[Any](is_virtual=node.virtual)
+                return context.run_in_child_context(self.nested(node), name, config)
+            case Fork():
+                return self.fork(context, node, name)
+
+    def nested(self, node: Child) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]:
+        async def run(context: AsyncDurableContext) -> list[Any]:
+            results = await self.perform(context, node.body)
+            if node.raises:
+                raise LookupError(repr(results))
+            return [results, LARGE] if node.large else results
+
+        return run
+
+    async def fork(self, context: AsyncDurableContext, node: Fork, name: str) -> list[Any]:
+        def branch(
+            body: tuple[Node, ...],
+        ) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
+            async def run(inner: AsyncDurableContext) -> list[Any]:
+                results = await self.perform(inner, body)
+                return [results, LARGE] if node.large else results
+
+            return run
+
+        async def item(inner: AsyncDurableContext, *_: int | Sequence[int]) -> list[Any]:
+            return await branch(node.branches[0])(inner)
+
+        if node.as_map:
+            mapped = MapConfig[int](node.concurrency, ALL, nesting_type=node.nesting)
+            result = await context.map(range(len(node.branches)), item, name, mapped)
+        else:
+            config = ParallelConfig(node.concurrency, ALL, nesting_type=node.nesting)
+            branches = [branch(body) for body in node.branches]
+            result = await context.parallel(branches, name, config)
+        return [result.get_results(), result.completion_reason.value]
+
+
+def _flaky(failures: int) -> Callable[[StepContext], Coroutine[Any, Any, int]]:
+    async def body(step: StepContext) -> int:
+        await asyncio.sleep(0)
+        return fail_until(failures, step.attempt)
+
+    return body
+
+
+def _count(state: int, _: Any) -> int:
+    return state + 1
+
+
+def finished(tree: tuple[Node, ...], crashes: list[Crash], *, together: bool) -> Hosted:
+    @durable_execution(name="tree")
+    async def program(_: Any, context: AsyncDurableContext) -> Any:
+        results = await Tree(together=together).perform(context, tree)
+        await context.wait(Duration(1), "so that everything is replayed")
+        return repr(results).replace(LARGE, "large")
+
+    host = Hosted(program, crashes=crashes, targets=["other"])
+    host.run()
+    while is_open(host.state):
+        if host.state.callbacks_open:
+            host.succeed_callback(f"for {host.open_callback().name}")
+        elif host.state.children_open:
+            host.end_invoke("SUCCEEDED", '"called"')
+        else:
+            host.pass_time()
+        host.run()
+    return host
+
+
+@settings(deadline=None, max_examples=60)
+@given(TREES, CRASHES, st.booleans())
+def test_async_trees_come_to_what_blocking_ones_do(
+    tree: tuple[Node, ...], crashes: list[Crash], together: bool
+) -> None:
+    theirs = blocking.finished(tree, [])
+    ours = finished(tree, crashes, together=together)
+    assert ours.outcomes[-1] == theirs.outcomes[-1]
+    assert ours.ends == theirs.ends
+    assert ours.state.operations.keys() == theirs.state.operations.keys()
