@@ -29,6 +29,18 @@ def test_with_a_token_file_signatures_are_refused_and_bearer_tokens_let_in() -> 
     run(main)
 
 
+def test_the_log_says_once_that_signatures_are_not_checked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            for _ in range(2):
+                await api.failure("stop_durable_execution", DurableExecutionArn=UNKNOWN_ARN)
+
+    run(main)
+    assert capsys.readouterr().out.count("signatures of Lambda clients are not checked") == 1
+
+
 def test_every_failure_has_a_code_in_a_header_and_a_body_of_the_model() -> None:
     async def main() -> None:
         async with lambda_serving() as api:

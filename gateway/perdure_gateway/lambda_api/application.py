@@ -19,6 +19,7 @@ from perdure_gateway.lambda_api.errors import Code, LambdaError, error_response,
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
 from perdure_host.services import History
+from perdure_host.telemetry import open_log
 
 PREFIXES: Final = ("/2015-03-31/", "/2025-12-01/")
 
@@ -32,6 +33,10 @@ _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
 # Every browser of today sends one of them along, and no SDK does.
 _BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
 
+_SIGNED: Final = "AWS4-"
+
+_log = open_log("perdure.gateway")
+
 _Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
@@ -42,6 +47,7 @@ class LambdaApi:
         self._gate = gate
         self._invoker = invoker or Invoker()
         self._room = Room()
+        self._told_unchecked = False
         self._history: History | None = None
 
     def open(self, history: History) -> None:
@@ -75,6 +81,7 @@ class LambdaApi:
             body = Body(request, self._room)
             try:
                 _check_no_browser(request)
+                self._tell_unchecked(request)
                 return await operation(Call(request, body, self._serving(), self._gate))
             except ClientDisconnect:
                 # Nobody hears this.
@@ -85,6 +92,13 @@ class LambdaApi:
                 body.release()
 
         return Route(path, endpoint, methods=[method])
+
+    def _tell_unchecked(self, request: Request) -> None:
+        """Say once that signatures prove nothing: with a token file they come no further."""
+        signed = request.headers.get("authorization", "").startswith(_SIGNED)
+        if signed and not self._told_unchecked:
+            self._told_unchecked = True
+            _log.warning("signatures of Lambda clients are not checked: any access key passes")
 
     def _serving(self) -> History:
         self._gate.check()
