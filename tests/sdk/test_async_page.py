@@ -1,0 +1,32 @@
+"""The functions that `docs/async.md` shows do what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.invocation import Succeeded
+from perdure_core.state import is_open
+from tests.sdk.hosted import Hosted
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "async.md"
+EVENT = '{"urls": ["a", "bb"]}'
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [("survey", '[[13, 14], "yes"]'), ("crawl", "[13, 14]")]
+)
+def test_a_function_of_the_page_runs(name: str, result: str) -> None:
+    shown: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(block, shown)
+    host = Hosted(shown[name], EVENT)
+    host.run()
+    while is_open(host.state):
+        if host.state.callbacks_open:
+            host.succeed_callback("yes")
+        else:
+            host.pass_time()
+        host.run()
+    assert host.outcomes[-1] == Succeeded(result)
