@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
-from uuid import UUID
 
 import pytest
 
@@ -31,7 +30,11 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
 ) -> None:
     dice = random.Random(seed)
     ids = random.Random(seed + 1)
-    monkeypatch.setattr(chance, "uuid4", lambda: UUID(int=ids.getrandbits(128)))
+
+    def seeded_hex(size: int) -> str:
+        return ids.randbytes(size).hex()
+
+    monkeypatch.setattr(chance, "token_hex", seeded_hex)
     settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
     async with World(settings) as world:
