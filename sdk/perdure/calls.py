@@ -29,7 +29,7 @@ from perdure.config import (
     StepConfig,
     WaitForCallbackConfig,
 )
-from perdure.decorators import original_name
+from perdure.decorators import known_as, original_name
 from perdure.exceptions import InvocationError
 from perdure.identity import Identity, check_name
 from perdure.invoke import invoke
@@ -48,6 +48,7 @@ from perdure.serdes import (
 from perdure.step import StepPlan, step
 from perdure.strand import Strand
 from perdure.submission import submission, translated
+from perdure.typed import serdes_of_batch, serdes_of_result
 from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
 from perdure.wait import check_wait, wait
 from perdure.waits import WaitForConditionConfig
@@ -121,7 +122,9 @@ class Calls:
         plan = StepPlan(
             semantics=settings.step_semantics,
             retry_strategy=settings.retry_strategy or RetryPresets.default(),
-            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            payloads=self.payloads(
+                identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
+            ),
         )
         body = partial(self._run_step, identity, self._shell.leaf(func))
         return step(identity, self.scope.recorded(identity), plan, body)
@@ -170,7 +173,9 @@ class Calls:
         plan = ConditionPlan(
             initial_state=config.initial_state,
             wait_strategy=config.wait_strategy,
-            payloads=self.payloads(identity, config.serdes or _EXTENDED_TYPES),
+            payloads=self.payloads(
+                identity, config.serdes or serdes_of_result(check) or _EXTENDED_TYPES
+            ),
         )
         body = partial(self._run_check, identity, self._shell.leaf(check))
         return wait_for_condition(identity, self.scope.recorded(identity), plan, body)
@@ -201,7 +206,7 @@ class Calls:
         """Run `func(context)` as one operation."""
         settings = config or ChildConfig[Any]()
         title = name or original_name(func)
-        return self._child(settings, title, lambda calls: func(calls.context()))
+        return self._child(settings, title, known_as(func, lambda calls: func(calls.context())))
 
     def with_retry(
         self, func: Callable[[Any, int], Any], config: WithRetryConfig[Any], name: str | None
@@ -214,7 +219,8 @@ class Calls:
 
         if not config.wrap_with_run_in_child_context:
             return block(self)
-        return self._child_of(block, name, config.child_context_config or ChildConfig[Any]())
+        settings = config.child_context_config or ChildConfig[Any]()
+        return self._child_of(known_as(func, block), name, settings)
 
     def map(
         self,
@@ -260,7 +266,7 @@ class Calls:
         def body(calls: Calls) -> Any:
             return self._shell.perform(calls.scope, program(calls))
 
-        return self._child(settings, name, body)
+        return self._child(settings, name, known_as(program, body))
 
     def _child(
         self, settings: ChildConfig[Any], name: str | None, body: "Callable[[Calls], Any]"
@@ -269,7 +275,9 @@ class Calls:
             OperationType.CONTEXT, settings.sub_type or "RunInChildContext", name
         )
         plan = ChildPlan(
-            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            payloads=self.payloads(
+                identity, settings.serdes or serdes_of_result(body) or _EXTENDED_TYPES
+            ),
             summarize=settings.summary_generator,
             virtual=settings.is_virtual,
         )
@@ -312,8 +320,9 @@ class Calls:
             program = batch(plan) if summary is None else batch_again(plan, summary)
             return self._shell.perform(calls.scope, program)
 
+        typed = None if settings.item_serdes else serdes_of_batch([b.func for b in branches])
         plan = ChildPlan(
-            payloads=self.payloads(identity, settings.serdes or _EXTENDED_TYPES),
+            payloads=self.payloads(identity, settings.serdes or typed or _EXTENDED_TYPES),
             summarize=partial(summarize, words.kind, settings.summary_generator),
         )
         return self._nest(identity, plan, run)
@@ -325,7 +334,8 @@ class Calls:
         branch: ParallelBranch[Any],
     ) -> Branch:
         """Return a branch of this context's batch; it runs on a strand, or on the batch's own."""
-        serdes = settings.item_serdes or settings.serdes or _EXTENDED_TYPES
+        given = settings.item_serdes or settings.serdes
+        serdes = given or serdes_of_result(branch.func) or _EXTENDED_TYPES
         plan = ChildPlan(
             payloads=self.payloads(identity, serdes),
             virtual=settings.nesting_type is NestingType.FLAT,
@@ -371,4 +381,4 @@ def _read(program: Program[str | None], payloads: Payloads) -> Program[Any]:
 def _on_item(
     func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
 ) -> Callable[[Any], Any]:
-    return lambda context: func(context, item, index, inputs)
+    return known_as(func, lambda context: func(context, item, index, inputs))

@@ -126,12 +126,18 @@ def is_coroutine_function(func: Any) -> bool:
 def like(func: Any, body: F) -> F:
     """Return `body`, which calls `func`; a coroutine function if `func` is one."""
     if not is_coroutine_function(func):
-        return body
+        return known_as(func, body)
 
     async def awaiting(*args: Any) -> Any:
         return await body(*args)
 
-    return cast("F", awaiting)
+    return cast("F", known_as(func, awaiting))
+
+
+def known_as(func: Any, body: F) -> F:
+    """Return `body`, by which the annotations of `func` are found."""
+    body.__wrapped__ = func  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+    return body
 
 
 def refuse_coroutine_function(func: Any) -> None:

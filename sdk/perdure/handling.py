@@ -1,38 +1,30 @@
 """What a handler is given, and what becomes of how it ends."""
 
-import json
 from asyncio import CancelledError
 from typing import Any
 
 from perdure.delivery import Invocation
 from perdure.error_objects import error_object
-from perdure.exceptions import ExecutionError, InvocationError, SerDesError, SuspendExecution
+from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
 from perdure.execution import DurableFunction
 from perdure.outcome import Broken, Failed, Outcome, Pending
 from perdure.turn import failure_end
+from perdure.typed import decode_event, encode_result
 from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
 from perdure_core.model import ExecutionDetails
 
 
-def event_of(invocation: Invocation) -> Any:
+def event_of(function: DurableFunction, invocation: Invocation) -> Any:
     """Return what the handler is given."""
     details = invocation.operations[0].details if invocation.operations else None
     if not isinstance(details, ExecutionDetails):
         raise InvocationError("The first recorded operation is not the execution itself.")
-    if not (details.input or "").strip():
-        return {}
-    try:
-        return json.loads(details.input or "")
-    except ValueError as error:
-        raise ExecutionError(f"The input of the execution is not JSON: {error}") from error
+    return decode_event(function, details.input)
 
 
 def result_of(function: DurableFunction, value: Any) -> str:
     """Return what the handler returned, as it is recorded."""
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SerDesError(f"The result of {function.name!r} is not JSON: {error}") from error
+    text = encode_result(function, value)
     if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
         raise ExecutionError(
             f"The result of {function.name!r} is {len(text):,} bytes; "

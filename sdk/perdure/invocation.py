@@ -95,7 +95,7 @@ async def run_invocation_async(
 def _run(function: DurableFunction, invocation: Invocation, turn: Turn) -> Outcome:
     scope = _root(invocation, turn)
     try:
-        event = event_of(invocation)
+        event = event_of(function, invocation)
         value = scope.run(lambda: function(event, DurableContext(scope)))
         return Succeeded(result_of(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
@@ -106,7 +106,7 @@ async def _run_async(function: DurableFunction, invocation: Invocation, crew: Cr
     scope = _root(invocation, crew.turn)
     shell = AwaitingShell(crew)
     try:
-        event = event_of(invocation)
+        event = event_of(function, invocation)
         value = await shell.enter(scope, lambda: function(event, AsyncDurableContext(scope, shell)))
         return Succeeded(result_of(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning

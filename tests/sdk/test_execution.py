@@ -121,7 +121,8 @@ def test_a_result_that_is_not_json_fails_the_execution() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "perdure.exceptions.SerDesError"
     assert outcome.error.message == (
-        "The result of 'under-test' is not JSON: Object of type set is not JSON serializable"
+        "The result of 'under-test' is not JSON: Object of type set is not JSON serializable. "
+        "Say what it returns, with `-> set[int]`."
     )
 
 
