@@ -1,6 +1,7 @@
 """What clients ask of history: start, look, act, complete callbacks."""
 
 import asyncio
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
@@ -23,6 +24,7 @@ from perdure_core.model import ErrorObject
 from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, is_open
 from perdure_history.chance import new_id
+from perdure_history.committer import Batch
 from perdure_history.executions import Executions
 from perdure_history.names import NameReader
 from perdure_history.slot import Slot, expires_ms
@@ -64,7 +66,8 @@ class ClientCalls:
             input=request.input,
         )
         if request.name is None:
-            await self._create(start, bucket_of(start.namespace, start.function, start.name))
+            bucket = bucket_of(start.namespace, start.function, start.name)
+            await self._create(start, bucket).wait()
             return StartAnswer(arn_of(identity), started=True)
         taken = await self._create_named(start)
         if taken is None:
@@ -183,27 +186,28 @@ class ClientCalls:
         """Begin an execution (None), or return the one that has the name already."""
         # Refuse bad form before reading.
         begin(start, self._executions.clock.now_ms())
-        creating = asyncio.ensure_future(self._create_alone(start, outbox_done))
-        creating.add_done_callback(_look_at)
-        # A caller that goes away must not let go of the name before the commit is durable.
-        return await asyncio.shield(creating)
-
-    async def _create_alone(
-        self, start: Start, outbox_done: tuple[OutboxRow, ...]
-    ) -> ExecutionRow | None:
         bucket = bucket_of(start.namespace, start.function, start.name)
         name = ExecutionName(bucket, start.namespace, start.function, start.name)
         while (under_way := self._starting.get(name)) is not None:
             await under_way.wait()
-        ended = self._starting[name] = asyncio.Event()
+        self._starting[name] = asyncio.Event()
         try:
             taken = await self._find(name)
-            if taken is None:
-                await self._create(start, bucket, outbox_done)
+            batch = self._create(start, bucket, outbox_done) if taken is None else None
+        except BaseException:
+            self._let_go(name)
+            raise
+        if batch is None:
+            self._let_go(name)
             return taken
-        finally:
-            del self._starting[name]
-            ended.set()
+        # A caller that goes away must not let go of the name before the commit is durable.
+        batch.ends.append(partial(self._let_go, name))
+        await batch.wait()
+        return None
+
+    def _let_go(self, name: ExecutionName) -> None:
+        """Let the next start of the name look for it."""
+        self._starting.pop(name).set()
 
     async def _find(self, name: ExecutionName) -> ExecutionRow | None:
         """Return the execution of this name, as it is in this very epoch."""
@@ -215,13 +219,11 @@ class ClientCalls:
             raise StoreUnavailable("the node reloaded while it looked for the name")
         return row
 
-    async def _create(
-        self, start: Start, bucket: int, outbox_done: tuple[OutboxRow, ...] = ()
-    ) -> None:
+    def _create(self, start: Start, bucket: int, outbox_done: tuple[OutboxRow, ...] = ()) -> Batch:
         executions = self._executions
         record = begin(start, executions.clock.now_ms())
         key = ExecutionKey(bucket, start.execution_id)
-        await executions.create(key, record, _digest(start.input), outbox_done).wait()
+        return executions.create(key, record, _digest(start.input), outbox_done)
 
     async def _command(self, arn: str, command: Command) -> State:
         slot = await self._slot(arn)
@@ -261,12 +263,6 @@ def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:
 
 def _identity(row: ExecutionRow) -> ExecutionIdentity:
     return ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
-
-
-def _look_at(done: asyncio.Future[ExecutionRow | None]) -> None:
-    """Take note of an error that nobody may be left to hear of."""
-    if not done.cancelled():
-        done.exception()
 
 
 def _given(value: int | None, otherwise: int) -> int:

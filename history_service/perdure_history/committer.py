@@ -34,6 +34,7 @@ class Batch:
         "_waiters",
         "changes",
         "effects",
+        "ends",
         "is_done",
         "outbox_done",
         "size_bytes",
@@ -45,6 +46,8 @@ class Batch:
         self.outbox_done: list[OutboxRow] = []
         self.effects: list[Effect] = []
         self.undos: list[Effect] = []
+        # What follows however the commit ends, before anybody is answered.
+        self.ends: list[Effect] = []
         self.size_bytes = 0
         # Whether the commit has succeeded or failed.
         self.is_done = False
@@ -74,6 +77,8 @@ class Batch:
         self.is_done = True
         for effect in self.effects:
             effect()
+        for end in self.ends:
+            end()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -86,6 +91,8 @@ class Batch:
         if not isinstance(error, CommitUnknown):
             for undo in self.undos:
                 undo()
+        for end in self.ends:
+            end()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error)
@@ -97,6 +104,7 @@ class Batch:
         self.outbox_done.clear()
         self.effects.clear()
         self.undos.clear()
+        self.ends.clear()
         self._waiters.clear()
 
 

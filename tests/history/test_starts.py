@@ -80,6 +80,17 @@ async def test_names_that_could_not_be_read_are_read_again_when_asked_for() -> N
         assert len({await world.start(f"n{n}") for n in range(5)}) == 5
 
 
+async def test_a_caller_who_goes_away_while_the_name_is_read_leaves_it_free() -> None:
+    async with World() as world:
+        leaving = asyncio.ensure_future(world.history.start(request()))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        staying = asyncio.ensure_future(world.history.start(request()))
+        assert (await staying).started
+        assert leaving.cancelled()
+        assert len(world.rows()) == 1
+
+
 async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
     async with World() as world:
         first = await world.history.start(request(None))
