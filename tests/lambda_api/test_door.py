@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from starlette.requests import Request
@@ -85,6 +86,20 @@ def test_a_node_that_does_not_serve_says_try_again() -> None:
             assert answer.status_code == 503
             assert answer.headers["x-amzn-errortype"] == "ServiceException"
             assert json.loads(answer.content)["Type"] == "Service"
+
+    run(main)
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            took_s: list[float] = []
+            for _ in range(20):
+                began_s = time.monotonic()
+                await api.http.post(HEARTBEAT)
+                took_s.append(time.monotonic() - began_s)
+            # Each of them took 40 ms, however fast the machine.
+            assert min(took_s) < 0.03
 
     run(main)
 
