@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
@@ -30,6 +31,7 @@ HEALTH_PATH: Final = "/healthz"
 # Whoever waits for an execution to end holds one, for minutes.
 CONNECTIONS_MAX: Final = 2_000
 HEADERS_BYTES_MAX: Final = 16_384
+HEAD_S_MAX: Final = 30.0
 BACKLOG: Final = 128
 # Scrapes are short; whoever is slower than this when the server stops is cut off.
 STOP_S_MAX: Final = 2
@@ -106,7 +108,7 @@ class WebServer:
         tls = self._tls
         return uvicorn.Config(
             self._application,
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -122,6 +124,35 @@ class WebServer:
             if tls is None or tls.authorities is None
             else ssl.CERT_REQUIRED,
         )
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, but for heads that do not arrive: they would hold their connections for ever."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer = self.loop.call_later(HEAD_S_MAX, self._check_head, self.cycle)
+
+    def _check_head(self, last: RequestResponseCycle | None) -> None:
+        nothing_asked = last is None or last.response_complete
+        if nothing_asked and self.cycle is last:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -147,8 +178,8 @@ def _listen(address: Address) -> socket.socket:
         raise SettingsError(
             f"cannot listen on {address} for HTTP: {error.strerror or error}"
         ) from error
-    # Connections inherit it. Without it the body of an answer waits 40 ms for the peer to acknowledge
-    # the head; asyncio sets it only on sockets that were made with the protocol's number.
+    # Connections inherit it. Without it the body of an answer waits 40 ms until the peer has
+    # acknowledged the head; asyncio sets it only on sockets made with the protocol's number.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return listener

@@ -8,12 +8,14 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from perdure_gateway.gate import Standing
+from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.bodies import Body, Room
 from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
 from tests.gateway.serving import run
-from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving
+from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker
 
 HEARTBEAT = "/2025-12-01/durable-execution-callbacks/AAAA/heartbeat"
 
@@ -100,6 +102,39 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
                 took_s.append(time.monotonic() - began_s)
             # Each of them took 40 ms, however fast the machine.
             assert min(took_s) < 0.03
+
+    run(main)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"])
+def test_a_head_that_does_not_arrive_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("perdure_gateway.web.HEAD_S_MAX", 0.05)
+
+    async def main() -> None:
+        async with lambda_serving() as api:
+            reader, writer = await asyncio.open_connection(
+                *api.url.removeprefix("http://").split(":")
+            )
+            writer.write(sent)
+            assert await reader.read() == b""
+            writer.close()
+
+    run(main)
+
+
+def test_who_waits_for_an_answer_is_not_taken_for_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure_gateway.web.HEAD_S_MAX", 0.01)
+
+    def make_api(gate: Gate) -> LambdaApi:
+        return LambdaApi(gate, Invoker(wait_ms=200))
+
+    async def main() -> None:
+        async with lambda_serving(make_api=make_api) as api:
+            await worker(api, slots=0)
+            answer = await api.http.post("/2015-03-31/functions/f/invocations")
+            assert answer.json()["errorType"] == "Invoke.Timeout"
 
     run(main)
 
