@@ -53,7 +53,7 @@ class Dice:
             if where == "uri":
                 path = path.replace(f"{{{key}}}", quote(str(value), safe=""))
             elif where == "querystring" and self._happens(0.5):
-                query += [(key, str(each)) for each in (value if type(value) is list else [value])]
+                query += [(key, str(each)) for each in listed(value)]
             elif where == "header" and self._happens(0.3):
                 # What cannot stand in a header would not reach a server.
                 text = str(value).replace("\0", "").strip()[:500]
@@ -95,6 +95,11 @@ class Dice:
 
     def _happens(self, share: float) -> bool:
         return self._dice.random() < share
+
+
+def listed(value: Any) -> list[Any]:
+    several: list[Any] = value if isinstance(value, list) else [value]
+    return several
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
