@@ -94,8 +94,13 @@ def check_recorded(requested: Identity, recorded: Operation) -> None:
         )
 
 
+def describe_recorded(operation: Operation) -> str:
+    """Return words for messages about what is recorded."""
+    return _describe(operation.type, operation.sub_type, operation.name)
+
+
 def _difference(requested: Identity, recorded: Operation, differing: list[str]) -> str:
-    there = _describe(recorded.type, recorded.sub_type, recorded.name)
+    there = describe_recorded(recorded)
     here = requested.describe()
     if differing == ["parent_id"]:
         there += f" in context {recorded.parent_id or 'of the handler'}"

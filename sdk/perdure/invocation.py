@@ -23,7 +23,7 @@ from perdure.delivery import (
 from perdure.execution import DurableFunction
 from perdure.handler_loop import HandlerLoop, run_to_end
 from perdure.handling import event_of, outcome_of, result_of
-from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending, Succeeded
+from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
 from perdure.scope import Scope
 from perdure.turn import Turn, system_now_ms
 
@@ -33,6 +33,7 @@ __all__ = [
     "CheckpointRefused",
     "CheckpointUnavailable",
     "Checkpoints",
+    "Diverged",
     "Dropped",
     "Failed",
     "Invocation",
@@ -97,6 +98,7 @@ def _run(function: DurableFunction, invocation: Invocation, turn: Turn) -> Outco
     try:
         event = event_of(function, invocation)
         value = scope.run(lambda: function(event, DurableContext(scope)))
+        scope.require_all_asked()
         return Succeeded(result_of(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return outcome_of(error)

@@ -27,8 +27,14 @@ class Broken(msgspec.Struct, frozen=True):
     error: ErrorObject
 
 
+class Diverged(msgspec.Struct, frozen=True):
+    """The code asks for other operations than are recorded; the execution pauses until mended."""
+
+    error: ErrorObject
+
+
 class Dropped(msgspec.Struct, frozen=True):
     """The turn has passed to somebody else; there is nothing to report."""
 
 
-Outcome = Succeeded | Failed | Pending | Broken | Dropped
+Outcome = Succeeded | Failed | Pending | Broken | Diverged | Dropped

@@ -9,7 +9,14 @@ from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
 from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
-from perdure.identity import Identity, OperationIds, check_name, check_recorded, operation_id
+from perdure.identity import (
+    Identity,
+    OperationIds,
+    check_name,
+    check_recorded,
+    describe_recorded,
+    operation_id,
+)
 from perdure.program import Live, Replayed, Resumed, StepFinished
 from perdure.strand import Strand
 from perdure.turn import Turn
@@ -165,6 +172,22 @@ class Scope:
             self.turn.settle_failure(self.strand, error)
             raise
         return operation
+
+    def require_all_asked(self) -> None:
+        """Raise `NonDeterministicExecutionError` when the body ended before a recorded call."""
+        operation = self.turn.recorded(self._ids.peek())
+        if operation is None:
+            return
+        error = NonDeterministicExecutionError(
+            f"{self.title} returns before a durable call that is recorded.\n"
+            f"  recorded:  {describe_recorded(operation)}\n"
+            f"  requested: nothing, {self.title} returns\n"
+            "Every replay must make the same durable calls in the same order."
+            f" Operation {operation.id}.",
+            operation.id,
+        )
+        self.turn.settle_failure(self.strand, error)
+        raise error
 
     def recorded_context(self, identity: Identity, *, virtual: bool) -> Operation | None:
         """Return what is recorded for a context.

@@ -29,20 +29,21 @@ from perdure.error_objects import error_object
 from perdure.exceptions import (
     ExecutionError,
     InvocationError,
+    NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
     TerminationReason,
     TimedSuspendExecution,
 )
-from perdure.outcome import Broken, Dropped, Failed, Outcome, Pending
+from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending
 from perdure.program import Suspend
 from perdure.strand import Strand, Strands
 from perdure_core.model import Operation, OperationUpdate
 
-Settled = Failed | Pending | Broken | Dropped
+Settled = Failed | Pending | Broken | Diverged | Dropped
 
 # A suspended turn may prove broken while its last updates are written; a passed one has no say.
-_WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Broken: 1, Dropped: 2}
+_WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Broken: 1, Diverged: 1, Dropped: 2}
 
 # Clocks differ a little, and timers may be late: asked again after these times.
 REFRESH_S_FIRST: Final = 0.1
@@ -170,7 +171,7 @@ class Turn:
                 pass
             case Dropped():
                 raise TurnPassed
-            case Pending() | Failed() | Broken() as settled:
+            case Pending() | Failed() | Broken() | Diverged() as settled:
                 raise SuspendExecution(f"This invocation has ended ({type(settled).__name__}).")
         if strand.parked:
             raise SuspendExecution("This branch goes on in the next invocation.")
@@ -203,7 +204,7 @@ class Turn:
 
     def unwritten(self) -> Iterator[Future[None]]:
         """Yield what has to be waited for before the invocation may end."""
-        if isinstance(self._settled, Dropped | Broken):
+        if isinstance(self._settled, Dropped | Broken | Diverged):
             return
         if not all(future.done() for future in self._unawaited):
             yield self.refresh()
@@ -269,6 +270,8 @@ def failure_end(error: BaseException) -> Settled | None:
             return Dropped()
         case InvocationError() if error.is_retryable():
             return Broken(error_object(error))
+        case NonDeterministicExecutionError():
+            return Diverged(error_object(error))
         case ExecutionError() | InvocationError():
             return Failed(error_object(error))
         case _:

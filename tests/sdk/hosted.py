@@ -21,6 +21,7 @@ from perdure.invocation import (
     Broken,
     CheckpointAnswer,
     CheckpointRefused,
+    Diverged,
     Dropped,
     Failed,
     Invocation,
@@ -323,6 +324,8 @@ def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
             return commands.Complete(turn=turn, status="PENDING")
         case Broken(error):
             return commands.Complete(turn=turn, status="ERROR", error=error)
+        case Diverged(error):
+            return commands.Complete(turn=turn, status="DIVERGED", error=error)
         case Dropped():
             lost = ErrorObject("the worker was lost", "Runtime.ExitError")
             return commands.Complete(turn=turn, status="ERROR", error=lost)

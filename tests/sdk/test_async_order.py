@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import Duration
-from perdure.invocation import Failed, Succeeded
+from perdure.invocation import Diverged, Failed, Succeeded
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.test_async import hosted
 
@@ -138,5 +138,5 @@ def test_a_replay_that_asks_for_something_else_stops_the_execution() -> None:
         await context.wait(Duration(1))
 
     outcome = hosted(body).finish()
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert "recorded:  STEP (Step) 'run 1'" in (outcome.error.message or "")

@@ -28,7 +28,7 @@ from perdure.config import (
     ParallelConfig,
 )
 from perdure.decorators import Bound
-from perdure.invocation import Failed, Outcome, Succeeded
+from perdure.invocation import Diverged, Failed, Outcome, Succeeded
 from perdure.serdes import JsonSerDes
 from perdure_core.model import ContextDetails, Operation
 from tests.sdk.hosted import Hosted, handler
@@ -208,7 +208,7 @@ def test_switching_the_nesting_is_caught() -> None:
         context.parallel([resting(5)], None, ParallelConfig(nesting_type=nestings.pop(0)))
 
     outcome = Hosted(handler(body)).finish()
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
 
 
@@ -258,7 +258,7 @@ def test_fewer_branches_than_a_large_result_is_made_of_are_caught() -> None:
         context.wait(Duration(5))
 
     outcome = Hosted(handler(body)).finish()
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
 
 

@@ -16,7 +16,7 @@ from perdure import (
     durable_with_child_context,
 )
 from perdure.config import ChildConfig, Duration, StepConfig
-from perdure.invocation import Failed, Outcome, Succeeded
+from perdure.invocation import Diverged, Failed, Outcome, Succeeded
 from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure_core.model import ContextDetails, Operation, OperationStatus
@@ -164,7 +164,7 @@ def test_a_body_that_asks_for_more_when_run_again_for_its_result_is_caught() -> 
         context.wait(Duration(5))
 
     host, outcome = finished(body)
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
     assert "has ended without it" in (outcome.error.message or "")
     assert host.updates.count("START STEP") == 1
@@ -200,7 +200,7 @@ def test_a_context_that_becomes_virtual_or_stops_being_so_is_caught(virtual: boo
             waiting, "c", ChildConfig(is_virtual=flags.pop(0))
         )
     )
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
 
 

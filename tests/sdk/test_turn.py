@@ -18,6 +18,7 @@ from perdure.invocation import (
     Broken,
     CheckpointRefused,
     CheckpointUnavailable,
+    Diverged,
     Dropped,
     Failed,
     Outcome,
@@ -231,7 +232,7 @@ def test_a_replay_that_differs_stops_the_execution_and_records_nothing() -> None
 
     host.function = handler(other)
     outcome = host.finish()
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
     assert "recorded:  WAIT (Wait) 'nap'" in (outcome.error.message or "")
     assert host.updates == ["START WAIT"]
@@ -260,3 +261,22 @@ def test_an_execution_survives_a_crash_at_every_checkpoint_with_the_same_result(
         for accepted in (False, True):
             crashed = lived(Crash(number, accepted=accepted))
             assert crashed[:2] == (outcome, events)
+
+
+def test_a_handler_that_returns_before_a_recorded_call_stops_the_execution() -> None:
+    def longer(_: Any, context: DurableContext) -> str:
+        context.step(work, "one")
+        context.wait(Duration(5), "nap")
+        return "late"
+
+    def shorter(_: Any, context: DurableContext) -> str:
+        context.step(work, "one")
+        return "early"
+
+    host = Hosted(handler(longer))
+    host.run()
+    host.function = handler(shorter)
+    outcome = host.finish()
+    assert isinstance(outcome, Diverged)
+    assert "recorded:  WAIT (Wait) 'nap'" in (outcome.error.message or "")
+    assert "requested: nothing, the handler returns" in (outcome.error.message or "")

@@ -145,8 +145,9 @@ def test_always_replay_finds_code_that_asks_differently_each_time() -> None:
         context.wait(Duration(1))
         return first
 
-    with DurableFunctionTestRunner(handler, always_replay=True) as runner:
-        result = runner.run()
-    with pytest.raises(DurableFunctionsTestError, match=r"recorded:  STEP \(Step\) 'a'") as failure:
-        _ = result.value
+    with (
+        DurableFunctionTestRunner(handler, always_replay=True) as runner,
+        pytest.raises(DurableFunctionsTestError, match=r"recorded:  STEP \(Step\) 'a'") as failure,
+    ):
+        runner.run()
     assert "requested: STEP (Step) 'b'" in str(failure.value)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "dropped"]
+InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "dropped"]
 StepOutcome = Literal["succeeded", "failed", "retried"]
 
 INVOCATION_OUTCOMES: Final[tuple[InvocationOutcome, ...]] = (
@@ -17,6 +17,7 @@ INVOCATION_OUTCOMES: Final[tuple[InvocationOutcome, ...]] = (
     "failed",
     "pending",
     "error",
+    "diverged",
     "dropped",
 )
 STEP_OUTCOMES: Final[tuple[StepOutcome, ...]] = ("succeeded", "failed", "retried")

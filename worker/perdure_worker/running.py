@@ -17,7 +17,16 @@ from concurrent.futures import Future
 from typing import Final, assert_never
 
 from perdure.execution import DurableFunction
-from perdure.invocation import Broken, Dropped, Failed, Outcome, Pending, Succeeded, TurnPassed
+from perdure.invocation import (
+    Broken,
+    Diverged,
+    Dropped,
+    Failed,
+    Outcome,
+    Pending,
+    Succeeded,
+    TurnPassed,
+)
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.delivery import Delivery, Ended, Letter, Submitted
@@ -345,6 +354,8 @@ def _completion(outcome: Outcome) -> tuple[InvocationOutcome, Completion | None]
             return "pending", Completion("PENDING")
         case Broken(error):
             return "error", Completion("ERROR", error=error)
+        case Diverged(error):
+            return "diverged", Completion("DIVERGED", error=error)
         case Dropped():
             return "dropped", None
         case _:

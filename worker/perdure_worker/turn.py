@@ -67,7 +67,7 @@ EDGES: Final = frozenset(
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """How the invocation ended; `status` is SUCCEEDED, FAILED, PENDING or ERROR."""
+    """How the invocation ended; `status` is that of CompleteRequest."""
 
     status: str
     result: str | None = None

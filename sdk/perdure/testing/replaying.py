@@ -22,6 +22,7 @@ from perdure.execution import DurableFunction
 from perdure.identity import Identity, check_recorded
 from perdure.invocation import (
     Broken,
+    Diverged,
     Dropped,
     Failed,
     Invocation,
@@ -132,6 +133,7 @@ class _WatchedScope(Scope):
             closed=scope.closed,
         )
         watched.asked = asked
+        watched._ids = scope._ids  # noqa: SLF001 - one count for both: the outer one sees the end
         return watched
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
@@ -217,7 +219,7 @@ def _report(outcome: Outcome, not_reached: tuple[str, ...]) -> ReplayReport:
     match outcome:
         case Succeeded(result):
             return ReplayReport(InvocationStatus.SUCCEEDED, result)
-        case Failed(error) | Broken(error):
+        case Failed(error) | Broken(error) | Diverged(error):
             return ReplayReport(InvocationStatus.FAILED, None, error)
         case Pending() | Dropped():
             return ReplayReport(InvocationStatus.PENDING, not_reached=not_reached)
@@ -230,7 +232,7 @@ def _describe(operation: Operation) -> str:
 
 def _ending(outcome: Outcome) -> str:
     match outcome:
-        case Succeeded():
+        case Succeeded() | Diverged():  # other differences were told call by call
             return "the handler returns"
         case Failed(error) | Broken(error):
             return f"the handler raises {error.type}: {error.message}"

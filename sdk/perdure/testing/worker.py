@@ -17,6 +17,7 @@ from perdure.invocation import (
     Broken,
     CheckpointAnswer,
     CheckpointRefused,
+    Diverged,
     Dropped,
     Failed,
     Invocation,
@@ -189,6 +190,8 @@ def _completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
             return commands.Complete(turn=turn, status="PENDING")
         case Broken(error):
             return commands.Complete(turn=turn, status="ERROR", error=error)
+        case Diverged(error):
+            return commands.Complete(turn=turn, status="DIVERGED", error=error)
         case Dropped():
             lost = ErrorObject("The worker was lost.", "Runtime.ExitError")
             return commands.Complete(turn=turn, status="ERROR", error=lost)

@@ -1,0 +1,53 @@
+"""Code that no longer fits a history: the execution pauses, and goes on once the code is mended."""
+
+from pathlib import Path
+
+from tests.system.processes import Machine, wait_until
+
+PROGRAM = """
+from perdure import DurableContext, durable_execution
+
+
+@durable_execution
+def order(event: str, context: DurableContext) -> str:
+    paid = context.step(lambda _: "paid", name="charge")
+    answer = context.create_callback(name="approval").result()
+    return f"{paid} {answer}"
+"""
+
+
+def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Path) -> None:
+    file = tmp_path / "order.py"
+    with Machine(tmp_path) as machine:
+        machine.start_server()
+
+        def serve(code: str) -> None:
+            file.write_text(code)
+            machine.start_worker(file)
+            machine.wait_for_worker("order")
+
+        serve(PROGRAM)
+        with machine.client() as client:
+            arn = client.start("order", "o-1", name="o-1").execution_arn
+            wait_until(lambda: bool(client.get(arn).open_callbacks), "approval is asked for")
+            machine.kill("worker")
+            serve(PROGRAM.replace('"charge"', '"refund"'))
+            callback_id = client.get(arn).open_callbacks[0].callback_id
+            client.succeed_callback(callback_id, result_text="yes")
+            wait_until(lambda: client.get(arn).status == "PAUSED", "the difference is noticed")
+            shown = machine.perdure("executions", "get", arn).stdout
+            assert "replay differs from history" in shown
+            assert "recorded:  STEP (Step) 'charge'" in shown
+            assert "requested: STEP (Step) 'refund'" in shown
+            machine.kill("worker")
+            serve(PROGRAM)
+            assert machine.perdure("executions", "resume", arn).returncode == 0
+            assert client.wait(arn, timeout_s=20).result == "paid yes"
+            types = [event.event_type for event in client.history(arn)]
+    assert types.count("StepStarted") == 1
+    assert types[-4:] == [
+        "ExecutionPaused",
+        "ExecutionResumed",
+        "InvocationCompleted",
+        "ExecutionSucceeded",
+    ]
