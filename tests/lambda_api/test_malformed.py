@@ -98,8 +98,7 @@ class Dice:
 
 
 def listed(value: Any) -> list[Any]:
-    several: list[Any] = value if isinstance(value, list) else [value]
-    return several
+    return value if hasattr(value, "append") else [value]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
