@@ -45,7 +45,10 @@ GrpcOption = Annotated[
     str, typer.Option("--grpc", metavar="HOST:PORT", help="Where clients and workers call.")
 ]
 HttpOption = Annotated[
-    str, typer.Option("--http", metavar="HOST:PORT", help="Where /metrics, /healthz and the Lambda API are.")
+    str,
+    typer.Option(
+        "--http", metavar="HOST:PORT", help="Where /metrics, /healthz and the Lambda API are."
+    ),
 ]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Lines for people, or JSON for programs.")

@@ -27,6 +27,8 @@ _INVALID_TYPE: Final = "InvalidParameterValueException"
 
 # How the reason of such a pause begins, so that people and programs tell it from others.
 DIVERGED_REASON: Final = "replay differs from history"
+# The ends of an invocation that say something is wrong with it, and what when they do not.
+_BREAKS: Final = {"ERROR": "Runtime.Unknown", "DIVERGED": "NonDeterministicExecutionError"}
 _REASON_CUT: Final = limits.REASON_CHARS_MAX - 1
 
 
@@ -49,10 +51,9 @@ def _diverged(state: State, command: Complete, now_ms: int) -> Decision:
 
     Nothing of that replay is appended. Once the code is fixed, a resume replays from the start.
     """
-    error = form.bounded_error(command.error or ErrorObject(type="NonDeterministicExecutionError"))
-    completed = InvocationCompleted(
-        command.turn.invocation_id, command.turn.started_ms, error, wanted=True
-    )
+    completed = _completed(command, wanted=True)
+    error = completed.error
+    assert error is not None
     message = f"{DIVERGED_REASON}: {error.message or error.type}"
     reason = message if len(message) <= limits.REASON_CHARS_MAX else message[:_REASON_CUT] + "…"
     requested_ms = now_ms if state.pause is None else state.pause.requested_ms
@@ -171,9 +172,9 @@ def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted
 
 def _error_of(command: Complete) -> ErrorObject | None:
     """Return why the invocation broke, if it did; there is always something to say then."""
-    if command.status != "ERROR":
+    if command.status not in _BREAKS:
         return None
-    return form.bounded_error(command.error or ErrorObject(None, "Runtime.Unknown"))
+    return form.bounded_error(command.error or ErrorObject(None, _BREAKS[command.status]))
 
 
 def backoff_ms(failures_before: int) -> int:

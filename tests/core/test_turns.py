@@ -1,6 +1,9 @@
 """Whose turn it is, and what an answer may be taken to have shown."""
 
+from typing import Any
+
 import msgspec
+import pytest
 
 from perdure_core.commands import Complete, HandBack, HeartbeatCallback, Pause, Resume
 from perdure_core.execution import current_turn, is_current
@@ -98,6 +101,17 @@ def test_who_was_given_up_does_not_hear_that_it_is_done() -> None:
     assert isinstance(scene.refusal(late), TurnPassed)
     again = Complete(turn=turn, status="ERROR")
     assert scene.do(again).record is None
+
+
+@pytest.mark.parametrize("status", ["ERROR", "DIVERGED"])
+def test_an_end_that_comes_twice_after_a_recorded_outcome_is_the_same_end(status: Any) -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(update("EXECUTION", "SUCCEED", "e", payload="1"))
+    command = Complete(turn=scene.held(), status=status)
+    assert scene.do(command).record is not None
+    assert scene.state.status == "SUCCEEDED"
+    assert scene.do(command).record is None
 
 
 def test_a_heartbeat_that_moves_nothing_is_not_recorded() -> None:
