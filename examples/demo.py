@@ -7,6 +7,7 @@ is not as it should be, and leaves no process behind.
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -135,7 +136,7 @@ class Demonstration:
         self._machines.start_server()
         self._machines.start_worker()
         await self._wait_for_worker()
-        original = asyncio.create_task(self._process("original", "lambda_handler"))
+        original = asyncio.create_task(self._process_original())
 
         self._chapter("two orders, with an API that fails on the first try")
         await asyncio.gather(self._process("order-1"), self._process("order-2"))
@@ -158,7 +159,21 @@ class Demonstration:
         await original
         await self._check_everything()
 
-    async def _process(self, order_id: str, function: str = "demo_order") -> None:
+    async def _process_original(self) -> None:
+        """Send the order of the original program again whenever its dice let it give up."""
+        for attempt in itertools.count(2):  # bounded by TIME_S_MAX
+            order = await self._process(f"original-{attempt - 1}", "lambda_handler")
+            check_history(order)
+            if order.execution is not None and order.execution.status == "SUCCEEDED":
+                return
+            self._say(
+                f"the dice fell against {order.order_id} three times, so it gave up, as it is "
+                f"written to do in one of five runs; the order is sent again as original-{attempt}",
+                "yellow",
+            )
+            self.orders.remove(order)
+
+    async def _process(self, order_id: str, function: str = "demo_order") -> Order:
         order = Order(order_id, function, STYLES[len(self.orders) % len(STYLES)])
         self.orders.append(order)
         payload = {"order_id": order_id}
@@ -166,12 +181,13 @@ class Demonstration:
         timeline = Timeline()
         async for event in self._client.follow(order.arn):
             order.events.append(event)
-            line = Text(f"{order_id:<9}", style=order.style)
+            line = Text(f"{order_id:<11}", style=order.style)
             line.append_text(format_row(timeline.read(event)))
             self._console.print(line, soft_wrap=True)
             if event.event_type == "StepSucceeded" and event.name == "send_for_approval":
                 await self._approve(order)
         order.execution = await self._client.wait(order.arn)
+        return order
 
     async def _approve(self, order: Order) -> None:
         (callback_id,) = [each.callback_id for each in order.events if each.callback_id]
@@ -225,17 +241,8 @@ class Demonstration:
             self._console.print(format_row(timeline.read(event)), soft_wrap=True)
         self._chapter("all orders")
         self._console.print(summary(self.orders))
-        original = self._order("original").execution
-        gave_up = original is not None and original.status != "SUCCEEDED"
-        if gave_up:
-            self._say(
-                "The dice of the original program fell against its order three times, and it gave "
-                "up, as it is written to do in one of five runs; that end is recorded as well.",
-                "yellow",
-            )
         took_s = time.monotonic() - self._began_s
-        which = "every order of the demonstration" if gave_up else "every order"
-        self._say(f"{which} is processed, after {took_s:.0f} s", "bold green")
+        self._say(f"every order is processed, after {took_s:.0f} s", "bold green")
 
     def _order(self, order_id: str) -> Order:
         return next(order for order in self.orders if order.order_id == order_id)
