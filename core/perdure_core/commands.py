@@ -4,12 +4,15 @@ Clocks, chance and identities arrive as fields, never from inside.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from perdure_core.events import ParentLink
 from perdure_core.model import ErrorObject, OperationUpdate
+
+CompletionStatus = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
+COMPLETION_STATUSES: Final[tuple[CompletionStatus, ...]] = get_args(CompletionStatus)
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +64,7 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     turn: Turn
-    status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
+    status: CompletionStatus
     result: str | None = None
     error: ErrorObject | None = None
 

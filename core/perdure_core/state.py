@@ -1,11 +1,11 @@
 """What an execution is at a moment: the fold of its records. Only `fold.apply` writes here."""
 
-import heapq
 from enum import StrEnum
 from typing import Literal
 
 import msgspec
 
+from perdure_core.alarms import Alarms
 from perdure_core.events import ParentLink
 from perdure_core.model import (
     EXECUTION_OPEN,
@@ -19,8 +19,6 @@ WaitingFor = Literal["task", "timer", "callback", "child", "pause", "nothing", "
 # No operation id has a colon.
 DEADLINE = ":deadline"
 INVOCATION_RETRY = ":retry"
-
-_STALE_ENTRIES_MAX = 64
 
 
 class Dispatch(StrEnum):
@@ -68,68 +66,6 @@ class Outcome(msgspec.Struct, frozen=True):
     error: ErrorObject | None
 
 
-class Alarms:
-    """Due times by operation id, earliest first.
-
-    Replaced and cleared entries stay in the heap until they surface, or outnumber the others.
-    """
-
-    __slots__ = ("_due", "_heap")
-
-    def __init__(self) -> None:
-        self._due: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
-
-    def __len__(self) -> int:
-        return len(self._due)
-
-    def move(self, alarm_id: str, due_ms: int | None) -> None:
-        """Set the alarm, or clear it with None."""
-        if due_ms is None:
-            self._due.pop(alarm_id, None)
-        elif self._due.get(alarm_id) != due_ms:
-            self._due[alarm_id] = due_ms
-            heapq.heappush(self._heap, (due_ms, alarm_id))
-            if len(self._heap) > 2 * len(self._due) + _STALE_ENTRIES_MAX:
-                self._heap = [(due_ms, alarm_id) for alarm_id, due_ms in self._due.items()]
-                heapq.heapify(self._heap)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._due.clear()
-        self._heap.clear()
-
-    def next_due_ms(self) -> int | None:
-        """Return the earliest due time."""
-        heap = self._heap
-        while heap and self._due.get(heap[0][1]) != heap[0][0]:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
-
-    def due(self, now_ms: int) -> list[str]:
-        """Return what is due, in order of due time and then of id. Changes nothing.
-
-        Walks only the top of the heap, where everything due lies: an entry is due no earlier than
-        the one above it.
-        """
-        heap = self._heap
-        ready: set[tuple[int, str]] = set()
-        positions = [0]
-        while positions:
-            position = positions.pop()
-            if position >= len(heap) or heap[position][0] > now_ms:
-                continue
-            due_ms, alarm_id = heap[position]
-            if self._due.get(alarm_id) == due_ms:
-                ready.add((due_ms, alarm_id))
-            positions += (2 * position + 1, 2 * position + 2)
-        return [alarm_id for _, alarm_id in sorted(ready)]
-
-    def snapshot(self) -> dict[str, int]:
-        """Return a copy, for comparisons."""
-        return dict(self._due)
-
-
 class State(msgspec.Struct, kw_only=True):
     """One execution, folded.
 
@@ -175,7 +111,7 @@ class State(msgspec.Struct, kw_only=True):
     # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
     deleted_ms: int | None = None
-    alarms: Alarms = msgspec.field(default_factory=Alarms)
+    alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])
 
 
 def is_open(state: State) -> bool:

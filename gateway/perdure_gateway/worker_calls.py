@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from perdure_core import limits
+from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
 from perdure_core.model import OperationAction, OperationUpdate
 from perdure_core.refusals import Invalid
@@ -17,7 +18,6 @@ from perdure_host.ports import FunctionRow
 from perdure_host.services import CheckpointAnswer, History, InvocationOffer
 from perdure_proto.v1 import model_pb2, worker_pb2
 
-_COMPLETION_STATUSES = ("SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED")
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
@@ -39,8 +39,8 @@ async def checkpoint(
 
 async def complete(history: History, request: worker_pb2.CompleteRequest) -> None:
     """End an invocation."""
-    if request.status not in _COMPLETION_STATUSES:
-        known = " | ".join(_COMPLETION_STATUSES)
+    if request.status not in COMPLETION_STATUSES:
+        known = " | ".join(COMPLETION_STATUSES)
         raise Invalid(f"unknown completion status {request.status[:100]!r}; expected {known}")
     error = error_from_message(request.error) if request.HasField("error") else None
     check_error("error", error)

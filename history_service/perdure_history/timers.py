@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 
+from perdure_core.alarms import Alarms
 from perdure_core.limits import BUCKETS
 from perdure_core.refusals import Refused
-from perdure_history.alarms import NearAlarms
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreError
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
@@ -53,7 +53,7 @@ class Timers:
         # Fires and returns True, or returns False when the execution has to be loaded first.
         self._fire_loaded = fire_loaded
         self._alarms_max = alarms_max
-        self._near = NearAlarms()
+        self._near = Alarms[ExecutionKey]()
         # Everything due before this is in memory, or being handled.
         self._known_ms = 0
         self._next_load_ms = 0

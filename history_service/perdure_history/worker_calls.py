@@ -2,11 +2,18 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from perdure_core.commands import Checkpoint, Complete, HandBack, Turn
+from perdure_core.commands import (
+    COMPLETION_STATUSES,
+    Checkpoint,
+    Complete,
+    CompletionStatus,
+    HandBack,
+    Turn,
+)
 from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.limits import PAGE_ITEMS_MAX
@@ -25,15 +32,7 @@ from perdure_host.ports import ExecutionKey, ExecutionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
 
-Status = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
-
-_STATUSES: Final[dict[str, Status]] = {
-    "SUCCEEDED": "SUCCEEDED",
-    "FAILED": "FAILED",
-    "PENDING": "PENDING",
-    "ERROR": "ERROR",
-    "DIVERGED": "DIVERGED",
-}
+_STATUSES: Final[dict[str, CompletionStatus]] = {each: each for each in COMPLETION_STATUSES}
 
 
 class WorkerCalls:
@@ -136,7 +135,7 @@ class WorkerCalls:
         """End an invocation."""
         known = _STATUSES.get(status)
         if known is None:
-            raise Invalid(f"status {status!r:.40} must be {', '.join(_STATUSES)}")
+            raise Invalid(f"status {status!r:.40} must be {', '.join(COMPLETION_STATUSES)}")
         key, turn = self._signer.read_turn(token)
         slot = await self._slot(key)
         executions = self._executions
@@ -148,7 +147,7 @@ class WorkerCalls:
         await executions.commit(slot, decision).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
-        metrics.invocations[_OUTCOMES[status]].inc()
+        metrics.invocations[_OUTCOMES[known]].inc()
 
     async def hand_back(self, tokens: Sequence[str]) -> None:
         """Return unfinished invocations to their queues."""
@@ -317,7 +316,7 @@ class WorkerCalls:
             raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
 
 
-_OUTCOMES: Final[dict[str, InvocationOutcome]] = {
+_OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
     "SUCCEEDED": "succeeded",
     "FAILED": "failed",
     "PENDING": "pending",

@@ -4,10 +4,11 @@ Every decision is checked on its way: it changes nothing, its record survives en
 would find no reason to doubt the state that it leads to.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
+from perdure_core.alarms import Alarms
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,
@@ -32,7 +33,7 @@ from perdure_core.model import (
     OperationUpdate,
 )
 from perdure_core.refusals import Refused
-from perdure_core.state import Alarms, State, wants_task
+from perdure_core.state import State, wants_task
 from perdure_core.views import changed_operations
 
 EXECUTION_ID = "0123456789abcdef0123456789abcdef"
@@ -69,7 +70,7 @@ def snapshot(state: State) -> dict[str, bytes]:
 
 def _alarms(value: object) -> object:
     assert isinstance(value, Alarms)
-    return sorted(value.snapshot().items())
+    return sorted(cast("Alarms[str]", value).snapshot().items())
 
 
 class Scene:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from perdure_core.alarms import Alarms
 from perdure_core.events import WaitSucceeded
 from perdure_core.identity import bucket_of
-from perdure_history.alarms import NearAlarms
 from perdure_history.client_calls import key_of
 from perdure_history.settings import HistorySettings
 from perdure_history.timers import Timers
@@ -103,7 +103,7 @@ async def test_an_alarm_that_moves_does_not_fire_at_its_old_time() -> None:
 
 
 async def test_alarms_that_move_often_take_no_room() -> None:
-    alarms = NearAlarms()
+    alarms = Alarms[ExecutionKey]()
     keys = [ExecutionKey(7, f"{number:032x}") for number in range(10)]
     for ms in range(20_000):
         alarms.move(keys[ms % 10], 60_000 + ms)

@@ -26,6 +26,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
@@ -67,9 +68,9 @@ EDGES: Final = frozenset(
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """How the invocation ended; `status` is that of CompleteRequest."""
+    """How the invocation ended."""
 
-    status: str
+    status: CompletionStatus
     result: str | None = None
     error: ErrorObject | None = None
 
