@@ -31,7 +31,7 @@ from perdure.config import (
 )
 from perdure.decorators import known_as, original_name
 from perdure.exceptions import InvocationError
-from perdure.identity import Identity, check_name
+from perdure.identity import Identity, check_name, idempotency_key
 from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
 from perdure.program import Program
@@ -125,6 +125,7 @@ class Calls:
             payloads=self.payloads(
                 identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
             ),
+            now_ms=self.scope.turn.now_ms,
         )
         body = partial(self._run_step, identity, self._shell.leaf(func))
         return step(identity, self.scope.recorded(identity), plan, body)
@@ -354,13 +355,15 @@ class Calls:
         return Branch(identity.id, run, branch.name)
 
     def _run_step(self, identity: Identity, func: Callable[..., Any], attempt: int) -> Any:
-        return func(StepContext(self._logger_of(identity, attempt), attempt))
+        key = idempotency_key(self.execution_arn, identity.id)
+        return func(StepContext(self._logger_of(identity, attempt), attempt, key))
 
     def _run_check(
         self, identity: Identity, check: Callable[..., Any], attempt: int, state: Any
     ) -> Any:
         logger = self._logger_of(identity, attempt)
-        return check(state, WaitForConditionCheckContext(logger, attempt))
+        key = idempotency_key(self.execution_arn, identity.id)
+        return check(state, WaitForConditionCheckContext(logger, attempt, key))
 
     def _logger_of(self, identity: Identity, attempt: int) -> Logger:
         extra = log_extra(

@@ -24,6 +24,15 @@ def operation_id(prefix: str | None, number: int) -> str:
     return hashlib.blake2b(place.encode()).hexdigest()[:_ID_CHARS]
 
 
+def idempotency_key(execution_arn: str, operation_id: str) -> str:
+    """Return what tells an operation from all others of all executions, for ever: 64 characters.
+
+    An ARN holds the id of one execution, so a name that is used again does not repeat a key.
+    """
+    place = f"{execution_arn}\n{operation_id}"
+    return hashlib.blake2b(place.encode(), digest_size=_ID_CHARS // 2).hexdigest()
+
+
 class OperationIds:
     """Hands out the ids of one context, in the order in which calls arrive."""
 

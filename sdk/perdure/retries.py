@@ -15,6 +15,7 @@ from perdure.config import ChildConfig, Duration
 from perdure.exceptions import UnrecoverableError
 from perdure.jitter import JitterStrategy, exponential_delay_s
 from perdure.program import Nest, Program
+from perdure.retry_after import retry_after_ms
 
 if TYPE_CHECKING:
     from perdure.async_context import AsyncDurableContext
@@ -258,8 +259,9 @@ def tries(
             decision = strategy(error, attempt)
             if not decision.should_retry:
                 raise
+            hint_s = -(-retry_after_ms(error, calls.scope.turn.now_ms) // 1_000)
         yield from calls.wait(
-            Duration(max(decision.delay_seconds, 1)),
+            Duration(max(decision.delay_seconds, hint_s, 1)),
             None if name is None else f"{name}-backoff-{attempt}",
         )
         attempt += 1

@@ -38,6 +38,7 @@ from perdure.program import (
     suspend,
 )
 from perdure.retries import RetryStrategy
+from perdure.retry_after import retry_after_ms
 from perdure.serdes import Payloads
 from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX, WAIT_MS_MAX
 from perdure_core.model import (
@@ -53,11 +54,15 @@ RETRY_DELAY_MS_MIN: Final = 1_000
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step's configuration with every default filled in."""
+    """A step's configuration with every default filled in.
+
+    `now_ms`, since 1970, is the clock of the service's timers.
+    """
 
     semantics: StepSemantics
     retry_strategy: RetryStrategy
     payloads: Payloads
+    now_ms: Callable[[], int]
 
 
 def step(
@@ -149,7 +154,7 @@ def _fail(
 ) -> Program[Operation]:
     """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
     failure = error_object(error)
-    delay = _retry_delay_ms(identity, plan.retry_strategy, error, attempt_number(operation))
+    delay = _retry_delay_ms(identity, plan, error, attempt_number(operation))
     if delay is None:
         yield from commit(identity.update(OperationAction.FAIL, error=failure))
         yield StepFinished("failed")
@@ -161,19 +166,19 @@ def _fail(
 
 
 def _retry_delay_ms(
-    identity: Identity, strategy: RetryStrategy, error: Exception, attempt: int
+    identity: Identity, plan: StepPlan, error: Exception, attempt: int
 ) -> int | None:
     if isinstance(error, SerDesError):  # what cannot be written now can never be
         return None
     try:
-        decision = strategy(error, attempt)
+        decision = plan.retry_strategy(error, attempt)
     except Exception as broken:
         raise ExecutionError(
             f"The retry strategy of {identity.describe()} raised {broken!r}."
         ) from broken
     if not decision.should_retry:
         return None
-    return delay_ms(decision.delay_seconds)
+    return max(delay_ms(decision.delay_seconds), retry_after_ms(error, plan.now_ms))
 
 
 def _outcome(operation: Operation, plan: StepPlan) -> Any:

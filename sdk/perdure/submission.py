@@ -42,7 +42,8 @@ def submission(
     callback_id = yield from creation
 
     def submit(step_context: StepContext) -> Any:
-        return submitter(callback_id, WaitForCallbackContext(step_context.logger))
+        inner = WaitForCallbackContext(step_context.logger, step_context.idempotency_key)
+        return submitter(callback_id, inner)
 
     yield from calls.step(like(submitter, submit), f"{prefix}submitter", step_config)
     return (yield from created.result())

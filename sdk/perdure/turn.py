@@ -78,7 +78,7 @@ class Turn:
         self.submitting = threading.Lock()
         self.strands = Strands(self.lock)
         self.threads = BranchThreads()
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._operations = {operation.id: operation for operation in invocation.operations}
         self._checkpoints = checkpoints
         self._unawaited: list[Future[None]] = []
@@ -234,7 +234,7 @@ class Turn:
         """Return how long it is until then, by the clock of the service's timers."""
         if until_ms is None:
             return None
-        return min(max((until_ms - self._now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
+        return min(max((until_ms - self.now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
 
     def submit(self, strand: Strand, update: OperationUpdate, *, urgent: bool) -> Future[None]:
         """Hand `update` to the worker; `failure_of` tells what the future's error means."""

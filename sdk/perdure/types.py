@@ -56,21 +56,33 @@ class OperationContext:
 
 @dataclass(frozen=True)
 class StepContext(OperationContext):
-    """What a step's body gets. `attempt` is the number of this attempt, from 1."""
+    """What a step's body gets. `attempt` is the number of this attempt, from 1.
+
+    `idempotency_key` is the same in every attempt, replay and crash, and no other operation of any
+    execution has it: 64 characters of [0-9a-f], the BLAKE2b hash of the execution's ARN and the
+    operation's id. Send it with what must happen once.
+    """
 
     attempt: int
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True)
 class WaitForCallbackContext(OperationContext):
-    """What the submitter of `wait_for_callback` gets."""
+    """What the submitter of `wait_for_callback` gets: `idempotency_key` as in `StepContext`."""
+
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True)
 class WaitForConditionCheckContext(OperationContext):
-    """What the check of `wait_for_condition` gets. `attempt` is the number of this one, from 1."""
+    """What the check of `wait_for_condition` gets. `attempt` is the number of this one, from 1.
+
+    `idempotency_key`, as in `StepContext`, is the same for all checks of one condition.
+    """
 
     attempt: int
+    idempotency_key: str = ""
 
 
 class SummaryGenerator(Protocol[T_contra]):

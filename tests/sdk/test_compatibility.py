@@ -36,6 +36,7 @@ DIFFERENCES = {
     "DurableContext.methods.create_child_context": OURS_INSIDE,
     "DurableContext.methods.from_lambda_context": NO_LAMBDA,
     "PluginLoadError": NO_PLUGINS,
+    "StepContext.parameters": ADDED,
     "durable_execution": NO_BOTO,
     "context.Callback.parameters": OURS_INSIDE,
     "context.DurableContext.parameters": OURS_INSIDE,
@@ -91,6 +92,9 @@ DIFFERENCES = {
     "types.DurableContext.parameters": REAL,
     "types.DurableContext.properties": REAL,
     "types.LambdaContext": NO_LAMBDA,
+    "types.StepContext.parameters": ADDED,
+    "types.WaitForCallbackContext.parameters": ADDED,
+    "types.WaitForConditionCheckContext.parameters": ADDED,
 }
 
 

@@ -40,6 +40,7 @@ PLAN = StepPlan(
     semantics=StepSemantics.AT_LEAST_ONCE_PER_RETRY,
     retry_strategy=RetryPresets.fixed(Duration(2)),
     payloads=Payloads(JsonSerDes(), SerDesContext()),
+    now_ms=lambda: 0,
 )
 
 
