@@ -110,7 +110,7 @@ class AsyncDurableContext:
         return self._start(lambda: self._calls.step(func, name, config))
 
     def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
-        """Let 1 s to 366 days pass, at no cost when everything else waits too."""
+        """Let 1 ms to 366 days pass, at no cost when everything else waits too."""
         return self._start(lambda: self._calls.wait(duration, name))
 
     def create_callback(

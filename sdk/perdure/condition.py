@@ -19,8 +19,9 @@ from perdure.error_objects import error_object, operation_error
 from perdure.exceptions import ExecutionError, InvocationError, WaitForConditionError
 from perdure.identity import Identity
 from perdure.program import Live, Program, Replayed, Run, Send, StepFinished, commit, suspend
+from perdure.retries import delay_ms
 from perdure.serdes import Payloads
-from perdure.step import attempt_number, check_size, delay_ms, step_details
+from perdure.step import attempt_number, check_size, step_details
 from perdure.waits import WaitForConditionDecision
 from perdure_core.model import (
     OPERATION_OPEN,
@@ -72,7 +73,7 @@ def wait_for_condition(
             yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
             yield StepFinished("succeeded")
             return state
-        operation = yield from _again(identity, payload, delay_ms(decision.delay_seconds))
+        operation = yield from _again(identity, payload, delay_ms(decision.delay))
     yield Replayed()
     details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:

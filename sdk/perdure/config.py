@@ -4,11 +4,12 @@ Names, defaults and checks follow the AWS Lambda durable execution SDK for Pytho
 that programs move between the two by changing imports. Limits are those of the service.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from perdure.completion import (
     BatchItemStatus,
@@ -58,49 +59,75 @@ P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_MS_PER_S: Final = 1_000
 _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of time in whole seconds; the factories cut fractions off.
+    """A length of time, to the millisecond; the factories cut off what is finer.
 
-    Raises `ValidationError` when it is negative, or no whole number.
+    Normalised so that `milliseconds` is below 1,000. Raises `ValidationError` when a part is
+    negative, or no whole number.
     """
 
     seconds: int = 0
+    milliseconds: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seconds, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise ValidationError(
-                f"A duration is whole seconds: {self.seconds!r}. Duration.from_seconds cuts off."
-            )
-        if self.seconds < 0:
-            raise ValidationError(f"A duration cannot be negative: {self.seconds} s.")
+        for part in (self.seconds, self.milliseconds):
+            if not isinstance(part, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+                raise ValidationError(
+                    f"A duration is whole seconds and milliseconds: {part!r}. Duration.from_seconds"
+                    " takes fractions."
+                )
+            if part < 0:
+                raise ValidationError(f"A duration cannot be negative: {part}.")
+        more_s, milliseconds = divmod(self.milliseconds, _MS_PER_S)
+        object.__setattr__(self, "seconds", self.seconds + more_s)
+        object.__setattr__(self, "milliseconds", milliseconds)
+
+    def __repr__(self) -> str:
+        """Leave milliseconds out where there are none, as in the published SDK."""
+        more = f", milliseconds={self.milliseconds}" if self.milliseconds else ""
+        return f"{type(self).__name__}(seconds={self.seconds}{more})"
+
+    @classmethod
+    def from_milliseconds(cls, value: int) -> Self:
+        """Make a duration of `value` milliseconds."""
+        return cls(milliseconds=value)
 
     @classmethod
     def from_seconds(cls, value: float) -> Self:
         """Make a duration of `value` seconds."""
-        return cls(int(value))
+        return cls(milliseconds=_whole_ms(value, _MS_PER_S))
 
     @classmethod
     def from_minutes(cls, value: float) -> Self:
         """Make a duration of `value` minutes."""
-        return cls(int(value * 60))
+        return cls(milliseconds=_whole_ms(value, 60 * _MS_PER_S))
 
     @classmethod
     def from_hours(cls, value: float) -> Self:
         """Make a duration of `value` hours."""
-        return cls(int(value * 3_600))
+        return cls(milliseconds=_whole_ms(value, 3_600 * _MS_PER_S))
 
     @classmethod
     def from_days(cls, value: float) -> Self:
         """Make a duration of `value` days of 24 hours."""
-        return cls(int(value * 86_400))
+        return cls(milliseconds=_whole_ms(value, 86_400 * _MS_PER_S))
 
     def to_seconds(self) -> int:
-        """Return the length in seconds."""
+        """Return the whole seconds of the length; the rest is cut off."""
         return self.seconds
+
+    def to_seconds_up(self) -> int:
+        """Return the length in whole seconds, a started one included: no timer fires early."""
+        return self.seconds + (self.milliseconds > 0)
+
+    def to_milliseconds(self) -> int:
+        """Return the whole length in milliseconds."""
+        return self.seconds * _MS_PER_S + self.milliseconds
 
 
 class StepSemantics(Enum):
@@ -138,10 +165,10 @@ class StepConfig:
 class CallbackConfig:
     """How long a callback may take, and how its result is read.
 
-    `timeout` counts from the creation; `heartbeat_timeout` from the last sign of life; zero means
-    none, 99,999,999 s is the most, else `ValidationError`. `serdes` reads the result; by default
-    the text is returned as it was sent. `sub_type` is shown instead of "Callback", as in
-    `StepConfig`.
+    `timeout` counts from the creation; `heartbeat_timeout` from the last sign of life, both in
+    whole seconds: a fraction of one counts as one. Zero means none, 99,999,999 s is the most, else
+    `ValidationError`. `serdes` reads the result; by default the text is returned as it was sent.
+    `sub_type` is shown instead of "Callback", as in `StepConfig`.
     """
 
     timeout: Duration = field(default_factory=Duration)
@@ -156,13 +183,13 @@ class CallbackConfig:
 
     @property
     def timeout_seconds(self) -> int:
-        """The timeout in seconds; 0 means none."""
-        return self.timeout.to_seconds()
+        """The timeout in seconds, rounded up; 0 means none."""
+        return self.timeout.to_seconds_up()
 
     @property
     def heartbeat_timeout_seconds(self) -> int:
-        """The heartbeat timeout in seconds; 0 means none."""
-        return self.heartbeat_timeout.to_seconds()
+        """The heartbeat timeout in seconds, rounded up; 0 means none."""
+        return self.heartbeat_timeout.to_seconds_up()
 
 
 @dataclass(frozen=True)
@@ -273,8 +300,15 @@ def _check_sub_type(sub_type: str | None) -> None:
 
 
 def _check_callback_timeout(field_name: str, timeout: Duration) -> None:
-    if timeout.seconds > CALLBACK_TIMEOUT_S_MAX:
+    if timeout.to_seconds_up() > CALLBACK_TIMEOUT_S_MAX:
         raise ValidationError(
             f"A callback's {field_name} is at most {CALLBACK_TIMEOUT_S_MAX:,} s: "
-            f"{timeout.seconds:,} s asked for."
+            f"{timeout.to_milliseconds() / _MS_PER_S:,} s asked for."
         )
+
+
+def _whole_ms(value: float, unit_ms: int) -> int:
+    """Return the whole milliseconds of `value` units; noise of the multiplication cuts none off."""
+    if not math.isfinite(value):
+        raise ValidationError(f"A duration is a number: {value!r}.")
+    return int(round(value * unit_ms, 6))

@@ -103,7 +103,7 @@ class DurableContext:
         return cast("T", self._perform(self._calls.step(func, name, config)))
 
     def wait(self, duration: Duration, name: str | None = None) -> None:
-        """Suspend for `duration`, 1 s to 366 days, at no cost meanwhile.
+        """Suspend for `duration`, 1 ms to 366 days, at no cost meanwhile.
 
         Raises `ValidationError` outside these bounds.
         """

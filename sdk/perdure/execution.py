@@ -88,9 +88,10 @@ def durable_execution(
     """Make a durable function of a handler `(event, context)`; usable bare or with arguments.
 
     `name`: 1 to 64 characters of [A-Za-z0-9-_]; the handler's own by default. `execution_timeout`:
-    how long one execution may take in all, 1 s to 366 days; 366 days by default. `retention_days`:
-    how long an ended execution is kept, 1 to 90; 14 by default. Raises `ValidationError` outside
-    these bounds. A coroutine function is given an `AsyncDurableContext`.
+    how long one execution may take in all, 1 s to 366 days, rounded up to whole seconds; 366 days
+    by default. `retention_days`: how long an ended execution is kept, 1 to 90; 14 by default.
+    Raises `ValidationError` outside these bounds. A coroutine function is given an
+    `AsyncDurableContext`.
     """
 
     def decorate(handler: Handler) -> DurableFunction:
@@ -98,7 +99,9 @@ def durable_execution(
             handler,
             name=name or str(getattr(handler, "__name__", "")),
             execution_timeout_s=(
-                EXECUTION_TIMEOUT_S_MAX if execution_timeout is None else execution_timeout.seconds
+                EXECUTION_TIMEOUT_S_MAX
+                if execution_timeout is None
+                else execution_timeout.to_seconds_up()
             ),
             retention_days=RETENTION_DAYS_DEFAULT if retention_days is None else retention_days,
         )

@@ -9,13 +9,14 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from perdure.config import ChildConfig, Duration
 from perdure.exceptions import UnrecoverableError
 from perdure.jitter import JitterStrategy, exponential_delay_s
 from perdure.program import Nest, Program
 from perdure.retry_after import retry_after_ms
+from perdure_core.limits import WAIT_MS_MAX
 
 if TYPE_CHECKING:
     from perdure.async_context import AsyncDurableContext
@@ -37,6 +38,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_DELAY_MS_DEFAULT: Final = 1_000
+
 
 @dataclass
 class RetryDecision:
@@ -52,7 +55,7 @@ class RetryDecision:
 
     @classmethod
     def retry(cls, delay: Duration) -> Self:
-        """Try again after `delay`; anything below a second counts as one second."""
+        """Try again after `delay`, to the millisecond; no delay at all counts as one second."""
         return cls(should_retry=True, delay=delay)
 
     @classmethod
@@ -245,6 +248,14 @@ def with_retry(
     return context.perform_with_retry(func, config, name)
 
 
+def delay_ms(delay: Duration) -> int:
+    """Return the delay before another try within what the service takes.
+
+    None at all is a second, so that what fails at once does not go round and round.
+    """
+    return min(delay.to_milliseconds() or _DELAY_MS_DEFAULT, WAIT_MS_MAX)
+
+
 def tries(
     calls: "Calls", func: Callable[[int], Any], strategy: RetryStrategy, name: str | None
 ) -> Program[Any]:
@@ -259,9 +270,9 @@ def tries(
             decision = strategy(error, attempt)
             if not decision.should_retry:
                 raise
-            hint_s = -(-retry_after_ms(error, calls.scope.turn.now_ms) // 1_000)
+            hint_ms = retry_after_ms(error, calls.scope.turn.now_ms)
         yield from calls.wait(
-            Duration(max(decision.delay_seconds, hint_s, 1)),
+            Duration.from_milliseconds(max(delay_ms(decision.delay), hint_ms)),
             None if name is None else f"{name}-backoff-{attempt}",
         )
         attempt += 1

@@ -81,7 +81,7 @@ def _milliseconds(value: object) -> int | None:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     elif isinstance(value, Duration):
-        value = value.to_seconds()
+        value = value.to_milliseconds() / 1_000
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return None
     return WAIT_MS_MAX if value * 1_000 >= WAIT_MS_MAX else math.ceil(value * 1_000)

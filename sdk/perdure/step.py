@@ -16,7 +16,7 @@ Semantics and awaited updates are those of the AWS Lambda durable execution SDK 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from perdure.config import StepSemantics
 from perdure.error_objects import error_object, step_error
@@ -37,10 +37,10 @@ from perdure.program import (
     commit,
     suspend,
 )
-from perdure.retries import RetryStrategy
+from perdure.retries import RetryStrategy, delay_ms
 from perdure.retry_after import retry_after_ms
 from perdure.serdes import Payloads
-from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX, WAIT_MS_MAX
+from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX
 from perdure_core.model import (
     OPERATION_OPEN,
     Operation,
@@ -48,8 +48,6 @@ from perdure_core.model import (
     OperationStatus,
     StepDetails,
 )
-
-RETRY_DELAY_MS_MIN: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -118,11 +116,6 @@ def step_details(operation: Operation) -> StepDetails:
     return details
 
 
-def delay_ms(delay_s: int) -> int:
-    """Return the delay of a retry within what the service takes."""
-    return min(max(delay_s * 1_000, RETRY_DELAY_MS_MIN), WAIT_MS_MAX)
-
-
 def _attempt(
     identity: Identity,
     operation: Operation | None,
@@ -178,7 +171,7 @@ def _retry_delay_ms(
         ) from broken
     if not decision.should_retry:
         return None
-    return max(delay_ms(decision.delay_seconds), retry_after_ms(error, plan.now_ms))
+    return max(delay_ms(decision.delay), retry_after_ms(error, plan.now_ms))
 
 
 def _outcome(operation: Operation, plan: StepPlan) -> Any:

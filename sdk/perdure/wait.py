@@ -9,12 +9,11 @@ from perdure_core.model import Operation, OperationAction, OperationStatus, Wait
 
 
 def check_wait(duration: Duration) -> int:
-    """Return the wait in milliseconds; raise `ValidationError` outside 1 s to 366 days."""
-    if not 1 <= duration.seconds <= WAIT_MS_MAX // 1_000:
-        raise ValidationError(
-            f"A wait lasts 1 to {WAIT_MS_MAX // 1_000:,} s: {duration.seconds:,} s asked for."
-        )
-    return duration.seconds * 1_000
+    """Return the wait in milliseconds; raise `ValidationError` outside 1 ms to 366 days."""
+    wait_ms = duration.to_milliseconds()
+    if not 1 <= wait_ms <= WAIT_MS_MAX:
+        raise ValidationError(f"A wait lasts 1 to {WAIT_MS_MAX:,} ms: {wait_ms:,} ms asked for.")
+    return wait_ms
 
 
 def wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Program[None]:

@@ -41,7 +41,7 @@ class WaitForConditionDecision:
 
     @classmethod
     def continue_waiting(cls, delay: Duration) -> Self:
-        """Check again after `delay`; anything below a second counts as one second."""
+        """Check again after `delay`, to the millisecond; no delay at all counts as one second."""
         return cls(should_continue=True, delay=delay)
 
     @classmethod

@@ -38,6 +38,7 @@ DIFFERENCES = {
     "PluginLoadError": NO_PLUGINS,
     "StepContext.parameters": ADDED,
     "durable_execution": NO_BOTO,
+    "config.Duration.parameters": ADDED,
     "context.Callback.parameters": OURS_INSIDE,
     "context.DurableContext.parameters": OURS_INSIDE,
     "context.DurableContext.properties": ADDED,

@@ -117,14 +117,17 @@ def test_an_execution_error_of_a_check_ends_the_execution() -> None:
     assert "FAIL STEP" not in host.updates
 
 
-def test_a_delay_below_a_second_counts_as_one() -> None:
+@pytest.mark.parametrize(("delay", "waited_ms"), [(Duration(), 1_000), (Duration(0, 200), 200)])
+def test_a_check_comes_after_the_very_delay_and_without_one_after_a_second(
+    delay: Duration, waited_ms: int
+) -> None:
     decisions = [
-        WaitForConditionDecision.continue_waiting(Duration()),
+        WaitForConditionDecision.continue_waiting(delay),
         WaitForConditionDecision.stop_polling(),
     ]
     host, _ = polling(lambda state, _: state, lambda _state, _: decisions.pop(0))
     retries = [u for call in host.calls for u in call if u.action is OperationAction.RETRY]
-    assert [u.next_attempt_delay_ms for u in retries] == [1_000]
+    assert [u.next_attempt_delay_ms for u in retries] == [waited_ms]
 
 
 def test_strategies_grow_by_their_rate_up_to_their_limit() -> None:

@@ -36,6 +36,12 @@ def configured(event: Any, context: DurableContext) -> str:
     return "hello"
 
 
+@pytest.mark.parametrize(("timeout", "seconds"), [(Duration(0, 1), 1), (Duration(5, 200), 6)])
+def test_a_timeout_is_rounded_up_to_whole_seconds(timeout: Duration, seconds: int) -> None:
+    function = durable_execution(name="brief", execution_timeout=timeout)(lambda _, __: None)
+    assert function.execution_timeout_s == seconds
+
+
 def outcome_of(body: Callable[[Any, Any], Any], payload: str | None = None) -> Outcome:
     return run_invocation(handler(body), delivery(payload=payload), Scripted())
 

@@ -24,6 +24,17 @@ def test_a_wait_suspends_and_ends_when_its_time_has_come() -> None:
     assert host.now_ms - began_ms == 31_622_400_000
 
 
+@pytest.mark.parametrize("duration_ms", [1, 250, 1_500])
+def test_a_wait_may_be_shorter_than_a_second(duration_ms: int) -> None:
+    duration = Duration.from_milliseconds(duration_ms)
+    host = Hosted(handler(lambda _, context: context.wait(duration)))
+    began_ms = host.now_ms
+    assert host.run() == Pending()
+    host.pass_time()
+    assert host.now_ms - began_ms == duration_ms
+    assert host.run() == Succeeded("null")
+
+
 def test_a_wait_says_its_name_and_its_length_in_milliseconds() -> None:
     host = waiting(5)
     host.run()
@@ -32,11 +43,11 @@ def test_a_wait_says_its_name_and_its_length_in_milliseconds() -> None:
     assert (update.name, update.sub_type, update.wait_ms) == ("nap", "Wait", 5_000)
 
 
-@pytest.mark.parametrize("seconds", [0, 31_622_401])
-def test_a_wait_outside_its_limits_is_refused_and_takes_no_place(seconds: int) -> None:
+@pytest.mark.parametrize("duration", [Duration(), Duration(31_622_400, 1)])
+def test_a_wait_outside_its_limits_is_refused_and_takes_no_place(duration: Duration) -> None:
     def clumsy(_: Any, context: DurableContext) -> str:
-        with pytest.raises(ValidationError, match="1 to 31,622,400 s"):
-            context.wait(Duration(seconds))
+        with pytest.raises(ValidationError, match="1 to 31,622,400,000 ms"):
+            context.wait(duration)
         context.wait(Duration(1))
         return "fine"
 

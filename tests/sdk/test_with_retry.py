@@ -45,6 +45,16 @@ def test_a_block_is_tried_again_after_durable_waits(name: str | None) -> None:
     assert waits(host) == [(names[0], 7_000), (names[1], 7_000)]
 
 
+@pytest.mark.parametrize(
+    ("delay", "waited_ms"), [(Duration(), 1_000), (Duration(0, 200), 200), (Duration(1, 1), 1_001)]
+)
+def test_a_block_is_tried_again_after_the_very_delay(delay: Duration, waited_ms: int) -> None:
+    config = WithRetryConfig[int](lambda _error, _attempt: RetryDecision.retry(delay))
+    host = Hosted(handler(lambda _, context: with_retry(context, third_time, config)))
+    assert host.finish() == Succeeded("3")
+    assert waits(host) == [(None, waited_ms), (None, waited_ms)]
+
+
 def test_all_tries_share_a_child_context_by_default() -> None:
     config = WithRetryConfig[int](child_context_config=ChildConfig(sub_type="Block"))
     host = Hosted(handler(lambda _, context: with_retry(context, third_time, config, "block")))

@@ -258,7 +258,7 @@ class DurableFunctionTestRunner:
         clock = self._service.clock
         if not clock.skips:
             raise DurableFunctionsTestError("Real time cannot be skipped.")
-        self._service.skip_to(clock.now_ms() + duration.to_seconds() * 1_000)
+        self._service.skip_to(clock.now_ms() + duration.to_milliseconds())
 
     def timeline(self) -> str:
         """Return what happened in all executions, for people to read."""
