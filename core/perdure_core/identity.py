@@ -13,6 +13,9 @@ import msgspec
 from perdure_core.limits import ARN_CHARS_MAX, BUCKETS
 from perdure_core.refusals import Invalid
 
+# One namespace for all, until tokens are bound to namespaces.
+NAMESPACE_DEFAULT: Final = "default"
+
 _ARN: Final = re.compile(
     r"arn:perdure:lambda:(?P<namespace>[a-z0-9-]{1,64}):000000000000"
     r":function:(?P<function>[A-Za-z0-9_-]{1,64}):\$LATEST"

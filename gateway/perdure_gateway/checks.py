@@ -8,11 +8,11 @@ from typing import Final
 
 from perdure_core import limits
 from perdure_core.form import check_identifier
+from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Invalid
 
-# One namespace for all, until tokens are bound to namespaces.
-NAMESPACE: Final = "default"
+NAMESPACE: Final = NAMESPACE_DEFAULT
 
 WAIT_MS_MAX: Final = 900_000
 POLL_WAIT_MS_MAX: Final = 60_000

@@ -7,10 +7,12 @@ from starlette.responses import Response
 from perdure_core.form import check_client_token, check_error
 from perdure_core.limits import REASON_CHARS_MAX
 from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import json_response, seconds
+from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.callbacks import ERROR_BODY_BYTES_MAX
-from perdure_gateway.lambda_api.shapes import ErrorShape, PauseShape
+from perdure_gateway.lambda_api.shapes import PauseShape
+from perdure_host.lambda_json.fields import seconds
+from perdure_host.lambda_json.shapes import ErrorShape
 
 ACCEPTED: Final = 202
 # JSON may spell one character as twelve bytes.

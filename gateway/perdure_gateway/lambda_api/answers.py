@@ -1,4 +1,4 @@
-"""JSON as the Lambda API writes it: absent fields are left out, times are seconds of the epoch."""
+"""Answers of the Lambda API in JSON."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -22,18 +22,3 @@ def json_response(
 def encoded(value: Mapping[str, object]) -> bytes:
     """Return the JSON of a part of an answer."""
     return _encoder.encode(value)
-
-
-def present(**fields: object) -> dict[str, object]:
-    """Return the fields that are not None."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def seconds(time_ms: int) -> float:
-    """Return a time as the API writes it."""
-    return time_ms / 1_000
-
-
-def optional_seconds(time_ms: int | None) -> float | None:
-    """Return a time as the API writes it, if there is one."""
-    return None if time_ms is None else seconds(time_ms)

@@ -15,9 +15,10 @@ from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
 from perdure_gateway.lambda_api.bodies import Body, Room
 from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.errors import Code, LambdaError, error_response, response_of
+from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
+from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.services import History
 from perdure_host.telemetry import open_log
 

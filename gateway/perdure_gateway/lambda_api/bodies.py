@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_host.lambda_json.failures import Code, LambdaError
 
 # Of all requests together. Forty of the largest, or thousands of usual ones.
 BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-import msgspec
 from starlette.requests import Request
 
 from perdure_core import limits
@@ -12,7 +11,7 @@ from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api.bodies import Body
-from perdure_gateway.lambda_api.errors import Code, LambdaError
+from perdure_host.lambda_json.failures import decoded
 from perdure_host.services import History
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,15 +86,3 @@ class Call:
     async def read(self, shape: type[_Shape], bytes_max: int) -> _Shape:
         """Return the JSON body; an empty one is an empty object. Raises LambdaError, Invalid."""
         return decoded(await self.body.read(bytes_max) or b"{}", shape)
-
-
-def decoded(body: bytes, shape: type[_Shape]) -> _Shape:
-    """Read JSON. Raises LambdaError for what is none, Invalid for what has another shape."""
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as error:
-        raise Invalid(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LambdaError(
-            Code.CONTENT_INVALID, f"could not parse the request body as JSON: {error}"
-        ) from None

@@ -11,8 +11,8 @@ from perdure_core.limits import ERROR_BYTES_MAX, OPERATION_PAYLOAD_BYTES_MAX
 from perdure_core.refusals import CallbackClosed, Ended, Invalid
 from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.errors import Code, LambdaError
-from perdure_gateway.lambda_api.shapes import ErrorShape
+from perdure_host.lambda_json.failures import Code, LambdaError
+from perdure_host.lambda_json.shapes import ErrorShape
 
 # JSON may spell one byte of text as six.
 ERROR_BODY_BYTES_MAX: Final = 8 * ERROR_BYTES_MAX

@@ -2,23 +2,21 @@
 
 import base64
 import binascii
-from hashlib import blake2b
 from typing import Final
 
 from starlette.responses import Response
 
-from perdure_core import limits
-from perdure_core.form import check_client_token
 from perdure_core.identity import parse_arn
 from perdure_core.refusals import Invalid, Unknown
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import json_response, present
-from perdure_gateway.lambda_api.call import Call, decoded
-from perdure_gateway.lambda_api.render import operation_json
-from perdure_gateway.lambda_api.shapes import CheckpointShape
-
-# Payloads are JSON themselves, and their quotation marks are escaped.
-CHECKPOINT_BODY_BYTES_MAX: Final = 2 * limits.CHECKPOINT_BYTES_MAX
+from perdure_gateway.lambda_api.answers import json_response
+from perdure_gateway.lambda_api.call import Call
+from perdure_host.lambda_json.checkpoints import (
+    CHECKPOINT_BODY_BYTES_MAX,
+    TURN_REFUSED,
+    checkpoint_json,
+    checkpoint_request,
+    state_json,
+)
 
 # Where a token names its execution: after version and bucket (the layout is in the host's tokens).
 _EXECUTION_ID: Final = slice(3, 19)
@@ -27,23 +25,13 @@ _EXECUTION_ID: Final = slice(3, 19)
 async def checkpoint(call: Call) -> Response:
     """Accept a batch of updates; the answer holds what changed since the handler last saw it."""
     body = await call.body.read(CHECKPOINT_BODY_BYTES_MAX)
-    shape = decoded(body, CheckpointShape)
-    _check_token(call.place("arn"), shape.checkpoint_token)
-    updates = shape.updates or ()
-    checks.check_count("Updates", len(updates), limits.CHECKPOINT_UPDATES_MAX)
-    # Without a token of the client's, a repeat is what has the same content.
-    client_token = shape.client_token or blake2b(body, digest_size=16).hexdigest()
-    check_client_token(client_token)
+    request = checkpoint_request(body)
+    _check_token(call.place("arn"), request.token)
     try:
-        answer = await call.history.checkpoint(
-            shape.checkpoint_token, client_token, tuple([update.in_core() for update in updates])
-        )
+        answer = await call.history.checkpoint(request.token, request.client_token, request.updates)
     except Unknown as error:
-        raise Invalid(f"Invalid checkpoint token: {error}") from None
-    operations = [operation_json(operation) for operation in answer.operations]
-    return json_response(
-        present(CheckpointToken=answer.token or None, NewExecutionState={"Operations": operations})
-    )
+        raise Invalid(f"{TURN_REFUSED}: {error}") from None
+    return json_response(checkpoint_json(answer.token or None, answer.operations))
 
 
 async def state(call: Call) -> Response:
@@ -56,13 +44,8 @@ async def state(call: Call) -> Response:
     try:
         page = await call.history.state_page(token, call.text("Marker") or "", limit)
     except Unknown as error:
-        raise Invalid(f"Invalid checkpoint token: {error}") from None
-    return json_response(
-        present(
-            Operations=[operation_json(operation) for operation in page.operations],
-            NextMarker=page.next_marker or None,
-        )
-    )
+        raise Invalid(f"{TURN_REFUSED}: {error}") from None
+    return json_response(state_json(page.operations, page.next_marker or None))
 
 
 def _check_token(arn: str, token: str) -> None:
@@ -71,6 +54,6 @@ def _check_token(arn: str, token: str) -> None:
     try:
         named = base64.b64decode(token.encode("ascii"), validate=True)[_EXECUTION_ID]
     except (binascii.Error, UnicodeEncodeError):
-        raise Invalid("Invalid checkpoint token: it is not base64") from None
+        raise Invalid(f"{TURN_REFUSED}: it is not base64") from None
     if named.hex() != execution_id:
-        raise Invalid("Invalid checkpoint token: it belongs to another execution")
+        raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")

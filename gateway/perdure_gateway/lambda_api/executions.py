@@ -8,12 +8,13 @@ from starlette.responses import Response
 
 from perdure_core.refusals import Invalid
 from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import encoded, json_response, present
+from perdure_gateway.lambda_api.answers import encoded, json_response
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.lambda_api.render import execution_json, summary_json
 from perdure_gateway.lambda_api.render_events import event_json
 from perdure_gateway.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
+from perdure_host.lambda_json.fields import present
 from perdure_host.ports import ListQuery
 from perdure_host.tokens import pack_marker, unpack_marker
 

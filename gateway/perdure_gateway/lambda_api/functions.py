@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import json_response, present
+from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.names import known_function, parse_function
+from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.lambda_api.render import configuration_json
+from perdure_host.lambda_json.fields import present
+from perdure_host.lambda_json.names import parse_function
 from perdure_host.tokens import pack_marker, unpack_marker
 
 ITEMS_MAX: Final = 50

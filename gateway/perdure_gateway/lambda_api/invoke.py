@@ -19,10 +19,12 @@ from perdure_core.refusals import Invalid
 from perdure_core.state import State
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import encoded
-from perdure_gateway.lambda_api.call import Call, decoded
+from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.callbacks import text_of
-from perdure_gateway.lambda_api.names import VERSION, known_function
+from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.refusals import Crowded
+from perdure_host.lambda_json.failures import decoded
+from perdure_host.lambda_json.names import VERSION
 from perdure_host.ports import FunctionRow
 from perdure_host.services import StartRequest
 

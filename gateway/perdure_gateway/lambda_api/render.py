@@ -1,24 +1,12 @@
-"""Executions, operations and functions as the Lambda API model shapes them."""
-
-from typing import assert_never
+"""Executions and functions as the Lambda API model shapes them."""
 
 from perdure_core.identity import ExecutionIdentity, arn_of
-from perdure_core.model import (
-    CallbackDetails,
-    ChainedInvokeDetails,
-    ContextDetails,
-    Details,
-    ExecutionDetails,
-    ExecutionStatus,
-    Operation,
-    StepDetails,
-    WaitDetails,
-)
+from perdure_core.model import ExecutionStatus
 from perdure_core.state import PauseState, State, is_open
-from perdure_gateway.lambda_api.answers import optional_seconds, present, seconds
-from perdure_gateway.lambda_api.names import VERSION, function_arn
-from perdure_gateway.lambda_api.shapes import error_json
 from perdure_gateway.render import state_arn
+from perdure_host.lambda_json.fields import optional_seconds, present, seconds
+from perdure_host.lambda_json.names import VERSION, function_arn
+from perdure_host.lambda_json.shapes import error_json
 from perdure_host.ports import ExecutionRow, FunctionRow
 
 
@@ -56,21 +44,6 @@ def summary_json(row: ExecutionRow) -> dict[str, object]:
     )
 
 
-def operation_json(operation: Operation) -> dict[str, object]:
-    """Return an operation as it stands."""
-    return present(
-        Id=operation.id,
-        ParentId=operation.parent_id,
-        Name=operation.name,
-        Type=operation.type,
-        SubType=operation.sub_type,
-        StartTimestamp=seconds(operation.started_ms),
-        EndTimestamp=optional_seconds(operation.ended_ms),
-        Status=operation.status,
-        **_details_json(operation.details),
-    )
-
-
 def configuration_json(row: FunctionRow, qualifier: str | None) -> dict[str, object]:
     """Return a FunctionConfiguration: what a worker has announced, and that it can be invoked."""
     arn = function_arn(row.namespace, row.name)
@@ -83,36 +56,6 @@ def configuration_json(row: FunctionRow, qualifier: str | None) -> dict[str, obj
         LastUpdateStatus="Successful",
         DurableConfig=config if row.durable else None,
     )
-
-
-def _details_json(details: Details) -> dict[str, object]:
-    match details:
-        case ExecutionDetails():
-            return {"ExecutionDetails": present(InputPayload=details.input)}
-        case ContextDetails():
-            outcome = _outcome(details)
-            return {"ContextDetails": {"ReplayChildren": details.replay_children, **outcome}}
-        case StepDetails():
-            return {"StepDetails": _step_json(details)}
-        case WaitDetails():
-            return {"WaitDetails": {"ScheduledEndTimestamp": seconds(details.scheduled_end_ms)}}
-        case CallbackDetails():
-            return {"CallbackDetails": {"CallbackId": details.callback_id, **_outcome(details)}}
-        case ChainedInvokeDetails():
-            return {"ChainedInvokeDetails": _outcome(details)}
-        case _:
-            assert_never(details)
-
-
-def _step_json(details: StepDetails) -> dict[str, object]:
-    next_attempt = optional_seconds(details.next_attempt_ms)
-    return present(Attempt=details.attempt, NextAttemptTimestamp=next_attempt, **_outcome(details))
-
-
-def _outcome(
-    details: ContextDetails | StepDetails | CallbackDetails | ChainedInvokeDetails,
-) -> dict[str, object]:
-    return present(Result=details.result, Error=error_json(details.error))
 
 
 def _durable_config(retention_days: int, timeout_s: int) -> dict[str, object]:

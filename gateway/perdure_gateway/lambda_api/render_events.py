@@ -42,9 +42,9 @@ from perdure_core.events import (
     is_public,
 )
 from perdure_core.model import ErrorObject
-from perdure_gateway.lambda_api.answers import present, seconds
-from perdure_gateway.lambda_api.names import VERSION
-from perdure_gateway.lambda_api.shapes import error_json
+from perdure_host.lambda_json.fields import present, seconds
+from perdure_host.lambda_json.names import VERSION
+from perdure_host.lambda_json.shapes import error_json
 from perdure_host.services import NumberedEvent
 
 

@@ -1,0 +1,97 @@
+"""What a Lambda client is told when a call fails: status, code in a header, and a JSON body.
+
+Must stay true: the bodies name their message as the shapes of the model do (some say `Message`,
+others `message`).
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from perdure_core.refusals import Invalid
+
+RETRY_AFTER_S: Final = 1
+MESSAGE_CHARS_MAX: Final = 1_000
+UNAVAILABLE: Final = 503
+
+_Shape = TypeVar("_Shape")
+
+
+class Code(StrEnum):
+    """The error codes of the model that we use."""
+
+    ACCESS_DENIED = "AccessDeniedException"
+    ALREADY_STARTED = "DurableExecutionAlreadyStartedException"
+    CALLBACK_TIMEOUT = "CallbackTimeoutException"
+    CONFLICT = "ResourceConflictException"
+    CONTENT_INVALID = "InvalidRequestContentException"
+    NOT_FOUND = "ResourceNotFoundException"
+    OPERATION_UNKNOWN = "UnknownOperationException"
+    PARAMETER_INVALID = "InvalidParameterValueException"
+    SERVICE = "ServiceException"
+    TOO_LARGE = "RequestTooLargeException"
+    TOO_MANY = "TooManyRequestsException"
+
+
+class LambdaError(Exception):
+    """A failure that has a code of its own here; the message is fit for people."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+_STATUSES: Final = {
+    Code.ACCESS_DENIED: 403,
+    Code.ALREADY_STARTED: 409,
+    Code.CALLBACK_TIMEOUT: 400,
+    Code.CONFLICT: 409,
+    Code.CONTENT_INVALID: 400,
+    Code.NOT_FOUND: 404,
+    Code.OPERATION_UNKNOWN: 404,
+    Code.PARAMETER_INVALID: 400,
+    Code.SERVICE: 500,
+    Code.TOO_LARGE: 413,
+    Code.TOO_MANY: 429,
+}
+_MESSAGE_IN_LOWER_CASE: Final = frozenset(
+    {
+        Code.CONFLICT,
+        Code.CONTENT_INVALID,
+        Code.PARAMETER_INVALID,
+        Code.TOO_LARGE,
+        Code.TOO_MANY,
+    }
+)
+
+
+class Failure(NamedTuple):
+    """An answer that clients turn into an exception."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, object]
+
+
+def failure(code: Code, message: str, status: int | None = None) -> Failure:
+    """Return the answer that clients turn into an exception of this code."""
+    headers = {"x-amzn-errortype": str(code)}
+    if code is Code.TOO_MANY:
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    key = "message" if code in _MESSAGE_IN_LOWER_CASE else "Message"
+    whose = "Service" if code is Code.SERVICE else "User"
+    body: dict[str, object] = {"Type": whose, key: message[:MESSAGE_CHARS_MAX]}
+    return Failure(_STATUSES[code] if status is None else status, headers, body)
+
+
+def decoded(body: bytes, shape: type[_Shape]) -> _Shape:
+    """Read JSON. Raises LambdaError for what is none, Invalid for what has another shape."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LambdaError(
+            Code.CONTENT_INVALID, f"could not parse the request body as JSON: {error}"
+        ) from None

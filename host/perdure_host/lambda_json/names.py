@@ -1,0 +1,50 @@
+"""How callers name functions: bare, qualified, or by an ARN, whole or in part; and our own ARNs.
+
+The partition, region and account of somebody else's ARN say where a function used to live, which is
+no matter here. In an ARN of ours the region's place holds the namespace.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from perdure_core.form import check_identifier
+from perdure_core.identity import NAMESPACE_DEFAULT
+from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
+from perdure_core.refusals import Invalid
+
+# The only version of a function that there is.
+VERSION: Final = "$LATEST"
+NAME_CHARS_MAX: Final = 256
+
+_FORM: Final = re.compile(
+    r"(?:arn:(?P<partition>[A-Za-z-]+):lambda:(?P<region>[a-z0-9-]+):)?(?:\d{12}:)?(?:function:)?"
+    r"(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[A-Za-z0-9_-]+))?"
+)
+_SHOWN_CHARS_MAX: Final = 200
+
+
+class FunctionName(NamedTuple):
+    """A function as a caller named it; without a qualifier it is the latest version."""
+
+    name: str
+    qualifier: str | None
+    namespace: str
+
+
+def parse_function(text: str) -> FunctionName:
+    """Read any accepted form. Raises Invalid."""
+    found = _FORM.fullmatch(text) if len(text) <= NAME_CHARS_MAX else None
+    if found is None:
+        raise Invalid(
+            f"malformed function name {text[:_SHOWN_CHARS_MAX]!r}: expected NAME, NAME:{VERSION}"
+            " or the ARN of a function"
+        )
+    name = found["name"]
+    check_identifier("function_name", name, FUNCTION_NAME_CHARS_MAX)
+    ours = found["partition"] == "perdure"
+    return FunctionName(name, found["qualifier"], found["region"] if ours else NAMESPACE_DEFAULT)
+
+
+def function_arn(namespace: str, name: str) -> str:
+    """Return the ARN of a function, without a version."""
+    return f"arn:perdure:lambda:{namespace}:000000000000:function:{name}"
