@@ -96,6 +96,7 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
         updated_operation_ids=offer.updated_operation_ids,
         first=offer.first,
         execution_deadline_timestamp=timestamp_from_ms(offer.deadline_ms),
+        tenant_id=offer.tenant_id,
     )
 
 

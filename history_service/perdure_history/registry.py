@@ -41,6 +41,11 @@ class FunctionRegistry:
         """Tell whether some worker has ever announced it."""
         return (namespace, name) in self._functions
 
+    def is_plain(self, namespace: str, name: str) -> bool:
+        """Tell whether the last worker that announced it said that it is not durable."""
+        found = self._functions.get((namespace, name))
+        return found is not None and not found.durable
+
     def all(self) -> list[FunctionRow]:
         """Return every function, by namespace and name."""
         return [self._functions[key] for key in sorted(self._functions)]

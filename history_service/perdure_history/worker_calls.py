@@ -69,6 +69,7 @@ class WorkerCalls:
             updated_operation_ids=tuple(state.unseen),
             first=state.invocations_completed == 0 and state.turn == 0,
             deadline_ms=state.deadline_ms,
+            tenant_id=state.tenant_id,
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:
@@ -95,6 +96,7 @@ class WorkerCalls:
         key, turn = self._signer.read_turn(token)
         slot = await self._slot(key)
         arrived_ms = executions.clock.now_ms()
+        self._require_durable(slot.state, updates)
         command = Checkpoint(
             turn=turn,
             client_token=client_token,
@@ -272,6 +274,19 @@ class WorkerCalls:
             self._adopt(key, turn, None)
         else:
             running.sign_ms = now_ms
+
+    def _require_durable(self, state: State, updates: tuple[OperationUpdate, ...]) -> None:
+        """Raise Invalid when the first operation of an execution is that of a plain function.
+
+        An execution that has operations goes on, whatever its function was announced as since.
+        """
+        if not updates or state.operations:
+            return
+        if self._executions.functions.is_plain(state.namespace, state.function):
+            raise Invalid(
+                f"function {state.function!r} is announced as a plain one, whose executions record "
+                "no operations: announce it as durable, or return the result without a checkpoint"
+            )
 
     def _callback_ids(
         self, key: ExecutionKey, updates: tuple[OperationUpdate, ...]

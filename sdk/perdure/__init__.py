@@ -45,6 +45,7 @@ from perdure.exceptions import (
     WaitForConditionError,
 )
 from perdure.execution import DurableFunction, durable_execution
+from perdure.plain import PlainContext, PlainFunction, plain_function
 from perdure.retries import WithRetryConfig, with_retry
 from perdure.types import StepContext
 
@@ -80,6 +81,8 @@ __all__ = [
     "InvokeError",
     "NonDeterministicExecutionError",
     "ParallelBranch",
+    "PlainContext",
+    "PlainFunction",
     "RetryableSerDesError",
     "SerDesError",
     "StepContext",
@@ -95,6 +98,7 @@ __all__ = [
     "durable_step",
     "durable_wait_for_callback",
     "durable_with_child_context",
+    "plain_function",
     "with_retry",
 ]
 

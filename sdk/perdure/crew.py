@@ -71,9 +71,17 @@ class Crew:
         task.add_done_callback(self._end)
         return task
 
-    async def wait_over(self) -> None:
-        """Wait until the handler has ended, or the end of the invocation is settled."""
-        await self._over
+    async def conduct(self, handler: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Run the handler's own coroutine to the end of the invocation, and return how it ended.
+
+        Being cancelled means that the turn has passed.
+        """
+        handling = self.start(handler)
+        try:
+            await self._over
+        except asyncio.CancelledError:
+            self.turn.settle(Dropped())
+        return await self.end(handling)
 
     async def end(self, handling: "asyncio.Task[Outcome]") -> Outcome:
         """Stop what still runs, write what was not awaited, then say how the invocation ended."""

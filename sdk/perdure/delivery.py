@@ -18,7 +18,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery of an execution: everything recorded so far, all pages.
 
     The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
-    when the execution times out, in milliseconds since 1970.
+    when the execution times out, in milliseconds since 1970. `tenant_id` is that of the invoke
+    which started the execution, if it names one.
     """
 
     invocation_id: str
@@ -28,6 +29,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     updated_operation_ids: tuple[str, ...] = ()
     first: bool = False
     deadline_ms: int | None = None
+    tenant_id: str | None = None
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):

@@ -2,20 +2,19 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast, overload
 
 from perdure.async_context import AsyncDurableContext
 from perdure.config import Duration
 from perdure.context import DurableContext
+from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.durable_run import run_handler, run_handler_async
 from perdure.exceptions import ValidationError
-from perdure_core.limits import (
-    EXECUTION_TIMEOUT_S_MAX,
-    FUNCTION_NAME_CHARS_MAX,
-    RETENTION_DAYS_DEFAULT,
-    RETENTION_DAYS_MAX,
-)
+from perdure.function_settings import FunctionSettings, settings_of
+from perdure.outcome import Outcome
+from perdure.turn import Turn
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 
 __all__ = ["DurableFunction", "durable_execution"]
 
@@ -24,7 +23,7 @@ Handler = (
     | Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, Any]]
 )
 
-_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{FUNCTION_NAME_CHARS_MAX}}}")
+DECORATOR: Final = "durable_execution"
 
 
 class DurableFunction:
@@ -45,13 +44,14 @@ class DurableFunction:
         execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
         retention_days: int = RETENTION_DAYS_DEFAULT,
     ) -> None:
-        _check(name, execution_timeout_s, retention_days)
+        FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
         self.name = name
         self.handler: Callable[..., Any] = handler
         self.is_async = inspect.iscoroutinefunction(handler)
         self.execution_timeout_s = execution_timeout_s
         self.retention_days = retention_days
+        self.durable = True
 
     def __call__(self, event: Any, context: DurableContext | AsyncDurableContext) -> Any:
         """Run the handler. Raises `ValidationError` without the context of a delivery."""
@@ -63,6 +63,28 @@ class DurableFunction:
                 "Start it with perdure.Client or `perdure invoke`."
             )
         return self.handler(event, context)
+
+    def run(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this thread; workers call this."""
+        turn = Turn(invocation, checkpoints, observer, now_ms)
+        return run_handler(self, invocation, turn)
+
+    async def run_async(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
+        turn = Turn(invocation, checkpoints, observer, now_ms)
+        return await run_handler_async(self, invocation, turn)
 
     def __repr__(self) -> str:
         return f"<durable function {self.name}>"
@@ -95,29 +117,18 @@ def durable_execution(
     """
 
     def decorate(handler: Handler) -> DurableFunction:
+        settings = settings_of(
+            handler,
+            DECORATOR,
+            name=name,
+            execution_timeout=execution_timeout,
+            retention_days=retention_days,
+        )
         return DurableFunction(
             handler,
-            name=name or str(getattr(handler, "__name__", "")),
-            execution_timeout_s=(
-                EXECUTION_TIMEOUT_S_MAX
-                if execution_timeout is None
-                else execution_timeout.to_seconds_up()
-            ),
-            retention_days=RETENTION_DAYS_DEFAULT if retention_days is None else retention_days,
+            name=settings.name,
+            execution_timeout_s=settings.execution_timeout_s,
+            retention_days=settings.retention_days,
         )
 
     return decorate if func is None else decorate(func)
-
-
-def _check(name: str, execution_timeout_s: int, retention_days: int) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValidationError(
-            f"A function's name is 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_]: "
-            f"{name!r}. Give one with @durable_execution(name=…)."
-        )
-    if not 1 <= execution_timeout_s <= EXECUTION_TIMEOUT_S_MAX:
-        raise ValidationError(
-            f"An execution timeout is 1 to {EXECUTION_TIMEOUT_S_MAX:,} s: {execution_timeout_s:,}."
-        )
-    if not 1 <= retention_days <= RETENTION_DAYS_MAX:
-        raise ValidationError(f"Retention is 1 to {RETENTION_DAYS_MAX} days: {retention_days}.")

@@ -1,12 +1,11 @@
 """What a handler is given, and what becomes of how it ends."""
 
 from asyncio import CancelledError
-from typing import Any
+from typing import Any, Protocol
 
 from perdure.delivery import Invocation
 from perdure.error_objects import error_object
 from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
-from perdure.execution import DurableFunction
 from perdure.outcome import Broken, Failed, Outcome, Pending
 from perdure.turn import failure_end
 from perdure.typed import decode_event, encode_result
@@ -14,7 +13,17 @@ from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
 from perdure_core.model import ExecutionDetails
 
 
-def event_of(function: DurableFunction, invocation: Invocation) -> Any:
+class HandledFunction(Protocol):
+    """A function as a run of its handler sees it; its annotations are those of the handler."""
+
+    name: str
+
+    def __call__(self, event: Any, context: Any, /) -> Any:
+        """Call the handler."""
+        ...
+
+
+def event_of(function: HandledFunction, invocation: Invocation) -> Any:
     """Return what the handler is given."""
     details = invocation.operations[0].details if invocation.operations else None
     if not isinstance(details, ExecutionDetails):
@@ -22,7 +31,7 @@ def event_of(function: DurableFunction, invocation: Invocation) -> Any:
     return decode_event(function, details.input)
 
 
-def result_of(function: DurableFunction, value: Any) -> str:
+def result_of(function: HandledFunction, value: Any) -> str:
     """Return what the handler returned, as it is recorded."""
     text = encode_result(function, value)
     if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes

@@ -31,6 +31,7 @@ from perdure.invocation import (
     TurnPassed,
     run_invocation,
 )
+from perdure.served import ServedFunction
 from perdure_core import commands, execution
 from perdure_core.events import Event, Record, is_public
 from perdure_core.fold import apply
@@ -80,7 +81,7 @@ class Hosted:
 
     def __init__(
         self,
-        function: DurableFunction,
+        function: ServedFunction,
         payload: str | None = None,
         crashes: Collection[Crash] = (),
         targets: Collection[str] = (),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from perdure import DurableContext, DurableFunction, StepContext
+from perdure.served import ServedFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_worker.runner import WorkerSettings, run_worker
 from tests.worker.peer import DEADLINE_S, Peer
@@ -50,7 +51,7 @@ class RunningWorker:
 
 @asynccontextmanager
 async def working(
-    peer: Peer, *functions: DurableFunction, slots: int = 2, **settings: Any
+    peer: Peer, *functions: ServedFunction, slots: int = 2, **settings: Any
 ) -> AsyncGenerator[RunningWorker]:
     """Run a worker against `peer` for the length of the block."""
     stop = asyncio.Event()

@@ -10,7 +10,6 @@ from concurrent.futures import Future
 import msgspec
 
 from perdure.error_objects import error_object
-from perdure.execution import DurableFunction
 from perdure.invocation import (
     Broken,
     CheckpointAnswer,
@@ -22,6 +21,7 @@ from perdure.invocation import (
     run_invocation,
     run_invocation_async,
 )
+from perdure.served import ServedFunction
 from perdure_core.model import OperationUpdate
 from perdure_host.codec import (
     MalformedMessage,
@@ -61,7 +61,7 @@ class Delivery:
     def __init__(
         self,
         message: worker_pb2.Invocation,
-        function: DurableFunction | None,
+        function: ServedFunction | None,
         inbox: Inbox[Letter],
     ) -> None:
         self.invocation_id = message.invocation_id
@@ -165,4 +165,5 @@ class Delivery:
             updated_operation_ids=tuple(message.updated_operation_ids),
             first=message.first,
             deadline_ms=self.deadline_ms,
+            tenant_id=message.tenant_id if message.HasField("tenant_id") else None,
         )

@@ -10,40 +10,46 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from perdure.execution import DurableFunction
+from perdure.plain import PlainFunction
+from perdure.served import ServedFunction
+
+# The kinds of functions that user code makes.
+_KINDS: Final = (DurableFunction, PlainFunction)
 
 
 class ModuleLoadError(Exception):
     """A module cannot be served; the message says which and why."""
 
 
-def load_functions(modules: Sequence[str]) -> list[DurableFunction]:
-    """Return every durable function that is bound at the top of `modules`.
+def load_functions(modules: Sequence[str]) -> list[ServedFunction]:
+    """Return every function, durable or plain, that is bound at the top of `modules`.
 
     A module is an importable name, looked up in the current directory too, or the path of a `.py`
     file. A function imported from elsewhere counts; the same function found twice counts once.
     """
-    found: dict[str, tuple[DurableFunction, str]] = {}
+    found: dict[str, tuple[ServedFunction, str]] = {}
     for module in modules:
         functions = _functions_in(_load(module))
         if not functions:
             raise ModuleLoadError(
-                f"{module}: no function in it is decorated with durable_execution"
+                f"{module}: no function in it is decorated with durable_execution or plain_function"
             )
         for function in functions:
             other, origin = found.setdefault(function.name, (function, module))
             if other is not function:
                 raise ModuleLoadError(
                     f"{module}: a function named {function.name!r} comes from {origin} already; "
-                    "give one of them another name with durable_execution(name=…)"
+                    "give one of them another name with name=… in its decorator"
                 )
     return [function for function, _ in found.values()]
 
 
-def _functions_in(module: ModuleType) -> list[DurableFunction]:
+def _functions_in(module: ModuleType) -> list[ServedFunction]:
     values = list(vars(module).values())
-    return [value for value in values if isinstance(value, DurableFunction)]
+    return [value for value in values if isinstance(value, _KINDS)]
 
 
 def _load(module: str) -> ModuleType:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Final, assert_never
 
-from perdure.execution import DurableFunction
 from perdure.invocation import (
     Broken,
     Diverged,
@@ -27,6 +26,7 @@ from perdure.invocation import (
     Succeeded,
     TurnPassed,
 )
+from perdure.served import ServedFunction
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.delivery import Delivery, Ended, Letter, Submitted
@@ -59,7 +59,7 @@ class RunningInvocations:
 
     def __init__(
         self,
-        functions: Mapping[str, DurableFunction],
+        functions: Mapping[str, ServedFunction],
         *,
         worker_id: str,
         slots: int,

@@ -126,6 +126,7 @@ class Invocation(google.protobuf.message.Message):
     UPDATED_OPERATION_IDS_FIELD_NUMBER: builtins.int
     FIRST_FIELD_NUMBER: builtins.int
     EXECUTION_DEADLINE_TIMESTAMP_FIELD_NUMBER: builtins.int
+    TENANT_ID_FIELD_NUMBER: builtins.int
     invocation_id: builtins.str
     execution_arn: builtins.str
     function_name: builtins.str
@@ -134,6 +135,8 @@ class Invocation(google.protobuf.message.Message):
     """Not empty: fetch the rest with GetState."""
     first: builtins.bool
     """True for the first invocation of the execution."""
+    tenant_id: builtins.str
+    """That of the chained invoke which started the execution, if it names one."""
     @property
     def operations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.Operation]:
         """The first is always the EXECUTION operation, with the input. Then by order of start.
@@ -158,9 +161,11 @@ class Invocation(google.protobuf.message.Message):
         updated_operation_ids: collections.abc.Iterable[builtins.str] | None = ...,
         first: builtins.bool = ...,
         execution_deadline_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        tenant_id: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["execution_deadline_timestamp", b"execution_deadline_timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "execution_deadline_timestamp", b"execution_deadline_timestamp", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
 
 global___Invocation = Invocation
 

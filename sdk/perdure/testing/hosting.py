@@ -1,5 +1,6 @@
 """One execution as the testing kit holds it, and the functions that executions are of."""
 
+import functools
 import inspect
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from perdure.context import DurableContext
+from perdure.decorators import like
 from perdure.execution import DurableFunction
+from perdure.plain import PlainContext, PlainFunction
+from perdure.served import ServedFunction
 from perdure.testing.event_forms import public_events
 from perdure.testing.failures import Crash
 from perdure.testing.history import ExecutionHistory
@@ -15,15 +19,9 @@ from perdure_core.events import Record
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.state import State
 
-Handler = DurableFunction | Callable[[Any, DurableContext], Any]
-
-
-@dataclass(frozen=True)
-class PlainFunctionContext:
-    """What a plain function of two parameters gets beside its payload."""
-
-    function_name: str
-    durable_execution_arn: str
+DurableHandler = DurableFunction | Callable[[Any, DurableContext], Any]
+PlainHandler = PlainFunction | Callable[[Any], Any] | Callable[[Any, PlainContext], Any]
+Handler = DurableHandler | PlainFunction
 
 
 class Family:
@@ -38,9 +36,6 @@ class Family:
         self.waiting: deque[Execution] = deque()
 
 
-PlainHandler = Callable[[Any], Any] | Callable[[Any, PlainFunctionContext], Any]
-
-
 @dataclass
 class Execution:
     """The record of one execution, and what only the host knows about it.
@@ -49,7 +44,7 @@ class Execution:
     `problem`: why the test cannot go on with it.
     """
 
-    function: DurableFunction
+    function: ServedFunction
     identity: ExecutionIdentity
     state: State
     records: list[Record]
@@ -76,21 +71,45 @@ class Execution:
         )
 
 
-def durable_function(handler: Handler, name: str) -> DurableFunction:
-    """Return the function that a handler is; a bare one gets `name`."""
+def durable_function(handler: DurableHandler, name: str) -> DurableFunction:
+    """Return the durable function that a handler is; a bare one gets `name`."""
     if isinstance(handler, DurableFunction):
         return handler
     return DurableFunction(handler, name=name)
 
 
-def plain_function(handler: PlainHandler, name: str) -> DurableFunction:
-    """Return a function which calls `handler(event)`, or `handler(event, context)`, once."""
-    takes_context = len(inspect.signature(handler).parameters) > 1
+def function_of(handler: Handler, name: str) -> DurableFunction | PlainFunction:
+    """Return the function that a handler is; a bare one is durable, and gets `name`."""
+    return handler if isinstance(handler, PlainFunction) else durable_function(handler, name)
 
-    def call(event: Any, context: DurableContext) -> Any:
-        if not takes_context:
-            return cast("Callable[[Any], Any]", handler)(event)
-        own_context = PlainFunctionContext(name, context.execution_context.durable_execution_arn)
-        return cast("Callable[[Any, PlainFunctionContext], Any]", handler)(event, own_context)
 
-    return DurableFunction(call, name=name)
+def named(
+    function: DurableFunction | PlainFunction,
+    name: str,
+    *,
+    execution_timeout_s: int | None = None,
+    retention_days: int | None = None,
+) -> DurableFunction | PlainFunction:
+    """Return the same function under another name."""
+    kind = DurableFunction if isinstance(function, DurableFunction) else PlainFunction
+    return kind(
+        function.handler,
+        name=name,
+        execution_timeout_s=execution_timeout_s or function.execution_timeout_s,
+        retention_days=retention_days or function.retention_days,
+    )
+
+
+def plain_function(handler: PlainHandler, name: str) -> DurableFunction | PlainFunction:
+    """Return the plain function `name` of a handler `(event, context)`, or `(event)` alone."""
+    if isinstance(handler, PlainFunction):
+        return named(handler, name)
+    if len(inspect.signature(handler).parameters) > 1:
+        return PlainFunction(cast("Callable[[Any, PlainContext], Any]", handler), name=name)
+    without_context = cast("Callable[[Any], Any]", handler)
+
+    @functools.wraps(without_context)
+    def call(event: Any, _context: PlainContext) -> Any:
+        return without_context(event)
+
+    return PlainFunction(like(without_context, call), name=name)

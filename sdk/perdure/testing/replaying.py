@@ -34,7 +34,7 @@ from perdure.invocation import (
 from perdure.scope import Scope
 from perdure.strand import Strand
 from perdure.testing.history import ExecutionHistory
-from perdure.testing.hosting import Handler, durable_function
+from perdure.testing.hosting import DurableHandler, durable_function
 from perdure.testing.recording import (
     RecordedCheckpoints,
     is_below_ended_context,
@@ -83,7 +83,7 @@ class Asked(msgspec.Struct, frozen=True):
         return f"{self.identity.describe()}, at {self.line}"
 
 
-def replay(history: ExecutionHistory | str | Path, handler: Handler) -> ReplayReport:
+def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> ReplayReport:
     """Run the handler against a history, or the file that holds one.
 
     Raises `ReplayMismatch` when the code asks for another operation than the recorded one, asks for

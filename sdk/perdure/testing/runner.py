@@ -18,16 +18,18 @@ from typing import Any, ParamSpec, Self, cast
 from perdure.config import Duration
 from perdure.context import DurableContext
 from perdure.error_objects import error_object
-from perdure.execution import DurableFunction
+from perdure.served import ServedFunction
 from perdure.testing.clock import SystemClock, VirtualClock
 from perdure.testing.event_forms import moment
 from perdure.testing.failures import CrashAt, DurableFunctionsTestError, crash_plan
 from perdure.testing.history import ExecutionHistory
 from perdure.testing.hosting import (
+    DurableHandler,
     Execution,
     Handler,
     PlainHandler,
-    durable_function,
+    function_of,
+    named,
     plain_function,
 )
 from perdure.testing.result import DurableFunctionTestResult, result_of
@@ -48,7 +50,7 @@ WAIT_S_DEFAULT = 60.0
 
 
 class DurableFunctionTestRunner:
-    """Hosts one function under test, and those that it invokes.
+    """Hosts one function under test, durable or plain, and those that it invokes.
 
     `execution_timeout` (seconds, virtual) replaces that of the function. `skip_time=False` waits in
     real time. `always_replay` ends each invocation at each checkpoint that it waits for, so that
@@ -67,7 +69,7 @@ class DurableFunctionTestRunner:
         crash_at: CrashAt = (),
     ) -> None:
         del poll_interval
-        self._function = durable_function(handler, FUNCTION_NAME_DEFAULT)
+        self._function = function_of(handler, FUNCTION_NAME_DEFAULT)
         self._timeout_s = execution_timeout
         self._crash_at = crash_at
         self._started = 0
@@ -93,22 +95,29 @@ class DurableFunctionTestRunner:
     def register_durable_function(
         self,
         function_name: str,
-        handler: Handler,
+        handler: DurableHandler,
         execution_timeout: int | None = None,
         retention_period_days: int = RETENTION_DAYS_DEFAULT,
     ) -> Self:
         """Let executions invoke a durable function by this name."""
-        function = durable_function(handler, function_name)
-        self._service.functions[function_name] = DurableFunction(
-            function.handler,
-            name=function_name,
-            execution_timeout_s=execution_timeout or function.execution_timeout_s,
+        function = function_of(handler, function_name)
+        if not function.durable:
+            raise DurableFunctionsTestError(
+                f"{function_name!r} is a plain function: register it with register_function."
+            )
+        self._service.functions[function_name] = named(
+            function,
+            function_name,
+            execution_timeout_s=execution_timeout,
             retention_days=retention_period_days,
         )
         return self
 
     def register_function(self, function_name: str, handler: PlainHandler) -> Self:
-        """Let executions invoke a plain function: `handler(event)` or `handler(event, context)`."""
+        """Let executions invoke a plain function: `handler(event)` or `handler(event, context)`.
+
+        It is called as `@plain_function` calls its handler, and may be one of those.
+        """
         self._service.functions[function_name] = plain_function(handler, function_name)
         return self
 
@@ -288,18 +297,10 @@ class DurableFunctionTestRunner:
                 return execution
         raise DurableFunctionsTestError(f"There is no execution {arn!r} in this runner.")
 
-    def _find_function(self, name: str | None) -> DurableFunction:
+    def _find_function(self, name: str | None) -> ServedFunction:
         if name is None:
             return self._function
-        return self._service.functions.get(name) or self._renamed(name)
-
-    def _renamed(self, name: str) -> DurableFunction:
-        return DurableFunction(
-            self._function.handler,
-            name=name,
-            execution_timeout_s=self._function.execution_timeout_s,
-            retention_days=self._function.retention_days,
-        )
+        return self._service.functions.get(name) or named(self._function, name)
 
     def _find_callback(self, callback_id: str) -> tuple[Execution, str]:
         found = self._service.callbacks.get(callback_id)

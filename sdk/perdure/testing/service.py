@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from perdure.execution import DurableFunction
+from perdure.served import ServedFunction
 from perdure.testing.clock import Clock, VirtualClock
 from perdure.testing.failures import Crash, DurableFunctionsTestError
 from perdure.testing.hosting import Execution, Family
@@ -40,7 +40,7 @@ class Service:
         self.clock = clock
         self.always_replay = always_replay
         self.changed = threading.Condition()
-        self.functions: dict[str, DurableFunction] = {}
+        self.functions: dict[str, ServedFunction] = {}
         self.callbacks: dict[str, tuple[Execution, str]] = {}
         self.executions: dict[str, Execution] = {}
         self.closed = False
@@ -51,7 +51,7 @@ class Service:
     def start(
         self,
         begin: commands.Start,
-        function: DurableFunction,
+        function: ServedFunction,
         crashes: dict[int, Crash],
         family: Family | None = None,
     ) -> Execution:

@@ -177,6 +177,7 @@ def _invocation(target: Execution, invocation_id: str) -> Invocation:
         updated_operation_ids=tuple(state.unseen),
         first=target.invocations == 1,
         deadline_ms=state.deadline_ms,
+        tenant_id=state.tenant_id,
     )
 
 

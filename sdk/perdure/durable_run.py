@@ -1,0 +1,46 @@
+"""One invocation of a durable function: its handler is replayed, and goes on from there."""
+
+from perdure.async_context import AsyncDurableContext, AwaitingShell
+from perdure.context import DurableContext
+from perdure.crew import Crew
+from perdure.delivery import Invocation
+from perdure.handling import HandledFunction, event_of, outcome_of, result_of
+from perdure.outcome import Outcome, Succeeded
+from perdure.scope import Scope
+from perdure.turn import Turn
+
+
+def run_handler(function: HandledFunction, invocation: Invocation, turn: Turn) -> Outcome:
+    """Run the handler on this thread until it returns, raises or suspends."""
+    scope = _root(invocation, turn)
+    try:
+        event = event_of(function, invocation)
+        value = scope.run(lambda: function(event, DurableContext(scope)))
+        scope.require_all_asked()
+        end: Outcome = Succeeded(result_of(function, value))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        end = outcome_of(error)
+    return turn.end(end)
+
+
+async def run_handler_async(
+    function: HandledFunction, invocation: Invocation, turn: Turn
+) -> Outcome:
+    """Run the async handler on this loop; being cancelled means that the turn has passed."""
+    crew = Crew(turn)
+    return await crew.conduct(_handle(function, invocation, crew))
+
+
+async def _handle(function: HandledFunction, invocation: Invocation, crew: Crew) -> Outcome:
+    scope = _root(invocation, crew.turn)
+    shell = AwaitingShell(crew)
+    try:
+        event = event_of(function, invocation)
+        value = await shell.enter(scope, lambda: function(event, AsyncDurableContext(scope, shell)))
+        return Succeeded(result_of(function, value))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        return outcome_of(error)
+
+
+def _root(invocation: Invocation, turn: Turn) -> Scope:
+    return Scope(turn, turn.strands.root, replaying=len(invocation.operations) > 1)

@@ -1,0 +1,124 @@
+"""Plain functions: what `@plain_function` makes of a handler that records nothing.
+
+An execution of one makes no checkpoints. It ends with what the handler returns or raises; when the
+worker is lost, or the invocation breaks, the handler is called again from its first line, until the
+execution times out. So it runs at least once, and what it does must bear a repetition.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Final, cast, overload
+
+from perdure.config import Duration
+from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.function_settings import FunctionSettings, settings_of
+from perdure.outcome import Outcome
+from perdure.plain_context import PlainContext
+from perdure.plain_run import call_handler, call_handler_async
+from perdure.turn import Turn
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
+
+__all__ = ["PlainContext", "PlainFunction", "plain_function"]
+
+DECORATOR: Final = "plain_function"
+
+PlainHandler = Callable[[Any, PlainContext], Any]
+
+
+class PlainFunction:
+    """A handler without durable operations that workers can host.
+
+    `name` is what starts it; `execution_timeout_s` (seconds) and `retention_days` hold for
+    executions that are started without their own. Calling it calls the handler.
+    """
+
+    __name__: str
+
+    def __init__(
+        self,
+        handler: PlainHandler,
+        *,
+        name: str,
+        execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
+        retention_days: int = RETENTION_DAYS_DEFAULT,
+    ) -> None:
+        FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
+        functools.update_wrapper(self, cast("Callable[..., Any]", handler))
+        self.name = name
+        self.handler: Callable[..., Any] = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.execution_timeout_s = execution_timeout_s
+        self.retention_days = retention_days
+        self.durable = False
+
+    def __call__(self, event: Any, context: PlainContext) -> Any:
+        """Call the handler; what an async one returns is to be awaited."""
+        return self.handler(event, context)
+
+    def run(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this thread; workers call this."""
+        del checkpoints, observer
+        return call_handler(self, invocation, now_ms)
+
+    async def run_async(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
+        turn = Turn(invocation, checkpoints, observer, now_ms)
+        return await call_handler_async(self, invocation, turn, now_ms)
+
+    def __repr__(self) -> str:
+        return f"<plain function {self.name}>"
+
+
+@overload
+def plain_function(func: PlainHandler, /) -> PlainFunction: ...
+@overload
+def plain_function(
+    func: None = None,
+    *,
+    name: str | None = None,
+    execution_timeout: Duration | None = None,
+    retention_days: int | None = None,
+) -> Callable[[PlainHandler], PlainFunction]: ...
+def plain_function(
+    func: PlainHandler | None = None,
+    *,
+    name: str | None = None,
+    execution_timeout: Duration | None = None,
+    retention_days: int | None = None,
+) -> PlainFunction | Callable[[PlainHandler], PlainFunction]:
+    """Make a plain function of a handler `(event, context)`; usable bare or with arguments.
+
+    It is started and invoked as durable functions are, and records nothing but its end: what it
+    does is done again when its worker is lost. Its arguments and bounds are those of
+    `durable_execution`; raises `ValidationError` outside of them. A coroutine function is awaited.
+    """
+
+    def decorate(handler: PlainHandler) -> PlainFunction:
+        settings = settings_of(
+            handler,
+            DECORATOR,
+            name=name,
+            execution_timeout=execution_timeout,
+            retention_days=retention_days,
+        )
+        return PlainFunction(
+            handler,
+            name=settings.name,
+            execution_timeout_s=settings.execution_timeout_s,
+            retention_days=settings.retention_days,
+        )
+
+    return decorate if func is None else decorate(func)

@@ -1,0 +1,68 @@
+"""What a worker serves: functions of any kind, and what it needs to know about each.
+
+A kind says how one invocation is run into an outcome. Durable functions replay a handler, plain
+ones call it once; another kind may run it in another process. Whoever serves them (the worker, the
+testing kit) knows this protocol and no kind.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.outcome import Outcome
+
+
+class ServedFunction(Protocol):
+    """A function as workers announce and run it."""
+
+    @property
+    def name(self) -> str:
+        """What starts it: 1 to 64 characters of [A-Za-z0-9-_]."""
+        ...
+
+    @property
+    def execution_timeout_s(self) -> int:
+        """How many seconds an execution may take in all that is started without a limit."""
+        ...
+
+    @property
+    def retention_days(self) -> int:
+        """How many days an ended execution is kept that is started without saying so."""
+        ...
+
+    @property
+    def durable(self) -> bool:
+        """Whether its executions record operations; the service refuses those of others."""
+        ...
+
+    @property
+    def is_async(self) -> bool:
+        """Whether invocations are run by `run_async`, and not by `run`."""
+        ...
+
+    def run(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this thread, which is its own, and say how it ended.
+
+        Whatever goes wrong becomes an outcome. A turn that has passed is learned from checkpoints
+        alone, and ends as `Dropped`.
+        """
+        ...
+
+    async def run_async(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Outcome:
+        """Run one invocation on this loop, a `HandlerLoop` that it shares with others.
+
+        Being cancelled means that the turn has passed: stop what runs, and return `Dropped`.
+        """
+        ...
