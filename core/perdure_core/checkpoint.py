@@ -71,7 +71,8 @@ class Draft:
             case OperationType.STEP:
                 return (step.decide_update(operation, update, subject),)
             case OperationType.WAIT:
-                return (wait.decide_update(operation, update, subject, self._now_ms),)
+                event = wait.decide_update(operation, update, subject, self._now_ms)
+                return () if event is None else (event,)
             case OperationType.CONTEXT:
                 return (context.decide_update(operation, update, subject),)
             case OperationType.CALLBACK:

@@ -2,7 +2,8 @@
 
 What holds after every record: alarms are exactly those of the open operations, the deadline and a
 backoff; the open counters count what they say; an ended execution has no alarms, no news and no
-wish for a worker.
+wish for a worker. An operation below a context that has ended is *abandoned*: no handler will ask
+for it again, so it has no alarm, counts for nothing, and what becomes of it wakes nobody.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ from perdure_core import operation as operations
 from perdure_core.events import (
     AnyOperationEvent,
     CallbackHeartbeat,
+    ContextFailed,
+    ContextSucceeded,
     DeletionRequested,
     ExecutionEvent,
     ExecutionFailed,
@@ -31,7 +34,7 @@ from perdure_core.events import (
     public_count,
 )
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
-from perdure_core.model import ExecutionStatus
+from perdure_core.model import ExecutionStatus, Operation, OperationStatus, OperationType
 from perdure_core.state import (
     DEADLINE,
     INVOCATION_RETRY,
@@ -87,27 +90,67 @@ def _new(record: Record) -> State:
 
 
 def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool) -> None:
-    operation_id = event.subject.id
+    operation_id, abandoned = event.subject.id, _is_abandoned(state, event.subject.parent_id)
     before = state.operations.get(operation_id)
-    pending_before = None if before is None else operations.pending(before)
+    pending_before = None if before is None or abandoned else operations.pending(before)
     operation = operations.apply(before, event, at_ms)
     if before is None:
         state.operations[operation_id] = operation
-    pending_after = operations.pending(operation)
+    pending_after = None if abandoned else operations.pending(operation)
     if pending_before != pending_after:
         _count(state, pending_before, -1)
         _count(state, pending_after, 1)
-    state.alarms.move(operation_id, operations.due_ms(operation))
+    state.alarms.move(operation_id, None if abandoned else operations.due_ms(operation))
+    if not abandoned:
+        _note_open_below(state, operation)
+    if isinstance(event, ContextSucceeded | ContextFailed):
+        _abandon_below(state, operation_id)
     if own:
         assert state.last_call is not None
         state.last_call.changed[operation_id] = None
         state.unseen.pop(operation_id, None)
-    elif not isinstance(event, CallbackHeartbeat):
+    elif not isinstance(event, CallbackHeartbeat) and not abandoned:
         # Taken out first, so that the latest change stands last.
         state.unseen.pop(operation_id, None)
         state.unseen[operation_id] = state.sequence
         if state.dispatch is Dispatch.IDLE:
             state.dispatch = Dispatch.WANTED
+
+
+def _is_abandoned(state: State, parent_id: str | None) -> bool:
+    """Tell whether one of the contexts that something lies in has ended."""
+    while parent_id is not None:
+        parent = state.operations[parent_id]
+        if parent.status is not OperationStatus.STARTED:
+            return True
+        parent_id = parent.parent_id
+    return False
+
+
+def _note_open_below(state: State, operation: Operation) -> None:
+    if operation.parent_id is None:
+        return
+    open_below = state.open_below.setdefault(operation.parent_id, {})
+    is_context = operation.type is OperationType.CONTEXT
+    if operations.pending(operation) or (is_context and operation.ended_ms is None):
+        open_below[operation.id] = None
+    else:
+        open_below.pop(operation.id, None)
+    if not open_below:
+        del state.open_below[operation.parent_id]
+
+
+def _abandon_below(state: State, context_id: str) -> None:
+    """Let nothing below a context that has ended wake anybody. Takes as long as there is open."""
+    contexts = [context_id]
+    while contexts:
+        for operation_id in state.open_below.pop(contexts.pop(), ()):
+            operation = state.operations[operation_id]
+            if operation.type is OperationType.CONTEXT:
+                contexts.append(operation_id)
+                continue
+            _count(state, operations.pending(operation), -1)
+            state.alarms.move(operation_id, None)
 
 
 def _count(state: State, kind: operations.Pending | None, change: int) -> None:
@@ -229,6 +272,7 @@ def _end(state: State, status: ExecutionStatus, at_ms: int) -> None:
     state.ended_ms = at_ms
     state.dispatch = Dispatch.IDLE
     state.alarms.clear()
+    state.open_below.clear()
     state.unseen.clear()
     state.pause = None
     state.outcome = None

@@ -110,6 +110,8 @@ class State(msgspec.Struct, kw_only=True):
     children_open: int = 0
     # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
+    # What is open, and not abandoned, in each context; contexts among it.
+    open_below: dict[str, dict[str, None]] = {}
     deleted_ms: int | None = None
     alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])
 

@@ -3,7 +3,8 @@
     absent ──START──▶ STARTED ──due────▶ SUCCEEDED
                          ╰──CANCEL──▶ CANCELLED
 
-Never early: it succeeds at the first look at or after its scheduled end.
+Never early: it succeeds at the first look at or after its scheduled end. A CANCEL of a wait that is
+over changes nothing: who cancels cannot know that its time comes meanwhile.
 """
 
 from typing import Final
@@ -35,8 +36,12 @@ EDGES: Final[dict[tuple[OperationStatus | None, type[WaitEvent]], OperationStatu
 
 def decide_update(
     operation: Operation | None, update: OperationUpdate, subject: Subject, now_ms: int
-) -> AnyWaitEvent:
-    """Return the event that the update causes. Raises Invalid when the status forbids it."""
+) -> AnyWaitEvent | None:
+    """Return the event that the update causes, if it causes any.
+
+    Raises Invalid when the status forbids the update.
+    """
+    status = None if operation is None else operation.status
     event: AnyWaitEvent
     match update.action:
         case OperationAction.START:
@@ -44,10 +49,11 @@ def decide_update(
                 raise Invalid(f"START of WAIT {update.id!r} needs wait options with a duration")
             event = WaitStarted(subject, update.wait_ms, now_ms + update.wait_ms)
         case OperationAction.CANCEL:
+            if status in (OperationStatus.SUCCEEDED, OperationStatus.CANCELLED):
+                return None
             event = WaitCancelled(subject, update.error)
         case OperationAction.SUCCEED | OperationAction.FAIL | OperationAction.RETRY:
             raise Invalid(f"a WAIT cannot {update.action} (operation {update.id!r})")
-    status = None if operation is None else operation.status
     if (status, type(event)) not in EDGES:
         raise Invalid(f"cannot {update.action} WAIT {update.id!r}: it is {status or 'not started'}")
     return event

@@ -87,6 +87,7 @@ class Machine(msgspec.Struct, frozen=True):
     decide: Decide
     offers: Mapping[OperationAction | str, AnyOperationEvent]
     events: tuple[AnyOperationEvent, ...]
+    ignored: frozenset[tuple[Status, str]] = frozenset()
 
 
 STEP = Machine(
@@ -115,6 +116,9 @@ WAIT = Machine(
         OperationAction.CANCEL: WaitCancelled(SUBJECT),
     },
     events=(WaitSucceeded(SUBJECT, 1_000),),
+    ignored=frozenset(
+        {(OperationStatus.SUCCEEDED, "CANCEL"), (OperationStatus.CANCELLED, "CANCEL")}
+    ),
 )
 CONTEXT = Machine(
     kind=OperationType.CONTEXT,
@@ -199,6 +203,9 @@ def test_an_action_is_accepted_exactly_where_there_is_an_edge(
         event = machine.decide(operation, an_update(machine, offer))
         assert type(event) is type(expected)
         assert machine.edge_of(event) == machine.edge_of(expected)
+        return
+    if (status, offer) in machine.ignored:
+        assert machine.decide(operation, an_update(machine, offer)) is None
         return
     with pytest.raises(Invalid) as refused:
         machine.decide(operation, an_update(machine, offer))

@@ -46,6 +46,8 @@ from perdure_core.fold import fold
 from perdure_core.model import (
     ErrorObject,
     ExecutionStatus,
+    Operation,
+    OperationStatus,
     OperationUpdate,
 )
 from perdure_core.refusals import Invalid, Refused, TurnPassed
@@ -99,9 +101,12 @@ def an_update(draw: st.DrawFn) -> OperationUpdate:
         fields["heartbeat_timeout_s"] = draw(st.sampled_from([0, 2]))
     if kind == "CHAINED_INVOKE":
         fields["function"] = draw(st.sampled_from(["child", "missing"]))
+    name = draw(st.sampled_from(IDS))
     if kind != "CONTEXT":
-        fields["parent_id"] = draw(st.sampled_from([None, None, None, "CONTEXT-a"]))
-    return update(kind, action, f"{kind}-{draw(st.sampled_from(IDS))}", **fields)
+        fields["parent_id"] = draw(st.sampled_from([None, None, "CONTEXT-a", "CONTEXT-b"]))
+    elif name == "b":
+        fields["parent_id"] = "CONTEXT-a"
+    return update(kind, action, f"{kind}-{name}", **fields)
 
 
 START = Start(
@@ -362,13 +367,25 @@ class CarelessHost:
         )
         assert alarms == {
             operation.id: due_ms
-            for operation in state.operations.values()
+            for operation in self.asked_for()
             if (due_ms := operations.due_ms(operation)) is not None
         }
 
+    def asked_for(self) -> list[Operation]:
+        """Return what no context that has ended lies around."""
+        known = self.scene.state.operations
+
+        def wanted(parent_id: str | None) -> bool:
+            if parent_id is None:
+                return True
+            parent = known[parent_id]
+            return parent.status is OperationStatus.STARTED and wanted(parent.parent_id)
+
+        return [each for each in known.values() if wanted(each.parent_id)]
+
     def counters_equal_a_recount(self) -> None:
         state = self.scene.state
-        kinds = [operations.pending(operation) for operation in state.operations.values()]
+        kinds = [operations.pending(operation) for operation in self.asked_for()]
         assert state.timed_open == kinds.count("timed")
         assert state.callbacks_open == kinds.count("callback")
         assert state.children_open == kinds.count("child")
