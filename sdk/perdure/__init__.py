@@ -7,7 +7,7 @@ The client is loaded when it is first asked for, so that handlers and their test
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.async_context import AsyncCallback, AsyncDurableContext
+from perdure.async_context import AsyncCallback, AsyncDurableContext, AsyncDurableWait
 from perdure.batch_result import BatchCompletionError, BatchItem, BatchResult
 from perdure.config import (
     BatchItemStatus,
@@ -21,6 +21,7 @@ from perdure.config import (
 )
 from perdure.context import (
     DurableContext,
+    DurableWait,
     durable_parallel_branch,
     durable_step,
     durable_wait_for_callback,
@@ -42,6 +43,7 @@ from perdure.exceptions import (
     SerDesError,
     StepError,
     ValidationError,
+    WaitCancelledError,
     WaitForConditionError,
 )
 from perdure.execution import DurableFunction, durable_execution
@@ -56,6 +58,7 @@ __all__ = [
     "AsyncCallback",
     "AsyncClient",
     "AsyncDurableContext",
+    "AsyncDurableWait",
     "BatchCompletionError",
     "BatchItem",
     "BatchItemStatus",
@@ -75,6 +78,7 @@ __all__ = [
     "DurableExecutionsError",
     "DurableFunction",
     "DurableOperationError",
+    "DurableWait",
     "ExecutionError",
     "ExecutionFailedError",
     "InvocationError",
@@ -88,6 +92,7 @@ __all__ = [
     "StepContext",
     "StepError",
     "ValidationError",
+    "WaitCancelledError",
     "WaitForConditionError",
     "WithRetryConfig",
     "__version__",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from perdure.awaiting import perform
 from perdure.batch_result import BatchResult
-from perdure.calls import Calls, Created
+from perdure.calls import Calls, Created, CreatedWait
 from perdure.config import (
     CallbackConfig,
     ChildConfig,
@@ -41,7 +41,7 @@ from perdure.types import (
 )
 from perdure.waits import WaitForConditionConfig
 
-__all__ = ["AsyncCallback", "AsyncDurableContext"]
+__all__ = ["AsyncCallback", "AsyncDurableContext", "AsyncDurableWait"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -112,6 +112,17 @@ class AsyncDurableContext:
     def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
         """Let 1 ms to 366 days pass, at no cost when everything else waits too."""
         return self._start(lambda: self._calls.wait(duration, name))
+
+    def create_wait(
+        self, duration: Duration, name: str | None = None
+    ) -> "Coroutine[Any, Any, AsyncDurableWait]":
+        """Let 1 ms to 366 days begin to pass, and go on at once."""
+
+        def create() -> "Program[AsyncDurableWait]":
+            created, creation = self._calls.create_wait(duration, name)
+            return self._created_wait(created, creation)
+
+        return self._start(create)
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -233,6 +244,12 @@ class AsyncDurableContext:
         callback_id = yield from creation
         return AsyncCallback(callback_id, created, self._shell)
 
+    def _created_wait(
+        self, created: CreatedWait, creation: Program[None]
+    ) -> "Program[AsyncDurableWait]":
+        yield from creation
+        return AsyncDurableWait(created, self._shell)
+
 
 class AsyncCallback:
     """A promise that somebody outside keeps, made by `AsyncDurableContext.create_callback`."""
@@ -250,6 +267,24 @@ class AsyncCallback:
         nobody completed it, or gave a sign of life, in time.
         """
         return await self._shell.start(self._created.scope, self._created.result())
+
+
+class AsyncDurableWait:
+    """Time that passes beside other things, made by `AsyncDurableContext.create_wait`."""
+
+    def __init__(self, created: CreatedWait, shell: "AwaitingShell") -> None:
+        self.operation_id = created.operation_id
+        self._created = created
+        self._shell = shell
+
+    async def result(self) -> None:
+        """Return when the time is over; raise `WaitCancelledError` when it was cancelled before."""
+        await self._shell.start(self._created.scope, self._created.result())
+
+    async def cancel(self) -> bool:
+        """End the wait now; return whether that is so, False when its time was over already."""
+        program = self._created.cancel()
+        return await self._shell.start(self._created.scope.caller(), program)
 
 
 class AwaitingShell:

@@ -50,9 +50,9 @@ from perdure.strand import Strand
 from perdure.submission import submission, translated
 from perdure.typed import serdes_of_batch, serdes_of_result
 from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
-from perdure.wait import check_wait, wait
+from perdure.wait import cancel_wait, check_wait, create_wait, wait, wait_result
 from perdure.waits import WaitForConditionConfig
-from perdure_core.model import OperationType
+from perdure_core.model import Operation, OperationType
 
 _EXTENDED_TYPES: Final = ExtendedTypeSerDes()
 _JSON: Final = JsonSerDes()
@@ -97,6 +97,30 @@ class Created:
         return _read(callback_result(self._identity, operation), self._payloads)
 
 
+class CreatedWait:
+    """A wait whose start is recorded, or about to be."""
+
+    def __init__(self, scope: Scope, identity: Identity) -> None:
+        self.operation_id = identity.id
+        self.scope = scope
+        self._identity = identity
+
+    def result(self) -> Program[None]:
+        """Return the program that awaits the end."""
+        return wait_result(self._identity, self._recorded("the result of a wait"))
+
+    def cancel(self) -> Program[bool]:
+        """Return the program that cancels the wait."""
+        return cancel_wait(self._identity, self._recorded("the cancellation of a wait"))
+
+    def _recorded(self, call: str) -> Operation:
+        self.scope.enter(call)
+        operation = self.scope.turn.recorded(self.operation_id)
+        if operation is None:
+            raise InvocationError(f"Wait {self.operation_id} is not recorded.")
+        return operation
+
+
 class Calls:
     """The durable calls of one context."""
 
@@ -135,6 +159,15 @@ class Calls:
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         return wait(identity, self.scope.recorded(identity), wait_ms)
+
+    def create_wait(
+        self, duration: Duration, name: str | None
+    ) -> tuple[CreatedWait, Program[None]]:
+        """Let time pass beside other things; the program returns when it has begun."""
+        wait_ms = check_wait(duration)
+        identity = self.scope.identify(OperationType.WAIT, "Wait", name)
+        program = create_wait(identity, self.scope.recorded(identity), wait_ms)
+        return CreatedWait(self.scope, identity), program
 
     def create_callback(
         self, name: str | None, config: CallbackConfig | None

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from perdure.batch_result import BatchResult
 from perdure.blocking import perform
-from perdure.calls import Calls, Created
+from perdure.calls import Calls, Created, CreatedWait
 from perdure.config import (
     CallbackConfig,
     ChildConfig,
@@ -40,6 +40,7 @@ from perdure.waits import WaitForConditionConfig
 __all__ = [
     "Callback",
     "DurableContext",
+    "DurableWait",
     "ExecutionContext",
     "durable_parallel_branch",
     "durable_step",
@@ -108,6 +109,16 @@ class DurableContext:
         Raises `ValidationError` outside these bounds.
         """
         self._perform(self._calls.wait(duration, name))
+
+    def create_wait(self, duration: Duration, name: str | None = None) -> "DurableWait":
+        """Let `duration`, 1 ms to 366 days, begin to pass, and return at once.
+
+        `DurableWait.result()` suspends until it is over, `cancel()` ends it before. Raises
+        `ValidationError` outside these bounds.
+        """
+        created, creation = self._calls.create_wait(duration, name)
+        self._perform(creation)
+        return DurableWait(created)
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -257,3 +268,26 @@ class Callback:
         nobody completed it, or gave a sign of life, in time.
         """
         return perform(self._created.scope, self._created.result())
+
+
+class DurableWait:
+    """Time that passes beside other things, made by `DurableContext.create_wait`."""
+
+    def __init__(self, created: CreatedWait) -> None:
+        self.operation_id = created.operation_id
+        self._created = created
+
+    def result(self) -> None:
+        """Return when the time is over, suspending until it is.
+
+        Raises `WaitCancelledError` when the wait was cancelled before.
+        """
+        perform(self._created.scope, self._created.result())
+
+    def cancel(self) -> bool:
+        """End the wait now; return whether that is so, False when its time was over already.
+
+        Every replay returns the same.
+        """
+        program = self._created.cancel()
+        return perform(self._created.scope.caller(), program)

@@ -35,6 +35,7 @@ __all__ = [
     "TimedSuspendExecution",
     "UnrecoverableError",
     "ValidationError",
+    "WaitCancelledError",
     "WaitForConditionError",
     "qualified_name",
     "register_operation_error",
@@ -191,6 +192,10 @@ class WaitForConditionError(DurableOperationError):
     """A condition was not met: its check raised an exception, or its attempts are spent."""
 
 
+class WaitCancelledError(DurableOperationError):
+    """A wait that was created was cancelled, and so never comes to its end."""
+
+
 class CallbackError(DurableOperationError):
     """A callback ended without a result."""
 
@@ -263,5 +268,6 @@ _registered: dict[str, type[DurableOperationError]] = {}
 for _error_class in (
     *(StepError, InvokeError, ChildContextError, WaitForConditionError, CallbackError),
     *(CallbackExternalError, CallbackTimeoutError, CallbackSubmitterError),
+    WaitCancelledError,
 ):
     register_operation_error(_error_class)

@@ -36,6 +36,7 @@ PARENTS = {
     "InvokeError": exceptions.DurableOperationError,
     "ChildContextError": exceptions.DurableOperationError,
     "WaitForConditionError": exceptions.DurableOperationError,
+    "WaitCancelledError": exceptions.DurableOperationError,
     "CallbackError": exceptions.DurableOperationError,
     "CallbackExternalError": exceptions.CallbackError,
     "CallbackTimeoutError": exceptions.CallbackError,

@@ -1,4 +1,4 @@
-"""The functions that `docs/time-and-control.md` shows do what it says."""
+"""The code that `docs/time-and-control.md` shows runs, and does what it says."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,6 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "time-and-control.md"
 
 
 def shown() -> dict[str, Any]:
-    """Return the names that the blocks of the page define, in order."""
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(block, names)
@@ -21,14 +20,8 @@ def shown() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "event", "result", "seconds"),
-    [
-        ("pay", '{"cents": 250}', "250", 0),
-        ("consult", None, '"answered"', 90),
-    ],
+    ("name", "event", "result"),
+    [("ship_not_before_tomorrow", '{"order": "7"}', '"charged 7"')],
 )
-def test_a_function_of_the_page_runs(name: str, event: str, result: str, seconds: int) -> None:
-    host = Hosted(shown()[name], event)
-    began_ms = host.now_ms
-    assert host.finish() == Succeeded(result)
-    assert (host.now_ms - began_ms) // 1_000 == seconds
+def test_a_function_of_the_page_does_what_it_says(name: str, event: str, result: str) -> None:
+    assert Hosted(shown()[name], event).finish() == Succeeded(result)
