@@ -19,10 +19,12 @@ from perdure_cli.node_upkeep import Upkeep
 from perdure_gateway.attendance import WorkerSettings
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
+from perdure_gateway.lambda_api.door import Door
 from perdure_gateway.server import GrpcServer
 from perdure_gateway.web import WebServer, web_application
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
+from perdure_host.access_keys import read_access_keys
 from perdure_host.clock import WallClock
 from perdure_host.credentials import read_tokens, tls_files
 from perdure_host.errors import HostError, NodeTaken, SettingsError
@@ -57,6 +59,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     # One token a line; every caller shows one of them.
     token_file: str | None = None
+    # TOML; with it, clients of the Lambda API have to sign with one of its keys, or show a token.
+    access_key_file: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     # Callers have to show a certificate that these authorities have signed.
@@ -89,6 +93,8 @@ class Node:
             raise SettingsError(f"a node plays all of the roles {', '.join(ROLES)}")
         tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
         tokens = None if settings.token_file is None else read_tokens(settings.token_file)
+        key_file = settings.access_key_file
+        keys = None if key_file is None else read_access_keys(key_file)
         self.name = settings.node_name
         self._settings = settings
         self._tls = tls
@@ -98,7 +104,8 @@ class Node:
         self._metrics = ServerMetrics()
         self._clock = WallClock()
         self._matching = MatchingService(self._clock, self._metrics)
-        self._lambda_api = LambdaApi(self._gate)
+        door = Door(keys, self._clock, tokens=tokens is not None)
+        self._lambda_api = LambdaApi(self._gate, door=door)
         self._web = web_application(self._gate, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._gate, tokens)
         self._history: HistoryService | None = None

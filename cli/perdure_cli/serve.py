@@ -63,6 +63,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str | None,
         typer.Option("--token-file", metavar="FILE", help="The token that every caller must show."),
     ] = None,
+    access_key_file: Annotated[
+        str | None,
+        typer.Option(
+            "--access-key-file", metavar="FILE", help="TOML: who may sign calls of the Lambda API."
+        ),
+    ] = None,
     tls_cert: Annotated[
         str | None, typer.Option("--tls-cert", metavar="FILE", help="PEM: the certificate to show.")
     ] = None,
@@ -96,6 +102,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             http_address=http,
             node_name=node_name or default_node_name(grpc),
             token_file=token_file,
+            access_key_file=access_key_file,
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_ca=tls_ca,

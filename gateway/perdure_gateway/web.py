@@ -57,22 +57,26 @@ def web_application(
         routes += lambda_api.routes()
     application = Starlette(routes=routes)
     application.router.redirect_slashes = False
-    return application if tokens is None else BearerMiddleware(application, tokens)
+    return application if tokens is None else BearerMiddleware(application, tokens, lambda_api)
 
 
 class BearerMiddleware:
-    """Refuses every request without a token of ours, but for /healthz."""
+    """Refuses every request without a token of ours, but for /healthz and what is signed."""
 
-    def __init__(self, application: ASGIApp, tokens: Tokens) -> None:
+    def __init__(
+        self, application: ASGIApp, tokens: Tokens, lambda_api: LambdaApi | None = None
+    ) -> None:
         self._application = application
         self._tokens = tokens
+        self._lambda_api = lambda_api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] != HEALTH_PATH:
             headers: list[tuple[bytes, bytes]] = scope["headers"]
             given = next((value for name, value in headers if name == b"authorization"), None)
             problem = self._tokens.problem(given)
-            if problem is not None:
+            signed = self._lambda_api is not None and self._lambda_api.checks(scope["path"], given)
+            if problem is not None and not signed:
                 refusal = refusal_for(scope["path"], problem) or _challenge(problem)
                 await refusal(scope, receive, send)
                 return

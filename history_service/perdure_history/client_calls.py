@@ -180,6 +180,15 @@ class ClientCalls:
         key, operation_id = self._signer.read_callback(callback_id)
         await self._executions.command(key, HeartbeatCallback(operation_id))
 
+    async def callback_arn(self, callback_id: str) -> str:
+        """Return the ARN of the execution whose callback it is."""
+        key, _ = self._signer.read_callback(callback_id)
+        state = (await self._executions.settled(key)).state
+        identity = ExecutionIdentity(
+            state.namespace, state.function, state.name, state.execution_id
+        )
+        return arn_of(identity)
+
     async def _create_named(
         self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
     ) -> ExecutionRow | None:

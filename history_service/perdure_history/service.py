@@ -197,6 +197,10 @@ class HistoryService:
         """See `services.History`."""
         await self._clients.heartbeat_callback(callback_id)
 
+    async def callback_arn(self, callback_id: str) -> str:
+        """See `services.History`."""
+        return await self._clients.callback_arn(callback_id)
+
     # Workers.
 
     async def announce(self, functions: Sequence[FunctionRow]) -> None:

@@ -154,6 +154,10 @@ class History(Protocol):
         """Start its heartbeat timeout anew. Raises CallbackClosed, Ended."""
         ...
 
+    async def callback_arn(self, callback_id: str) -> str:
+        """Return the ARN of the execution whose callback it is."""
+        ...
+
     # What workers ask for.
 
     async def announce(self, functions: Sequence[FunctionRow]) -> None:

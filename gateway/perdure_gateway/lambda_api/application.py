@@ -4,23 +4,25 @@ ARNs and callback ids stand in paths percent-encoded, slashes included. By the t
 looked for this is undone, so those parts take whatever stands before the last word of the path.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, NamedTuple, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from perdure_core import limits
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
 from perdure_gateway.lambda_api.bodies import Body, Room
 from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.lambda_api.door import INVOKE_FUNCTION, SIGNED, Door, resource_of
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
+from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.services import History
-from perdure_host.telemetry import open_log
 
 PREFIXES: Final = ("/2015-03-31/", "/2025-12-01/")
 
@@ -34,21 +36,39 @@ _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
 # Every browser of today sends one of them along, and no SDK does.
 _BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
 
-_SIGNED: Final = "AWS4-"
+# What may arrive where nothing is read: clients are free to send a body along.
+_NO_BODY_BYTES_MAX: Final = 65_536
 
-_log = open_log("perdure.gateway")
 
-_Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
+_Answer: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+class Operation(NamedTuple):
+    """One operation: where it is called, the name that IAM gives it, and who answers."""
+
+    method: str
+    path: str
+    action: str
+    answer: _Answer
+    # Of the body, however it is meant.
+    bytes_max: int = _NO_BODY_BYTES_MAX
+
+
+def operations(invoke: _Answer) -> tuple[Operation, ...]:
+    """Return every operation, in the order in which their paths are to be tried."""
+    return (*_of_callbacks(), *_of_executions(), *_of_functions(invoke))
 
 
 class LambdaApi:
     """Serves the Lambda API, once history is there."""
 
-    def __init__(self, gate: Gate, invoker: Invoker | None = None) -> None:
+    def __init__(
+        self, gate: Gate, invoker: Invoker | None = None, door: Door | None = None
+    ) -> None:
         self._gate = gate
         self._invoker = invoker or Invoker()
+        self._door = door or Door()
         self._room = Room()
-        self._told_unchecked = False
         self._history: History | None = None
 
     def open(self, history: History) -> None:
@@ -58,32 +78,21 @@ class LambdaApi:
     def routes(self) -> list[Route]:
         """Return the routes, in the order in which they are to be tried."""
         return [
-            self._route("POST", f"{_CALLBACK}/succeed", callbacks.succeed),
-            self._route("POST", f"{_CALLBACK}/fail", callbacks.fail),
-            self._route("POST", f"{_CALLBACK}/heartbeat", callbacks.heartbeat),
-            self._route("POST", f"{_EXECUTION}/stop", actions.stop),
-            self._route("POST", f"{_EXECUTION}/pause", actions.pause),
-            self._route("POST", f"{_EXECUTION}/resume", actions.resume),
-            self._route("POST", f"{_EXECUTION}/checkpoint", checkpoints.checkpoint),
-            self._route("GET", f"{_EXECUTION}/state", checkpoints.state),
-            self._route("GET", f"{_EXECUTION}/history", executions.history),
-            self._route("GET", _EXECUTION, executions.get),
-            self._route("DELETE", _EXECUTION, actions.delete),
-            self._route("GET", _EXECUTIONS_OF_FUNCTION, executions.list_by_function),
-            self._route("POST", f"{_FUNCTION}/invocations", self._invoker.invoke),
-            self._route("GET", f"{_FUNCTION}/configuration", functions.configuration),
-            self._route("GET", _FUNCTION, functions.get),
-            *(self._route("GET", path, functions.list_all) for path in _FUNCTIONS),
+            *(self._route(operation) for operation in operations(self._invoker.invoke)),
             *(Route(f"{prefix}{{rest:path}}", _unknown, methods=_METHODS) for prefix in PREFIXES),
         ]
 
-    def _route(self, method: str, path: str, operation: _Operation) -> Route:
+    def checks(self, path: str, authorization: bytes | None) -> bool:
+        """Tell whether a request brings a signature that is checked here: it needs no token."""
+        signed = authorization is not None and authorization.startswith(SIGNED.encode())
+        return signed and self._door.checks_signatures and path.startswith(PREFIXES)
+
+    def _route(self, operation: Operation) -> Route:
         async def endpoint(request: Request) -> Response:
             body = Body(request, self._room)
             try:
                 _check_no_browser(request)
-                self._tell_unchecked(request)
-                return await operation(Call(request, body, self._serving(), self._gate))
+                return await operation.answer(await self._admitted(operation, request, body))
             except ClientDisconnect:
                 # Nobody hears this.
                 return Response(status_code=400)
@@ -92,14 +101,16 @@ class LambdaApi:
             finally:
                 body.release()
 
-        return Route(path, endpoint, methods=[method])
+        return Route(operation.path, endpoint, methods=[operation.method])
 
-    def _tell_unchecked(self, request: Request) -> None:
-        """Say once that signatures prove nothing: with a token file they come no further."""
-        signed = request.headers.get("authorization", "").startswith(_SIGNED)
-        if signed and not self._told_unchecked:
-            self._told_unchecked = True
-            _log.warning("signatures of Lambda clients are not checked: any access key passes")
+    async def _admitted(self, operation: Operation, request: Request, body: Body) -> Call:
+        """Return the call of somebody who may make it."""
+        history = self._serving()
+        caller = await self._door.admit(request, body, operation.bytes_max)
+        if caller.is_limited:
+            resource = await resource_of(request, caller.namespace, history)
+            caller.check(operation.action, resource)
+        return Call(request, body, history, self._gate, caller)
 
     def _serving(self) -> History:
         self._gate.check()
@@ -114,8 +125,7 @@ def refusal_for(path: str, problem: str) -> Response | None:
         return None
     return error_response(
         Code.ACCESS_DENIED,
-        f"{problem}. Access keys and their signatures are not served yet: this node knows bearer"
-        " tokens only",
+        f"{problem}. Signatures are checked only by a node that was given an access key file",
     )
 
 
@@ -123,6 +133,45 @@ def _check_no_browser(request: Request) -> None:
     """A page that somebody visits must not act on a server which trusts its own machine."""
     if any(header in request.headers for header in _BROWSER_HEADERS):
         raise LambdaError(Code.ACCESS_DENIED, "the Lambda API is not for pages in a browser")
+
+
+def _of_callbacks() -> Iterable[Operation]:
+    result_bytes = limits.OPERATION_PAYLOAD_BYTES_MAX
+    for word, outcome, answer, bytes_max in (
+        ("succeed", "Success", callbacks.succeed, result_bytes),
+        ("fail", "Failure", callbacks.fail, callbacks.ERROR_BODY_BYTES_MAX),
+        ("heartbeat", "Heartbeat", callbacks.heartbeat, _NO_BODY_BYTES_MAX),
+    ):
+        action = f"lambda:SendDurableExecutionCallback{outcome}"
+        yield Operation("POST", f"{_CALLBACK}/{word}", action, answer, bytes_max)
+
+
+def _of_executions() -> Iterable[Operation]:
+    pause_bytes = actions.PAUSE_BODY_BYTES_MAX
+    for method, end, action, answer, bytes_max in (
+        ("POST", "/stop", "Stop{}", actions.stop, callbacks.ERROR_BODY_BYTES_MAX),
+        ("POST", "/pause", "Pause{}", actions.pause, pause_bytes),
+        ("POST", "/resume", "Resume{}", actions.resume, pause_bytes),
+        ("POST", "/checkpoint", "Checkpoint{}", checkpoints.checkpoint, CHECKPOINT_BODY_BYTES_MAX),
+        ("GET", "/state", "Get{}State", checkpoints.state, _NO_BODY_BYTES_MAX),
+        ("GET", "/history", "Get{}History", executions.history, _NO_BODY_BYTES_MAX),
+        ("GET", "", "Get{}", executions.get, _NO_BODY_BYTES_MAX),
+        ("DELETE", "", "Delete{}", actions.delete, _NO_BODY_BYTES_MAX),
+    ):
+        name = f"lambda:{action.format('DurableExecution')}"
+        yield Operation(method, f"{_EXECUTION}{end}", name, answer, bytes_max)
+
+
+def _of_functions(invoke: _Answer) -> Iterable[Operation]:
+    payload_bytes = limits.EXECUTION_PAYLOAD_BYTES_MAX
+    yield Operation("POST", f"{_FUNCTION}/invocations", INVOKE_FUNCTION, invoke, payload_bytes)
+    for path, action, answer in (
+        (_EXECUTIONS_OF_FUNCTION, "ListDurableExecutionsByFunction", executions.list_by_function),
+        (f"{_FUNCTION}/configuration", "GetFunctionConfiguration", functions.configuration),
+        (_FUNCTION, "GetFunction", functions.get),
+        *((path, "ListFunctions", functions.list_all) for path in _FUNCTIONS),
+    ):
+        yield Operation("GET", path, f"lambda:{action}", answer)
 
 
 async def _unknown(request: Request) -> Response:

@@ -31,9 +31,18 @@ class Body:
         self._request = request
         self._room = room
         self._reserved = 0
+        self._kept: bytes | None = None
+
+    async def keep(self, bytes_max: int) -> bytes:
+        """Read all of it, for others to read it again. Raises what `read` does."""
+        self._kept = await self.read(bytes_max)
+        return self._kept
 
     async def read(self, bytes_max: int) -> bytes:
         """Return all of it. Raises LambdaError when it is too large or too slow."""
+        if self._kept is not None:
+            self._check(len(self._kept), bytes_max)
+            return self._kept
         self._check(int(self._request.headers.get("content-length", "0")), bytes_max)
         received = bytearray()
         try:
@@ -50,6 +59,7 @@ class Body:
 
     def release(self) -> None:
         """Give back the room that it took."""
+        self._kept = None
         self._room.free += self._reserved
         self._reserved = 0
 

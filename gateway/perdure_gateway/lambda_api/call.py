@@ -11,7 +11,10 @@ from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api.bodies import Body
+from perdure_gateway.lambda_api.door import Caller
+from perdure_gateway.lambda_api.names import known_function
 from perdure_host.lambda_json.failures import decoded
+from perdure_host.ports import FunctionRow
 from perdure_host.services import History
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,9 +28,12 @@ _Shape = TypeVar("_Shape")
 class Call:
     """What an operation needs: who answers, and what is asked."""
 
-    def __init__(self, request: Request, body: Body, history: History, gate: Gate) -> None:
+    def __init__(
+        self, request: Request, body: Body, history: History, gate: Gate, caller: Caller
+    ) -> None:
         self.request = request
         self.body = body
+        self.caller = caller
         self.history = history
         self.gate = gate
 
@@ -35,6 +41,11 @@ class Call:
         """Return a part of the path, with its percent-encoding undone."""
         part: str = self.request.path_params[name]
         return part
+
+    async def function(self) -> FunctionRow:
+        """Return the function that path and query name. Raises Invalid, Unknown."""
+        text, qualifier = self.place("function"), self.text("Qualifier")
+        return await known_function(self.history, text, qualifier, self.caller.namespace)
 
     def header(self, name: str) -> str | None:
         """Return a header; an empty one counts as absent."""

@@ -10,12 +10,11 @@ from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import encoded, json_response
 from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.lambda_api.render import execution_json, summary_json
 from perdure_gateway.lambda_api.render_events import event_json
 from perdure_gateway.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
 from perdure_host.lambda_json.fields import present
-from perdure_host.ports import ListQuery
+from perdure_host.ports import FunctionRow, ListQuery
 from perdure_host.tokens import pack_marker, unpack_marker
 
 EVENT_ID_MAX: Final = 2**31 - 1
@@ -65,9 +64,9 @@ async def history(call: Call) -> Response:
 
 async def list_by_function(call: Call) -> Response:
     """Return one page of a function's executions, newest first unless reversed."""
-    function = await known_function(call.history, call.place("function"), call.text("Qualifier"))
+    function = await call.function()
     limit = call.items()
-    rows = await call.history.list_executions(_list_query(call, function.name, limit + 1))
+    rows = await call.history.list_executions(_list_query(call, function, limit + 1))
     marker = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -85,7 +84,7 @@ def _event_position(kind: str, marker: str | None) -> int:
     return position
 
 
-def _list_query(call: Call, function: str, limit: int) -> ListQuery:
+def _list_query(call: Call, function: FunctionRow, limit: int) -> ListQuery:
     name = call.text("DurableExecutionName")
     if name is not None:
         checks.check_execution_name(name)
@@ -93,9 +92,9 @@ def _list_query(call: Call, function: str, limit: int) -> ListQuery:
     checks.check_statuses(statuses)
     marker = call.text("Marker")
     return ListQuery(
-        namespace=checks.NAMESPACE,
+        namespace=function.namespace,
         limit=limit,
-        function=function,
+        function=function.name,
         name=name or "",
         statuses=statuses,
         started_after_ms=call.moment_ms("StartedAfter"),

@@ -12,7 +12,6 @@ from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.lambda_api.render import configuration_json
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import parse_function
@@ -40,7 +39,8 @@ async def list_all(call: Call) -> Response:
     marker = call.text("Marker")
     after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
     checks.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
-    rows = [row for row in await call.history.functions() if row.namespace == checks.NAMESPACE]
+    namespace = call.caller.namespace
+    rows = [row for row in await call.history.functions() if row.namespace == namespace]
     later = sorted((row for row in rows if row.name > after), key=lambda row: row.name)
     page = later[: min(limit, ITEMS_MAX)]
     more = len(later) > len(page)
@@ -53,6 +53,6 @@ async def list_all(call: Call) -> Response:
 
 
 async def _configuration(call: Call) -> dict[str, object]:
-    text, qualifier = call.place("function"), call.text("Qualifier")
-    row = await known_function(call.history, text, qualifier)
-    return configuration_json(row, parse_function(text).qualifier or qualifier)
+    row = await call.function()
+    qualifier = parse_function(call.place("function")).qualifier or call.text("Qualifier")
+    return configuration_json(row, qualifier)

@@ -21,7 +21,6 @@ from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import encoded
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.callbacks import text_of
-from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.refusals import Crowded
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import VERSION
@@ -62,7 +61,7 @@ class Invoker:
     async def invoke(self, call: Call) -> Response:
         """Do what the invocation type asks for."""
         kind = _invocation_type(call)
-        row = await known_function(call.history, call.place("function"), call.text("Qualifier"))
+        row = await call.function()
         request = _start_request(call, row, await call.body.read(_BYTES_MAX[kind]))
         if kind is InvocationType.DRY_RUN:
             return Response(status_code=204)

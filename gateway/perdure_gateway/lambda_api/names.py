@@ -10,12 +10,14 @@ from perdure_host.services import History
 _SHOWN_CHARS_MAX: Final = 200
 
 
-async def known_function(history: History, text: str, qualifier: str | None) -> FunctionRow:
+async def known_function(
+    history: History, text: str, qualifier: str | None, namespace: str
+) -> FunctionRow:
     """Return the function that is named, if a worker has ever announced it.
 
     Raises Invalid, Unknown.
     """
-    asked = parse_function(text)
+    asked = parse_function(text, namespace)
     if qualifier is not None and asked.qualifier not in (None, qualifier):
         raise Invalid(
             "The derived qualifier from the function name does not match the specified qualifier."

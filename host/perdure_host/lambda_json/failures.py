@@ -19,17 +19,21 @@ _Shape = TypeVar("_Shape")
 
 
 class Code(StrEnum):
-    """The error codes of the model that we use."""
+    """The error codes that we use: those of the model, and those of every signed API of AWS."""
 
     ACCESS_DENIED = "AccessDeniedException"
     ALREADY_STARTED = "DurableExecutionAlreadyStartedException"
     CALLBACK_TIMEOUT = "CallbackTimeoutException"
+    CLIENT_UNKNOWN = "UnrecognizedClientException"
     CONFLICT = "ResourceConflictException"
     CONTENT_INVALID = "InvalidRequestContentException"
     NOT_FOUND = "ResourceNotFoundException"
     OPERATION_UNKNOWN = "UnknownOperationException"
     PARAMETER_INVALID = "InvalidParameterValueException"
     SERVICE = "ServiceException"
+    SIGNATURE_INCOMPLETE = "IncompleteSignatureException"
+    SIGNATURE_INVALID = "InvalidSignatureException"
+    SIGNATURE_MISSING = "MissingAuthenticationTokenException"
     TOO_LARGE = "RequestTooLargeException"
     TOO_MANY = "TooManyRequestsException"
 
@@ -46,12 +50,16 @@ _STATUSES: Final = {
     Code.ACCESS_DENIED: 403,
     Code.ALREADY_STARTED: 409,
     Code.CALLBACK_TIMEOUT: 400,
+    Code.CLIENT_UNKNOWN: 403,
     Code.CONFLICT: 409,
     Code.CONTENT_INVALID: 400,
     Code.NOT_FOUND: 404,
     Code.OPERATION_UNKNOWN: 404,
     Code.PARAMETER_INVALID: 400,
     Code.SERVICE: 500,
+    Code.SIGNATURE_INCOMPLETE: 403,
+    Code.SIGNATURE_INVALID: 403,
+    Code.SIGNATURE_MISSING: 403,
     Code.TOO_LARGE: 413,
     Code.TOO_MANY: 429,
 }

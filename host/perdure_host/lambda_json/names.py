@@ -31,8 +31,8 @@ class FunctionName(NamedTuple):
     namespace: str
 
 
-def parse_function(text: str) -> FunctionName:
-    """Read any accepted form. Raises Invalid."""
+def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionName:
+    """Read any accepted form; all but ARNs of ours are of the given namespace. Raises Invalid."""
     found = _FORM.fullmatch(text) if len(text) <= NAME_CHARS_MAX else None
     if found is None:
         raise Invalid(
@@ -42,7 +42,7 @@ def parse_function(text: str) -> FunctionName:
     name = found["name"]
     check_identifier("function_name", name, FUNCTION_NAME_CHARS_MAX)
     ours = found["partition"] == "perdure"
-    return FunctionName(name, found["qualifier"], found["region"] if ours else NAMESPACE_DEFAULT)
+    return FunctionName(name, found["qualifier"], found["region"] if ours else namespace)
 
 
 def function_arn(namespace: str, name: str) -> str:

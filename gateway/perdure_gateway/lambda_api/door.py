@@ -1,0 +1,133 @@
+"""Who calls, and what they may do: the owner of an access key, or somebody who needs none.
+
+Must stay true: with access keys, no operation begins before its request is proved to be signed,
+body included, and before its key has been found to have the right.
+"""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from perdure_core.identity import parse_arn
+from perdure_gateway import checks
+from perdure_gateway.lambda_api.bodies import Body
+from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, read_claim
+from perdure_host.access_keys import EVERYTHING, AccessKey, AccessKeys
+from perdure_host.clock import WallClock
+from perdure_host.lambda_json.failures import Code, LambdaError
+from perdure_host.lambda_json.names import function_arn, parse_function
+from perdure_host.ports import Clock
+from perdure_host.services import History
+from perdure_host.telemetry import open_log
+
+SIGNED: Final = "AWS4-"
+INVOKE_FUNCTION: Final = "lambda:InvokeFunction"
+
+_log = open_log("perdure.gateway")
+
+
+class Caller:
+    """Somebody who has come in: the owner of a key, or whoever has every right (None)."""
+
+    def __init__(self, key: AccessKey | None = None) -> None:
+        self._key = key
+        self.namespace = checks.NAMESPACE if key is None else key.namespace
+
+    @property
+    def is_limited(self) -> bool:
+        """Tell whether there is anything that this caller may not do."""
+        return self._key is not None
+
+    def check(self, action: str, resource: str) -> None:
+        """Raise LambdaError unless the caller may do this."""
+        if self._key is not None and not self._key.allows(action, resource):
+            raise LambdaError(
+                Code.ACCESS_DENIED,
+                f"the access key {self._key.id} is not authorized to perform: {action}"
+                f" on resource: {resource}",
+            )
+
+
+class Door:
+    """Lets callers in. Without keys everybody may do everything, or has shown a token before."""
+
+    def __init__(
+        self, keys: AccessKeys | None = None, clock: Clock | None = None, *, tokens: bool = False
+    ) -> None:
+        """Know the keys; with `tokens`, who comes unsigned has been asked for one already."""
+        self._keys = keys
+        self._clock = WallClock() if clock is None else clock
+        self._tokens = tokens
+        self._told_unchecked = False
+
+    @property
+    def checks_signatures(self) -> bool:
+        """Tell whether a signature opens it."""
+        return self._keys is not None
+
+    async def admit(self, request: Request, body: Body, bytes_max: int) -> Caller:
+        """Return who calls. A signed body is read, to at most this size. Raises LambdaError."""
+        given = request.headers.get("authorization", "")
+        signed = given.startswith(SIGNED)
+        if self._keys is None:
+            if signed:
+                self._tell_unchecked()
+            return Caller()
+        if signed:
+            return await self._check_signed(self._keys, request, body, bytes_max)
+        if self._tokens:
+            return Caller()
+        if given:
+            raise LambdaError(
+                Code.SIGNATURE_INCOMPLETE, "this node knows access keys: sign with AWS4-HMAC-SHA256"
+            )
+        raise LambdaError(
+            Code.SIGNATURE_MISSING,
+            "missing authentication token: sign the request with an access key",
+        )
+
+    async def _check_signed(
+        self, keys: AccessKeys, request: Request, body: Body, bytes_max: int
+    ) -> Caller:
+        signed = SignedRequest(
+            method=request.method,
+            raw_path=request.scope["raw_path"],
+            raw_query=request.scope["query_string"],
+            headers=request.headers.raw,
+        )
+        claim = read_claim(signed, self._clock.now_ms())
+        key = keys.find(claim.key_id)
+        # Keys here are permanent: none of them comes with a session.
+        if key is None or signed.value("x-amz-security-token") is not None:
+            raise LambdaError(
+                Code.CLIENT_UNKNOWN, "the security token included in the request is invalid"
+            )
+        check_signature(signed, claim, key, await body.keep(bytes_max))
+        return Caller(key)
+
+    def _tell_unchecked(self) -> None:
+        """Say once that signatures prove nothing."""
+        if not self._told_unchecked:
+            self._told_unchecked = True
+            _log.warning("signatures of Lambda clients are not checked: any access key passes")
+
+
+async def resource_of(request: Request, namespace: str, history: History) -> str:
+    """Return the ARN of what a request names; `*` when it names nothing.
+
+    Raises Invalid, Unknown.
+    """
+    places: dict[str, str] = request.path_params
+    match places:
+        case {"arn": arn}:
+            parse_arn(arn)
+            return arn
+        case {"function": text}:
+            function = parse_function(text, namespace)
+            arn = function_arn(function.namespace, function.name)
+            qualifier = function.qualifier or request.query_params.get("Qualifier")
+            return f"{arn}:{qualifier}" if qualifier else arn
+        case {"callback": callback_id}:
+            return await history.callback_arn(callback_id)
+        case _:
+            return EVERYTHING
