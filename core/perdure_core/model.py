@@ -90,12 +90,16 @@ class ContextDetails(msgspec.Struct, gc=False):
 
 
 class StepDetails(msgspec.Struct, gc=False):
-    """What a STEP operation adds. `attempt` counts finished attempts."""
+    """What a STEP operation adds. `attempt` counts finished attempts.
+
+    `attempt_started_ms` is when the attempt that is under way was recorded to begin.
+    """
 
     attempt: int = 0
     next_attempt_ms: int | None = None
     result: str | None = None
     error: ErrorObject | None = None
+    attempt_started_ms: int | None = None
 
 
 class WaitDetails(msgspec.Struct, gc=False):

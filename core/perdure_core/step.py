@@ -76,6 +76,7 @@ def apply(operation: Operation | None, event: AnyStepEvent, at_ms: int) -> Opera
     match event:
         case StepStarted():
             details.next_attempt_ms = None
+            details.attempt_started_ms = at_ms
         case StepReady():
             details.next_attempt_ms = None
         case StepSucceeded():
@@ -159,6 +160,7 @@ def _close_attempt(
     operation: Operation, details: StepDetails, delay_ms: int | None, at_ms: int
 ) -> None:
     details.attempt += 1
+    details.attempt_started_ms = None
     if delay_ms is None:
         operation.ended_ms = at_ms
         details.next_attempt_ms = None

@@ -97,6 +97,7 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
         first=offer.first,
         execution_deadline_timestamp=timestamp_from_ms(offer.deadline_ms),
         tenant_id=offer.tenant_id,
+        handed_out_timestamp=timestamp_from_ms(offer.handed_out_ms),
     )
 
 

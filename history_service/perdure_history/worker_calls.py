@@ -70,6 +70,7 @@ class WorkerCalls:
             first=state.invocations_completed == 0 and state.turn == 0,
             deadline_ms=state.deadline_ms,
             tenant_id=state.tenant_id,
+            handed_out_ms=now_ms,
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:

@@ -243,6 +243,7 @@ def _step_to_message(details: StepDetails) -> model_pb2.StepDetails:
         next_attempt_timestamp=_optional_timestamp(details.next_attempt_ms),
         result=details.result,
         error=_optional_error(details.error),
+        attempt_started_timestamp=_optional_timestamp(details.attempt_started_ms),
     )
 
 
@@ -300,6 +301,9 @@ def _step_from_message(details: model_pb2.StepDetails) -> StepDetails:
         else None,
         result=details.result if details.HasField("result") else None,
         error=error_from_message(details.error) if details.HasField("error") else None,
+        attempt_started_ms=ms_from_timestamp(details.attempt_started_timestamp)
+        if details.HasField("attempt_started_timestamp")
+        else None,
     )
 
 

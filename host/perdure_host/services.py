@@ -73,6 +73,7 @@ class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
     updated_operation_ids: tuple[str, ...]
     first: bool
     deadline_ms: int
+    handed_out_ms: int
     tenant_id: str | None = None
 
 

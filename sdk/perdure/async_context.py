@@ -8,10 +8,13 @@ run and in every replay.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, overload
 
+from perdure.attempt import Attempt
 from perdure.awaiting import perform
 from perdure.batch_result import BatchResult
+from perdure.body_thread import call_in_time
 from perdure.calls import Calls, Created, CreatedWait
 from perdure.config import (
     CallbackConfig,
@@ -297,15 +300,15 @@ class AwaitingShell:
         """Return the context that user code is given for `scope`."""
         return AsyncDurableContext(scope, self, logger)
 
-    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
+    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
         """Call a coroutine function here, any other in a thread."""
+        crew = self._crew
+        if attempt is None or not attempt.is_limited:
+            here = is_coroutine_function(func)
+            return func if here else lambda *args: crew.in_thread(func, *args)
         if is_coroutine_function(func):
-            return func
-
-        def call(*args: Any) -> Coroutine[Any, Any, Any]:
-            return self._crew.in_thread(func, *args)
-
-        return call
+            return lambda *args: crew.in_time(attempt, func(*args))
+        return lambda *args: crew.in_thread(call_in_time, attempt, partial(func, *args))
 
     async def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
         """Call `body`, whose durable calls belong to `scope`, and wait for it.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+from perdure.attempt import Attempt, Watch
 from perdure.batch import BatchPlan, Branch, batch, batch_again
 from perdure.batch_result import summarize
 from perdure.batch_words import MAP, PARALLEL, BatchWords
@@ -66,8 +67,8 @@ class Shell(Protocol):
         """Return the context that user code is given for `scope`."""
         ...
 
-    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return how to call user code that makes no durable calls."""
+    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
+        """Return how to call user code that makes no durable calls, in time if there is a limit."""
         ...
 
     def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
@@ -149,9 +150,10 @@ class Calls:
             payloads=self.payloads(
                 identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
             ),
-            now_ms=self.scope.turn.now_ms,
+            watch=self._watch(),
+            timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
-        body = partial(self._run_step, identity, self._shell.leaf(func))
+        body = partial(self._run_step, identity, func)
         return step(identity, self.scope.recorded(identity), plan, body)
 
     def wait(self, duration: Duration, name: str | None) -> Program[None]:
@@ -387,9 +389,15 @@ class Calls:
 
         return Branch(identity.id, run, branch.name)
 
-    def _run_step(self, identity: Identity, func: Callable[..., Any], attempt: int) -> Any:
+    def _watch(self) -> Watch:
+        scope, turn = self.scope, self.scope.turn
+        return Watch(turn.now_ms, turn.ticks_ms, turn.since_ms, lambda: turn.is_over(scope.strand))
+
+    def _run_step(self, identity: Identity, func: Callable[..., Any], attempt: Attempt) -> Any:
+        number = attempt.number
         key = idempotency_key(self.execution_arn, identity.id)
-        return func(StepContext(self._logger_of(identity, attempt), attempt, key))
+        context = StepContext(self._logger_of(identity, number), number, key, attempt)
+        return self._shell.leaf(func, attempt)(context)
 
     def _run_check(
         self, identity: Identity, check: Callable[..., Any], attempt: int, state: Any

@@ -23,7 +23,7 @@ from perdure.completion import (
 )
 from perdure.exceptions import ValidationError
 from perdure.jitter import JitterStrategy
-from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX
+from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX, WAIT_MS_MAX
 
 if TYPE_CHECKING:
     from perdure.async_context import AsyncDurableContext
@@ -150,15 +150,20 @@ class StepConfig:
     `RetryPresets.default()`: six attempts. `serdes` writes the result, by default
     `ExtendedTypeSerDes`. `sub_type` is shown instead of "Step": 1 to 32 characters of
     [A-Za-z0-9_-], else `ValidationError`.
+
+    `timeout`, 1 ms to 366 days, else `ValidationError`, is how long one attempt may take, a crash
+    of its worker included; then it has failed with `StepTimeoutError`, and the strategy decides.
     """
 
     retry_strategy: "Callable[[Exception, int], RetryDecision] | None" = None
     step_semantics: StepSemantics = StepSemantics.AT_LEAST_ONCE_PER_RETRY
     serdes: "SerDes[Any] | None" = None
     sub_type: str | None = field(default=None, kw_only=True)
+    timeout: Duration | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_sub_type(self.sub_type)
+        _check_step_timeout("timeout", self.timeout)
 
 
 @dataclass(frozen=True)
@@ -296,6 +301,14 @@ def _check_sub_type(sub_type: str | None) -> None:
     if sub_type is not None and not _SUB_TYPE.fullmatch(sub_type):
         raise ValidationError(
             f"sub_type must be 1 to {SUB_TYPE_CHARS_MAX} characters of [A-Za-z0-9_-]: {sub_type!r}"
+        )
+
+
+def _check_step_timeout(field_name: str, timeout: Duration | None) -> None:
+    if timeout is not None and not 1 <= timeout.to_milliseconds() <= WAIT_MS_MAX:
+        raise ValidationError(
+            f"A step's {field_name} is 1 to {WAIT_MS_MAX:,} ms: "
+            f"{timeout.to_milliseconds():,} ms asked for. Leave it out for none."
         )
 
 

@@ -1,10 +1,13 @@
 """What a handler is given: the durable operations, each a thin call of its program."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
+from perdure.attempt import Attempt
 from perdure.batch_result import BatchResult
 from perdure.blocking import perform
+from perdure.body_thread import call_in_time
 from perdure.calls import Calls, Created, CreatedWait
 from perdure.config import (
     CallbackConfig,
@@ -240,8 +243,10 @@ class _Blocking:
     def context(self, scope: Scope, logger: LoggerInterface) -> DurableContext:
         return DurableContext(scope, logger)
 
-    def leaf(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func
+    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
+        if attempt is None or not attempt.is_limited:
+            return func
+        return lambda *args: call_in_time(attempt, partial(func, *args))
 
     def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
         return scope.run(body)

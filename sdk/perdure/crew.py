@@ -11,7 +11,7 @@ awaited, it suspends. Everything here belongs to the loop, but `hear`.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -20,6 +20,7 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar
 
 from perdure.at_rest import Rest, moves
+from perdure.attempt import Attempt
 from perdure.delivery import CheckpointRefused, CheckpointUnavailable, TurnPassed
 from perdure.exceptions import ExecutionError, InvocationError
 from perdure.handler_loop import HandlerLoop, crew_of_context
@@ -178,6 +179,15 @@ class Crew:
             raise error
         return await awaited(value)
 
+    async def in_time(self, attempt: Attempt, body: Awaitable[T]) -> T:
+        """Await a body, and cancel it when its attempt is overdue; that raises `TimeoutError`."""
+        async with asyncio.timeout(None) as scope:
+            look = _Look(self._loop, attempt, scope)
+            try:
+                return await body
+            finally:
+                look.timer.cancel()
+
     @contextmanager
     def strand_below(self, above: Strand) -> Generator[Strand]:
         """Make a strand for the body of a context; what the body leaves behind is abandoned."""
@@ -294,6 +304,24 @@ class Crew:
     def _tell(self, future: "asyncio.Future[Any]", value: object = None) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_set, future, value)
+
+
+class _Look:
+    """Looks whether an attempt is overdue, when it would be; ends its `scope` when it is."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, attempt: Attempt, scope: asyncio.Timeout
+    ) -> None:
+        self._loop = loop
+        self._attempt = attempt
+        self._scope = scope
+        self.timer = loop.call_later(attempt.left_s, self._look)
+
+    def _look(self) -> None:
+        if self._attempt.left_s <= 0:
+            self._scope.reschedule(self._loop.time())
+        else:
+            self.timer = self._loop.call_later(self._attempt.left_s, self._look)
 
 
 def _returned(task: "asyncio.Task[Any]") -> bool:

@@ -18,8 +18,9 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery of an execution: everything recorded so far, all pages.
 
     The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
-    when the execution times out, in milliseconds since 1970. `tenant_id` is that of the invoke
-    which started the execution, if it names one.
+    when the execution times out, `handed_out_ms` when the service handed the invocation out, both
+    in milliseconds since 1970 by the service's clock. `tenant_id` is that of the invoke which
+    started the execution, if it names one.
     """
 
     invocation_id: str
@@ -30,17 +31,20 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     first: bool = False
     deadline_ms: int | None = None
     tenant_id: str | None = None
+    handed_out_ms: int | None = None
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
     """What the service says after a checkpoint: the operations that changed since it last spoke.
 
     `revoked`: this was the last turn (the execution is being paused); the invocation ends without a
-    result.
+    result. `lost`: no answer, but the news that the turn has passed (the execution has ended, or
+    runs elsewhere).
     """
 
     operations: tuple[Operation, ...]
     revoked: bool
+    lost: bool = False
 
 
 class Checkpoints(Protocol):

@@ -28,8 +28,10 @@ __all__ = [
     "OrphanedChildException",
     "RetryableSerDesError",
     "SerDesError",
+    "StepCancelledError",
     "StepError",
     "StepInterruptedError",
+    "StepTimeoutError",
     "SuspendExecution",
     "TerminationReason",
     "TimedSuspendExecution",
@@ -114,6 +116,10 @@ class StepInterruptedError(InvocationError):
     def __init__(self, message: str, step_id: str | None = None) -> None:
         super().__init__(message, TerminationReason.STEP_INTERRUPTED)
         self.step_id = step_id
+
+
+class StepTimeoutError(DurableExecutionsError, TimeoutError):
+    """An attempt of a step took longer than `StepConfig.timeout`. Given to its retry strategy."""
 
 
 class RetryableSerDesError(InvocationError):
@@ -218,6 +224,13 @@ class OrphanedChildException(BaseException):
     def __init__(self, message: str, operation_id: str) -> None:
         super().__init__(message)
         self.operation_id = operation_id
+
+
+class StepCancelledError(BaseException):
+    """Control flow: nobody waits for this body of a step any more. Clean up and let it pass.
+
+    Raised by `StepContext.raise_if_cancelled`, and in the thread of a body whose time is over.
+    """
 
 
 class SuspendExecution(BaseException):

@@ -9,6 +9,8 @@
 At least once: START is sent and the body begins; a replay that finds STARTED runs the body again
 under the same attempt. At most once: START is durable before the body; a replay that finds STARTED
 does not know how far the body came, so it asks the retry strategy with a `StepInterruptedError`.
+With a timeout, START is durable before the body too: from then on the attempt's time runs, however
+often its worker is lost, and a replay that finds none left fails the attempt without its body.
 Semantics and awaited updates are those of the AWS Lambda durable execution SDK for Python 3.0
 (operation.step).
 """
@@ -18,12 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from perdure.attempt import Attempt, Watch
 from perdure.config import StepSemantics
 from perdure.error_objects import error_object, step_error
 from perdure.exceptions import (
     ExecutionError,
+    InvalidStateError,
     InvocationError,
     SerDesError,
+    StepCancelledError,
     StepInterruptedError,
 )
 from perdure.identity import Identity
@@ -52,19 +57,17 @@ from perdure_core.model import (
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step's configuration with every default filled in.
-
-    `now_ms`, since 1970, is the clock of the service's timers.
-    """
+    """A step's configuration with every default filled in."""
 
     semantics: StepSemantics
     retry_strategy: RetryStrategy
     payloads: Payloads
-    now_ms: Callable[[], int]
+    watch: Watch
+    timeout_ms: int | None = None
 
 
 def step(
-    identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[int], Any]
+    identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[Attempt], Any]
 ) -> Program[Any]:
     """Return the step's value, from the record or by running `body(attempt)`.
 
@@ -83,6 +86,10 @@ def step(
             if not isinstance(error, StepInterruptedError):
                 raise
             operation = yield from _fail(identity, operation, plan, error)
+        except StepCancelledError as error:
+            # Recording fails for whoever is cancelled, and says why; anybody else made this up.
+            unfounded = InvalidStateError(f"{error} That was not so.")
+            operation = yield from _fail(identity, operation, plan, unfounded)
         except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
             operation = yield from _fail(identity, operation, plan, error)
         else:
@@ -120,26 +127,40 @@ def _attempt(
     identity: Identity,
     operation: Operation | None,
     plan: StepPlan,
-    body: Callable[[int], Any],
+    body: Callable[[Attempt], Any],
 ) -> Program[tuple[str, Any]]:
     """Run the body once. The value has made the round trip that a replay's value makes."""
-    attempt = attempt_number(operation)
+    number = attempt_number(operation)
     at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
     started = operation is not None and operation.status is OperationStatus.STARTED
     if started and at_most_once:
         raise StepInterruptedError(
-            f"{identity.describe()} was interrupted in attempt {attempt}.", identity.id
+            f"{identity.describe()} was interrupted in attempt {number}.", identity.id
         )
+    left_ms = plan.timeout_ms
     if not started:
         start = identity.update(OperationAction.START)
-        if at_most_once:
+        if at_most_once or left_ms is not None:
             yield from commit(start)
         else:
             yield Send(start)
-    value = yield Run(partial(body, attempt))
+    elif left_ms is not None:
+        left_ms -= _began_ago_ms(operation, plan)
+    title = f"Attempt {number} of {identity.describe()}"
+    attempt = Attempt(number, plan.watch, title, plan.timeout_ms, left_ms)
+    attempt.raise_if_overdue()
+    with attempt.in_time():
+        value = yield Run(partial(body, attempt))
     payload = plan.payloads.write(value)
     check_size(identity, payload)
     return payload, plan.payloads.read(payload)
+
+
+def _began_ago_ms(operation: Operation | None, plan: StepPlan) -> int:
+    """Return how long ago the attempt began that a crash interrupted; servers of old do not say."""
+    assert operation is not None
+    began_ms = step_details(operation).attempt_started_ms
+    return 0 if began_ms is None else plan.watch.since_ms(began_ms)
 
 
 def _fail(
@@ -171,7 +192,7 @@ def _retry_delay_ms(
         ) from broken
     if not decision.should_retry:
         return None
-    return max(delay_ms(decision.delay), retry_after_ms(error, plan.now_ms))
+    return max(delay_ms(decision.delay), retry_after_ms(error, plan.watch.now_ms))
 
 
 def _outcome(operation: Operation, plan: StepPlan) -> Any:

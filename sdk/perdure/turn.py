@@ -50,6 +50,10 @@ REFRESH_S_FIRST: Final = 0.1
 REFRESH_S_MAX: Final = 5.0
 
 
+def _steady_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 def system_now_ms() -> int:
     """Return the time of this machine, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
@@ -79,6 +83,10 @@ class Turn:
         self.strands = Strands(self.lock)
         self.threads = BranchThreads()
         self.now_ms = now_ms
+        # Nobody sets this clock, so what took a second took a second. Tests have one clock only.
+        self.ticks_ms = _steady_ms if now_ms is system_now_ms else now_ms
+        self._handed_out_ms = invocation.handed_out_ms
+        self._began_ms = self.ticks_ms()
         self._operations = {operation.id: operation for operation in invocation.operations}
         self._checkpoints = checkpoints
         self._unawaited: list[Future[None]] = []
@@ -90,6 +98,22 @@ class Turn:
     def settled(self) -> Settled | None:
         """How the invocation ends, whatever its handler still does."""
         return self._settled
+
+    def since_ms(self, recorded_ms: int) -> int:
+        """Return how long ago, at least 0 ms, something was recorded that this invocation found.
+
+        By the service's clock up to the delivery, and by ours from then on, so that it does not
+        matter how far the two are apart; only if the service does not say when it delivered, it is
+        by the two.
+        """
+        if self._handed_out_ms is None:
+            return max(self.now_ms() - recorded_ms, 0)
+        running_ms = self.ticks_ms() - self._began_ms
+        return max(self._handed_out_ms - recorded_ms, 0) + running_ms
+
+    def is_over(self, strand: Strand) -> bool:
+        """Tell whether nothing that the strand does will be recorded any more."""
+        return self._settled is not None or strand.parked or strand.abandoned
 
     def recorded(self, operation_id: str) -> Operation | None:
         """Return the operation as last heard of."""
@@ -256,6 +280,8 @@ class Turn:
             self.on_change(changed)
             if answer.revoked:
                 self._settle(Pending())
+            if answer.lost:
+                self._settle(Dropped())
 
     def _note_failure(self, future: Future[None]) -> None:
         error = future.exception()

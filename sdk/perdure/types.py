@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -47,6 +47,23 @@ class LoggerInterface(Protocol):
     ) -> None: ...
 
 
+class AttemptControl(Protocol):
+    """What the context of a step asks about its attempt."""
+
+    @property
+    def cancelled(self) -> bool: ...
+    def raise_if_cancelled(self) -> None: ...
+
+
+class _Uncontrolled:
+    """The attempt of a context that a test has made: nobody cancels it."""
+
+    cancelled = False
+
+    def raise_if_cancelled(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class OperationContext:
     """What every body of an operation gets: a logger that names the operation."""
@@ -65,6 +82,20 @@ class StepContext(OperationContext):
 
     attempt: int
     idempotency_key: str = ""
+    control: AttemptControl = field(default=_Uncontrolled(), repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for this body any more, whatever it will return.
+
+        Its time is over, its branch was abandoned, or its execution has ended, runs elsewhere, or
+        is handed back by a worker that stops. Long bodies look at it now and then, from any thread.
+        """
+        return self.control.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `StepCancelledError`, which passes `except Exception`, if it is `cancelled`."""
+        self.control.raise_if_cancelled()
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ details_by_type: dict[OperationType, st.SearchStrategy[Details]] = {
         StepDetails,
         attempt=st.integers(0, 2**31 - 1),
         next_attempt_ms=st.none() | times_ms,
+        attempt_started_ms=st.none() | times_ms,
         result=maybe_texts,
         error=maybe_errors,
     ),

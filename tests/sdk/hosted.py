@@ -150,6 +150,7 @@ class Hosted:
             updated_operation_ids=tuple(self.state.unseen),
             first=not self.outcomes,
             deadline_ms=self.state.deadline_ms,
+            handed_out_ms=self.now_ms,
         )
         outcome = run_invocation(
             self.function,

@@ -37,8 +37,10 @@ DIFFERENCES = {
     "DurableContext.methods.from_lambda_context": NO_LAMBDA,
     "PluginLoadError": NO_PLUGINS,
     "StepContext.parameters": ADDED,
+    "StepContext.properties": ADDED,
     "durable_execution": NO_BOTO,
     "config.Duration.parameters": ADDED,
+    "config.StepConfig.parameters": ADDED,
     "context.Callback.parameters": OURS_INSIDE,
     "context.DurableContext.parameters": OURS_INSIDE,
     "context.DurableContext.properties": ADDED,
@@ -94,6 +96,7 @@ DIFFERENCES = {
     "types.DurableContext.properties": REAL,
     "types.LambdaContext": NO_LAMBDA,
     "types.StepContext.parameters": ADDED,
+    "types.StepContext.properties": ADDED,
     "types.WaitForCallbackContext.parameters": ADDED,
     "types.WaitForConditionCheckContext.parameters": ADDED,
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from perdure.attempt import Attempt, Watch
 from perdure.callback import callback_result, create_callback
 from perdure.config import CallbackConfig, Duration, StepSemantics
 from perdure.exceptions import CallbackError, InvocationError
@@ -40,7 +41,7 @@ PLAN = StepPlan(
     semantics=StepSemantics.AT_LEAST_ONCE_PER_RETRY,
     retry_strategy=RetryPresets.fixed(Duration(2)),
     payloads=Payloads(JsonSerDes(), SerDesContext()),
-    now_ms=lambda: 0,
+    watch=Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
 )
 
 
@@ -79,10 +80,10 @@ def performed(program: Program[Any], answers: list[Operation]) -> tuple[list[Eff
                 failure = error
 
 
-def flaky(attempt: int) -> str:
-    if attempt == 1:
+def flaky(attempt: Attempt) -> str:
+    if attempt.number == 1:
         raise OSError("first")
-    return f"attempt {attempt}"
+    return f"attempt {attempt.number}"
 
 
 def test_a_step_is_retried_in_place_by_a_shell_that_can_wait() -> None:

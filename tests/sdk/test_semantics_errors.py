@@ -41,6 +41,8 @@ PARENTS = {
     "CallbackExternalError": exceptions.CallbackError,
     "CallbackTimeoutError": exceptions.CallbackError,
     "CallbackSubmitterError": exceptions.CallbackError,
+    "StepTimeoutError": exceptions.DurableExecutionsError,
+    "StepCancelledError": BaseException,
     "SuspendExecution": BaseException,
     "TimedSuspendExecution": exceptions.SuspendExecution,
     "OrphanedChildException": BaseException,

@@ -20,8 +20,18 @@ def shown() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "event", "result"),
-    [("ship_not_before_tomorrow", '{"order": "7"}', '"charged 7"')],
+    ("name", "event", "result", "seconds"),
+    [
+        ("ship_not_before_tomorrow", '{"order": "7"}', '"charged 7"', 86_400),
+        ("pay", '{"cents": 250}', "250", 0),
+        ("consult", None, '"answered"', 90),
+        ("publish", '{"pages": 3}', '"3 pages"', 0),
+    ],
 )
-def test_a_function_of_the_page_does_what_it_says(name: str, event: str, result: str) -> None:
-    assert Hosted(shown()[name], event).finish() == Succeeded(result)
+def test_a_function_of_the_page_does_what_it_says(
+    name: str, event: str | None, result: str, seconds: int
+) -> None:
+    host = Hosted(shown()[name], event)
+    began_ms = host.now_ms
+    assert host.finish() == Succeeded(result)
+    assert host.now_ms - began_ms == seconds * 1_000

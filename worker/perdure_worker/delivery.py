@@ -6,6 +6,7 @@ threads and only put into the inbox; everything else belongs to the loop.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Final
 
 import msgspec
 
@@ -54,6 +55,8 @@ class Ended(msgspec.Struct, frozen=True):
 
 Letter = Submitted | Ended
 
+_LOST: Final = CheckpointAnswer((), revoked=False, lost=True)
+
 
 class Delivery:
     """An invocation as it runs."""
@@ -74,6 +77,7 @@ class Delivery:
         self._pages: list[model_pb2.Operation] = []
         self._inbox = inbox
         self._async_outcome: Outcome = Dropped()
+        self._lost = False
 
         # The notes of `RunningInvocations`.
         self.handling: Handling | None = None
@@ -94,6 +98,13 @@ class Delivery:
         if not self._message.HasField("execution_deadline_timestamp"):
             return None
         return ms_from_timestamp(self._message.execution_deadline_timestamp)
+
+    @property
+    def handed_out_ms(self) -> int | None:
+        """When the server handed the invocation out; servers of old do not say."""
+        if not self._message.HasField("handed_out_timestamp"):
+            return None
+        return ms_from_timestamp(self._message.handed_out_timestamp)
 
     def add_page(self, operations: Sequence[model_pb2.Operation]) -> None:
         """Add what a further page of the state holds."""
@@ -122,6 +133,14 @@ class Delivery:
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         """Call `listener` for every answer; see `Checkpoints`."""
         self.listeners.append(listener)
+        if self._lost:  # between its delivery and its handler's beginning
+            listener(_LOST)
+
+    def lose(self) -> None:
+        """Tell the handler that nothing more of it will be recorded."""
+        self._lost = True
+        for listener in self.listeners:
+            listener(_LOST)
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> "Future[None]":
         """Record `updates`; see `Checkpoints`."""
@@ -166,4 +185,5 @@ class Delivery:
             first=message.first,
             deadline_ms=self.deadline_ms,
             tenant_id=message.tenant_id if message.HasField("tenant_id") else None,
+            handed_out_ms=self.handed_out_ms,
         )

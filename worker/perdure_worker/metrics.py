@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from perdure.body_thread import overdue_bodies
+
 InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "dropped"]
 StepOutcome = Literal["succeeded", "failed", "retried"]
 
@@ -54,6 +56,12 @@ class WorkerMetrics:
             buckets=CHECKPOINT_BUCKETS_S,
             registry=self.registry,
         )
+        self.overdue_bodies = Gauge(
+            "perdure_worker_overdue_bodies",
+            "Bodies of steps that run on in this process after their timeout, for nobody.",
+            registry=self.registry,
+        )
+        self.overdue_bodies.set_function(lambda: overdue_bodies.count)
         self.reconnects = Counter(
             "perdure_worker_reconnects",
             "Sessions that were opened after the first.",

@@ -126,6 +126,7 @@ class RunningInvocations:
         for delivery in list(self._open.values()):
             if delivery.turn.phase in BEFORE_END:
                 _give_up(delivery.turn.hand_back())
+                delivery.lose()
                 self.look_at(delivery)
 
     def shut(self) -> None:
@@ -135,6 +136,7 @@ class RunningInvocations:
                 _give_up([letter.future])
         for delivery in self._open.values():
             _give_up(delivery.turn.close())
+            delivery.lose()
         self._threads.close()
         self._handler_loop.close()
 
@@ -175,6 +177,7 @@ class RunningInvocations:
         """Note that the turn has passed to somebody else."""
         _log.info("%s: the turn has passed; the invocation is dropped", delivery.execution_arn)
         _give_up(delivery.turn.close())
+        delivery.lose()
         self.look_at(delivery)
 
     def look_at(self, delivery: Delivery) -> None:

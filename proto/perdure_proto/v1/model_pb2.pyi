@@ -202,6 +202,7 @@ class StepDetails(google.protobuf.message.Message):
     NEXT_ATTEMPT_TIMESTAMP_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    ATTEMPT_STARTED_TIMESTAMP_FIELD_NUMBER: builtins.int
     attempt: builtins.int
     """Finished attempts. The number shown to user code is this plus one."""
     result: builtins.str
@@ -212,6 +213,10 @@ class StepDetails(google.protobuf.message.Message):
 
     @property
     def error(self) -> global___ErrorObject: ...
+    @property
+    def attempt_started_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Set while STARTED: when the attempt was recorded to begin, by the server's clock."""
+
     def __init__(
         self,
         *,
@@ -219,9 +224,12 @@ class StepDetails(google.protobuf.message.Message):
         next_attempt_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         result: builtins.str | None = ...,
         error: global___ErrorObject | None = ...,
+        attempt_started_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt", b"attempt", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt", b"attempt", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp"]) -> typing.Literal["attempt_started_timestamp"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_error", b"_error"]) -> typing.Literal["error"] | None: ...
     @typing.overload

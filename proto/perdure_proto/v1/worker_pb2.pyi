@@ -127,6 +127,7 @@ class Invocation(google.protobuf.message.Message):
     FIRST_FIELD_NUMBER: builtins.int
     EXECUTION_DEADLINE_TIMESTAMP_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
+    HANDED_OUT_TIMESTAMP_FIELD_NUMBER: builtins.int
     invocation_id: builtins.str
     execution_arn: builtins.str
     function_name: builtins.str
@@ -149,6 +150,10 @@ class Invocation(google.protobuf.message.Message):
 
     @property
     def execution_deadline_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def handed_out_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the server handed the invocation out, by the clock that set all other times here."""
+
     def __init__(
         self,
         *,
@@ -162,9 +167,10 @@ class Invocation(google.protobuf.message.Message):
         first: builtins.bool = ...,
         execution_deadline_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         tenant_id: builtins.str | None = ...,
+        handed_out_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "execution_deadline_timestamp", b"execution_deadline_timestamp", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "execution_deadline_timestamp", b"execution_deadline_timestamp", "handed_out_timestamp", b"handed_out_timestamp", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "handed_out_timestamp", b"handed_out_timestamp", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
 
 global___Invocation = Invocation

@@ -41,7 +41,8 @@ class Execution:
     """The record of one execution, and what only the host knows about it.
 
     `queued`: an invocation waits for its turn in the family; `running`: it is handed out.
-    `problem`: why the test cannot go on with it.
+    `problem`: why the test cannot go on with it. `on_lost` tells the invocation that the execution
+    has ended without it.
     """
 
     function: ServedFunction
@@ -55,6 +56,7 @@ class Execution:
     queued: bool = False
     running: bool = False
     problem: BaseException | None = None
+    on_lost: Callable[[], None] | None = None
 
     @property
     def arn(self) -> str:

@@ -263,7 +263,10 @@ class DurableFunctionTestRunner:
         self._service.command(execution, commands.Stop(_error_object(error)))
 
     def skip(self, duration: Duration) -> None:
-        """Let virtual time pass, and all happen that is due meanwhile."""
+        """Let virtual time pass, and all happen that is due meanwhile.
+
+        In the body of a step it is that body which takes so long.
+        """
         clock = self._service.clock
         if not clock.skips:
             raise DurableFunctionsTestError("Real time cannot be skipped.")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
+from perdure.scope import step_running
 from perdure.served import ServedFunction
 from perdure.testing.clock import Clock, VirtualClock
 from perdure.testing.failures import Crash, DurableFunctionsTestError
@@ -106,14 +107,17 @@ class Service:
                     self.changed.wait(min(left_s, self._due_in_s()))
 
     def skip_to(self, to_ms: int) -> None:
-        """Let virtual time pass up to a moment, doing on the way all that is due."""
+        """Let virtual time pass up to a moment, doing on the way all that is due.
+
+        The body of a step takes that time itself: it need not wait for its own end.
+        """
         with self.changed:
-            self.changed.wait_for(lambda: not self._busy())
+            self._wait_idle()
             while (due_ms := self._next_due_ms()) is not None and due_ms <= to_ms:
                 self._jump(due_ms)
-                self.changed.wait_for(lambda: not self._busy())
+                self._wait_idle()
             self._jump(to_ms)
-            self.changed.wait_for(lambda: not self._busy())
+            self._wait_idle()
 
     def fire_due(self) -> None:
         """Do all that is due by now."""
@@ -139,6 +143,8 @@ class Service:
             target.records.append(decision.record)
             apply(target.state, decision.record)
         self._outbox += decision.deliveries
+        if target.on_lost is not None and not is_open(target.state):
+            target.on_lost()
         self._offer(target)
         if not target.running and not is_open(target.state):
             self._alive.pop(target.identity.execution_id, None)
@@ -201,6 +207,10 @@ class Service:
         for each in self._alive.values():
             if each.problem is not None:
                 raise each.problem
+
+    def _wait_idle(self) -> None:
+        if not step_running.get():
+            self.changed.wait_for(lambda: not self._busy())
 
     def _busy(self) -> bool:
         return any(each.running for each in self._alive.values())

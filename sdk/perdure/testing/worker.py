@@ -55,8 +55,11 @@ def deliver(service: Service, target: Execution) -> None:
         invocation_id = f"invocation-{target.invocations}"
         turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
         checkpoints = HostedCheckpoints(service, target, turn)
-        invocation = _invocation(target, invocation_id)
+        target.on_lost = checkpoints.lose
+        invocation = _invocation(target, invocation_id, service.clock.now_ms())
     outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
+    with service.changed:
+        target.on_lost = None
     with suppress(refusals.TurnPassed):  # it was stopped meanwhile
         service.returned(target, checkpoints.ending(outcome))
 
@@ -86,6 +89,11 @@ class HostedCheckpoints:
                 for batch in _batches(waiting):
                     self._record(batch)
         return future
+
+    def lose(self) -> None:
+        """Tell the handler that nothing more can be recorded."""
+        if self._listener is not None:
+            self._listener(CheckpointAnswer((), revoked=False, lost=True))
 
     def ending(self, outcome: Outcome) -> commands.Command:
         """Return what the service is told when the invocation is over."""
@@ -166,7 +174,7 @@ class HostedCheckpoints:
         return self._service.always_replay and bool(updates) and not self._bodies
 
 
-def _invocation(target: Execution, invocation_id: str) -> Invocation:
+def _invocation(target: Execution, invocation_id: str, now_ms: int) -> Invocation:
     state = target.state
     operations = [execution_operation(state), *visible_operations(state)]
     return Invocation(
@@ -178,6 +186,7 @@ def _invocation(target: Execution, invocation_id: str) -> Invocation:
         first=target.invocations == 1,
         deadline_ms=state.deadline_ms,
         tenant_id=state.tenant_id,
+        handed_out_ms=now_ms,
     )
 
 
