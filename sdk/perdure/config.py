@@ -58,6 +58,7 @@ __all__ = [
 P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _MS_PER_S: Final = 1_000
 _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
@@ -233,10 +234,10 @@ class InvokeConfig(Generic[P, R]):
 
 
 @dataclass(frozen=True)
-class ParallelBranch(Generic[T]):
+class ParallelBranch(Generic[T_co]):
     """A branch with a name of its own."""
 
-    func: "Callable[[DurableContext], T] | Callable[[AsyncDurableContext], T]"
+    func: "Callable[[DurableContext], T_co] | Callable[[AsyncDurableContext], T_co]"
     name: str | None = None
 
 

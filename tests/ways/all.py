@@ -1,0 +1,15 @@
+"""All scenarios, by name."""
+
+from typing import Final
+
+from tests.ways.scenario import Scenario
+from tests.ways.scenarios import batches, callbacks, children, conditions, invokes, steps, waits
+
+MODULES: Final = (steps, waits, callbacks, conditions, invokes, children, batches)
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    value.name: value
+    for module in MODULES
+    for value in vars(module).values()
+    if isinstance(value, Scenario)
+}

@@ -1,0 +1,199 @@
+"""Histories as lines of text, and what two of them may differ in.
+
+Every way tells the same history, line by line: events in order, each with its place, type, name,
+parent and details. This module says, in code, all that is left out or free:
+
+- Invocations (`InvocationCompleted`): crashes, and what goes on in place, change their number.
+- What chance or a clock makes: numbers and times of events, callback ids, ARNs, stack traces. The
+  execution's own events are no lines: the start says what the test asked for, the end is compared
+  as an `End`.
+- The order between the branches of one batch: `_branch_by_branch` sorts them; the order within a
+  branch, and of a batch among what surrounds it, is kept.
+- How far a branch got that nobody waits for any more (`abandoned`), and when between the events of
+  others somebody outside completed a callback that is open `meanwhile`: `disagreement` compares
+  these operations on their own.
+- After a crash, the attempt of an at-most-once step that it interrupted: `_uninterrupted` takes it
+  out, and counts the attempts after it as if it had not been. An at-least-once step runs again
+  under the start that is recorded, so nothing is to be forgiven there.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from perdure import BatchItem, BatchItemStatus, BatchResult
+from perdure.identity import operation_id
+from perdure.serdes import ExtendedTypeSerDes, SerDesContext
+from perdure.testing import ExecutionHistory, HistoryEvent
+from perdure.testing.history import RetryDetails
+
+# Longer texts are told by their length and a digest.
+TEXT_CHARS_MAX: Final = 60
+DEPTH_MAX: Final = 5
+CALLS_MAX: Final = 6
+
+BATCHES: Final = ("Map", "Parallel")
+
+
+def facts(history: ExecutionHistory, *, crashed: bool = False) -> tuple[str, ...]:
+    """Return the lines of a history, of one whose worker `crashed` as if it had not."""
+    events = [event for event in history.events if event.id is not None]
+    if crashed:
+        events = _uninterrupted(events)
+    return tuple(_line(event) for event in _branch_by_branch(events))
+
+
+def disagreement(
+    expected: Sequence[str],
+    found: Sequence[str],
+    *,
+    abandoned: Sequence[str] = (),
+    meanwhile: Sequence[str] = (),
+) -> str | None:
+    """Return both histories when they differ in what may not; None when they agree."""
+    apart = (*abandoned, *meanwhile)
+    agree = _outside(apart, expected) == _outside(apart, found)
+    for place in apart:
+        here, there = _inside(place, found), _inside(place, expected)
+        agree &= here == (there[: len(here)] if place in abandoned else there)
+    return None if agree else "\n    ".join(["  expected:", *expected, "  found:", *found])
+
+
+def place_of(event: HistoryEvent) -> str:
+    """Return which durable call of which an operation is: "2-1" is the first inside the second."""
+    return _places()[event.id or ""]
+
+
+@cache
+def _places() -> dict[str, str]:
+    """Return the place of each id, as deep as scenarios go."""
+    places = {"": ""}
+    outer: list[tuple[str | None, str]] = [(None, "")]
+    for _ in range(DEPTH_MAX):
+        outer = [
+            (operation_id(id_, number), f"{place}-{number}".removeprefix("-"))
+            for id_, place in outer
+            for number in range(CALLS_MAX)  # calls count from 1, branches from 0
+        ]
+        places.update({id_: place for id_, place in outer if id_ is not None})
+    return places
+
+
+def _outside(places: Iterable[str], lines: Sequence[str]) -> list[str]:
+    inside = [line for place in places for line in _inside(place, lines)]
+    return [line for line in lines if line not in inside]
+
+
+def _inside(place: str, lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if f"{line.split()[0]}-".startswith(f"{place}-")]
+
+
+def _uninterrupted(events: Sequence[HistoryEvent]) -> list[HistoryEvent]:
+    kept: list[HistoryEvent] = []
+    lost: dict[str | None, int] = {}
+    for event in events:
+        if _is_interruption(event):
+            lost[event.id] = lost.get(event.id, 0) + 1
+            starts = (each for each in reversed(kept) if each.id == event.id)
+            kept.remove(next(starts))
+        else:
+            kept.append(_counted_without(event, lost.get(event.id, 0)))
+    return kept
+
+
+def _is_interruption(event: HistoryEvent) -> bool:
+    retry, error = event.retry_details, event.error
+    return (
+        error is not None
+        and (error.error_type or "").endswith("StepInterruptedError")
+        and retry is not None
+        and retry.next_attempt_delay_ms is not None
+    )
+
+
+def _counted_without(event: HistoryEvent, lost: int) -> HistoryEvent:
+    retry = event.retry_details
+    if retry is None or not lost:
+        return event
+    fewer = RetryDetails(retry.current_attempt - lost, retry.next_attempt_delay_ms)
+    return msgspec.structs.replace(event, retry_details=fewer)
+
+
+def _branch_by_branch(events: list[HistoryEvent]) -> list[HistoryEvent]:
+    batches = {place_of(event) for event in events if event.sub_type in BATCHES}
+    for batch in sorted(batches, key=lambda place: place.count("-")):
+        inside = f"{batch}-"
+        slots = [n for n, event in enumerate(events) if place_of(event).startswith(inside)]
+        branches = sorted(
+            (events[n] for n in slots),
+            key=lambda event: int(place_of(event).removeprefix(inside).split("-")[0]),
+        )
+        for slot, event in zip(slots, branches, strict=True):
+            events[slot] = event
+    return events
+
+
+def _line(event: HistoryEvent) -> str:
+    place = place_of(event)
+    words = [place, event.event_type]
+    if event.name is not None:
+        words.append(repr(event.name))
+    if not event.event_type.startswith(event.sub_type or "-"):
+        words.append(f"as {event.sub_type}")
+    parent = "" if event.parent_id is None else _places()[event.parent_id]
+    if parent != place.rpartition("-")[0]:
+        words.append(f"in {parent or 'the execution'}")
+    return " · ".join([" ".join(words), *_details(event)])
+
+
+def _details(event: HistoryEvent) -> Iterator[str]:
+    """Return what stands beside the type, as far as every way must tell the same."""
+    told = {
+        "of": event.function_name,
+        "given": _text(event.input),
+        "for tenant": event.tenant_id,
+        "ms": event.duration_ms,
+        "timeout s": event.timeout_seconds or None,
+        "heartbeat s": event.heartbeat_timeout_seconds or None,
+        "=": _result(event),
+    }
+    yield from (f"{word} {value}" for word, value in told.items() if value is not None)
+    yield from (word for word in ("truncated", "replay_children") if getattr(event, word))
+    if (error := event.error) is not None:
+        yield f"{_short(error.error_type)}: {_text(error.error_message)}"
+        yield from () if error.error_data is None else (f"with {_text(error.error_data)}",)
+    if (retry := event.retry_details) is not None:
+        yield f"attempt {retry.current_attempt}"
+        delay_ms = retry.next_attempt_delay_ms
+        yield from () if delay_ms is None else (f"again in {delay_ms} ms",)
+
+
+def _result(event: HistoryEvent) -> str | None:
+    if event.sub_type not in BATCHES or event.result is None or event.replay_children:
+        return _text(event.result)
+    result: BatchResult[Any] = ExtendedTypeSerDes().deserialize(event.result, SerDesContext())
+    items = ", ".join(f"{item.index} {_item(item)}" for item in result.all)
+    return f"{result.completion_reason.value} [{items}]"
+
+
+def _item(item: BatchItem[Any]) -> str:
+    if item.error is not None:
+        return f"{_short(item.error.type)}: {item.error.message}"
+    if item.status is BatchItemStatus.STARTED:
+        return "STARTED"
+    return _text(json.dumps(item.result)) or ""
+
+
+def _short(error_type: str | None) -> str:
+    return (error_type or "").removeprefix("perdure.exceptions.")
+
+
+def _text(text: str | None) -> str | None:
+    if text is None or len(text) <= TEXT_CHARS_MAX:
+        return text and " ".join(text.split())
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return f"{len(text):,} characters ({digest})"

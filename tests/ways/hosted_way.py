@@ -1,0 +1,78 @@
+"""In this process, on the real core: `tests.sdk.hosted` plays service and worker at once."""
+
+from perdure import DurableFunction
+from perdure.testing import ExecutionHistory
+from perdure.testing.event_forms import public_events
+from perdure_core import commands
+from perdure_core.commands import CompleteCallback
+from perdure_core.events import ChainedInvokeStarted
+from perdure_core.model import ErrorObject, ExecutionStatus, Operation
+from perdure_core.state import is_open
+from tests.sdk.hosted import Crash, Hosted
+from tests.ways.run import Run
+from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
+from tests.ways.scenarios.invokes import TARGETS
+
+
+def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -> Run:
+    """Run a scenario to its end, losing the worker where `crashes` say."""
+    host = Hosted(function, None, crashes, TARGETS)
+    acts = list(scenario.world)
+    host.run()
+    while is_open(host.state):
+        if acts and (callback := _open_callback(host, acts[0].callback)) is not None:
+            host.command(_command(acts.pop(0), callback))
+        elif host.state.children_open:
+            _run_child(host)
+        else:
+            host.pass_time()
+        host.run()
+    assert not acts, f"nobody asked for {acts}"
+    return Run(_end(host), _history(host), len(host.calls))
+
+
+def _open_callback(host: Hosted, name: str) -> str | None:
+    if not host.state.callbacks_open:
+        return None
+    callback: Operation = host.open_callback()
+    return callback.id if callback.name == name else None
+
+
+def _command(act: Act, callback: str) -> commands.Command:
+    match act:
+        case Answer():
+            return CompleteCallback(operation_id=callback, succeeded=True, result=act.result)
+        case Refusal():
+            error = ErrorObject(act.message, act.error_type)
+            return CompleteCallback(operation_id=callback, succeeded=False, error=error)
+        case Heartbeat():
+            return commands.HeartbeatCallback(callback)
+
+
+def _run_child(host: Hosted) -> None:
+    id_ = host.open_invoke().id
+    start = next(
+        event
+        for event in host.events
+        if isinstance(event, ChainedInvokeStarted) and event.subject.id == id_
+    )
+    child = Hosted(TARGETS[start.function], start.input)
+    child.finish()
+    succeeded = child.state.status is ExecutionStatus.SUCCEEDED
+    host.end_invoke("SUCCEEDED" if succeeded else "FAILED", child.state.result, child.state.error)
+
+
+def _end(host: Hosted) -> End:
+    state = host.state
+    if state.error is not None:
+        return End(str(state.status), f"{state.error.type}: {state.error.message}")
+    return End(str(state.status), state.result)
+
+
+def _history(host: Hosted) -> ExecutionHistory:
+    return ExecutionHistory(
+        execution_arn=host.arn,
+        function_name=host.function.name,
+        status=host.state.status,
+        events=public_events(host.records),
+    )

@@ -1,0 +1,155 @@
+"""On a real server, in real workers that are killed, many executions at a time.
+
+All executions of one crossing share a worker. Each goes on until it has ended or is held in the
+strait; then the worker is killed once, which is the death that all of them were meant to see, and
+another worker brings them to their ends.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from perdure import AsyncClient, DurableFunction
+from perdure.client_messages import ExecutionDescription
+from perdure.testing import ExecutionHistory
+from tests.system.processes import ROOT, Machine
+from tests.ways.run import Run
+from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
+from tests.ways.scenarios.invokes import TARGETS
+from tests.ways.strait import Moment, Strait
+
+SERVED: Final = ROOT / "tests" / "ways" / "served.py"
+SLOTS: Final = 2_000
+END_S_MAX: Final = 120.0
+LOOK_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a scenario; its worker dies at `moment`, if there is one."""
+
+    scenario: Scenario
+    function: DurableFunction
+    moment: Moment | None = None
+
+    @property
+    def execution_name(self) -> str:
+        """What the execution is called."""
+        return "whole" if self.moment is None else str(self.moment).replace(" ", "-")
+
+    @property
+    def key(self) -> str:
+        """What it is called among those of all functions."""
+        return f"{self.function.name}/{self.execution_name}"
+
+
+class Crossing:
+    """A server, a strait before it, and one worker at a time."""
+
+    def __init__(self, machine: Machine, client: AsyncClient, strait: Strait) -> None:
+        self._machine = machine
+        self._client = client
+        self._strait = strait
+        self._workers = 0
+        self._start_worker()
+
+    async def ready(self) -> None:
+        """Wait until the worker serves."""
+        function, worker = next(iter(TARGETS)), f"worker-{self._workers}"
+        await asyncio.to_thread(self._machine.wait_for_worker, function, worker)
+
+    async def run(self, attempts: Sequence[Attempt]) -> dict[Attempt, Run]:
+        """Run executions side by side, with one death of the worker that they share."""
+        holds = self._strait.holds
+        for each in attempts:
+            if each.moment is not None:
+                holds.want(each.key, each.moment)
+        async with asyncio.timeout(END_S_MAX), asyncio.TaskGroup() as tasks:
+            plays = [tasks.create_task(self._play(each)) for each in attempts]
+            await holds.settle(each.key for each in attempts)
+            if any(self.hit(each) for each in attempts):
+                self.kill_worker()
+                self._start_worker()
+        return {each: play.result() for each, play in zip(attempts, plays, strict=True)}
+
+    def hit(self, attempt: Attempt) -> bool:
+        """Tell whether a worker of this execution died where it was to."""
+        return attempt.key in self._strait.holds.held
+
+    def kill_worker(self) -> None:
+        """Let the worker die."""
+        self._machine.kill(f"worker-{self._workers}")
+
+    def _start_worker(self) -> None:
+        self._workers += 1
+        options = ("--server", self._strait.address, "--slots", str(SLOTS))
+        self._machine.start(f"worker-{self._workers}", "worker", str(SERVED), *options)
+
+    async def _play(self, attempt: Attempt) -> Run:
+        start = self._client.start(attempt.function.name, name=attempt.execution_name)
+        arn = (await start).execution_arn
+        for act in attempt.scenario.world:
+            await self._perform(act, arn)
+        execution = await self._client.wait(arn, timeout_s=END_S_MAX)
+        holds = self._strait.holds
+        holds.end(attempt.key)
+        return Run(_end(execution), await self._history(execution), holds.checkpoints[attempt.key])
+
+    async def _perform(self, act: Act, arn: str) -> None:
+        callback_id = await self._open_callback(arn, act.callback)
+        match act:
+            case Answer():
+                await self._client.succeed_callback(callback_id, result_text=act.result)
+            case Refusal():
+                await self._client.fail_callback(
+                    callback_id, error_type=act.error_type, error_message=act.message
+                )
+            case Heartbeat():
+                await self._client.heartbeat_callback(callback_id)
+
+    async def _open_callback(self, arn: str, name: str) -> str:
+        while True:  # ends with the callback, or the execution
+            execution = await self._client.get(arn)
+            assert not execution.ended, f"nobody asked for {name!r}: {execution}"
+            if execution.waiting_for == "callback":
+                for callback in execution.open_callbacks:
+                    if callback.name == name:
+                        return callback.callback_id
+            await asyncio.sleep(LOOK_S)
+
+    async def _history(self, execution: ExecutionDescription) -> ExecutionHistory:
+        arn = execution.execution_arn
+        document: dict[str, Any] = {
+            "execution_arn": arn,
+            "function_name": execution.function_name,
+            "status": execution.status,
+            "events": [event.to_json() async for event in self._client.history(arn)],
+        }
+        return msgspec.convert(document, ExecutionHistory, strict=False)
+
+
+@asynccontextmanager
+async def crossing(folder: Path) -> AsyncGenerator[Crossing]:
+    """Start a server, the strait, and the first worker."""
+    with Machine(folder) as machine:
+        machine.start_server()
+        async with machine.async_client() as client, Strait(machine.server_address) as strait:
+            ways = Crossing(machine, client, strait)
+            try:
+                await ways.ready()
+                yield ways
+            finally:
+                ways.kill_worker()
+                print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+
+
+def _end(execution: ExecutionDescription) -> End:
+    if execution.error is not None:
+        text = f"{execution.error.error_type}: {execution.error.error_message}"
+        return End(execution.status, text)
+    return End(execution.status, execution.result_text)

@@ -1,0 +1,33 @@
+"""What running a scenario came to, in whichever way, and the judgement of it."""
+
+from dataclasses import dataclass
+
+from perdure.testing import ExecutionHistory
+from tests.ways.facts import disagreement, facts
+from tests.ways.scenario import End, Scenario
+
+
+@dataclass(frozen=True)
+class Run:
+    """How an execution ended, its history, and how many checkpoints its workers made."""
+
+    end: End
+    history: ExecutionHistory
+    checkpoints: int
+
+
+def problem(scenario: Scenario, run: Run, *, crashed: bool = False) -> str | None:
+    """Say how a run differs from what must come of its scenario; None when it does not."""
+    found = facts(run.history, crashed=crashed)
+    allowed = [scenario.expected]
+    if crashed and scenario.interrupted is not None:
+        allowed.append(scenario.interrupted)
+    problems: list[str] = []
+    for each in allowed:
+        text = disagreement(
+            each.history, found, abandoned=scenario.abandoned, meanwhile=scenario.meanwhile
+        )
+        if run.end == each.end and text is None:
+            return None
+        problems.append(f"expected {each.end}, found {run.end}\n{text or ''}")
+    return "\n".join(problems)

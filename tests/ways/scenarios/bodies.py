@@ -1,0 +1,57 @@
+"""What steps of scenarios do, and how soon they are tried again."""
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure import AsyncDurableContext, StepContext
+from perdure.config import Duration, StepConfig
+from perdure.retries import RetryDecision
+
+# Live servers wait for it in real time.
+TICK = Duration.from_milliseconds(50)
+
+
+def soon(_error: Exception, attempt: int) -> RetryDecision:
+    """Try everything again at once, five times in all."""
+    return RetryDecision.retry(TICK) if attempt < 5 else RetryDecision.no_retry()
+
+
+def once_more(_error: Exception, attempt: int) -> RetryDecision:
+    """Try everything once more."""
+    return RetryDecision.retry(TICK) if attempt == 1 else RetryDecision.no_retry()
+
+
+def never(_error: Exception, _attempt: int) -> RetryDecision:
+    """Try nothing again."""
+    return RetryDecision.no_retry()
+
+
+def flaky(failures: int) -> Callable[[StepContext], int]:
+    """Return a body that fails so often, and then tells the number of its attempt."""
+
+    def body(step: StepContext) -> int:
+        if step.attempt <= failures:
+            raise OSError("flaky")
+        return step.attempt
+
+    return body
+
+
+def failing(message: str) -> Callable[[Any], None]:
+    """Return a body that fails whenever it runs."""
+
+    def body(_: Any) -> None:
+        raise ValueError(message)
+
+    return body
+
+
+async def busy(context: AsyncDurableContext) -> list[Any]:
+    """Do some of what one context can: a step that is tried again, a wait, a step."""
+    first = await context.step(flaky(1), "flaky", StepConfig(soon))
+    await context.wait(TICK, "nap")
+    return [first, await context.step(_end, "end")]
+
+
+async def _end(_: StepContext) -> str:
+    return "end"

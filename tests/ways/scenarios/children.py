@@ -1,0 +1,180 @@
+"""Child contexts: nested, failing, virtual, too large to be kept; and blocks that are retried."""
+
+from typing import Any
+
+from perdure import AsyncDurableContext, ChildContextError, WithRetryConfig, with_retry
+from perdure.config import ChildConfig
+from tests.ways.scenario import End, scenario
+from tests.ways.scenarios.bodies import busy, once_more, soon
+
+# More than is kept of a result: 262,144 bytes.
+LARGE = 300_000
+
+
+@scenario(
+    End.succeeded([[2, "end"], [2, "end"]]),
+    """
+    1 ContextStarted 'outer' as RunInChildContext
+    1-1 StepStarted 'flaky'
+    1-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    1-1 StepStarted 'flaky'
+    1-1 StepSucceeded 'flaky' · = 2 · attempt 2
+    1-2 WaitStarted 'nap' · ms 50
+    1-2 WaitSucceeded 'nap' · ms 50
+    1-3 StepStarted 'end'
+    1-3 StepSucceeded 'end' · = "end" · attempt 1
+    1-4 ContextStarted 'inner' as RunInChildContext
+    1-4-1 StepStarted 'flaky'
+    1-4-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    1-4-1 StepStarted 'flaky'
+    1-4-1 StepSucceeded 'flaky' · = 2 · attempt 2
+    1-4-2 WaitStarted 'nap' · ms 50
+    1-4-2 WaitSucceeded 'nap' · ms 50
+    1-4-3 StepStarted 'end'
+    1-4-3 StepSucceeded 'end' · = "end" · attempt 1
+    1-4 ContextSucceeded 'inner' as RunInChildContext · = [2,"end"]
+    1 ContextSucceeded 'outer' as RunInChildContext · = [[2,"end"],[2,"end"]]
+    """,
+)
+async def children_are_nested(context: AsyncDurableContext) -> Any:
+    async def outer(child: AsyncDurableContext) -> list[Any]:
+        return [await busy(child), await child.run_in_child_context(busy, "inner")]
+
+    return await context.run_in_child_context(outer, "outer")
+
+
+@scenario(
+    End.succeeded(["after all", "went on"]),
+    """
+    1 ContextStarted 'child' as RunInChildContext
+    1-1 StepStarted 'before'
+    1-1 StepSucceeded 'before' · = 1 · attempt 1
+    1 ContextFailed 'child' as RunInChildContext · ValueError: after all
+    2 StepStarted 'after'
+    2 StepSucceeded 'after' · = "went on" · attempt 1
+    """,
+)
+async def child_fails(context: AsyncDurableContext) -> list[Any]:
+    async def body(child: AsyncDurableContext) -> None:
+        await child.step(lambda _: 1, "before")
+        raise ValueError("after all")
+
+    try:
+        await context.run_in_child_context(body, "child")
+    except ChildContextError as error:
+        return [error.message, await context.step(lambda _: "went on", "after")]
+    return []
+
+
+@scenario(
+    End.succeeded([[2, "end"], [2, "end"]]),
+    """
+    1-1 StepStarted 'flaky' in the execution
+    1-1 StepFailed 'flaky' in the execution · OSError: flaky · attempt 1 · again in 50 ms
+    1-1 StepStarted 'flaky' in the execution
+    1-1 StepSucceeded 'flaky' in the execution · = 2 · attempt 2
+    1-2 WaitStarted 'nap' in the execution · ms 50
+    1-2 WaitSucceeded 'nap' in the execution · ms 50
+    1-3 StepStarted 'end' in the execution
+    1-3 StepSucceeded 'end' in the execution · = "end" · attempt 1
+    2 StepStarted 'flaky'
+    2 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    2 StepStarted 'flaky'
+    2 StepSucceeded 'flaky' · = 2 · attempt 2
+    3 WaitStarted 'nap' · ms 50
+    3 WaitSucceeded 'nap' · ms 50
+    4 StepStarted 'end'
+    4 StepSucceeded 'end' · = "end" · attempt 1
+    """,
+)
+async def virtual_child_records_nothing_itself(context: AsyncDurableContext) -> list[Any]:
+    config = ChildConfig[Any](is_virtual=True)
+    virtual = await context.run_in_child_context(busy, "virtual", config)
+    return [virtual, await busy(context)]
+
+
+@scenario(
+    End.succeeded([LARGE, [2, "end"]]),
+    """
+    1 ContextStarted 'large' as RunInChildContext
+    1-1 StepStarted 'small'
+    1-1 StepSucceeded 'small' · = "x" · attempt 1
+    1 ContextSucceeded 'large' as RunInChildContext · =  · replay_children
+    2 StepStarted 'flaky'
+    2 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    2 StepStarted 'flaky'
+    2 StepSucceeded 'flaky' · = 2 · attempt 2
+    3 WaitStarted 'nap' · ms 50
+    3 WaitSucceeded 'nap' · ms 50
+    4 StepStarted 'end'
+    4 StepSucceeded 'end' · = "end" · attempt 1
+    """,
+)
+async def large_child_is_made_again(context: AsyncDurableContext) -> list[Any]:
+    async def body(child: AsyncDurableContext) -> str:
+        return await child.step(lambda _: "x", "small") * LARGE
+
+    large = await context.run_in_child_context(body, "large")
+    return [len(large), await busy(context)]
+
+
+async def at_the_second_try(inner: AsyncDurableContext, attempt: int) -> int:
+    """Do something durable, and fail the first time."""
+    done = await inner.step(lambda _: attempt, f"try {attempt}")
+    if attempt == 1:
+        raise OSError("once more")
+    return done
+
+
+@scenario(
+    End.succeeded(2),
+    """
+    1 ContextStarted 'block' as RunInChildContext
+    1-1 StepStarted 'try 1'
+    1-1 StepSucceeded 'try 1' · = 1 · attempt 1
+    1-2 WaitStarted 'block-backoff-1' · ms 50
+    1-2 WaitSucceeded 'block-backoff-1' · ms 50
+    1-3 StepStarted 'try 2'
+    1-3 StepSucceeded 'try 2' · = 2 · attempt 1
+    1 ContextSucceeded 'block' as RunInChildContext · = 2
+    """,
+)
+async def block_is_tried_again(context: AsyncDurableContext) -> int:
+    return await with_retry(context, at_the_second_try, WithRetryConfig(soon), "block")
+
+
+@scenario(
+    End.succeeded(2),
+    """
+    1 StepStarted 'try 1'
+    1 StepSucceeded 'try 1' · = 1 · attempt 1
+    2 WaitStarted 'block-backoff-1' · ms 50
+    2 WaitSucceeded 'block-backoff-1' · ms 50
+    3 StepStarted 'try 2'
+    3 StepSucceeded 'try 2' · = 2 · attempt 1
+    """,
+)
+async def block_is_tried_again_without_a_context(context: AsyncDurableContext) -> int:
+    config = WithRetryConfig[int](soon, wrap_with_run_in_child_context=False)
+    return await with_retry(context, at_the_second_try, config, "block")
+
+
+@scenario(
+    End.failed("perdure.exceptions.ChildContextError", "never"),
+    """
+    1 ContextStarted 'block' as RunInChildContext
+    1-1 StepStarted 'try 1'
+    1-1 StepSucceeded 'try 1' · = 1 · attempt 1
+    1-2 WaitStarted 'block-backoff-1' · ms 50
+    1-2 WaitSucceeded 'block-backoff-1' · ms 50
+    1-3 StepStarted 'try 2'
+    1-3 StepSucceeded 'try 2' · = 2 · attempt 1
+    1 ContextFailed 'block' as RunInChildContext · OSError: never
+    """,
+)
+async def block_is_given_up(context: AsyncDurableContext) -> None:
+    async def block(inner: AsyncDurableContext, attempt: int) -> None:
+        await inner.step(lambda _: attempt, f"try {attempt}")
+        raise OSError("never")
+
+    await with_retry(context, block, WithRetryConfig(once_more), "block")

@@ -1,0 +1,69 @@
+"""Every scenario, in this process: on the bare core and in the testing kit, in both forms.
+
+Each is run whole, and then once with its worker lost right before and right after each checkpoint.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from perdure.testing import Crash as KitCrash
+from tests.sdk.hosted import Crash
+from tests.ways.all import SCENARIOS
+from tests.ways.hosted_way import run_hosted
+from tests.ways.kit_way import run_in_kit
+from tests.ways.run import Run, problem
+from tests.ways.scenario import End, Scenario
+
+FORMS: Final = ("blocking", "awaiting")
+
+OneRun = Callable[..., Run]
+WAYS: Final[dict[str, tuple[OneRun, Callable[..., Any]]]] = {
+    "hosted": (run_hosted, Crash),
+    "kit": (run_in_kit, KitCrash),
+}
+
+every_scenario = pytest.mark.parametrize("name", SCENARIOS)
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+def crashes_of(way: str, scenario: Scenario, form: str) -> Iterator[tuple[str, Run]]:
+    """Run a scenario once for each moment at which its worker may die."""
+    run, crash = WAYS[way]
+    function = getattr(scenario, form)
+    for number in range(1, run(scenario, function).checkpoints + 1):
+        for accepted in (False, True):
+            moment = f"right {'after' if accepted else 'before'} checkpoint {number}"
+            yield moment, run(scenario, function, crash(number, accepted=accepted))
+
+
+@every_form
+@every_scenario
+@pytest.mark.parametrize("way", WAYS)
+def test_a_scenario_comes_to_what_it_must(way: str, name: str, form: str) -> None:
+    scenario = SCENARIOS[name]
+    run, _ = WAYS[way]
+    assert (found := problem(scenario, run(scenario, getattr(scenario, form)))) is None, found
+
+
+@every_form
+@every_scenario
+def test_a_scenario_that_is_replayed_at_every_checkpoint_does_too(name: str, form: str) -> None:
+    scenario = SCENARIOS[name]
+    run = run_in_kit(scenario, getattr(scenario, form), always_replay=True)
+    assert (found := problem(scenario, run)) is None, found
+
+
+@every_form
+@every_scenario
+@pytest.mark.parametrize("way", WAYS)
+def test_a_crash_at_any_checkpoint_changes_nothing(way: str, name: str, form: str) -> None:
+    scenario = SCENARIOS[name]
+    ends: set[End] = set()
+    for moment, run in crashes_of(way, scenario, form):
+        found = problem(scenario, run, crashed=True)
+        assert found is None, f"a worker that dies {moment} changes it: {found}"
+        ends.add(run.end)
+    if scenario.interrupted is not None:
+        assert ends == {scenario.expected.end, scenario.interrupted.end}
