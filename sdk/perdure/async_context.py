@@ -8,8 +8,11 @@ run and in every replay.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from functools import partial
+from random import Random
 from typing import Any, TypeAlias, TypeVar, overload
+from uuid import UUID
 
 from perdure.attempt import Attempt
 from perdure.awaiting import perform
@@ -30,6 +33,7 @@ from perdure.config import (
 from perdure.crew import Crew, awaited
 from perdure.decorators import is_coroutine_function
 from perdure.delivery import TurnPassed
+from perdure.derived import RANDOMS, UUIDS, derived_random, derived_uuid
 from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.execution_context import ExecutionContext
 from perdure.logger import Logger
@@ -126,6 +130,18 @@ class AsyncDurableContext:
             return self._created_wait(created, creation)
 
         return self._start(create)
+
+    def now(self, name: str | None = None) -> Coroutine[Any, Any, datetime]:
+        """Return what time it is, in UTC, to the millisecond, and the same in every replay."""
+        return self._start(lambda: self._calls.now(name))
+
+    def uuid(self) -> UUID:
+        """Return an identifier that no other call gets, and the same in every replay, at once."""
+        return derived_uuid(self._derive(UUIDS))
+
+    def random(self) -> Random:
+        """Return a generator of random numbers, the same ones in every replay, at once."""
+        return derived_random(self._derive(RANDOMS))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -242,6 +258,11 @@ class AsyncDurableContext:
         except (SuspendExecution, OrphanedChildException, TurnPassed) as passed:
             return _passed(passed)
         return self._shell.start(self._scope, program)
+
+    def _derive(self, kind: str) -> str:
+        name = self._scope.derive(kind)
+        self._shell.admit(self._scope)
+        return name
 
     def _created(self, created: Created, creation: Program[str]) -> "Program[AsyncCallback]":
         callback_id = yield from creation

@@ -7,6 +7,7 @@ called and how programs are carried out inside of it.
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,7 @@ from perdure.exceptions import InvocationError
 from perdure.identity import Identity, check_name, idempotency_key
 from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
+from perdure.now import now
 from perdure.program import Program
 from perdure.retries import RetryPresets, WithRetryConfig, create_retry_strategy, tries
 from perdure.scope import Scope
@@ -170,6 +172,11 @@ class Calls:
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         program = create_wait(identity, self.scope.recorded(identity), wait_ms)
         return CreatedWait(self.scope, identity), program
+
+    def now(self, name: str | None) -> Program[datetime]:
+        """Ask the service what time it is."""
+        identity = self.scope.identify(OperationType.STEP, "Now", name)
+        return now(identity, self.scope.recorded(identity))
 
     def create_callback(
         self, name: str | None, config: CallbackConfig | None

@@ -1,8 +1,11 @@
 """What a handler is given: the durable operations, each a thin call of its program."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
+from random import Random
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from perdure.attempt import Attempt
 from perdure.batch_result import BatchResult
@@ -27,6 +30,7 @@ from perdure.decorators import (
     durable_with_child_context,
     refuse_coroutine_function,
 )
+from perdure.derived import RANDOMS, UUIDS, derived_random, derived_uuid
 from perdure.execution_context import ExecutionContext
 from perdure.logger import Logger
 from perdure.program import Program
@@ -122,6 +126,29 @@ class DurableContext:
         created, creation = self._calls.create_wait(duration, name)
         self._perform(creation)
         return DurableWait(created)
+
+    def now(self, name: str | None = None) -> datetime:
+        """Return what time it is, in UTC, to the millisecond, and the same in every replay.
+
+        It is the service's own record of this operation, durable before it is returned.
+        """
+        return cast("datetime", self._perform(self._calls.now(name)))
+
+    def uuid(self) -> UUID:
+        """Return an identifier that no other call gets, and the same in every replay.
+
+        Nothing is recorded: it is made of the execution, the context, and how many were asked of
+        the context before. So a call that is put in front shifts those that follow. It is no
+        secret. Raises `ExecutionError` inside a step.
+        """
+        return derived_uuid(self._scope.derive(UUIDS))
+
+    def random(self) -> Random:
+        """Return a generator of random numbers, the same ones in every replay.
+
+        It starts as `uuid` is made, so what is said there holds here.
+        """
+        return derived_random(self._scope.derive(RANDOMS))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
+from perdure.derived import derived_name
 from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
 from perdure.identity import (
     Identity,
@@ -57,6 +58,7 @@ class Scope:
         self.closed = closed
         self.owner: object = None
         self._ids = OperationIds(prefix)
+        self._derived: dict[str, int] = {}
 
     def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> "Scope":
         """Return the scope of the context that is the operation `identity`.
@@ -124,6 +126,16 @@ class Scope:
             name=name,
             parent_id=self.parent_id,
         )
+
+    def derive(self, kind: str) -> str:
+        """Return a name that the call which arrives now alone has, in this and in every replay.
+
+        Raises as `identify` does.
+        """
+        self.enter(f"{kind}()")
+        self._require_current(f"{kind}()")
+        number = self._derived[kind] = self._derived.get(kind, 0) + 1
+        return derived_name(self.turn.execution_arn, self.prefix, kind, number)
 
     def enter(self, call: str) -> None:
         """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""

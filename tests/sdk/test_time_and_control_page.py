@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.invocation import Succeeded
-from tests.sdk.hosted import Hosted
+from tests.sdk.hosted import Crash, Hosted
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "time-and-control.md"
 
@@ -35,3 +35,13 @@ def test_a_function_of_the_page_does_what_it_says(
     began_ms = host.now_ms
     assert host.finish() == Succeeded(result)
     assert host.now_ms - began_ms == seconds * 1_000
+
+
+def test_the_booking_of_the_page_is_the_same_after_a_crash() -> None:
+    function = shown()["book"]
+    outcome = Hosted(function, '{"order": "7"}').finish()
+    assert isinstance(outcome, Succeeded)
+    assert '"booked_at": "1970-01-01T00:16:40+00:00"' in str(outcome.result)
+    for checkpoint in (1, 2):
+        crash = Crash(checkpoint, accepted=True)
+        assert Hosted(function, '{"order": "7"}', crashes=[crash]).finish() == outcome

@@ -44,6 +44,10 @@ class Operation:
 OPERATIONS: Final[dict[str, Runs | None]] = {
     "step": Runs(0, "func", Role.BODY),
     "wait": None,
+    "create_wait": None,
+    "now": None,
+    "uuid": None,
+    "random": None,
     "create_callback": None,
     "wait_for_callback": Runs(0, "submitter", Role.BODY, context_position=1),
     "wait_for_condition": Runs(0, "check", Role.BODY, context_position=1),
@@ -52,6 +56,12 @@ OPERATIONS: Final[dict[str, Runs | None]] = {
     "parallel": Runs(0, "functions", Role.CHILD),
     "run_in_child_context": Runs(0, "func", Role.CHILD),
     "with_retry": Runs(1, "func", Role.CHILD),
+}
+
+# Methods of what these operations return, which are durable calls too.
+_MAKERS: Final = {
+    "result": frozenset({"create_callback", "create_wait"}),
+    "cancel": frozenset({"create_wait"}),
 }
 
 DECORATORS: Final[dict[str, tuple[Role, int]]] = {
@@ -85,8 +95,9 @@ class Reader:
         receiver, name = call.func.value, call.func.attr
         if name in OPERATIONS and name != "with_retry":
             return Operation(name, receiver) if self.is_context(receiver, scope, contexts) else None
-        made = self._callback_maker(receiver, scope, contexts) if name == "result" else None
-        return Operation("result", made) if made else None
+        makers = _MAKERS.get(name)
+        made = makers and self._maker(makers, receiver, scope, contexts)
+        return Operation(name, made) if made else None
 
     def is_context(self, expression: ast.expr, scope: Scope, contexts: Contexts) -> bool:
         """Whether an expression is a durable context."""
@@ -181,10 +192,10 @@ class Reader:
         elif not isinstance(factory.node, ast.Module | ast.ClassDef):
             yield from ((each, factory) for each in _returned(factory.node))
 
-    def _callback_maker(
-        self, expression: ast.expr, scope: Scope, contexts: Contexts
+    def _maker(
+        self, makers: frozenset[str], expression: ast.expr, scope: Scope, contexts: Contexts
     ) -> ast.expr | None:
-        """Return the context of which the callback was asked that an expression is."""
+        """Return the context of which the callback or wait was asked that an expression is."""
         candidates = [expression]
         if isinstance(expression, ast.Name) and (found := scope.find(expression.id)) is not None:
             scope = found[0]
@@ -193,7 +204,7 @@ class Reader:
             ]
         for each in candidates:
             match each:
-                case ast.Call(func=ast.Attribute(value=context, attr="create_callback")):
+                case ast.Call(func=ast.Attribute(value=context, attr=attr)) if attr in makers:
                     return context if self.is_context(context, scope, contexts) else None
                 case _:
                     pass

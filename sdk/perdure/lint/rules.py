@@ -47,8 +47,10 @@ TITLES: Final[dict[Rule, str]] = {
 }
 
 ADVICE: Final[dict[Rule, str]] = {
-    Rule.CLOCK: "reads the clock, which a replay finds elsewhere; read it in a step",
-    Rule.CHANCE: "differs on every replay; call it in a step",
+    Rule.CLOCK: "reads the clock, which a replay finds elsewhere; use the context's now(), or "
+    "read it in a step",
+    Rule.CHANCE: "differs on every replay; use the context's uuid() or random(), or call it in a "
+    "step",
     Rule.ENVIRONMENT: "may differ on the worker that replays; read it in a step",
     Rule.IO: "is done again on every replay, and may answer differently; do it in a step",
     Rule.SLEEP: "holds the worker, and sleeps again on every replay; use the context's wait",

@@ -125,7 +125,7 @@ class Walk(ast.NodeVisitor):
             )
             self._report(call, Rule.DURABLE_CALL_IN_STEP, message)
             return
-        if operation.name != "result":
+        if operation.name not in ("result", "cancel"):
             self._check_foreign(operation.context, f"`{ast.unparse(operation.context)}.", operation)
         runs = OPERATIONS.get(operation.name)
         given = argument(call, runs.position, runs.keyword) if runs else None
