@@ -197,7 +197,7 @@ def test_a_task_that_has_waited_cannot_ask_the_context_of_another(kind: str) -> 
 
 
 def test_tasks_may_ask_first_thing() -> None:
-    seen: list[list[str]] = []
+    seen: list[tuple[str, ...]] = []
 
     async def body(context: AsyncDurableContext) -> None:
         async def first_thing() -> str:
