@@ -7,6 +7,7 @@ output belongs to results. Secrets, payloads and tokens are never logged; ids an
 import logging
 import secrets
 import sys
+import uuid
 from typing import Final, Literal, TextIO
 
 import structlog
@@ -61,6 +62,11 @@ def report_incident(log: structlog.stdlib.BoundLogger, error: Exception) -> str:
     incident = secrets.token_hex(6)
     log.error("unforeseen error", incident=incident, exc_info=error)
     return incident
+
+
+def new_request_id() -> str:
+    """Return the id under which a request is found again, in the form of a UUID."""
+    return str(uuid.uuid4())
 
 
 def _renderers(log_format: LogFormat, target: TextIO) -> list[structlog.typing.Processor]:

@@ -60,83 +60,85 @@ class Turn:
         return [operation for page in pages for operation in page["Operations"]]
 
 
-def test_operations_of_every_type_are_checkpointed_and_read_back() -> None:
+def started(operation_id: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"Id": operation_id, "Type": kind, "Action": "START", **more}
+
+
+def in_step_with_clock(clock: SteppedClock, later_s: int = 0) -> datetime:
+    return datetime.fromtimestamp(clock.now_ms() / 1_000 + later_s, UTC)
+
+
+ERROR = {"ErrorMessage": "boom", "ErrorType": "ValueError", "StackTrace": ["l"]}
+MAP = {"Id": "ctx", "Type": "CONTEXT", "SubType": "Map"}
+SUCCEEDING: list[dict[str, Any]] = [
+    {**MAP, "Action": "START"},
+    {**STEP, "Action": "START", "ParentId": "ctx"},
+    {**STEP, "Action": "SUCCEED", "ParentId": "ctx", "Payload": "1"},
+    {**MAP, "Action": "SUCCEED", "Payload": "", "ContextOptions": {"ReplayChildren": True}},
+]
+RETRYING: list[dict[str, Any]] = [
+    started("again", "STEP"),
+    {
+        "Id": "again",
+        "Type": "STEP",
+        "Action": "RETRY",
+        "Error": ERROR,
+        "StepOptions": {"NextAttemptDelaySeconds": 5},
+    },
+]
+TIMEOUTS = {"TimeoutSeconds": 60, "HeartbeatTimeoutSeconds": 30}
+TIMED = [
+    started("w", "WAIT", WaitOptions={"WaitSeconds": 5}),
+    started("cb", "CALLBACK", CallbackOptions=TIMEOUTS),
+]
+MISSING = {"FunctionName": "missing:$LATEST"}
+CHAINED = [started("inv", "CHAINED_INVOKE", Payload="{}", ChainedInvokeOptions=MISSING)]
+
+
+async def answered_and_read_back(
+    clock: SteppedClock, updates: list[dict[str, Any]]
+) -> list[dict[str, dict[str, Any]]]:
+    """Return the operations by id, as the checkpoint answers them and as the state has them."""
+    async with lambda_serving(clock=clock) as api:
+        turn = await Turn.begin(api, await worker(api))
+        both = [await turn.checkpoint(*updates), await turn.state()]
+        return [{each["Id"]: each for each in operations} for operations in both]
+
+
+def test_contexts_and_steps_are_checkpointed_and_read_back() -> None:
     async def main() -> None:
         clock = SteppedClock()
-        now = datetime.fromtimestamp(clock.now_ms() / 1_000, UTC)
-        due = datetime.fromtimestamp(clock.now_ms() / 1_000 + 5, UTC)
-        async with lambda_serving(clock=clock) as api:
-            turn = await Turn.begin(api, await worker(api), input='{"q": 1}')
-            error = {"ErrorMessage": "boom", "ErrorType": "ValueError", "StackTrace": ["l"]}
-            answered = await turn.checkpoint(
-                {"Id": "ctx", "Type": "CONTEXT", "Action": "START", "SubType": "Map"},
-                {**STEP, "Action": "START", "ParentId": "ctx"},
-                {**STEP, "Action": "SUCCEED", "ParentId": "ctx", "Payload": "1"},
-                {
-                    "Id": "ctx",
-                    "Type": "CONTEXT",
-                    "Action": "SUCCEED",
-                    "SubType": "Map",
-                    "Payload": "",
-                    "ContextOptions": {"ReplayChildren": True},
-                },
-                {"Id": "again", "Type": "STEP", "Action": "START"},
-                {
-                    "Id": "again",
-                    "Type": "STEP",
-                    "Action": "RETRY",
-                    "Error": error,
-                    "StepOptions": {"NextAttemptDelaySeconds": 5},
-                },
-                {
-                    "Id": "w",
-                    "Type": "WAIT",
-                    "Action": "START",
-                    "WaitOptions": {"WaitSeconds": 5},
-                },
-                {
-                    "Id": "cb",
-                    "Type": "CALLBACK",
-                    "Action": "START",
-                    "CallbackOptions": {"TimeoutSeconds": 60, "HeartbeatTimeoutSeconds": 30},
-                },
-                {
-                    "Id": "inv",
-                    "Type": "CHAINED_INVOKE",
-                    "Action": "START",
-                    "Payload": "{}",
-                    "ChainedInvokeOptions": {"FunctionName": "missing:$LATEST"},
-                },
-            )
-            callback_id = next(each for each in answered if each["Id"] == "cb")["CallbackDetails"]
-            expected = {
-                "ctx": {"ReplayChildren": True, "Result": ""},
-                "s": {"Attempt": 1, "Result": "1"},
-                "again": {"Attempt": 1, "NextAttemptTimestamp": due, "Error": error},
-                "w": {"ScheduledEndTimestamp": due},
-                "cb": callback_id,
-            }
-            kinds = {
-                "ctx": "ContextDetails",
-                "s": "StepDetails",
-                "again": "StepDetails",
-                "w": "WaitDetails",
-                "cb": "CallbackDetails",
-            }
-            for operations in (answered, await turn.state()):
-                found = {each["Id"]: each for each in operations}
-                for operation_id, details in expected.items():
-                    assert found[operation_id][kinds[operation_id]] == details
-                assert found["s"] | {"StepDetails": None} == {
-                    **STEP,
-                    "ParentId": "ctx",
-                    "Status": "SUCCEEDED",
-                    "StartTimestamp": now,
-                    "EndTimestamp": now,
-                    "StepDetails": None,
-                }
-                failed = found["inv"]["ChainedInvokeDetails"]["Error"]
-                assert failed["ErrorType"] == "ResourceNotFoundException"
+        now = in_step_with_clock(clock)
+        times = {"StartTimestamp": now, "EndTimestamp": now}
+        for found in await answered_and_read_back(clock, SUCCEEDING):
+            assert found["ctx"]["ContextDetails"] == {"ReplayChildren": True, "Result": ""}
+            details = {"Attempt": 1, "Result": "1"}
+            ended = {"Status": "SUCCEEDED", **times, "StepDetails": details}
+            assert found["s"] == {**STEP, "ParentId": "ctx", **ended}
+
+    run(main)
+
+
+def test_what_is_due_later_says_when() -> None:
+    async def main() -> None:
+        clock = SteppedClock()
+        due = in_step_with_clock(clock, later_s=5)
+        callback_ids = set[str]()
+        for found in await answered_and_read_back(clock, [*RETRYING, *TIMED]):
+            again = {"Attempt": 1, "NextAttemptTimestamp": due, "Error": ERROR}
+            assert found["again"]["StepDetails"] == again
+            assert found["w"]["WaitDetails"] == {"ScheduledEndTimestamp": due}
+            callback_ids.add(found["cb"]["CallbackDetails"]["CallbackId"])
+        assert len(callback_ids) == 1
+
+    run(main)
+
+
+def test_a_chained_invoke_of_nothing_has_failed_in_the_answer_already() -> None:
+    async def main() -> None:
+        for found in await answered_and_read_back(SteppedClock(), CHAINED):
+            failed = found["inv"]["ChainedInvokeDetails"]["Error"]
+            assert failed["ErrorType"] == "ResourceNotFoundException"
 
     run(main)
 

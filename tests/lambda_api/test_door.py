@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from starlette.requests import Request
@@ -81,6 +83,41 @@ def test_operations_that_are_not_served_are_unknown(method: str, path: str) -> N
             assert answer.headers["x-amzn-errortype"] == "UnknownOperationException"
 
     run(main)
+
+
+def test_every_answer_has_an_id_of_its_own() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api, lambda_serving(tokens=Tokens(["secret"])) as closed:
+            answers = [
+                await api.http.get("/2015-03-31/functions"),
+                await api.http.get("/2015-03-31/functions"),
+                await api.http.post(HEARTBEAT),
+                await api.http.post("/2025-12-01/nothing"),
+                await closed.http.post(HEARTBEAT),
+            ]
+            ids = {str(UUID(answer.headers["x-amzn-requestid"])) for answer in answers}
+            assert len(ids) == len(answers)
+            told = await api.call("list_functions")
+            UUID(told["ResponseMetadata"]["RequestId"])
+
+    run(main)
+
+
+def test_the_id_of_a_request_is_on_what_the_log_says_about_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            # Nobody foresees a history that cannot do anything.
+            api.api.open(cast("Any", object()))
+            answer = await api.http.post(HEARTBEAT)
+            assert answer.status_code == 500
+            ids.append(answer.headers["x-amzn-requestid"])
+
+    ids: list[str] = []
+    run(main)
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "unforeseen" in each]
+    assert ids[0] in line
 
 
 def test_a_node_that_does_not_serve_says_try_again() -> None:

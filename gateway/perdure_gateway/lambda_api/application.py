@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from structlog.contextvars import bound_contextvars
 
 from perdure_core import limits
 from perdure_gateway.gate import Gate
@@ -23,7 +24,10 @@ from perdure_gateway.refusals import NotServing
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.services import History
+from perdure_host.telemetry import new_request_id
 
+# What people quote who ask why a call failed; lines of the log have the same id.
+REQUEST_ID: Final = "x-amzn-requestid"
 PREFIXES: Final = ("/2015-03-31/", "/2025-12-01/")
 
 _METHODS: Final = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
@@ -89,19 +93,24 @@ class LambdaApi:
 
     def _route(self, operation: Operation) -> Route:
         async def endpoint(request: Request) -> Response:
-            body = Body(request, self._room)
-            try:
-                _check_no_browser(request)
-                return await operation.answer(await self._admitted(operation, request, body))
-            except ClientDisconnect:
-                # Nobody hears this.
-                return Response(status_code=400)
-            except Exception as error:  # noqa: BLE001 - the boundary: nothing passes untranslated
-                return response_of(error)
-            finally:
-                body.release()
+            request_id = new_request_id()
+            with bound_contextvars(request_id=request_id):
+                return _numbered(await self._answer(operation, request), request_id)
 
         return Route(operation.path, endpoint, methods=[operation.method])
+
+    async def _answer(self, operation: Operation, request: Request) -> Response:
+        body = Body(request, self._room)
+        try:
+            _check_no_browser(request)
+            return await operation.answer(await self._admitted(operation, request, body))
+        except ClientDisconnect:
+            # Nobody hears this.
+            return Response(status_code=400)
+        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes untranslated
+            return response_of(error)
+        finally:
+            body.release()
 
     async def _admitted(self, operation: Operation, request: Request, body: Body) -> Call:
         """Return the call of somebody who may make it."""
@@ -123,10 +132,11 @@ def refusal_for(path: str, problem: str) -> Response | None:
     """Return what a client of ours is told who may not come in; None for paths of others."""
     if not path.startswith(PREFIXES):
         return None
-    return error_response(
+    refusal = error_response(
         Code.ACCESS_DENIED,
         f"{problem}. Signatures are checked only by a node that was given an access key file",
     )
+    return _numbered(refusal, new_request_id())
 
 
 def _check_no_browser(request: Request) -> None:
@@ -175,6 +185,12 @@ def _of_functions(invoke: _Answer) -> Iterable[Operation]:
 
 
 async def _unknown(request: Request) -> Response:
-    return error_response(
+    refusal = error_response(
         Code.OPERATION_UNKNOWN, f"{request.method} {request.url.path} is no operation of this node"
     )
+    return _numbered(refusal, new_request_id())
+
+
+def _numbered(response: Response, request_id: str) -> Response:
+    response.headers[REQUEST_ID] = request_id
+    return response

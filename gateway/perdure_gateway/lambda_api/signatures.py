@@ -95,7 +95,9 @@ def check_signature(request: SignedRequest, claim: Claim, key: AccessKey, body: 
     """Raise LambdaError unless the key has signed exactly this."""
     body_hash = hashlib.sha256(body).hexdigest()
     _check_body_hash(request, body_hash)
-    signed = hashlib.sha256(_canonical_request(request, claim, body_hash).encode()).hexdigest()
+    # Only headers may hold more than ASCII; latin-1 makes of them the bytes that came.
+    canonical = _canonical_request(request, claim, body_hash).encode("latin-1")
+    signed = hashlib.sha256(canonical).hexdigest()
     scope = f"{claim.date}/{claim.region}/{SERVICE}/{_TERMINATOR}"
     text = f"{ALGORITHM}\n{claim.moment}\n{scope}\n{signed}"
     derived = f"AWS4{key.secret}".encode()

@@ -1,0 +1,157 @@
+"""The command line of AWS against a server and a worker that are processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.processes import COMMAND_S_MAX, ROOT, Machine, wait_until
+
+PROGRAMS = ROOT / "tests" / "system" / "programs.py"
+SECRET = "0123456789abcdef"
+CALLBACK = "send-durable-execution-callback"
+
+
+class Aws:
+    """`aws lambda`, signing with an access key."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self._url = f"http://{machine.http_address}"
+        self._folder = folder
+
+    def run(
+        self, command: str, *arguments: str, secret: str = SECRET
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "AWS_ACCESS_KEY_ID": "OPERATOR",
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+        return subprocess.run(
+            [
+                *(sys.executable, str(Path(sys.executable).with_name("aws"))),
+                *("lambda", command, "--endpoint-url", self._url, "--output", "json", *arguments),
+            ],
+            env=environment,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S_MAX,
+            check=False,
+        )
+
+    def told(self, command: str, *arguments: str) -> dict[str, Any]:
+        """Run a command that must do well; return the JSON that it prints."""
+        done = self.run(command, *arguments)
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+        return told
+
+    def invoked(self, function: str, *arguments: str) -> tuple[dict[str, Any], str]:
+        """Invoke; return what is printed, and the payload of the answer."""
+        answer = self._folder / "answer"
+        told = self.told("invoke", "--function-name", function, *arguments, str(answer))
+        return told, answer.read_text()
+
+    def callback_of(self, arn: str) -> str:
+        """Return the id of the callback that an execution waits for."""
+        found: list[str] = []
+
+        def is_asked() -> bool:
+            page = self.told("get-durable-execution-history", "--durable-execution-arn", arn)
+            found.extend(
+                event["CallbackStartedDetails"]["CallbackId"]
+                for event in page["Events"]
+                if event["EventType"] == "CallbackStarted"
+            )
+            return bool(found)
+
+        wait_until(is_asked, "the handler asks")
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    folder = tmp_path_factory.mktemp("aws")
+    key_file = folder / "keys.toml"
+    key_file.write_text(f'[[key]]\nid = "OPERATOR"\nsecret = "{SECRET}"\nactions = ["lambda:*"]\n')
+    key_file.chmod(0o600)
+    with Machine(folder) as machine:
+        machine.start_server("--access-key-file", str(key_file))
+        machine.start_worker(PROGRAMS)
+        machine.wait_for_worker("asking")
+        yield Aws(machine, folder)
+
+
+def test_a_function_is_invoked_and_its_execution_looked_at(aws: Aws) -> None:
+    told, payload = aws.invoked(
+        "three_steps:$LATEST", "--payload", "1", "--durable-execution-name", "by-hand"
+    )
+    assert (told["StatusCode"], payload) == (200, "4")
+    arn = told["DurableExecutionArn"]
+    execution = aws.told("get-durable-execution", "--durable-execution-arn", arn)
+    assert (execution["Status"], execution["Result"]) == ("SUCCEEDED", "4")
+    history = aws.told(
+        "get-durable-execution-history", "--durable-execution-arn", arn, "--reverse-order"
+    )
+    assert history["Events"][0]["EventType"] == "ExecutionSucceeded"
+    listed = aws.told(
+        "list-durable-executions-by-function",
+        *("--function-name", "three_steps", "--statuses", "SUCCEEDED"),
+    )
+    assert arn in {each["DurableExecutionArn"] for each in listed["DurableExecutions"]}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "arguments", "status"),
+    [
+        ("success", ("--result", '"yes"'), "SUCCEEDED"),
+        ("failure", ("--error", "ErrorType=Refused,ErrorMessage=no"), "FAILED"),
+    ],
+)
+def test_a_callback_is_kept_alive_and_completed(
+    aws: Aws, outcome: str, arguments: tuple[str, ...], status: str
+) -> None:
+    told, _ = aws.invoked("asking", "--invocation-type", "Event")
+    assert told["StatusCode"] == 202
+    arn = told["DurableExecutionArn"]
+    callback_id = ("--callback-id", aws.callback_of(arn))
+    aws.told(f"{CALLBACK}-heartbeat", *callback_id)
+    aws.told(f"{CALLBACK}-{outcome}", *callback_id, *arguments)
+
+    def has_ended() -> bool:
+        execution = aws.told("get-durable-execution", "--durable-execution-arn", arn)
+        return bool(execution["Status"] == status)
+
+    wait_until(has_ended, f"the execution is {status}")
+
+
+def test_an_execution_is_stopped(aws: Aws) -> None:
+    told, _ = aws.invoked("asking", "--invocation-type", "Event")
+    arn = ("--durable-execution-arn", told["DurableExecutionArn"])
+    assert aws.told("stop-durable-execution", *arn, "--error", "ErrorMessage=enough")[
+        "StopTimestamp"
+    ]
+    assert aws.told("get-durable-execution", *arn)["Status"] == "STOPPED"
+
+
+def test_what_is_refused_is_told_by_its_code(aws: Aws) -> None:
+    missing = ("--function-name", "missing")
+    refused = aws.run("get-function", *missing)
+    assert refused.returncode != 0
+    assert "(ResourceNotFoundException)" in refused.stderr
+    stranger = aws.run("get-function", *missing, secret="0123456789abcdeF")
+    assert stranger.returncode != 0
+    assert "(InvalidSignatureException)" in stranger.stderr
