@@ -54,6 +54,10 @@ class Attachment(Protocol):
         """Take a task; matching calls this."""
         ...
 
+    def lose(self, invocation_id: str) -> None:
+        """Tell the worker that the turn of an invocation has passed, if it can be told at once."""
+        ...
+
     def close(self, reason: HostError) -> None:
         """End the attachment, and tell the worker why."""
         ...
@@ -87,6 +91,7 @@ class Attendance:
         self.settings = settings
         self._attached: dict[str, Attachment] = {}
         self._farewells: set[asyncio.Task[None]] = set()
+        history.watch_lost(self._lose)
         metrics.workers_connected.set_function(lambda: len(self._attached))
         metrics.slots.set_function(self._slots)
         metrics.slots_in_use.set_function(self._slots_in_use)
@@ -167,6 +172,11 @@ class Attendance:
         for farewell in self._farewells:
             farewell.cancel()
         await asyncio.gather(*self._farewells, return_exceptions=True)
+
+    def _lose(self, worker_id: str, invocation_id: str) -> None:
+        attachment = self._attached.get(worker_id)
+        if attachment is not None:
+            attachment.lose(invocation_id)
 
     def _enter(self, attachment: Attachment) -> None:
         former = self._attached.get(attachment.worker_id)

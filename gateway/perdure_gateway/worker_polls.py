@@ -53,6 +53,9 @@ class PollingWorker:
     def deliver(self, task: Task) -> None:
         self._dispatcher.deliver(task)
 
+    def lose(self, invocation_id: str) -> None:
+        """Do nothing: the answer to the worker's next Heartbeat names it."""
+
     def close(self, reason: HostError) -> None:
         if self._reason is None:
             self._reason = reason

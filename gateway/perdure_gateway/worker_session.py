@@ -91,6 +91,11 @@ class WorkerSession:
     def deliver(self, task: Task) -> None:
         self._dispatcher.deliver(task)
 
+    def lose(self, invocation_id: str) -> None:
+        if not self._ended:
+            lost = worker_pb2.HeartbeatResponse(lost_invocation_ids=[invocation_id])
+            self._notify(worker_pb2.ServerMessage(heartbeat=lost))
+
     def close(self, reason: HostError) -> None:
         if self._reason is None and not self._ended:
             self._reason = reason

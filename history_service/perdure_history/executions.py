@@ -32,7 +32,7 @@ from perdure_history.loading import Loader
 from perdure_history.notices import Notices
 from perdure_history.outbox import encode_delivery
 from perdure_history.registry import FunctionRegistry
-from perdure_history.running import RunningTable
+from perdure_history.running import Running, RunningTable
 from perdure_history.settings import HistorySettings
 from perdure_history.slot import Slot, SlotCache, row_of
 from perdure_history.timers import Timers
@@ -78,6 +78,8 @@ class Executions:
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         # Rows of the outbox that have become durable go here.
         self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
+        # Called with a worker and an invocation of its whose execution has ended without it.
+        self.tell_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
         # Called at each reload, when the memory was thrown away.
         self.on_reload: list[Callable[[], None]] = [self.timers.reset]
         # Until then nothing is offered that a worker may be running already.
@@ -212,19 +214,24 @@ class Executions:
             outbox=outbox,
         )
         slot.alarm_ms = alarm_ms
-        undo = None
-        if _ends_invocation(record) or not is_open(state):
+        undo = gone = None
+        ends_invocation = _ends_invocation(record)
+        if ends_invocation or not is_open(state):
             gone = self.running.remove(slot.key)
             undo = None if gone is None else partial(self.running.restore, gone)
         slot.batch = self.committer.submit(
             change,
             outbox_done=outbox_done,
-            effect=partial(self._committed, slot, record, change),
+            effect=partial(
+                self._committed, slot, record, change, lost=None if ends_invocation else gone
+            ),
             undo=undo,
         )
         return slot.batch
 
-    def _committed(self, slot: Slot, record: Record, change: Change) -> None:
+    def _committed(
+        self, slot: Slot, record: Record, change: Change, *, lost: Running | None
+    ) -> None:
         """Do what follows a durable change."""
         tally.count(self.metrics, slot.state.function, record)
         if change.alarm_moved:
@@ -235,6 +242,8 @@ class Executions:
         self.notices.moved(slot.key)
         if not is_open(slot.state):
             self.ends.moved(slot.key)
+        if lost is not None and lost.worker_id is not None:
+            self.tell_lost(lost.worker_id, lost.invocation_id)
         self._cache.shrink()
 
     def offer(self, slot: Slot) -> None:

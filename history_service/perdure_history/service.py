@@ -248,6 +248,10 @@ class HistoryService:
         """See `services.History`."""
         return await self._workers.heartbeat(worker_id, invocation_ids)
 
+    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
+        """See `services.History`."""
+        self._executions.tell_lost = tell
+
     async def worker_lost(self, worker_id: str) -> None:
         """See `services.History`."""
         await self._workers.worker_lost(worker_id)

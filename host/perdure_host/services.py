@@ -213,6 +213,14 @@ class History(Protocol):
         """
         ...
 
+    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
+        """Call `tell(worker_id, invocation_id)` when an execution has ended, durably, without it.
+
+        That is when it was stopped or timed out while an invocation ran. The same is in the answer
+        to the worker's next heartbeat.
+        """
+        ...
+
     async def worker_lost(self, worker_id: str) -> None:
         """The worker's stream broke or it fell silent.
 

@@ -194,3 +194,20 @@ def test_a_poll_asks_within_its_bounds() -> None:
             assert too_long.details() == "wait_ms is 60,001; 0 to 60,000 are allowed"
 
     run(main)
+
+
+def test_a_heartbeat_names_the_invocation_of_an_execution_that_was_stopped() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await served.workers.Register(registration())
+            started = await served.executions.StartExecution(start_request())
+            (invocation,) = await poll(served)
+            arn = started.execution_arn
+            await served.executions.StopExecution(
+                client_pb2.StopExecutionRequest(execution_arn=arn)
+            )
+            ids = [invocation.invocation_id]
+            beat = worker_pb2.HeartbeatRequest(worker_id="w", invocation_ids=ids)
+            assert list((await served.workers.Heartbeat(beat)).lost_invocation_ids) == ids
+
+    run(main)

@@ -374,3 +374,34 @@ def test_a_worker_id_of_strange_characters_is_refused() -> None:
             assert "(129 characters)" in ((await failure_of(call)).details() or "")
 
     run(main)
+
+
+def test_a_session_hears_at_once_that_an_execution_ended_without_its_invocation() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            started = await served.executions.StartExecution(start_request())
+            invocation = await peer.invocation()
+            arn = started.execution_arn
+            await served.executions.StopExecution(
+                client_pb2.StopExecutionRequest(execution_arn=arn)
+            )
+            message = await peer.read()
+            assert message is not None
+            assert list(message.heartbeat.lost_invocation_ids) == [invocation.invocation_id]
+            assert await peer.heartbeat(invocation.invocation_id) == [invocation.invocation_id]
+
+    run(main)
+
+
+def test_a_session_hears_nothing_of_an_invocation_that_ends_by_itself() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            await served.executions.StartExecution(start_request())
+            invocation = await peer.invocation()
+            await peer.complete(invocation.checkpoint_token)
+            # What is heard next is the answer to this.
+            assert await peer.heartbeat() == []
+
+    run(main)

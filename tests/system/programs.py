@@ -73,6 +73,20 @@ def counted(event: str, context: DurableContext) -> str:
 
 
 @durable_execution
+def patient(event: str, context: DurableContext) -> None:
+    """Do something long, until nobody waits for it any more."""
+
+    def work(step: StepContext) -> None:
+        write_down(Entry(order=event, who="patient", what="begins"))
+        while not step.cancelled:
+            time.sleep(0.01)  # work
+        write_down(Entry(order=event, who="patient", what="is cancelled"))
+        step.raise_if_cancelled()
+
+    context.step(work, name="work")
+
+
+@durable_execution
 def forking(event: int, context: DurableContext) -> list[int]:
     """Run programs in a step, one after the other; return their exit statuses."""
 

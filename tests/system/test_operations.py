@@ -69,6 +69,28 @@ def test_an_execution_is_stopped_and_deleted_by_command(machine: Machine) -> Non
     assert machine.perdure("executions", "get", arn).returncode == 3
 
 
+def test_a_body_sees_at_once_that_its_execution_was_stopped(
+    machine: Machine, tmp_path: Path
+) -> None:
+    ledger = Reader(tmp_path / "ledger")
+    seen: list[str] = []
+
+    def has_written(what: str) -> bool:
+        seen.extend(entry.what for entry in ledger.new())
+        return what in seen
+
+    with machine.client() as client:
+        arn = client.start("patient", "7").execution_arn
+        wait_until(lambda: has_written("begins"), "the body begins")
+        assert machine.perdure("executions", "stop", arn).returncode == 0
+        wait_until(lambda: has_written("is cancelled"), "the body sees it")
+        assert client.get(arn).status == "STOPPED"
+        assert "ExecutionStopped" in kinds(client, arn)
+        # The worker goes on with what comes next.
+        assert client.run("three_steps", 1) == 4
+    assert seen == ["begins", "is cancelled"]
+
+
 def test_an_execution_is_paused_and_resumed_by_command(machine: Machine) -> None:
     with machine.client() as client:
         arn, callback_id = ask(client)

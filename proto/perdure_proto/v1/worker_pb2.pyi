@@ -554,7 +554,9 @@ class HeartbeatResponse(google.protobuf.message.Message):
     LOST_INVOCATION_IDS_FIELD_NUMBER: builtins.int
     @property
     def lost_invocation_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Invocations of the list above whose turn has passed: the worker drops them."""
+        """Invocations of the list above whose turn has passed: the worker drops them. In a session it also comes
+        unasked, as soon as an execution has ended (it was stopped, say) without its running invocation.
+        """
 
     def __init__(
         self,
