@@ -52,7 +52,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Serve every @durable_execution function of the modules."""
+    """Serve every @durable_execution and @plain_function of the modules."""
     from perdure_host.telemetry import configure_logging
     from perdure_worker.modules import ModuleLoadError, load_functions
     from perdure_worker.runner import WorkerSettings, run_worker

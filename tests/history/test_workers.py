@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from perdure_core.events import InvocationCompleted
@@ -12,7 +13,7 @@ from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreUnavailable
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
-from tests.history.world import World, inside
+from tests.history.world import World, function, inside
 
 
 def errors(world: World, arn: str) -> list[str | None]:
@@ -405,3 +406,30 @@ async def test_nothing_that_ended_is_thought_to_run() -> None:
         await settle()
         assert len(running) == 0
         assert running._by_worker == {}
+
+
+async def test_a_plain_function_records_no_operations_but_its_end() -> None:
+    async with World() as world:
+        await world.history.announce([msgspec.structs.replace(function("order"), durable=False)])
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        with pytest.raises(Invalid, match="'order' is announced as a plain one"):
+            await invocation.step("s")
+        await invocation.checkpoint()
+        await invocation.complete("SUCCEEDED", '"done"')
+        assert world.events(key_of(arn))[-1] == "ExecutionSucceeded"
+
+
+async def test_an_execution_with_operations_goes_on_when_its_function_is_announced_as_plain() -> (
+    None
+):
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        await invocation.step("s")
+        await world.history.announce([msgspec.structs.replace(function("order"), durable=False)])
+        await invocation.step("t")
+        await invocation.complete("SUCCEEDED")
+        assert world.events(key_of(arn)).count("StepSucceeded") == 2

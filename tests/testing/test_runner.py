@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from perdure import DurableContext
-from perdure.config import CallbackConfig, Duration
+from perdure import DurableContext, InvocationError, PlainContext, plain_function
+from perdure.config import CallbackConfig, Duration, InvokeConfig
 from perdure.context import durable_with_child_context
 from perdure.testing import (
     CallbackOperation,
@@ -15,6 +15,7 @@ from perdure.testing import (
     DurableFunctionsTestError,
     DurableFunctionTestRunner,
     InvocationStatus,
+    InvokeOperation,
     StepOperation,
     WaitOperation,
 )
@@ -239,6 +240,56 @@ def test_a_plain_function_may_ask_who_it_is() -> None:
     with DurableFunctionTestRunner(handler) as runner:
         runner.register_function("who", lambda _event, context: context.function_name)
         assert runner.run().value == "who"
+
+
+@plain_function(name="elsewhere", execution_timeout=Duration(60))
+async def thrice(event: int, context: PlainContext) -> list[Any]:
+    return [3 * event, context.function_name, context.tenant_id, context.remaining_s]
+
+
+def test_decorated_plain_functions_are_invoked_too() -> None:
+    def handler(event: int, context: DurableContext) -> Any:
+        return context.invoke("thrice", event, config=InvokeConfig[Any, Any](tenant_id="blue"))
+
+    with DurableFunctionTestRunner(handler) as runner:
+        runner.register_function("thrice", thrice)
+        result = runner.run(7)
+        assert result.value == [21, "thrice", "blue", 60.0]
+        (invoke,) = (each for each in result.operations if isinstance(each, InvokeOperation))
+        assert invoke.execution_arn is not None
+        assert kinds(runner, invoke.execution_arn) == [
+            "ExecutionStarted",
+            "InvocationCompleted",
+            "ExecutionSucceeded",
+        ]
+
+
+def test_a_plain_function_may_be_the_one_under_test() -> None:
+    with DurableFunctionTestRunner(thrice) as runner:
+        assert runner.run(1).value == [3, "elsewhere", None, 60.0]
+        assert runner.run(1, function_name="other").value[1] == "other"
+
+
+def test_a_plain_function_whose_invocation_breaks_runs_again() -> None:
+    runs: list[int] = []
+
+    @plain_function
+    def shaky(_event: Any, _context: PlainContext) -> int:
+        runs.append(1)
+        if len(runs) < 3:
+            raise InvocationError("away")
+        return len(runs)
+
+    with DurableFunctionTestRunner(shaky) as runner:
+        assert runner.run().value == 3
+
+
+def test_a_plain_function_is_not_registered_as_a_durable_one() -> None:
+    with (
+        DurableFunctionTestRunner(parent) as runner,
+        pytest.raises(DurableFunctionsTestError, match="register it with register_function"),
+    ):
+        runner.register_durable_function("thrice", thrice)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_function_that_nobody_registered_cannot_be_invoked() -> None:

@@ -50,6 +50,14 @@ def test_a_file_is_served_under_the_names_of_its_functions(tmp_path: Path) -> No
     assert names(str(path)) == ["order", "refund-order"]
 
 
+def test_plain_functions_are_served_beside_durable_ones(tmp_path: Path) -> None:
+    text = ORDERS.replace("durable_execution(name", "plain_function(name").replace(
+        "import durable_execution", "import durable_execution, plain_function"
+    )
+    found = load_functions([str(write(tmp_path / "perdure_orders.py", text))])
+    assert {each.name: each.durable for each in found} == {"order": True, "refund-order": False}
+
+
 def test_a_module_is_found_in_the_current_directory(tmp_path: Path) -> None:
     write(tmp_path / "perdure_shop" / "orders.py", ORDERS)
     assert names("perdure_shop.orders") == ["order", "refund-order"]

@@ -1,0 +1,18 @@
+"""The functions that `docs/plain-functions.md` shows do what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from perdure.testing import DurableFunctionTestRunner
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "plain-functions.md"
+
+
+def test_the_functions_of_the_page_run() -> None:
+    shown: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(block, shown)
+    with DurableFunctionTestRunner(shown["quote"]) as runner:
+        runner.register_function("price", shown["price"])
+        assert runner.run(["lamp", "chair"]).value == 9
