@@ -20,6 +20,7 @@ from perdure_gateway.attendance import WorkerSettings
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.door import Door
+from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.server import GrpcServer
 from perdure_gateway.web import WebServer, web_application
 from perdure_history.service import HistoryService
@@ -61,6 +62,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     # TOML; with it, clients of the Lambda API have to sign with one of its keys, or show a token.
     access_key_file: str | None = None
+    # Clients of the Lambda API have to say which version of a durable function they invoke.
+    require_qualified_names: bool = False
     tls_cert: str | None = None
     tls_key: str | None = None
     # Callers have to show a certificate that these authorities have signed.
@@ -105,7 +108,8 @@ class Node:
         self._clock = WallClock()
         self._matching = MatchingService(self._clock, self._metrics)
         door = Door(keys, self._clock, tokens=tokens is not None)
-        self._lambda_api = LambdaApi(self._gate, door=door)
+        invoker = Invoker(require_qualified=settings.require_qualified_names)
+        self._lambda_api = LambdaApi(self._gate, invoker, door)
         self._web = web_application(self._gate, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._gate, tokens)
         self._history: HistoryService | None = None

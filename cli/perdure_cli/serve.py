@@ -50,6 +50,19 @@ HttpOption = Annotated[
         "--http", metavar="HOST:PORT", help="Where /metrics, /healthz and the Lambda API are."
     ),
 ]
+AccessKeyFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--access-key-file", metavar="FILE", help="TOML: who may sign calls of the Lambda API."
+    ),
+]
+QualifiedNamesOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-qualified-names",
+        help="Refuse calls of the Lambda API that invoke NAME instead of NAME:$LATEST.",
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Lines for people, or JSON for programs.")
 ]
@@ -63,12 +76,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str | None,
         typer.Option("--token-file", metavar="FILE", help="The token that every caller must show."),
     ] = None,
-    access_key_file: Annotated[
-        str | None,
-        typer.Option(
-            "--access-key-file", metavar="FILE", help="TOML: who may sign calls of the Lambda API."
-        ),
-    ] = None,
+    access_key_file: AccessKeyFileOption = None,
     tls_cert: Annotated[
         str | None, typer.Option("--tls-cert", metavar="FILE", help="PEM: the certificate to show.")
     ] = None,
@@ -83,6 +91,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         bool,
         typer.Option("--insecure", help="Listen beyond this machine without a token and TLS."),
     ] = False,
+    require_qualified_names: QualifiedNamesOption = False,
     node_name: Annotated[
         str | None,
         typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
@@ -103,6 +112,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             node_name=node_name or default_node_name(grpc),
             token_file=token_file,
             access_key_file=access_key_file,
+            require_qualified_names=require_qualified_names,
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_ca=tls_ca,

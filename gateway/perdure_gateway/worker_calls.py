@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
@@ -14,6 +16,7 @@ from perdure_host.codec import (
     timestamp_from_ms,
     update_from_message,
 )
+from perdure_host.lambda_json.names import target_name
 from perdure_host.ports import FunctionRow
 from perdure_host.services import CheckpointAnswer, History, InvocationOffer
 from perdure_proto.v1 import model_pb2, worker_pb2
@@ -32,7 +35,7 @@ async def checkpoint(
         raise Invalid(
             f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
         )
-    updates = tuple([update_from_message(update) for update in request.updates])
+    updates = tuple([_update(message) for message in request.updates])
     answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
     return _checkpoint_response(answer, updates)
 
@@ -137,6 +140,13 @@ def announced(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
         )
         for function in request.functions
     ]
+
+
+def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:
+    update = update_from_message(message)
+    if update.function is None:
+        return update
+    return msgspec.structs.replace(update, function=target_name(update.function))
 
 
 def _checkpoint_response(

@@ -32,7 +32,7 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.decorators import known_as, original_name
-from perdure.exceptions import InvocationError
+from perdure.exceptions import InvocationError, ValidationError
 from perdure.identity import Identity, check_name, idempotency_key
 from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
@@ -56,6 +56,8 @@ from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckCon
 from perdure.wait import cancel_wait, check_wait, create_wait, wait, wait_result
 from perdure.waits import WaitForConditionConfig
 from perdure_core.model import Operation, OperationType
+from perdure_core.refusals import Invalid
+from perdure_host.lambda_json.names import target_name
 
 _EXTENDED_TYPES: Final = ExtendedTypeSerDes()
 _JSON: Final = JsonSerDes()
@@ -232,12 +234,13 @@ class Calls:
     ) -> Program[Any]:
         """Run another function."""
         settings = config or InvokeConfig[Any, Any]()
+        target = _target(function_name)
         identity = self.scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
         written = self.payloads(identity, settings.serdes_payload or _JSON)
         program = invoke(
             identity,
             self.scope.recorded(identity),
-            function_name,
+            target,
             lambda: written.write(payload),
             settings.tenant_id,
         )
@@ -433,3 +436,10 @@ def _on_item(
     func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
 ) -> Callable[[Any], Any]:
     return known_as(func, lambda context: func(context, item, index, inputs))
+
+
+def _target(function_name: str) -> str:
+    try:
+        return target_name(function_name)
+    except Invalid as error:
+        raise ValidationError(str(error)) from None

@@ -198,7 +198,9 @@ class DurableContext:
     ) -> R:
         """Run another function, durable or not, as an execution of its own; return its result.
 
-        Raises `InvokeError` when it fails, times out, is stopped or does not exist.
+        The function is a name, alone or with `:$LATEST`, or an ARN. Raises `ValidationError` when
+        it can be no function's, and `InvokeError` when the function fails, times out, is stopped or
+        does not exist.
         """
         return cast("R", self._perform(self._calls.invoke(function_name, payload, name, config)))
 

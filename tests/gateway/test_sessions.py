@@ -44,6 +44,27 @@ def test_an_execution_runs_through_a_session() -> None:
     run(main)
 
 
+def test_a_chained_invoke_may_name_a_function_by_an_arn() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=2)
+            await served.executions.StartExecution(start_request())
+            token = (await peer.invocation()).checkpoint_token
+            arn = "arn:perdure:lambda:default:000000000000:function:f:$LATEST"
+            update = worker_pb2.OperationUpdate(
+                id="i",
+                type="CHAINED_INVOKE",
+                action="START",
+                chained_invoke_options=worker_pb2.ChainedInvokeOptions(function_name=arn),
+            )
+            reply = await peer.checkpoint(token, update)
+            (operation,) = reply.checkpoint.operations
+            assert operation.status == "STARTED"
+            assert (await peer.invocation()).function_name == "f"
+
+    run(main)
+
+
 def test_a_checkpoint_is_not_sent_back_what_it_carried() -> None:
     async def main() -> None:
         async with serving() as served:

@@ -12,7 +12,8 @@ from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.faulty_store import FaultyStore
 from perdure_host.memory_store import MemoryStore
-from tests.gateway.serving import Peer, run
+from perdure_proto.v1 import worker_pb2
+from tests.gateway.serving import Peer, registration, run
 from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
 
 INVOKE = "/2015-03-31/functions/f/invocations"
@@ -172,6 +173,43 @@ def test_functions_are_invoked_by_names_and_arns(target: dict[str, str]) -> None
             await worker(api, slots=0)
             answer = await invoke(api, **target, InvocationType="Event")
             assert ":function:f:$LATEST/" in answer["DurableExecutionArn"]
+
+    run(main)
+
+
+def test_unqualified_names_of_durable_functions_are_refused_where_they_have_to_be() -> None:
+    def make_api(gate: Gate) -> LambdaApi:
+        return LambdaApi(gate, Invoker(require_qualified=True))
+
+    async def main() -> None:
+        async with lambda_serving(make_api=make_api) as api:
+            plain = worker_pb2.FunctionDefinition(function_name="p")
+            durable = worker_pb2.FunctionDefinition(function_name="f", durable=True)
+            await Peer.connect(api.served, registration(functions=[plain, durable]))
+            event = {"InvocationType": "Event"}
+            arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
+            for name in ("f", "function:f", arn):
+                refused = await api.failure("invoke", FunctionName=name, **event)
+                message = "You cannot invoke a durable function using an unqualified ARN."
+                assert refused == (400, "InvalidParameterValueException", message)
+                await api.call("invoke", FunctionName=f"{name}:$LATEST", **event)
+                await api.call("invoke", FunctionName=name, Qualifier="$LATEST", **event)
+                await api.call("get_function", FunctionName=name)
+            await api.call("invoke", FunctionName="p", **event)
+
+    run(main)
+
+
+def test_a_qualifier_must_not_contradict_the_name() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            refused = await api.failure("invoke", FunctionName="f:$LATEST", Qualifier="7")
+            assert refused[:2] == (400, "InvalidParameterValueException")
+            assert "does not match the specified qualifier" in refused[2]
+            for version in ("$LATEST.PUBLISHED", "7", "live"):
+                refused = await api.failure("invoke", FunctionName="f", Qualifier=version)
+                assert refused[:2] == (404, "ResourceNotFoundException")
 
     run(main)
 

@@ -6,16 +6,18 @@ import pytest
 
 from perdure import DurableContext, InvokeError
 from perdure.config import Duration, InvokeConfig
-from perdure.invocation import Outcome, Pending, Succeeded
+from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.serdes import ExtendedTypeSerDes
 from perdure_core.model import ErrorObject, OperationAction
 from tests.sdk.hosted import Hosted, handler
 
 
-def invoking(config: InvokeConfig[Any, Any] | None = None, payload: Any = None) -> Hosted:
+def invoking(
+    config: InvokeConfig[Any, Any] | None = None, payload: Any = None, target: str = "other"
+) -> Hosted:
     def body(_: Any, context: DurableContext) -> Any:
         try:
-            result = context.invoke("other", payload or {"p": 1}, "call", config)
+            result = context.invoke(target, payload or {"p": 1}, "call", config)
         except InvokeError as error:
             result = [error.message, error.error_type, str(error.__cause__)]
         context.wait(Duration(5))
@@ -36,6 +38,41 @@ def test_it_starts_durably_and_suspends_until_the_other_has_ended() -> None:
     assert (update.function, update.payload, update.tenant_id) == ("other", '{"p": 1}', "acme")
     host.end_invoke("SUCCEEDED", '{"echo": [1]}')
     assert host.finish() == Succeeded('{"echo": [1]}')
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "other:$LATEST",
+        "function:other",
+        "arn:perdure:lambda:default:000000000000:function:other",
+        "arn:aws:lambda:eu-west-1:123456789012:function:other:$LATEST",
+    ],
+)
+def test_the_other_is_named_qualified_or_by_an_arn_as_well(target: str) -> None:
+    host = invoking(target=target)
+    assert host.run() == Pending()
+    ((update,),) = host.calls
+    assert update.function == "other"
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("other:7", "there is no version or alias but $LATEST"),
+        ("a b", "malformed function name 'a b'"),
+        ("arn:perdure:lambda:elsewhere:000000000000:function:other", "in the namespace 'default'"),
+    ],
+)
+def test_a_name_that_can_be_no_functions_is_refused_before_anything_is_recorded(
+    target: str, problem: str
+) -> None:
+    host = invoking(target=target)
+    outcome = host.run()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.type == "perdure.exceptions.ValidationError"
+    assert problem in (outcome.error.message or "")
+    assert host.calls == []
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "STOPPED"])

@@ -14,6 +14,7 @@ from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.door import Caller
 from perdure_gateway.lambda_api.names import known_function
 from perdure_host.lambda_json.failures import decoded
+from perdure_host.lambda_json.names import parse_function
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
 
@@ -46,6 +47,11 @@ class Call:
         """Return the function that path and query name. Raises Invalid, Unknown."""
         text, qualifier = self.place("function"), self.text("Qualifier")
         return await known_function(self.history, text, qualifier, self.caller.namespace)
+
+    def qualifier(self) -> str | None:
+        """Return the qualifier of the function that path and query name. Raises Invalid."""
+        named = parse_function(self.place("function"), self.caller.namespace)
+        return named.qualifier or self.text("Qualifier")
 
     def header(self, name: str) -> str | None:
         """Return a header; an empty one counts as absent."""

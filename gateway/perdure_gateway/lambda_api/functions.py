@@ -14,7 +14,6 @@ from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.render import configuration_json
 from perdure_host.lambda_json.fields import present
-from perdure_host.lambda_json.names import parse_function
 from perdure_host.tokens import pack_marker, unpack_marker
 
 ITEMS_MAX: Final = 50
@@ -53,6 +52,4 @@ async def list_all(call: Call) -> Response:
 
 
 async def _configuration(call: Call) -> dict[str, object]:
-    row = await call.function()
-    qualifier = parse_function(call.place("function")).qualifier or call.text("Qualifier")
-    return configuration_json(row, qualifier)
+    return configuration_json(await call.function(), call.qualifier())

@@ -54,7 +54,15 @@ _BYTES_MAX: Final = {
 class Invoker:
     """Serves Invoke."""
 
-    def __init__(self, wait_ms: int = WAIT_MS_MAX, waits: int = WAITS_MAX) -> None:
+    def __init__(
+        self,
+        wait_ms: int = WAIT_MS_MAX,
+        waits: int = WAITS_MAX,
+        *,
+        require_qualified: bool = False,
+    ) -> None:
+        """With `require_qualified`, refuse bare names of durable functions, as Lambda does."""
+        self._require_qualified = require_qualified
         self._wait_ms = wait_ms
         self._waits_free = waits
 
@@ -62,6 +70,8 @@ class Invoker:
         """Do what the invocation type asks for."""
         kind = _invocation_type(call)
         row = await call.function()
+        if self._require_qualified and row.durable and call.qualifier() is None:
+            raise Invalid("You cannot invoke a durable function using an unqualified ARN.")
         request = _start_request(call, row, await call.body.read(_BYTES_MAX[kind]))
         if kind is InvocationType.DRY_RUN:
             return Response(status_code=204)

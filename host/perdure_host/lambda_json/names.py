@@ -45,6 +45,23 @@ def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionNam
     return FunctionName(name, found["qualifier"], found["region"] if ours else namespace)
 
 
+def target_name(text: str, namespace: str = NAMESPACE_DEFAULT) -> str:
+    """Return the name of the function that a chained invoke names in any accepted form.
+
+    Raises Invalid for versions that there are none of, and for functions of another namespace.
+    """
+    target = parse_function(text, namespace)
+    if target.qualifier not in (None, VERSION):
+        raise Invalid(
+            f"chained invoke of {text!r}: there is no version or alias but {VERSION} of a function"
+        )
+    if target.namespace != namespace:
+        raise Invalid(
+            f"chained invoke of {text!r}: the function has to be in the namespace {namespace!r}"
+        )
+    return target.name
+
+
 def function_arn(namespace: str, name: str) -> str:
     """Return the ARN of a function, without a version."""
     return f"arn:perdure:lambda:{namespace}:000000000000:function:{name}"

@@ -6,9 +6,8 @@ Members of the model that we do not know are ignored, as clients expect of a ser
 import msgspec
 
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
-from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.fields import present
-from perdure_host.lambda_json.names import VERSION, parse_function
+from perdure_host.lambda_json.names import target_name
 
 
 class ErrorShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -97,7 +96,7 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
             else _milliseconds(self.wait_options.wait_seconds),
             timeout_s=callback.timeout_seconds or 0,
             heartbeat_timeout_s=callback.heartbeat_timeout_seconds or 0,
-            function=None if chained is None else _target(chained.function_name),
+            function=None if chained is None else target_name(chained.function_name),
             tenant_id=None if chained is None else chained.tenant_id,
         )
 
@@ -124,12 +123,3 @@ def error_json(error: ErrorObject | None) -> dict[str, object] | None:
 
 def _milliseconds(value_s: int | None) -> int | None:
     return None if value_s is None else value_s * 1_000
-
-
-def _target(text: str) -> str:
-    target = parse_function(text)
-    if target.qualifier not in (None, VERSION):
-        raise Invalid(
-            f"chained invoke of {text!r}: there is no version or alias but {VERSION} of a function"
-        )
-    return target.name
