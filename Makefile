@@ -62,7 +62,7 @@ clean: ## back to a fresh clone, but for what git ignores elsewhere
 $(READY): pyproject.toml
 	@echo "installing into $(VENV) (once per change of pyproject.toml)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP_INSTALL) --editable '.[server,dev]'
+	@$(BIN)/python $(PIP_INSTALL) --editable '.[server,lambda,dev]'
 	@touch $@
 
 $(PROTO_READY): Makefile

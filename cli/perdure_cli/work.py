@@ -1,5 +1,8 @@
-"""`perdure worker`: serve the functions of modules until told to stop."""
+"""`perdure worker`: serve functions, of modules and of files for Lambda, until told to stop."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,7 +22,9 @@ from perdure_host.channel import ConnectionSettings, connection_settings
 from perdure_host.errors import HostError, SettingsError
 
 if TYPE_CHECKING:
+    from perdure_worker.hosting.opening import HostingSources
     from perdure_worker.metrics_server import MetricsPort
+    from perdure_worker.settings import WorkerSettings
 
 SLOTS_DEFAULT: Final = 100
 
@@ -29,8 +34,45 @@ ModulesArgument = Annotated[
 ]
 
 
+OptionalModulesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MODULE…", help="Importable names or .py files with functions in them."),
+]
+FunctionsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--functions",
+        metavar="FILE.toml",
+        help="Host the Lambda handlers that this file lists.",
+        rich_help_panel="Lambda",
+    ),
+]
+SamOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--sam",
+        metavar="TEMPLATE.yaml",
+        help="Host the functions of an AWS SAM template.",
+        rich_help_panel="Lambda",
+    ),
+]
+LambdaEndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lambda-endpoint",
+        envvar="PERDURE_LAMBDA_ENDPOINT",
+        metavar="URL",
+        help="The Lambda API of a node, for calls of hosted handlers that are no checkpoints.",
+        rich_help_panel="Lambda",
+    ),
+]
+
+
 def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    modules: ModulesArgument,
+    modules: OptionalModulesArgument = None,
+    functions_files: FunctionsOption = None,
+    templates: SamOption = None,
+    lambda_endpoint: LambdaEndpointOption = None,
     server: ServerOption = None,
     token_file: TokenFileOption = None,
     tls_ca: TlsCaOption = None,
@@ -52,12 +94,21 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Serve every @durable_execution and @plain_function of the modules."""
+    """Serve every function of the modules, and host the Lambda handlers of files."""
     from perdure_host.telemetry import configure_logging
-    from perdure_worker.modules import ModuleLoadError, load_functions
-    from perdure_worker.runner import WorkerSettings, run_worker
+    from perdure_worker.hosting.log_lines import LineFormat
+    from perdure_worker.hosting.opening import HostingSources
+    from perdure_worker.runner import WorkerSettings
 
     configure_logging(log_format.value)
+    sources = HostingSources(
+        functions_files=tuple(functions_files or ()),
+        templates=tuple(templates or ()),
+        lambda_endpoint=lambda_endpoint,
+        line_format=LineFormat(log_format.value),
+    )
+    if not modules and sources.empty:
+        raise typer.BadParameter("give a MODULE, --functions or --sam")
     connection = connection_settings(
         {},
         server=server,
@@ -66,14 +117,35 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         tls_cert=tls_cert,
         tls_key=tls_key,
     )
-    try:
+    with _exiting_with_meaning():
         settings = WorkerSettings(
             connection=connection,
             slots=slots,
             metrics=_metrics_port(metrics_host, metrics_port, connection, insecure=insecure),
         )
-        functions = load_functions(modules)
-        status = run_until_signalled(lambda stop: run_worker(functions, settings, stop=stop))
+        status = _serve(modules or [], sources, settings)
+    raise typer.Exit(status)
+
+
+def _serve(modules: list[str], sources: "HostingSources", settings: "WorkerSettings") -> int:
+    from perdure_worker.hosting.opening import check_names, hosting
+    from perdure_worker.modules import load_functions
+    from perdure_worker.runner import run_worker
+
+    loaded = load_functions(modules)
+    with hosting(sources, settings.connection, slots=settings.slots) as hosted:
+        functions = [*loaded, *hosted]
+        check_names(functions)
+        return run_until_signalled(lambda stop: run_worker(functions, settings, stop=stop))
+
+
+@contextmanager
+def _exiting_with_meaning() -> Generator[None]:
+    """Turn what does not allow a worker to run into a message and an exit status."""
+    from perdure_worker.modules import ModuleLoadError
+
+    try:
+        yield
     except ModuleLoadError as error:
         complain(str(error))
         raise typer.Exit(ExitCode.INVALID) from None
@@ -81,7 +153,6 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         complain(str(error))
         wrong = isinstance(error, SettingsError)
         raise typer.Exit(ExitCode.INVALID if wrong else ExitCode.UNAVAILABLE) from None
-    raise typer.Exit(status)
 
 
 def _metrics_port(

@@ -88,12 +88,34 @@ def test_an_empty_submission_refreshes() -> None:
 
 def test_a_call_holds_so_many_updates() -> None:
     turn: Turn[str] = Turn("t1")
-    many = [update(f"u{n}") for n in range(CHECKPOINT_UPDATES_MAX + 1)]
-    turn.submit(many, "many", urgent=True)
-    assert len(names(turn.take_call("c1"))) == CHECKPOINT_UPDATES_MAX
-    assert turn.checkpoint_accepted("t2") == []
+    for n in range(CHECKPOINT_UPDATES_MAX + 1):
+        turn.submit([update(f"u{n}")], f"s{n}", urgent=True)
+    assert names(turn.take_call("c1")) == [f"u{n}" for n in range(CHECKPOINT_UPDATES_MAX)]
+    assert len(turn.checkpoint_accepted("t2")) == CHECKPOINT_UPDATES_MAX
     assert names(turn.take_call("c2")) == [f"u{CHECKPOINT_UPDATES_MAX}"]
-    assert turn.checkpoint_accepted("t3") == ["many"]
+    assert turn.checkpoint_accepted("t3") == [f"s{CHECKPOINT_UPDATES_MAX}"]
+
+
+def test_what_was_submitted_together_is_recorded_together() -> None:
+    turn: Turn[str] = Turn("t1")
+    half = CALL_BYTES_MAX // 2
+    turn.submit([update("a")], "first", urgent=True)
+    turn.submit([update("b", half), update("c", half), update("d", half)], "whole", urgent=True)
+    turn.submit([update("e")], "last", urgent=True)
+    assert names(turn.take_call("c1")) == ["a"]
+    turn.checkpoint_accepted("t2")
+    assert names(turn.take_call("c2")) == ["b", "c", "d"]
+    assert turn.refused() == ["whole"]
+    assert names(turn.take_call("c3")) == ["e"]
+
+
+def test_a_whole_submission_does_not_share_a_call_that_would_hold_too_many() -> None:
+    turn: Turn[str] = Turn("t1")
+    turn.submit([update("a")], "first", urgent=True)
+    turn.submit([update(f"u{n}") for n in range(CHECKPOINT_UPDATES_MAX)], "whole", urgent=True)
+    assert names(turn.take_call("c1")) == ["a"]
+    turn.checkpoint_accepted("t2")
+    assert len(names(turn.take_call("c2"))) == CHECKPOINT_UPDATES_MAX
 
 
 def test_a_full_call_does_not_linger() -> None:
@@ -165,14 +187,6 @@ def test_a_refused_call_keeps_the_token() -> None:
     assert turn.take_call("c2") == CheckpointCall("t1", "c2", (update("b"),))
 
 
-def test_a_refused_part_takes_the_rest_of_its_submission_along() -> None:
-    turn: Turn[str] = Turn("t1")
-    turn.submit([update(f"u{n}") for n in range(CHECKPOINT_UPDATES_MAX + 1)], "m", urgent=True)
-    turn.take_call("c1")
-    assert turn.refused() == ["m"]
-    assert turn.take_call("c2") is None
-
-
 def test_a_refused_end_can_be_replaced() -> None:
     turn: Turn[str] = Turn("t1")
     turn.finish(DONE)
@@ -209,14 +223,6 @@ def test_a_turn_that_loads_is_handed_back_at_once() -> None:
     turn.take_call("c1")
     turn.hand_back()
     assert turn.take_returned_token() == "t1"
-
-
-def test_a_split_submission_is_given_back_once_when_handed_back() -> None:
-    turn: Turn[str] = Turn("t1")
-    turn.submit([update(f"u{n}") for n in range(CHECKPOINT_UPDATES_MAX + 1)], "m", urgent=True)
-    turn.take_call("c1")
-    assert turn.hand_back() == ["m"]
-    assert turn.close() == []
 
 
 @pytest.mark.parametrize("source", list(Phase))

@@ -12,6 +12,7 @@ that it had.
 Must stay true:
 - At most one call is unanswered, because each needs the token that the one before returned.
 - Updates go out in the order in which they were submitted, and Complete after all of them.
+- Updates that were submitted together go out in one call: all of them are recorded, or none.
 - A call that goes out again is the same call: same token, same client token, same updates.
 - Every ticket is given back exactly once, with the answer that settles it.
 
@@ -20,7 +21,7 @@ whatever the shell wants to have back when a submission is settled.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
@@ -100,13 +101,12 @@ class PageCall(msgspec.Struct, frozen=True):
 Call = CheckpointCall | CompleteCall | PageCall
 
 
-class _Entry(msgspec.Struct, Generic[Ticket], frozen=True):
-    """One update of a submission; a submission without updates has one entry without an update."""
+class _Submission(msgspec.Struct, Generic[Ticket], frozen=True):
+    """What was submitted together; perhaps nothing, which is a refresh."""
 
-    update: worker_pb2.OperationUpdate | None
+    updates: tuple[worker_pb2.OperationUpdate, ...]
     size: int
     ticket: Ticket
-    last: bool
 
 
 class Turn(Generic[Ticket]):
@@ -116,12 +116,13 @@ class Turn(Generic[Ticket]):
         self.token = token
         self.phase = Phase.LOADING if marker else Phase.RUNNING
         self._marker = marker
-        self._queue: deque[_Entry[Ticket]] = deque()
+        self._queue: deque[_Submission[Ticket]] = deque()
+        self._queued_updates = 0
         self._hurry = False
         self._completion: Completion | None = None
         self._call: Call | None = None
         self._call_waits = False
-        self._in_call: tuple[_Entry[Ticket], ...] = ()
+        self._in_call: tuple[_Submission[Ticket], ...] = ()
 
     @property
     def closed(self) -> bool:
@@ -158,11 +159,9 @@ class Turn(Generic[Ticket]):
     ) -> None:
         """Queue `updates`. `ticket` comes back when all of them are settled."""
         assert self.phase is Phase.RUNNING
-        last = len(updates) - 1
-        for index, update in enumerate(updates):
-            self._queue.append(_Entry(update, update.ByteSize(), ticket, index == last))
-        if not updates:
-            self._queue.append(_Entry(None, 0, ticket, last=True))
+        size = sum(update.ByteSize() for update in updates)
+        self._queue.append(_Submission(tuple(updates), size, ticket))
+        self._queued_updates += len(updates)
         self._hurry = self._hurry or urgent
 
     def hurry(self) -> None:
@@ -182,10 +181,7 @@ class Turn(Generic[Ticket]):
         self._move(Phase.RETURNING)
         if isinstance(self._call, PageCall):
             self._call = None
-        unsent, self._queue = self._queue, deque()
-        # The first part of a split submission may be in the call: its ticket is with the rest.
-        self._in_call = tuple([entry for entry in self._in_call if entry.last])
-        return [entry.ticket for entry in unsent if entry.last]
+        return self._take_unsent()
 
     def take_returned_token(self) -> str | None:
         """Return the token to hand back, and close, unless a call is still unanswered."""
@@ -217,7 +213,7 @@ class Turn(Generic[Ticket]):
 
     def checkpoint_accepted(self, next_token: str) -> list[Ticket]:
         """Note that the updates are recorded."""
-        settled = [entry.ticket for entry in self._answered() if entry.last]
+        settled = _tickets(self._answered())
         self.token = next_token
         return settled
 
@@ -226,23 +222,18 @@ class Turn(Generic[Ticket]):
 
         Returns the settled tickets, and those whose updates will not be recorded.
         """
-        settled = [entry.ticket for entry in self._answered() if entry.last]
-        unsent, self._queue = self._queue, deque()
+        settled = _tickets(self._answered())
+        unsent = self._take_unsent()
         if self.phase is Phase.RUNNING:
             self._move(Phase.REVOKED)
         elif self.phase is Phase.ENDING and unsent:
             # How the handler ended rests on updates that are not recorded: it has to run again.
             self._completion = Completion("PENDING")
-        return settled, _tickets(tuple(unsent))
+        return settled, unsent
 
     def refused(self) -> list[Ticket]:
-        """Note that the call did nothing and the token is still ours; return whom it concerns.
-
-        The rest of a submission that was split goes with its first part.
-        """
-        refused = _tickets(self._answered())
-        self._queue = deque(entry for entry in self._queue if entry.ticket not in refused)
-        return refused
+        """Note that the call did nothing and the token is still ours; return whom it concerns."""
+        return _tickets(self._answered())
 
     def completed(self) -> None:
         """Note that the end is recorded."""
@@ -257,8 +248,7 @@ class Turn(Generic[Ticket]):
 
     def close(self) -> list[Ticket]:
         """Note that the turn has passed or was revoked: return every ticket that is not settled."""
-        unsettled = _tickets((*self._in_call, *self._queue))
-        self._queue.clear()
+        unsettled = [*_tickets(self._in_call), *self._take_unsent()]
         self._call = None
         self._in_call = ()
         if self.phase is not Phase.CLOSED:
@@ -267,31 +257,40 @@ class Turn(Generic[Ticket]):
 
     @property
     def _over_full(self) -> bool:
-        return len(self._queue) >= CHECKPOINT_UPDATES_MAX
+        return self._queued_updates >= CHECKPOINT_UPDATES_MAX
 
     def _next_call(self, client_token: str) -> Call:
         if self.phase is Phase.LOADING:
             return PageCall(self.token, self._marker)
         if self._queue:
-            self._in_call = self._take_entries()
-            updates = tuple([e.update for e in self._in_call if e.update is not None])
+            self._in_call = self._take_submissions()
+            updates = tuple([update for each in self._in_call for update in each.updates])
             return CheckpointCall(self.token, client_token, updates)
         assert self._completion is not None
         return CompleteCall(self.token, self._completion)
 
-    def _take_entries(self) -> tuple[_Entry[Ticket], ...]:
-        taken: list[_Entry[Ticket]] = []
-        size = 0
-        while self._queue and len(taken) < CHECKPOINT_UPDATES_MAX:
+    def _take_submissions(self) -> tuple[_Submission[Ticket], ...]:
+        """Return as many as share a call; one that is larger than that goes alone."""
+        taken: list[_Submission[Ticket]] = []
+        size = updates = 0
+        while self._queue:
             size += self._queue[0].size
-            if taken and size > CALL_BYTES_MAX:
+            updates += len(self._queue[0].updates)
+            if taken and (size > CALL_BYTES_MAX or updates > CHECKPOINT_UPDATES_MAX):
                 break
             taken.append(self._queue.popleft())
+            self._queued_updates -= len(taken[-1].updates)
         # What did not fit was wanted just as soon.
         self._hurry = self._hurry and bool(self._queue)
         return tuple(taken)
 
-    def _answered(self) -> tuple[_Entry[Ticket], ...]:
+    def _take_unsent(self) -> list[Ticket]:
+        unsent = _tickets(self._queue)
+        self._queue.clear()
+        self._queued_updates = 0
+        return unsent
+
+    def _answered(self) -> tuple[_Submission[Ticket], ...]:
         assert self._call is not None
         self._call = None
         answered, self._in_call = self._in_call, ()
@@ -302,10 +301,5 @@ class Turn(Generic[Ticket]):
         self.phase = phase
 
 
-def _tickets(entries: Sequence[_Entry[Ticket]]) -> list[Ticket]:
-    """Return each ticket once, in order. Entries of one submission are neighbours."""
-    tickets: list[Ticket] = []
-    for entry in entries:
-        if not tickets or tickets[-1] is not entry.ticket:
-            tickets.append(entry.ticket)
-    return tickets
+def _tickets(submissions: Iterable[_Submission[Ticket]]) -> list[Ticket]:
+    return [submission.ticket for submission in submissions]

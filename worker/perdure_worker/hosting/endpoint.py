@@ -1,0 +1,124 @@
+"""What the AWS SDK of a handler takes for the Lambda API: on loopback, one for each worker.
+
+Checkpoints and pages of the state are served here, over the worker's own session; a server needs
+no HTTP port for that. Everything else is passed on to a node, if one was named.
+"""
+
+import secrets
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from perdure.delivery import Checkpoints, Invocation
+from perdure_core.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from perdure_core.refusals import Invalid, Refused
+from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request
+from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
+from perdure_host.telemetry import open_log, report_incident
+from perdure_worker.hosting.bridge import BRIDGE_ID_BYTES, Bridge, bridge_id_of
+from perdure_worker.hosting.forwarding import Forwarding
+from perdure_worker.hosting.http_server import (
+    Answer,
+    HttpServer,
+    Request,
+    failure_answer,
+    json_answer,
+)
+
+_EXECUTIONS: Final = "/2025-12-01/durable-executions/"
+_CHECKPOINT: Final = "/checkpoint"
+_STATE: Final = "/state"
+# Every browser of today sends one of them along, and no SDK does.
+_BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
+
+_log = open_log("perdure.worker.hosting")
+
+
+class Endpoint:
+    """Serves the invocations that are open. Belongs to a loop."""
+
+    def __init__(self, forwarding: Forwarding | None) -> None:
+        self.url = ""
+        self._forwarding = forwarding
+        self._bridges: dict[bytes, Bridge] = {}
+        self._server = HttpServer(self._respond)
+
+    async def start(self) -> None:
+        """Listen; `url` says where."""
+        self.url = await self._server.start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._server.close()
+        if self._forwarding is not None:
+            self._forwarding.close()
+
+    def open(self, invocation: Invocation, checkpoints: Checkpoints) -> Bridge:
+        """Serve the checkpoints of an invocation until `shut`."""
+        bridge = Bridge(secrets.token_bytes(BRIDGE_ID_BYTES), invocation, checkpoints)
+        self._bridges[bridge.id] = bridge
+        return bridge
+
+    def shut(self, bridge: Bridge) -> None:
+        """Accept nothing more for an invocation."""
+        del self._bridges[bridge.id]
+
+    async def _respond(self, request: Request) -> Answer:
+        try:
+            return await self._answer(request)
+        except LambdaError as error:
+            unavailable = UNAVAILABLE if error.code is Code.SERVICE else None
+            return failure_answer(failure(error.code, str(error), unavailable))
+        except Refused as error:
+            return failure_answer(failure(Code.PARAMETER_INVALID, str(error)))
+        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes untranslated
+            incident = report_incident(_log, error)
+            text = f"internal error; the worker's log tells more as incident {incident}"
+            return failure_answer(failure(Code.SERVICE, text))
+
+    async def _answer(self, request: Request) -> Answer:
+        if any(request.header(name) is not None for name in _BROWSER_HEADERS):
+            raise LambdaError(Code.ACCESS_DENIED, "the Lambda API is not for pages in a browser")
+        parts = urlsplit(request.target)
+        path = unquote(parts.path)
+        if path.startswith(_EXECUTIONS):
+            rest = path.removeprefix(_EXECUTIONS)
+            if request.method == "POST" and rest.endswith(_CHECKPOINT):
+                return await self._checkpoint(rest.removesuffix(_CHECKPOINT), request.body)
+            if request.method == "GET" and rest.endswith(_STATE):
+                return self._state(rest.removesuffix(_STATE), parts.query)
+        if self._forwarding is None:
+            raise LambdaError(
+                Code.OPERATION_UNKNOWN,
+                f"{request.method} {path}: this worker serves checkpoints only. Start it with"
+                " --lambda-endpoint URL to let handlers call the rest of the Lambda API",
+            )
+        return await self._forwarding.forward(request)
+
+    async def _checkpoint(self, arn: str, body: bytes) -> Answer:
+        request = checkpoint_request(body)
+        return json_answer(await self._bridge(arn, request.token).checkpoint(request))
+
+    def _state(self, arn: str, query: str) -> Answer:
+        fields = parse_qs(query)
+        token, marker, limit = (
+            fields.get(name, [""])[-1] for name in ("CheckpointToken", "Marker", "MaxItems")
+        )
+        if not token:
+            raise Invalid("CheckpointToken is missing")
+        return json_answer(self._bridge(arn, token).state(token, marker, _items(limit)))
+
+    def _bridge(self, arn: str, token: str) -> Bridge:
+        bridge = self._bridges.get(bridge_id_of(token))
+        if bridge is None:
+            raise Invalid(f"{TURN_REFUSED}: its invocation is not running here, or has ended")
+        if bridge.execution_arn != arn:
+            raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")
+        return bridge
+
+
+def _items(text: str) -> int:
+    if not text:
+        return PAGE_ITEMS_DEFAULT
+    if not text.isdecimal() or int(text) > PAGE_ITEMS_MAX:
+        raise Invalid(f"MaxItems has to be a number of 0 to {PAGE_ITEMS_MAX:,}")
+    return int(text) or PAGE_ITEMS_DEFAULT

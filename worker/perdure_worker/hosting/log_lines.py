@@ -1,0 +1,132 @@
+"""Lines of the log that handlers write: JSON as Lambda's runtime writes it, or text for people.
+
+Fields and their order are those of Lambda's JSON format (developer guide, advanced logging
+controls). What is printed becomes such a line too, with the logger `stdout`.
+"""
+
+import json
+import logging
+import traceback
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, cast
+
+# CloudWatch takes no longer ones; a log that grows without a bound is no log.
+LINE_CHARS_MAX: Final = 262_144
+
+PRINTED: Final = "stdout"
+
+# What every record has, and what the lines say in other words.
+_OF_RECORDS: Final = frozenset(
+    {
+        *vars(logging.LogRecord("", 0, "", 0, "", (), None)),
+        *("message", "asctime", "taskName"),
+    }
+)
+
+
+class LineFormat(StrEnum):
+    """For whom lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Lines:
+    """Makes lines of one function."""
+
+    def __init__(self, line_format: LineFormat, function: str) -> None:
+        self._json = line_format is LineFormat.JSON
+        self._function = function
+
+    def of_record(self, record: logging.LogRecord, request_id: str, tenant_id: str | None) -> str:
+        """Return the line for what a logger was told."""
+        if self._json:
+            return self._encoded(self._fields(record, request_id, tenant_id))
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{''.join(traceback.format_exception(*record.exc_info)).rstrip()}"
+        return self._text(_moment(record.created), record.levelname, request_id, text)
+
+    def plain(
+        self, text: str, request_id: str, now_s: float, level: str = "INFO", logger: str = PRINTED
+    ) -> str:
+        """Return the line for what was printed, or for what the worker itself has to say."""
+        moment = _moment(now_s)
+        if not self._json:
+            return self._text(moment, level, request_id, text)
+        fields: dict[str, object] = {
+            "timestamp": moment,
+            "level": level,
+            "message": text,
+            "logger": logger,
+            "functionName": self._function,
+        }
+        if request_id:
+            fields["requestId"] = request_id
+        return self._encoded(fields)
+
+    def _fields(
+        self, record: logging.LogRecord, request_id: str, tenant_id: str | None
+    ) -> dict[str, object]:
+        told: object = cast("object", record.msg)
+        message = cast("object", told) if isinstance(told, dict) and not record.args else None
+        fields: dict[str, object] = {
+            "timestamp": _moment(record.created),
+            "level": record.levelname,
+            "message": record.getMessage() if message is None else message,
+            "logger": record.name,
+            **_failure(record),
+            "requestId": request_id or None,
+            "tenantId": tenant_id,
+            "functionName": self._function,
+        }
+        for name, value in vars(record).items():
+            if name not in _OF_RECORDS and name not in fields:
+                fields[name] = value
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _text(self, moment: str, level: str, request_id: str, text: str) -> str:
+        return _cut(f"{moment} {level:<7} {self._function} {request_id or '-'} {text}")
+
+    def _encoded(self, fields: dict[str, object]) -> str:
+        line = _encode(fields)
+        if len(line) <= LINE_CHARS_MAX:
+            return line
+        # A line that was cut would be no JSON: only what tells where it comes from is kept.
+        kept = ("timestamp", "level", "logger", "requestId", "functionName")
+        room = LINE_CHARS_MAX // 8
+        short = {name: fields[name] for name in kept if name in fields}
+        return _encode({**short, "message": f"{str(fields['message'])[:room]}…"})
+
+
+def _failure(record: logging.LogRecord) -> dict[str, object]:
+    if not record.exc_info or record.exc_info[0] is None:
+        return {}
+    kind, error, trace = record.exc_info
+    return {
+        "stackTrace": traceback.format_tb(trace),
+        "errorType": kind.__name__,
+        "errorMessage": str(error),
+        "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
+    }
+
+
+def _encode(fields: dict[str, object]) -> str:
+    try:
+        text = json.dumps(fields, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        # Keys that are no texts, or a value that contains itself.
+        shown: dict[str, Any] = {str(name): str(value) for name, value in fields.items()}
+        text = json.dumps(shown, ensure_ascii=False)
+    return text.encode(errors="replace").decode()
+
+
+def _moment(time_s: float) -> str:
+    moment = datetime.fromtimestamp(time_s, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03}Z"
+
+
+def _cut(text: str) -> str:
+    sendable = text.encode(errors="replace").decode()
+    return sendable if len(sendable) <= LINE_CHARS_MAX else f"{sendable[: LINE_CHARS_MAX - 1]}…"

@@ -1,0 +1,133 @@
+"""How a run of a handler's process ends the invocation: pure, with Lambda's words.
+
+For a durable function whatever breaks the invocation (an exception, an exit, a timeout) is no
+failure of the execution: it is run again. For a plain one it is, as for Lambda's callers.
+An answer that is no legal one fails the execution (Lambda API model, durable executions).
+"""
+
+import signal
+from typing import Final, assert_never
+
+import msgspec
+
+from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
+from perdure_core.form import bytes_of
+from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
+from perdure_core.model import ErrorObject
+from perdure_host.lambda_json.shapes import ErrorShape
+from perdure_worker.hosting.definition import HostedDefinition
+from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned
+from perdure_worker.hosting.pool import Verdict
+from perdure_worker.hosting.process import Exited, InitTimedOut, TimedOut
+
+EXIT_ERROR: Final = "Runtime.ExitError"
+TIMED_OUT: Final = "Sandbox.Timedout"
+INVALID: Final = "InvalidParameterValueException"
+
+
+class _Output(msgspec.Struct, frozen=True, rename="pascal"):
+    """What the handler of a durable function returns. Other members are ignored."""
+
+    status: str | None = None
+    result: str | None = None
+    error: ErrorShape | None = None
+
+
+def outcome_of(definition: HostedDefinition, verdict: Verdict, request_id: str) -> Outcome:
+    """Return how the invocation ends."""
+    if isinstance(verdict, Returned):
+        return _durable_end(verdict.result) if definition.durable else _plain_end(verdict.result)
+    error = failure_of(verdict, request_id)
+    return Broken(error) if definition.durable else Failed(error)
+
+
+def failure_of(
+    verdict: Raised | Exited | TimedOut | InitFailed | InitTimedOut, request_id: str
+) -> ErrorObject:
+    """Return what broke the invocation."""
+    match verdict:
+        case Raised(error) | InitFailed(error):
+            return _error_object(error)
+        case Exited(status):
+            text = f"Error: Runtime exited {_manner(status)}"
+            return ErrorObject(f"RequestId: {request_id} {text}", EXIT_ERROR)
+        case TimedOut(after_s):
+            text = f"Error: Task timed out after {after_s:.2f} seconds"
+            return ErrorObject(f"RequestId: {request_id} {text}", TIMED_OUT)
+        case InitTimedOut(after_s):
+            text = f"Error: Initialization timed out after {after_s:.2f} seconds"
+            return ErrorObject(f"RequestId: {request_id} {text}", TIMED_OUT)
+        case _:
+            assert_never(verdict)
+
+
+def _manner(status: int) -> str:
+    if status == 0:
+        return "without providing a reason"
+    if status > 0:
+        return f"with error: exit status {status}"
+    return f"with error: signal: {_SIGNALS.get(-status) or f'signal {-status}'}"
+
+
+# As the Go runtime around Lambda's processes names them.
+_SIGNALS: Final = {
+    int(signal.SIGABRT): "aborted",
+    int(signal.SIGBUS): "bus error",
+    int(signal.SIGFPE): "floating point exception",
+    int(signal.SIGHUP): "hangup",
+    int(signal.SIGILL): "illegal instruction",
+    int(signal.SIGINT): "interrupt",
+    int(signal.SIGKILL): "killed",
+    int(signal.SIGPIPE): "broken pipe",
+    int(signal.SIGSEGV): "segmentation fault",
+    int(signal.SIGTERM): "terminated",
+}
+
+
+def _error_object(error: HandlerError) -> ErrorObject:
+    return ErrorObject(error.message, error.type, stack_trace=error.stack_trace)
+
+
+def _plain_end(result: str) -> Outcome:
+    if bytes_of(result) > EXECUTION_PAYLOAD_BYTES_MAX:
+        return _invalid(_too_large(result))
+    return Succeeded(result)
+
+
+def _durable_end(text: str) -> Outcome:
+    try:
+        output = msgspec.json.decode(text, type=_Output)
+    except msgspec.MsgspecError as error:
+        return _invalid(
+            "Invalid Status in invocation output. The handler of a durable function has to return"
+            f" what @durable_execution of the AWS SDK returns: {error}"
+        )
+    match output:
+        case _Output(status="SUCCEEDED", error=None):
+            if bytes_of(output.result) > EXECUTION_PAYLOAD_BYTES_MAX:
+                return _invalid(_too_large(output.result or ""))
+            return Succeeded(output.result)
+        case _Output(status="SUCCEEDED" | "PENDING" as status, error=ErrorShape()):
+            return _invalid(f"Cannot return {status} status with an error.")
+        case _Output(status="FAILED" | "PENDING" as status, result=str()):
+            return _invalid(f"Cannot return {status} status with a result.")
+        case _Output(status="FAILED"):
+            return Failed(ErrorObject() if output.error is None else output.error.in_core())
+        case _Output(status="PENDING"):
+            return Pending()
+        case _:
+            return _invalid(
+                f"Invalid Status in invocation output: {output.status!r}."
+                " SUCCEEDED, FAILED or PENDING is expected; is @durable_execution missing?"
+            )
+
+
+def _too_large(result: str) -> str:
+    return (
+        f"The result is {bytes_of(result):,} bytes;"
+        f" at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
+    )
+
+
+def _invalid(message: str) -> Failed:
+    return Failed(ErrorObject(message, INVALID))

@@ -1,0 +1,124 @@
+"""The processes of all hosted functions: warm ones are used again, cold ones are started.
+
+Must stay true: a process runs one invocation at a time; there are never more processes than slots;
+an event is given to another process only when the one before had ended without taking it; and
+nothing outlives `close`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from perdure_worker.hosting.definition import HostedDefinition
+from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Ready, Returned
+from perdure_worker.hosting.process import (
+    End,
+    Exited,
+    HandlerProcess,
+    InitTimedOut,
+    NotStarted,
+    TimedOut,
+)
+
+# A process that nobody has needed for so long ends.
+IDLE_S_MAX: Final = 300.0
+# Imports of many at once would only wait for each other.
+STARTS_MAX: Final = 4
+# Processes that end while they are idle are found out one by one.
+TRIES_MAX: Final = 5
+
+Verdict = Returned | Raised | Exited | TimedOut | InitFailed | InitTimedOut
+NewProcess = Callable[[HostedDefinition], HandlerProcess]
+
+
+class Pool:
+    """Runs events in processes. Belongs to a loop."""
+
+    def __init__(
+        self, new_process: NewProcess, *, processes_max: int, idle_s: float = IDLE_S_MAX
+    ) -> None:
+        self._new_process = new_process
+        self._processes_max = processes_max
+        self._idle_s = idle_s
+        self._loop = asyncio.get_running_loop()
+        self._starts = asyncio.Semaphore(STARTS_MAX)
+        self._busy: set[HandlerProcess] = set()
+        # In the order in which they became idle, with what will end them.
+        self._idle: dict[HandlerProcess, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle(self) -> int:
+        """How many processes wait for an event."""
+        return len(self._idle)
+
+    @property
+    def count(self) -> int:
+        """How many processes there are."""
+        return len(self._idle) + len(self._busy) + len(self._ending)
+
+    async def run(self, definition: HostedDefinition, event: Invoke) -> Verdict:
+        """Run the handler once, in a process of its own. Raises OSError when none can start."""
+        for _ in range(TRIES_MAX - 1):
+            process = self._warm(definition)
+            if process is None:
+                break
+            end = await self._run_in(process, event)
+            if not isinstance(end, NotStarted):
+                return end
+        return await self._run_cold(definition, event)
+
+    async def close(self) -> None:
+        """End all processes."""
+        processes = [*self._idle, *self._busy]
+        for process in list(self._idle):
+            self._idle.pop(process).cancel()
+        self._busy.clear()
+        await asyncio.gather(*(process.kill() for process in processes), *self._ending)
+
+    async def _run_cold(self, definition: HostedDefinition, event: Invoke) -> Verdict:
+        await self._make_room()
+        process = self._new_process(definition)
+        self._busy.add(process)
+        try:
+            async with self._starts:
+                start = await process.start()
+        except BaseException:
+            self._busy.discard(process)
+            raise
+        if not isinstance(start, Ready):
+            self._busy.discard(process)
+            return start
+        end = await self._run_in(process, event)
+        return Exited(0) if isinstance(end, NotStarted) else end
+
+    async def _run_in(self, process: HandlerProcess, event: Invoke) -> End:
+        self._busy.add(process)
+        try:
+            end = await process.invoke(event)
+        finally:
+            self._busy.discard(process)
+        if isinstance(end, Returned | Raised) and not process.ended:
+            self._idle[process] = self._loop.call_later(self._idle_s, self._end, process)
+        return end
+
+    def _warm(self, definition: HostedDefinition) -> HandlerProcess | None:
+        """Take the process of the function that was used last, if one waits."""
+        for process in reversed(self._idle):
+            if process.definition is definition:
+                self._idle.pop(process).cancel()
+                return process
+        return None
+
+    async def _make_room(self) -> None:
+        """Let the process that has been idle longest go when there are as many as may be."""
+        while self.count >= self._processes_max and (self._idle or self._ending):
+            if self._idle:
+                self._end(next(iter(self._idle)))
+            await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)
+
+    def _end(self, process: HandlerProcess) -> None:
+        self._idle.pop(process).cancel()
+        ending = self._loop.create_task(process.kill())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
