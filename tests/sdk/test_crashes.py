@@ -4,11 +4,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import DurableContext, StepContext
-from perdure.config import Duration, StepConfig, StepSemantics
+from perdure.config import (
+    CompletionConfig,
+    Duration,
+    ParallelConfig,
+    StepConfig,
+    StepSemantics,
+)
 from perdure.context import Callback
 from perdure.invocation import Outcome, Succeeded
 from perdure.retries import RetryPresets
@@ -110,3 +117,25 @@ def test_crashes_change_neither_the_result_nor_what_was_done(
         assert isinstance(call, Step)
         if call.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY:
             assert runs == 1
+
+
+def racing(_: Any, context: DurableContext) -> list[Any]:
+    """Return what does not depend on who wins."""
+
+    def runner(inner: DurableContext) -> str:
+        inner.wait(Duration(5))
+        return inner.step(lambda _: "there", "arrive")
+
+    config = ParallelConfig(completion_config=CompletionConfig.first_successful())
+    result = context.parallel([runner, runner, runner], "race", config)
+    after = context.step(lambda _: "went on", "after")
+    return [result.completion_reason.value, result.success_count, after]
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_race_has_one_winner_whatever_crashes(accepted: bool) -> None:
+    whole = Hosted(handler(racing))
+    outcome = whole.finish()
+    assert outcome == Succeeded('["MIN_SUCCESSFUL_REACHED", 1, "went on"]')
+    for number in range(1, len(whole.calls) + 1):
+        assert Hosted(handler(racing), None, [Crash(number, accepted)]).finish() == outcome

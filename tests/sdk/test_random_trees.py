@@ -1,14 +1,21 @@
 """Any tree of operations, any crashes: the same result and the same history."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perdure import DurableContext, DurableOperationError, branches, durable_execution
+from perdure import (
+    DurableContext,
+    DurableOperationError,
+    WithRetryConfig,
+    branches,
+    durable_execution,
+    with_retry,
+)
 from perdure.config import (
     ChildConfig,
     CompletionConfig,
@@ -17,14 +24,19 @@ from perdure.config import (
     NestingType,
     ParallelConfig,
     StepConfig,
+    StepSemantics,
 )
 from perdure.invocation import Succeeded
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from perdure_core.state import is_open
 from tests.sdk.hosted import Crash, Hosted
+from tests.ways.facts import disagreement, facts
+from tests.ways.hosted_way import history_of
 
 SOON = StepConfig(RetryPresets.fixed(Duration(1)))
+ONCE = replace(SOON, step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
+BESIDE = "beside"
 ALL = CompletionConfig.all_completed()
 # Longer than what is kept: the result is made again from the children.
 LARGE = "x" * 262_144
@@ -38,10 +50,32 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Once:
+    """A step that is run at most once, and tried again after a crash."""
+
+
+@dataclass(frozen=True)
 class Wait:
     """A wait."""
 
-    seconds: int
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class Now:
+    """The time, as it is recorded."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """An identifier and a number, which are not recorded."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A wait beside a step, in a child context; it is awaited, or else cancelled in time."""
+
+    cancelled: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +106,13 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Again:
+    """A block that is tried again when it has failed once."""
+
+    body: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True)
 class Fork:
     """A parallel with these branches, or a map whose items all do what the first one says."""
 
@@ -82,11 +123,16 @@ class Fork:
     large: bool
 
 
-Node = Step | Wait | Ask | Poll | Call | Child | Fork
+Leaf = Step | Once | Wait | Now | Draw | Ask | Poll | Call
+Node = Leaf | Beside | Child | Again | Fork
 
 LEAVES: st.SearchStrategy[Node] = (
     st.builds(Step, st.sampled_from([0, 0, 1, 2, 6]))
-    | st.builds(Wait, st.integers(1, 50))
+    | st.just(Once())
+    | st.builds(Wait, st.integers(1, 50_000))
+    | st.just(Now())
+    | st.just(Draw())
+    | st.builds(Beside, st.booleans())
     | st.just(Ask())
     | st.builds(Poll, st.integers(1, 3))
     | st.just(Call())
@@ -96,7 +142,9 @@ RARELY = st.sampled_from([False, False, False, True])
 
 def grown(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     bodies = st.lists(nodes, max_size=3).map(tuple)
-    return st.builds(Child, bodies, st.booleans(), RARELY, RARELY) | st.builds(
+    children = st.builds(Child, bodies, st.booleans(), RARELY, RARELY)
+    blocks = st.builds(Again, st.lists(nodes, max_size=2).map(tuple))
+    forks = st.builds(
         Fork,
         st.lists(bodies, max_size=3).map(tuple),
         st.sampled_from(NestingType),
@@ -104,6 +152,7 @@ def grown(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.booleans(),
         RARELY,
     )
+    return children | blocks | forks
 
 
 TREES = st.lists(st.recursive(LEAVES, grown, max_leaves=8), max_size=3).map(tuple)
@@ -123,10 +172,32 @@ def attempt(context: DurableContext, node: Node, name: str) -> Any:
 
 def act(context: DurableContext, node: Node, name: str) -> Any:
     match node:
+        case Beside():
+            return context.run_in_child_context(lambda inner: beside(inner, node), name)
+        case Child():
+            config = ChildConfig[Any](is_virtual=node.virtual)
+            return context.run_in_child_context(lambda inner: nest(inner, node), name, config)
+        case Again(body):
+            retried = WithRetryConfig[Any](SOON.retry_strategy)
+            return with_retry(context, lambda inner, n: again(inner, body, n), retried, name)
+        case Fork():
+            return fork(context, node, name)
+        case _:
+            return act_alone(context, node, name)
+
+
+def act_alone(context: DurableContext, leaf: Leaf, name: str) -> Any:
+    match leaf:
         case Step(failures):
             return context.step(lambda step: fail_until(failures, step.attempt), name, SOON)
-        case Wait(seconds):
-            return context.wait(Duration(seconds), name)
+        case Once():
+            return context.step(lambda _: "once", name, ONCE)
+        case Wait(milliseconds):
+            return context.wait(Duration.from_milliseconds(milliseconds), name)
+        case Now():
+            return context.now(name).tzname()
+        case Draw():
+            return [str(context.uuid()), context.random().random()]
         case Ask():
             return context.wait_for_callback(lambda _id, _context: None, name)
         case Poll(checks):
@@ -134,11 +205,22 @@ def act(context: DurableContext, node: Node, name: str) -> Any:
             return context.wait_for_condition(lambda state, _: state + 1, polled, name)
         case Call():
             return cast("Any", context.invoke("other", None, name))
-        case Child():
-            config = ChildConfig[Any](is_virtual=node.virtual)
-            return context.run_in_child_context(lambda inner: nest(inner, node), name, config)
-        case Fork():
-            return fork(context, node, name)
+
+
+def beside(context: DurableContext, node: Beside) -> list[Any]:
+    created = context.create_wait(Duration.from_days(300 if node.cancelled else 1), BESIDE)
+    done = context.step(lambda _: "done", "meanwhile")
+    if node.cancelled:
+        return [done, created.cancel()]
+    created.result()
+    return [done]
+
+
+def again(context: DurableContext, body: tuple[Node, ...], attempt: int) -> list[Any]:
+    results = perform(context, body)
+    if attempt == 1:
+        raise LookupError(repr(results))
+    return results
 
 
 def fail_until(failures: int, attempt: int) -> int:
@@ -200,6 +282,19 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
     return host
 
 
+def told(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
+    """Return the history up to invocations, and what a crash is free to change."""
+    return facts(history_of(host), crashed=crashed)
+
+
+def assert_same(whole: Hosted, other: Hosted) -> None:
+    """Demand the same result and the same history, one that is not interrupted against any."""
+    assert other.outcomes[-1] == whole.outcomes[-1]
+    expected, found = told(whole, crashed=False), told(other)
+    meanwhile = [line.split()[0] for line in expected if f"WaitStarted {BESIDE!r}" in line]
+    assert (text := disagreement(expected, found, meanwhile=meanwhile)) is None, text
+
+
 @settings(deadline=None, max_examples=100)
 @given(TREES, CRASHES)
 def test_crashes_change_neither_the_result_nor_the_history(
@@ -207,9 +302,7 @@ def test_crashes_change_neither_the_result_nor_the_history(
 ) -> None:
     whole = finished(tree, [])
     assert isinstance(whole.outcomes[-1], Succeeded)
-    crashed = finished(tree, crashes)
-    assert crashed.outcomes[-1] == whole.outcomes[-1]
-    assert crashed.ends == whole.ends
+    assert_same(whole, finished(tree, crashes))
 
 
 @settings(deadline=None, max_examples=30)
@@ -221,5 +314,4 @@ def test_branches_that_are_parked_come_to_the_same_end(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(branches, "IN_PLACE_MAX", 1)
         parked = finished(tree, crashes)
-    assert parked.outcomes[-1] == whole.outcomes[-1]
-    assert parked.ends == whole.ends
+    assert_same(whole, parked)

@@ -3,9 +3,18 @@
 from typing import Final
 
 from tests.ways.scenario import Scenario
-from tests.ways.scenarios import batches, callbacks, children, conditions, invokes, steps, waits
+from tests.ways.scenarios import (
+    batches,
+    callbacks,
+    children,
+    conditions,
+    invokes,
+    steps,
+    values,
+    waits,
+)
 
-MODULES: Final = (steps, waits, callbacks, conditions, invokes, children, batches)
+MODULES: Final = (steps, waits, values, callbacks, conditions, invokes, children, batches)
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     value.name: value

@@ -8,7 +8,10 @@ function does, on the same thread.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from random import Random
 from typing import Any
+from uuid import UUID
 
 from perdure import DurableContext, ParallelBranch, WithRetryConfig
 from perdure.config import (
@@ -52,6 +55,15 @@ class BlockingContext:
         self, func: Callable[..., Any], name: str | None = None, config: StepConfig | None = None
     ) -> Any:
         return self._context.step(as_blocking(func), name, config)
+
+    async def now(self, name: str | None = None) -> datetime:
+        return self._context.now(name)
+
+    def uuid(self) -> UUID:
+        return self._context.uuid()
+
+    def random(self) -> Random:
+        return self._context.random()
 
     async def wait(self, duration: Duration, name: str | None = None) -> None:
         self._context.wait(duration, name)

@@ -4,7 +4,8 @@ Every way tells the same history, line by line: events in order, each with its p
 parent and details. This module says, in code, all that is left out or free:
 
 - Invocations (`InvocationCompleted`): crashes, and what goes on in place, change their number.
-- What chance or a clock makes: numbers and times of events, callback ids, ARNs, stack traces. The
+- What chance or a clock makes: numbers and times of events, callback ids, ARNs, stack traces, and
+  the results of steps that ask for such (`UNTOLD`). The
   execution's own events are no lines: the start says what the test asked for, the end is compared
   as an `End`.
 - The order between the branches of one batch: `_branch_by_branch` sorts them; the order within a
@@ -20,31 +21,32 @@ parent and details. This module says, in code, all that is left out or free:
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any, Final
 
 import msgspec
 
 from perdure import BatchItem, BatchItemStatus, BatchResult
-from perdure.identity import operation_id
 from perdure.serdes import ExtendedTypeSerDes, SerDesContext
 from perdure.testing import ExecutionHistory, HistoryEvent
 from perdure.testing.history import RetryDetails
+from tests.ways.places import Places
 
 # Longer texts are told by their length and a digest.
 TEXT_CHARS_MAX: Final = 60
-DEPTH_MAX: Final = 5
-CALLS_MAX: Final = 6
 
+# Steps of this sub-type return what is another value in each execution; so do those of `now`.
+CHANCE: Final = "Chance"
+UNTOLD: Final = (CHANCE, "Now")
 BATCHES: Final = ("Map", "Parallel")
 
 
 def facts(history: ExecutionHistory, *, crashed: bool = False) -> tuple[str, ...]:
     """Return the lines of a history, of one whose worker `crashed` as if it had not."""
     events = [event for event in history.events if event.id is not None]
+    places = Places(events)
     if crashed:
         events = _uninterrupted(events)
-    return tuple(_line(event) for event in _branch_by_branch(events))
+    return tuple(_line(event, places) for event in _branch_by_branch(events, places))
 
 
 def disagreement(
@@ -61,26 +63,6 @@ def disagreement(
         here, there = _inside(place, found), _inside(place, expected)
         agree &= here == (there[: len(here)] if place in abandoned else there)
     return None if agree else "\n    ".join(["  expected:", *expected, "  found:", *found])
-
-
-def place_of(event: HistoryEvent) -> str:
-    """Return which durable call of which an operation is: "2-1" is the first inside the second."""
-    return _places()[event.id or ""]
-
-
-@cache
-def _places() -> dict[str, str]:
-    """Return the place of each id, as deep as scenarios go."""
-    places = {"": ""}
-    outer: list[tuple[str | None, str]] = [(None, "")]
-    for _ in range(DEPTH_MAX):
-        outer = [
-            (operation_id(id_, number), f"{place}-{number}".removeprefix("-"))
-            for id_, place in outer
-            for number in range(CALLS_MAX)  # calls count from 1, branches from 0
-        ]
-        places.update({id_: place for id_, place in outer if id_ is not None})
-    return places
 
 
 def _outside(places: Iterable[str], lines: Sequence[str]) -> list[str]:
@@ -123,28 +105,26 @@ def _counted_without(event: HistoryEvent, lost: int) -> HistoryEvent:
     return msgspec.structs.replace(event, retry_details=fewer)
 
 
-def _branch_by_branch(events: list[HistoryEvent]) -> list[HistoryEvent]:
-    batches = {place_of(event) for event in events if event.sub_type in BATCHES}
+def _branch_by_branch(events: list[HistoryEvent], places: Places) -> list[HistoryEvent]:
+    batches = {places[event.id] for event in events if event.sub_type in BATCHES}
     for batch in sorted(batches, key=lambda place: place.count("-")):
-        inside = f"{batch}-"
-        slots = [n for n, event in enumerate(events) if place_of(event).startswith(inside)]
-        branches = sorted(
-            (events[n] for n in slots),
-            key=lambda event: int(place_of(event).removeprefix(inside).split("-")[0]),
-        )
-        for slot, event in zip(slots, branches, strict=True):
+        slots = [n for n, each in enumerate(events) if places[each.id].startswith(f"{batch}-")]
+
+        def branch(event: HistoryEvent, depth: int = len(batch.split("-"))) -> int:
+            return int(places[event.id].split("-")[depth])
+
+        for slot, event in zip(slots, sorted((events[n] for n in slots), key=branch), strict=True):
             events[slot] = event
     return events
 
 
-def _line(event: HistoryEvent) -> str:
-    place = place_of(event)
+def _line(event: HistoryEvent, places: Places) -> str:
+    place, parent = places[event.id], places[event.parent_id]
     words = [place, event.event_type]
     if event.name is not None:
         words.append(repr(event.name))
     if not event.event_type.startswith(event.sub_type or "-"):
         words.append(f"as {event.sub_type}")
-    parent = "" if event.parent_id is None else _places()[event.parent_id]
     if parent != place.rpartition("-")[0]:
         words.append(f"in {parent or 'the execution'}")
     return " · ".join([" ".join(words), *_details(event)])
@@ -173,6 +153,8 @@ def _details(event: HistoryEvent) -> Iterator[str]:
 
 
 def _result(event: HistoryEvent) -> str | None:
+    if event.sub_type in UNTOLD:
+        return None
     if event.sub_type not in BATCHES or event.result is None or event.replay_children:
         return _text(event.result)
     result: BatchResult[Any] = ExtendedTypeSerDes().deserialize(event.result, SerDesContext())

@@ -28,7 +28,7 @@ def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -
             host.pass_time()
         host.run()
     assert not acts, f"nobody asked for {acts}"
-    return Run(_end(host), _history(host), len(host.calls))
+    return Run(_end(host), history_of(host), len(host.calls))
 
 
 def _open_callback(host: Hosted, name: str) -> str | None:
@@ -69,7 +69,8 @@ def _end(host: Hosted) -> End:
     return End(str(state.status), state.result)
 
 
-def _history(host: Hosted) -> ExecutionHistory:
+def history_of(host: Hosted) -> ExecutionHistory:
+    """Return what people are shown of an execution."""
     return ExecutionHistory(
         execution_arn=host.arn,
         function_name=host.function.name,

@@ -96,7 +96,7 @@ class Reader:
         if name in OPERATIONS and name != "with_retry":
             return Operation(name, receiver) if self.is_context(receiver, scope, contexts) else None
         makers = _MAKERS.get(name)
-        made = makers and self._maker(makers, receiver, scope, contexts)
+        made = self._maker(makers, receiver, scope, contexts) if makers else None
         return Operation(name, made) if made else None
 
     def is_context(self, expression: ast.expr, scope: Scope, contexts: Contexts) -> bool:

@@ -170,6 +170,86 @@ async def flat_map_goes_on_after_a_failure(context: AsyncDurableContext) -> list
 
 
 @scenario(
+    End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1]),
+    """
+    1 ContextStarted 'map' as Map
+    1-0 ContextStarted 'map-item-0' as MapIteration
+    1-0-1 StepStarted 'flaky'
+    1-0-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    1-0-1 StepStarted 'flaky'
+    1-0-1 StepSucceeded 'flaky' · = 2 · attempt 2
+    1-0-2 WaitStarted 'nap' · ms 50
+    1-0-2 WaitSucceeded 'nap' · ms 50
+    1-0-3 StepStarted 'end'
+    1-0-3 StepSucceeded 'end' · = "end" · attempt 1
+    1-0 ContextSucceeded 'map-item-0' as MapIteration · = [0,[2,"end"]]
+    1-1 ContextStarted 'map-item-1' as MapIteration
+    1-1-1 StepStarted 'flaky'
+    1-1-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    1-1-1 StepStarted 'flaky'
+    1-1-1 StepSucceeded 'flaky' · = 2 · attempt 2
+    1-1-2 WaitStarted 'nap' · ms 50
+    1-1-2 WaitSucceeded 'nap' · ms 50
+    1-1-3 StepStarted 'end'
+    1-1-3 StepSucceeded 'end' · = "end" · attempt 1
+    1-1 ContextFailed 'map-item-1' as MapIteration · ValueError: one of them
+    1-2 ContextStarted 'map-item-2' as MapIteration
+    1-2-1 StepStarted 'flaky'
+    1-2-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
+    1-2-1 StepStarted 'flaky'
+    1-2-1 StepSucceeded 'flaky' · = 2 · attempt 2
+    1-2-2 WaitStarted 'nap' · ms 50
+    1-2-2 WaitSucceeded 'nap' · ms 50
+    1-2-3 StepStarted 'end'
+    1-2-3 StepSucceeded 'end' · = "end" · attempt 1
+    1-2 ContextSucceeded 'map-item-2' as MapIteration · = [2,[2,"end"]]
+    1 ContextSucceeded 'map' as Map
+    · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
+    """,
+)
+async def nested_map_takes_one_at_a_time(context: AsyncDurableContext) -> list[Any]:
+    result = await context.map([0, 1, 2], busy_item, "map", MapConfig(1, ALL))
+    return [result.get_results(), result.failure_count]
+
+
+@scenario(
+    End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1]),
+    """
+    1 ContextStarted 'map' as Map
+    1-0-1 StepStarted 'flaky' in 1
+    1-0-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
+    1-0-1 StepStarted 'flaky' in 1
+    1-0-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
+    1-0-2 WaitStarted 'nap' in 1 · ms 50
+    1-0-2 WaitSucceeded 'nap' in 1 · ms 50
+    1-0-3 StepStarted 'end' in 1
+    1-0-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
+    1-1-1 StepStarted 'flaky' in 1
+    1-1-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
+    1-1-1 StepStarted 'flaky' in 1
+    1-1-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
+    1-1-2 WaitStarted 'nap' in 1 · ms 50
+    1-1-2 WaitSucceeded 'nap' in 1 · ms 50
+    1-1-3 StepStarted 'end' in 1
+    1-1-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
+    1-2-1 StepStarted 'flaky' in 1
+    1-2-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
+    1-2-1 StepStarted 'flaky' in 1
+    1-2-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
+    1-2-2 WaitStarted 'nap' in 1 · ms 50
+    1-2-2 WaitSucceeded 'nap' in 1 · ms 50
+    1-2-3 StepStarted 'end' in 1
+    1-2-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
+    1 ContextSucceeded 'map' as Map
+    · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
+    """,
+)
+async def flat_map_takes_two_at_a_time(context: AsyncDurableContext) -> list[Any]:
+    result = await context.map([0, 1, 2], busy_item, "map", MapConfig(2, ALL, nesting_type=FLAT))
+    return [result.get_results(), result.failure_count]
+
+
+@scenario(
     End.succeeded([[2, 4, 6], 0]),
     """
     1 ContextStarted 'map' as Map

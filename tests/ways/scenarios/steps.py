@@ -1,11 +1,17 @@
 """Steps: done, tried again, given up, interrupted."""
 
 from perdure import AsyncDurableContext, StepContext, StepError
-from perdure.config import StepConfig, StepSemantics
+from perdure.config import Duration, StepConfig, StepSemantics
 from tests.ways.scenario import End, expected, scenario
 from tests.ways.scenarios.bodies import failing, flaky, never, once_more, soon
 
 AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
+
+
+class TooMany(Exception):
+    """Somebody asks to be left alone for a while."""
+
+    retry_after = 0.123
 
 
 @scenario(
@@ -37,6 +43,39 @@ async def step_succeeds(context: AsyncDurableContext) -> object:
 )
 async def step_is_tried_again(context: AsyncDurableContext) -> int:
     return await context.step(flaky(2), "flaky", StepConfig(soon))
+
+
+@scenario(
+    End.succeeded(2),
+    """
+    1 StepStarted 'asked to wait'
+    1 StepFailed 'asked to wait' · tests.ways.scenarios.steps.TooMany:  · attempt 1
+    · again in 123 ms
+    1 StepStarted 'asked to wait'
+    1 StepSucceeded 'asked to wait' · = 2 · attempt 2
+    """,
+)
+async def step_waits_as_long_as_its_failure_asks(context: AsyncDurableContext) -> int:
+    def body(step: StepContext) -> int:
+        if step.attempt == 1:
+            raise TooMany
+        return step.attempt
+
+    return await context.step(body, "asked to wait", StepConfig(soon))
+
+
+@scenario(
+    End.succeeded(2),
+    """
+    1 StepStarted 'in time'
+    1 StepFailed 'in time' · OSError: flaky · attempt 1 · again in 50 ms
+    1 StepStarted 'in time'
+    1 StepSucceeded 'in time' · = 2 · attempt 2
+    """,
+)
+async def step_ends_in_time(context: AsyncDurableContext) -> int:
+    config = StepConfig(soon, timeout=Duration.from_hours(1))
+    return await context.step(flaky(1), "in time", config)
 
 
 @scenario(
