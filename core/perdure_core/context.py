@@ -49,7 +49,7 @@ def decide_update(
             event = ContextSucceeded(subject, update.payload, update.replay_children)
         case OperationAction.FAIL:
             event = ContextFailed(subject, update.error or ErrorObject())
-        case OperationAction.RETRY | OperationAction.CANCEL:
+        case OperationAction.RETRY | OperationAction.CANCEL | OperationAction.HEARTBEAT:
             raise Invalid(f"a CONTEXT cannot {update.action} (operation {update.id!r})")
     status = None if operation is None else operation.status
     if (status, type(event)) not in EDGES:

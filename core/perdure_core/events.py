@@ -319,6 +319,12 @@ class StepReady(StepEvent, frozen=True, tag=90):
     """The delay before the next attempt is over."""
 
 
+class StepHeartbeat(StepEvent, frozen=True, tag=92):
+    """A sign of life of an attempt, with what is to be told to whoever runs it next."""
+
+    details: str | None = None
+
+
 class CallbackHeartbeat(CallbackEvent, frozen=True, tag=91):
     """A sign of life; the heartbeat timeout starts anew."""
 
@@ -342,7 +348,7 @@ AnyExecutionEvent = (
     | DeletionRequested
 )
 AnyContextEvent = ContextStarted | ContextSucceeded | ContextFailed
-AnyStepEvent = StepStarted | StepSucceeded | StepFailed | StepReady
+AnyStepEvent = StepStarted | StepSucceeded | StepFailed | StepReady | StepHeartbeat
 AnyWaitEvent = WaitStarted | WaitSucceeded | WaitCancelled
 AnyCallbackEvent = (
     CallbackStarted | CallbackSucceeded | CallbackFailed | CallbackTimedOut | CallbackHeartbeat
@@ -368,6 +374,7 @@ _PRIVATE = frozenset(
         PauseRequested,
         DeletionRequested,
         StepReady,
+        StepHeartbeat,
         CallbackHeartbeat,
     }
 )

@@ -18,6 +18,8 @@ from perdure_core.model import (
 )
 from perdure_core.refusals import Invalid
 
+_BEFORE_CLOSE: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
+
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
@@ -36,6 +38,7 @@ _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
             OperationAction.SUCCEED,
             OperationAction.FAIL,
             OperationAction.RETRY,
+            OperationAction.HEARTBEAT,
         }
     ),
     OperationType.WAIT: frozenset({OperationAction.START, OperationAction.CANCEL}),
@@ -174,6 +177,8 @@ def _check_outcome(update: OperationUpdate) -> int:
         bytes_max = limits.OPERATION_PAYLOAD_BYTES_MAX
         if update.type is OperationType.EXECUTION:
             bytes_max = limits.EXECUTION_PAYLOAD_BYTES_MAX
+        elif update.action is OperationAction.HEARTBEAT:
+            bytes_max = limits.HEARTBEAT_DETAILS_BYTES_MAX
         if size > bytes_max:
             check_payload(f"payload in {_where(update)}", payload, bytes_max)
         if update.action is OperationAction.FAIL:
@@ -181,7 +186,7 @@ def _check_outcome(update: OperationUpdate) -> int:
     if error is not None:
         check_error(f"error in {_where(update)}", error)
         size += error_bytes(error)
-        if update.action is OperationAction.SUCCEED:
+        if update.action in (OperationAction.SUCCEED, OperationAction.HEARTBEAT):
             raise Invalid(f"{_where(update)} must not carry an error")
         if payload is not None and update.action is OperationAction.RETRY:
             raise Invalid(f"{_where(update)} carries both an error and a payload")
@@ -247,7 +252,10 @@ def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
 
 
 def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
-    """An id may stand twice only as START and then a close, of a STEP or a CONTEXT."""
+    """An id may stand twice only as START and then a close, of a STEP or a CONTEXT.
+
+    Signs of life of a STEP may stand between the two, and before a close alone.
+    """
     # None once an id can stand no more.
     seen: dict[str, OperationUpdate | None] = {}
     for update in updates:
@@ -257,7 +265,7 @@ def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
         before = seen[update.id]
         if (
             before is None
-            or before.action is not OperationAction.START
+            or before.action not in _BEFORE_CLOSE
             or update.action is OperationAction.START
             or update.type not in (OperationType.STEP, OperationType.CONTEXT)
         ):
@@ -265,7 +273,7 @@ def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
                 f"operation {update.id!r} stands twice in one checkpoint;"
                 " only START and then a close of a STEP or CONTEXT may"
             )
-        seen[update.id] = None
+        seen[update.id] = update if update.action is OperationAction.HEARTBEAT else None
 
 
 def _is_identifier(value: str, chars_max: int) -> bool:

@@ -22,6 +22,8 @@ ARN_CHARS_MAX: Final = 1_024
 EXECUTION_PAYLOAD_BYTES_MAX: Final = 6_291_456
 OPERATION_PAYLOAD_BYTES_MAX: Final = 1_048_576
 ERROR_BYTES_MAX: Final = 32_768
+# Ours: a step that lasts a year keeps a thousand of them in its history.
+HEARTBEAT_DETAILS_BYTES_MAX: Final = 8_192
 CHECKPOINT_UPDATES_MAX: Final = 1_000
 CHECKPOINT_BYTES_MAX: Final = 8_388_608
 # What an answer brings of others' doings; the rest comes with the next answer. One outcome always

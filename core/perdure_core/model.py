@@ -36,13 +36,14 @@ class OperationType(StrEnum):
 
 
 class OperationAction(StrEnum):
-    """What a worker may ask an operation to do."""
+    """What a worker may ask an operation to do. HEARTBEAT is no word of the Lambda API."""
 
     START = "START"
     SUCCEED = "SUCCEED"
     FAIL = "FAIL"
     RETRY = "RETRY"
     CANCEL = "CANCEL"
+    HEARTBEAT = "HEARTBEAT"
 
 
 class OperationStatus(StrEnum):
@@ -92,7 +93,9 @@ class ContextDetails(msgspec.Struct, gc=False):
 class StepDetails(msgspec.Struct, gc=False):
     """What a STEP operation adds. `attempt` counts finished attempts.
 
-    `attempt_started_ms` is when the attempt that is under way was recorded to begin.
+    `attempt_started_ms` is when the attempt that is under way was recorded to begin, and
+    `heartbeat_ms` when its last sign of life was. `heartbeat` is what the last one said, also when
+    it was that of an earlier attempt.
     """
 
     attempt: int = 0
@@ -100,6 +103,8 @@ class StepDetails(msgspec.Struct, gc=False):
     result: str | None = None
     error: ErrorObject | None = None
     attempt_started_ms: int | None = None
+    heartbeat: str | None = None
+    heartbeat_ms: int | None = None
 
 
 class WaitDetails(msgspec.Struct, gc=False):

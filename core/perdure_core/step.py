@@ -1,5 +1,7 @@
 """The STEP machine: attempts of a unit of work, and polls of a condition.
 
+                        ╭── HEARTBEAT
+                        │ ◀╯
     absent ──START──▶ STARTED ──SUCCEED──▶ SUCCEEDED
       │                 │  ▲ ╰──FAIL─────▶ FAILED
       │               RETRY│
@@ -10,7 +12,8 @@ A close (SUCCEED, FAIL, RETRY) is accepted from absent, STARTED and READY: a wor
 outcome of an attempt before it said that the attempt began. RETRY with an error is a failed attempt
 (StepFailed with a delay); RETRY with a payload is a poll whose condition does not hold yet
 (StepSucceeded with a delay), and the payload is the state for the next poll. Source of the rules:
-Lambda durable functions, checkpoint validation of STEP.
+Lambda durable functions, checkpoint validation of STEP; HEARTBEAT, a sign of life of an attempt, is
+ours.
 """
 
 from typing import Final, Literal, assert_never
@@ -18,6 +21,7 @@ from typing import Final, Literal, assert_never
 from perdure_core.events import (
     AnyStepEvent,
     StepFailed,
+    StepHeartbeat,
     StepReady,
     StepStarted,
     StepSucceeded,
@@ -34,7 +38,7 @@ from perdure_core.model import (
 )
 from perdure_core.refusals import Invalid
 
-Edge = Literal["started", "succeeded", "failed", "polled", "retried", "ready"]
+Edge = Literal["started", "succeeded", "failed", "polled", "retried", "ready", "alive"]
 
 _OPEN: Final = (None, OperationStatus.STARTED, OperationStatus.READY)
 
@@ -46,6 +50,7 @@ EDGES: Final[dict[tuple[OperationStatus | None, Edge], OperationStatus]] = {
     **{(status, "polled"): OperationStatus.PENDING for status in _OPEN},
     **{(status, "retried"): OperationStatus.PENDING for status in _OPEN},
     (OperationStatus.PENDING, "ready"): OperationStatus.READY,
+    (OperationStatus.STARTED, "alive"): OperationStatus.STARTED,
 }
 
 
@@ -79,6 +84,9 @@ def apply(operation: Operation | None, event: AnyStepEvent, at_ms: int) -> Opera
             details.attempt_started_ms = at_ms
         case StepReady():
             details.next_attempt_ms = None
+        case StepHeartbeat():
+            details.heartbeat = event.details
+            details.heartbeat_ms = at_ms
         case StepSucceeded():
             details.result = event.result
             details.error = None
@@ -104,6 +112,8 @@ def edge_of(event: AnyStepEvent) -> Edge:
             return "started"
         case StepReady():
             return "ready"
+        case StepHeartbeat():
+            return "alive"
         case StepSucceeded():
             return "succeeded" if event.next_attempt_delay_ms is None else "polled"
         case StepFailed():
@@ -128,6 +138,8 @@ def _event_of(
             return StepFailed(subject, attempt, update.error or ErrorObject())
         case OperationAction.RETRY:
             return _retry(update, subject, attempt)
+        case OperationAction.HEARTBEAT:
+            return StepHeartbeat(subject, update.payload)
         case OperationAction.CANCEL:
             raise Invalid(f"a STEP cannot CANCEL (operation {update.id!r})")
         case _:
@@ -161,7 +173,9 @@ def _close_attempt(
 ) -> None:
     details.attempt += 1
     details.attempt_started_ms = None
+    details.heartbeat_ms = None
     if delay_ms is None:
+        details.heartbeat = None
         operation.ended_ms = at_ms
         details.next_attempt_ms = None
     else:

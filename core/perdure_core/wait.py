@@ -52,7 +52,12 @@ def decide_update(
             if status in (OperationStatus.SUCCEEDED, OperationStatus.CANCELLED):
                 return None
             event = WaitCancelled(subject, update.error)
-        case OperationAction.SUCCEED | OperationAction.FAIL | OperationAction.RETRY:
+        case (
+            OperationAction.SUCCEED
+            | OperationAction.FAIL
+            | OperationAction.RETRY
+            | OperationAction.HEARTBEAT
+        ):
             raise Invalid(f"a WAIT cannot {update.action} (operation {update.id!r})")
     if (status, type(event)) not in EDGES:
         raise Invalid(f"cannot {update.action} WAIT {update.id!r}: it is {status or 'not started'}")

@@ -21,6 +21,7 @@ from perdure_host.ports import FunctionRow
 from perdure_host.services import CheckpointAnswer, History, InvocationOffer
 from perdure_proto.v1 import model_pb2, worker_pb2
 
+_NO_OUTCOME = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
@@ -153,7 +154,7 @@ def _checkpoint_response(
     answer: CheckpointAnswer, updates: tuple[OperationUpdate, ...]
 ) -> worker_pb2.CheckpointResponse:
     # A START carries an input, never the result; its repeat may bring the result as news.
-    carried = {update.id for update in updates if update.action is not OperationAction.START}
+    carried = {update.id for update in updates if update.action not in _NO_OUTCOME}
     messages: list[model_pb2.Operation] = []
     for operation in answer.operations:
         message = operation_to_message(operation)

@@ -244,6 +244,8 @@ def _step_to_message(details: StepDetails) -> model_pb2.StepDetails:
         result=details.result,
         error=_optional_error(details.error),
         attempt_started_timestamp=_optional_timestamp(details.attempt_started_ms),
+        heartbeat_details=details.heartbeat,
+        heartbeat_timestamp=_optional_timestamp(details.heartbeat_ms),
     )
 
 
@@ -303,6 +305,10 @@ def _step_from_message(details: model_pb2.StepDetails) -> StepDetails:
         error=error_from_message(details.error) if details.HasField("error") else None,
         attempt_started_ms=ms_from_timestamp(details.attempt_started_timestamp)
         if details.HasField("attempt_started_timestamp")
+        else None,
+        heartbeat=details.heartbeat_details if details.HasField("heartbeat_details") else None,
+        heartbeat_ms=ms_from_timestamp(details.heartbeat_timestamp)
+        if details.HasField("heartbeat_timestamp")
         else None,
     )
 

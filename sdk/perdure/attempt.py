@@ -4,11 +4,19 @@ Must stay true: an attempt that took longer than it may has failed, whatever its
 raised by then. Safe from any thread: a body asks while its shell waits. Nothing waits here.
 """
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from perdure.exceptions import StepCancelledError, StepTimeoutError, UnrecoverableError
+from perdure.exceptions import (
+    StepCancelledError,
+    StepHeartbeatTimeoutError,
+    StepTimeoutError,
+    UnrecoverableError,
+)
+from perdure.heartbeats import HeartbeatPlan, Heartbeats, Past
 
 
 @dataclass(frozen=True)
@@ -26,47 +34,77 @@ class Watch:
 
 
 class Attempt:
-    """An attempt. `left_ms` is how long it may go on; None for as long as it likes.
+    """An attempt, of which the record knows the `past` when a crash interrupted it.
 
     `title` names it in messages, which are recorded: the same in every run.
     """
 
     def __init__(
-        self, number: int, watch: Watch, title: str, timeout_ms: int | None, left_ms: int | None
+        self,
+        number: int,
+        title: str,
+        watch: Watch,
+        heartbeats: HeartbeatPlan,
+        *,
+        timeout_ms: int | None = None,
+        past: Past | None = None,
     ) -> None:
+        past = past or Past()
         self.number = number
         self.title = title
+        self.heartbeats = Heartbeats(heartbeats, past, watch.ticks_ms)
         self._watch = watch
         self._timeout_ms = timeout_ms
-        self._due_ms = None if left_ms is None else watch.ticks_ms() + left_ms
+        self._heartbeat_timeout_ms = heartbeats.timeout_ms
+        began_ms = watch.ticks_ms() - past.began_ago_ms
+        self._due_ms = None if timeout_ms is None else began_ms + timeout_ms
 
     @property
     def is_limited(self) -> bool:
         """Whether time can end it."""
-        return self._due_ms is not None
+        return self._timeout_ms is not None or self._heartbeat_timeout_ms is not None
 
     @property
     def left_s(self) -> float:
-        """How long it may go on, in seconds; negative when it is overdue."""
-        if self._due_ms is None:
-            return float("inf")
-        return (self._due_ms - self._watch.ticks_ms()) / 1_000
+        """How long it may go on from now, in seconds; not above 0 when it is overdue."""
+        dues_ms = [due for due in (self._due_ms, self.heartbeats.due_ms) if due is not None]
+        if not dues_ms:
+            return math.inf
+        return (min(dues_ms) - self._watch.ticks_ms()) / 1_000
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for its body any more."""
         return self.left_s <= 0 or self._watch.is_over()
 
+    @property
+    def heartbeat_details(self) -> Any:
+        """What the last sign of life said before the body began."""
+        return self.heartbeats.details()
+
     def raise_if_cancelled(self) -> None:
         """Raise `StepCancelledError` when nobody waits for the body any more."""
         if self.cancelled:
             raise StepCancelledError(f"{self.title} is cancelled.")
 
+    def heartbeat(self, details: Any) -> None:
+        """Give a sign of life."""
+        self.heartbeats.beat(details)
+
     def raise_if_overdue(self) -> None:
-        """Raise `StepTimeoutError` when it has taken longer than it may."""
-        if self.left_s <= 0:
-            assert self._timeout_ms is not None
-            raise StepTimeoutError(f"{self.title} took longer than {_shown(self._timeout_ms)}.")
+        """Raise `StepTimeoutError` when it has taken longer, or was silent for longer, than may be.
+
+        Whichever was first.
+        """
+        if self.left_s > 0:
+            return
+        silent_ms, due_ms = self.heartbeats.due_ms, self._due_ms
+        if due_ms is None or (silent_ms is not None and silent_ms < due_ms):
+            assert self._heartbeat_timeout_ms is not None
+            shown = _shown(self._heartbeat_timeout_ms)
+            raise StepHeartbeatTimeoutError(f"{self.title} gave no sign of life for {shown}.")
+        assert self._timeout_ms is not None
+        raise StepTimeoutError(f"{self.title} took longer than {_shown(self._timeout_ms)}.")
 
     @contextmanager
     def in_time(self) -> Generator[None]:

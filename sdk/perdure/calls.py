@@ -7,6 +7,7 @@ called and how programs are carried out inside of it.
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
@@ -33,6 +34,7 @@ from perdure.config import (
 )
 from perdure.decorators import known_as, original_name
 from perdure.exceptions import InvocationError, ValidationError
+from perdure.heartbeats import HeartbeatPlan
 from perdure.identity import Identity, check_name, idempotency_key
 from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
@@ -55,7 +57,7 @@ from perdure.typed import serdes_of_batch, serdes_of_result
 from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
 from perdure.wait import cancel_wait, check_wait, create_wait, wait, wait_result
 from perdure.waits import WaitForConditionConfig
-from perdure_core.model import Operation, OperationType
+from perdure_core.model import Operation, OperationAction, OperationType
 from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.names import target_name
 
@@ -155,6 +157,7 @@ class Calls:
                 identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
             ),
             watch=self._watch(),
+            heartbeats=self._heartbeats(identity, settings.heartbeat_timeout),
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
         body = partial(self._run_step, identity, func)
@@ -398,6 +401,14 @@ class Calls:
             return self._shell.enter(scope, call)
 
         return Branch(identity.id, run, branch.name)
+
+    def _heartbeats(self, identity: Identity, timeout: Duration | None) -> HeartbeatPlan:
+        def record(payload: str | None) -> "Future[None] | None":
+            update = identity.update(OperationAction.HEARTBEAT, payload=payload)
+            return self.scope.turn.send_if_open(self.scope.strand, update)
+
+        timeout_ms = None if timeout is None else timeout.to_milliseconds()
+        return HeartbeatPlan(self.payloads(identity, _EXTENDED_TYPES), record, timeout_ms)
 
     def _watch(self) -> Watch:
         scope, turn = self.scope, self.scope.turn

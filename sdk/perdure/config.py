@@ -154,6 +154,8 @@ class StepConfig:
 
     `timeout`, 1 ms to 366 days, else `ValidationError`, is how long one attempt may take, a crash
     of its worker included; then it has failed with `StepTimeoutError`, and the strategy decides.
+    `heartbeat_timeout`, within the same bounds, is how long an attempt may go without a call of
+    `step_context.heartbeat()`; then it has failed with `StepHeartbeatTimeoutError`.
     """
 
     retry_strategy: "Callable[[Exception, int], RetryDecision] | None" = None
@@ -161,10 +163,12 @@ class StepConfig:
     serdes: "SerDes[Any] | None" = None
     sub_type: str | None = field(default=None, kw_only=True)
     timeout: Duration | None = field(default=None, kw_only=True)
+    heartbeat_timeout: Duration | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_sub_type(self.sub_type)
         _check_step_timeout("timeout", self.timeout)
+        _check_step_timeout("heartbeat_timeout", self.heartbeat_timeout)
 
 
 @dataclass(frozen=True)

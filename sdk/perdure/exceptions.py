@@ -30,6 +30,7 @@ __all__ = [
     "SerDesError",
     "StepCancelledError",
     "StepError",
+    "StepHeartbeatTimeoutError",
     "StepInterruptedError",
     "StepTimeoutError",
     "SuspendExecution",
@@ -120,6 +121,10 @@ class StepInterruptedError(InvocationError):
 
 class StepTimeoutError(DurableExecutionsError, TimeoutError):
     """An attempt of a step took longer than `StepConfig.timeout`. Given to its retry strategy."""
+
+
+class StepHeartbeatTimeoutError(StepTimeoutError):
+    """An attempt gave no sign of life for `StepConfig.heartbeat_timeout`."""
 
 
 class RetryableSerDesError(InvocationError):

@@ -11,6 +11,7 @@ under the same attempt. At most once: START is durable before the body; a replay
 does not know how far the body came, so it asks the retry strategy with a `StepInterruptedError`.
 With a timeout, START is durable before the body too: from then on the attempt's time runs, however
 often its worker is lost, and a replay that finds none left fails the attempt without its body.
+HEARTBEAT, while STARTED, keeps what the body tells of its progress for whoever runs it next.
 Semantics and awaited updates are those of the AWS Lambda durable execution SDK for Python 3.0
 (operation.step).
 """
@@ -31,6 +32,7 @@ from perdure.exceptions import (
     StepCancelledError,
     StepInterruptedError,
 )
+from perdure.heartbeats import HeartbeatPlan, Past
 from perdure.identity import Identity
 from perdure.program import (
     Live,
@@ -63,7 +65,13 @@ class StepPlan:
     retry_strategy: RetryStrategy
     payloads: Payloads
     watch: Watch
+    heartbeats: HeartbeatPlan
     timeout_ms: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether time can end an attempt."""
+        return self.timeout_ms is not None or self.heartbeats.timeout_ms is not None
 
 
 def step(
@@ -137,30 +145,50 @@ def _attempt(
         raise StepInterruptedError(
             f"{identity.describe()} was interrupted in attempt {number}.", identity.id
         )
-    left_ms = plan.timeout_ms
+    past = _past(operation, plan)
     if not started:
         start = identity.update(OperationAction.START)
-        if at_most_once or left_ms is not None:
+        if at_most_once or plan.is_limited:
             yield from commit(start)
         else:
             yield Send(start)
-    elif left_ms is not None:
-        left_ms -= _began_ago_ms(operation, plan)
     title = f"Attempt {number} of {identity.describe()}"
-    attempt = Attempt(number, plan.watch, title, plan.timeout_ms, left_ms)
+    attempt = Attempt(
+        number, title, plan.watch, plan.heartbeats, timeout_ms=plan.timeout_ms, past=past
+    )
     attempt.raise_if_overdue()
-    with attempt.in_time():
-        value = yield Run(partial(body, attempt))
+    value = yield from _run(identity, attempt, body)
     payload = plan.payloads.write(value)
     check_size(identity, payload)
     return payload, plan.payloads.read(payload)
 
 
-def _began_ago_ms(operation: Operation | None, plan: StepPlan) -> int:
-    """Return how long ago the attempt began that a crash interrupted; servers of old do not say."""
-    assert operation is not None
-    began_ms = step_details(operation).attempt_started_ms
-    return 0 if began_ms is None else plan.watch.since_ms(began_ms)
+def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -> Program[Any]:
+    """Call the body; what it last told is recorded with its failure."""
+    try:
+        with attempt.in_time():
+            value: Any = yield Run(partial(body, attempt))
+    except (Exception, StepCancelledError):
+        unrecorded = attempt.heartbeats.end()
+        if unrecorded is not None:
+            yield Send(identity.update(OperationAction.HEARTBEAT, payload=unrecorded[0]))
+        raise
+    finally:
+        attempt.heartbeats.end()
+    return value
+
+
+def _past(operation: Operation | None, plan: StepPlan) -> Past:
+    """Return what the record says of the attempt that comes; servers of old do not say it."""
+    if operation is None:
+        return Past()
+    details = step_details(operation)
+    began_ms = details.attempt_started_ms
+    if operation.status is not OperationStatus.STARTED or began_ms is None:
+        return Past(heartbeat=details.heartbeat)
+    since_ms, heartbeat_ms = plan.watch.since_ms, details.heartbeat_ms
+    heartbeat_ago_ms = None if heartbeat_ms is None else since_ms(heartbeat_ms)
+    return Past(since_ms(began_ms), details.heartbeat, heartbeat_ago_ms)
 
 
 def _fail(

@@ -119,13 +119,23 @@ class Turn:
         """Return the operation as last heard of."""
         return self._operations.get(operation_id)
 
-    def send(self, strand: Strand, update: OperationUpdate) -> None:
+    def send(
+        self, strand: Strand, update: OperationUpdate, *, urgent: bool = False
+    ) -> Future[None]:
         """Record `update` without waiting. A failure settles the turn when it becomes known."""
-        future = self.submit(strand, update, urgent=False)
+        future = self.submit(strand, update, urgent=urgent)
         with self.lock:
             self._unawaited = [other for other in self._unawaited if not other.done()]
             self._unawaited.append(future)
         future.add_done_callback(self._note_failure)
+        return future
+
+    def send_if_open(self, strand: Strand, update: OperationUpdate) -> Future[None] | None:
+        """Record `update` at once, without waiting; None when nothing can be recorded any more."""
+        try:
+            return self.send(strand, update, urgent=True)
+        except (TurnPassed, SuspendExecution, OrphanedChildException):
+            return None
 
     def commit(self, strand: Strand, update: OperationUpdate) -> Operation:
         """Record `update`, wait until it is durable, and return its operation as it stands then.

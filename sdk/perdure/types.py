@@ -52,15 +52,22 @@ class AttemptControl(Protocol):
 
     @property
     def cancelled(self) -> bool: ...
+    @property
+    def heartbeat_details(self) -> Any: ...
     def raise_if_cancelled(self) -> None: ...
+    def heartbeat(self, details: Any) -> None: ...
 
 
 class _Uncontrolled:
     """The attempt of a context that a test has made: nobody cancels it."""
 
     cancelled = False
+    heartbeat_details: Any = None
 
     def raise_if_cancelled(self) -> None:
+        """Do nothing."""
+
+    def heartbeat(self, details: Any) -> None:
         """Do nothing."""
 
 
@@ -96,6 +103,23 @@ class StepContext(OperationContext):
     def raise_if_cancelled(self) -> None:
         """Raise `StepCancelledError`, which passes `except Exception`, if it is `cancelled`."""
         self.control.raise_if_cancelled()
+
+    @property
+    def heartbeat_details(self) -> Any:
+        """What the last heartbeat said that was recorded before this body began; None if none was.
+
+        By the attempt before this one, or by this one before its worker was lost.
+        """
+        return self.control.heartbeat_details
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Give a sign of life, from any thread; `details` tell the next attempt how far it came.
+
+        They are JSON, as `ExtendedTypeSerDes` writes it, of at most 8,192 bytes, else
+        `ValidationError`. Call it as often as you like: the first is recorded at once, then the
+        newest of every 5 s at most, and the last one with a failure. See `heartbeat_details`.
+        """
+        self.control.heartbeat(details)
 
 
 @dataclass(frozen=True)

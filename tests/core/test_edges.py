@@ -38,6 +38,7 @@ from perdure_core.events import (
     ContextStarted,
     ContextSucceeded,
     StepFailed,
+    StepHeartbeat,
     StepReady,
     StepStarted,
     StepSucceeded,
@@ -102,6 +103,7 @@ STEP = Machine(
         OperationAction.FAIL: StepFailed(SUBJECT, 1, ERROR),
         "RETRY after an error": StepFailed(SUBJECT, 1, ERROR, 1_000),
         "RETRY of a poll": StepSucceeded(SUBJECT, 1, "1", 1_000),
+        OperationAction.HEARTBEAT: StepHeartbeat(SUBJECT, "1"),
     },
     events=(StepReady(SUBJECT),),
 )
@@ -179,7 +181,7 @@ def an_update(machine: Machine, offer: str) -> OperationUpdate:
     fields: dict[str, Any] = {}
     if action in ("FAIL", "RETRY") and offer != "RETRY of a poll":
         fields["error"] = ERROR
-    elif action in ("SUCCEED", "RETRY"):
+    elif action in ("SUCCEED", "RETRY", "HEARTBEAT"):
         fields["payload"] = "1"
     return update(machine.kind, action, ID, **fields)
 

@@ -82,6 +82,7 @@ def an_update(draw: st.DrawFn) -> OperationUpdate:
         st.sampled_from(
             [
                 *[("STEP", action) for action in ("START", "SUCCEED", "FAIL", "RETRY", "RETRY")],
+                ("STEP", "HEARTBEAT"),
                 *[("CONTEXT", action) for action in ("START", "SUCCEED", "FAIL")],
                 ("WAIT", "START"),
                 ("WAIT", "CANCEL"),
@@ -94,7 +95,7 @@ def an_update(draw: st.DrawFn) -> OperationUpdate:
     fields: dict[str, Any] = {}
     if action == "FAIL" or (action == "RETRY" and draw(st.booleans())):
         fields["error"] = ERROR
-    elif action in ("SUCCEED", "RETRY"):
+    elif action in ("SUCCEED", "RETRY", "HEARTBEAT"):
         fields["payload"] = draw(st.sampled_from([None, "1"]))
     if kind == "WAIT" and action == "START":
         fields["wait_ms"] = draw(st.sampled_from([1, 1_000, 60_000]))

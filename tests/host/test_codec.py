@@ -55,6 +55,8 @@ details_by_type: dict[OperationType, st.SearchStrategy[Details]] = {
         attempt=st.integers(0, 2**31 - 1),
         next_attempt_ms=st.none() | times_ms,
         attempt_started_ms=st.none() | times_ms,
+        heartbeat=maybe_texts,
+        heartbeat_ms=st.none() | times_ms,
         result=maybe_texts,
         error=maybe_errors,
     ),

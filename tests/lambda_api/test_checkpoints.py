@@ -248,6 +248,7 @@ def test_a_token_of_another_execution_is_refused() -> None:
     [
         {**STEP, "Action": "CANCEL"},
         {**STEP, "Action": "EXPLODE"},
+        {**STEP, "Action": "HEARTBEAT"},
         {**STEP, "Type": "THREAD", "Action": "START"},
         {**STEP, "Action": "RETRY"},
         {**STEP, "Id": "a b", "Action": "START"},

@@ -342,7 +342,8 @@ def told(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operatio
     """Return a copy without the result or error that the call itself carried."""
     answer = copied(operation)
     carried = any(
-        update.id == operation.id and update.action is not OperationAction.START
+        update.id == operation.id
+        and update.action not in (OperationAction.START, OperationAction.HEARTBEAT)
         for update in updates
     )
     if carried and isinstance(answer.details, StepDetails | ContextDetails):

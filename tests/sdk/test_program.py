@@ -9,6 +9,7 @@ from perdure.attempt import Attempt, Watch
 from perdure.callback import callback_result, create_callback
 from perdure.config import CallbackConfig, Duration, StepSemantics
 from perdure.exceptions import CallbackError, InvocationError
+from perdure.heartbeats import HeartbeatPlan
 from perdure.identity import Identity
 from perdure.program import (
     Commit,
@@ -42,6 +43,7 @@ PLAN = StepPlan(
     retry_strategy=RetryPresets.fixed(Duration(2)),
     payloads=Payloads(JsonSerDes(), SerDesContext()),
     watch=Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
+    heartbeats=HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None),
 )
 
 

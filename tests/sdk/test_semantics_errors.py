@@ -42,6 +42,7 @@ PARENTS = {
     "CallbackTimeoutError": exceptions.CallbackError,
     "CallbackSubmitterError": exceptions.CallbackError,
     "StepTimeoutError": exceptions.DurableExecutionsError,
+    "StepHeartbeatTimeoutError": exceptions.StepTimeoutError,
     "StepCancelledError": BaseException,
     "SuspendExecution": BaseException,
     "TimedSuspendExecution": exceptions.SuspendExecution,

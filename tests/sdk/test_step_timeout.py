@@ -22,8 +22,10 @@ from perdure.attempt import Attempt, Watch
 from perdure.body_thread import THREAD_NAME, overdue_bodies
 from perdure.config import Duration, StepConfig, StepSemantics
 from perdure.exceptions import ExecutionError, StepCancelledError, StepTimeoutError, ValidationError
+from perdure.heartbeats import HeartbeatPlan
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryDecision, RetryPresets
+from perdure.serdes import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner
 from perdure_core.events import StepFailed
 from perdure_core.limits import WAIT_MS_MAX
@@ -364,7 +366,9 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
-    attempt = Attempt(1, Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False), "it", 1, 1)
+    watch = Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False)
+    plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None)
+    attempt = Attempt(1, "it", watch, plan, timeout_ms=1)
     for _ in range(2_000):
         thread = body_thread.BodyThread(attempt, lambda: "done")
         thread.start()

@@ -25,6 +25,7 @@ def shown() -> dict[str, Any]:
         ("ship_not_before_tomorrow", '{"order": "7"}', '"charged 7"', 86_400),
         ("pay", '{"cents": 250}', "250", 0),
         ("consult", None, '"answered"', 90),
+        ("copy", None, "499", 1),
         ("publish", '{"pages": 3}', '"3 pages"', 0),
     ],
 )

@@ -3,6 +3,8 @@
 Members of the model that we do not know are ignored, as clients expect of a service.
 """
 
+from typing import Literal
+
 import msgspec
 
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
@@ -62,7 +64,8 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     id: str
     type: OperationType
-    action: OperationAction
+    # Without HEARTBEAT, which is no word of the model.
+    action: Literal["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"]
     parent_id: str | None = None
     name: str | None = None
     sub_type: str | None = None
@@ -81,7 +84,7 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
         return OperationUpdate(
             id=self.id,
             type=self.type,
-            action=self.action,
+            action=OperationAction(self.action),
             parent_id=self.parent_id,
             name=self.name,
             sub_type=self.sub_type,

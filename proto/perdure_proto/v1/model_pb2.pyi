@@ -203,10 +203,14 @@ class StepDetails(google.protobuf.message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     ATTEMPT_STARTED_TIMESTAMP_FIELD_NUMBER: builtins.int
+    HEARTBEAT_DETAILS_FIELD_NUMBER: builtins.int
+    HEARTBEAT_TIMESTAMP_FIELD_NUMBER: builtins.int
     attempt: builtins.int
     """Finished attempts. The number shown to user code is this plus one."""
     result: builtins.str
     """For a WaitForCondition step that is PENDING or READY this is the state of the last poll."""
+    heartbeat_details: builtins.str
+    """What the last HEARTBEAT of the step said, also of an earlier attempt; absent once the step has ended."""
     @property
     def next_attempt_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Set while PENDING: when the next attempt may begin."""
@@ -217,6 +221,10 @@ class StepDetails(google.protobuf.message.Message):
     def attempt_started_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Set while STARTED: when the attempt was recorded to begin, by the server's clock."""
 
+    @property
+    def heartbeat_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the attempt that is STARTED gave its last HEARTBEAT, by the server's clock."""
+
     def __init__(
         self,
         *,
@@ -225,13 +233,19 @@ class StepDetails(google.protobuf.message.Message):
         result: builtins.str | None = ...,
         error: global___ErrorObject | None = ...,
         attempt_started_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        heartbeat_details: builtins.str | None = ...,
+        heartbeat_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt", b"attempt", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_heartbeat_details", b"_heartbeat_details", "_heartbeat_timestamp", b"_heartbeat_timestamp", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "heartbeat_details", b"heartbeat_details", "heartbeat_timestamp", b"heartbeat_timestamp", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp", "_error", b"_error", "_heartbeat_details", b"_heartbeat_details", "_heartbeat_timestamp", b"_heartbeat_timestamp", "_next_attempt_timestamp", b"_next_attempt_timestamp", "_result", b"_result", "attempt", b"attempt", "attempt_started_timestamp", b"attempt_started_timestamp", "error", b"error", "heartbeat_details", b"heartbeat_details", "heartbeat_timestamp", b"heartbeat_timestamp", "next_attempt_timestamp", b"next_attempt_timestamp", "result", b"result"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_attempt_started_timestamp", b"_attempt_started_timestamp"]) -> typing.Literal["attempt_started_timestamp"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_error", b"_error"]) -> typing.Literal["error"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_heartbeat_details", b"_heartbeat_details"]) -> typing.Literal["heartbeat_details"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_heartbeat_timestamp", b"_heartbeat_timestamp"]) -> typing.Literal["heartbeat_timestamp"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_next_attempt_timestamp", b"_next_attempt_timestamp"]) -> typing.Literal["next_attempt_timestamp"] | None: ...
     @typing.overload

@@ -237,12 +237,14 @@ class OperationUpdate(google.protobuf.message.Message):
     type: builtins.str
     """As in Operation.type."""
     action: builtins.str
-    """START | SUCCEED | FAIL | RETRY | CANCEL, where the type allows it."""
+    """START | SUCCEED | FAIL | RETRY | CANCEL | HEARTBEAT, where the type allows it. HEARTBEAT is a sign of life of
+    a STEP that is STARTED; it is in no history, and its payload is StepDetails.heartbeat_details from then on.
+    """
     parent_id: builtins.str
     name: builtins.str
     sub_type: builtins.str
     payload: builtins.str
-    """At most 1,048,576 bytes (EXECUTION: 6,291,456)."""
+    """At most 1,048,576 bytes (EXECUTION: 6,291,456; HEARTBEAT: 8,192)."""
     @property
     def error(self) -> perdure_proto.v1.model_pb2.ErrorObject: ...
     @property

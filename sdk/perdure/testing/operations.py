@@ -112,10 +112,17 @@ class ContextOperation(Operation):
 
 @dataclass(frozen=True)
 class StepOperation(ContextOperation):
-    """A step, or a condition that is polled. `attempt` counts finished attempts."""
+    """A step, or a condition that is polled. `attempt` counts finished attempts.
+
+    `attempt_start_timestamp` is when the one under way began, `heartbeat_timestamp` when its last
+    recorded heartbeat was, and `heartbeat_details` what the last one said, until the step ends.
+    """
 
     attempt: int = 0
     next_attempt_timestamp: datetime | None = None
+    attempt_start_timestamp: datetime | None = None
+    heartbeat_timestamp: datetime | None = None
+    heartbeat_details: Any = None
 
 
 @dataclass(frozen=True)
@@ -212,11 +219,26 @@ def _outer_view(
     match details:
         case ContextDetails():
             return ContextOperation(**shared)
-        case StepDetails(attempt=attempt, next_attempt_ms=next_ms):
-            following = None if next_ms is None else moment(next_ms)
-            return StepOperation(**shared, attempt=attempt, next_attempt_timestamp=following)
+        case StepDetails():
+            return _step_view(details, shared)
         case CallbackDetails(callback_id=callback_id):
             return CallbackOperation(**shared, callback_id=callback_id)
+
+
+def _step_view(details: StepDetails, shared: dict[str, Any]) -> StepOperation:
+    told = details.heartbeat
+    return StepOperation(
+        **shared,
+        attempt=details.attempt,
+        next_attempt_timestamp=_optional_moment(details.next_attempt_ms),
+        attempt_start_timestamp=_optional_moment(details.attempt_started_ms),
+        heartbeat_timestamp=_optional_moment(details.heartbeat_ms),
+        heartbeat_details=None if told is None else _EXTENDED_TYPES.deserialize(told),
+    )
+
+
+def _optional_moment(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else moment(at_ms)
 
 
 def _shared(recorded: Recorded) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from perdure_core.model import (
 from perdure_core.views import changed_operations, execution_operation, visible_operations
 
 # Leaves room for the errors, which are small, and for what is no payload.
+_NO_OUTCOME: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
 
 Waiting = tuple[Sequence[OperationUpdate], Future[None]]
@@ -156,7 +157,7 @@ class HostedCheckpoints:
     def _answer(self, updates: tuple[OperationUpdate, ...]) -> None:
         state = self._target.state
         self._cut = self._cut or self._cuts(updates)
-        closed = {each.id for each in updates if each.action is not OperationAction.START}
+        closed = {each.id for each in updates if each.action not in _NO_OUTCOME}
         told = tuple(_told(operation, closed) for operation in changed_operations(state))
         assert self._listener is not None
         self._listener(CheckpointAnswer(told, revoked=state.revoked or self._cut))
@@ -167,7 +168,7 @@ class HostedCheckpoints:
         Not while bodies of steps run in other branches: each runs as often as without this.
         """
         for update in updates:
-            if update.type is OperationType.STEP and update.action is OperationAction.START:
+            if update.type is OperationType.STEP and update.action in _NO_OUTCOME:
                 self._bodies.add(update.id)
             else:
                 self._bodies.discard(update.id)

@@ -1,0 +1,337 @@
+"""A long attempt gives signs of life: it fails when it falls silent, and tells how far it came."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from perdure import (
+    AsyncDurableContext,
+    DurableFunction,
+    StepContext,
+    StepHeartbeatTimeoutError,
+    ValidationError,
+)
+from perdure.config import Duration, StepConfig
+from perdure.exceptions import SerDesError
+from perdure.heartbeats import (
+    INTERVAL_MS_MIN,
+    HeartbeatPlan,
+    Heartbeats,
+    Past,
+    interval_ms,
+)
+from perdure.invocation import Failed, Succeeded
+from perdure.retries import RetryPresets
+from perdure.serdes import JsonSerDes, Payloads, SerDesContext
+from perdure.testing import DurableFunctionTestRunner
+from perdure_core.events import StepFailed, StepHeartbeat
+from perdure_core.limits import HEARTBEAT_DETAILS_BYTES_MAX
+from perdure_core.model import OperationAction
+from tests.sdk.hosted import Crash, Hosted
+from tests.sdk.test_step_timeout import (
+    EVERYWHERE,
+    IN_THREADS,
+    SOON,
+    Make,
+    error_type,
+    failures,
+    sync_handler,
+)
+
+SILENT_TYPE = "perdure.exceptions.StepHeartbeatTimeoutError"
+TEN = Duration(10)
+
+
+def config(heartbeat_timeout: Duration | None = TEN, retries: Any = None) -> StepConfig:
+    strategy = RetryPresets.none() if retries is None else retries
+    return StepConfig(retry_strategy=strategy, heartbeat_timeout=heartbeat_timeout)
+
+
+class Importer:
+    """A body that does what each script says: passes seconds, or tells details. One script a run.
+
+    An exception is raised.
+    """
+
+    def __init__(self, *scripts: Iterable[object]) -> None:
+        self.host: Hosted | None = None
+        self.found: list[Any] = []
+        self._scripts = list(scripts)
+
+    def __call__(self, step: StepContext) -> str:
+        assert self.host is not None
+        self.found.append(step.heartbeat_details)
+        for line in self._scripts.pop(0):
+            match line:
+                case float():
+                    self.host.now_ms += int(line * 1_000)
+                case Exception():
+                    raise line
+                case _:
+                    step.heartbeat(line)
+        return "done"
+
+
+def hosted(make: Make, importer: Importer, settings: StepConfig, *crashes: Crash) -> Hosted:
+    importer.host = Hosted(make(importer, settings), crashes=crashes)
+    return importer.host
+
+
+def recorded(host: Hosted) -> list[str | None]:
+    """Return what the recorded signs of life said."""
+    return [event.details for event in host.events if isinstance(event, StepHeartbeat)]
+
+
+@EVERYWHERE
+def test_an_attempt_that_falls_silent_has_failed(make: Make) -> None:
+    importer = Importer([9.999, 1, 9.999, 2, 10.0, 3], [])
+    host = hosted(make, importer, config(retries=RetryPresets.fixed(Duration(7))))
+    assert host.finish() == Succeeded('"done"')
+    assert failures(host) == [(SILENT_TYPE, 7_000)]
+    (failed,) = [event for event in host.events if isinstance(event, StepFailed)]
+    assert failed.error.message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 10 s."
+
+
+@EVERYWHERE
+def test_an_attempt_that_speaks_up_may_go_on(make: Make) -> None:
+    importer = Importer([9.999, 1] * 50)
+    host = hosted(make, importer, config())
+    assert host.finish() == Succeeded('"done"')
+
+
+def test_the_first_of_two_timeouts_is_the_one_that_struck() -> None:
+    both = StepConfig(RetryPresets.none(), timeout=Duration(12), heartbeat_timeout=TEN)
+    host = hosted(sync_handler, Importer([20.0]), both)
+    host.run()
+    assert failures(host) == [(SILENT_TYPE, None)]
+    host = hosted(sync_handler, Importer([5.0, 1, 15.0]), both)
+    host.run()
+    assert [kind for kind, _ in failures(host)] == ["perdure.exceptions.StepTimeoutError"]
+
+
+# What survives.
+
+
+@EVERYWHERE
+def test_the_next_attempt_is_told_what_the_last_one_said_last(make: Make) -> None:
+    importer = Importer([{"row": 1}, {"row": 2}, OSError("gone")], [OSError("gone")], [])
+    host = hosted(make, importer, config(None, RetryPresets.fixed(Duration(7))))
+    assert host.finish() == Succeeded('"done"')
+    assert importer.found == [None, {"row": 2}, {"row": 2}]
+    # The second one was recorded together with the failure.
+    together = [
+        [update.action for update in call if update.action is not OperationAction.START]
+        for call in host.calls
+    ]
+    assert together[1] == [OperationAction.HEARTBEAT, OperationAction.RETRY]
+
+
+@EVERYWHERE
+def test_a_run_after_a_crash_is_told_what_was_recorded(make: Make) -> None:
+    importer = Importer([1, 5.0, 2, 1.0, 3], [])
+    host = hosted(make, importer, config(None), Crash(3, accepted=False))
+    assert host.finish() == Succeeded('"done"')
+    assert importer.found == [None, 2]
+
+
+def test_nothing_said_is_nothing_told() -> None:
+    importer = Importer([1, 5.0, None, OSError("gone")], [])
+    host = hosted(sync_handler, importer, config(None, RetryPresets.fixed()))
+    host.finish()
+    assert importer.found == [None, None]
+
+
+def test_signs_of_life_are_in_no_history() -> None:
+    loud, still = Importer([1, 5.0, 2]), Importer([5.0])
+    hosts = [hosted(sync_handler, each, config(None)) for each in (loud, still)]
+    for host in hosts:
+        host.finish()
+    assert hosts[0].history == hosts[1].history
+    assert recorded(hosts[0]) == ["1", "2"]
+
+
+# Silence over crashes.
+
+
+def test_silence_goes_on_while_the_worker_is_dead() -> None:
+    # Nothing was ever said: the start counts.
+    importer = Importer([10.0])
+    host = hosted(sync_handler, importer, config(), Crash(2, accepted=False))
+    assert isinstance(host.run(), Failed)
+    assert failures(host) == [(SILENT_TYPE, None)]
+    assert importer.found == [None]
+
+
+def test_what_was_not_recorded_may_have_been_said() -> None:
+    # Recorded 14.999 s ago, so possibly said 9.999 s ago.
+    importer = Importer([1, 4.0, 2, 9.999, 1.0], [])
+    host = hosted(sync_handler, importer, config(Duration(20)), Crash(3, accepted=False))
+    assert host.run() == Succeeded('"done"')
+    importer = Importer([1, 4.0, 2, 11.0], [])
+    host = hosted(sync_handler, importer, config(TEN), Crash(3, accepted=False))
+    assert isinstance(host.run(), Failed)
+
+
+def test_a_body_that_kills_its_worker_and_says_nothing_spends_the_retries() -> None:
+    importer = Importer([6.0], [6.0], [6.0], [6.0])
+    crashes = [Crash(number, accepted=False) for number in (2, 3, 6, 7)]
+    host = hosted(sync_handler, importer, config(retries=RetryPresets.linear()), *crashes)
+    host.run()
+    while len(failures(host)) < 2:
+        host.pass_time()
+        host.run()
+    assert [kind for kind, _ in failures(host)] == [SILENT_TYPE] * 2
+
+
+# Bodies that go on.
+
+
+def test_an_async_body_that_falls_silent_is_cancelled() -> None:
+    async def body(step: StepContext) -> None:
+        step.heartbeat("here")
+        await asyncio.Event().wait()
+
+    async def handle(_: Any, context: AsyncDurableContext) -> None:
+        await context.step(body, "work", config(SOON))
+
+    message = error_type(DurableFunction(handle, name="under-test"))
+    assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
+
+
+@IN_THREADS
+def test_a_body_in_a_thread_that_falls_silent_sees_that_it_is_cancelled(make: Make) -> None:
+    def body(step: StepContext) -> None:
+        step.heartbeat("here")
+        while True:
+            step.raise_if_cancelled()
+
+    message = error_type(make(body, config(SOON)))
+    assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
+
+
+def test_a_test_sees_what_a_step_told() -> None:
+    arns: list[str] = []
+    ready = threading.Event()
+
+    def body(step: StepContext) -> str:
+        assert ready.wait(10)
+        if step.attempt == 1:
+            began = runner.now
+            step.heartbeat({"row": 7})
+            shown = runner.get_execution(arns[0]).get_step("work")
+            assert shown.attempt_start_timestamp == shown.heartbeat_timestamp == began
+            assert shown.heartbeat_details == {"row": 7}
+            runner.skip(Duration.from_hours(1))
+        return str(step.heartbeat_details)
+
+    settings = config(Duration.from_minutes(30), RetryPresets.fixed())
+    with DurableFunctionTestRunner(sync_handler(body, settings)) as runner:
+        arns.append(runner.run_async())
+        ready.set()
+        result = runner.wait_for_result(arns[0])
+        assert result.value == "{'row': 7}"
+        shown = result.get_step("work")
+        assert (shown.attempt, shown.heartbeat_details) == (2, None)
+
+
+# How often they are recorded.
+
+
+class Notebook:
+    """What was recorded, on a clock that a test turns."""
+
+    def __init__(self, past: Past | None = None) -> None:
+        self.now_ms = 0
+        self.written: list[str | None] = []
+        self.answer: Callable[[], Future[None] | None] = lambda: None
+        plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), self._record)
+        self.heartbeats = Heartbeats(plan, past or Past(), lambda: self.now_ms)
+
+    def _record(self, text: str | None) -> "Future[None] | None":
+        self.written.append(text)
+        return self.answer()
+
+
+def test_the_first_is_recorded_at_once_and_then_one_in_an_interval() -> None:
+    notebook = Notebook()
+    for moment_ms in range(0, 3 * INTERVAL_MS_MIN, 1_000):
+        notebook.now_ms = moment_ms
+        notebook.heartbeats.beat(moment_ms)
+    assert notebook.written == ["0", "5000", "10000"]
+    assert notebook.heartbeats.end() == ("14000",)
+
+
+def test_a_step_that_lasts_a_year_has_a_bounded_record() -> None:
+    notebook = Notebook()
+    while notebook.now_ms < 366 * 86_400_000:
+        notebook.heartbeats.beat(None)
+        notebook.now_ms += interval_ms(notebook.now_ms)
+    notebook.heartbeats.end()
+    assert len(notebook.written) < 1_300
+
+
+def test_one_is_recorded_after_the_other() -> None:
+    notebook = Notebook()
+    first: Future[None] = Future()
+    notebook.answer = lambda: first
+    notebook.heartbeats.beat(1)
+    notebook.now_ms += INTERVAL_MS_MIN
+    notebook.heartbeats.beat(2)
+    assert notebook.written == ["1"]
+    first.set_result(None)
+    notebook.heartbeats.beat(3)
+    assert notebook.written == ["1", "3"]
+    notebook.heartbeats.end()
+
+
+def test_the_interval_goes_on_over_a_crash() -> None:
+    notebook = Notebook(Past(began_ago_ms=9_000, heartbeat="7", heartbeat_ago_ms=4_000))
+    assert notebook.heartbeats.details() == 7
+    notebook.heartbeats.beat(8)
+    assert notebook.written == []
+    notebook.now_ms = 1_000
+    notebook.heartbeats.beat(9)
+    assert notebook.written == ["9"]
+
+
+def test_what_was_said_last_is_recorded_when_nothing_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Real time, as short as can be: the clock of the notebook says that the interval is over.
+    notebook = Notebook()
+    done = threading.Event()
+    notebook.heartbeats.beat(1)
+    monkeypatch.setattr("perdure.heartbeats.INTERVAL_MS_MIN", 1)
+    notebook.heartbeats.beat(2)
+    notebook.now_ms = INTERVAL_MS_MIN
+
+    def answer() -> None:
+        done.set()
+
+    notebook.answer = answer
+    assert done.wait(10)
+    assert notebook.written == ["1", "2"]
+    assert notebook.heartbeats.end() is None
+
+
+def test_nothing_is_heard_after_the_end() -> None:
+    notebook = Notebook()
+    notebook.heartbeats.end()
+    notebook.heartbeats.beat(1)
+    assert notebook.written == []
+
+
+def test_what_cannot_be_recorded_is_refused() -> None:
+    notebook = Notebook()
+    most = "x" * (HEARTBEAT_DETAILS_BYTES_MAX - 2)
+    notebook.heartbeats.beat(most)
+    with pytest.raises(ValidationError, match="8,193 bytes; at most 8,192"):
+        notebook.heartbeats.beat(f"{most}x")
+    with pytest.raises(SerDesError):
+        notebook.heartbeats.beat(object())
+    assert notebook.written == [f'"{most}"']
+    assert issubclass(StepHeartbeatTimeoutError, TimeoutError)
