@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.async_context import AsyncCallback, AsyncDurableContext, AsyncDurableWait
 from perdure.batch_result import BatchCompletionError, BatchItem, BatchResult
+from perdure.composition import AnyOfError
 from perdure.config import (
     BatchItemStatus,
     CompletionDecision,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from perdure.client import AsyncClient, Client, ClientError, ExecutionFailedError
 
 __all__ = [
+    "AnyOfError",
     "AsyncCallback",
     "AsyncClient",
     "AsyncDurableContext",

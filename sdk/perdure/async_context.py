@@ -19,7 +19,9 @@ from perdure.awaiting import perform
 from perdure.batch_result import BatchResult
 from perdure.body_thread import call_in_time
 from perdure.calls import Calls, Created, CreatedWait
+from perdure.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.config import (
+    BranchesConfig,
     CallbackConfig,
     ChildConfig,
     Duration,
@@ -31,7 +33,7 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.crew import Crew, awaited
-from perdure.decorators import is_coroutine_function
+from perdure.decorators import as_branches, is_coroutine_function
 from perdure.delivery import TurnPassed
 from perdure.derived import RANDOMS, UUIDS, derived_random, derived_uuid
 from perdure.exceptions import OrphanedChildException, SuspendExecution
@@ -236,11 +238,35 @@ class AsyncDurableContext:
         config: ParallelConfig | None = None,
     ) -> Coroutine[Any, Any, BatchResult[T]]:
         """Call every function with a context of its own, side by side."""
-        branches = [
-            ParallelBranch[Any](function) if callable(function) else function
-            for function in functions
-        ]
+        branches = as_branches(functions)
         return self._start(lambda: self._calls.parallel(branches, name, config))
+
+    def race(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Call every function with a context of its own; the first one to end decides."""
+        return self._compose(RACE, branches, name, config)
+
+    def any_of(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Call every function with a context of its own; the first one to succeed decides."""
+        return self._compose(ANY_OF, branches, name, config)
+
+    def all_of(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, list[T]]:
+        """Call every function with a context of its own; return their values, in their order."""
+        return self._compose(ALL_OF, branches, name, config)
 
     def perform_with_retry(
         self,
@@ -258,6 +284,16 @@ class AsyncDurableContext:
         except (SuspendExecution, OrphanedChildException, TurnPassed) as passed:
             return _passed(passed)
         return self._shell.start(self._scope, program)
+
+    def _compose(
+        self,
+        composition: Composition,
+        functions: Sequence[Any],
+        name: str | None,
+        config: BranchesConfig | None,
+    ) -> Coroutine[Any, Any, Any]:
+        branches = as_branches(functions)
+        return self._start(lambda: self._calls.compose(composition, branches, name, config))
 
     def _derive(self, kind: str) -> str:
         name = self._scope.derive(kind)

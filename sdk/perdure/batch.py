@@ -61,6 +61,8 @@ class BatchPlan:
     branches: Sequence[Branch]
     policy: CompletionPolicy
     concurrency_max: int | None = None
+    # Branches that are recorded as ended, in that order; they count before any other one starts.
+    ended: Sequence[int] = ()
 
 
 class _Board:
@@ -71,6 +73,7 @@ class _Board:
         self._plan = plan
         self._counts = Counter[BatchItemStatus]()
         self._parked = 0
+        self._next = 0
 
     def reason(self) -> CompletionReason | None:
         """Return why the batch is complete; None while it is not."""
@@ -80,16 +83,22 @@ class _Board:
 
     def start_next(self) -> StartBranch | None:
         """Note that the next branch starts, and say how; None if none may start now."""
-        index, in_flight = len(self.items), self._counts[BatchItemStatus.STARTED]
+        while self._next in self.items:
+            self._next += 1
+        index, in_flight = self._next, self._counts[BatchItemStatus.STARTED]
         slots = self._plan.concurrency_max
         if index == len(self._plan.branches) or (slots is not None and in_flight >= slots):
             return None
         if in_flight - self._parked >= RUNNING_MAX:
             return None
-        self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
-        self._counts[BatchItemStatus.STARTED] += 1
+        self.begin(index)
         branch = self._plan.branches[index]
         return StartBranch(index, branch.operation_id, branch.body)
+
+    def begin(self, index: int) -> None:
+        """Note that a branch starts."""
+        self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
+        self._counts[BatchItemStatus.STARTED] += 1
 
     def note(self, end: BranchEnd) -> None:
         """Note how a branch ended; raise what concerns more than the branch."""
@@ -100,6 +109,12 @@ class _Board:
         self.items[item.index] = item
         self._counts[BatchItemStatus.STARTED] -= 1
         self._counts[item.status] += 1
+
+    def started(self) -> list[BatchItem[Any]]:
+        """Return what has started, in order: now, or before one that is recorded as ended."""
+        count = max(self.items, default=-1) + 1
+        missing = BatchItemStatus.STARTED
+        return [self.items.get(index, BatchItem(index, missing)) for index in range(count)]
 
     def _statuses(self) -> tuple[CompletionItemStatus, ...]:
         return tuple(
@@ -114,6 +129,10 @@ def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
     """Run branches until the policy says that the batch is complete."""
     board = _Board(plan)
     try:
+        for index in plan.ended:
+            if board.reason() is None:
+                board.begin(index)
+                board.note((yield from _again(plan, index)))
         while (reason := board.reason()) is None:
             while (start := board.start_next()) is not None:
                 yield start
@@ -124,7 +143,7 @@ def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
         yield AbandonBranches()
         raise
     yield AbandonBranches()
-    return BatchResult(list(board.items.values()), reason)
+    return BatchResult(board.started(), reason)
 
 
 def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
@@ -135,13 +154,17 @@ def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
         if index in known.started:
             items.append(BatchItem(index, BatchItemStatus.STARTED))
             continue
-        try:
-            value = yield Nest(partial(plan.branches[index].body, None))
-            end = BranchEnd(index, value)
-        except ChildContextError as error:
-            end = BranchEnd(index, error=error)
-        items.append(_item(end))
+        items.append(_item((yield from _again(plan, index))))
     return BatchResult(items, known.reason)
+
+
+def _again(plan: BatchPlan, index: int) -> Program[BranchEnd]:
+    """Return how a branch has ended, as its record, or what lies below that, says."""
+    try:
+        value = yield Nest(partial(plan.branches[index].body, None))
+    except ChildContextError as error:
+        return BranchEnd(index, error=error)
+    return BranchEnd(index, value)
 
 
 def _item(end: BranchEnd) -> BatchItem[Any]:

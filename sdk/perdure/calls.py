@@ -14,13 +14,22 @@ from typing import Any, Final, Protocol
 
 from perdure.attempt import Attempt, Watch
 from perdure.batch import BatchPlan, Branch, batch, batch_again
-from perdure.batch_result import summarize
+from perdure.batch_result import BatchResult, summarize
 from perdure.batch_words import MAP, PARALLEL, BatchWords
 from perdure.callback import callback_result, create_callback
 from perdure.child import ChildPlan, child, large_result_summary
 from perdure.completion import CompletionPolicy
+from perdure.composition import (
+    Composition,
+    EachOf,
+    OneOf,
+    decided,
+    failure_of_branch,
+    undisguised,
+)
 from perdure.condition import ConditionPlan, wait_for_condition
 from perdure.config import (
+    BranchesConfig,
     CallbackConfig,
     ChildConfig,
     Duration,
@@ -302,6 +311,39 @@ class Calls:
         """Return the context that user code is given for these calls."""
         return self._shell.context(self.scope, self.logger.get_logger())
 
+    def compose(
+        self,
+        composition: Composition,
+        branches: Sequence[ParallelBranch[Any]],
+        name: str | None,
+        config: BranchesConfig | None,
+    ) -> Program[Any]:
+        """Call every function with a context of its own, and return what the composition makes."""
+        settings, words = config or BranchesConfig(), composition.words
+        if not branches and not composition.takes_none:
+            raise ValidationError(f"{words.sub_type} needs one branch at least.")
+        for branch in branches:
+            check_name(branch.name)
+        identity = self.scope.identify(OperationType.CONTEXT, words.sub_type, name)
+        turn = self.scope.turn
+        summary = large_result_summary(turn.recorded(identity.id))
+        kept: list[BatchResult[Any]] = []
+
+        def run(calls: Calls) -> Any:
+            plan = calls._composition_plan(composition, identity, settings, branches)
+            program = batch(plan) if summary is None else batch_again(plan, summary)
+            cancelled = partial(turn.open_waits_below, identity.id)
+            return self._shell.perform(
+                calls.scope, decided(program, composition, cancelled, kept.append)
+            )
+
+        plan = ChildPlan(
+            payloads=self.payloads(identity, _composed_serdes(composition, settings, branches)),
+            summarize=lambda _: summarize(words.kind, None, kept[-1]),
+            failure=failure_of_branch,
+        )
+        return undisguised(self._nest(identity, plan, run))
+
     def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
         """Return how the values of an operation are written."""
         return Payloads(serdes, SerDesContext(identity.id, self.execution_arn))
@@ -376,6 +418,29 @@ class Calls:
         )
         return self._nest(identity, plan, run)
 
+    def _composition_plan(
+        self,
+        composition: Composition,
+        above: Identity,
+        settings: BranchesConfig,
+        branches: Sequence[ParallelBranch[Any]],
+    ) -> BatchPlan:
+        made = ParallelConfig(serdes=settings.serdes, item_serdes=settings.item_serdes)
+        made_branches = [
+            self._branch(composition.words.branch_identity(above, index, each.name), made, each)
+            for index, each in enumerate(branches)
+        ]
+        policy = CompletionPolicy(len(branches), composition.policy)
+        recorded = [self.scope.turn.recorded(branch.operation_id) for branch in made_branches]
+        ended = sorted(
+            (each.ended_ms, index)
+            for index, each in enumerate(recorded)
+            if each is not None and each.ended_ms is not None
+        )
+        return BatchPlan(
+            made_branches, policy, settings.max_concurrency, [index for _, index in ended]
+        )
+
     def _branch(
         self,
         identity: Identity,
@@ -441,6 +506,19 @@ class Calls:
 def _read(program: Program[str | None], payloads: Payloads) -> Program[Any]:
     text = yield from program
     return payloads.read(text)
+
+
+def _composed_serdes(
+    composition: Composition, settings: BranchesConfig, branches: Sequence[ParallelBranch[Any]]
+) -> SerDes[Any]:
+    """Return how the value of a composition is written: as those of its branches are."""
+    given = settings.item_serdes or settings.serdes
+    each = [given or serdes_of_result(branch.func) or _EXTENDED_TYPES for branch in branches]
+    if not composition.takes_none:
+        return OneOf([settings.serdes] * len(each) if settings.serdes else each)
+    if settings.serdes or settings.item_serdes or all(one is _EXTENDED_TYPES for one in each):
+        return settings.serdes or _EXTENDED_TYPES
+    return EachOf(each)
 
 
 def _on_item(

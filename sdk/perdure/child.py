@@ -26,6 +26,7 @@ from perdure.serdes import Payloads
 from perdure.step import check_size
 from perdure_core.model import (
     ContextDetails,
+    ErrorObject,
     Operation,
     OperationAction,
     OperationStatus,
@@ -42,6 +43,7 @@ class ChildPlan:
     payloads: Payloads
     summarize: Callable[[Any], str] | None = None
     virtual: bool = False
+    failure: Callable[[BaseException], ErrorObject] = error_object
 
 
 def child(
@@ -63,7 +65,7 @@ def child(
         payload = plan.payloads.write(value)
         result = plan.payloads.read(payload)
     except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
-        return (yield from _fail(identity, error))
+        return (yield from _fail(identity, plan, error))
     yield Live()
     yield from commit(_success(identity, plan, payload, result))
     return result
@@ -117,9 +119,9 @@ def _ended(
     return plan.payloads.read(plan.payloads.write(value))
 
 
-def _fail(identity: Identity, error: Exception) -> Program[Any]:
+def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]:
     _let_pass(error)
-    failure = error_object(error)
+    failure = plan.failure(error)
     yield Live()
     yield from commit(identity.update(OperationAction.FAIL, error=failure))
     raise operation_error(ChildContextError, failure)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchItemStatus",
+    "BranchesConfig",
     "CallbackConfig",
     "ChildConfig",
     "CompletionConfig",
@@ -292,6 +293,23 @@ class MapConfig(Generic[T]):
     summary_generator: "SummaryGenerator[Any] | None" = None
     nesting_type: NestingType = NestingType.NESTED
     item_namer: Callable[[T, int], str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_concurrency(self.max_concurrency)
+
+
+@dataclass(frozen=True)
+class BranchesConfig:
+    """How the branches of `race`, `any_of` and `all_of` run and are written.
+
+    At most `max_concurrency` at a time, in their order; all, if None. `serdes` writes the value of
+    the whole, `item_serdes` what one branch returns; without it, `serdes` does both. Raises
+    `ValidationError` for a `max_concurrency` below 1.
+    """
+
+    max_concurrency: int | None = None
+    serdes: "SerDes[Any] | None" = None
+    item_serdes: "SerDes[Any] | None" = None
 
     def __post_init__(self) -> None:
         _check_concurrency(self.max_concurrency)

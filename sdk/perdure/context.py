@@ -12,7 +12,9 @@ from perdure.batch_result import BatchResult
 from perdure.blocking import perform
 from perdure.body_thread import call_in_time
 from perdure.calls import Calls, Created, CreatedWait
+from perdure.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.config import (
+    BranchesConfig,
     CallbackConfig,
     ChildConfig,
     Duration,
@@ -24,6 +26,7 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.decorators import (
+    as_branches,
     durable_parallel_branch,
     durable_step,
     durable_wait_for_callback,
@@ -245,12 +248,50 @@ class DurableContext:
         Branches are called `parallel-branch-{index}`, unless they are a `ParallelBranch` with a
         name.
         """
-        branches: list[ParallelBranch[T]] = [
-            ParallelBranch(function) if callable(function) else function for function in functions
-        ]
+        branches = as_branches(functions)
         for branch in branches:
             refuse_coroutine_function(branch.func)
         return cast("BatchResult[T]", self._perform(self._calls.parallel(branches, name, config)))
+
+    def race(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> T:
+        """Call every function with a context of its own; the first one to end decides.
+
+        What it returned is returned; when it raised, so does this, a `ChildContextError`. The
+        others are cancelled: their waits end, their steps are told, and nothing more of them is
+        recorded. Every replay returns the same. Raises `ValidationError` without branches.
+        """
+        return cast("T", self._compose(RACE, branches, name, config))
+
+    def any_of(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> T:
+        """Call every function with a context of its own; the first one to succeed decides.
+
+        The others are cancelled as those of a `race`. When all fail, raises `AnyOfError`, which
+        holds all errors.
+        """
+        return cast("T", self._compose(ANY_OF, branches, name, config))
+
+    def all_of(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> list[T]:
+        """Call every function with a context of its own; return their values, in their order.
+
+        The first failure is raised at once, as a `ChildContextError`; then the others are cancelled
+        as those of a `race`.
+        """
+        return cast("list[T]", self._compose(ALL_OF, branches, name, config))
 
     def perform_with_retry(
         self,
@@ -261,6 +302,18 @@ class DurableContext:
         """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
         refuse_coroutine_function(func)
         return cast("T", self._perform(self._calls.with_retry(func, config, name)))
+
+    def _compose(
+        self,
+        composition: Composition,
+        functions: "Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]]",
+        name: str | None,
+        config: BranchesConfig | None,
+    ) -> Any:
+        branches = as_branches(functions)
+        for branch in branches:
+            refuse_coroutine_function(branch.func)
+        return self._perform(self._calls.compose(composition, branches, name, config))
 
     def _perform(self, program: Program[Any]) -> Any:
         return perform(self._scope, program)

@@ -6,7 +6,7 @@ which names the operation. What is made of a coroutine function fits async handl
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -148,3 +148,10 @@ def refuse_coroutine_function(func: Any) -> None:
             f"{name!r} is a coroutine function; the body of an operation is an ordinary function, "
             "unless the handler is an async one."
         )
+
+
+def as_branches(functions: Sequence[Any]) -> list[ParallelBranch[Any]]:
+    """Return branches; what is none yet becomes one without a name."""
+    return [
+        ParallelBranch[Any](function) if callable(function) else function for function in functions
+    ]

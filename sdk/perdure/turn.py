@@ -38,12 +38,21 @@ from perdure.exceptions import (
 from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending
 from perdure.program import Suspend
 from perdure.strand import Strand, Strands
-from perdure_core.model import Operation, OperationUpdate
+from perdure_core.model import (
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+)
 
 Settled = Failed | Pending | Broken | Diverged | Dropped
 
 # A suspended turn may prove broken while its last updates are written; a passed one has no say.
 _WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Broken: 1, Diverged: 1, Dropped: 2}
+
+# Starts that are remembered until an answer brings the operation.
+_TRACED: Final = (OperationType.WAIT, OperationType.CONTEXT)
 
 # Clocks differ a little, and timers may be late: asked again after these times.
 REFRESH_S_FIRST: Final = 0.1
@@ -88,6 +97,9 @@ class Turn:
         self._handed_out_ms = invocation.handed_out_ms
         self._began_ms = self.ticks_ms()
         self._operations = {operation.id: operation for operation in invocation.operations}
+        # Waits that are open, or begin; and contexts that begin, which say what lies in what.
+        self._waits = {id_: each for id_, each in self._operations.items() if _is_open_wait(each)}
+        self._begun: dict[str, OperationUpdate] = {}
         self._checkpoints = checkpoints
         self._unawaited: list[Future[None]] = []
         self._settled: Settled | None = None
@@ -118,6 +130,25 @@ class Turn:
     def recorded(self, operation_id: str) -> Operation | None:
         """Return the operation as last heard of."""
         return self._operations.get(operation_id)
+
+    def open_waits_below(self, context_id: str) -> list[OperationUpdate]:
+        """Return the cancellations of all waits that are open below a context, or begin there."""
+        with self.submitting, self.lock:
+            begun = {id_: each for id_, each in self._begun.items() if _is_wait(each)}
+            waits = [
+                each for each in (self._waits | begun).values() if self._lies_in(each, context_id)
+            ]
+        return [
+            OperationUpdate(
+                id=each.id,
+                type=OperationType.WAIT,
+                action=OperationAction.CANCEL,
+                parent_id=each.parent_id,
+                name=each.name,
+                sub_type=each.sub_type,
+            )
+            for each in waits
+        ]
 
     def send(
         self, strand: Strand, update: OperationUpdate, *, urgent: bool = False
@@ -274,7 +305,17 @@ class Turn:
         """Hand `update` to the worker; `failure_of` tells what the future's error means."""
         with self.submitting:
             self.require_open(strand)
+            if update.action is OperationAction.START and update.type in _TRACED:
+                with self.lock:
+                    self._begun[update.id] = update
             return self._checkpoints.submit([update], urgent=urgent)
+
+    def _lies_in(self, each: Operation | OperationUpdate, context_id: str) -> bool:
+        above = each.parent_id
+        while above is not None and above != context_id:
+            known = self._operations.get(above) or self._begun.get(above)
+            above = None if known is None else known.parent_id
+        return above is not None
 
     def _settle(self, end: Settled) -> None:
         if self._settled is None or _WEIGHT[type(end)] > _WEIGHT[type(self._settled)]:
@@ -286,12 +327,21 @@ class Turn:
         changed = {operation.id: operation for operation in answer.operations}
         with self.lock:
             self._operations.update(changed)
+            self._note_waits(answer.operations)
             self.strands.wake_for(changed)
             self.on_change(changed)
             if answer.revoked:
                 self._settle(Pending())
             if answer.lost:
                 self._settle(Dropped())
+
+    def _note_waits(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            self._begun.pop(operation.id, None)
+            if _is_open_wait(operation):
+                self._waits[operation.id] = operation
+            else:
+                self._waits.pop(operation.id, None)
 
     def _note_failure(self, future: Future[None]) -> None:
         error = future.exception()
@@ -312,6 +362,14 @@ def failure_end(error: BaseException) -> Settled | None:
             return Failed(error_object(error))
         case _:
             return None
+
+
+def _is_wait(each: Operation | OperationUpdate) -> bool:
+    return each.type is OperationType.WAIT
+
+
+def _is_open_wait(operation: Operation) -> bool:
+    return _is_wait(operation) and operation.status is OperationStatus.STARTED
 
 
 def _ignore(_: Iterable[str]) -> None:

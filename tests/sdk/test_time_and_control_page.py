@@ -23,6 +23,8 @@ def shown() -> dict[str, Any]:
     ("name", "event", "result", "seconds"),
     [
         ("ship_not_before_tomorrow", '{"order": "7"}', '"charged 7"', 86_400),
+        ("approve", "{}", '"nobody answered"', 259_200),
+        ("quote", "{}", '"1,000"', 0),
         ("pay", '{"cents": 250}', "250", 0),
         ("consult", None, '"answered"', 90),
         ("copy", None, "499", 1),

@@ -54,6 +54,9 @@ OPERATIONS: Final[dict[str, Runs | None]] = {
     "invoke": None,
     "map": Runs(1, "func", Role.CHILD),
     "parallel": Runs(0, "functions", Role.CHILD),
+    "race": Runs(0, "branches", Role.CHILD),
+    "any_of": Runs(0, "branches", Role.CHILD),
+    "all_of": Runs(0, "branches", Role.CHILD),
     "run_in_child_context": Runs(0, "func", Role.CHILD),
     "with_retry": Runs(1, "func", Role.CHILD),
 }
