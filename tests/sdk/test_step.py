@@ -101,6 +101,22 @@ def test_a_retry_is_never_sooner_than_a_second(seconds: int) -> None:
     assert host.now_ms - began_ms == 1_000
 
 
+def test_a_retry_comes_after_milliseconds_if_a_strategy_says_so() -> None:
+    def strategy(error: Exception, attempt: int) -> RetryDecision:
+        return RetryDecision.retry(Duration.from_milliseconds(200))
+
+    host = hosted(Body(failures=2), StepConfig(strategy))
+    began_ms = host.now_ms
+    host.finish()
+    assert host.now_ms - began_ms == 400
+
+
+@pytest.mark.parametrize("preset", [RetryPresets.default, RetryPresets.linear, RetryPresets.fixed])
+def test_the_published_strategies_wait_a_second_at_least(preset: Any) -> None:
+    decisions = [preset()(OSError("busy"), 1) for _ in range(200)]
+    assert min(decision.delay.to_milliseconds() for decision in decisions) >= 1_000
+
+
 def test_a_step_that_fails_for_good_raises_what_is_recorded() -> None:
     caught: list[StepError] = []
 

@@ -1,0 +1,76 @@
+"""Steps that take long, hang and die, for tests of the whole system."""
+
+import threading
+from typing import Any
+
+from perdure import DurableContext, ParallelBranch, StepContext, StepError, durable_execution
+from perdure.config import Duration, StepConfig
+from perdure.retries import RetryPresets
+from tests.system.ledger import Entry, write_down
+
+# Nobody ever lets it go: whoever waits for it hangs in C code.
+_HELD = threading.Lock()
+_HELD.acquire()
+
+
+@durable_execution
+def hanging(_event: Any, context: DurableContext) -> str | None:
+    """Hang in a step; return as what it failed."""
+
+    def hang(_step: StepContext) -> None:
+        _HELD.acquire()
+
+    settings = StepConfig(
+        retry_strategy=RetryPresets.none(), timeout=Duration.from_milliseconds(200)
+    )
+    try:
+        context.step(hang, "hang", settings)
+    except StepError as error:
+        return error.error_type
+    return None
+
+
+@durable_execution
+def importing(_event: Any, context: DurableContext) -> Any:
+    """Tell how far it has come, beside a step that ends after that; go on from there after a crash.
+
+    The first run goes on until it is killed.
+    """
+    told = threading.Event()
+
+    def copy(step: StepContext) -> Any:
+        if step.heartbeat_details is not None:
+            return step.heartbeat_details
+        step.heartbeat({"row": 7})
+        told.set()
+        while True:
+            step.raise_if_cancelled()
+
+    def wait_told(_step: StepContext) -> bool:
+        return told.wait(60)
+
+    def copying(branch: DurableContext) -> Any:
+        return branch.step(copy, "copy")
+
+    def waiting(branch: DurableContext) -> Any:
+        return branch.step(wait_told, "told")
+
+    branches = [ParallelBranch[Any](copying), ParallelBranch[Any](waiting)]
+    return context.parallel(branches, "both").get_results()[0]
+
+
+@durable_execution
+def dying(_event: Any, context: DurableContext) -> str | None:
+    """Go on in a step until it is killed; return as what it failed at last."""
+
+    def work(step: StepContext) -> None:
+        write_down(Entry(order="1", who="dying", what="begins"))
+        while not step.cancelled:
+            pass
+
+    settings = StepConfig(retry_strategy=RetryPresets.none(), timeout=Duration(1))
+    try:
+        context.step(work, "work", settings)
+    except StepError as error:
+        return error.error_type
+    return None
