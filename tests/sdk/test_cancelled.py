@@ -62,6 +62,21 @@ def test_the_body_of_an_abandoned_branch_is_cancelled() -> None:
     assert "StepSucceeded" not in host.history
 
 
+def test_the_body_of_the_loser_of_a_race_is_cancelled() -> None:
+    patient = Patient()
+
+    def slow(branch: DurableContext) -> None:
+        branch.step(patient)
+
+    def fast(branch: DurableContext) -> None:
+        assert patient.begun.wait(10)
+
+    host = Hosted(handler(lambda _, context: context.race([slow, fast])))
+    assert host.run() == Succeeded("null")
+    assert patient.cancelled
+    assert "StepSucceeded" not in host.history
+
+
 def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None:
     patient = Patient()
     checkpoints = Lost()

@@ -26,7 +26,7 @@ from perdure.heartbeats import HeartbeatPlan
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes, Payloads, SerDesContext
-from perdure.testing import DurableFunctionTestRunner
+from perdure.testing import DurableFunctionTestRunner, for_each_crash
 from perdure_core.events import StepFailed
 from perdure_core.limits import WAIT_MS_MAX
 from tests.sdk.hosted import Crash, Hosted
@@ -233,6 +233,21 @@ def test_an_at_most_once_step_that_was_interrupted_is_no_timeout() -> None:
     host = hosted(sync_handler, slow, settings, Crash(2, accepted=False))
     host.run()
     assert [kind for kind, _ in failures(host)] == ["perdure.exceptions.StepInterruptedError"]
+
+
+@EVERYWHERE
+def test_a_crash_anywhere_changes_nothing_for_a_body_that_is_in_time(make: Make) -> None:
+    def body(step: StepContext) -> str:
+        step.heartbeat(step.attempt)
+        if step.attempt == 1:
+            raise OSError("busy")
+        return "done"
+
+    settings = config(heartbeat_timeout=THIRTY, retries=RetryPresets.fixed())
+    results = for_each_crash(make(body, settings))
+    # The start, the heartbeat and the end of two attempts, with a crash before and after each.
+    assert len(results) == 1 + 2 * 6
+    assert {result.value for result in results} == {"done"}
 
 
 # Bodies that go on.

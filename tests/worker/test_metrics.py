@@ -1,5 +1,6 @@
 """What a worker counts, and where it can be read."""
 
+from perdure.body_thread import overdue_bodies
 from perdure_worker.metrics import Tally, WorkerMetrics, count_invocation
 
 
@@ -26,3 +27,13 @@ def test_every_outcome_is_there_from_the_start() -> None:
         assert value(metrics, "invocations_total", outcome=outcome) == 0
     for outcome in ("succeeded", "failed", "retried"):
         assert value(metrics, "steps_total", outcome=outcome) == 0
+
+
+def test_bodies_that_run_on_after_their_timeout_are_counted() -> None:
+    metrics = WorkerMetrics()
+    assert overdue_bodies.admit()
+    try:
+        assert value(metrics, "overdue_bodies") == 1
+    finally:
+        overdue_bodies.leave()
+    assert value(metrics, "overdue_bodies") == 0
