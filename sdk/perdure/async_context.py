@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, Final, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from perdure.attempt import Attempt
@@ -36,7 +36,11 @@ from perdure.crew import Crew, awaited
 from perdure.decorators import as_branches, is_coroutine_function
 from perdure.delivery import TurnPassed
 from perdure.derived import RANDOMS, UUIDS, derived_random, derived_uuid
-from perdure.exceptions import OrphanedChildException, SuspendExecution
+from perdure.exceptions import (
+    NonDeterministicExecutionError,
+    OrphanedChildException,
+    SuspendExecution,
+)
 from perdure.execution_context import ExecutionContext
 from perdure.logger import Logger
 from perdure.program import Program
@@ -56,6 +60,14 @@ P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
 U = TypeVar("U")
+
+# Raised where a call is awaited, not where it is made: calls beside it are awaited too.
+_PASSING: Final = (
+    NonDeterministicExecutionError,
+    OrphanedChildException,
+    SuspendExecution,
+    TurnPassed,
+)
 
 _Branch: TypeAlias = "Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]"
 
@@ -281,7 +293,7 @@ class AsyncDurableContext:
         try:
             program = call()
             self._shell.admit(self._scope)
-        except (SuspendExecution, OrphanedChildException, TurnPassed) as passed:
+        except _PASSING as passed:
             return _passed(passed)
         return self._shell.start(self._scope, program)
 

@@ -120,6 +120,11 @@ class Crew:
             await asyncio.wait(self._threads)
         self.turn.threads.wait_ended()  # they have told their ends already: this lets them go
 
+    @property
+    def alone(self) -> bool:
+        """Whether no task of the invocation but the handler's own has anything left to do."""
+        return len(self._tasks) == 1
+
     async def commit(self, strand: Strand, update: OperationUpdate) -> Operation:
         """Record `update`, wait until it is durable; see `Turn.commit`."""
         await self.recorded(self.turn.submit(strand, update, urgent=True))

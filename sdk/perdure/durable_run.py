@@ -1,5 +1,7 @@
 """One invocation of a durable function: its handler is replayed, and goes on from there."""
 
+from typing import Any
+
 from perdure.async_context import AsyncDurableContext, AwaitingShell
 from perdure.context import DurableContext
 from perdure.crew import Crew
@@ -34,9 +36,17 @@ async def run_handler_async(
 async def _handle(function: HandledFunction, invocation: Invocation, crew: Crew) -> Outcome:
     scope = _root(invocation, crew.turn)
     shell = AwaitingShell(crew)
+
+    async def body() -> Any:
+        value = await function(event, AsyncDurableContext(scope, shell))
+        # A task that is left behind may not have come to what it had asked for before a crash.
+        if crew.alone and crew.turn.settled is None:
+            scope.require_all_asked()
+        return value
+
     try:
         event = event_of(function, invocation)
-        value = await shell.enter(scope, lambda: function(event, AsyncDurableContext(scope, shell)))
+        value = await shell.enter(scope, body)
         return Succeeded(result_of(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return outcome_of(error)

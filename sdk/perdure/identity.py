@@ -53,7 +53,10 @@ class OperationIds:
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a durable call asks for. `number` is its place in its context, from 1."""
+    """What a durable call asks for. `number` is its place in its context, from 1.
+
+    `line` is where user code asks, as file:line; known where the record holds something else.
+    """
 
     number: int
     id: str
@@ -61,6 +64,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     sub_type: str
     name: str | None = None
     parent_id: str | None = None
+    line: str | None = None
 
     def update(self, action: OperationAction, **options: Any) -> OperationUpdate:
         """Return an update of this operation; each one repeats the identity."""
@@ -78,6 +82,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         """Return words for messages: the kind, and the name if there is one."""
         return _describe(self.type, self.sub_type, self.name)
 
+    def describe_call(self) -> str:
+        """Return the same, and the line of the call where it is known."""
+        return self.describe() if self.line is None else f"{self.describe()}, at {self.line}"
+
 
 def check_name(name: str | None) -> None:
     """Raise `ValidationError` unless `name` is 1 to 256 printable ASCII characters, or absent."""
@@ -92,15 +100,20 @@ def check_name(name: str | None) -> None:
 
 def check_recorded(requested: Identity, recorded: Operation) -> None:
     """Raise `NonDeterministicExecutionError` when the record holds another call here."""
-    differing = [
-        field
-        for field in ("type", "sub_type", "name", "parent_id")
-        if getattr(requested, field) != getattr(recorded, field)
-    ]
+    differing = differing_fields(requested, recorded)
     if differing:
         raise NonDeterministicExecutionError(
             _difference(requested, recorded, differing), recorded.id
         )
+
+
+def differing_fields(requested: Identity, recorded: Operation) -> list[str]:
+    """Return in what the record holds another call here; nothing if it holds this one."""
+    return [
+        field
+        for field in ("type", "sub_type", "name", "parent_id")
+        if getattr(requested, field) != getattr(recorded, field)
+    ]
 
 
 def describe_recorded(operation: Operation) -> str:
@@ -114,6 +127,8 @@ def _difference(requested: Identity, recorded: Operation, differing: list[str]) 
     if differing == ["parent_id"]:
         there += f" in context {recorded.parent_id or 'of the handler'}"
         here += f" in context {requested.parent_id or 'of the handler'}"
+    if requested.line is not None:
+        here += f", at {requested.line}"
     return (
         f"The code asks for something else than what is recorded at durable call {requested.number}"
         f" ({', '.join(differing)}).\n"

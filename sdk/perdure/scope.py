@@ -3,10 +3,13 @@
 It carries nothing out: that is for the shells, of which one blocks threads and the other awaits.
 """
 
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
+
+import msgspec
 
 from perdure.derived import derived_name
 from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
@@ -16,11 +19,13 @@ from perdure.identity import (
     check_name,
     check_recorded,
     describe_recorded,
+    differing_fields,
     operation_id,
 )
 from perdure.program import Live, Replayed, Resumed, StepFinished
 from perdure.strand import Strand
 from perdure.turn import Turn
+from perdure.user_code import user_line
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
 
 T = TypeVar("T")
@@ -173,11 +178,13 @@ class Scope:
         operation = self.turn.recorded(identity.id)
         try:
             if operation is not None:
-                check_recorded(identity, operation)
+                if differing_fields(identity, operation):
+                    check_recorded(_placed(identity), operation)
             elif self.closed:
+                asked = _placed(identity).describe_call()
                 raise NonDeterministicExecutionError(
-                    f"{identity.describe()} is asked for in {self.title}, which has ended without"
-                    f" it. Operation {identity.id}.",
+                    f"{asked} is asked for in {self.title}, which has ended without it."
+                    f" Operation {identity.id}.",
                     identity.id,
                 )
         except ExecutionError as error:
@@ -212,9 +219,9 @@ class Scope:
         below = self.turn.recorded(operation_id(identity.id, 1)) is not None
         if (virtual and not unrecorded) or (not virtual and unrecorded and below):
             error = NonDeterministicExecutionError(
-                f"{identity.describe()} {'is' if virtual else 'is not'} recorded as an operation of"
-                f" its own, and the code asks for one that is {'' if virtual else 'not '}virtual."
-                f" Operation {identity.id}.",
+                f"{_placed(identity).describe_call()} {'is' if virtual else 'is not'} recorded as"
+                f" an operation of its own, and the code asks for one that is"
+                f" {'' if virtual else 'not '}virtual. Operation {identity.id}.",
                 identity.id,
             )
             self.turn.settle_failure(self.strand, error)
@@ -236,3 +243,8 @@ class Scope:
                 observer.operation_replayed()
             else:
                 observer.step_finished(effect.outcome)
+
+
+def _placed(identity: Identity) -> Identity:
+    """Return the identity with the line of user code that asks."""
+    return msgspec.structs.replace(identity, line=user_line(inspect.currentframe()))

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import msgspec
 import pytest
 
 from perdure.exceptions import NonDeterministicExecutionError, ValidationError
@@ -95,6 +96,12 @@ def test_the_refusal_shows_what_is_recorded_beside_what_was_requested() -> None:
         "  requested: STEP (Step) 'charge'\n"
         "Every replay must make the same durable calls in the same order. Operation ab."
     )
+
+
+def test_the_refusal_names_the_line_of_the_call_where_it_is_known() -> None:
+    placed = msgspec.structs.replace(CHARGE, line="order.py:12")
+    with pytest.raises(NonDeterministicExecutionError, match=r"'charge', at order\.py:12\n"):
+        check_recorded(placed, stored(name="refund"))
 
 
 @pytest.mark.parametrize("name", ["", "a" * 257, "größe", "two\nlines"])

@@ -38,7 +38,7 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
             shown = machine.perdure("executions", "get", arn).stdout
             assert "replay differs from history" in shown
             assert "recorded:  STEP (Step) 'charge'" in shown
-            assert "requested: STEP (Step) 'refund'" in shown
+            assert f"requested: STEP (Step) 'refund', at {file}:7" in shown
             machine.kill("worker")
             serve(PROGRAM)
             assert machine.perdure("executions", "resume", arn).returncode == 0
@@ -51,3 +51,43 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
         "InvocationCompleted",
         "ExecutionSucceeded",
     ]
+
+
+ASYNC_PROGRAM = """
+from perdure import AsyncDurableContext, durable_execution
+
+
+@durable_execution
+async def order(event: str, context: AsyncDurableContext) -> str:
+    paid = await context.step(lambda _: "paid", name="charge")
+    answer = await (await context.create_callback(name="approval")).result()
+    return f"{paid} {answer}"
+"""
+SHORTER = """
+from perdure import AsyncDurableContext, durable_execution
+
+
+@durable_execution
+async def order(event: str, context: AsyncDurableContext) -> str:
+    return await context.step(lambda _: "paid", name="charge")
+"""
+
+
+def test_an_async_handler_that_asks_for_less_pauses_the_execution(tmp_path: Path) -> None:
+    file = tmp_path / "order.py"
+    with Machine(tmp_path) as machine, machine.client() as client:
+        machine.start_server()
+        file.write_text(ASYNC_PROGRAM)
+        machine.start_worker(file)
+        machine.wait_for_worker("order")
+        arn = client.start("order", "o-1").execution_arn
+        wait_until(lambda: bool(client.get(arn).open_callbacks), "approval is asked for")
+        machine.kill("worker")
+        file.write_text(SHORTER)
+        machine.start_worker(file)
+        client.succeed_callback(client.get(arn).open_callbacks[0].callback_id, result_text="yes")
+        wait_until(lambda: client.get(arn).status == "PAUSED", "the difference is noticed")
+        pause = client.get(arn).pause
+        assert pause is not None
+        assert "recorded:  CALLBACK (Callback) 'approval'" in (pause.reason or "")
+        assert "the handler returns" in (pause.reason or "")

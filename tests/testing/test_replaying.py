@@ -1,13 +1,15 @@
 """New code is tried on old histories: what would break an execution is named before it does."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from perdure import DurableContext
+from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import CallbackConfig, ChildConfig, Duration, MapConfig
 from perdure.testing import (
     DurableFunctionsTestError,
@@ -20,6 +22,11 @@ from perdure.testing import (
 from tests.testing.programs import Flaky, approval, double, flaky, nested
 
 Handler = Callable[[Any, DurableContext], Any]
+
+
+@dataclass
+class Order:
+    amount: int
 
 
 def history_of(handler: Any, payload: Any = None) -> ExecutionHistory:
@@ -223,3 +230,50 @@ def test_a_history_with_holes_is_refused(kept: slice) -> None:
     history = history_of(nested)
     with pytest.raises(DurableFunctionsTestError, match=r"does not begin|do not add up"):
         replay(msgspec.structs.replace(history, events=history.events[kept]), nested)
+
+
+def later(name: str = "two") -> DurableFunction:
+    """Return an async handler: two steps side by side, a wait, and a typed event."""
+
+    async def handle(order: Order, context: AsyncDurableContext) -> int:
+        steps = [context.step(double(order.amount), name=each) for each in ("one", name)]
+        amounts = await asyncio.gather(*steps)
+        await context.wait(Duration(5), name="rest")
+        return sum(amounts)
+
+    return DurableFunction(handle, name="later")
+
+
+def test_an_async_handler_agrees_with_what_it_wrote() -> None:
+    history = history_of(later(), {"amount": 2})
+    report = replay(history, later())
+    assert (report.status, report.result) == (InvocationStatus.SUCCEEDED, "8")
+
+
+def test_what_an_async_handler_asks_for_instead_is_named_with_its_line() -> None:
+    history = history_of(later(), {"amount": 2})
+    with pytest.raises(ReplayMismatch) as mismatch:
+        replay(history, later("other"))
+    assert mismatch.value.recorded == "STEP (Step) 'two'"
+    assert "STEP (Step) 'other', at " in mismatch.value.requested
+    assert f"{Path(__file__)}:" in mismatch.value.requested
+
+
+def test_what_an_async_handler_asks_for_no_more_is_named() -> None:
+    async def shorter(order: Order, context: AsyncDurableContext) -> int:
+        steps = [context.step(double(order.amount), name=each) for each in ("one", "two")]
+        return sum(await asyncio.gather(*steps))
+
+    history = history_of(later(), {"amount": 2})
+    with pytest.raises(ReplayMismatch, match="does not ask for a recorded operation") as mismatch:
+        replay(history, DurableFunction(shorter, name="later"))
+    assert mismatch.value.recorded == "WAIT (Wait) 'rest'"
+
+
+def test_an_async_history_that_goes_on_is_replayed_up_to_what_it_waits_for() -> None:
+    async def asking(_event: Any, context: AsyncDurableContext) -> Any:
+        await context.step(double(1), name="one")
+        return await (await context.create_callback("approval")).result()
+
+    function = DurableFunction(asking, name="asking")
+    assert replay(unfinished(function), function).status is InvocationStatus.PENDING

@@ -7,15 +7,14 @@ of steps do not run, and what goes beyond the record suspends. So it can be trie
 executions that are still alive, before the code that will have to go on with them is deployed.
 """
 
+import functools
 import inspect
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, Self
 
 import msgspec
 
-import perdure
+from perdure.async_context import AsyncDurableContext
 from perdure.context import DurableContext
 from perdure.exceptions import NonDeterministicExecutionError, qualified_name
 from perdure.execution import DurableFunction
@@ -42,11 +41,11 @@ from perdure.testing.recording import (
     shown,
 )
 from perdure.testing.result import InvocationStatus
+from perdure.user_code import user_line
 from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
 from perdure_core.state import State
 from perdure_core.views import execution_operation, visible_operations
 
-_SDK_FOLDER: Final = str(Path(perdure.__file__).parent)
 _ENDED_BY_HANDLER: Final = frozenset({"SUCCEEDED", "FAILED"})
 
 
@@ -138,7 +137,7 @@ class _WatchedScope(Scope):
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
         identity = super().identify(kind, sub_type, name)
-        self.asked[identity.id] = Asked(identity, _line(inspect.currentframe()))
+        self.asked[identity.id] = Asked(identity, user_line(inspect.currentframe()) or "unknown")
         return identity
 
     def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> Scope:
@@ -151,11 +150,21 @@ class _WatchedScope(Scope):
 
 
 def _watched(function: DurableFunction, asked: dict[str, Asked]) -> DurableFunction:
+    # The scope of a context, and the shell of an async one, are the doors to every call.
     def handler(event: Any, context: DurableContext) -> Any:
-        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the door to every call
-        body: Callable[[], Any] = lambda: function.handler(event, DurableContext(scope))  # noqa: E731
-        return scope.run(body)
+        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return scope.run(lambda: function.handler(event, DurableContext(scope)))
 
+    async def async_handler(event: Any, context: AsyncDurableContext) -> Any:
+        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        shell = context._shell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        body = lambda: function.handler(event, AsyncDurableContext(scope, shell))  # noqa: E731
+        return await shell.enter(scope, body)
+
+    if function.is_async:
+        functools.update_wrapper(async_handler, function.handler)
+        return DurableFunction(async_handler, name=function.name)
+    functools.update_wrapper(handler, function.handler)
     return DurableFunction(handler, name=function.name)
 
 
@@ -238,10 +247,3 @@ def _ending(outcome: Outcome) -> str:
             return f"the handler raises {error.type}: {error.message}"
         case Pending() | Dropped():
             return "the handler waits"
-
-
-def _line(frame: FrameType | None) -> str:
-    """Return the line of user code that made a durable call."""
-    while frame is not None and frame.f_code.co_filename.startswith(_SDK_FOLDER):
-        frame = frame.f_back
-    return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
