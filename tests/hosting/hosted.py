@@ -31,6 +31,8 @@ class HostedMachine:
             WORKER, "worker", source, str(self._functions), *arguments, *endpoint, *self._options
         )
 
+        self.worker_pid = running.pid
+
         def is_attached() -> bool:
             running.check()
             with machine.client() as client:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -112,6 +113,14 @@ def killed_once(event: Any, context: DurableContext) -> Any:
     if first_time(event["marker"]):
         os.kill(os.getpid(), signal.SIGKILL)
     return "alive"
+
+
+@durable_execution
+def holds(event: Any, context: DurableContext) -> Any:
+    context.step(add(1, 2), name="before")
+    while not Path(event["gate"]).exists():
+        time.sleep(0.02)
+    return context.step(add(2, 3), name="after")
 
 
 @durable_execution

@@ -3,18 +3,20 @@
 It takes one event after the other from the worker and calls the handler on its main thread, as
 Lambda's runtime does. When the worker closes the socket, or dies, the process ends at once.
 
-Must stay true: standard output and error belong to the handler, and everything that was printed
-before a message is in the pipe before the message is on the socket.
+Must stay true: standard output and error belong to the handler. What Python prints takes the same
+way as what loggers are told and as the answers, so that it keeps its place among them; what other
+programs print goes to the pipe that is the real standard output.
 """
 
 import contextlib
+import io
 import logging
 import os
 import queue
 import socket
 import sys
 import threading
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from perdure_worker.hosting.frames import (
     HEADER,
@@ -23,6 +25,7 @@ from perdure_worker.hosting.frames import (
     InitFailed,
     Invoke,
     Line,
+    Printed,
     Raised,
     Ready,
     Returned,
@@ -41,6 +44,10 @@ from perdure_worker.hosting.handlers import (
 from perdure_worker.hosting.lambda_context import LambdaContext
 from perdure_worker.hosting.log_lines import LineFormat, Lines
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+PRINTED_BYTES_MAX: Final = 1_048_576
 # Lambda's status for a process whose handler could not be imported.
 EXIT_INIT_FAILED: Final = 1
 
@@ -54,9 +61,14 @@ class Channel:
 
     def send(self, message: FromProcess) -> None:
         """Send a message after all that was printed. Without a worker the process ends."""
-        with contextlib.suppress(OSError, ValueError):
+        # A handler may have put anything in their place.
+        with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+        self.transmit(message)
+
+    def transmit(self, message: FromProcess) -> None:
+        """Send a message at once."""
         data = frame(message)
         with self._sending:
             try:
@@ -78,6 +90,30 @@ class Channel:
                 return None
             data += chunk
         return bytes(data)
+
+
+class Output(io.RawIOBase):
+    """What is below Python's standard streams: sends all that is written to the worker."""
+
+    def __init__(self, channel: Channel, number: int) -> None:
+        super().__init__()
+        self._channel = channel
+        self._number = number
+
+    def writable(self) -> bool:
+        """Tell that it can be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor that other programs may be given."""
+        return self._number
+
+    def write(self, data: "Buffer", /) -> int:
+        """Send what is written."""
+        written = bytes(data)
+        for start in range(0, len(written), PRINTED_BYTES_MAX):
+            self._channel.transmit(Printed(written[start : start + PRINTED_BYTES_MAX]))
+        return len(written)
 
 
 class LogHandler(logging.Handler):
@@ -105,6 +141,8 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     channel = Channel(connection)
+    sys.stdout = _stream(Output(channel, 1))
+    sys.stderr = _stream(Output(channel, 2))
     lines = Lines(LineFormat(sys.argv[2]), os.environ["AWS_LAMBDA_FUNCTION_NAME"])
     log = LogHandler(channel, lines)
     root = logging.getLogger()
@@ -120,6 +158,12 @@ def main() -> None:
     channel.send(Ready())
     while True:
         _serve(channel, log, handler, events.get())
+
+
+def _stream(output: Output) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(output), "utf-8", "backslashreplace", line_buffering=True
+    )
 
 
 def _handler(channel: Channel) -> Handler:

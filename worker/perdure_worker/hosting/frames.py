@@ -64,7 +64,13 @@ class Line(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-FromProcess = Ready | InitFailed | Started | Returned | Raised | Line
+class Printed(msgspec.Struct, frozen=True, tag=True):
+    """From the process: what was written to Python's standard output or error."""
+
+    data: bytes
+
+
+FromProcess = Ready | InitFailed | Started | Returned | Raised | Line | Printed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _from_process: Final[msgspec.msgpack.Decoder[FromProcess]] = msgspec.msgpack.Decoder(FromProcess)

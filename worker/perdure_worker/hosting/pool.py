@@ -70,11 +70,11 @@ class Pool:
 
     async def close(self) -> None:
         """End all processes."""
-        processes = [*self._idle, *self._busy]
         for process in list(self._idle):
-            self._idle.pop(process).cancel()
-        self._busy.clear()
-        await asyncio.gather(*(process.kill() for process in processes), *self._ending)
+            self._end(process)
+        for process in list(self._busy):
+            self._give_up(process)
+        await asyncio.gather(*self._ending)
 
     async def _run_cold(self, definition: HostedDefinition, event: Invoke) -> Verdict:
         await self._make_room()
@@ -84,10 +84,10 @@ class Pool:
             async with self._starts:
                 start = await process.start()
         except BaseException:
-            self._busy.discard(process)
+            self._give_up(process)
             raise
         if not isinstance(start, Ready):
-            self._busy.discard(process)
+            self._give_up(process)
             return start
         end = await self._run_in(process, event)
         return Exited(0) if isinstance(end, NotStarted) else end
@@ -96,10 +96,14 @@ class Pool:
         self._busy.add(process)
         try:
             end = await process.invoke(event)
-        finally:
-            self._busy.discard(process)
+        except BaseException:
+            self._give_up(process)
+            raise
         if isinstance(end, Returned | Raised) and not process.ended:
+            self._busy.discard(process)
             self._idle[process] = self._loop.call_later(self._idle_s, self._end, process)
+        else:
+            self._give_up(process)
         return end
 
     def _warm(self, definition: HostedDefinition) -> HandlerProcess | None:
@@ -119,6 +123,13 @@ class Pool:
 
     def _end(self, process: HandlerProcess) -> None:
         self._idle.pop(process).cancel()
+        self._give_up(process)
+
+    def _give_up(self, process: HandlerProcess) -> None:
+        """See that the process ends, if it has not."""
+        self._busy.discard(process)
+        if process.ended:
+            return
         ending = self._loop.create_task(process.kill())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)

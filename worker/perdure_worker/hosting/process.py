@@ -5,8 +5,9 @@
                                     ▼                     ▼
     from everywhere, when it exits: ended
 
-Must stay true: whoever waits for a process hears of its end; what it printed before an answer is in
-the log before the answer counts; and a process that has ended leaves no child of its own group.
+Must stay true: whoever waits for a process hears of its end; what its Python printed before an
+answer is in the log before the answer counts; and a process that has ended leaves no child of its
+own group.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from perdure_worker.hosting.frames import (
     InitFailed,
     Invoke,
     Line,
+    Printed,
     Raised,
     Ready,
     Returned,
@@ -93,7 +95,9 @@ class HandlerProcess:
         self._answers: asyncio.Queue[FromProcess] = asyncio.Queue()
         self._request_id = ""
         self._started = False
-        self._partial = b""
+        self._printed = _Splitter()
+        # What programs print that the handler starts.
+        self._piped = _Splitter()
         self._process: asyncio.subprocess.Process | None = None
         # Its number may belong to somebody else once it is collected.
         self._collected = False
@@ -201,8 +205,7 @@ class HandlerProcess:
         self._drain_output()
         self._loop.remove_reader(self._output)
         os.close(self._output)
-        if self._partial:
-            self._print(self._partial)
+        self._end_lines()
         self._writer.close()
         self._exited.set_result(status)
 
@@ -212,15 +215,25 @@ class HandlerProcess:
                 size = length(await reader.readexactly(HEADER.size))
                 message = from_process(await reader.readexactly(size))
                 self._drain_output()
-                if isinstance(message, Line):
-                    self._write(message.text)
-                else:
-                    self._answers.put_nowait(message)
+                self._heard(message)
         except (asyncio.IncompleteReadError, OSError):
             return
         except BrokenFrame as error:
             self.say(f"the process does not keep to its protocol: {error}")
             self._kill_group()
+
+    def _heard(self, message: FromProcess) -> None:
+        match message:
+            case Line(text):
+                self._write(text)
+            case Printed(data):
+                self._print(self._printed.split(data))
+            case Returned() | Raised():
+                # What comes later belongs to the next request.
+                self._end_lines()
+                self._answers.put_nowait(message)
+            case _:
+                self._answers.put_nowait(message)
 
     async def _next(self) -> FromProcess | Exited:
         """Return the next answer; what was said before an exit comes first."""
@@ -248,20 +261,39 @@ class HandlerProcess:
             if not chunk:
                 self._loop.remove_reader(self._output)
                 return
-            *lines, self._partial = (self._partial + chunk).split(b"\n")
-            for line in lines:
-                self._print(line)
-            while len(self._partial) > LINE_CHARS_MAX:
-                self._print(self._partial[:LINE_CHARS_MAX])
-                self._partial = self._partial[LINE_CHARS_MAX:]
+            self._print(self._piped.split(chunk))
 
-    def _print(self, line: bytes) -> None:
-        text = line.decode(errors="replace").rstrip("\r")
-        if text:
-            self._write(self._lines.plain(text, self._request_id, time.time()))
+    def _end_lines(self) -> None:
+        self._print([self._printed.rest(), self._piped.rest()])
+
+    def _print(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            text = line.decode(errors="replace").rstrip("\r")
+            if text:
+                self._write(self._lines.plain(text, self._request_id, time.time()))
 
     def _kill_group(self) -> None:
         if self._process is None or self._collected:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class _Splitter:
+    """Cuts what comes in pieces into lines; what has no end is cut at LINE_CHARS_MAX."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Return the lines that are complete by now."""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        while len(self._partial) > LINE_CHARS_MAX:
+            lines.append(self._partial[:LINE_CHARS_MAX])
+            self._partial = self._partial[LINE_CHARS_MAX:]
+        return lines
+
+    def rest(self) -> bytes:
+        """Return what has no end yet, and begin anew."""
+        rest, self._partial = self._partial, b""
+        return rest

@@ -1,0 +1,3 @@
+"""A module whose import ends with an error of its own."""
+
+raise RuntimeError("no configuration")

@@ -1,0 +1,416 @@
+"""Processes of handlers: used again, bounded, ended, replaced; and what they print and return."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psutil
+import pytest
+
+from perdure_worker.hosting.definition import HostedDefinition
+from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
+from perdure_worker.hosting.log_lines import LineFormat
+from perdure_worker.hosting.pool import Pool, Verdict
+from perdure_worker.hosting.process import Exited, HandlerProcess, InitTimedOut, TimedOut
+from perdure_worker.hosting.variables import process_environment
+from tests.system.processes import ROOT
+
+FOLDER: Final = ROOT / "tests" / "hosting" / "functions"
+SCENARIO_S_MAX: Final = 90
+REQUEST: Final = "request-1"
+
+
+def defined(attribute: str, **more: Any) -> HostedDefinition:
+    settings: dict[str, Any] = {
+        "name": attribute.rpartition(".")[2],
+        "handler": attribute if "." in attribute else f"plain_programs.{attribute}",
+        "folder": str(FOLDER),
+        "timeout_s": 60,
+        "durable": False,
+        "execution_timeout_s": 60,
+        "retention_days": 1,
+    }
+    return HostedDefinition(**{**settings, **more})
+
+
+def event_of(event: object, request_id: str = REQUEST) -> Invoke:
+    return Invoke(
+        request_id=request_id,
+        function_arn="arn:function",
+        event=json.dumps(event),
+        deadline_ms=time.time_ns() // 1_000_000 + 60_000,
+        tenant_id="blue",
+    )
+
+
+class Written:
+    """The lines of a log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def messages(self) -> list[Any]:
+        return [json.loads(line)["message"] for line in self.lines]
+
+
+@asynccontextmanager
+async def pooled(
+    written: Written | None = None,
+    *,
+    processes_max: int = 4,
+    idle_s: float = 300,
+    line_format: LineFormat = LineFormat.JSON,
+    inherited: Mapping[str, str] | None = None,
+) -> AsyncGenerator[Pool]:
+    log = written or Written()
+
+    def new_process(definition: HostedDefinition) -> HandlerProcess:
+        environment = process_environment(
+            definition,
+            inherited={**os.environ, **(inherited or {})},
+            endpoint_url="http://127.0.0.1:1",
+            line_format=line_format,
+            log_stream="stream",
+        )
+        return HandlerProcess(definition, environment, line_format, log.lines.append)
+
+    pool = Pool(new_process, processes_max=processes_max, idle_s=idle_s)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def play(scenario: Coroutine[Any, Any, None]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(SCENARIO_S_MAX):
+            await scenario
+
+    asyncio.run(limited())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once it holds; the scenario's deadline bounds this."""
+    while not holds():  # noqa: ASYNC110 - what is looked at belongs to other processes
+        await asyncio.sleep(0.01)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def result(verdict: Verdict) -> Any:
+    assert isinstance(verdict, Returned), verdict
+    return json.loads(verdict.result)
+
+
+def test_a_warm_process_is_used_again_with_what_it_has_learned() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            echo = defined("echo")
+            first = result(await pool.run(echo, event_of(1)))
+            second = result(await pool.run(echo, event_of({"a": "ü"})))
+            assert second == {"event": {"a": "ü"}, "pid": first["pid"], "calls": 2}
+
+    play(scenario())
+
+
+def test_invocations_at_a_time_have_processes_of_their_own() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            echo = defined("echo")
+            both = await asyncio.gather(pool.run(echo, event_of(1)), pool.run(echo, event_of(2)))
+            assert len({result(verdict)["pid"] for verdict in both}) == 2
+
+    play(scenario())
+
+
+def test_functions_never_share_a_process() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            pids = [
+                result(await pool.run(defined("echo", name=name), event_of(1)))["pid"]
+                for name in ("f", "g")
+            ]
+            assert len(set(pids)) == 2
+
+    play(scenario())
+
+
+def test_the_longest_idle_process_makes_room() -> None:
+    async def scenario() -> None:
+        async with pooled(processes_max=2) as pool:
+            functions = [defined("echo", name=name) for name in ("f", "g", "h")]
+            pids = [result(await pool.run(each, event_of(1)))["pid"] for each in functions]
+            assert (pool.count, pool.idle) == (2, 2)
+            assert [psutil.pid_exists(pid) for pid in pids] == [False, True, True]
+            assert result(await pool.run(functions[1], event_of(1)))["pid"] == pids[1]
+
+    play(scenario())
+
+
+def test_a_process_that_nobody_needs_ends() -> None:
+    async def scenario() -> None:
+        async with pooled(idle_s=0.01) as pool:
+            pid = result(await pool.run(defined("echo"), event_of(1)))["pid"]
+            await until(lambda: pool.count == 0)
+            assert not psutil.pid_exists(pid)
+
+    play(scenario())
+
+
+def test_an_idle_process_that_was_killed_costs_no_invocation() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            echo = defined("echo")
+            pid = result(await pool.run(echo, event_of(1)))["pid"]
+            os.kill(pid, signal.SIGKILL)
+            again = result(await pool.run(echo, event_of(2)))
+            assert again["pid"] != pid
+            assert again["calls"] == 1
+
+    play(scenario())
+
+
+def test_a_handler_that_is_killed_is_told_as_such_and_replaced() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            sleep = defined("sleep")
+            running = asyncio.create_task(pool.run(sleep, event_of(1)))
+            pid = await busy_process()
+            os.kill(pid, signal.SIGKILL)
+            assert await running == Exited(-signal.SIGKILL)
+            assert pool.count == 0
+
+    play(scenario())
+
+
+async def busy_process() -> int:
+    """Return the id of the only child of this process, once its handler runs."""
+    while True:
+        children = [
+            child
+            for child in psutil.Process().children()
+            if "perdure_worker.hosting.child" in " ".join(child.cmdline())
+        ]
+        # Its modules are imported and it waits in the handler: two threads, and nothing to do.
+        if children and children[0].num_threads() > 1 and children[0].status() == "sleeping":
+            return children[0].pid
+        await asyncio.sleep(0.05)
+
+
+def test_a_timeout_kills_the_process_and_the_next_one_is_fresh() -> None:
+    async def scenario() -> None:
+        written = Written()
+        async with pooled(written) as pool:
+            assert await pool.run(defined("sleep", timeout_s=1), event_of(1)) == TimedOut(1)
+            assert pool.count == 0
+            assert result(await pool.run(defined("echo"), event_of(1)))["calls"] == 1
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "argument", "status"),
+    [("leave", 3, 3), ("leave", None, 0), ("leave", "words", 1), ("leave_at_once", 7, 7)],
+)
+def test_an_exit_is_told_with_its_status(attribute: str, argument: object, status: int) -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            assert await pool.run(defined(attribute), event_of(argument)) == Exited(status)
+
+    play(scenario())
+
+
+def test_what_a_handler_started_ends_with_its_process() -> None:
+    async def scenario() -> None:
+        written = Written()
+        async with pooled(written) as pool:
+            verdict = await pool.run(defined("leave_a_child"), event_of("and exit"))
+            assert verdict == Exited(1)
+            left = int(written.messages()[0])
+            await until(lambda: has_ended(left))
+
+    play(scenario())
+
+
+def test_closing_ends_idle_and_busy_processes() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            idle = result(await pool.run(defined("leave_a_child"), event_of(1)))
+            running = asyncio.create_task(pool.run(defined("sleep"), event_of(1)))
+            await until(lambda: pool.count == 2)
+            running.cancel()
+            await asyncio.wait((running,))
+        await until(lambda: has_ended(idle))
+        left = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+        assert [line for line in left if "perdure_worker.hosting" in line] == []
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_type", "message"),
+    [
+        ("nowhere.handler", "Runtime.ImportModuleError", "Unable to import module 'nowhere': No"),
+        ("plain_programs.none", "Runtime.HandlerNotFound", "Handler 'none' missing on module"),
+        ("broken_import.handler", "RuntimeError", "no configuration"),
+    ],
+)
+def test_a_handler_that_cannot_be_loaded_is_told_as_on_lambda(
+    handler: str, error_type: str, message: str
+) -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            verdict = await pool.run(defined(handler), event_of(1))
+            assert isinstance(verdict, InitFailed)
+            assert verdict.error.type == error_type
+            assert verdict.error.message.startswith(message)
+            assert pool.count == 0
+
+    play(scenario())
+
+
+def test_imports_that_do_not_end_are_ended() -> None:
+    async def scenario() -> None:
+        environment = {**os.environ, "_HANDLER": "x.y", "AWS_LAMBDA_FUNCTION_NAME": "f"}
+        environment["LAMBDA_TASK_ROOT"] = str(FOLDER)
+        process = HandlerProcess(
+            defined("echo"), environment, LineFormat.JSON, Written().lines.append
+        )
+        assert await process.start(init_s=0.01) == InitTimedOut(0.01)
+        assert process.ended
+
+    play(scenario())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "error_type", "message"),
+    [
+        ("raises", "LookupError", "no such order"),
+        (
+            "unserialisable",
+            "Runtime.MarshalError",
+            "Unable to marshal response: Object of type set is not JSON serializable",
+        ),
+        (
+            "too_large",
+            "Function.ResponseSizeTooLarge",
+            "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+        ),
+    ],
+)
+def test_a_failure_leaves_the_process_warm(attribute: str, error_type: str, message: str) -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            verdict = await pool.run(defined(attribute), event_of(1))
+            assert isinstance(verdict, Raised)
+            assert (verdict.error.type, verdict.error.message) == (error_type, message)
+            assert pool.idle == 1
+
+    play(scenario())
+
+
+def test_a_stack_trace_begins_in_the_handler() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            verdict = await pool.run(defined("raises"), event_of(1))
+            assert isinstance(verdict, Raised)
+            (frame,) = verdict.error.stack_trace
+            assert "plain_programs.py" in frame
+            assert "in raises" in frame
+
+    play(scenario())
+
+
+def test_results_are_marshalled_as_by_lambdas_runtime() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            assert result(await pool.run(defined("decimals"), event_of(1))) == [1.5, 2]
+            assert result(await pool.run(defined("as_bytes"), event_of(1))) == {"raw": 1}
+
+    play(scenario())
+
+
+def test_a_handler_finds_lambdas_environment_and_context() -> None:
+    async def scenario() -> None:
+        definition = defined("told", memory_mb=256, environment={"TABLE": "orders"})
+        own = {"PERDURE_SECRET": "x", "AWS_REGION": "eu-north-1", "INHERITED": "yes"}
+        async with pooled(inherited=own) as pool:
+            found = result(await pool.run(definition, event_of(1)))
+        assert found["context"] == {
+            "aws_request_id": REQUEST,
+            "invoked_function_arn": "arn:function",
+            "function_name": "told",
+            "function_version": "$LATEST",
+            "memory_limit_in_mb": "256",
+            "log_group_name": "/aws/lambda/told",
+            "log_stream_name": "stream",
+            "client_context": None,
+            "tenant_id": "blue",
+        }
+        assert found["identity"] is None
+        assert 0 < found["left"] <= 60_000
+        assert (found["folder"], found["path"], found["main_thread"]) == (
+            *(str(FOLDER), str(FOLDER)),
+            True,
+        )
+        environment = found["environment"]
+        assert "PERDURE_SECRET" not in environment
+        expected = {
+            "_HANDLER": "plain_programs.told",
+            "AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:1",
+            "AWS_LAMBDA_FUNCTION_NAME": "told",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_REGION": "eu-north-1",
+            "AWS_DEFAULT_REGION": "eu-north-1",
+            "INHERITED": "yes",
+            "TABLE": "orders",
+        }
+        assert {name: environment.get(name) for name in expected} == expected
+
+    play(scenario())
+
+
+def test_everything_that_is_said_becomes_a_line_in_order() -> None:
+    async def scenario() -> None:
+        written = Written()
+        async with pooled(written) as pool:
+            assert result(await pool.run(defined("logs"), event_of(1))) is None
+        messages = written.messages()
+        # Programs that a handler starts print past Python: their lines have no certain place.
+        assert messages.pop(messages.index("fourth")) == "fourth"
+        assert messages == [
+            *("first", "second part", "third", "fifth"),
+            *({"sixth": 6}, "half a line", "without an end"),
+        ]
+        lines = [json.loads(line) for line in written.lines]
+        lines = [line for line in lines if line["message"] != "fourth"]
+        assert {line["requestId"] for line in lines} == {REQUEST}
+        assert {line["functionName"] for line in lines} == {"logs"}
+        assert [line["logger"] for line in lines[:3]] == ["stdout", "shop", "stdout"]
+        assert (lines[1]["order"], lines[1]["odd"], lines[1]["tenantId"]) == (7, "{1}", "blue")
+        assert (lines[3]["level"], lines[3]["errorType"]) == ("ERROR", "ValueError")
+        assert "in logs" in "".join(lines[3]["stackTrace"])
+
+    play(scenario())
+
+
+def test_lines_for_people_name_function_and_request() -> None:
+    async def scenario() -> None:
+        written = Written()
+        async with pooled(written, line_format=LineFormat.TEXT) as pool:
+            await pool.run(defined("logs"), event_of(1))
+        first = [line for line in written.lines if line.endswith("first")]
+        assert first[0].endswith(f"Z INFO    logs {REQUEST} first")
+        assert "ValueError: invalid literal" in "".join(written.lines)
+
+    play(scenario())
