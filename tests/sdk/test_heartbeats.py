@@ -306,13 +306,13 @@ def test_what_was_said_last_is_recorded_when_nothing_follows(
     done = threading.Event()
     notebook.heartbeats.beat(1)
     monkeypatch.setattr("perdure.heartbeats.INTERVAL_MS_MIN", 1)
-    notebook.heartbeats.beat(2)
-    notebook.now_ms = INTERVAL_MS_MIN
 
     def answer() -> None:
         done.set()
 
     notebook.answer = answer
+    notebook.heartbeats.beat(2)
+    notebook.now_ms = INTERVAL_MS_MIN
     assert done.wait(10)
     assert notebook.written == ["1", "2"]
     assert notebook.heartbeats.end() is None
