@@ -32,6 +32,10 @@ def invoke(
         str | None,
         typer.Option("--name", help="The execution's name; a second start of it runs nothing."),
     ] = None,
+    tenant_id: Annotated[
+        str | None,
+        typer.Option("--tenant-id", help="Whose it is, for a function that keeps tenants apart."),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Print the ARN and do not wait.")
     ] = False,
@@ -42,7 +46,7 @@ def invoke(
     """Start an execution and wait for its result."""
     text = read_payload(payload, "--payload")
     with session.client() as client:
-        started = client.start(function, payload_text=text, name=name)
+        started = client.start(function, payload_text=text, name=name, tenant_id=tenant_id)
         if detach:
             _print_started(session, started)
             return

@@ -24,6 +24,7 @@ INVOCATIONS_LISTED_MAX: Final = SLOTS_MAX
 WORKER_ID_CHARS_MAX: Final = 128
 
 _WORKER_ID: Final = re.compile(rf"[A-Za-z0-9\-_.:@]{{1,{WORKER_ID_CHARS_MAX}}}")
+_TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _SHOWN_CHARS_MAX: Final = 100
 _STATUS_WORDS: Final = frozenset(str(status) for status in ExecutionStatus)
 
@@ -36,6 +37,15 @@ def check_function_name(name: str) -> None:
 def check_execution_name(name: str) -> None:
     """Raise Invalid unless it can name an execution."""
     check_identifier("execution_name", name, limits.EXECUTION_NAME_CHARS_MAX)
+
+
+def check_tenant_id(tenant_id: str) -> None:
+    """Raise Invalid unless it can name a tenant, by the pattern of the Lambda API model."""
+    if _TENANT_ID.fullmatch(tenant_id) is None:
+        raise Invalid(
+            f"tenant id {tenant_id[:_SHOWN_CHARS_MAX]!r} ({len(tenant_id):,} characters) must be"
+            f" 1 to {limits.TENANT_ID_CHARS_MAX} of A-Z a-z 0-9 . _ : / = + - @ and spaces"
+        )
 
 
 def check_range(field: str, value: int, least: int, most: int) -> None:

@@ -139,6 +139,8 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
     if request.HasField("execution_timeout_seconds"):
         field = "execution_timeout_seconds"
         checks.check_range(field, timeout_s, 1, limits.EXECUTION_TIMEOUT_S_MAX)
+    if request.HasField("tenant_id"):
+        checks.check_tenant_id(request.tenant_id)
     if request.HasField("retention_days"):
         checks.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
     checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
@@ -150,4 +152,5 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
         input=request.input if request.HasField("input") else None,
         timeout_s=timeout_s if request.HasField("execution_timeout_seconds") else None,
         retention_days=days if request.HasField("retention_days") else None,
+        tenant_id=request.tenant_id if request.HasField("tenant_id") else None,
     )

@@ -138,6 +138,7 @@ def announced(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
             or limits.EXECUTION_TIMEOUT_S_MAX,
             retention_days=function.retention_days or limits.RETENTION_DAYS_DEFAULT,
             durable=function.durable,
+            tenant_isolation=function.tenant_isolation,
         )
         for function in request.functions
     ]

@@ -21,7 +21,7 @@ from perdure_core.execution import begin
 from perdure_core.form import check_error, check_identifier
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.model import ErrorObject
-from perdure_core.refusals import NameTaken, Unknown
+from perdure_core.refusals import Invalid, NameTaken, Unknown
 from perdure_core.state import State, is_open
 from perdure_history.chance import new_id
 from perdure_history.committer import Batch
@@ -29,7 +29,7 @@ from perdure_history.executions import Executions
 from perdure_history.names import NameReader
 from perdure_history.slot import Slot, expires_ms
 from perdure_host.errors import StoreUnavailable
-from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
+from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, FunctionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest
 from perdure_host.tokens import Signer
 
@@ -54,6 +54,7 @@ class ClientCalls:
         executions.require_ready()
         check_identifier("function name", request.function, limits.FUNCTION_NAME_CHARS_MAX)
         function = executions.functions.get(request.namespace, request.function)
+        _check_tenant(function, request.tenant_id)
         name = new_id() if request.name is None else request.name
         identity = ExecutionIdentity(request.namespace, function.name, name, new_id())
         start = Start(
@@ -64,6 +65,7 @@ class ClientCalls:
             timeout_s=_given(request.timeout_s, function.execution_timeout_s),
             retention_days=_given(request.retention_days, function.retention_days),
             input=request.input,
+            tenant_id=request.tenant_id,
         )
         if request.name is None:
             bucket = bucket_of(start.namespace, start.function, start.name)
@@ -72,9 +74,10 @@ class ClientCalls:
         taken = await self._create_named(start)
         if taken is None:
             return StartAnswer(arn_of(identity), started=True)
-        if taken.input_digest != _digest(start.input):
+        if taken.input_digest != _digest(start):
             raise NameTaken(
                 f"execution {name!r} of function {function.name!r} was started with another input"
+                " or for another tenant"
             )
         return StartAnswer(arn_of(_identity(taken)), started=False)
 
@@ -85,6 +88,7 @@ class ClientCalls:
         """
         executions = self._executions
         function = executions.functions.get(child.namespace, child.function)
+        _check_tenant(function, child.tenant_id)
         start = Start(
             namespace=child.namespace,
             function=child.function,
@@ -232,7 +236,7 @@ class ClientCalls:
         executions = self._executions
         record = begin(start, executions.clock.now_ms())
         key = ExecutionKey(bucket, start.execution_id)
-        return executions.create(key, record, _digest(start.input), outbox_done)
+        return executions.create(key, record, _digest(start), outbox_done)
 
     async def _command(self, arn: str, command: Command) -> State:
         slot = await self._slot(arn)
@@ -278,8 +282,26 @@ def _given(value: int | None, otherwise: int) -> int:
     return otherwise if value is None else value
 
 
-def _digest(payload: str | None) -> bytes:
-    """Return what tells one input from another; absent and empty differ."""
-    if payload is None:
-        return b""
-    return blake2b(payload.encode(), digest_size=_DIGEST_BYTES).digest()
+def _digest(start: Start) -> bytes:
+    """Return what tells one start from another of its name; absent and empty inputs differ."""
+    # Without a tenant the key is empty, and the digest that of the input alone.
+    key = b""
+    if start.tenant_id is not None:
+        key = blake2b(start.tenant_id.encode(), digest_size=_DIGEST_BYTES).digest()
+    if start.input is None:
+        return key
+    return blake2b(start.input.encode(), key=key, digest_size=_DIGEST_BYTES).digest()
+
+
+def _check_tenant(function: FunctionRow, tenant_id: str | None) -> None:
+    """Raise Invalid unless a tenant is named exactly when the function keeps tenants apart."""
+    if function.tenant_isolation and tenant_id is None:
+        raise Invalid(
+            "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in"
+            " your request and try again."
+        )
+    if not function.tenant_isolation and tenant_id is not None:
+        raise Invalid(
+            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID"
+            " from your request and try again."
+        )

@@ -9,7 +9,7 @@ import structlog
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
 from perdure_core.model import ErrorObject, OperationUpdate
-from perdure_core.refusals import Refused, Unknown
+from perdure_core.refusals import Invalid, Refused, Unknown
 from perdure_core.state import State
 from perdure_history.client_calls import ClientCalls
 from perdure_history.executions import Executions
@@ -266,7 +266,7 @@ class HistoryService:
         try:
             await self._clients.start_child(delivery, row)
         except Refused as refused:
-            error = ErrorObject(str(refused), type(refused).__name__)
+            error = ErrorObject(str(refused), _lambda_word(refused))
             report = ReportEnd(parent=delivery.parent, status="FAILED", error=error)
             await self._report_end(report, row)
 
@@ -335,3 +335,14 @@ class HistoryService:
     def _die(self, error: HostError) -> None:
         if not self.fatal.done():
             self.fatal.set_result(error)
+
+
+def _lambda_word(refused: Refused) -> str:
+    """Return the error type that Lambda has for a child that could not be started."""
+    match refused:
+        case Unknown():
+            return "ResourceNotFoundException"
+        case Invalid():
+            return "InvalidParameterValueException"
+        case _:
+            return type(refused).__name__

@@ -121,6 +121,8 @@ class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
     execution_timeout_s: int
     retention_days: int
     durable: bool
+    # Each execution belongs to the tenant that its start names.
+    tenant_isolation: bool = False
 
 
 class Store(Protocol):

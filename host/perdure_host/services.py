@@ -28,6 +28,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     input: str | None = None
     timeout_s: int | None = None
     retention_days: int | None = None
+    tenant_id: str | None = None
 
 
 class StartAnswer(msgspec.Struct, frozen=True):

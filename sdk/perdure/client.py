@@ -137,12 +137,14 @@ class Client:
         name: str | None = None,
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
+        tenant_id: str | None = None,
     ) -> StartedExecution:
         """Start an execution and return as soon as the start is durable.
 
         The payload is a value that JSON can hold; `payload_text` is sent as it is instead. The
         same `name` with an equal payload answers with the execution that has the name already;
-        with another payload it raises AlreadyExistsError.
+        with another payload it raises AlreadyExistsError. `tenant_id` is for functions that keep
+        tenants apart, which have to be given one, and for no others.
         """
         request = start_request(
             function_name,
@@ -151,6 +153,7 @@ class Client:
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
+            tenant_id=tenant_id,
         )
         return self._carry_out(calls.start(self._world, request))
 
@@ -164,6 +167,7 @@ class Client:
         timeout_s: float | None = None,
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
+        tenant_id: str | None = None,
     ) -> Any:
         """Start an execution (see `start`), wait for its end and return its result.
 
@@ -177,6 +181,7 @@ class Client:
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
+            tenant_id=tenant_id,
         )
         return self._carry_out(calls.run(self._world, request, timeout_s))
 

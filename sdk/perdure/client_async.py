@@ -86,6 +86,7 @@ class AsyncClient:
         name: str | None = None,
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
+        tenant_id: str | None = None,
     ) -> StartedExecution:
         request = start_request(
             function_name,
@@ -94,6 +95,7 @@ class AsyncClient:
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
+            tenant_id=tenant_id,
         )
         return await self._carry_out(calls.start(self._world, request))
 
@@ -107,6 +109,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
+        tenant_id: str | None = None,
     ) -> Any:
         request = start_request(
             function_name,
@@ -115,6 +118,7 @@ class AsyncClient:
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
+            tenant_id=tenant_id,
         )
         return await self._carry_out(calls.run(self._world, request, timeout_s))
 

@@ -23,6 +23,7 @@ def start_request(
     *,
     execution_timeout_s: int | None,
     retention_days: int | None,
+    tenant_id: str | None = None,
 ) -> client_pb2.StartExecutionRequest:
     """Build a start that answers as soon as it is durable."""
     with _refusing_what_no_message_holds():
@@ -32,6 +33,7 @@ def start_request(
             input=payload_form(payload, payload_text),
             execution_timeout_seconds=execution_timeout_s,
             retention_days=retention_days,
+            tenant_id=tenant_id,
         )
 
 

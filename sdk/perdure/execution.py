@@ -43,6 +43,7 @@ class DurableFunction:
         name: str,
         execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
         retention_days: int = RETENTION_DAYS_DEFAULT,
+        tenant_isolation: bool = False,
     ) -> None:
         FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
@@ -51,6 +52,7 @@ class DurableFunction:
         self.is_async = inspect.iscoroutinefunction(handler)
         self.execution_timeout_s = execution_timeout_s
         self.retention_days = retention_days
+        self.tenant_isolation = tenant_isolation
         self.durable = True
 
     def __call__(self, event: Any, context: DurableContext | AsyncDurableContext) -> Any:
@@ -99,6 +101,7 @@ def durable_execution(
     name: str | None = None,
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
+    tenant_isolation: bool = False,
 ) -> Callable[[Handler], DurableFunction]: ...
 def durable_execution(
     func: Handler | None = None,
@@ -106,12 +109,14 @@ def durable_execution(
     name: str | None = None,
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
+    tenant_isolation: bool = False,
 ) -> DurableFunction | Callable[[Handler], DurableFunction]:
     """Make a durable function of a handler `(event, context)`; usable bare or with arguments.
 
     `name`: 1 to 64 characters of [A-Za-z0-9-_]; the handler's own by default. `execution_timeout`:
     how long one execution may take in all, 1 s to 366 days, rounded up to whole seconds; 366 days
     by default. `retention_days`: how long an ended execution is kept, 1 to 90; 14 by default.
+    With `tenant_isolation` each execution belongs to a tenant, whose id every start has to name.
     Raises `ValidationError` outside these bounds. A coroutine function is given an
     `AsyncDurableContext`.
     """
@@ -129,6 +134,7 @@ def durable_execution(
             name=settings.name,
             execution_timeout_s=settings.execution_timeout_s,
             retention_days=settings.retention_days,
+            tenant_isolation=tenant_isolation,
         )
 
     return decorate if func is None else decorate(func)

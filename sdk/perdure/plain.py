@@ -42,6 +42,7 @@ class PlainFunction:
         name: str,
         execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
         retention_days: int = RETENTION_DAYS_DEFAULT,
+        tenant_isolation: bool = False,
     ) -> None:
         FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
@@ -50,6 +51,7 @@ class PlainFunction:
         self.is_async = inspect.iscoroutinefunction(handler)
         self.execution_timeout_s = execution_timeout_s
         self.retention_days = retention_days
+        self.tenant_isolation = tenant_isolation
         self.durable = False
 
     def __call__(self, event: Any, context: PlainContext) -> Any:
@@ -91,6 +93,7 @@ def plain_function(
     name: str | None = None,
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
+    tenant_isolation: bool = False,
 ) -> Callable[[PlainHandler], PlainFunction]: ...
 def plain_function(
     func: PlainHandler | None = None,
@@ -98,6 +101,7 @@ def plain_function(
     name: str | None = None,
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
+    tenant_isolation: bool = False,
 ) -> PlainFunction | Callable[[PlainHandler], PlainFunction]:
     """Make a plain function of a handler `(event, context)`; usable bare or with arguments.
 
@@ -119,6 +123,7 @@ def plain_function(
             name=settings.name,
             execution_timeout_s=settings.execution_timeout_s,
             retention_days=settings.retention_days,
+            tenant_isolation=tenant_isolation,
         )
 
     return decorate if func is None else decorate(func)

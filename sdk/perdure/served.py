@@ -36,6 +36,11 @@ class ServedFunction(Protocol):
         ...
 
     @property
+    def tenant_isolation(self) -> bool:
+        """Whether each of its executions belongs to a tenant, which its start has to name."""
+        ...
+
+    @property
     def is_async(self) -> bool:
         """Whether invocations are run by `run_async`, and not by `run`."""
         ...

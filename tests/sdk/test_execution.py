@@ -31,7 +31,12 @@ def greet(event: Any, context: DurableContext) -> str:
     return f"hello {event['name']}"
 
 
-@durable_execution(name="greeter", execution_timeout=Duration.from_hours(1), retention_days=90)
+@durable_execution(
+    name="greeter",
+    execution_timeout=Duration.from_hours(1),
+    retention_days=90,
+    tenant_isolation=True,
+)
 def configured(event: Any, context: DurableContext) -> str:
     return "hello"
 
@@ -51,6 +56,7 @@ def test_a_bare_decorator_takes_the_defaults() -> None:
     assert greet.name == "greet"
     assert greet.execution_timeout_s == 31_622_400
     assert greet.retention_days == 14
+    assert not greet.tenant_isolation
     assert greet.__doc__ == "Say hello."
     assert greet.__name__ == "greet"
 
@@ -59,6 +65,7 @@ def test_arguments_of_the_decorator_are_kept() -> None:
     assert configured.name == "greeter"
     assert configured.execution_timeout_s == 3_600
     assert configured.retention_days == 90
+    assert configured.tenant_isolation
 
 
 def test_a_durable_function_runs_with_the_context_of_a_delivery_alone() -> None:

@@ -364,6 +364,7 @@ async def test_functions_are_inserted_replaced_and_listed(place: Place) -> None:
             execution_timeout_s=60,
             retention_days=days,
             durable=name != "plain",
+            tenant_isolation=name == "zeta",
         )
 
     async with place.joined() as (store, me):

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
@@ -11,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from perdure_host.errors import SchemaTooNew, SchemaTooOld
+from perdure_host.ports import FunctionRow
 from perdure_host.sql import migrate_store, migration, open_store
 from perdure_host.sql.engine import Database
 from perdure_host.sql.schema import metadata
@@ -21,7 +23,7 @@ NEXT = '''"""A revision of the future."""
 from alembic import op
 
 revision = "9999"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -125,7 +127,7 @@ async def test_a_database_of_a_newer_perdure_is_refused(sql_place: Place) -> Non
     async with sql_place.opened():
         pass
     await run_sql(sql_place, f"UPDATE {migration.VERSION_TABLE} SET version_num = '4711'")
-    with pytest.raises(SchemaTooNew, match=r"4711.*0001"):
+    with pytest.raises(SchemaTooNew, match=r"4711.*0002"):
         await open_store(sql_place.url).open(migrate=True)
 
 
@@ -137,7 +139,7 @@ async def test_a_shared_database_that_is_too_old_waits_for_its_operator(
     request.getfixturevalue("future")
     with pytest.raises(SchemaTooOld, match="perdure migrate --db"):
         await open_store(postgres_place.url).open()
-    assert await migrate_store(postgres_place.url) == ("0001", "9999")
+    assert await migrate_store(postgres_place.url) == ("0002", "9999")
     async with postgres_place.opened() as store:
         assert await store.get(key(1)) is not None
 
@@ -154,5 +156,23 @@ async def test_an_embedded_database_that_is_too_old_is_brought_up_to_date(
 
 
 async def test_migrating_says_what_it_did(sql_place: Place) -> None:
-    assert await migrate_store(sql_place.url) == (None, "0001")
-    assert await migrate_store(sql_place.url) == ("0001", "0001")
+    assert await migrate_store(sql_place.url) == (None, "0002")
+    assert await migrate_store(sql_place.url) == ("0002", "0002")
+
+
+async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) -> None:
+    order = FunctionRow(
+        namespace="default", name="order", execution_timeout_s=60, retention_days=1, durable=True
+    )
+    async with sql_place.joined() as (store, me):
+        await store.put_functions(me, [order])
+    await run_sql(
+        sql_place,
+        "ALTER TABLE functions DROP COLUMN tenant_isolation",
+        f"UPDATE {migration.VERSION_TABLE} SET version_num = '0001'",
+    )
+    assert await migrate_store(sql_place.url) == ("0001", "0002")
+    async with sql_place.joined() as (store, me):
+        assert await store.functions() == [order]
+        await store.put_functions(me, [msgspec.structs.replace(order, tenant_isolation=True)])
+        assert [row.tenant_isolation for row in await store.functions()] == [True]

@@ -19,6 +19,7 @@ class Elsewhere:
     execution_timeout_s = 900
     retention_days = 1
     durable = True
+    tenant_isolation = False
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async
@@ -50,7 +51,9 @@ class Elsewhere:
 
 
 def test_a_worker_announces_which_functions_are_durable() -> None:
-    plain = PlainFunction(lambda event, _context: event, name="plain", retention_days=3)
+    plain = PlainFunction(
+        lambda event, _context: event, name="plain", retention_days=3, tenant_isolation=True
+    )
 
     async def scenario() -> None:
         async with Peer() as peer, working(peer, one_step(), plain):
@@ -59,6 +62,7 @@ def test_a_worker_announces_which_functions_are_durable() -> None:
             announced = [(each.function_name, each.durable) for each in registration.functions]
             assert announced == [("handler", True), ("plain", False)]
             assert registration.functions[1].retention_days == 3
+            assert [each.tenant_isolation for each in registration.functions] == [False, True]
 
     play(scenario)
 

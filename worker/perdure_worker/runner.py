@@ -207,6 +207,7 @@ class _Worker:
                     execution_timeout_seconds=function.execution_timeout_s,
                     retention_days=function.retention_days,
                     durable=function.durable,
+                    tenant_isolation=function.tenant_isolation,
                 )
                 for function in self._functions.values()
             ],

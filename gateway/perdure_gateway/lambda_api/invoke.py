@@ -109,8 +109,9 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
     name = call.header("x-amz-durable-execution-name")
     if name is not None:
         checks.check_execution_name(name)
-    if call.header("x-amz-tenant-id") is not None:
-        raise Invalid("the invoked function is not enabled with tenancy configuration")
+    tenant_id = call.header("x-amz-tenant-id")
+    if tenant_id is not None:
+        checks.check_tenant_id(tenant_id)
     if body:
         decoded(body, msgspec.Raw)
     return StartRequest(
@@ -118,6 +119,7 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
         function=row.name,
         name=name,
         input=text_of(body) or _NOTHING_SENT,
+        tenant_id=tenant_id,
     )
 
 

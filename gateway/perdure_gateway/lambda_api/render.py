@@ -55,6 +55,7 @@ def configuration_json(row: FunctionRow, qualifier: str | None) -> dict[str, obj
         State="Active",
         LastUpdateStatus="Successful",
         DurableConfig=config if row.durable else None,
+        TenancyConfig={"TenantIsolationMode": "PER_TENANT"} if row.tenant_isolation else None,
     )
 
 

@@ -127,18 +127,7 @@ def read_outbox(
 def read_functions(connection: Connection) -> list[FunctionRow]:
     """Return every announced function."""
     statement = select(functions).order_by(functions.c.namespace, functions.c.name)
-    return [
-        FunctionRow(
-            namespace=namespace,
-            name=name,
-            execution_timeout_s=execution_timeout_s,
-            retention_days=retention_days,
-            durable=durable,
-        )
-        for namespace, name, execution_timeout_s, retention_days, durable in connection.execute(
-            statement
-        )
-    ]
+    return [FunctionRow(**row) for row in connection.execute(statement).mappings()]
 
 
 def _filters(query: ListQuery) -> list[ColumnElement[bool]]:

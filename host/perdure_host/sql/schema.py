@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import TEXT as POSTGRES_TEXT
@@ -149,6 +150,7 @@ functions = Table(
     _number("execution_timeout_s"),
     _number("retention_days"),
     Column("durable", Boolean, nullable=False),
+    Column("tenant_isolation", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 

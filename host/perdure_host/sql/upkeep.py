@@ -41,6 +41,7 @@ def put_functions(
             "execution_timeout_s": row.execution_timeout_s,
             "retention_days": row.retention_days,
             "durable": row.durable,
+            "tenant_isolation": row.tenant_isolation,
         }
         put = dialect.insert_into(functions).values(**place, **facts)
         connection.execute(put.on_conflict_do_update(index_elements=list(place), set_=facts))

@@ -26,6 +26,7 @@ class StartExecutionRequest(google.protobuf.message.Message):
     EXECUTION_TIMEOUT_SECONDS_FIELD_NUMBER: builtins.int
     RETENTION_DAYS_FIELD_NUMBER: builtins.int
     WAIT_MS_FIELD_NUMBER: builtins.int
+    TENANT_ID_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     """1 to 64 characters of [A-Za-z0-9-_]."""
     execution_name: builtins.str
@@ -38,6 +39,8 @@ class StartExecutionRequest(google.protobuf.message.Message):
     """Days to keep an ended execution, 1 to 90; the function's own when absent."""
     wait_ms: builtins.int
     """How long to wait for the end before answering, at most 900,000 ms; 0 answers as soon as the start is durable."""
+    tenant_id: builtins.str
+    """1 to 256 characters of [A-Za-z0-9._:/=+@ -]: the tenant, for functions that keep tenants apart and for no others."""
     def __init__(
         self,
         *,
@@ -47,9 +50,10 @@ class StartExecutionRequest(google.protobuf.message.Message):
         execution_timeout_seconds: builtins.int | None = ...,
         retention_days: builtins.int | None = ...,
         wait_ms: builtins.int = ...,
+        tenant_id: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "input", b"input", "retention_days", b"retention_days"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "wait_ms", b"wait_ms"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "wait_ms", b"wait_ms"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_execution_name", b"_execution_name"]) -> typing.Literal["execution_name"] | None: ...
     @typing.overload
@@ -58,6 +62,8 @@ class StartExecutionRequest(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_input", b"_input"]) -> typing.Literal["input"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_retention_days", b"_retention_days"]) -> typing.Literal["retention_days"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
 
 global___StartExecutionRequest = StartExecutionRequest
 

@@ -30,6 +30,7 @@ class FunctionDefinition(google.protobuf.message.Message):
     EXECUTION_TIMEOUT_SECONDS_FIELD_NUMBER: builtins.int
     RETENTION_DAYS_FIELD_NUMBER: builtins.int
     DURABLE_FIELD_NUMBER: builtins.int
+    TENANT_ISOLATION_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     """1 to 64 characters of [A-Za-z0-9-_]."""
     execution_timeout_seconds: builtins.int
@@ -38,6 +39,8 @@ class FunctionDefinition(google.protobuf.message.Message):
     """1 to 90; 14 when 0."""
     durable: builtins.bool
     """False: a plain function, whose invocations make no checkpoints."""
+    tenant_isolation: builtins.bool
+    """True: each execution belongs to the tenant that its start has to name."""
     def __init__(
         self,
         *,
@@ -45,8 +48,9 @@ class FunctionDefinition(google.protobuf.message.Message):
         execution_timeout_seconds: builtins.int = ...,
         retention_days: builtins.int = ...,
         durable: builtins.bool = ...,
+        tenant_isolation: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["durable", b"durable", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "retention_days", b"retention_days"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["durable", b"durable", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "retention_days", b"retention_days", "tenant_isolation", b"tenant_isolation"]) -> None: ...
 
 global___FunctionDefinition = FunctionDefinition
 
