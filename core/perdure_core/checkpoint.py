@@ -103,6 +103,7 @@ class Draft:
                     parent=ParentLink(bucket, state.execution_id, update.id),
                     input=update.payload,
                     tenant_id=update.tenant_id,
+                    trace_header=update.trace_header or state.trace_header,
                 )
             )
         return events

@@ -27,6 +27,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     input: str | None = None
     parent: ParentLink | None = None
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):

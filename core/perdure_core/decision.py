@@ -22,6 +22,7 @@ class StartChild(msgspec.Struct, frozen=True, tag="start", kw_only=True):
     parent: ParentLink
     input: str | None = None
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class ReportEnd(msgspec.Struct, frozen=True, tag="end", kw_only=True):

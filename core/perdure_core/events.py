@@ -84,6 +84,7 @@ class ExecutionStarted(ExecutionEvent, frozen=True, tag=1):
     input: str | None = None
     parent: ParentLink | None = None
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class ExecutionSucceeded(ExecutionEvent, frozen=True, tag=2):

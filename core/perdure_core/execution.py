@@ -68,6 +68,7 @@ def begin(command: Start, now_ms: int) -> Record:
     form.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
     form.check_payload("input", command.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
     form.check_tenant("tenant id", command.tenant_id)
+    form.check_trace_header("trace header", command.trace_header)
     _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
     _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
     started = ExecutionStarted(
@@ -80,6 +81,7 @@ def begin(command: Start, now_ms: int) -> Record:
         input=command.input,
         parent=command.parent,
         tenant_id=command.tenant_id,
+        trace_header=command.trace_header,
     )
     return Record(now_ms, (started,))
 

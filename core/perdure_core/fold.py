@@ -86,6 +86,7 @@ def _new(record: Record) -> State:
         input=started.input,
         parent=started.parent,
         tenant_id=started.tenant_id,
+        trace_header=started.trace_header,
     )
 
 

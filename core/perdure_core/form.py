@@ -69,6 +69,14 @@ def check_tenant(what: str, tenant: str | None) -> None:
         )
 
 
+def check_trace_header(what: str, header: str | None) -> None:
+    """Raise Invalid unless the trace header is absent or within its bound."""
+    if header is not None and not 1 <= len(header) <= limits.TRACE_HEADER_CHARS_MAX:
+        raise Invalid(
+            f"{what} {_shown(header)} must be 1 to {limits.TRACE_HEADER_CHARS_MAX:,} characters"
+        )
+
+
 def bytes_of(text: str | None) -> int:
     """Return the size in bytes of UTF-8, without encoding what is ASCII."""
     if text is None:
@@ -166,7 +174,7 @@ def _check_update(update: OperationUpdate) -> int:
             f"a {update.type} cannot {update.action} by checkpoint (operation {_shown(update.id)})"
         )
     _check_options(update)
-    return _check_outcome(update)
+    return _check_outcome(update) + bytes_of(update.trace_header)
 
 
 def _check_outcome(update: OperationUpdate) -> int:
@@ -204,7 +212,8 @@ def _check_options(update: OperationUpdate) -> None:
     if update.timeout_s or update.heartbeat_timeout_s:
         _check_timeouts(update)
     chains = update.type is OperationType.CHAINED_INVOKE
-    if chains or update.function is not None or update.tenant_id is not None:
+    invokes = (update.function, update.tenant_id, update.trace_header) != (None, None, None)
+    if chains or invokes:
         _check_target(update, wanted=chains)
     if update.replay_children and not (
         update.type is OperationType.CONTEXT and update.action is OperationAction.SUCCEED
@@ -249,6 +258,7 @@ def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
         f"function name in {_where(update)}", update.function, limits.FUNCTION_NAME_CHARS_MAX
     )
     check_tenant(f"tenant id in {_where(update)}", update.tenant_id)
+    check_trace_header(f"trace header in {_where(update)}", update.trace_header)
 
 
 def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:

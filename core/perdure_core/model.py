@@ -181,3 +181,4 @@ class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     heartbeat_timeout_s: int = 0
     function: str | None = None
     tenant_id: str | None = None
+    trace_header: str | None = None

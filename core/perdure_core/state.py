@@ -85,6 +85,7 @@ class State(msgspec.Struct, kw_only=True):
     input: str | None
     parent: ParentLink | None
     tenant_id: str | None
+    trace_header: str | None = None
     status: ExecutionStatus = ExecutionStatus.RUNNING
     ended_ms: int | None = None
     result: str | None = None

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import grpc.aio
 
 from perdure_core import limits
-from perdure_core.form import check_error, check_payload
+from perdure_core.form import check_error, check_payload, check_trace_header
 from perdure_core.state import State
 from perdure_gateway import checks
 from perdure_gateway.gate import Gate
@@ -144,6 +144,8 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
     if request.HasField("retention_days"):
         checks.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
     checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
+    trace_header = request.trace_header if request.HasField("trace_header") else None
+    check_trace_header("trace_header", trace_header)
     check_payload("input", request.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
     return StartRequest(
         namespace=checks.NAMESPACE,
@@ -153,4 +155,5 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
         timeout_s=timeout_s if request.HasField("execution_timeout_seconds") else None,
         retention_days=days if request.HasField("retention_days") else None,
         tenant_id=request.tenant_id if request.HasField("tenant_id") else None,
+        trace_header=trace_header,
     )

@@ -32,6 +32,7 @@ def execution_to_message(state: State, *, exclude_data: bool = False) -> model_p
         waiting_for=waiting_for(state),
         consecutive_invocation_failures=state.invocation_failures,
         error=None if state.error is None else error_to_message(state.error),
+        trace_header=state.trace_header,
     )
     if not exclude_data:
         _write_payloads(message, state)

@@ -102,6 +102,7 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
         execution_deadline_timestamp=timestamp_from_ms(offer.deadline_ms),
         tenant_id=offer.tenant_id,
         handed_out_timestamp=timestamp_from_ms(offer.handed_out_ms),
+        trace_header=offer.trace_header,
     )
 
 

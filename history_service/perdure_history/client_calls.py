@@ -66,6 +66,7 @@ class ClientCalls:
             retention_days=_given(request.retention_days, function.retention_days),
             input=request.input,
             tenant_id=request.tenant_id,
+            trace_header=request.trace_header,
         )
         if request.name is None:
             bucket = bucket_of(start.namespace, start.function, start.name)
@@ -99,6 +100,7 @@ class ClientCalls:
             input=child.input,
             parent=child.parent,
             tenant_id=child.tenant_id,
+            trace_header=child.trace_header,
         )
         taken = await self._create_named(start, outbox_done=(row,))
         if taken is None:

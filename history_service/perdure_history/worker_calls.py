@@ -71,6 +71,7 @@ class WorkerCalls:
             deadline_ms=state.deadline_ms,
             tenant_id=state.tenant_id,
             handed_out_ms=now_ms,
+            trace_header=state.trace_header,
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:

@@ -139,6 +139,9 @@ def update_from_message(message: worker_pb2.OperationUpdate) -> OperationUpdate:
         heartbeat_timeout_s=message.callback_options.heartbeat_timeout_seconds,
         function=None if invoke is None else invoke.function_name,
         tenant_id=invoke.tenant_id if invoke is not None and invoke.HasField("tenant_id") else None,
+        trace_header=invoke.trace_header
+        if invoke is not None and invoke.HasField("trace_header")
+        else None,
     )
 
 
@@ -213,6 +216,8 @@ def _write_options(message: worker_pb2.OperationUpdate, update: OperationUpdate)
         message.chained_invoke_options.function_name = update.function
         if update.tenant_id is not None:
             message.chained_invoke_options.tenant_id = update.tenant_id
+        if update.trace_header is not None:
+            message.chained_invoke_options.trace_header = update.trace_header
 
 
 def _write_details(message: model_pb2.Operation, details: Details) -> None:

@@ -29,6 +29,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: int | None = None
     retention_days: int | None = None
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class StartAnswer(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     handed_out_ms: int
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from perdure.attempt import Attempt, Watch
 from perdure.batch import BatchPlan, Branch, batch, batch_again
@@ -48,6 +48,7 @@ from perdure.identity import Identity, check_name, idempotency_key
 from perdure.invoke import invoke
 from perdure.logger import Logger, log_extra
 from perdure.now import now
+from perdure.observed import observed
 from perdure.program import Program
 from perdure.retries import RetryPresets, WithRetryConfig, create_retry_strategy, tries
 from perdure.scope import Scope
@@ -69,6 +70,8 @@ from perdure.waits import WaitForConditionConfig
 from perdure_core.model import Operation, OperationAction, OperationType
 from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.names import target_name
+
+T = TypeVar("T")
 
 _EXTENDED_TYPES: Final = ExtendedTypeSerDes()
 _JSON: Final = JsonSerDes()
@@ -101,6 +104,7 @@ class Created:
     def __init__(self, calls: "Calls", identity: Identity, serdes: SerDes[Any]) -> None:
         self.operation_id = identity.id
         self.scope = calls.scope
+        self._calls = calls
         self._identity = identity
         self._payloads = calls.payloads(identity, serdes)
 
@@ -110,24 +114,28 @@ class Created:
         operation = self.scope.turn.recorded(self.operation_id)
         if operation is None:
             raise InvocationError(f"Callback {self.operation_id} is not recorded.")
-        return _read(callback_result(self._identity, operation), self._payloads)
+        program = callback_result(self._identity, operation)
+        return _read(self._calls.watched(self._identity, program), self._payloads)
 
 
 class CreatedWait:
     """A wait whose start is recorded, or about to be."""
 
-    def __init__(self, scope: Scope, identity: Identity) -> None:
+    def __init__(self, calls: "Calls", identity: Identity) -> None:
         self.operation_id = identity.id
-        self.scope = scope
+        self.scope = calls.scope
+        self._calls = calls
         self._identity = identity
 
     def result(self) -> Program[None]:
         """Return the program that awaits the end."""
-        return wait_result(self._identity, self._recorded("the result of a wait"))
+        operation = self._recorded("the result of a wait")
+        return self._calls.watched(self._identity, wait_result(self._identity, operation))
 
     def cancel(self) -> Program[bool]:
         """Return the program that cancels the wait."""
-        return cancel_wait(self._identity, self._recorded("the cancellation of a wait"))
+        operation = self._recorded("the cancellation of a wait")
+        return self._calls.watched(self._identity, cancel_wait(self._identity, operation))
 
     def _recorded(self, call: str) -> Operation:
         self.scope.enter(call)
@@ -170,13 +178,13 @@ class Calls:
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
         body = partial(self._run_step, identity, func)
-        return step(identity, self.scope.recorded(identity), plan, body)
+        return self.watched(identity, step(identity, self.scope.recorded(identity), plan, body))
 
     def wait(self, duration: Duration, name: str | None) -> Program[None]:
         """Let time pass."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
-        return wait(identity, self.scope.recorded(identity), wait_ms)
+        return self.watched(identity, wait(identity, self.scope.recorded(identity), wait_ms))
 
     def create_wait(
         self, duration: Duration, name: str | None
@@ -185,12 +193,12 @@ class Calls:
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         program = create_wait(identity, self.scope.recorded(identity), wait_ms)
-        return CreatedWait(self.scope, identity), program
+        return CreatedWait(self, identity), self.watched(identity, program)
 
     def now(self, name: str | None) -> Program[datetime]:
         """Ask the service what time it is."""
         identity = self.scope.identify(OperationType.STEP, "Now", name)
-        return now(identity, self.scope.recorded(identity))
+        return self.watched(identity, now(identity, self.scope.recorded(identity)))
 
     def create_callback(
         self, name: str | None, config: CallbackConfig | None
@@ -201,7 +209,8 @@ class Calls:
             OperationType.CALLBACK, settings.sub_type or "Callback", name
         )
         created = Created(self, identity, settings.serdes or _PASS_THROUGH)
-        return created, create_callback(identity, self.scope.recorded(identity), settings)
+        creation = create_callback(identity, self.scope.recorded(identity), settings)
+        return created, self.watched(identity, creation)
 
     def wait_for_callback(
         self,
@@ -235,7 +244,8 @@ class Calls:
             ),
         )
         body = partial(self._run_check, identity, self._shell.leaf(check))
-        return wait_for_condition(identity, self.scope.recorded(identity), plan, body)
+        program = wait_for_condition(identity, self.scope.recorded(identity), plan, body)
+        return self.watched(identity, program)
 
     def invoke(
         self,
@@ -256,7 +266,8 @@ class Calls:
             lambda: written.write(payload),
             settings.tenant_id,
         )
-        return _read(program, self.payloads(identity, settings.serdes_result or _JSON))
+        result = self.payloads(identity, settings.serdes_result or _JSON)
+        return _read(self.watched(identity, program), result)
 
     def child(
         self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
@@ -344,6 +355,15 @@ class Calls:
         )
         return undisguised(self._nest(identity, plan, run))
 
+    def watched(
+        self, identity: Identity, program: Program[T], *, virtual: bool = False
+    ) -> Program[T]:
+        """Return the program of an operation, which plugins hear of if there are any."""
+        turn = self.scope.turn
+        if turn.plugins is None:
+            return program
+        return observed(turn.plugins, identity, turn.recorded, program, virtual=virtual)
+
     def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
         """Return how the values of an operation are written."""
         return Payloads(serdes, SerDesContext(identity.id, self.execution_arn))
@@ -381,7 +401,8 @@ class Calls:
         inner = self.scope.below(identity, virtual=plan.virtual)
         calls = Calls(inner, self._shell, self.logger.get_logger())
         run = partial(self._shell.enter, inner, partial(body, calls))
-        return child(identity, recorded, plan, run)
+        program = child(identity, recorded, plan, run)
+        return self.watched(identity, program, virtual=plan.virtual)
 
     def _batch(
         self,

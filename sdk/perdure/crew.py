@@ -51,6 +51,7 @@ class Crew:
         if not isinstance(loop, HandlerLoop):
             raise TypeError("async handlers run on a perdure.handler_loop.HandlerLoop")
         self.turn = turn
+        self.variables = copy_context()
         self._loop = loop
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._fresh: dict[asyncio.Task[Any], None] = {}
@@ -66,9 +67,8 @@ class Crew:
 
     def start(self, coro: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Make the handler's own task; all that it makes will be of this crew."""
-        variables = copy_context()
-        variables.run(crew_of_context.set, self)
-        task = self._loop.create_task(coro, context=variables)
+        self.variables.run(crew_of_context.set, self)
+        task = self._loop.create_task(coro, context=self.variables)
         task.add_done_callback(self._end)
         return task
 

@@ -20,7 +20,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
     when the execution times out, `handed_out_ms` when the service handed the invocation out, both
     in milliseconds since 1970 by the service's clock. `tenant_id` is that of the invoke which
-    started the execution, if it names one.
+    started the execution, if it names one; `trace_header` comes from whoever started it.
     """
 
     invocation_id: str
@@ -32,6 +32,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int | None = None
     tenant_id: str | None = None
     handed_out_ms: int | None = None
+    trace_header: str | None = None
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ __all__ = [
     "InvokeError",
     "NonDeterministicExecutionError",
     "OrphanedChildException",
+    "PluginLoadError",
     "RetryableSerDesError",
     "SerDesError",
     "StepCancelledError",
@@ -59,6 +60,10 @@ class TerminationReason(Enum):
 
 class DurableExecutionsError(Exception):
     """Root of what the SDK raises, control flow apart."""
+
+
+class PluginLoadError(DurableExecutionsError):
+    """What should be a plugin factory is none, or cannot be loaded; nothing was decorated."""
 
 
 class ValidationError(DurableExecutionsError):

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, cast, overload
 
 from perdure.async_context import AsyncDurableContext
@@ -12,7 +13,10 @@ from perdure.delivery import Checkpoints, Invocation, InvocationObserver
 from perdure.durable_run import run_handler, run_handler_async
 from perdure.exceptions import ValidationError
 from perdure.function_settings import FunctionSettings, settings_of
+from perdure.invocation_plugins import InvocationPlugins
 from perdure.outcome import Outcome
+from perdure.plugin import DurableInstrumentationPluginFactory
+from perdure.plugin_loading import Factories, load_plugins
 from perdure.turn import Turn
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 
@@ -31,7 +35,8 @@ class DurableFunction:
 
     `name` is what starts it; `execution_timeout_s` (seconds) and `retention_days` hold for
     executions that are started without their own. Calling it runs the handler, given the context of
-    a delivery: an `AsyncDurableContext` if the handler `is_async`.
+    a delivery: an `AsyncDurableContext` if the handler `is_async`. `plugins` make a plugin each for
+    every invocation.
     """
 
     __name__: str
@@ -44,6 +49,7 @@ class DurableFunction:
         execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
         retention_days: int = RETENTION_DAYS_DEFAULT,
         tenant_isolation: bool = False,
+        plugins: Factories = (),
     ) -> None:
         FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
@@ -54,6 +60,7 @@ class DurableFunction:
         self.retention_days = retention_days
         self.tenant_isolation = tenant_isolation
         self.durable = True
+        self.plugins = plugins
 
     def __call__(self, event: Any, context: DurableContext | AsyncDurableContext) -> Any:
         """Run the handler. Raises `ValidationError` without the context of a delivery."""
@@ -74,7 +81,7 @@ class DurableFunction:
         now_ms: Callable[[], int],
     ) -> Outcome:
         """Run one invocation on this thread; workers call this."""
-        turn = Turn(invocation, checkpoints, observer, now_ms)
+        turn = self._turn(invocation, checkpoints, observer, now_ms)
         return run_handler(self, invocation, turn)
 
     async def run_async(
@@ -85,8 +92,18 @@ class DurableFunction:
         now_ms: Callable[[], int],
     ) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
-        turn = Turn(invocation, checkpoints, observer, now_ms)
+        turn = self._turn(invocation, checkpoints, observer, now_ms)
         return await run_handler_async(self, invocation, turn)
+
+    def _turn(
+        self,
+        invocation: Invocation,
+        checkpoints: Checkpoints,
+        observer: InvocationObserver | None,
+        now_ms: Callable[[], int],
+    ) -> Turn:
+        plugins = InvocationPlugins.of(self.plugins, invocation, now_ms)
+        return Turn(invocation, checkpoints, observer, now_ms, plugins)
 
     def __repr__(self) -> str:
         return f"<durable function {self.name}>"
@@ -102,6 +119,7 @@ def durable_execution(
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
     tenant_isolation: bool = False,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
 ) -> Callable[[Handler], DurableFunction]: ...
 def durable_execution(
     func: Handler | None = None,
@@ -110,6 +128,7 @@ def durable_execution(
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
     tenant_isolation: bool = False,
+    plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
 ) -> DurableFunction | Callable[[Handler], DurableFunction]:
     """Make a durable function of a handler `(event, context)`; usable bare or with arguments.
 
@@ -119,6 +138,9 @@ def durable_execution(
     With `tenant_isolation` each execution belongs to a tenant, whose id every start has to name.
     Raises `ValidationError` outside these bounds. A coroutine function is given an
     `AsyncDurableContext`.
+
+    `plugins`: factories of `perdure.plugin`; those that the environment variable
+    DURABLE_EXECUTION_PLUGINS names come after them. Raises `PluginLoadError` for anything else.
     """
 
     def decorate(handler: Handler) -> DurableFunction:
@@ -135,6 +157,7 @@ def durable_execution(
             execution_timeout_s=settings.execution_timeout_s,
             retention_days=settings.retention_days,
             tenant_isolation=tenant_isolation,
+            plugins=load_plugins(plugins or (), os.environ),
         )
 
     return decorate if func is None else decorate(func)

@@ -35,6 +35,7 @@ from perdure.exceptions import (
     TerminationReason,
     TimedSuspendExecution,
 )
+from perdure.invocation_plugins import InvocationPlugins
 from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending
 from perdure.program import Suspend
 from perdure.strand import Strand, Strands
@@ -84,9 +85,11 @@ class Turn:
         checkpoints: Checkpoints,
         observer: InvocationObserver | None = None,
         now_ms: Callable[[], int] = system_now_ms,
+        plugins: InvocationPlugins | None = None,
     ) -> None:
         self.execution_arn = invocation.execution_arn
         self.observer = observer
+        self.plugins = plugins
         self.lock = threading.Lock()
         self.submitting = threading.Lock()
         self.strands = Strands(self.lock)
@@ -325,6 +328,8 @@ class Turn:
 
     def _learn(self, answer: CheckpointAnswer) -> None:
         changed = {operation.id: operation for operation in answer.operations}
+        if self.plugins is not None:
+            self.plugins.learn(answer.operations)
         with self.lock:
             self._operations.update(changed)
             self._note_waits(answer.operations)

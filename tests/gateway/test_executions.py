@@ -290,3 +290,18 @@ def test_the_same_start_twice_is_one_execution() -> None:
             assert first.execution_arn == again.execution_arn
 
     run(main)
+
+
+def test_a_trace_header_is_told_to_the_worker_and_to_whoever_asks() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            answer = await served.executions.StartExecution(start_request(trace_header="Root=1"))
+            assert answer.execution.trace_header == "Root=1"
+            assert (await peer.invocation()).trace_header == "Root=1"
+            refused = await failure_of(
+                served.executions.StartExecution(start_request(trace_header="x" * 8_193))
+            )
+            assert "trace_header" in (refused.details() or "")
+
+    run(main)

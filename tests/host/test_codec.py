@@ -124,6 +124,7 @@ def updates(draw: st.DrawFn) -> OperationUpdate:
         heartbeat_timeout_s=draw(st.integers(0, 2**31 - 1)),
         function=function,
         tenant_id=None if function is None else draw(maybe_texts),
+        trace_header=None if function is None else draw(maybe_texts),
     )
 
 

@@ -274,3 +274,22 @@ def test_an_update_that_is_not_allowed_changes_nothing(update: dict[str, Any]) -
             assert [each["Id"] for each in await turn.checkpoint(good)] == ["good"]
 
     run(main)
+
+
+def test_a_chained_invoke_takes_its_trace_header_along() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            turn = await Turn.begin(api, peer)
+            options = {"FunctionName": "f", "XAmznTraceId": "Root=1"}
+            await turn.checkpoint(
+                {
+                    "Id": "inv",
+                    "Type": "CHAINED_INVOKE",
+                    "Action": "START",
+                    "ChainedInvokeOptions": options,
+                }
+            )
+            assert (await peer.invocation()).trace_header == "Root=1"
+
+    run(main)

@@ -318,3 +318,35 @@ def test_a_database_that_is_away_is_told_as_something_to_try_again() -> None:
             assert failing[:2] == (503, "ServiceException")
 
     run(main)
+
+
+def test_a_trace_header_stays_with_the_execution() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            headers = {"x-amz-invocation-type": "Event", "x-amzn-trace-id": "Root=1;Sampled=1"}
+            answer = await api.http.post(INVOKE, headers=headers)
+            arn = answer.headers["x-amz-durable-execution-arn"]
+            execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
+            assert execution["TraceHeader"] == {"XAmznTraceId": "Root=1;Sampled=1"}
+            assert (await peer.invocation()).trace_header == "Root=1;Sampled=1"
+
+    run(main)
+
+
+def test_a_trace_header_is_bounded_and_a_blank_one_is_none() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            event = {"x-amz-invocation-type": "Event"}
+            long = await api.http.post(INVOKE, headers={**event, "x-amzn-trace-id": "x" * 8_193})
+            assert long.status_code == 400
+            assert "X-Amzn-Trace-Id" in long.text
+            longest = {**event, "x-amzn-trace-id": "x" * 8_192}
+            assert (await api.http.post(INVOKE, headers=longest)).status_code == 202
+            blank = await api.http.post(INVOKE, headers={**event, "x-amzn-trace-id": ""})
+            arn = blank.headers["x-amz-durable-execution-arn"]
+            execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
+            assert "TraceHeader" not in execution
+
+    run(main)

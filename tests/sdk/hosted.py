@@ -151,6 +151,7 @@ class Hosted:
             first=not self.outcomes,
             deadline_ms=self.state.deadline_ms,
             handed_out_ms=self.now_ms,
+            trace_header=self.state.trace_header,
         )
         outcome = run_invocation(
             self.function,

@@ -47,6 +47,7 @@ PARENTS = {
     "SuspendExecution": BaseException,
     "TimedSuspendExecution": exceptions.SuspendExecution,
     "OrphanedChildException": BaseException,
+    "PluginLoadError": exceptions.DurableExecutionsError,
 }
 
 

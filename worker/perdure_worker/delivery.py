@@ -186,4 +186,5 @@ class Delivery:
             deadline_ms=self.deadline_ms,
             tenant_id=message.tenant_id if message.HasField("tenant_id") else None,
             handed_out_ms=self.handed_out_ms,
+            trace_header=message.trace_header if message.HasField("trace_header") else None,
         )

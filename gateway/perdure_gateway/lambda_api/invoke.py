@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perdure_core import limits
+from perdure_core.form import check_trace_header
 from perdure_core.model import EXECUTION_OPEN, ExecutionStatus
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
@@ -112,6 +113,8 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
     tenant_id = call.header("x-amz-tenant-id")
     if tenant_id is not None:
         checks.check_tenant_id(tenant_id)
+    trace_header = call.header("x-amzn-trace-id") or None
+    check_trace_header("header X-Amzn-Trace-Id", trace_header)
     if body:
         decoded(body, msgspec.Raw)
     return StartRequest(
@@ -120,6 +123,7 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
         name=name,
         input=text_of(body) or _NOTHING_SENT,
         tenant_id=tenant_id,
+        trace_header=trace_header,
     )
 
 

@@ -28,6 +28,7 @@ def execution_json(state: State, *, included: bool) -> dict[str, object]:
         DurableConfig=_durable_config(state.retention_days, state.timeout_s),
         PauseDetails=None if state.pause is None else _pause_json(state.pause),
         ExpectedExecutionTimeoutTimestamp=optional_seconds(expected_ms),
+        TraceHeader=None if state.trace_header is None else {"XAmznTraceId": state.trace_header},
     )
 
 

@@ -57,6 +57,7 @@ class ChainedInvokeOptions(msgspec.Struct, frozen=True, rename="pascal"):
 
     function_name: str
     tenant_id: str | None = None
+    x_amzn_trace_id: str | None = None
 
 
 class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -101,6 +102,7 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
             heartbeat_timeout_s=callback.heartbeat_timeout_seconds or 0,
             function=None if chained is None else target_name(chained.function_name),
             tenant_id=None if chained is None else chained.tenant_id,
+            trace_header=None if chained is None else chained.x_amzn_trace_id,
         )
 
 

@@ -27,6 +27,7 @@ class StartExecutionRequest(google.protobuf.message.Message):
     RETENTION_DAYS_FIELD_NUMBER: builtins.int
     WAIT_MS_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
+    TRACE_HEADER_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     """1 to 64 characters of [A-Za-z0-9-_]."""
     execution_name: builtins.str
@@ -41,6 +42,8 @@ class StartExecutionRequest(google.protobuf.message.Message):
     """How long to wait for the end before answering, at most 900,000 ms; 0 answers as soon as the start is durable."""
     tenant_id: builtins.str
     """1 to 256 characters of [A-Za-z0-9._:/=+@ -]: the tenant, for functions that keep tenants apart and for no others."""
+    trace_header: builtins.str
+    """1 to 8,192 characters, kept with the execution, and handed on to the executions that it invokes."""
     def __init__(
         self,
         *,
@@ -51,9 +54,10 @@ class StartExecutionRequest(google.protobuf.message.Message):
         retention_days: builtins.int | None = ...,
         wait_ms: builtins.int = ...,
         tenant_id: builtins.str | None = ...,
+        trace_header: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "wait_ms", b"wait_ms"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "wait_ms", b"wait_ms"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_execution_name", b"_execution_name"]) -> typing.Literal["execution_name"] | None: ...
     @typing.overload
@@ -64,6 +68,8 @@ class StartExecutionRequest(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_retention_days", b"_retention_days"]) -> typing.Literal["retention_days"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_trace_header", b"_trace_header"]) -> typing.Literal["trace_header"] | None: ...
 
 global___StartExecutionRequest = StartExecutionRequest
 

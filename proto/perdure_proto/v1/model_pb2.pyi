@@ -601,6 +601,7 @@ class Execution(google.protobuf.message.Message):
     WAITING_FOR_FIELD_NUMBER: builtins.int
     NEXT_TIMER_TIMESTAMP_FIELD_NUMBER: builtins.int
     CONSECUTIVE_INVOCATION_FAILURES_FIELD_NUMBER: builtins.int
+    TRACE_HEADER_FIELD_NUMBER: builtins.int
     execution_arn: builtins.str
     execution_name: builtins.str
     function_name: builtins.str
@@ -616,6 +617,8 @@ class Execution(google.protobuf.message.Message):
     """What the execution waits for, for people: task | timer | callback | child | pause | ended."""
     consecutive_invocation_failures: builtins.int
     """Failed invocations in a row; 0 after a good one."""
+    trace_header: builtins.str
+    """What whoever started it says about the trace it belongs to, as in X-Amzn-Trace-Id; nobody interprets it."""
     @property
     def start_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -659,9 +662,10 @@ class Execution(google.protobuf.message.Message):
         waiting_for: builtins.str = ...,
         next_timer_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         consecutive_invocation_failures: builtins.int = ...,
+        trace_header: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "end_timestamp", b"end_timestamp", "error", b"error", "execution_deadline_timestamp", b"execution_deadline_timestamp", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "pause_details", b"pause_details", "result", b"result", "start_timestamp", b"start_timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "waiting_for", b"waiting_for"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "end_timestamp", b"end_timestamp", "error", b"error", "execution_deadline_timestamp", b"execution_deadline_timestamp", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "pause_details", b"pause_details", "result", b"result", "start_timestamp", b"start_timestamp", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "trace_header", b"trace_header", "waiting_for", b"waiting_for"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_end_timestamp", b"_end_timestamp"]) -> typing.Literal["end_timestamp"] | None: ...
     @typing.overload
@@ -676,6 +680,8 @@ class Execution(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_pause_details", b"_pause_details"]) -> typing.Literal["pause_details"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_result", b"_result"]) -> typing.Literal["result"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_trace_header", b"_trace_header"]) -> typing.Literal["trace_header"] | None: ...
 
 global___Execution = Execution
 

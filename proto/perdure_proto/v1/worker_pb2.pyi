@@ -132,6 +132,7 @@ class Invocation(google.protobuf.message.Message):
     EXECUTION_DEADLINE_TIMESTAMP_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
     HANDED_OUT_TIMESTAMP_FIELD_NUMBER: builtins.int
+    TRACE_HEADER_FIELD_NUMBER: builtins.int
     invocation_id: builtins.str
     execution_arn: builtins.str
     function_name: builtins.str
@@ -142,6 +143,8 @@ class Invocation(google.protobuf.message.Message):
     """True for the first invocation of the execution."""
     tenant_id: builtins.str
     """That of the chained invoke which started the execution, if it names one."""
+    trace_header: builtins.str
+    """As in Execution."""
     @property
     def operations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.Operation]:
         """The first is always the EXECUTION operation, with the input. Then by order of start.
@@ -172,10 +175,14 @@ class Invocation(google.protobuf.message.Message):
         execution_deadline_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         tenant_id: builtins.str | None = ...,
         handed_out_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        trace_header: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "execution_deadline_timestamp", b"execution_deadline_timestamp", "handed_out_timestamp", b"handed_out_timestamp", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "handed_out_timestamp", b"handed_out_timestamp", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_deadline_timestamp", b"execution_deadline_timestamp", "handed_out_timestamp", b"handed_out_timestamp", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "handed_out_timestamp", b"handed_out_timestamp", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_trace_header", b"_trace_header"]) -> typing.Literal["trace_header"] | None: ...
 
 global___Invocation = Invocation
 
@@ -375,17 +382,24 @@ class ChainedInvokeOptions(google.protobuf.message.Message):
 
     FUNCTION_NAME_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
+    TRACE_HEADER_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     tenant_id: builtins.str
+    trace_header: builtins.str
+    """1 to 8,192 characters; that of the invoking execution when absent."""
     def __init__(
         self,
         *,
         function_name: builtins.str = ...,
         tenant_id: builtins.str | None = ...,
+        trace_header: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "tenant_id", b"tenant_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "function_name", b"function_name", "tenant_id", b"tenant_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "function_name", b"function_name", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_trace_header", b"_trace_header"]) -> typing.Literal["trace_header"] | None: ...
 
 global___ChainedInvokeOptions = ChainedInvokeOptions
 

@@ -93,12 +93,18 @@ def named(
     retention_days: int | None = None,
 ) -> DurableFunction | PlainFunction:
     """Return the same function under another name."""
-    kind = DurableFunction if isinstance(function, DurableFunction) else PlainFunction
-    return kind(
-        function.handler,
-        name=name,
-        execution_timeout_s=execution_timeout_s or function.execution_timeout_s,
-        retention_days=retention_days or function.retention_days,
+    timeout_s = execution_timeout_s or function.execution_timeout_s
+    days = retention_days or function.retention_days
+    if isinstance(function, DurableFunction):
+        return DurableFunction(
+            function.handler,
+            name=name,
+            execution_timeout_s=timeout_s,
+            retention_days=days,
+            plugins=function.plugins,
+        )
+    return PlainFunction(
+        function.handler, name=name, execution_timeout_s=timeout_s, retention_days=days
     )
 
 

@@ -155,6 +155,7 @@ def _watched(function: DurableFunction, asked: dict[str, Asked]) -> DurableFunct
         scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return scope.run(lambda: function.handler(event, DurableContext(scope)))
 
+    # Without its plugins: what happens here happened long ago, and was told then.
     async def async_handler(event: Any, context: AsyncDurableContext) -> Any:
         scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         shell = context._shell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

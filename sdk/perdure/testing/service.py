@@ -174,6 +174,7 @@ class Service:
             input=child.input,
             parent=child.parent,
             tenant_id=child.tenant_id,
+            trace_header=child.trace_header,
         )
         self.start(begin, function, {}, self.executions[child.parent.execution_id].family)
 

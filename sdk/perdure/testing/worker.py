@@ -188,6 +188,7 @@ def _invocation(target: Execution, invocation_id: str, now_ms: int) -> Invocatio
         deadline_ms=state.deadline_ms,
         tenant_id=state.tenant_id,
         handed_out_ms=now_ms,
+        trace_header=state.trace_header,
     )
 
 

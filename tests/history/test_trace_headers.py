@@ -1,0 +1,34 @@
+"""A trace header is kept with its execution, and goes on to the executions that it invokes."""
+
+import pytest
+
+from tests.history.hand import Hand, update
+from tests.history.manual_clock import settle
+from tests.history.test_outbox import child_of
+from tests.history.world import World
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "inherited"),
+    [(None, None, None), ("a", None, "a"), ("a", "b", "b"), (None, "b", "b")],
+)
+async def test_a_child_has_the_header_that_it_is_given_or_else_that_of_its_parent(
+    own: str | None, given: str | None, inherited: str | None
+) -> None:
+    async with World() as world:
+        hand = Hand(world, functions=("order", "child"))
+        parent = await world.start("n", trace_header=own)
+        invocation = await hand.take()
+        assert invocation.offer.trace_header == own
+        await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", trace_header=given))
+        await invocation.complete()
+        await settle()
+        assert (await hand.take()).offer.trace_header == inherited
+        assert (await world.history.describe(child_of(parent))).trace_header == inherited
+
+
+async def test_a_header_outlives_the_node() -> None:
+    async with World() as world:
+        arn = await world.start("n", trace_header="Root=1")
+        await world.open()
+        assert (await world.history.describe(arn)).trace_header == "Root=1"

@@ -1,0 +1,20 @@
+"""The plugin that `docs/plugins.md` shows does what the page says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from perdure.testing import DurableFunctionTestRunner
+
+PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+
+
+def test_the_plugin_of_the_page_times_every_attempt() -> None:
+    shown: dict[str, Any] = {}
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    exec(block, shown)
+    with DurableFunctionTestRunner(shown["process"]) as runner:
+        assert runner.run({"order": 7}).value == "charged 7"
+    times = shown["step_times"].times
+    assert [line[:3] for line in times] == [("charge", 1, "FAILED"), ("charge", 2, "SUCCEEDED")]
+    assert all(took_s >= 0 for *_, took_s in times)
