@@ -17,7 +17,7 @@ from perdure import (
 )
 from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
 from perdure.waits import WaitForConditionConfig
-from perdure_core.state import is_open
+from perdure_core.state import Dispatch, is_open
 from tests.sdk import test_random_trees as blocking
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.test_random_trees import (
@@ -33,6 +33,7 @@ from tests.sdk.test_random_trees import (
     Beside,
     Call,
     Child,
+    Compose,
     Draw,
     Fork,
     Leaf,
@@ -80,6 +81,8 @@ class Tree:
                 return with_retry(context, self.tried_again(body), retried, name)
             case Fork():
                 return self.fork(context, node, name)
+            case Compose():
+                return self.compose(context, node, name)
             case _:
                 return _act_alone(context, node, name)
 
@@ -124,6 +127,32 @@ class Tree:
             branches = [branch(body) for body in node.branches]
             result = await context.parallel(branches, name, config)
         return [result.get_results(), result.completion_reason.value]
+
+    def compose(
+        self, context: AsyncDurableContext, node: Compose, name: str
+    ) -> Coroutine[Any, Any, Any]:
+        def branch(
+            place: int,
+        ) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
+            async def run(inner: AsyncDurableContext) -> list[Any]:
+                return node.come_to(place, await self.perform(inner, node.branches[place]))
+
+            return run
+
+        async def first(inner: AsyncDurableContext) -> list[Any]:
+            await inner.wait(Duration(1), "until the other one waits")
+            return await branch(0)(inner)
+
+        async def late(inner: AsyncDurableContext) -> None:
+            await inner.wait(Duration.from_days(300), "late")
+
+        if node.kind == "race":
+            racing: list[Any] = [first, late]
+            return context.race(racing, name, node.config)
+        branches = [branch(place) for place in range(len(node.branches))]
+        if node.kind == "any_of":
+            return context.any_of(branches, name, node.config)
+        return context.all_of(branches, name, node.config)
 
 
 def _act_alone(context: AsyncDurableContext, leaf: Leaf, name: str) -> Coroutine[Any, Any, Any]:
@@ -191,9 +220,10 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash], *, together: bool) ->
     host = Hosted(program, crashes=crashes, targets=["other"])
     host.run()
     while is_open(host.state):
-        if host.state.callbacks_open:
+        idle = host.state.dispatch is Dispatch.IDLE  # not about to be tried again after a crash
+        if idle and host.state.callbacks_open:
             host.succeed_callback(f"for {host.open_callback().name}")
-        elif host.state.children_open:
+        elif idle and host.state.children_open:
             host.end_invoke("SUCCEEDED", '"called"')
         else:
             host.pass_time()

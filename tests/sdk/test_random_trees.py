@@ -17,6 +17,7 @@ from perdure import (
     with_retry,
 )
 from perdure.config import (
+    BranchesConfig,
     ChildConfig,
     CompletionConfig,
     Duration,
@@ -29,7 +30,7 @@ from perdure.config import (
 from perdure.invocation import Succeeded
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from perdure_core.state import is_open
+from perdure_core.state import Dispatch, is_open
 from tests.sdk.hosted import Crash, Hosted
 from tests.ways.facts import disagreement, facts
 from tests.ways.hosted_way import history_of
@@ -123,8 +124,30 @@ class Fork:
     large: bool
 
 
+@dataclass(frozen=True)
+class Compose:
+    """A race of the first branch against time, a chain of fallbacks, or all; some may raise."""
+
+    kind: str
+    branches: "tuple[tuple[Node, ...], ...]"
+    failing: int
+    large: bool
+
+    @property
+    def config(self) -> BranchesConfig:
+        """One after the other where it would depend on chance how far the others get."""
+        one = self.kind == "any_of" or (self.kind == "all_of" and self.failing)
+        return BranchesConfig(max_concurrency=1 if one else None)
+
+    def come_to(self, place: int, results: list[Any]) -> list[Any]:
+        """Return what a branch makes of its results, or raise it."""
+        if place < self.failing:
+            raise LookupError(repr(results))
+        return [results, LARGE] if self.large else results
+
+
 Leaf = Step | Once | Wait | Now | Draw | Ask | Poll | Call
-Node = Leaf | Beside | Child | Again | Fork
+Node = Leaf | Beside | Child | Again | Fork | Compose
 
 LEAVES: st.SearchStrategy[Node] = (
     st.builds(Step, st.sampled_from([0, 0, 1, 2, 6]))
@@ -152,7 +175,14 @@ def grown(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.booleans(),
         RARELY,
     )
-    return children | blocks | forks
+    composed = st.builds(
+        Compose,
+        st.sampled_from(["race", "any_of", "all_of"]),
+        st.lists(bodies, min_size=1, max_size=3).map(tuple),
+        st.sampled_from([0, 0, 1, 2]),
+        RARELY,
+    )
+    return children | blocks | forks | composed
 
 
 TREES = st.lists(st.recursive(LEAVES, grown, max_leaves=8), max_size=3).map(tuple)
@@ -182,6 +212,8 @@ def act(context: DurableContext, node: Node, name: str) -> Any:
             return with_retry(context, lambda inner, n: again(inner, body, n), retried, name)
         case Fork():
             return fork(context, node, name)
+        case Compose():
+            return compose(context, node, name)
         case _:
             return act_alone(context, node, name)
 
@@ -262,6 +294,25 @@ def fork(context: DurableContext, node: Fork, name: str) -> list[Any]:
     return [result.get_results(), result.completion_reason.value]
 
 
+def compose(context: DurableContext, node: Compose, name: str) -> Any:
+    def branch(place: int) -> Callable[[DurableContext], list[Any]]:
+        return lambda inner: node.come_to(place, perform(inner, node.branches[place]))
+
+    def first(inner: DurableContext) -> list[Any]:
+        inner.wait(Duration(1), "until the other one waits")
+        return branch(0)(inner)
+
+    def late(inner: DurableContext) -> None:
+        inner.wait(Duration.from_days(300), "late")
+
+    if node.kind == "race":
+        return context.race([first, late], name, node.config)
+    branches = [branch(place) for place in range(len(node.branches))]
+    if node.kind == "any_of":
+        return context.any_of(branches, name, node.config)
+    return context.all_of(branches, name, node.config)
+
+
 def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
     @durable_execution(name="tree")
     def program(_: Any, context: DurableContext) -> Any:
@@ -272,9 +323,10 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
     host = Hosted(program, crashes=crashes, targets=["other"])
     host.run()
     while is_open(host.state):
-        if host.state.callbacks_open:
+        idle = host.state.dispatch is Dispatch.IDLE  # not about to be tried again after a crash
+        if idle and host.state.callbacks_open:
             host.succeed_callback(f"for {host.open_callback().name}")
-        elif host.state.children_open:
+        elif idle and host.state.children_open:
             host.end_invoke("SUCCEEDED", '"called"')
         else:
             host.pass_time()

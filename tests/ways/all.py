@@ -7,6 +7,7 @@ from tests.ways.scenarios import (
     batches,
     callbacks,
     children,
+    compositions,
     conditions,
     invokes,
     steps,
@@ -14,7 +15,17 @@ from tests.ways.scenarios import (
     waits,
 )
 
-MODULES: Final = (steps, waits, values, callbacks, conditions, invokes, children, batches)
+MODULES: Final = (
+    steps,
+    waits,
+    values,
+    callbacks,
+    conditions,
+    invokes,
+    children,
+    batches,
+    compositions,
+)
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     value.name: value

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from perdure import DurableContext, ParallelBranch, WithRetryConfig
 from perdure.config import (
+    BranchesConfig,
     CallbackConfig,
     ChildConfig,
     Duration,
@@ -125,6 +126,21 @@ class BlockingContext:
         config: ParallelConfig | None = None,
     ) -> Any:
         return self._context.parallel([_branch(each) for each in functions], name, config)
+
+    async def race(
+        self, branches: Sequence[Any], name: str | None = None, config: BranchesConfig | None = None
+    ) -> Any:
+        return self._context.race([_branch(each) for each in branches], name, config)
+
+    async def any_of(
+        self, branches: Sequence[Any], name: str | None = None, config: BranchesConfig | None = None
+    ) -> Any:
+        return self._context.any_of([_branch(each) for each in branches], name, config)
+
+    async def all_of(
+        self, branches: Sequence[Any], name: str | None = None, config: BranchesConfig | None = None
+    ) -> Any:
+        return self._context.all_of([_branch(each) for each in branches], name, config)
 
     async def perform_with_retry(
         self, func: Callable[..., Any], config: WithRetryConfig[Any], name: str | None = None

@@ -38,6 +38,7 @@ TEXT_CHARS_MAX: Final = 60
 CHANCE: Final = "Chance"
 UNTOLD: Final = (CHANCE, "Now")
 BATCHES: Final = ("Map", "Parallel")
+COMPOSITIONS: Final = ("Race", "AnyOf", "AllOf")
 
 
 def facts(history: ExecutionHistory, *, crashed: bool = False) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def _counted_without(event: HistoryEvent, lost: int) -> HistoryEvent:
 
 
 def _branch_by_branch(events: list[HistoryEvent], places: Places) -> list[HistoryEvent]:
-    batches = {places[event.id] for event in events if event.sub_type in BATCHES}
+    batches = {places[event.id] for event in events if event.sub_type in (*BATCHES, *COMPOSITIONS)}
     for batch in sorted(batches, key=lambda place: place.count("-")):
         slots = [n for n, each in enumerate(events) if places[each.id].startswith(f"{batch}-")]
 
