@@ -71,7 +71,8 @@ async def race_takes_the_first_end(context: AsyncDurableContext) -> str:
     world=(Answer("ask create callback id", "yes"),),
 )
 async def race_is_against_a_deadline(context: AsyncDurableContext) -> list[str]:
-    answer = await context.race([ask, ParallelBranch(never, "deadline")], "answer or deadline")
+    branches: list[Any] = [ask, ParallelBranch(never, "deadline")]
+    answer: str = await context.race(branches, "answer or deadline")
     return [answer, await tick(context)]
 
 
