@@ -18,7 +18,7 @@ from perdure.attempt import Attempt
 from perdure.awaiting import perform
 from perdure.batch_result import BatchResult
 from perdure.body_thread import call_in_time
-from perdure.calls import Calls, Created, CreatedWait
+from perdure.calls import Calls
 from perdure.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.config import (
     BranchesConfig,
@@ -32,6 +32,7 @@ from perdure.config import (
     StepConfig,
     WaitForCallbackConfig,
 )
+from perdure.created import Created, CreatedWait
 from perdure.crew import Crew, awaited
 from perdure.decorators import as_branches, is_coroutine_function
 from perdure.delivery import TurnPassed

@@ -16,7 +16,7 @@ from perdure.attempt import Attempt, Watch
 from perdure.batch import BatchPlan, Branch, batch, batch_again
 from perdure.batch_result import BatchResult, summarize
 from perdure.batch_words import MAP, PARALLEL, BatchWords
-from perdure.callback import callback_result, create_callback
+from perdure.callback import create_callback
 from perdure.child import ChildPlan, child, large_result_summary
 from perdure.completion import CompletionPolicy
 from perdure.composition import (
@@ -41,11 +41,12 @@ from perdure.config import (
     StepConfig,
     WaitForCallbackConfig,
 )
+from perdure.created import Created, CreatedWait, read
 from perdure.decorators import known_as, original_name
-from perdure.exceptions import InvocationError, ValidationError
+from perdure.exceptions import ValidationError
 from perdure.heartbeats import HeartbeatPlan
 from perdure.identity import Identity, check_name, idempotency_key
-from perdure.invoke import invoke
+from perdure.invoke import invoke, target_of
 from perdure.logger import Logger, log_extra
 from perdure.now import now
 from perdure.observed import observed
@@ -65,11 +66,9 @@ from perdure.strand import Strand
 from perdure.submission import submission, translated
 from perdure.typed import serdes_of_batch, serdes_of_result
 from perdure.types import LoggerInterface, StepContext, WaitForConditionCheckContext
-from perdure.wait import cancel_wait, check_wait, create_wait, wait, wait_result
+from perdure.wait import check_wait, create_wait, wait
 from perdure.waits import WaitForConditionConfig
-from perdure_core.model import Operation, OperationAction, OperationType
-from perdure_core.refusals import Invalid
-from perdure_host.lambda_json.names import target_name
+from perdure_core.model import OperationAction, OperationType
 
 T = TypeVar("T")
 
@@ -96,53 +95,6 @@ class Shell(Protocol):
     def perform(self, scope: Scope, program: Program[Any]) -> Any:
         """Carry `program` out."""
         ...
-
-
-class Created:
-    """A callback whose start is recorded, or about to be."""
-
-    def __init__(self, calls: "Calls", identity: Identity, serdes: SerDes[Any]) -> None:
-        self.operation_id = identity.id
-        self.scope = calls.scope
-        self._calls = calls
-        self._identity = identity
-        self._payloads = calls.payloads(identity, serdes)
-
-    def result(self) -> Program[Any]:
-        """Return the program that awaits the result."""
-        self.scope.enter("the result of a callback")
-        operation = self.scope.turn.recorded(self.operation_id)
-        if operation is None:
-            raise InvocationError(f"Callback {self.operation_id} is not recorded.")
-        program = callback_result(self._identity, operation)
-        return _read(self._calls.watched(self._identity, program), self._payloads)
-
-
-class CreatedWait:
-    """A wait whose start is recorded, or about to be."""
-
-    def __init__(self, calls: "Calls", identity: Identity) -> None:
-        self.operation_id = identity.id
-        self.scope = calls.scope
-        self._calls = calls
-        self._identity = identity
-
-    def result(self) -> Program[None]:
-        """Return the program that awaits the end."""
-        operation = self._recorded("the result of a wait")
-        return self._calls.watched(self._identity, wait_result(self._identity, operation))
-
-    def cancel(self) -> Program[bool]:
-        """Return the program that cancels the wait."""
-        operation = self._recorded("the cancellation of a wait")
-        return self._calls.watched(self._identity, cancel_wait(self._identity, operation))
-
-    def _recorded(self, call: str) -> Operation:
-        self.scope.enter(call)
-        operation = self.scope.turn.recorded(self.operation_id)
-        if operation is None:
-            raise InvocationError(f"Wait {self.operation_id} is not recorded.")
-        return operation
 
 
 class Calls:
@@ -256,7 +208,7 @@ class Calls:
     ) -> Program[Any]:
         """Run another function."""
         settings = config or InvokeConfig[Any, Any]()
-        target = _target(function_name)
+        target = target_of(function_name)
         identity = self.scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
         written = self.payloads(identity, settings.serdes_payload or _JSON)
         program = invoke(
@@ -267,7 +219,7 @@ class Calls:
             settings.tenant_id,
         )
         result = self.payloads(identity, settings.serdes_result or _JSON)
-        return _read(self.watched(identity, program), result)
+        return read(self.watched(identity, program), result)
 
     def child(
         self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
@@ -524,11 +476,6 @@ class Calls:
         return Logger(self.logger.get_logger(), extra)
 
 
-def _read(program: Program[str | None], payloads: Payloads) -> Program[Any]:
-    text = yield from program
-    return payloads.read(text)
-
-
 def _composed_serdes(
     composition: Composition, settings: BranchesConfig, branches: Sequence[ParallelBranch[Any]]
 ) -> SerDes[Any]:
@@ -546,10 +493,3 @@ def _on_item(
     func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
 ) -> Callable[[Any], Any]:
     return known_as(func, lambda context: func(context, item, index, inputs))
-
-
-def _target(function_name: str) -> str:
-    try:
-        return target_name(function_name)
-    except Invalid as error:
-        raise ValidationError(str(error)) from None

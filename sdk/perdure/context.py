@@ -11,7 +11,7 @@ from perdure.attempt import Attempt
 from perdure.batch_result import BatchResult
 from perdure.blocking import perform
 from perdure.body_thread import call_in_time
-from perdure.calls import Calls, Created, CreatedWait
+from perdure.calls import Calls
 from perdure.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.config import (
     BranchesConfig,
@@ -25,6 +25,7 @@ from perdure.config import (
     StepConfig,
     WaitForCallbackConfig,
 )
+from perdure.created import Created, CreatedWait
 from perdure.decorators import (
     as_branches,
     durable_parallel_branch,

@@ -6,7 +6,7 @@ Its end comes back into the record, however long it takes and whatever happens t
 from collections.abc import Callable
 
 from perdure.error_objects import operation_error
-from perdure.exceptions import InvocationError, InvokeError
+from perdure.exceptions import InvocationError, InvokeError, ValidationError
 from perdure.identity import Identity
 from perdure.program import Live, Program, Replayed, Resumed, commit, suspend
 from perdure_core.model import (
@@ -16,6 +16,8 @@ from perdure_core.model import (
     OperationAction,
     OperationStatus,
 )
+from perdure_core.refusals import Invalid
+from perdure_host.lambda_json.names import target_name
 
 
 def invoke(
@@ -45,6 +47,17 @@ def invoke(
     if operation.status is OperationStatus.SUCCEEDED:
         return details.result
     raise operation_error(InvokeError, details.error)
+
+
+def target_of(function_name: str) -> str:
+    """Return the name of the function that is named in any accepted form.
+
+    Raises `ValidationError` when it can be no function's.
+    """
+    try:
+        return target_name(function_name)
+    except Invalid as error:
+        raise ValidationError(str(error)) from None
 
 
 def _details(operation: Operation) -> ChainedInvokeDetails:
