@@ -37,7 +37,7 @@ from tests.ways.hosted_way import history_of
 
 SOON = StepConfig(RetryPresets.fixed(Duration(1)))
 ONCE = replace(SOON, step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
-BESIDE = "beside"
+BESIDE, LATE = "beside", "late"
 ALL = CompletionConfig.all_completed()
 # Longer than what is kept: the result is made again from the children.
 LARGE = "x" * 262_144
@@ -303,7 +303,7 @@ def compose(context: DurableContext, node: Compose, name: str) -> Any:
         return branch(0)(inner)
 
     def late(inner: DurableContext) -> None:
-        inner.wait(Duration.from_days(300), "late")
+        inner.wait(Duration.from_days(300), LATE)
 
     if node.kind == "race":
         return context.race([first, late], name, node.config)
@@ -342,9 +342,18 @@ def told(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
 def assert_same(whole: Hosted, other: Hosted) -> None:
     """Demand the same result and the same history, one that is not interrupted against any."""
     assert other.outcomes[-1] == whole.outcomes[-1]
-    expected, found = told(whole, crashed=False), told(other)
-    meanwhile = [line.split()[0] for line in expected if f"WaitStarted {BESIDE!r}" in line]
-    assert (text := disagreement(expected, found, meanwhile=meanwhile)) is None, text
+    assert (text := differences(told(whole, crashed=False), told(other))) is None, text
+
+
+def differences(expected: Sequence[str], found: Sequence[str]) -> str | None:
+    """Return in which two histories differ that should not; None if in nothing."""
+    late = [place.rpartition("-")[0] for place in places(expected, LATE)]
+    return disagreement(expected, found, meanwhile=places(expected, BESIDE), abandoned=late)
+
+
+def places(lines: Sequence[str], wait: str) -> list[str]:
+    """Return where the waits of this name are."""
+    return [line.split()[0] for line in lines if f"WaitStarted {wait!r}" in line]
 
 
 @settings(deadline=None, max_examples=100)

@@ -7,7 +7,7 @@ from perdure_core import commands
 from perdure_core.commands import CompleteCallback
 from perdure_core.events import ChainedInvokeStarted
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation
-from perdure_core.state import is_open
+from perdure_core.state import is_open, waiting_for
 from tests.sdk.hosted import Crash, Hosted
 from tests.ways.run import Run
 from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
@@ -20,9 +20,11 @@ def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -
     acts = list(scenario.world)
     host.run()
     while is_open(host.state):
-        if acts and (callback := _open_callback(host, acts[0].callback)) is not None:
+        moves = waiting_for(host.state)
+        callback = _open_callback(host, acts[0].callback) if acts and moves == "callback" else None
+        if callback is not None:
             host.command(_command(acts.pop(0), callback))
-        elif host.state.children_open:
+        elif moves == "child":
             _run_child(host)
         else:
             host.pass_time()
@@ -32,8 +34,6 @@ def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -
 
 
 def _open_callback(host: Hosted, name: str) -> str | None:
-    if not host.state.callbacks_open:
-        return None
     callback: Operation = host.open_callback()
     return callback.id if callback.name == name else None
 

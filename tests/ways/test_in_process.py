@@ -4,6 +4,7 @@ Each is run whole, and then once with its worker lost right before and right aft
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -42,7 +43,8 @@ def crashes_of(way: str, scenario: Scenario, form: str) -> Iterator[tuple[str, R
 @every_scenario
 @pytest.mark.parametrize("way", WAYS)
 def test_a_scenario_comes_to_what_it_must(way: str, name: str, form: str) -> None:
-    scenario = SCENARIOS[name]
+    # Virtual time passes when nothing runs: every branch gets as far as it ever does.
+    scenario = replace(SCENARIOS[name], abandoned=())
     run, _ = WAYS[way]
     assert (found := problem(scenario, run(scenario, getattr(scenario, form)))) is None, found
 

@@ -79,6 +79,26 @@ async def step_ends_in_time(context: AsyncDurableContext) -> int:
 
 
 @scenario(
+    End.succeeded({"done": 17}),
+    """
+    1 StepStarted 'long'
+    1 StepFailed 'long' · OSError: in the middle · attempt 1 · again in 50 ms
+    1 StepStarted 'long'
+    1 StepSucceeded 'long' · = {"t":"m","v":{"done":{"t":"i","v":17}}} · attempt 2
+    """,
+)
+async def step_tells_its_next_attempt_how_far_it_came(context: AsyncDurableContext) -> object:
+    def body(step: StepContext) -> object:
+        if step.attempt == 1:
+            step.heartbeat({"done": 17})
+            raise OSError("in the middle")
+        return step.heartbeat_details
+
+    config = StepConfig(soon, heartbeat_timeout=Duration.from_hours(1))
+    return await context.step(body, "long", config)
+
+
+@scenario(
     End.failed("perdure.exceptions.StepError", "out of order"),
     """
     1 StepStarted 'failing'
