@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.hosting.hosted import HostedMachine
 from tests.system.processes import wait_until
@@ -59,6 +60,21 @@ def test_a_handler_invokes_another_by_its_name(hosted_by_sdk: HostedMachine) -> 
     assert kinds[-3:] == ["ChainedInvokeSucceeded", *END]
 
 
+def test_tenants_never_share_a_process(hosted_by_sdk: HostedMachine) -> None:
+    invoked = hosted_by_sdk.invoke("calls_for_tenants", {"tenants": ["blue", "red", "blue"]})
+    (blue, blue_pid), (red, red_pid), again = invoked.result
+    assert (blue, red, again) == ("blue", "red", ["blue", blue_pid])
+    assert blue_pid != red_pid
+
+
+def test_a_function_that_keeps_tenants_apart_wants_one_named(
+    hosted_by_sdk: HostedMachine,
+) -> None:
+    with pytest.raises(ClientError, match="enabled with tenancy configuration"):
+        hosted_by_sdk.invoke("isolated")
+    assert hosted_by_sdk.invoke("isolated", TenantId="green").result[0] == "green"
+
+
 def test_a_map_runs_its_branches(hosted_by_sdk: HostedMachine) -> None:
     invoked = hosted_by_sdk.invoke("maps", {"items": [1, 2, 3]})
     assert invoked.result == [2, 4, 6]
@@ -72,7 +88,7 @@ def test_a_timeout_ends_the_invocation_and_nothing_else(
     assert invoked.result == "awake"
     (error,) = invoked.broken()
     assert error["ErrorType"] == "Sandbox.Timedout"
-    assert error["ErrorMessage"].endswith("Error: Task timed out after 3.00 seconds")
+    assert error["ErrorMessage"].endswith("Error: Task timed out after 6.00 seconds")
     # The step before is not run again.
     assert invoked.kinds() == ["ExecutionStarted", *STEP, "InvocationCompleted", *END]
 

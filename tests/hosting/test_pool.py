@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import msgspec
 import psutil
 import pytest
 
@@ -182,29 +183,15 @@ def test_an_idle_process_that_was_killed_costs_no_invocation() -> None:
 
 def test_a_handler_that_is_killed_is_told_as_such_and_replaced() -> None:
     async def scenario() -> None:
-        async with pooled() as pool:
-            sleep = defined("sleep")
-            running = asyncio.create_task(pool.run(sleep, event_of(1)))
-            pid = await busy_process()
-            os.kill(pid, signal.SIGKILL)
+        written = Written()
+        async with pooled(written) as pool:
+            running = asyncio.create_task(pool.run(defined("sleep"), event_of(1)))
+            await until(lambda: written.lines != [])
+            os.kill(int(written.messages()[0]), signal.SIGKILL)
             assert await running == Exited(-signal.SIGKILL)
             assert pool.count == 0
 
     play(scenario())
-
-
-async def busy_process() -> int:
-    """Return the id of the only child of this process, once its handler runs."""
-    while True:
-        children = [
-            child
-            for child in psutil.Process().children()
-            if "perdure_worker.hosting.child" in " ".join(child.cmdline())
-        ]
-        # Its modules are imported and it waits in the handler: two threads, and nothing to do.
-        if children and children[0].num_threads() > 1 and children[0].status() == "sleeping":
-            return children[0].pid
-        await asyncio.sleep(0.05)
 
 
 def test_a_timeout_kills_the_process_and_the_next_one_is_fresh() -> None:
@@ -327,6 +314,17 @@ def test_a_stack_trace_begins_in_the_handler() -> None:
             (frame,) = verdict.error.stack_trace
             assert "plain_programs.py" in frame
             assert "in raises" in frame
+
+    play(scenario())
+
+
+def test_an_event_that_is_no_json_is_told_as_such() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            event = msgspec.structs.replace(event_of(1), event="{")
+            verdict = await pool.run(defined("echo"), event)
+            assert isinstance(verdict, Raised)
+            assert verdict.error.type == "Runtime.UnmarshalError"
 
     play(scenario())
 

@@ -18,7 +18,7 @@ from aws_durable_execution_sdk_python import (
     durable_execution,
     durable_step,
 )
-from aws_durable_execution_sdk_python.config import CallbackConfig, Duration
+from aws_durable_execution_sdk_python.config import CallbackConfig, Duration, InvokeConfig
 from aws_durable_execution_sdk_python.types import StepContext
 
 
@@ -53,6 +53,18 @@ def asks(event: Any, context: DurableContext) -> Any:
 @durable_execution
 def calls(event: Any, context: DurableContext) -> Any:
     return context.invoke(os.environ["TARGET"], {"left": 1, "right": 2}, name="other")
+
+
+@durable_execution
+def calls_for_tenants(event: Any, context: DurableContext) -> Any:
+    return [
+        context.invoke("isolated:$LATEST", {}, name=tenant, config=InvokeConfig(tenant_id=tenant))
+        for tenant in event["tenants"]
+    ]
+
+
+def isolated(event: Any, context: Any) -> Any:
+    return [context.tenant_id, os.getpid()]
 
 
 @durable_execution

@@ -45,6 +45,7 @@ def told(event: Any, context: Any) -> Any:
 
 
 def sleep(event: Any, context: Any) -> None:
+    print(os.getpid())
     time.sleep(600)
 
 

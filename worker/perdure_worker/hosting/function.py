@@ -127,7 +127,7 @@ class Hosting:
         """Run one invocation in a process, from any thread but the loop's."""
         try:
             return self._wait(self._run(definition, invocation, checkpoints), seconds=None)
-        except (CancelledError, RuntimeError):
+        except (CancelledError, _Closed):
             # The worker is ending: nobody listens to an outcome any more.
             return Dropped()
 
@@ -155,16 +155,16 @@ class Hosting:
         assert task is not None
         self._invocations.add(task)
         bridge = self._endpoint.open(invocation, checkpoints)
-        event = bridge.event() if definition.durable else _input_of(invocation)
         request_id = invocation.invocation_id
-        invoke = Invoke(
-            request_id=request_id,
-            function_arn=invocation.execution_arn.partition(_QUALIFIED)[0],
-            event=event,
-            deadline_ms=time.time_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
-            tenant_id=invocation.tenant_id,
-        )
         try:
+            event = bridge.event() if definition.durable else _input_of(invocation)
+            invoke = Invoke(
+                request_id=request_id,
+                function_arn=invocation.execution_arn.partition(_QUALIFIED)[0],
+                event=event,
+                deadline_ms=time.time_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
+                tenant_id=invocation.tenant_id,
+            )
             verdict = await self._pool.run(definition, invoke)
         except OSError as error:
             text = f"the process of the handler cannot be started: {error}"
@@ -201,9 +201,9 @@ class Hosting:
     ) -> _Value:
         try:
             future = asyncio.run_coroutine_threadsafe(job, self._loop)
-        except RuntimeError:
+        except RuntimeError as error:
             job.close()
-            raise
+            raise _Closed from error
         return future.result(seconds)
 
     def _work(self) -> None:
@@ -217,10 +217,15 @@ class Hosting:
             self._loop.close()
 
 
+class _Closed(Exception):
+    """The loop runs no more."""
+
+
 def _input_of(invocation: Invocation) -> str:
     details = invocation.operations[0].details if invocation.operations else None
     given = details.input if isinstance(details, ExecutionDetails) else None
-    return "null" if given is None else given
+    # Nothing sent is an empty object, as on Lambda.
+    return given if given and not given.isspace() else "{}"
 
 
 def _write_line(line: str) -> None:

@@ -56,7 +56,13 @@ def load_handler(dotted: str) -> Handler:
 
 def call_handler(handler: Handler, event: str, context: object) -> str:
     """Return what the handler returns, as JSON. Raises HandlerFailed, and whatever it raises."""
-    return marshalled(handler(json.loads(event), context))
+    try:
+        value = json.loads(event)
+    except (ValueError, RecursionError) as error:
+        raise HandlerFailed(
+            "Runtime.UnmarshalError", f"Unable to unmarshal input: {error}"
+        ) from None
+    return marshalled(handler(value, context))
 
 
 def marshalled(value: object) -> str:

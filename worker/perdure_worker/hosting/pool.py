@@ -1,6 +1,7 @@
 """The processes of all hosted functions: warm ones are used again, cold ones are started.
 
-Must stay true: a process runs one invocation at a time; there are never more processes than slots;
+Must stay true: a process runs one invocation at a time, and those of one tenant only where the
+function keeps tenants apart; there are never more processes than slots;
 an event is given to another process only when the one before had ended without taking it; and
 nothing outlives `close`.
 """
@@ -60,7 +61,7 @@ class Pool:
     async def run(self, definition: HostedDefinition, event: Invoke) -> Verdict:
         """Run the handler once, in a process of its own. Raises OSError when none can start."""
         for _ in range(TRIES_MAX - 1):
-            process = self._warm(definition)
+            process = self._warm(definition, event)
             if process is None:
                 break
             end = await self._run_in(process, event)
@@ -79,6 +80,7 @@ class Pool:
     async def _run_cold(self, definition: HostedDefinition, event: Invoke) -> Verdict:
         await self._make_room()
         process = self._new_process(definition)
+        process.tenant_id = _tenant(definition, event)
         self._busy.add(process)
         try:
             async with self._starts:
@@ -106,10 +108,11 @@ class Pool:
             self._give_up(process)
         return end
 
-    def _warm(self, definition: HostedDefinition) -> HandlerProcess | None:
-        """Take the process of the function that was used last, if one waits."""
+    def _warm(self, definition: HostedDefinition, event: Invoke) -> HandlerProcess | None:
+        """Take the process of function and tenant that was used last, if one waits."""
+        tenant_id = _tenant(definition, event)
         for process in reversed(self._idle):
-            if process.definition is definition:
+            if process.definition is definition and process.tenant_id == tenant_id:
                 self._idle.pop(process).cancel()
                 return process
         return None
@@ -133,3 +136,8 @@ class Pool:
         ending = self._loop.create_task(process.kill())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+
+
+def _tenant(definition: HostedDefinition, event: Invoke) -> str | None:
+    """Return whose process it has to be; None where tenants share them."""
+    return event.tenant_id if definition.tenant_isolation else None

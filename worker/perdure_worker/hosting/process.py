@@ -87,6 +87,8 @@ class HandlerProcess:
         write: Write,
     ) -> None:
         self.definition = definition
+        # Whose it is, where tenants are kept apart.
+        self.tenant_id: str | None = None
         self._environment = environment
         self._format = line_format
         self._lines = Lines(line_format, definition.name)
