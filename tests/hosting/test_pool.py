@@ -318,6 +318,21 @@ def test_a_stack_trace_begins_in_the_handler() -> None:
     play(scenario())
 
 
+def test_the_trace_header_is_where_lambda_puts_it() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            told = defined("told")
+            found = [
+                result(
+                    await pool.run(told, msgspec.structs.replace(event_of(1), trace_header=header))
+                )["environment"].get("_X_AMZN_TRACE_ID")
+                for header in ("Root=1-a", "Root=1-b", None)
+            ]
+            assert found == ["Root=1-a", "Root=1-b", None]
+
+    play(scenario())
+
+
 def test_an_event_that_is_no_json_is_told_as_such() -> None:
     async def scenario() -> None:
         async with pooled() as pool:

@@ -47,6 +47,7 @@ from perdure_worker.hosting.log_lines import LineFormat, Lines
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+TRACE_VARIABLE: Final = "_X_AMZN_TRACE_ID"
 PRINTED_BYTES_MAX: Final = 1_048_576
 # Lambda's status for a process whose handler could not be imported.
 EXIT_INIT_FAILED: Final = 1
@@ -192,6 +193,7 @@ def _listen(channel: Channel, events: "queue.SimpleQueue[Invoke]") -> None:
 def _serve(channel: Channel, log: LogHandler, handler: Handler, event: Invoke) -> None:
     """Call the handler. SystemExit and its like end the process, as on Lambda."""
     log.request_id, log.tenant_id = event.request_id, event.tenant_id
+    _tell_trace(event.trace_header)
     channel.send(Started())
     context = LambdaContext(
         event.request_id, event.function_arn, event.deadline_ms, event.tenant_id
@@ -201,6 +203,14 @@ def _serve(channel: Channel, log: LogHandler, handler: Handler, event: Invoke) -
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is an answer
         answer = Raised(error_of(error))
     channel.send(answer)
+
+
+def _tell_trace(header: str | None) -> None:
+    """Put the trace header where Lambda's runtime puts it, for X-Ray and OpenTelemetry."""
+    if header is None:
+        os.environ.pop(TRACE_VARIABLE, None)
+    else:
+        os.environ[TRACE_VARIABLE] = header
 
 
 def _level(name: str) -> int:

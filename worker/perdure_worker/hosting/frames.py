@@ -22,6 +22,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     event: str
     deadline_ms: int
     tenant_id: str | None = None
+    trace_header: str | None = None
 
 
 class HandlerError(msgspec.Struct, frozen=True):

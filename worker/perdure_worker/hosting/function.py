@@ -164,6 +164,7 @@ class Hosting:
                 event=event,
                 deadline_ms=time.time_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
                 tenant_id=invocation.tenant_id,
+                trace_header=invocation.trace_header,
             )
             verdict = await self._pool.run(definition, invoke)
         except OSError as error:
