@@ -9,7 +9,7 @@ import copy
 
 import msgspec
 
-from perdure_core import callback, chained_invoke, context, form, step, wait
+from perdure_core import callback, chained_invoke, context, form, limits, step, wait
 from perdure_core import operation as operations
 from perdure_core.commands import Checkpoint
 from perdure_core.decision import StartChild
@@ -39,6 +39,7 @@ class Draft:
         self.events: list[Event] = []
         self.has_outcome = False
         self.children: list[StartChild] = []
+        self._new = 0
         self._state = state
         self._command = command
         self._now_ms = now_ms
@@ -57,6 +58,7 @@ class Draft:
         if operation is None:
             form.check_labels(update)
             self._check_parent(update)
+            self._check_count(update)
         else:
             _check_identity(operation, update)
         subject = Subject(update.id, update.name, update.sub_type, update.parent_id)
@@ -121,6 +123,14 @@ class Draft:
         assert operation is not None
         self._copies[operation_id] = operation
         return operation
+
+    def _check_count(self, update: OperationUpdate) -> None:
+        self._new += 1
+        if len(self._state.operations) + self._new > limits.OPERATIONS_MAX:
+            raise Invalid(
+                f"operation {update.id!r} is one too many: an execution holds at most"
+                f" {limits.OPERATIONS_MAX:,}; let a chained invoke carry on with the rest"
+            )
 
     def _check_parent(self, update: OperationUpdate) -> None:
         if update.parent_id is None:

@@ -21,6 +21,7 @@ from perdure_core.events import (
     Record,
 )
 from perdure_core.model import ErrorObject, ExecutionStatus
+from perdure_core.payload import bytes_of
 from perdure_core.state import State
 
 _INVALID_TYPE: Final = "InvalidParameterValueException"
@@ -120,12 +121,9 @@ def _problem(state: State, command: Complete) -> str | None:
         return f"Cannot return {command.status} status with an error."
     if command.status in ("FAILED", "PENDING", "DIVERGED") and command.result is not None:
         return f"Cannot return {command.status} status with a result."
-    size = form.bytes_of(command.result)
-    if size > limits.EXECUTION_PAYLOAD_BYTES_MAX:
-        return (
-            f"The result is {size:,} bytes;"
-            f" at most {limits.EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
-        )
+    size = bytes_of(command.result)
+    if size > limits.PAYLOAD_BYTES_MAX:
+        return f"The result is {size:,} bytes; at most {limits.PAYLOAD_BYTES_MAX:,} are allowed."
     if command.status == "PENDING" and not _has_news(state, command) and not _pending(state):
         return "Cannot return PENDING status with no pending operations."
     return None

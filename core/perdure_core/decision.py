@@ -10,6 +10,7 @@ import msgspec
 
 from perdure_core.events import ParentLink, Record
 from perdure_core.model import ErrorObject
+from perdure_core.payload import Payload
 
 
 class StartChild(msgspec.Struct, frozen=True, tag="start", kw_only=True):
@@ -20,7 +21,7 @@ class StartChild(msgspec.Struct, frozen=True, tag="start", kw_only=True):
     name: str
     execution_id: str
     parent: ParentLink
-    input: str | None = None
+    input: Payload | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
 
@@ -30,7 +31,7 @@ class ReportEnd(msgspec.Struct, frozen=True, tag="end", kw_only=True):
 
     parent: ParentLink
     status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
 
 

@@ -10,6 +10,7 @@ what comes before it.
 import msgspec
 
 from perdure_core.model import ErrorObject
+from perdure_core.payload import Payload
 
 
 class Subject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -81,7 +82,7 @@ class ExecutionStarted(ExecutionEvent, frozen=True, tag=1):
     execution_id: str
     timeout_s: int
     retention_days: int
-    input: str | None = None
+    input: Payload | None = None
     parent: ParentLink | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
@@ -90,7 +91,7 @@ class ExecutionStarted(ExecutionEvent, frozen=True, tag=1):
 class ExecutionSucceeded(ExecutionEvent, frozen=True, tag=2):
     """The handler returned."""
 
-    result: str | None = None
+    result: Payload | None = None
 
 
 class ExecutionFailed(ExecutionEvent, frozen=True, tag=3):
@@ -148,7 +149,7 @@ class ContextStarted(ContextEvent, frozen=True, tag=20):
 class ContextSucceeded(ContextEvent, frozen=True, tag=21):
     """A child context returned."""
 
-    result: str | None = None
+    result: Payload | None = None
     replay_children: bool = False
 
 
@@ -169,7 +170,7 @@ class StepSucceeded(StepEvent, frozen=True, tag=31):
     """An attempt returned; with a delay it was a poll whose condition does not hold yet."""
 
     attempt: int
-    result: str | None = None
+    result: Payload | None = None
     next_attempt_delay_ms: int | None = None
 
 
@@ -217,7 +218,7 @@ class CallbackStarted(CallbackEvent, frozen=True, tag=50):
 class CallbackSucceeded(CallbackEvent, frozen=True, tag=51):
     """Somebody completed it."""
 
-    result: str | None = None
+    result: Payload | None = None
 
 
 class CallbackFailed(CallbackEvent, frozen=True, tag=52):
@@ -240,14 +241,14 @@ class ChainedInvokeStarted(ChainedInvokeEvent, frozen=True, tag=60):
 
     function: str
     execution_arn: str | None = None
-    input: str | None = None
+    input: Payload | None = None
     tenant_id: str | None = None
 
 
 class ChainedInvokeSucceeded(ChainedInvokeEvent, frozen=True, tag=61):
     """The child execution succeeded."""
 
-    result: str | None = None
+    result: Payload | None = None
 
 
 class ChainedInvokeFailed(ChainedInvokeEvent, frozen=True, tag=62):
@@ -301,7 +302,7 @@ class OutcomeRecorded(ExecutionEvent, frozen=True, tag=83):
     """The outcome arrived by checkpoint; it ends the execution once the invocation completes."""
 
     succeeded: bool
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
 
 

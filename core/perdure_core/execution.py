@@ -66,7 +66,7 @@ def begin(command: Start, now_ms: int) -> Record:
     form.check_namespace(command.namespace)
     form.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
     form.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
-    form.check_payload("input", command.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    form.check_payload("input", command.input)
     form.check_tenant("tenant id", command.tenant_id)
     form.check_trace_header("trace header", command.trace_header)
     _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
@@ -232,7 +232,7 @@ def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_m
             return NOTHING
         event = CallbackHeartbeat(subject)
     elif command.succeeded:
-        form.check_payload("callback result", command.result, limits.OPERATION_PAYLOAD_BYTES_MAX)
+        form.check_payload("callback result", command.result)
         event = CallbackSucceeded(subject, command.result)
     else:
         form.check_error("callback error", command.error)

@@ -16,6 +16,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
+from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid
 
 _BEFORE_CLOSE: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
@@ -77,19 +78,14 @@ def check_trace_header(what: str, header: str | None) -> None:
         )
 
 
-def bytes_of(text: str | None) -> int:
-    """Return the size in bytes of UTF-8, without encoding what is ASCII."""
-    if text is None:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
-
-
 def error_bytes(error: ErrorObject) -> int:
     """Return the size of all fields in bytes of UTF-8."""
     return sum(map(bytes_of, (error.message, error.type, error.data, *error.stack_trace)))
 
 
-def check_payload(what: str, payload: str | None, bytes_max: int) -> None:
+def check_payload(
+    what: str, payload: str | None, bytes_max: int = limits.PAYLOAD_BYTES_MAX
+) -> None:
     """Raise Invalid when the payload is larger than the bound, in bytes of UTF-8."""
     size = bytes_of(payload)
     if size > bytes_max:
@@ -182,11 +178,8 @@ def _check_outcome(update: OperationUpdate) -> int:
     payload, error = update.payload, update.error
     if payload is not None:
         size = bytes_of(payload)
-        bytes_max = limits.OPERATION_PAYLOAD_BYTES_MAX
-        if update.type is OperationType.EXECUTION:
-            bytes_max = limits.EXECUTION_PAYLOAD_BYTES_MAX
-        elif update.action is OperationAction.HEARTBEAT:
-            bytes_max = limits.HEARTBEAT_DETAILS_BYTES_MAX
+        is_details = update.action is OperationAction.HEARTBEAT
+        bytes_max = limits.HEARTBEAT_DETAILS_BYTES_MAX if is_details else limits.PAYLOAD_BYTES_MAX
         if size > bytes_max:
             check_payload(f"payload in {_where(update)}", payload, bytes_max)
         if update.action is OperationAction.FAIL:

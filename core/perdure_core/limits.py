@@ -20,13 +20,19 @@ CHECKPOINT_TOKEN_CHARS_MAX: Final = 2_048
 CALLBACK_ID_CHARS_MAX: Final = 1_024
 ARN_CHARS_MAX: Final = 1_024
 
-EXECUTION_PAYLOAD_BYTES_MAX: Final = 6_291_456
-OPERATION_PAYLOAD_BYTES_MAX: Final = 1_048_576
+# Ours: inputs and results of executions and operations, callbacks included, in bytes of UTF-8.
+PAYLOAD_BYTES_MAX: Final = 67_108_864
+# Ours: what is larger is kept beside the history, once, and loaded only where it is asked for.
+# Up to here a row of its own costs more than carrying the text along (decision 0007).
+PAYLOAD_INLINE_BYTES_MAX: Final = 16_384
 ERROR_BYTES_MAX: Final = 32_768
 # Ours: a step that lasts a year keeps a thousand of them in its history.
 HEARTBEAT_DETAILS_BYTES_MAX: Final = 8_192
 CHECKPOINT_UPDATES_MAX: Final = 1_000
-CHECKPOINT_BYTES_MAX: Final = 8_388_608
+# One of the largest payloads, and as much as the Lambda API takes besides.
+CHECKPOINT_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 8_388_608
+# Ours: a replay is delivered whole, and a folded operation takes a kilobyte.
+OPERATIONS_MAX: Final = 100_000
 # What an answer brings of others' doings; the rest comes with the next answer. One outcome always
 # fits, whatever its size, or nothing would ever move.
 CHECKPOINT_NEWS_BYTES_MAX: Final = 4_194_304

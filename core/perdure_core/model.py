@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from perdure_core.payload import Payload
+
 
 class ExecutionStatus(StrEnum):
     """Where an execution stands."""
@@ -79,14 +81,14 @@ class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
 class ExecutionDetails(msgspec.Struct, gc=False):
     """What an EXECUTION operation adds."""
 
-    input: str | None = None
+    input: Payload | None = None
 
 
 class ContextDetails(msgspec.Struct, gc=False):
     """What a CONTEXT operation adds."""
 
     replay_children: bool = False
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
 
 
@@ -100,7 +102,7 @@ class StepDetails(msgspec.Struct, gc=False):
 
     attempt: int = 0
     next_attempt_ms: int | None = None
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
     attempt_started_ms: int | None = None
     heartbeat: str | None = None
@@ -120,7 +122,7 @@ class CallbackDetails(msgspec.Struct, gc=False):
     callback_id: str
     timeout_s: int = 0
     heartbeat_timeout_s: int = 0
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
     timeout_due_ms: int | None = None
     heartbeat_due_ms: int | None = None
@@ -131,7 +133,7 @@ class ChainedInvokeDetails(msgspec.Struct, gc=False):
 
     function: str
     execution_arn: str | None = None
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
 
 

@@ -11,7 +11,7 @@ from perdure_core.events import (
     Subject,
     WaitEvent,
 )
-from perdure_core.form import bytes_of, error_bytes
+from perdure_core.form import error_bytes
 from perdure_core.model import (
     ExecutionDetails,
     Operation,
@@ -19,6 +19,7 @@ from perdure_core.model import (
     OperationType,
     WaitDetails,
 )
+from perdure_core.payload import bytes_of
 
 # What an open operation waits for: time, somebody outside, or a child execution.
 Pending = Literal["timed", "callback", "child"]

@@ -13,6 +13,7 @@ from perdure_core.model import (
     ExecutionStatus,
     Operation,
 )
+from perdure_core.payload import Payload
 
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "nothing", "ended"]
 
@@ -62,7 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """How the handler ended, recorded ahead of the completion of its invocation."""
 
     succeeded: bool
-    result: str | None
+    result: Payload | None
     error: ErrorObject | None
 
 
@@ -82,13 +83,13 @@ class State(msgspec.Struct, kw_only=True):
     timeout_s: int
     retention_days: int
     deadline_ms: int
-    input: str | None
+    input: Payload | None
     parent: ParentLink | None
     tenant_id: str | None
     trace_header: str | None = None
     status: ExecutionStatus = ExecutionStatus.RUNNING
     ended_ms: int | None = None
-    result: str | None = None
+    result: Payload | None = None
     error: ErrorObject | None = None
     operations: dict[str, Operation] = {}
     unseen: dict[str, int] = {}

@@ -14,6 +14,7 @@ import msgspec
 from perdure_core.refusals import Invalid
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.refusals import Crowded, SessionReplaced, WorkerSilent
+from perdure_gateway.room import Room
 from perdure_gateway.statuses import status_of
 from perdure_gateway.worker_calls import announced
 from perdure_host.errors import HostError
@@ -83,7 +84,9 @@ class Attendance:
         *,
         metrics: ServerMetrics,
         settings: WorkerSettings,
+        room: Room | None = None,
     ) -> None:
+        self.room = room or Room()
         self.history = history
         self.matching = matching
         self.clock = clock

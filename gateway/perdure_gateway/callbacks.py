@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import grpc.aio
 
 from perdure_core.form import check_error, check_payload
-from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject
+from perdure_gateway.room import Room
 from perdure_host.codec import error_from_message
 from perdure_host.services import History
 from perdure_proto.v1 import client_pb2, client_pb2_grpc
@@ -19,13 +19,15 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class CallbackService(client_pb2_grpc.CallbackServiceServicer):
     """Serves whoever holds a callback id."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, room: Room) -> None:
         self._history = history
+        self._room = room
 
     async def SucceedCallback(
         self, request: client_pb2.SucceedCallbackRequest, context: _Context
     ) -> client_pb2.SucceedCallbackResponse:
-        check_payload("result", request.result, OPERATION_PAYLOAD_BYTES_MAX)
+        self._room.loan_of(context).take(request.ByteSize())
+        check_payload("result", request.result)
         result = request.result if request.HasField("result") else None
         await self._history.succeed_callback(request.callback_id, result)
         return client_pb2.SucceedCallbackResponse()

@@ -9,14 +9,17 @@ import grpc.aio
 
 from perdure_core import limits
 from perdure_core.form import check_error, check_payload, check_trace_header
+from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.payload import StoredPayload
 from perdure_core.state import State
 from perdure_gateway import checks
 from perdure_gateway.gate import Gate
 from perdure_gateway.pages import execution_page, history_page
-from perdure_gateway.render import execution_to_message, function_to_message
+from perdure_gateway.render import execution_to_message, function_to_message, state_key
 from perdure_gateway.render_events import event_to_message
+from perdure_gateway.room import Loan, Room, borrowed_texts, with_texts
 from perdure_host.codec import error_from_message, timestamp_from_ms
-from perdure_host.services import History, Matching, StartRequest
+from perdure_host.services import History, Matching, NumberedEvent, StartRequest, key_of
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -27,20 +30,23 @@ EVENT_ID_MAX: Final = 2**31 - 1
 class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     """Serves the calls of clients over the port of history."""
 
-    def __init__(self, history: History, matching: Matching, gate: Gate) -> None:
+    def __init__(self, history: History, matching: Matching, gate: Gate, room: Room) -> None:
         self._history = history
         self._matching = matching
         self._gate = gate
+        self._room = room
 
     async def StartExecution(
         self, request: client_pb2.StartExecutionRequest, context: _Context
     ) -> client_pb2.StartExecutionResponse:
+        loan = self._room.loan_of(context)
+        loan.take(request.ByteSize())
         answer = await self._history.start(_start_request(request))
         state = await self._wait_ended(answer.arn, request.wait_ms)
         return client_pb2.StartExecutionResponse(
             execution_arn=answer.arn,
             started=answer.started,
-            execution=execution_to_message(state),
+            execution=await self._rendered(state, loan, large_input=False),
         )
 
     async def GetExecution(
@@ -48,12 +54,14 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     ) -> model_pb2.Execution:
         checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
         state = await self._wait_ended(request.execution_arn, request.wait_ms)
-        return execution_to_message(state, exclude_data=request.exclude_execution_data)
+        if request.exclude_execution_data:
+            return execution_to_message(state, exclude_data=True)
+        return await self._rendered(state, self._room.loan_of(context))
 
     async def GetExecutionHistory(
         self, request: client_pb2.GetExecutionHistoryRequest, context: _Context
     ) -> client_pb2.GetExecutionHistoryResponse:
-        return await history_page(self._history, request)
+        return await history_page(self._history, request, self._room.loan_of(context))
 
     async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
         self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
@@ -63,8 +71,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         try:
             async with self._gate.waiting():
                 async for event in events:
-                    exclude_data = request.exclude_execution_data
-                    await context.write(event_to_message(event, exclude_data=exclude_data))
+                    await self._tell(request, event, context)
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
@@ -123,6 +130,40 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             ]
         )
 
+    async def _rendered(
+        self, state: State, loan: Loan, *, large_input: bool = True
+    ) -> model_pb2.Execution:
+        """Return the execution; whoever has just sent a large input does not get it back."""
+        message = execution_to_message(state)
+        given, result, key = state.input, state.result, state_key(state)
+        wanted = (given, result) if large_input else (result,)
+        references = [each for each in wanted if isinstance(each, StoredPayload)]
+        texts = await borrowed_texts(self._history, key, references, loan)
+        if isinstance(given, StoredPayload) and large_input:
+            message.input = texts[given]
+        if isinstance(result, StoredPayload):
+            message.result = texts[result]
+        return message
+
+    async def _tell(
+        self,
+        request: client_pb2.FollowExecutionHistoryRequest,
+        numbered: NumberedEvent,
+        context: _Context,
+    ) -> None:
+        """Write one event; a large one holds its room until it has left."""
+        loan = self._room.loan()
+        try:
+            if not request.exclude_execution_data:
+                key = key_of(request.execution_arn)
+                [numbered] = await with_texts(
+                    self._history, key, [numbered], loan, bytes_max=PAYLOAD_BYTES_MAX
+                )
+            exclude_data = request.exclude_execution_data
+            await context.write(event_to_message(numbered, exclude_data=exclude_data))
+        finally:
+            loan.give_back()
+
     async def _wait_ended(self, arn: str, wait_ms: int) -> State:
         if wait_ms == 0:
             return await self._history.describe(arn)
@@ -146,7 +187,7 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
     checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
     trace_header = request.trace_header if request.HasField("trace_header") else None
     check_trace_header("trace_header", trace_header)
-    check_payload("input", request.input, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    check_payload("input", request.input)
     return StartRequest(
         namespace=checks.NAMESPACE,
         function=request.function_name,

@@ -10,9 +10,10 @@ from typing import Final
 from perdure_gateway import checks
 from perdure_gateway.render import summary_to_message
 from perdure_gateway.render_events import event_to_message
+from perdure_gateway.room import Loan, with_texts
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
-from perdure_host.services import History
+from perdure_host.services import History, key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
@@ -27,10 +28,11 @@ _EXECUTIONS: Final = "executions"
 
 
 async def history_page(
-    history: History, request: client_pb2.GetExecutionHistoryRequest
+    history: History, request: client_pb2.GetExecutionHistoryRequest, loan: Loan
 ) -> client_pb2.GetExecutionHistoryResponse:
     """Return the page that is asked for. Raises Invalid, Unknown."""
     limit = checks.checked_page_items("max_items", request.max_items)
+    key = key_of(request.execution_arn)
     kind = _EVENTS_REVERSED if request.reverse_order else _EVENTS
     position = unpack_marker(kind, request.marker, tuple[int])[0] if request.marker else 0
     events: list[model_pb2.Event] = []
@@ -43,13 +45,23 @@ async def history_page(
             limit=wanted,
             reverse=request.reverse_order,
         )
-        for numbered in portion[: wanted - 1]:
+        shown = portion[: wanted - 1]
+        if not request.exclude_execution_data:
+            room = PAGE_BYTES_MAX - page_bytes
+            shown = await with_texts(history, key, shown, loan, bytes_max=room)
+        for numbered in shown:
             event = event_to_message(numbered, exclude_data=request.exclude_execution_data)
+            if events and page_bytes + event.ByteSize() > 2 * PAGE_BYTES_MAX:
+                # It has a page to itself.
+                page_bytes = PAGE_BYTES_MAX
+                break
             events.append(event)
             position = numbered.event_id
             page_bytes += event.ByteSize()
             if page_bytes >= PAGE_BYTES_MAX:
                 break
+        if len(shown) < min(len(portion), wanted - 1):
+            page_bytes = PAGE_BYTES_MAX
         more = len(portion) == wanted or page_bytes >= PAGE_BYTES_MAX
         if not more or len(events) == limit or page_bytes >= PAGE_BYTES_MAX:
             marker = pack_marker(kind, (position,)) if more else ""

@@ -6,7 +6,8 @@ from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.model import CallbackDetails, ExecutionStatus, Operation, OperationStatus
 from perdure_core.state import PauseState, State, is_open, waiting_for
 from perdure_host.codec import error_to_message, timestamp_from_ms
-from perdure_host.ports import ExecutionRow, FunctionRow
+from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
+from perdure_host.services import key_of_identity
 from perdure_proto.v1 import client_pb2, model_pb2
 
 
@@ -17,8 +18,15 @@ def state_arn(state: State) -> str:
     )
 
 
+def state_key(state: State) -> ExecutionKey:
+    """Return where the execution lives."""
+    return key_of_identity(
+        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
+    )
+
+
 def execution_to_message(state: State, *, exclude_data: bool = False) -> model_pb2.Execution:
-    """Return the execution, whole but for its history."""
+    """Return the execution, whole but for its history and for payloads that are kept outside."""
     message = model_pb2.Execution(
         execution_arn=state_arn(state),
         execution_name=state.name,
@@ -66,9 +74,9 @@ def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.
 
 
 def _write_payloads(message: model_pb2.Execution, state: State) -> None:
-    if state.input is not None:
+    if isinstance(state.input, str):
         message.input = state.input
-    if state.result is not None:
+    if isinstance(state.result, str):
         message.result = state.result
 
 

@@ -38,6 +38,7 @@ from perdure_core.events import (
     is_public,
 )
 from perdure_core.model import ErrorObject
+from perdure_core.payload import Payload, StoredPayload
 from perdure_host.codec import error_to_message, timestamp_from_ms
 from perdure_host.services import NumberedEvent
 from perdure_proto.v1 import model_pb2
@@ -46,7 +47,10 @@ _PAYLOADS: Final[tuple[Literal["input", "result", "error"], ...]] = ("input", "r
 
 
 def event_to_message(numbered: NumberedEvent, *, exclude_data: bool = False) -> model_pb2.Event:
-    """Return the message of a public event, without payloads when asked to leave them out."""
+    """Return the message of a public event, without payloads when asked to leave them out.
+
+    A payload that is kept outside is left out in any case, unless its text was put back before.
+    """
     event = numbered.event
     assert is_public(event)
     message = model_pb2.Event(
@@ -195,13 +199,17 @@ def _write_chained_invoke(message: model_pb2.Event, event: ChainedInvokeEvent) -
             pass
 
 
-def _write_input(message: model_pb2.Event, payload: str | None) -> None:
-    if payload is not None:
+def _write_input(message: model_pb2.Event, payload: Payload | None) -> None:
+    if isinstance(payload, StoredPayload):
+        message.truncated = True
+    elif payload is not None:
         message.input = payload
 
 
-def _write_result(message: model_pb2.Event, payload: str | None) -> None:
-    if payload is not None:
+def _write_result(message: model_pb2.Event, payload: Payload | None) -> None:
+    if isinstance(payload, StoredPayload):
+        message.truncated = True
+    elif payload is not None:
         message.result = payload
 
 

@@ -16,6 +16,7 @@ from perdure_gateway.executions import ExecutionService
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
 from perdure_gateway.nodes import Node, NodeService
+from perdure_gateway.room import Room
 from perdure_gateway.workers import WorkerService
 from perdure_host.channel import SERVER_OPTIONS
 from perdure_host.collector import look_at_everything, spare_what_stays
@@ -55,6 +56,7 @@ class GrpcServer:
             interceptors=interceptors, options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         self._health = health.aio.HealthServicer()
+        self._room = Room()
         self._attendance: Attendance | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
@@ -82,14 +84,20 @@ class GrpcServer:
     ) -> Attendance:
         """Begin to answer; calls are refused until the gate is open."""
         attendance = Attendance(
-            history, matching, clock, self._gate, metrics=metrics, settings=settings
+            history,
+            matching,
+            clock,
+            self._gate,
+            metrics=metrics,
+            settings=settings,
+            room=self._room,
         )
         self._attendance = attendance
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(history, matching, self._gate), self._server
+            ExecutionService(history, matching, self._gate, self._room), self._server
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
-            CallbackService(history), self._server
+            CallbackService(history, self._room), self._server
         )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(attendance), self._server)
         node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), self._server)

@@ -1,15 +1,19 @@
 """What workers ask of history, in the messages of the contract, by session or by unary calls."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
 from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
-from perdure_core.model import OperationAction, OperationUpdate
+from perdure_core.large_payloads import operation_with_text, references_in
+from perdure_core.model import ContextDetails, Operation, OperationAction, StepDetails
+from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_gateway import checks
+from perdure_gateway.room import Loan, borrowed_texts
 from perdure_host.codec import (
     error_from_message,
     operation_to_message,
@@ -18,7 +22,7 @@ from perdure_host.codec import (
 )
 from perdure_host.lambda_json.names import target_name
 from perdure_host.ports import FunctionRow
-from perdure_host.services import CheckpointAnswer, History, InvocationOffer
+from perdure_host.services import History, InvocationOffer
 from perdure_proto.v1 import model_pb2, worker_pb2
 
 _NO_OUTCOME = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
@@ -26,7 +30,7 @@ _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
 async def checkpoint(
-    history: History, request: worker_pb2.CheckpointRequest
+    history: History, request: worker_pb2.CheckpointRequest, loan: Loan
 ) -> worker_pb2.CheckpointResponse:
     """Apply a batch of updates; the answer leaves out what the request itself carried."""
     if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
@@ -36,19 +40,27 @@ async def checkpoint(
         raise Invalid(
             f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
         )
+    loan.take(size)
     updates = tuple([_update(message) for message in request.updates])
     answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
-    return _checkpoint_response(answer, updates)
+    # A START carries an input, never the result; its repeat may bring the result as news.
+    carried = {update.id for update in updates if update.action not in _NO_OUTCOME}
+    operations = [_told(operation, carried) for operation in answer.operations]
+    texts = await borrowed_texts(history, answer.key, references_in(operations), loan)
+    return worker_pb2.CheckpointResponse(
+        checkpoint_token=answer.token, operations=_messages(operations, texts)
+    )
 
 
-async def complete(history: History, request: worker_pb2.CompleteRequest) -> None:
+async def complete(history: History, request: worker_pb2.CompleteRequest, loan: Loan) -> None:
     """End an invocation."""
+    loan.take(request.ByteSize())
     if request.status not in COMPLETION_STATUSES:
         known = " | ".join(COMPLETION_STATUSES)
         raise Invalid(f"unknown completion status {request.status[:100]!r}; expected {known}")
     error = error_from_message(request.error) if request.HasField("error") else None
     check_error("error", error)
-    check_payload("result", request.result, limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    check_payload("result", request.result)
     replayed = request.replayed_operations
     checks.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
     await history.complete(
@@ -61,14 +73,14 @@ async def complete(history: History, request: worker_pb2.CompleteRequest) -> Non
 
 
 async def state_page(
-    history: History, request: worker_pb2.GetStateRequest
+    history: History, request: worker_pb2.GetStateRequest, loan: Loan
 ) -> worker_pb2.GetStateResponse:
     """Return one page of an invocation's operations."""
     limit = checks.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
     page = await history.state_page(request.checkpoint_token, request.marker, limit)
+    texts = await borrowed_texts(history, page.key, references_in(page.operations), loan)
     return worker_pb2.GetStateResponse(
-        operations=[operation_to_message(operation) for operation in page.operations],
-        next_marker=page.next_marker,
+        operations=_messages(page.operations, texts), next_marker=page.next_marker
     )
 
 
@@ -152,25 +164,16 @@ def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:
     return msgspec.structs.replace(update, function=target_name(update.function))
 
 
-def _checkpoint_response(
-    answer: CheckpointAnswer, updates: tuple[OperationUpdate, ...]
-) -> worker_pb2.CheckpointResponse:
-    # A START carries an input, never the result; its repeat may bring the result as news.
-    carried = {update.id for update in updates if update.action not in _NO_OUTCOME}
-    messages: list[model_pb2.Operation] = []
-    for operation in answer.operations:
-        message = operation_to_message(operation)
-        if operation.id in carried:
-            _leave_outcome_out(message)
-        messages.append(message)
-    return worker_pb2.CheckpointResponse(checkpoint_token=answer.token, operations=messages)
+def _messages(
+    operations: Iterable[Operation], texts: Mapping[StoredPayload, str]
+) -> list[model_pb2.Operation]:
+    return [operation_to_message(operation_with_text(each, texts)) for each in operations]
 
 
-def _leave_outcome_out(message: model_pb2.Operation) -> None:
-    details = message.WhichOneof("details")
-    if details == "step_details":
-        message.step_details.ClearField("result")
-        message.step_details.ClearField("error")
-    elif details == "context_details":
-        message.context_details.ClearField("result")
-        message.context_details.ClearField("error")
+def _told(operation: Operation, carried: AbstractSet[str]) -> Operation:
+    """Return the operation without an outcome that the call itself has carried."""
+    details = operation.details
+    if operation.id in carried and isinstance(details, StepDetails | ContextDetails):
+        details = msgspec.structs.replace(details, result=None, error=None)
+        return msgspec.structs.replace(operation, details=details)
+    return operation

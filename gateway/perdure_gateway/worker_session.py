@@ -9,7 +9,8 @@ that fails is answered and harms no other, and the attendance hears once that th
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc.aio
@@ -18,6 +19,7 @@ from perdure_core.refusals import Invalid
 from perdure_gateway.attendance import Attendance
 from perdure_gateway.dispatcher import Dispatcher
 from perdure_gateway.refusals import NotServing, WorkerSilent
+from perdure_gateway.room import Loan
 from perdure_gateway.statuses import status_of
 from perdure_gateway.worker_calls import (
     checkpoint,
@@ -32,10 +34,12 @@ from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
 UNANSWERED_MAX: Final = 20_000
-# A quarter of what a message may have; one item more never breaks that limit.
+# Far less than a message may have; one item more never breaks that limit.
 BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
+
+_Call: TypeAlias = "Callable[[Loan], Awaitable[worker_pb2.Reply]]"
 
 _log = open_log("perdure.gateway")
 
@@ -62,7 +66,7 @@ class WorkerSession:
             receive=self._receive,
             take_back=self._take_back,
         )
-        self._replies: deque[worker_pb2.Reply] = deque()
+        self._replies: deque[tuple[worker_pb2.Reply, Loan]] = deque()
         self._invocations: deque[worker_pb2.Invocation] = deque()
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
@@ -82,6 +86,8 @@ class WorkerSession:
                 raise
         finally:
             self._ended = True
+            for _, loan in self._replies:
+                loan.give_back()
             self._room.set()
             self._dispatcher.close()
             self._attendance.dismiss(self)
@@ -142,17 +148,17 @@ class WorkerSession:
         match message.WhichOneof("message"):
             case "checkpoints":
                 for step in message.checkpoints.calls:
-                    self._answer(step.call_id, self._checkpoint(step.call_id, step.request))
+                    self._answer(step.call_id, partial(self._checkpoint, step))
             case "completions":
                 for end in message.completions.calls:
-                    self._answer(end.call_id, self._complete(end.call_id, end.request))
+                    self._answer(end.call_id, partial(self._complete, end))
             case "credit":
                 self._add_credit(message.credit.slots)
             case "heartbeat":
                 self._spawn(self._heartbeat(message.heartbeat))
             case "get_state":
                 page = message.get_state
-                self._answer(page.call_id, self._get_state(page.call_id, page.request))
+                self._answer(page.call_id, partial(self._get_state, page))
             case "hand_back":
                 self._spawn(self._hand_back(message.hand_back))
             case "register":
@@ -174,37 +180,38 @@ class WorkerSession:
         self._unanswered += 1
         self._dispatcher.spawn(work)
 
-    def _answer(self, call_id: int, call: Coroutine[Any, Any, worker_pb2.Reply]) -> None:
+    def _answer(self, call_id: int, call: _Call) -> None:
         self._spawn(self._finish(call_id, call))
 
-    async def _finish(self, call_id: int, call: Coroutine[Any, Any, worker_pb2.Reply]) -> None:
+    async def _finish(self, call_id: int, call: _Call) -> None:
+        loan = self._attendance.room.loan()
         try:
-            reply = await call
+            reply = await call(loan)
+        except asyncio.CancelledError:
+            loan.give_back()
+            raise
         except Exception as error:  # noqa: BLE001 - the boundary: a failed call is answered
             status = status_of(error)
             code: int = status.code.value[0]
             reply = worker_pb2.Reply(
                 call_id=call_id, error=worker_pb2.CallError(code=code, message=status.message)
             )
-        self._replies.append(reply)
+        if self._ended:
+            loan.give_back()
+        self._replies.append((reply, loan))
         self._ready.set()
 
-    async def _checkpoint(
-        self, call_id: int, request: worker_pb2.CheckpointRequest
-    ) -> worker_pb2.Reply:
-        response = await checkpoint(self._history, request)
-        return worker_pb2.Reply(call_id=call_id, checkpoint=response)
+    async def _checkpoint(self, call: worker_pb2.CheckpointCall, loan: Loan) -> worker_pb2.Reply:
+        response = await checkpoint(self._history, call.request, loan)
+        return worker_pb2.Reply(call_id=call.call_id, checkpoint=response)
 
-    async def _complete(
-        self, call_id: int, request: worker_pb2.CompleteRequest
-    ) -> worker_pb2.Reply:
-        await complete(self._history, request)
-        return worker_pb2.Reply(call_id=call_id, complete=worker_pb2.CompleteResponse())
+    async def _complete(self, call: worker_pb2.CompleteCall, loan: Loan) -> worker_pb2.Reply:
+        await complete(self._history, call.request, loan)
+        return worker_pb2.Reply(call_id=call.call_id, complete=worker_pb2.CompleteResponse())
 
-    async def _get_state(
-        self, call_id: int, request: worker_pb2.GetStateRequest
-    ) -> worker_pb2.Reply:
-        return worker_pb2.Reply(call_id=call_id, state=await state_page(self._history, request))
+    async def _get_state(self, call: worker_pb2.GetStateCall, loan: Loan) -> worker_pb2.Reply:
+        state = await state_page(self._history, call.request, loan)
+        return worker_pb2.Reply(call_id=call.call_id, state=state)
 
     async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
         try:
@@ -262,14 +269,20 @@ class WorkerSession:
 
     async def _write_replies(self) -> None:
         batch = worker_pb2.ReplyBatch()
+        loans: list[Loan] = []
         size = 0
         while self._replies and size < BATCH_BYTES_MAX:
-            reply = self._replies.popleft()
+            reply, loan = self._replies.popleft()
             size += reply.ByteSize()
             batch.replies.append(reply)
-        if batch.replies:
-            await self._context.write(worker_pb2.ServerMessage(replies=batch))
-            self._count_answered(len(batch.replies))
+            loans.append(loan)
+        try:
+            if batch.replies:
+                await self._context.write(worker_pb2.ServerMessage(replies=batch))
+                self._count_answered(len(batch.replies))
+        finally:
+            for loan in loans:
+                loan.give_back()
 
     def _count_answered(self, count: int) -> None:
         self._unanswered -= count

@@ -11,6 +11,7 @@ from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway import checks
 from perdure_gateway.attendance import Attendance
 from perdure_gateway.refusals import NotServing, WorkerSilent
+from perdure_gateway.room import Loan
 from perdure_gateway.worker_calls import (
     check_registration,
     checkpoint,
@@ -73,17 +74,17 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Checkpoint(
         self, request: worker_pb2.CheckpointRequest, context: _Context
     ) -> worker_pb2.CheckpointResponse:
-        return await checkpoint(self._history, request)
+        return await checkpoint(self._history, request, self._loan(context))
 
     async def GetState(
         self, request: worker_pb2.GetStateRequest, context: _Context
     ) -> worker_pb2.GetStateResponse:
-        return await state_page(self._history, request)
+        return await state_page(self._history, request, self._loan(context))
 
     async def Complete(
         self, request: worker_pb2.CompleteRequest, context: _Context
     ) -> worker_pb2.CompleteResponse:
-        await complete(self._history, request)
+        await complete(self._history, request, self._loan(context))
         return worker_pb2.CompleteResponse()
 
     async def Heartbeat(
@@ -100,6 +101,9 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         worker.show_life()
         await hand_back(self._history, request)
         return worker_pb2.HandBackResponse()
+
+    def _loan(self, context: _Context) -> Loan:
+        return self._attendance.room.loan_of(context)
 
     def _polling_worker(self, worker_id: str) -> PollingWorker:
         checks.check_worker_id(worker_id)

@@ -21,6 +21,7 @@ from perdure_core.execution import begin
 from perdure_core.form import check_error, check_identifier
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.model import ErrorObject
+from perdure_core.payload import text_of
 from perdure_core.refusals import Invalid, NameTaken, Unknown
 from perdure_core.state import State, is_open
 from perdure_history.chance import new_id
@@ -30,7 +31,7 @@ from perdure_history.names import NameReader
 from perdure_history.slot import Slot, expires_ms
 from perdure_host.errors import StoreUnavailable
 from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, FunctionRow, OutboxRow
-from perdure_host.services import StartAnswer, StartRequest
+from perdure_host.services import StartAnswer, StartRequest, key_of_identity
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
@@ -97,7 +98,7 @@ class ClientCalls:
             execution_id=child.execution_id,
             timeout_s=function.execution_timeout_s,
             retention_days=function.retention_days,
-            input=child.input,
+            input=text_of(child.input),
             parent=child.parent,
             tenant_id=child.tenant_id,
             trace_header=child.trace_header,
@@ -247,21 +248,11 @@ class ClientCalls:
 
     async def _settled(self, arn: str) -> Slot:
         identity = parse_arn(arn)
-        return _checked(identity, await self._executions.settled(_key(identity)))
+        return _checked(identity, await self._executions.settled(key_of_identity(identity)))
 
     async def _slot(self, arn: str) -> Slot:
         identity = parse_arn(arn)
-        return _checked(identity, await self._executions.slot(_key(identity)))
-
-
-def key_of(arn: str) -> ExecutionKey:
-    """Return where the execution of the ARN lives. Raises Invalid."""
-    return _key(parse_arn(arn))
-
-
-def _key(identity: ExecutionIdentity) -> ExecutionKey:
-    bucket = bucket_of(identity.namespace, identity.function, identity.name)
-    return ExecutionKey(bucket, identity.execution_id)
+        return _checked(identity, await self._executions.slot(key_of_identity(identity)))
 
 
 def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:

@@ -147,6 +147,8 @@ class Committer:
             batch.changes[key] = change if before is None else _merged(before, change)
             for record in change.records:
                 batch.size_bytes += len(record.body)
+            for payload in change.payloads:
+                batch.size_bytes += len(payload.body)
         if outbox_done:
             batch.outbox_done.extend(outbox_done)
         if effect is not None:
@@ -221,6 +223,7 @@ def _merged(before: Change, after: Change) -> Change:
         after,
         new=before.new,
         records=before.records + after.records,
+        payloads=before.payloads + after.payloads,
         alarm_moved=before.alarm_moved or after.alarm_moved,
         alarm_ms=after.alarm_ms if after.alarm_moved else before.alarm_ms,
         outbox=before.outbox + after.outbox,

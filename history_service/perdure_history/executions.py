@@ -24,6 +24,7 @@ from perdure_core.events import (
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply
+from perdure_core.large_payloads import Kept, take_out, take_out_of_decision
 from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
 from perdure_history import tally
@@ -31,6 +32,7 @@ from perdure_history.committer import Batch, Committer
 from perdure_history.loading import Loader
 from perdure_history.notices import Notices
 from perdure_history.outbox import encode_delivery
+from perdure_history.payloads import Payloads
 from perdure_history.registry import FunctionRegistry
 from perdure_history.running import Running, RunningTable
 from perdure_history.settings import HistorySettings
@@ -38,7 +40,15 @@ from perdure_history.slot import Slot, SlotCache, row_of
 from perdure_history.timers import Timers
 from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Change, Clock, ExecutionKey, OutboxRow, RecordRow, Store
+from perdure_host.ports import (
+    Change,
+    Clock,
+    ExecutionKey,
+    OutboxRow,
+    PayloadRow,
+    RecordRow,
+    Store,
+)
 from perdure_host.services import Matching, Task
 
 _RETRY_MS: Final = 500
@@ -71,6 +81,7 @@ class Executions:
         # The same for those whom nothing but the end concerns.
         self.ends = Notices()
         self.functions = FunctionRegistry(store)
+        self.payloads = Payloads(store, settings.cache_payload_bytes_max)
         self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
         self.timers = Timers(
             store, clock, settings, self._load_and_fire, fire_loaded=self._fire_loaded
@@ -157,6 +168,10 @@ class Executions:
         record = decision.record
         if record is None:
             return self.committer.submit(None, outbox_done=outbox_done)
+        kept = Kept()
+        decision = take_out_of_decision(decision, kept)
+        record = decision.record
+        assert record is not None
         first_event_id = slot.state.event_count + 1
         apply(slot.state, record)
         outbox: tuple[OutboxRow, ...] = ()
@@ -169,7 +184,7 @@ class Executions:
                 )
                 for index, delivery in enumerate(decision.deliveries)
             )
-        return self._submit(slot, record, first_event_id, outbox, outbox_done, new=False)
+        return self._submit(slot, record, first_event_id, outbox, outbox_done, kept, new=False)
 
     def forget_sent(self, row: OutboxRow) -> Batch:
         """Delete a row of the outbox that has nothing left to do."""
@@ -185,8 +200,10 @@ class Executions:
     ) -> Batch:
         """Begin an execution with its first record."""
         self.require_ready()
+        kept = Kept()
+        record = take_out(record, kept)
         slot = Slot(key, apply(None, record), input_digest)
-        batch = self._submit(slot, record, 1, (), outbox_done, new=True)
+        batch = self._submit(slot, record, 1, (), outbox_done, kept, new=True)
         self._cache.add(slot)
         return batch
 
@@ -197,6 +214,7 @@ class Executions:
         first_event_id: int,
         outbox: tuple[OutboxRow, ...],
         outbox_done: Sequence[OutboxRow],
+        kept: Kept,
         *,
         new: bool,
     ) -> Batch:
@@ -205,10 +223,13 @@ class Executions:
         self._cache.grow(slot, len(body))
         event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
+        payloads = tuple([PayloadRow(digest, body) for digest, body in kept.bodies.items()])
+        self.payloads.remember(slot.key, payloads)
         change = Change(
             row=row_of(slot),
             new=new,
             records=(RecordRow(state.sequence, first_event_id, event_count, body),),
+            payloads=payloads,
             alarm_moved=alarm_ms != slot.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,

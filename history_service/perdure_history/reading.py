@@ -6,10 +6,9 @@ from typing import Final
 from perdure_core.events import decode_record, is_public
 from perdure_core.refusals import Unknown
 from perdure_core.state import is_open
-from perdure_history.client_calls import key_of
 from perdure_history.executions import Executions
 from perdure_host.ports import ExecutionKey, ExecutionRow, ListQuery, RecordRow
-from perdure_host.services import NumberedEvent
+from perdure_host.services import NumberedEvent, key_of
 
 _PAGE: Final = 100
 _LAST_EVENT: Final = 2**31 - 1

@@ -1,14 +1,16 @@
 """The history service as a node hosts it: its life, its periodic work, and the port of others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
+from perdure_core.large_payloads import put_back, reference_in
 from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_core.payload import StoredPayload, text_of
 from perdure_core.refusals import Invalid, Refused, Unknown
 from perdure_core.state import State
 from perdure_history.client_calls import ClientCalls
@@ -40,6 +42,9 @@ from perdure_host.services import (
     StatePage,
 )
 from perdure_host.tokens import Signer
+
+# Deliveries with a payload that is kept outside, at once.
+LARGE_DELIVERIES_MAX: Final = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +88,7 @@ class HistoryService:
         )
         self._executions.send = self._outbox.push
         self._executions.on_reload += [self._outbox.reset, self._reoffers.ask]
+        self._large_deliveries = asyncio.Semaphore(LARGE_DELIVERIES_MAX)
         self._tasks: list[asyncio.Task[None]] = []
         self.fatal: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
         self._executions.fatal.add_done_callback(lambda done: self._die(done.result()))
@@ -168,6 +174,13 @@ class HistoryService:
         """See `services.History`."""
         self._executions.require_ready()
         return self._executions.functions.all()
+
+    async def texts(
+        self, key: ExecutionKey, references: Sequence[StoredPayload]
+    ) -> Mapping[StoredPayload, str]:
+        """See `services.History`."""
+        self._executions.require_ready()
+        return await self._executions.payloads.texts(key, references)
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """See `services.History`."""
@@ -260,6 +273,16 @@ class HistoryService:
 
     async def _deliver(self, delivery: Delivery, row: OutboxRow) -> None:
         """Bring one outbox row to its receiver; the row is settled by the same commit."""
+        reference = reference_in(delivery)
+        if reference is None:
+            await self._deliver_whole(delivery, row)
+            return
+        # Few at a time: each is held whole until it is durable at its receiver.
+        async with self._large_deliveries:
+            texts = await self._executions.payloads.texts(row.sender, (reference,))
+            await self._deliver_whole(put_back(delivery, texts), row)
+
+    async def _deliver_whole(self, delivery: Delivery, row: OutboxRow) -> None:
         if isinstance(delivery, ReportEnd):
             await self._report_end(delivery, row)
             return
@@ -276,7 +299,7 @@ class HistoryService:
         ended = ChildEnded(
             operation_id=report.parent.operation_id,
             status=report.status,
-            result=report.result,
+            result=text_of(report.result),
             error=report.error,
         )
         try:

@@ -6,10 +6,12 @@ import msgspec
 class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in milliseconds, sizes in bytes."""
 
-    # Executions kept folded in memory, each at about three times its history's size. More: fewer
-    # reads.
+    # Executions kept folded in memory, each at about three times its history's size, large payloads
+    # left aside. More: fewer reads.
     cache_executions_max: int = 10_000
     cache_bytes_max: int = 256 * 1_024 * 1_024
+    # Payloads of up to a mebibyte that are kept in memory besides. More: fewer reads on replays.
+    cache_payload_bytes_max: int = 64 * 1_024 * 1_024
     # How long a recovering node waits for workers to claim what they run before it offers it to
     # others. Longer: slower recovery of work whose worker died too. Shorter: work is run twice.
     claim_wait_ms: int = 2_000

@@ -1,7 +1,7 @@
 """What workers ask of history: begin, claim, checkpoint, complete, hand back, heartbeat."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,8 +16,10 @@ from perdure_core.commands import (
 )
 from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.large_payloads import operation_with_text, references_in
 from perdure_core.limits import PAGE_ITEMS_MAX
 from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
+from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_operations
@@ -45,17 +47,41 @@ class WorkerCalls:
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
         """Hand out the invocation that the execution wants, if it still does."""
         executions = self._executions
+        texts: Mapping[StoredPayload, str] = {}
+        while True:
+            slot = await self._wanting(key)
+            if slot is None:
+                return None
+            limit = executions.settings.state_page_operations
+            page = self._page(slot, 0, limit, alone=False)
+            absent = [each for each in references_in(page.operations) if each not in texts]
+            if not absent:
+                return self._offer(slot, page, texts, worker_id)
+            try:
+                texts = {**texts, **await executions.payloads.texts(key, absent)}
+            except Unknown:
+                return None
+
+    async def _wanting(self, key: ExecutionKey) -> Slot | None:
+        """Return the execution if it wants an invocation that nobody has begun."""
+        executions = self._executions
         try:
             slot = await executions.settled(key)
         except Unknown:
             return None
-        state = slot.state
         if is_unclaimed(executions, slot):
             if executions.clock.now_ms() >= executions.claims_until_ms:
                 await give_up_unclaimed(executions, slot).wait()
             return None
-        if key in executions.running or not wants_task(state):
+        if key in executions.running or not wants_task(slot.state):
             return None
+        return slot
+
+    def _offer(
+        self, slot: Slot, page: StatePage, texts: Mapping[StoredPayload, str], worker_id: str
+    ) -> InvocationOffer:
+        executions, key, state = self._executions, slot.key, slot.state
+        operations = tuple([operation_with_text(each, texts) for each in page.operations])
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
         turn = current_turn(state, invocation_id, now_ms)
@@ -65,7 +91,7 @@ class WorkerCalls:
             arn=_arn_of(state),
             function=state.function,
             token=self._signer.sign_turn(key, turn),
-            page=self._page(state, 0, executions.settings.state_page_operations),
+            page=msgspec.structs.replace(page, operations=operations),
             updated_operation_ids=tuple(state.unseen),
             first=state.invocations_completed == 0 and state.turn == 0,
             deadline_ms=state.deadline_ms,
@@ -125,7 +151,7 @@ class WorkerCalls:
         (position,) = unpack_marker("state", marker, tuple[int]) if marker else (0,)
         if position < 0:
             raise Invalid("malformed page marker: take it unchanged from next_marker")
-        return self._page(slot.state, position, min(limit or PAGE_ITEMS_MAX, PAGE_ITEMS_MAX))
+        return self._page(slot, position, min(limit or PAGE_ITEMS_MAX, PAGE_ITEMS_MAX))
 
     async def complete(
         self,
@@ -254,7 +280,8 @@ class WorkerCalls:
         if not last.revoked:
             following = current_turn(state, turn.invocation_id, turn.started_ms)
             token = self._signer.sign_turn(slot.key, following)
-        return CheckpointAnswer(token, tuple([_copied(each) for each in changed_operations(state)]))
+        operations = tuple([_copied(each) for each in changed_operations(state)])
+        return CheckpointAnswer(slot.key, token, operations)
 
     def _adopt(self, key: ExecutionKey, turn: Turn, worker_id: str | None) -> None:
         now_ms = self._executions.clock.now_ms()
@@ -307,18 +334,23 @@ class WorkerCalls:
             if update.function is not None
         }
 
-    def _page(self, state: State, position: int, limit: int) -> StatePage:
-        """Return copies of operations from the position on: the state moves on meanwhile."""
+    def _page(self, slot: Slot, position: int, limit: int, *, alone: bool = True) -> StatePage:
+        """Return copies of operations from the position on: the state moves on meanwhile.
+
+        One that is too large for a page has one `alone`, or else is left to the next.
+        """
+        state = slot.state
         everything = [execution_operation(state), *visible_operations(state)]
         room = self._executions.settings.state_page_bytes
         end = position
         while end < len(everything) and end - position < limit:
             room -= _size_of(everything[end])
-            if room < 0 and end > position:
+            if room < 0 and (end > position or not alone):
                 break
             end += 1
         marker = pack_marker("state", (end,)) if end < len(everything) else ""
-        return StatePage(tuple([_copied(each) for each in everything[position:end]]), marker)
+        operations = tuple([_copied(each) for each in everything[position:end]])
+        return StatePage(slot.key, operations, marker)
 
     async def _slot(self, key: ExecutionKey) -> Slot:
         try:
@@ -369,4 +401,4 @@ def _size_of(operation: Operation) -> int:
     """Return about how many bytes the operation takes on the wire."""
     details = operation.details
     payload = getattr(details, "result", None) or getattr(details, "input", None) or ""
-    return 200 + len(payload)
+    return 200 + (payload.size if isinstance(payload, StoredPayload) else len(payload))

@@ -15,13 +15,15 @@ import grpc
 import grpc.aio
 import msgspec
 
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
 from perdure_host.errors import SettingsError
 
 SERVER_DEFAULT: Final = "127.0.0.1:7600"
 
-# Room for the largest payload (6 MiB), or the largest checkpoint (8 MiB), and what surrounds it.
-MESSAGE_BYTES_MAX: Final = 16 * 1_024 * 1_024
+# Room for an execution with the largest input and the largest result (64 MiB each), or for the
+# largest checkpoint (72 MiB) behind a batch of others, and what surrounds it.
+MESSAGE_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX + 8 * 1_024 * 1_024
 
 # A dead peer behind a silent network is noticed after the sum of these two.
 KEEPALIVE_INTERVAL_MS: Final = 20_000

@@ -30,6 +30,7 @@ from perdure_core.model import (
     StepDetails,
     WaitDetails,
 )
+from perdure_core.payload import text_of
 from perdure_proto.v1 import model_pb2, worker_pb2
 
 MS_PER_S = 1_000
@@ -236,7 +237,7 @@ def _write_details(message: model_pb2.Operation, details: Details) -> None:
             message.chained_invoke_details.CopyFrom(_chained_invoke_to_message(details))
         case ExecutionDetails():
             message.execution_details.CopyFrom(
-                model_pb2.ExecutionDetails(input_payload=details.input)
+                model_pb2.ExecutionDetails(input_payload=text_of(details.input))
             )
         case _:
             assert_never(details)
@@ -246,7 +247,7 @@ def _step_to_message(details: StepDetails) -> model_pb2.StepDetails:
     return model_pb2.StepDetails(
         attempt=details.attempt,
         next_attempt_timestamp=_optional_timestamp(details.next_attempt_ms),
-        result=details.result,
+        result=text_of(details.result),
         error=_optional_error(details.error),
         attempt_started_timestamp=_optional_timestamp(details.attempt_started_ms),
         heartbeat_details=details.heartbeat,
@@ -257,7 +258,7 @@ def _step_to_message(details: StepDetails) -> model_pb2.StepDetails:
 def _context_to_message(details: ContextDetails) -> model_pb2.ContextDetails:
     return model_pb2.ContextDetails(
         replay_children=details.replay_children,
-        result=details.result,
+        result=text_of(details.result),
         error=_optional_error(details.error),
     )
 
@@ -265,7 +266,7 @@ def _context_to_message(details: ContextDetails) -> model_pb2.ContextDetails:
 def _callback_to_message(details: CallbackDetails) -> model_pb2.CallbackDetails:
     return model_pb2.CallbackDetails(
         callback_id=details.callback_id,
-        result=details.result,
+        result=text_of(details.result),
         error=_optional_error(details.error),
     )
 
@@ -274,7 +275,7 @@ def _chained_invoke_to_message(details: ChainedInvokeDetails) -> model_pb2.Chain
     return model_pb2.ChainedInvokeDetails(
         function_name=details.function,
         execution_arn=details.execution_arn,
-        result=details.result,
+        result=text_of(details.result),
         error=_optional_error(details.error),
     )
 

@@ -98,6 +98,12 @@ class FaultyStore:
         self._require_present()
         return await self.inner.load(key)
 
+    async def load_payloads(
+        self, key: ExecutionKey, digests: Sequence[bytes]
+    ) -> dict[bytes, bytes]:
+        self._require_present()
+        return await self.inner.load_payloads(key, digests)
+
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         self._require_present()
         return await self.inner.find_many(names)

@@ -47,6 +47,7 @@ class MemoryStore:
         self._rows: dict[ExecutionKey, ExecutionRow] = {}
         self._keys: dict[ExecutionName, ExecutionKey] = {}
         self._records: dict[ExecutionKey, list[RecordRow]] = {}
+        self._payloads: dict[ExecutionKey, dict[bytes, bytes]] = {}
         self._alarms: dict[ExecutionKey, int] = {}
         self._outbox: dict[tuple[int, str], OutboxRow] = {}
         self._functions: dict[tuple[str, str], FunctionRow] = {}
@@ -101,6 +102,12 @@ class MemoryStore:
         row = self._rows.get(key)
         return None if row is None else StoredExecution(row, tuple(self._records[key]))
 
+    async def load_payloads(
+        self, key: ExecutionKey, digests: Sequence[bytes]
+    ) -> dict[bytes, bytes]:
+        kept = self._payloads.get(key, {})
+        return {digest: kept[digest] for digest in digests if digest in kept}
+
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         return {name: self._rows[self._keys[name]] for name in names if name in self._keys}
 
@@ -147,8 +154,11 @@ class MemoryStore:
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_live(incarnation)
         rows = self._rows.values()
+        sending = {letter.sender for letter in self._outbox.values()}
         due = ((row.expires_ms, row.key) for row in rows if row.expires_ms is not None)
-        swept = heapq.nsmallest(limit, (place for place in due if place[0] <= now_ms))
+        swept = heapq.nsmallest(
+            limit, (place for place in due if place[0] <= now_ms and place[1] not in sending)
+        )
         self._delete([self._rows[key] for _, key in swept])
         return len(swept)
 
@@ -182,6 +192,8 @@ class MemoryStore:
         self._rows[row.key] = row
         self._keys[_name(row)] = row.key
         self._records.setdefault(row.key, []).extend(change.records)
+        for payload in change.payloads:
+            self._payloads.setdefault(row.key, {}).setdefault(payload.digest, payload.body)
         self._outbox.update((_place(sent), sent) for sent in change.outbox)
         if change.alarm_moved:
             self._alarms.pop(row.key, None)
@@ -192,6 +204,7 @@ class MemoryStore:
         for row in rows:
             del self._rows[row.key], self._keys[_name(row)], self._records[row.key]
             self._alarms.pop(row.key, None)
+            self._payloads.pop(row.key, None)
 
 
 def _name(row: ExecutionRow) -> ExecutionName:

@@ -56,12 +56,28 @@ class RecordRow(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class PayloadRow(msgspec.Struct, frozen=True):
+    """A large text that records of its execution name by digest, in UTF-8."""
+
+    digest: bytes
+    body: bytes
+
+
 class OutboxRow(msgspec.Struct, frozen=True):
-    """Something to deliver after the commit, at least once. The id is unique in its bucket."""
+    """Something to deliver after the commit, at least once. The id is unique in its bucket.
+
+    It begins with the id of the execution that sends it and a hyphen. While it is there, that
+    execution is not swept, since its payloads may be part of what is delivered.
+    """
 
     bucket: int
     outbox_id: str
     body: bytes
+
+    @property
+    def sender(self) -> ExecutionKey:
+        """Return the execution that sends it."""
+        return ExecutionKey(self.bucket, self.outbox_id.partition("-")[0])
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +85,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence that
     exists already means that somebody else wrote, and fails the commit as Fenced. `alarm_ms`
-    replaces the execution's one alarm (None: no alarm) when `alarm_moved`.
+    replaces the execution's one alarm (None: no alarm) when `alarm_moved`. `payloads` are added;
+    one that the execution has already is left as it is.
     """
 
     row: ExecutionRow
     new: bool
     records: tuple[RecordRow, ...]
+    payloads: tuple[PayloadRow, ...] = ()
     alarm_moved: bool = False
     alarm_ms: int | None = None
     outbox: tuple[OutboxRow, ...] = ()
@@ -185,6 +203,12 @@ class Store(Protocol):
         """Return the execution with all its records."""
         ...
 
+    async def load_payloads(
+        self, key: ExecutionKey, digests: Sequence[bytes]
+    ) -> dict[bytes, bytes]:
+        """Return those of the execution's payloads that are there, by digest."""
+        ...
+
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         """Return the executions that have one of these names, each as some commit left it."""
         ...
@@ -228,7 +252,7 @@ class Store(Protocol):
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         """Delete up to `limit` executions whose `expires_ms` has come, with everything they own.
 
-        Return how many.
+        Those that still have something in the outbox are left for later. Return how many.
         """
         ...
 

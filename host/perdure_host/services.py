@@ -5,15 +5,28 @@ In one process they do so over these ports, between nodes over gRPC. A refusal o
 are; the gateway turns them into statuses.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from perdure_core.events import Event
+from perdure_core.identity import ExecutionIdentity, bucket_of, parse_arn
 from perdure_core.model import ErrorObject, Operation, OperationUpdate
+from perdure_core.payload import StoredPayload
 from perdure_core.state import State
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery
+
+
+def key_of(arn: str) -> ExecutionKey:
+    """Return where the execution of the ARN lives. Raises Invalid."""
+    return key_of_identity(parse_arn(arn))
+
+
+def key_of_identity(identity: ExecutionIdentity) -> ExecutionKey:
+    """Return where the execution lives."""
+    bucket = bucket_of(identity.namespace, identity.function, identity.name)
+    return ExecutionKey(bucket, identity.execution_id)
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,22 +63,33 @@ class NumberedEvent(msgspec.Struct, frozen=True):
 class CheckpointAnswer(msgspec.Struct, frozen=True):
     """`token` is empty when the turn was revoked.
 
-    `operations` changed since the worker last saw state.
+    `operations` changed since the worker last saw state. They hold references to large payloads;
+    `History.texts` has these.
     """
 
+    key: ExecutionKey
     token: str
     operations: tuple[Operation, ...]
 
 
 class StatePage(msgspec.Struct, frozen=True):
-    """Operations in order of start; the marker is empty on the last page."""
+    """Operations in order of start; the marker is empty on the last page.
 
+    They hold references to large payloads, together no more than a page has room for, unless one
+    alone takes it all.
+    """
+
+    key: ExecutionKey
     operations: tuple[Operation, ...]
     next_marker: str
 
 
 class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a worker needs to run one invocation."""
+    """Everything that a worker needs to run one invocation.
+
+    The texts of the page's operations are all there. It is empty when the first operation is too
+    large to be handed out unasked.
+    """
 
     invocation_id: str
     arn: str
@@ -105,7 +129,10 @@ class History(Protocol):
         ...
 
     async def describe(self, arn: str) -> State:
-        """Return the committed state; the caller must not change it, nor keep it over an await."""
+        """Return the committed state; the caller must not change it, nor keep it over an await.
+
+        It holds references to large payloads; `texts` has these.
+        """
         ...
 
     async def wait_ended(self, arn: str, wait_ms: int) -> State:
@@ -115,7 +142,19 @@ class History(Protocol):
     async def history_page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
     ) -> list[NumberedEvent]:
-        """Return events after the given one; in reverse those before it (0: from the end)."""
+        """Return events after the given one; in reverse those before it (0: from the end).
+
+        They hold references to large payloads; `texts` has these.
+        """
+        ...
+
+    async def texts(
+        self, key: ExecutionKey, references: Sequence[StoredPayload]
+    ) -> Mapping[StoredPayload, str]:
+        """Return the payloads that something of this execution refers to.
+
+        How many are held at a time is for the caller to bound. Raises Unknown once it is swept.
+        """
         ...
 
     def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
@@ -285,4 +324,6 @@ __all__ = [
     "StartRequest",
     "StatePage",
     "Task",
+    "key_of",
+    "key_of_identity",
 ]

@@ -20,6 +20,7 @@ from perdure_core.model import (
     OperationAction,
     OperationStatus,
 )
+from perdure_core.payload import text_of
 
 _ERRORS = {
     OperationStatus.FAILED: CallbackExternalError,
@@ -51,7 +52,7 @@ def callback_result(identity: Identity, operation: Operation) -> Program[str | N
     yield Resumed()
     details = callback_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
-        return details.result
+        return text_of(details.result)
     raise operation_error(_ERRORS.get(operation.status, CallbackError), details.error)
 
 

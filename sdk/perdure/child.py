@@ -11,7 +11,7 @@ for Python 3.0 (operation.child).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from perdure.error_objects import error_object, operation_error
 from perdure.exceptions import (
@@ -24,6 +24,7 @@ from perdure.identity import Identity
 from perdure.program import Live, Nest, Program, Replayed, Resumed, Send, commit
 from perdure.serdes import Payloads
 from perdure.step import check_size
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import (
     ContextDetails,
     ErrorObject,
@@ -31,19 +32,21 @@ from perdure_core.model import (
     OperationAction,
     OperationStatus,
 )
-
-# Larger results are made again from the children (the service's limit for one checkpoint).
-RESULT_BYTES_MAX: Final = 262_144
+from perdure_core.payload import bytes_of, text_of
 
 
 @dataclass(frozen=True)
 class ChildPlan:
-    """A child context's configuration with every default filled in."""
+    """A child context's configuration with every default filled in.
+
+    A result of more than `result_bytes_max` is made again from the children.
+    """
 
     payloads: Payloads
     summarize: Callable[[Any], str] | None = None
     virtual: bool = False
     failure: Callable[[BaseException], ErrorObject] = error_object
+    result_bytes_max: int = PAYLOAD_BYTES_MAX
 
 
 def child(
@@ -84,7 +87,7 @@ def large_result_summary(operation: Operation | None) -> str | None:
     if operation is None or operation.status is not OperationStatus.SUCCEEDED:
         return None
     details = context_details(operation)
-    return details.result or "" if details.replay_children else None
+    return text_of(details.result) or "" if details.replay_children else None
 
 
 def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
@@ -106,7 +109,7 @@ def _ended(
     if operation.status is not OperationStatus.SUCCEEDED:
         raise operation_error(ChildContextError, details.error)
     if not details.replay_children:
-        return plan.payloads.read(details.result)
+        return plan.payloads.read(text_of(details.result))
     try:
         value = yield Nest(body)
     except Exception as error:
@@ -128,7 +131,7 @@ def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]
 
 
 def _success(identity: Identity, plan: ChildPlan, payload: str, result: Any) -> Any:
-    large = len(payload.encode()) > RESULT_BYTES_MAX
+    large = bytes_of(payload) > plan.result_bytes_max
     if large:
         payload = "" if plan.summarize is None else plan.summarize(result)
         check_size(identity, payload)

@@ -30,6 +30,7 @@ from perdure_core.model import (
     OperationAction,
     OperationStatus,
 )
+from perdure_core.payload import text_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def wait_for_condition(
     yield Replayed()
     details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
-        return plan.payloads.read(details.result)
+        return plan.payloads.read(text_of(details.result))
     raise operation_error(WaitForConditionError, details.error)
 
 
@@ -108,4 +109,4 @@ def _fail(identity: Identity, failure: ErrorObject) -> Program[Any]:
 def _state(recorded: Operation | None) -> str | None:
     if recorded is None or not step_details(recorded).attempt:
         return None
-    return step_details(recorded).result
+    return text_of(step_details(recorded).result)

@@ -9,8 +9,9 @@ from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
 from perdure.outcome import Broken, Failed, Outcome, Pending
 from perdure.turn import failure_end
 from perdure.typed import decode_event, encode_result
-from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ExecutionDetails
+from perdure_core.payload import text_of
 
 
 class HandledFunction(Protocol):
@@ -28,16 +29,16 @@ def event_of(function: HandledFunction, invocation: Invocation) -> Any:
     details = invocation.operations[0].details if invocation.operations else None
     if not isinstance(details, ExecutionDetails):
         raise InvocationError("The first recorded operation is not the execution itself.")
-    return decode_event(function, details.input)
+    return decode_event(function, text_of(details.input))
 
 
 def result_of(function: HandledFunction, value: Any) -> str:
     """Return what the handler returned, as it is recorded."""
     text = encode_result(function, value)
-    if len(text) > EXECUTION_PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
+    if len(text) > PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
         raise ExecutionError(
             f"The result of {function.name!r} is {len(text):,} bytes; "
-            f"at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are kept."
+            f"at most {PAYLOAD_BYTES_MAX:,} are kept."
         )
     return text
 

@@ -16,6 +16,7 @@ from perdure_core.model import (
     OperationAction,
     OperationStatus,
 )
+from perdure_core.payload import text_of
 from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.names import target_name
 
@@ -45,7 +46,7 @@ def invoke(
     yield Resumed()
     details = _details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
-        return details.result
+        return text_of(details.result)
     raise operation_error(InvokeError, details.error)
 
 

@@ -47,7 +47,7 @@ from perdure.program import (
 from perdure.retries import RetryStrategy, delay_ms
 from perdure.retry_after import retry_after_ms
 from perdure.serdes import Payloads
-from perdure_core.limits import OPERATION_PAYLOAD_BYTES_MAX
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import (
     OPERATION_OPEN,
     Operation,
@@ -55,6 +55,7 @@ from perdure_core.model import (
     OperationStatus,
     StepDetails,
 )
+from perdure_core.payload import text_of
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ def step(
 def check_size(identity: Identity, payload: str) -> None:
     """Raise `ExecutionError` when a result is larger than a record may be."""
     size = len(payload.encode())
-    if size > OPERATION_PAYLOAD_BYTES_MAX:
+    if size > PAYLOAD_BYTES_MAX:
         raise ExecutionError(
             f"The result of {identity.describe()} is {size:,} bytes; "
-            f"at most {OPERATION_PAYLOAD_BYTES_MAX:,} can be recorded."
+            f"at most {PAYLOAD_BYTES_MAX:,} can be recorded."
         )
 
 
@@ -226,5 +227,5 @@ def _retry_delay_ms(
 def _outcome(operation: Operation, plan: StepPlan) -> Any:
     details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
-        return plan.payloads.read(details.result)
+        return plan.payloads.read(text_of(details.result))
     raise step_error(details.error)

@@ -58,13 +58,15 @@ def wide(size: int) -> str:
 
 def batch_of(size: int) -> list[OperationUpdate]:
     """Return steps whose payloads have so many bytes in all."""
-    full, rest = divmod(size, limits.OPERATION_PAYLOAD_BYTES_MAX)
-    sizes = [limits.OPERATION_PAYLOAD_BYTES_MAX] * full + ([rest] if rest else [])
+    full, rest = divmod(size, limits.PAYLOAD_BYTES_MAX)
+    sizes = [limits.PAYLOAD_BYTES_MAX] * full + ([rest] if rest else [])
     return [
         update("STEP", "SUCCEED", f"s{number}", payload=PROBE * size)
         for number, size in enumerate(sizes)
     ]
 
+
+MEBIBYTE = 1_048_576
 
 Attempt = Callable[[int], object]
 
@@ -155,44 +157,44 @@ BOUNDS: list[tuple[str, int, Attempt, str]] = [
         "trace header in START of CHAINED_INVOKE 'inv'",
     ),
     (
-        "EXECUTION_PAYLOAD_BYTES_MAX of an input",
-        limits.EXECUTION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of an input",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: started(input=wide(n)),
         "input",
     ),
     (
-        "EXECUTION_PAYLOAD_BYTES_MAX of an outcome",
-        limits.EXECUTION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of an outcome",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: checkpointed(update("EXECUTION", "SUCCEED", "e", payload=wide(n))),
         "payload in SUCCEED of EXECUTION 'e'",
     ),
     (
-        "OPERATION_PAYLOAD_BYTES_MAX of a step",
-        limits.OPERATION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of a step",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: checkpointed(update("STEP", "SUCCEED", "s", payload=wide(n))),
         "payload in SUCCEED of STEP 's'",
     ),
     (
-        "OPERATION_PAYLOAD_BYTES_MAX of a poll",
-        limits.OPERATION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of a poll",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: checkpointed(update("STEP", "RETRY", "s", payload=PROBE * n)),
         "payload in RETRY of STEP 's'",
     ),
     (
-        "OPERATION_PAYLOAD_BYTES_MAX of a context",
-        limits.OPERATION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of a context",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: checkpointed(update("CONTEXT", "SUCCEED", "c", payload=PROBE * n)),
         "payload in SUCCEED of CONTEXT 'c'",
     ),
     (
-        "OPERATION_PAYLOAD_BYTES_MAX of a chained input",
-        limits.OPERATION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of a chained input",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: checkpointed(update("CHAINED_INVOKE", "START", "inv", payload=PROBE * n)),
         "payload in START of CHAINED_INVOKE 'inv'",
     ),
     (
-        "OPERATION_PAYLOAD_BYTES_MAX of a callback",
-        limits.OPERATION_PAYLOAD_BYTES_MAX,
+        "PAYLOAD_BYTES_MAX of a callback",
+        limits.PAYLOAD_BYTES_MAX,
         lambda n: with_callback(
             CompleteCallback(operation_id="cb", succeeded=True, result=wide(n))
         ),
@@ -378,10 +380,10 @@ def test_a_result_at_the_bound_ends_the_execution_and_one_beyond_fails_it() -> N
     at_bound, beyond = Scene(), Scene()
     for scene, size in ((at_bound, 0), (beyond, 1)):
         scene.take()
-        scene.complete("SUCCEEDED", PROBE * (limits.EXECUTION_PAYLOAD_BYTES_MAX + size))
+        scene.complete("SUCCEEDED", PROBE * (limits.PAYLOAD_BYTES_MAX + size))
     assert at_bound.state.status == "SUCCEEDED"
     assert beyond.state.error == ErrorObject(
-        "The result is 6,291,457 bytes; at most 6,291,456 are allowed.",
+        "The result is 67,108,865 bytes; at most 67,108,864 are allowed.",
         "InvalidParameterValueException",
     )
 
@@ -447,10 +449,10 @@ def test_an_answer_brings_as_much_news_as_it_has_room_for_and_the_rest_later() -
     scene.take()
     names = [f"cb{number}" for number in range(6)]
     scene.checkpoint(*(update("CALLBACK", "START", name) for name in names))
-    large = PROBE * limits.OPERATION_PAYLOAD_BYTES_MAX
+    large = PROBE * MEBIBYTE
     for name in names:
         scene.complete_callback(name, large)
-    fitting = limits.CHECKPOINT_NEWS_BYTES_MAX // limits.OPERATION_PAYLOAD_BYTES_MAX
+    fitting = limits.CHECKPOINT_NEWS_BYTES_MAX // MEBIBYTE
     assert [operation.id for operation in scene.checkpoint()] == names[:fitting]
     assert [operation.id for operation in scene.checkpoint()] == names[fitting:]
     assert scene.checkpoint() == []
@@ -462,7 +464,7 @@ def test_news_that_found_no_room_wants_another_invocation() -> None:
     names = [f"cb{number}" for number in range(6)]
     scene.checkpoint(*(update("CALLBACK", "START", name) for name in (*names, "open")))
     for name in names:
-        scene.complete_callback(name, PROBE * limits.OPERATION_PAYLOAD_BYTES_MAX)
+        scene.complete_callback(name, PROBE * MEBIBYTE)
     scene.checkpoint()
     scene.complete("PENDING")
     assert wants_task(scene.state)
@@ -472,5 +474,20 @@ def test_an_outcome_larger_than_the_room_for_news_is_still_told() -> None:
     scene = Scene()
     scene.take()
     scene.checkpoint(update("CHAINED_INVOKE", "START", "child", function="child"))
-    scene.end_child("child", PROBE * limits.EXECUTION_PAYLOAD_BYTES_MAX)
+    scene.end_child("child", PROBE * limits.PAYLOAD_BYTES_MAX)
     assert [operation.id for operation in scene.checkpoint()] == ["child"]
+
+
+def test_an_execution_holds_as_many_operations_as_its_bound_and_not_one_more() -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(update("STEP", "START", "s0"))
+    (only,) = scene.state.operations.values()
+    others = (f"o{number}" for number in range(limits.OPERATIONS_MAX - 3))
+    scene.state.operations.update(dict.fromkeys(others, only))
+    with pytest.raises(Invalid, match=r"operation 's3' is one too many.*at most 100,000"):
+        scene.checkpoint(*(update("STEP", "START", f"s{number}") for number in (1, 2, 3)))
+    scene.checkpoint(*(update("STEP", "START", f"s{number}") for number in (1, 2)))
+    assert len(scene.state.operations) == limits.OPERATIONS_MAX
+    # Those that are there go on.
+    scene.checkpoint(update("STEP", "SUCCEED", "s0"))

@@ -3,8 +3,7 @@
 from typing import Any
 
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
-from perdure_history.client_calls import key_of
-from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
+from perdure_host.services import CheckpointAnswer, InvocationOffer, Task, key_of
 from tests.history.manual_clock import settle
 from tests.history.world import World
 

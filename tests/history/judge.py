@@ -16,6 +16,7 @@ from perdure_core.events import (
 )
 from perdure_core.fold import fold
 from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.payload import text_of
 from perdure_core.state import State
 from perdure_host.ports import ExecutionRow
 from tests.history.scripted import Ledger, Script, Step
@@ -46,7 +47,7 @@ def _results(records: list[Record]) -> dict[str, str | None]:
     for record in records:
         for event in record.events:
             if isinstance(event, StepSucceeded | CallbackSucceeded | ChainedInvokeSucceeded):
-                results[event.subject.id] = event.result
+                results[event.subject.id] = text_of(event.result)
             elif isinstance(event, WaitSucceeded):
                 results[event.subject.id] = None
     return results

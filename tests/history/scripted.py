@@ -22,6 +22,7 @@ from perdure_core.model import (
     OperationUpdate,
     StepDetails,
 )
+from perdure_core.payload import text_of
 from perdure_core.refusals import CallbackClosed, Ended, TurnPassed
 from perdure_host.errors import StoreError
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
@@ -320,7 +321,7 @@ class Run:
             raise Suspended
         assert operation.status == "SUCCEEDED", operation
         if isinstance(details, CallbackDetails | ChainedInvokeDetails):
-            return details.result
+            return text_of(details.result)
         return None
 
     async def _step(self, item: Step) -> str | None:
@@ -364,7 +365,7 @@ class Run:
 
     def _recorded(self, item: Step, operation: Operation) -> str | None:
         assert isinstance(operation.details, StepDetails)
-        result = operation.details.result
+        result = text_of(operation.details.result)
         told = self._ledger.told.get((self._arn, item.id), result)
         assert result == told, "a result was acknowledged and lost"
         return result

@@ -5,10 +5,9 @@ import asyncio
 import pytest
 
 from perdure_core.refusals import TurnPassed
-from perdure_history.client_calls import key_of
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
 from perdure_host.faulty_store import Fate
-from perdure_host.services import CheckpointAnswer
+from perdure_host.services import CheckpointAnswer, key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.scripted import ScriptedWorker, Step

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from perdure_core.identity import ExecutionIdentity, arn_of, child_identity, parse_arn
-from perdure_history.client_calls import key_of
 from perdure_history.service import HistoryService
 from perdure_host.ports import OutboxRow
-from perdure_host.services import StartRequest
+from perdure_host.services import StartRequest, key_of
 from tests.history.hand import Hand, Invocation, update
 from tests.history.manual_clock import settle
 from tests.history.world import HostGone, World, function, inside

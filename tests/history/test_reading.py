@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from perdure_core.refusals import Unknown
-from perdure_history.client_calls import key_of
 from perdure_host.ports import ListQuery
-from perdure_host.services import NumberedEvent
+from perdure_host.services import NumberedEvent, key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.world import World

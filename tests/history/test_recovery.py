@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from perdure_history.client_calls import key_of
 from perdure_host.errors import NodeTaken, StoreUnavailable
-from perdure_host.services import StartRequest
+from perdure_host.services import StartRequest, key_of
 from tests.history.hand import Hand, Invocation
 from tests.history.manual_clock import settle
 from tests.history.world import World, inside

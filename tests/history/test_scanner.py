@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from perdure_history.client_calls import key_of
+from perdure_host.services import key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.world import World, inside

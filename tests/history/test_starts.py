@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from perdure_core.refusals import Invalid, NameTaken, Unknown
-from perdure_history.client_calls import key_of
 from perdure_host.errors import CommitUnknown, StoreUnavailable
-from perdure_host.services import StartAnswer, StartRequest
+from perdure_host.services import StartAnswer, StartRequest, key_of
 from tests.history.hand import Hand
 from tests.history.manual_clock import settle
 from tests.history.world import World

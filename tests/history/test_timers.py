@@ -7,11 +7,11 @@ import pytest
 from perdure_core.alarms import Alarms
 from perdure_core.events import WaitSucceeded
 from perdure_core.identity import bucket_of
-from perdure_history.client_calls import key_of
 from perdure_history.settings import HistorySettings
 from perdure_history.timers import Timers
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
+from perdure_host.services import key_of
 from tests.history.hand import Hand, Invocation, update
 from tests.history.manual_clock import ManualClock, settle
 from tests.history.world import Link, World, inside

@@ -8,9 +8,9 @@ import pytest
 from perdure_core.events import InvocationCompleted
 from perdure_core.model import ErrorObject
 from perdure_core.refusals import Invalid, TurnPassed
-from perdure_history.client_calls import key_of
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreUnavailable
+from perdure_host.services import key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.world import World, function, inside

@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_gateway.lambda_api.bodies import Body, Room
+from perdure_gateway.lambda_api.bodies import Body, BodyRoom
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
 from perdure_host.lambda_json.failures import Code, LambdaError
@@ -189,7 +189,7 @@ def test_pages_in_browsers_are_kept_out(header: str) -> None:
     run(main)
 
 
-def body_of(room: Room, *chunks: bytes) -> Body:
+def body_of(room: BodyRoom, *chunks: bytes) -> Body:
     """Return a body that arrives in these chunks, or never when there are none."""
     arriving = [*chunks]
 
@@ -204,7 +204,7 @@ def body_of(room: Room, *chunks: bytes) -> Body:
 
 def test_bodies_share_a_room_and_give_it_back() -> None:
     async def main() -> None:
-        room = Room(10)
+        room = BodyRoom(10)
         first = body_of(room, b"12345", b"678")
         assert await first.read(8) == b"12345678"
         second = body_of(room, b"12", b"3")
@@ -221,7 +221,7 @@ def test_bodies_share_a_room_and_give_it_back() -> None:
 
 def test_a_body_without_a_length_is_cut_off_where_it_grows_too_large() -> None:
     async def main() -> None:
-        room = Room(100)
+        room = BodyRoom(100)
         body = body_of(room, b"1234", b"5678")
         with pytest.raises(LambdaError) as refusal:
             await body.read(7)
@@ -237,7 +237,7 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
 
     async def main() -> None:
         with pytest.raises(LambdaError) as refusal:
-            await body_of(Room()).read(7)
+            await body_of(BodyRoom()).read(7)
         assert refusal.value.code is Code.CONTENT_INVALID
 
     run(main)

@@ -21,6 +21,7 @@ from perdure.config import (
 from perdure.invocation import Pending, Succeeded
 from perdure.serdes import JsonSerDes
 from perdure_core.model import ContextDetails, OperationAction
+from perdure_core.payload import text_of
 from tests.sdk.hosted import Hosted, handler
 
 Body = Callable[[DurableContext], Any]
@@ -171,7 +172,7 @@ def test_a_large_batch_records_the_summary_that_its_generator_made(kind: str) ->
     assert host.finish() == Succeeded("null")
     details = next(iter(host.state.operations.values())).details
     assert isinstance(details, ContextDetails)
-    assert "3 large ones" in (details.result or "")
+    assert "3 large ones" in (text_of(details.result) or "")
 
 
 @pytest.mark.parametrize("nesting", list(NestingType))

@@ -12,15 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.contextvars import bound_contextvars
 
-from perdure_core import limits
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
-from perdure_gateway.lambda_api.bodies import Body, Room
+from perdure_gateway.lambda_api.bodies import Body, BodyRoom
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.door import INVOKE_FUNCTION, SIGNED, Door, resource_of
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
+from perdure_gateway.room import Loan, Room
+from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.services import History
@@ -72,7 +73,8 @@ class LambdaApi:
         self._gate = gate
         self._invoker = invoker or Invoker()
         self._door = door or Door()
-        self._room = Room()
+        self._room = BodyRoom()
+        self._large = Room()
         self._history: History | None = None
 
     def open(self, history: History) -> None:
@@ -101,9 +103,10 @@ class LambdaApi:
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         body = Body(request, self._room)
+        loan = self._large.loan()
         try:
             _check_no_browser(request)
-            return await operation.answer(await self._admitted(operation, request, body))
+            return await operation.answer(await self._admitted(operation, request, body, loan))
         except ClientDisconnect:
             # Nobody hears this.
             return Response(status_code=400)
@@ -111,15 +114,18 @@ class LambdaApi:
             return response_of(error)
         finally:
             body.release()
+            loan.give_back()
 
-    async def _admitted(self, operation: Operation, request: Request, body: Body) -> Call:
+    async def _admitted(
+        self, operation: Operation, request: Request, body: Body, loan: Loan
+    ) -> Call:
         """Return the call of somebody who may make it."""
         history = self._serving()
         caller = await self._door.admit(request, body, operation.bytes_max)
         if caller.is_limited:
             resource = await resource_of(request, caller.namespace, history)
             caller.check(operation.action, resource)
-        return Call(request, body, history, self._gate, caller)
+        return Call(request, body, history, self._gate, caller, loan)
 
     def _serving(self) -> History:
         self._gate.check()
@@ -146,7 +152,7 @@ def _check_no_browser(request: Request) -> None:
 
 
 def _of_callbacks() -> Iterable[Operation]:
-    result_bytes = limits.OPERATION_PAYLOAD_BYTES_MAX
+    result_bytes = OPERATION_BYTES_MAX
     for word, outcome, answer, bytes_max in (
         ("succeed", "Success", callbacks.succeed, result_bytes),
         ("fail", "Failure", callbacks.fail, callbacks.ERROR_BODY_BYTES_MAX),
@@ -173,7 +179,7 @@ def _of_executions() -> Iterable[Operation]:
 
 
 def _of_functions(invoke: _Answer) -> Iterable[Operation]:
-    payload_bytes = limits.EXECUTION_PAYLOAD_BYTES_MAX
+    payload_bytes = SYNCHRONOUS_BYTES_MAX
     yield Operation("POST", f"{_FUNCTION}/invocations", INVOKE_FUNCTION, invoke, payload_bytes)
     for path, action, answer in (
         (_EXECUTIONS_OF_FUNCTION, "ListDurableExecutionsByFunction", executions.list_by_function),

@@ -17,7 +17,7 @@ BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
 BODY_S_MAX: Final = 60.0
 
 
-class Room:
+class BodyRoom:
     """What all bodies in flight may take together."""
 
     def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
@@ -27,7 +27,7 @@ class Room:
 class Body:
     """The body of one request."""
 
-    def __init__(self, request: Request, room: Room) -> None:
+    def __init__(self, request: Request, room: BodyRoom) -> None:
         self._request = request
         self._room = room
         self._reserved = 0

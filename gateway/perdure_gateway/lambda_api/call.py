@@ -13,6 +13,7 @@ from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.door import Caller
 from perdure_gateway.lambda_api.names import known_function
+from perdure_gateway.room import Loan
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import parse_function
 from perdure_host.ports import FunctionRow
@@ -30,13 +31,15 @@ class Call:
     """What an operation needs: who answers, and what is asked."""
 
     def __init__(
-        self, request: Request, body: Body, history: History, gate: Gate, caller: Caller
+        self, request: Request, body: Body, history: History, gate: Gate, caller: Caller, loan: Loan
     ) -> None:
         self.request = request
         self.body = body
         self.caller = caller
         self.history = history
         self.gate = gate
+        # What its answer may take for large payloads; given back when the call ends.
+        self.loan = loan
 
     def place(self, name: str) -> str:
         """Return a part of the path, with its percent-encoding undone."""

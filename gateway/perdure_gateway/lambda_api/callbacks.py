@@ -7,10 +7,11 @@ from typing import Final
 from starlette.responses import Response
 
 from perdure_core.form import check_error
-from perdure_core.limits import ERROR_BYTES_MAX, OPERATION_PAYLOAD_BYTES_MAX
+from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.refusals import CallbackClosed, Ended, Invalid
 from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
+from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.lambda_json.shapes import ErrorShape
 
@@ -20,7 +21,7 @@ ERROR_BODY_BYTES_MAX: Final = 8 * ERROR_BYTES_MAX
 
 async def succeed(call: Call) -> Response:
     """Complete it; the whole body is the result, in UTF-8."""
-    result = text_of(await call.body.read(OPERATION_PAYLOAD_BYTES_MAX))
+    result = text_of(await call.body.read(OPERATION_BYTES_MAX))
     with _closed_as_timeout():
         await call.history.succeed_callback(call.place("callback"), result or None)
     return json_response({})

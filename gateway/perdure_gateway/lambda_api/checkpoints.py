@@ -7,12 +7,21 @@ from typing import Final
 
 from starlette.responses import Response
 
+from perdure_core.form import check_payload, error_bytes
 from perdure_core.identity import parse_arn
-from perdure_core.model import OperationUpdate
+from perdure_core.large_payloads import operation_with_text, references_in
+from perdure_core.model import Operation, OperationType, OperationUpdate
+from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.door import INVOKE_FUNCTION
+from perdure_gateway.room import borrowed_texts
+from perdure_host.lambda_json.bounds import (
+    CHECKPOINT_BYTES_MAX,
+    OPERATION_BYTES_MAX,
+    SYNCHRONOUS_BYTES_MAX,
+)
 from perdure_host.lambda_json.checkpoints import (
     CHECKPOINT_BODY_BYTES_MAX,
     TURN_REFUSED,
@@ -21,6 +30,7 @@ from perdure_host.lambda_json.checkpoints import (
     state_json,
 )
 from perdure_host.lambda_json.names import function_arn
+from perdure_host.ports import ExecutionKey
 
 # Where a token names its execution: after version and bucket (the layout is in the host's tokens).
 _EXECUTION_ID: Final = slice(3, 19)
@@ -32,11 +42,13 @@ async def checkpoint(call: Call) -> Response:
     request = checkpoint_request(body)
     await _check_token(call, request.token)
     _check_children(call, request.updates)
+    _check_bounds(request.updates)
     try:
         answer = await call.history.checkpoint(request.token, request.client_token, request.updates)
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
-    return json_response(checkpoint_json(answer.token or None, answer.operations))
+    operations = await _whole(call, answer.key, answer.operations)
+    return json_response(checkpoint_json(answer.token or None, operations))
 
 
 async def state(call: Call) -> Response:
@@ -50,7 +62,28 @@ async def state(call: Call) -> Response:
         page = await call.history.state_page(token, call.text("Marker") or "", limit)
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
-    return json_response(state_json(page.operations, page.next_marker or None))
+    operations = await _whole(call, page.key, page.operations)
+    return json_response(state_json(operations, page.next_marker or None))
+
+
+async def _whole(call: Call, key: ExecutionKey, operations: Sequence[Operation]) -> list[Operation]:
+    """Return operations whole, whatever their size: without its results a replay goes astray."""
+    texts = await borrowed_texts(call.history, key, references_in(operations), call.loan)
+    return [operation_with_text(each, texts) for each in operations]
+
+
+def _check_bounds(updates: Sequence[OperationUpdate]) -> None:
+    size = 0
+    for update in updates:
+        is_outcome = update.type is OperationType.EXECUTION
+        bytes_max = SYNCHRONOUS_BYTES_MAX if is_outcome else OPERATION_BYTES_MAX
+        check_payload(f"payload of operation {update.id[:64]!r}", update.payload, bytes_max)
+        size += bytes_of(update.payload)
+        size += 0 if update.error is None else error_bytes(update.error)
+    if size > CHECKPOINT_BYTES_MAX:
+        raise Invalid(
+            f"a checkpoint of {size:,} bytes; at most {CHECKPOINT_BYTES_MAX:,} are allowed"
+        )
 
 
 def _check_children(call: Call, updates: Sequence[OperationUpdate]) -> None:

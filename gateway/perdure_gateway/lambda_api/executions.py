@@ -1,11 +1,13 @@
 """GetDurableExecution, GetDurableExecutionHistory, ListDurableExecutionsByFunction."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from starlette.responses import Response
 
+from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import encoded, json_response
@@ -13,8 +15,11 @@ from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.render import execution_json, summary_json
 from perdure_gateway.lambda_api.render_events import event_json
 from perdure_gateway.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
+from perdure_gateway.room import borrowed_texts, with_texts
+from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.fields import present
 from perdure_host.ports import FunctionRow, ListQuery
+from perdure_host.services import key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 
 EVENT_ID_MAX: Final = 2**31 - 1
@@ -30,8 +35,21 @@ _EXECUTION_ID: Final = re.compile(r"[0-9a-f]{32}")
 async def get(call: Call) -> Response:
     """Return the execution, whole but for its history."""
     included = call.flag("IncludeExecutionData", default=True)
-    state = await call.history.describe(call.place("arn"))
-    return json_response(execution_json(state, included=included))
+    arn = call.place("arn")
+    state = await call.history.describe(arn)
+    texts: Mapping[StoredPayload, str] = {}
+    while included:
+        references = [
+            payload
+            for payload in (state.input, state.result)
+            if isinstance(payload, StoredPayload) and payload.size <= SYNCHRONOUS_BYTES_MAX
+        ]
+        if all(reference in texts for reference in references):
+            break
+        texts = await borrowed_texts(call.history, key_of(arn), references, call.loan)
+        # It may have ended while they were read.
+        state = await call.history.describe(arn)
+    return json_response(execution_json(state, texts, included=included))
 
 
 async def history(call: Call) -> Response:
@@ -50,7 +68,18 @@ async def history(call: Call) -> Response:
             arn, after_event_id=position, limit=wanted + 1, reverse=reverse
         )
         more = len(portion) > wanted
-        for number, numbered in enumerate(portion[:wanted], 1):
+        shown = portion[:wanted]
+        if included:
+            shown = await with_texts(
+                call.history,
+                key_of(arn),
+                shown,
+                call.loan,
+                bytes_max=PAGE_BYTES_MAX - page_bytes,
+                payload_bytes_max=OPERATION_BYTES_MAX,
+            )
+        cut = len(shown) < min(len(portion), wanted)
+        for number, numbered in enumerate(shown, 1):
             event = encoded(event_json(numbered, included=included))
             events.append(msgspec.Raw(event))
             position = numbered.event_id
@@ -58,6 +87,9 @@ async def history(call: Call) -> Response:
             if page_bytes >= PAGE_BYTES_MAX:
                 more = number < len(portion)
                 break
+        if cut:
+            more = True
+            break
     marker = pack_marker(kind, (position,)) if more else None
     return json_response(present(Events=events, NextMarker=marker))
 

@@ -6,6 +6,7 @@ clients would try that again.
 """
 
 import asyncio
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -13,9 +14,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perdure_core import limits
 from perdure_core.form import check_trace_header
 from perdure_core.model import EXECUTION_OPEN, ExecutionStatus
+from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
 from perdure_gateway import checks
@@ -23,10 +24,12 @@ from perdure_gateway.lambda_api.answers import encoded
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.callbacks import text_of
 from perdure_gateway.refusals import Crowded
+from perdure_gateway.room import borrowed_texts
+from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import VERSION
 from perdure_host.ports import FunctionRow
-from perdure_host.services import StartRequest
+from perdure_host.services import StartRequest, key_of
 
 WAIT_MS_MAX: Final = 900_000
 # Fewer than the connections that the port takes, so that others still get in.
@@ -46,9 +49,9 @@ class InvocationType(StrEnum):
 
 
 _BYTES_MAX: Final = {
-    InvocationType.REQUEST_RESPONSE: limits.EXECUTION_PAYLOAD_BYTES_MAX,
-    InvocationType.EVENT: limits.OPERATION_PAYLOAD_BYTES_MAX,
-    InvocationType.DRY_RUN: limits.EXECUTION_PAYLOAD_BYTES_MAX,
+    InvocationType.REQUEST_RESPONSE: SYNCHRONOUS_BYTES_MAX,
+    InvocationType.EVENT: OPERATION_BYTES_MAX,
+    InvocationType.DRY_RUN: SYNCHRONOUS_BYTES_MAX,
 }
 
 
@@ -92,7 +95,12 @@ class Invoker:
                 await _wait_ended_or_gone(call, arn, self._wait_ms)
         finally:
             self._waits_free += 1
-        return _outcome(arn, await call.history.describe(arn), self._wait_ms)
+        state = await call.history.describe(arn)
+        result = state.result
+        if isinstance(result, StoredPayload) and result.size <= SYNCHRONOUS_BYTES_MAX:
+            texts = await borrowed_texts(call.history, key_of(arn), (result,), call.loan)
+            return _succeeded(arn, texts[result])
+        return _outcome(arn, state, self._wait_ms)
 
 
 def _invocation_type(call: Call) -> InvocationType:
@@ -146,13 +154,29 @@ async def _wait_gone(request: Request) -> None:
 
 
 def _outcome(arn: str, state: State, wait_ms: int) -> Response:
-    headers = _headers(arn)
-    if state.status is ExecutionStatus.SUCCEEDED:
-        body = (state.result or "null").encode()
-    else:
-        headers["x-amz-function-error"] = "Unhandled"
-        body = encoded(_error_body(state, wait_ms))
-    return Response(body, headers=headers, media_type="application/json")
+    result = state.result
+    size = bytes_of(result)
+    if state.status is not ExecutionStatus.SUCCEEDED:
+        return _failed(arn, _error_body(state, wait_ms))
+    if isinstance(result, StoredPayload) or size > SYNCHRONOUS_BYTES_MAX:
+        # As the service says of a handler whose answer it cannot pass on; the result is kept.
+        message = (
+            f"Response payload size ({size} bytes) exceeded maximum allowed payload size"
+            f" ({SYNCHRONOUS_BYTES_MAX} bytes)."
+        )
+        error_type = "Function.ResponseSizeTooLarge"
+        return _failed(arn, {"errorMessage": message, "errorType": error_type})
+    return _succeeded(arn, result)
+
+
+def _succeeded(arn: str, result: str | None) -> Response:
+    body = (result or "null").encode()
+    return Response(body, headers=_headers(arn), media_type="application/json")
+
+
+def _failed(arn: str, error: Mapping[str, object]) -> Response:
+    headers = {**_headers(arn), "x-amz-function-error": "Unhandled"}
+    return Response(encoded(error), headers=headers, media_type="application/json")
 
 
 def _error_body(state: State, wait_ms: int) -> dict[str, object]:

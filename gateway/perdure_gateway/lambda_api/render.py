@@ -1,7 +1,11 @@
 """Executions and functions as the Lambda API model shapes them."""
 
+from collections.abc import Mapping
+
 from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.large_payloads import text_from
 from perdure_core.model import ExecutionStatus
+from perdure_core.payload import StoredPayload
 from perdure_core.state import PauseState, State, is_open
 from perdure_gateway.render import state_arn
 from perdure_host.lambda_json.fields import optional_seconds, present, seconds
@@ -10,8 +14,17 @@ from perdure_host.lambda_json.shapes import error_json
 from perdure_host.ports import ExecutionRow, FunctionRow
 
 
-def execution_json(state: State, *, included: bool) -> dict[str, object]:
-    """Return what GetDurableExecution answers, with payloads and error or without."""
+def execution_json(
+    state: State, texts: Mapping[StoredPayload, str], *, included: bool
+) -> dict[str, object]:
+    """Return what GetDurableExecution answers, with payloads and error or without.
+
+    A payload that is kept outside and not among the texts is left out, and said to be.
+    """
+    payload, result = text_from(state.input, texts), text_from(state.result, texts)
+    is_whole = (payload is None) == (state.input is None) and (result is None) == (
+        state.result is None
+    )
     expected_ms = state.deadline_ms if is_open(state) else None
     return present(
         DurableExecutionArn=state_arn(state),
@@ -21,10 +34,10 @@ def execution_json(state: State, *, included: bool) -> dict[str, object]:
         Status=ExecutionStatus.DELETING if state.deleted_ms is not None else state.status,
         StartTimestamp=seconds(state.started_ms),
         EndTimestamp=optional_seconds(state.ended_ms),
-        InputPayload=state.input if included else None,
-        Result=state.result if included else None,
+        InputPayload=payload if included else None,
+        Result=result if included else None,
         Error=error_json(state.error) if included else None,
-        ExecutionDataIncluded=included,
+        ExecutionDataIncluded=included and is_whole,
         DurableConfig=_durable_config(state.retention_days, state.timeout_s),
         PauseDetails=None if state.pause is None else _pause_json(state.pause),
         ExpectedExecutionTimeoutTimestamp=optional_seconds(expected_ms),

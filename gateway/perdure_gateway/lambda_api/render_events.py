@@ -42,6 +42,7 @@ from perdure_core.events import (
     is_public,
 )
 from perdure_core.model import ErrorObject
+from perdure_core.payload import Payload, StoredPayload
 from perdure_host.lambda_json.fields import present, seconds
 from perdure_host.lambda_json.names import VERSION
 from perdure_host.lambda_json.shapes import error_json
@@ -73,8 +74,8 @@ class _Payloads:
     def __init__(self, *, included: bool) -> None:
         self._included = included
 
-    def text(self, payload: str | None) -> dict[str, object]:
-        return self._wrapped(payload)
+    def text(self, payload: Payload | None) -> dict[str, object]:
+        return {"Truncated": True} if isinstance(payload, StoredPayload) else self._wrapped(payload)
 
     def error(self, error: ErrorObject | None) -> dict[str, object]:
         return self._wrapped(error_json(error))

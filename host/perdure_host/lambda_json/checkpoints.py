@@ -8,13 +8,14 @@ from perdure_core import limits
 from perdure_core.form import check_client_token
 from perdure_core.model import Operation, OperationUpdate
 from perdure_core.refusals import Invalid
+from perdure_host.lambda_json.bounds import CHECKPOINT_BYTES_MAX
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.operations import operation_json
 from perdure_host.lambda_json.shapes import CheckpointShape
 
 # Payloads are JSON themselves, and their quotation marks are escaped.
-CHECKPOINT_BODY_BYTES_MAX: Final = 2 * limits.CHECKPOINT_BYTES_MAX
+CHECKPOINT_BODY_BYTES_MAX: Final = 2 * CHECKPOINT_BYTES_MAX
 
 # How the message about a token begins that is not, or no longer, the one to show. SDKs look for it.
 TURN_REFUSED: Final = "Invalid checkpoint token"

@@ -16,6 +16,7 @@ from perdure_core.model import (
     StepDetails,
     WaitDetails,
 )
+from perdure_core.payload import text_of
 from perdure_host.lambda_json.fields import present, seconds
 from perdure_host.lambda_json.shapes import error_json
 
@@ -45,7 +46,7 @@ def operation_json(operation: Operation, time: Clock = seconds) -> dict[str, obj
 def _details_json(details: Details, time: Clock) -> dict[str, object]:
     match details:
         case ExecutionDetails():
-            return {"ExecutionDetails": present(InputPayload=details.input)}
+            return {"ExecutionDetails": present(InputPayload=text_of(details.input))}
         case ContextDetails():
             outcome = _outcome(details)
             return {"ContextDetails": {"ReplayChildren": details.replay_children, **outcome}}
@@ -69,7 +70,7 @@ def _step_json(details: StepDetails, time: Clock) -> dict[str, object]:
 def _outcome(
     details: ContextDetails | StepDetails | CallbackDetails | ChainedInvokeDetails,
 ) -> dict[str, object]:
-    return present(Result=details.result, Error=error_json(details.error))
+    return present(Result=text_of(details.result), Error=error_json(details.error))
 
 
 def _optional(time_ms: int | None, time: Clock) -> float | None:

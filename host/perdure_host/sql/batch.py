@@ -18,6 +18,7 @@ class Step(enum.Enum):
     NEW_EXECUTIONS = enum.auto()
     MOVED_EXECUTIONS = enum.auto()
     NEW_RECORDS = enum.auto()
+    NEW_PAYLOADS = enum.auto()
     SET_ALARMS = enum.auto()
     CLEARED_ALARMS = enum.auto()
     SENT = enum.auto()
@@ -47,6 +48,9 @@ class Batch:
         rows[Step.NEW_RECORDS] += [
             (*key, record.sequence, record.first_event_id, record.event_count, record.body)
             for record in change.records
+        ]
+        rows[Step.NEW_PAYLOADS] += [
+            (*key, payload.digest, payload.body) for payload in change.payloads
         ]
         rows[Step.SENT] += [(sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox]
         if change.alarm_moved:

@@ -74,6 +74,11 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
             %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]
         )
     """,
+    Step.NEW_PAYLOADS: """
+        INSERT INTO payloads (bucket, execution_id, digest, body)
+        SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+        ON CONFLICT (bucket, execution_id, digest) DO NOTHING
+    """,
     Step.SET_ALARMS: """
         INSERT INTO timers (bucket, execution_id, due_ms)
         SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[])

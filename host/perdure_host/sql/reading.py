@@ -25,7 +25,7 @@ from perdure_host.ports import (
     WaitingFor,
 )
 from perdure_host.sql.batch import execution_of
-from perdure_host.sql.schema import events, executions, functions, outbox, timers
+from perdure_host.sql.schema import events, executions, functions, outbox, payloads, timers
 
 _ROW = select(executions)
 _RECORD = select(events.c.sequence, events.c.first_event_id, events.c.event_count, events.c.body)
@@ -52,6 +52,18 @@ def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
     records = _records(connection.execute(statement.order_by(events.c.sequence)))
     # Only a sweep, between the two, can have left none.
     return StoredExecution(row, tuple(records)) if records else None
+
+
+def load_payloads(
+    connection: Connection, key: ExecutionKey, digests: Sequence[bytes]
+) -> dict[bytes, bytes]:
+    """Return those of an execution's payloads that are there."""
+    statement = select(payloads.c.digest, payloads.c.body).where(
+        payloads.c.bucket == key.bucket,
+        payloads.c.execution_id == key.execution_id,
+        payloads.c.digest.in_(digests),
+    )
+    return {digest: body for digest, body in connection.execute(statement)}  # noqa: C416
 
 
 def read_records(

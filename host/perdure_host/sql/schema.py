@@ -123,6 +123,17 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
+# Large texts, once for each execution however often its records name them. A table of SQLite
+# that is clustered by its key would carry them through every level of its tree.
+payloads = Table(
+    "payloads",
+    metadata,
+    _bucket(),
+    _word("execution_id", primary_key=True),
+    Column("digest", LargeBinary, primary_key=True, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 timers = Table(
     "timers",
     metadata,

@@ -50,6 +50,10 @@ _STATEMENTS: Final[Mapping[Step, str]] = {
             bucket, execution_id, sequence, first_event_id, event_count, body
         ) VALUES (?, ?, ?, ?, ?, ?)
     """,
+    Step.NEW_PAYLOADS: """
+        INSERT INTO payloads (bucket, execution_id, digest, body) VALUES (?, ?, ?, ?)
+        ON CONFLICT (bucket, execution_id, digest) DO NOTHING
+    """,
     Step.SET_ALARMS: """
         INSERT INTO timers (bucket, execution_id, due_ms) VALUES (?, ?, ?)
         ON CONFLICT (bucket, execution_id) DO UPDATE SET due_ms = excluded.due_ms

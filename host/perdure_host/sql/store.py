@@ -81,6 +81,14 @@ class SqlStore:
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         return await self.database.read(partial(reading.load, key=key))
 
+    async def load_payloads(
+        self, key: ExecutionKey, digests: Sequence[bytes]
+    ) -> dict[bytes, bytes]:
+        if not digests:
+            return {}
+        work = partial(reading.load_payloads, key=key, digests=digests)
+        return await self.database.read(work)
+
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         if not names:
             return {}

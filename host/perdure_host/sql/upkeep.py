@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, select
 
 from perdure_host.ports import FunctionRow
 from perdure_host.sql.dialects import Dialect
 from perdure_host.sql.membership import fenced
-from perdure_host.sql.schema import events, executions, functions, timers
+from perdure_host.sql.schema import events, executions, functions, outbox, payloads, timers
 
 
 def sweep(
@@ -17,12 +17,12 @@ def sweep(
     _require_live(connection, dialect, incarnation)
     expired = connection.execute(
         select(executions.c.bucket.label("b"), executions.c.execution_id.label("e"))
-        .where(executions.c.expires_ms <= now_ms)
+        .where(executions.c.expires_ms <= now_ms, ~_sends())
         .order_by(executions.c.expires_ms, executions.c.bucket, executions.c.execution_id)
         .limit(limit)
     )
     keys = [{"b": bucket, "e": execution_id} for bucket, execution_id in expired]
-    for table in (events, timers, executions) if keys else ():
+    for table in (events, payloads, timers, executions) if keys else ():
         one = delete(table).where(
             table.c.bucket == bindparam("b"), table.c.execution_id == bindparam("e")
         )
@@ -45,6 +45,16 @@ def put_functions(
         }
         put = dialect.insert_into(functions).values(**place, **facts)
         connection.execute(put.on_conflict_do_update(index_elements=list(place), set_=facts))
+
+
+def _sends() -> ColumnElement[bool]:
+    """Tell whether an execution has something in the outbox; ids there begin with its own."""
+    sender = executions.c.execution_id
+    return exists().where(
+        outbox.c.bucket == executions.c.bucket,
+        outbox.c.outbox_id > sender + "-",
+        outbox.c.outbox_id < sender + ".",
+    )
 
 
 def _require_live(connection: Connection, dialect: Dialect, incarnation: int) -> None:

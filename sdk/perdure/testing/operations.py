@@ -25,6 +25,7 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.model import Operation as Recorded
+from perdure_core.payload import text_of
 
 _EXTENDED_TYPES = ExtendedTypeSerDes()
 
@@ -201,12 +202,16 @@ def _view(recorded: Recorded, children: tuple[Operation, ...]) -> Operation:
     shared = _shared(recorded)
     match recorded.details:
         case ExecutionDetails(input=payload):
-            return ExecutionOperation(**shared, input_payload=payload)
+            return ExecutionOperation(**shared, input_payload=text_of(payload))
         case WaitDetails(scheduled_end_ms=end_ms):
             return WaitOperation(**shared, scheduled_end_timestamp=moment(end_ms))
         case ChainedInvokeDetails(function, arn, result, error):
             return InvokeOperation(
-                **shared, result=result, error=error, function_name=function, execution_arn=arn
+                **shared,
+                result=text_of(result),
+                error=error,
+                function_name=function,
+                execution_arn=arn,
             )
         case ContextDetails() | StepDetails() | CallbackDetails() as details:
             return _outer_view(details, {**shared, "child_operations": children})
@@ -215,7 +220,7 @@ def _view(recorded: Recorded, children: tuple[Operation, ...]) -> Operation:
 def _outer_view(
     details: ContextDetails | StepDetails | CallbackDetails, shared: dict[str, Any]
 ) -> Operation:
-    shared |= {"result": details.result, "error": details.error}
+    shared |= {"result": text_of(details.result), "error": details.error}
     match details:
         case ContextDetails():
             return ContextOperation(**shared)

@@ -26,6 +26,7 @@ from perdure.testing.operations import (
 )
 from perdure.testing.timeline import timeline
 from perdure_core.model import ErrorObject, ExecutionStatus
+from perdure_core.payload import text_of
 from perdure_core.views import execution_operation
 
 
@@ -118,9 +119,9 @@ def result_of(execution: Execution) -> DurableFunctionTestResult:
     return DurableFunctionTestResult(
         status=_STATUSES.get(state.status, InvocationStatus.FAILED),
         operations=view_operations(state.operations.values()),
-        result=state.result,
+        result=text_of(state.result),
         error=state.error,
         execution_status=state.status,
-        execution=view_execution(execution_operation(state), state.input),
+        execution=view_execution(execution_operation(state), text_of(state.input)),
         history=execution.history(),
     )

@@ -24,6 +24,7 @@ from perdure_core.fold import apply
 from perdure_core.identity import ExecutionIdentity
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
 from perdure_core.model import CallbackDetails, OperationStatus, OperationType
+from perdure_core.payload import text_of
 from perdure_core.state import is_open, waiting_for, wants_task
 
 NAMESPACE: Final = "test"
@@ -156,7 +157,10 @@ class Service:
             case ReportEnd(parent=parent, status=status, result=result, error=error):
                 target = self.executions[parent.execution_id]
                 ended = commands.ChildEnded(
-                    operation_id=parent.operation_id, status=status, result=result, error=error
+                    operation_id=parent.operation_id,
+                    status=status,
+                    result=text_of(result),
+                    error=error,
                 )
                 self._command(target, ended)
 
@@ -171,7 +175,7 @@ class Service:
             execution_id=child.execution_id,
             timeout_s=function.execution_timeout_s,
             retention_days=function.retention_days,
-            input=child.input,
+            input=text_of(child.input),
             parent=child.parent,
             tenant_id=child.tenant_id,
             trace_header=child.trace_header,

@@ -30,7 +30,6 @@ from perdure.invocation import (
 from perdure.testing.hosting import Execution
 from perdure.testing.service import Service
 from perdure_core import commands, execution, refusals
-from perdure_core.form import bytes_of
 from perdure_core.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_UPDATES_MAX
 from perdure_core.model import (
     ErrorObject,
@@ -40,6 +39,7 @@ from perdure_core.model import (
     OperationUpdate,
     StepDetails,
 )
+from perdure_core.payload import bytes_of
 from perdure_core.views import changed_operations, execution_operation, visible_operations
 
 # Leaves room for the errors, which are small, and for what is no payload.

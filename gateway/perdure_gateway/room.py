@@ -1,0 +1,114 @@
+"""Room for large payloads: what all calls under way may hold in memory together.
+
+A call takes what it needs before it loads or passes on anything large, and is refused when there is
+no room: the caller backs off and comes again. Small ones take nothing, since their number is
+bounded already. What a call has taken is given back when its answer has left, whatever became of
+it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import grpc.aio
+import msgspec
+
+from perdure_core.large_payloads import put_back, reference_in
+from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.payload import StoredPayload
+from perdure_gateway.refusals import Crowded
+from perdure_host.ports import ExecutionKey
+from perdure_host.services import History, NumberedEvent
+
+SMALL_BYTES_MAX: Final = 1_024 * 1_024
+# Twice the largest call, which is the view of an execution with its input and its result. On its
+# way a payload exists a few times over: as message, as text, as what the database is given.
+ROOM_BYTES_MAX: Final = 256 * 1_024 * 1_024
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Room:
+    """What large payloads may take."""
+
+    def __init__(self, bytes_max: int = ROOM_BYTES_MAX) -> None:
+        self.free = bytes_max
+
+    def loan(self) -> "Loan":
+        """Return an empty loan; whoever asks for it gives it back."""
+        return Loan(self)
+
+    def loan_of(self, context: _Context) -> "Loan":
+        """Return an empty loan that is given back when the call is over."""
+        loan = Loan(self)
+        # The types of gRPC say that this wants no function.
+        call_when_done: Any = context.add_done_callback
+        call_when_done(lambda _: loan.give_back())
+        return loan
+
+
+class Loan:
+    """What one call has taken."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._bytes = 0
+        self._over = False
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes. Raises Crowded, and then nothing is taken."""
+        if size <= SMALL_BYTES_MAX or self._over:
+            return
+        if size > self._room.free:
+            raise Crowded(
+                f"{size:,} bytes find no room beside the large payloads that are under way;"
+                " try again in a moment"
+            )
+        self._room.free -= size
+        self._bytes += size
+
+    def give_back(self) -> None:
+        """Give everything back; what is asked for later has nobody to answer to."""
+        self._over = True
+        self._room.free += self._bytes
+        self._bytes = 0
+
+
+async def borrowed_texts(
+    history: History, key: ExecutionKey, references: Iterable[StoredPayload], loan: Loan
+) -> Mapping[StoredPayload, str]:
+    """Return the texts, within what there is room for. Raises Crowded, Unknown, StoreError."""
+    wanted = list(dict.fromkeys(references))
+    if not wanted:
+        return {}
+    loan.take(sum(reference.size for reference in wanted))
+    return await history.texts(key, wanted)
+
+
+async def with_texts(
+    history: History,
+    key: ExecutionKey,
+    events: Sequence[NumberedEvent],
+    loan: Loan,
+    *,
+    bytes_max: int,
+    payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+) -> list[NumberedEvent]:
+    """Return as many of the events as fit, with their texts; the first always does.
+
+    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay.
+    """
+    fitting: list[NumberedEvent] = []
+    references: list[StoredPayload] = []
+    for numbered in events:
+        reference = reference_in(numbered.event)
+        if reference is not None and reference.size <= payload_bytes_max:
+            bytes_max -= reference.size
+            if bytes_max < 0 and fitting:
+                break
+            references.append(reference)
+        fitting.append(numbered)
+    texts = await borrowed_texts(history, key, references, loan)
+    return [
+        msgspec.structs.replace(each, event=put_back(each.event, texts)) if texts else each
+        for each in fitting
+    ]

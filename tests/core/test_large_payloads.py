@@ -1,0 +1,177 @@
+"""Large payloads: taken out of what is decided, told apart by type, put back into what is shown."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from perdure_core import limits
+from perdure_core.commands import Complete
+from perdure_core.decision import NOTHING, Delivery
+from perdure_core.events import (
+    Event,
+    OutcomeRecorded,
+    Record,
+    StepSucceeded,
+    Subject,
+    decode_record,
+    encode_record,
+)
+from perdure_core.execution import decide
+from perdure_core.fold import apply, fold
+from perdure_core.large_payloads import (
+    _FIELDS,  # pyright: ignore[reportPrivateUsage]
+    Kept,
+    operation_with_text,
+    put_back,
+    reference_in,
+    references_in,
+    take_out,
+    take_out_of_decision,
+    text_from,
+)
+from perdure_core.model import CallbackDetails, Details, StepDetails
+from perdure_core.payload import NotLoaded, StoredPayload, bytes_of, stored, text_of
+from tests.core.scene import Scene, update
+
+LARGE = "x" * (limits.PAYLOAD_INLINE_BYTES_MAX + 1)
+FITTING = "x" * limits.PAYLOAD_INLINE_BYTES_MAX
+BEFORE = "920792951f94a173c0c0c001a36f6c64c09453c3a36f6c64c0"
+REFERENCE = stored(LARGE.encode())
+
+
+def step_succeeded(result: str) -> Record:
+    return Record(7, (StepSucceeded(Subject("s"), 1, result),))
+
+
+def test_a_text_at_the_bound_stays_in_its_event() -> None:
+    kept = Kept()
+    record = step_succeeded(FITTING)
+    assert take_out(record, kept) is record
+    assert kept.bodies == {}
+
+
+def test_a_text_beyond_the_bound_is_replaced_by_its_reference() -> None:
+    kept = Kept()
+    record = take_out(step_succeeded(LARGE), kept)
+    assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
+    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    assert decode_record(encode_record(record)) == record
+    assert len(encode_record(record)) < 100
+
+
+def test_the_bound_counts_bytes_not_characters() -> None:
+    kept = Kept()
+    wide = "é" * (limits.PAYLOAD_INLINE_BYTES_MAX // 2)
+    assert take_out(step_succeeded(wide), kept).events == step_succeeded(wide).events
+    wider = wide + "é"
+    (event,) = take_out(step_succeeded(wider), kept).events
+    reference = reference_in(event)
+    assert reference is not None
+    assert reference.size == bytes_of(wider) == limits.PAYLOAD_INLINE_BYTES_MAX + 2
+
+
+def test_a_text_that_looks_like_a_reference_is_a_text() -> None:
+    """The encoding tells them apart by type: an array from a string."""
+    looks = [
+        msgspec.json.encode(["digest", 3]).decode(),
+        str(REFERENCE),
+        msgspec.msgpack.encode(REFERENCE).decode("latin-1"),
+    ]
+    for text in looks:
+        record = step_succeeded(text)
+        assert decode_record(encode_record(record)) == record
+        assert reference_in(decode_record(encode_record(record)).events[0]) is None
+
+
+def test_records_from_before_there_were_references_are_read_as_ever() -> None:
+    """These bytes were written by the release before, whose encoding knew texts only."""
+    before = bytes.fromhex(BEFORE)
+    events = (StepSucceeded(Subject("s"), 1, "old"), OutcomeRecorded(True, "old"))
+    assert decode_record(before) == Record(7, events)
+    assert encode_record(Record(7, events)) == before
+
+
+def test_the_text_of_an_event_and_of_its_delivery_is_kept_once() -> None:
+    scene = Scene()
+    scene.take()
+    decision = scene.do(scene.call(update("CHAINED_INVOKE", "START", "i", payload=LARGE)))
+    kept = Kept()
+    taken = take_out_of_decision(decision, kept)
+    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    (delivery,) = taken.deliveries
+    assert reference_in(delivery) == REFERENCE
+    assert put_back(delivery, {REFERENCE: LARGE}) == decision.deliveries[0]
+
+
+def test_an_outcome_that_was_kept_outside_ends_the_execution_without_its_text() -> None:
+    scene = Scene()
+    scene.take()
+    decision = scene.do(scene.call(update("EXECUTION", "SUCCEED", "end", payload=LARGE)))
+    taken = take_out_of_decision(decision, Kept()).record
+    assert taken is not None
+    state = fold([*scene.records[:-1], taken])
+    ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
+    assert ended.record is not None
+    kept = Kept()
+    assert take_out_of_decision(ended, kept) is ended
+    assert apply(state, ended.record).result == REFERENCE
+
+
+def test_a_decision_that_changes_nothing_keeps_nothing() -> None:
+    kept = Kept()
+    assert take_out_of_decision(NOTHING, kept) is NOTHING
+    assert kept.bodies == {}
+
+
+def test_whatever_holds_a_payload_can_have_it_kept_outside() -> None:
+    """Every field that is typed as a payload is known, so that none stays large by oversight."""
+    union = get_args(Event) + get_args(Delivery) + get_args(Details)
+    holders = {
+        kind: field.name
+        for kind in union
+        for field in msgspec.structs.fields(kind)
+        if StoredPayload in get_args(field.type)
+    }
+    assert holders == _FIELDS
+
+
+def test_news_are_counted_by_the_size_of_what_is_kept_outside() -> None:
+    scene = Scene()
+    scene.take()
+    names = [f"cb{number}" for number in range(6)]
+    scene.checkpoint(*(update("CALLBACK", "START", name) for name in names))
+    for number, name in enumerate(names):
+        body = str(number) * 2**20
+        record = scene.complete_callback(name, "").record
+        assert record is not None
+        details = scene.state.operations[name].details
+        assert isinstance(details, CallbackDetails)
+        details.result = stored(body.encode())
+    assert [operation.id for operation in scene.checkpoint()] == names[:4]
+
+
+def test_a_text_that_is_kept_outside_is_never_taken_for_one_that_is_absent() -> None:
+    assert (text_of(None), text_of("1")) == (None, "1")
+    with pytest.raises(NotLoaded, match="16,385 bytes"):
+        text_of(REFERENCE)
+    assert text_from(REFERENCE, {}) is None
+    assert text_from(REFERENCE, {REFERENCE: LARGE}) == LARGE
+    assert text_from("1", {}) == "1"
+
+
+def test_operations_are_shown_with_the_texts_that_are_at_hand() -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(*(update("STEP", "SUCCEED", name, payload="1") for name in ("a", "b")))
+    for operation in scene.state.operations.values():
+        assert isinstance(operation.details, StepDetails)
+        operation.details.result = REFERENCE
+    operations = list(scene.state.operations.values())
+    assert references_in(operations) == [REFERENCE]
+    shown = operation_with_text(operations[0], {REFERENCE: LARGE})
+    assert isinstance(shown.details, StepDetails)
+    assert shown.details.result == LARGE
+    # The state has not changed.
+    assert references_in(operations) == [REFERENCE]
+    assert operation_with_text(operations[0], {}) == operations[0]
