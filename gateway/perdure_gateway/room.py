@@ -6,8 +6,8 @@ bounded already. What a call has taken is given back when its answer has left, w
 it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import grpc.aio
 import msgspec
@@ -41,8 +41,10 @@ class Room:
         """Return an empty loan that is given back when the call is over."""
         loan = Loan(self)
         # The types of gRPC say that this wants no function.
-        call_when_done: Any = context.add_done_callback
-        call_when_done(lambda _: loan.give_back())
+        call_when_done: Callable[[Callable[[_Context], None]], None] = cast(
+            "Any", context
+        ).add_done_callback
+        call_when_done(loan.end)
         return loan
 
 
@@ -65,6 +67,10 @@ class Loan:
             )
         self._room.free -= size
         self._bytes += size
+
+    def end(self, _call: _Context) -> None:
+        """Give everything back when the call is over."""
+        self.give_back()
 
     def give_back(self) -> None:
         """Give everything back; what is asked for later has nobody to answer to."""

@@ -342,6 +342,7 @@ class Calls:
                 identity, settings.serdes or serdes_of_result(body) or _EXTENDED_TYPES
             ),
             summarize=settings.summary_generator,
+            result_bytes_max=self.scope.turn.result_bytes_max,
             virtual=settings.is_virtual,
         )
         return self._nest(identity, plan, body)
@@ -388,6 +389,7 @@ class Calls:
         plan = ChildPlan(
             payloads=self.payloads(identity, settings.serdes or typed or _EXTENDED_TYPES),
             summarize=partial(summarize, words.kind, settings.summary_generator),
+            result_bytes_max=self.scope.turn.result_bytes_max,
         )
         return self._nest(identity, plan, run)
 
@@ -426,6 +428,7 @@ class Calls:
         plan = ChildPlan(
             payloads=self.payloads(identity, serdes),
             virtual=settings.nesting_type is NestingType.FLAT,
+            result_bytes_max=self.scope.turn.result_bytes_max,
         )
 
         def run(strand: Strand | None) -> Any:

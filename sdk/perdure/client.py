@@ -193,14 +193,19 @@ class Client:
         """Wait for the end of an execution and return its result, or raise what it ended with."""
         return calls.result_of(self.wait(execution_arn, timeout_s=timeout_s))
 
-    def get(self, execution_arn: str) -> ExecutionDescription:
-        """Return one execution as it stands now."""
-        return self._carry_out(plans.get(self._world, execution_arn))
+    def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
+        """Return one execution as it stands now; without data its input and result are None."""
+        return self._carry_out(plans.get(self._world, execution_arn, include_data=include_data))
 
     def history(
-        self, execution_arn: str, *, newest_first: bool = False, page_items: int = 1_000
+        self,
+        execution_arn: str,
+        *,
+        newest_first: bool = False,
+        page_items: int = 1_000,
+        include_data: bool = True,
     ) -> Iterator[HistoryEvent]:
-        """Return the events so far, page by page."""
+        """Return the events so far, page by page; without data their payloads are None."""
         marker = ""
         while True:  # ends with the last page
             page = self._carry_out(
@@ -210,6 +215,7 @@ class Client:
                     newest_first=newest_first,
                     page_items=page_items,
                     marker=marker,
+                    include_data=include_data,
                 )
             )
             yield from page.items

@@ -130,11 +130,18 @@ class AsyncClient:
     async def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
         return calls.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
 
-    async def get(self, execution_arn: str) -> ExecutionDescription:
-        return await self._carry_out(plans.get(self._world, execution_arn))
+    async def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
+        return await self._carry_out(
+            plans.get(self._world, execution_arn, include_data=include_data)
+        )
 
     async def history(
-        self, execution_arn: str, *, newest_first: bool = False, page_items: int = 1_000
+        self,
+        execution_arn: str,
+        *,
+        newest_first: bool = False,
+        page_items: int = 1_000,
+        include_data: bool = True,
     ) -> AsyncIterator[HistoryEvent]:
         marker = ""
         while True:  # ends with the last page
@@ -145,6 +152,7 @@ class AsyncClient:
                     newest_first=newest_first,
                     page_items=page_items,
                     marker=marker,
+                    include_data=include_data,
                 )
             )
             for item in page.items:

@@ -36,6 +36,10 @@ from perdure_proto.v1 import client_pb2, model_pb2
 PATIENCE_S_DEFAULT: Final = 30.0
 # What one try may take beyond the time for which it asks the server to wait.
 TRY_S_MAX: Final = 15.0
+# A slower way to the server cannot bring it large payloads.
+UPLOAD_BYTES_PER_S_MIN: Final = 1_048_576
+# From here on an input is told once, and then again with the end.
+LARGE_CHARS_MIN: Final = 1_048_576
 # One long poll; short enough that a silent network is noticed, long enough to cost nothing.
 LONG_POLL_MS_MAX: Final = 60_000
 BACKOFF_S_FIRST: Final = 0.05
@@ -112,9 +116,10 @@ def call(
 ) -> Plan[_Answer]:
     """Send a request until it is answered; raise what refused it or kept it from that."""
     give_up_at_s = world.now_s() + world.patience_s if give_up_at_s is None else give_up_at_s
+    try_s = TRY_S_MAX + request.ByteSize() // UPLOAD_BYTES_PER_S_MIN
     for failures in count():  # ends when the time is over; give_up_at_s may be never
         try:
-            answer = yield Call(request, answer_type, TRY_S_MAX + server_waits_s)
+            answer = yield Call(request, answer_type, try_s + server_waits_s)
         except (UnavailableError, ResourceExhaustedError):
             delay_s = backoff_s(failures, world.chance())
             if world.now_s() + delay_s >= give_up_at_s:
@@ -146,9 +151,13 @@ def wait(
     execution outlives it.
     """
     give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    # A large input is not sent again with each answer that says that there is none yet.
+    bare = False
     while True:  # ends with the execution, or with the caller's time
         wait_ms = _long_poll_ms(give_up_at_s - world.now_s()) if answered else 0
-        request = client_pb2.GetExecutionRequest(execution_arn=execution_arn, wait_ms=wait_ms)
+        request = client_pb2.GetExecutionRequest(
+            execution_arn=execution_arn, wait_ms=wait_ms, exclude_execution_data=bare
+        )
         message = yield from call(
             world,
             request,
@@ -158,9 +167,10 @@ def wait(
         )
         answered = True
         execution = read_execution(message)
-        if execution.ended:
+        if execution.ended and not bare:
             return execution
-        if world.now_s() >= give_up_at_s:
+        bare = not execution.ended and (bare or len(message.input) > LARGE_CHARS_MIN)
+        if not execution.ended and world.now_s() >= give_up_at_s:
             raise WaitTimeoutError(f"still {execution.status} after {timeout_s} s: {execution_arn}")
 
 

@@ -33,14 +33,22 @@ class Page(Generic[_Item]):
     next_marker: str
 
 
-def get(world: World, execution_arn: str) -> Plan[ExecutionDescription]:
+def get(world: World, execution_arn: str, *, include_data: bool) -> Plan[ExecutionDescription]:
     """Ask for one execution as it stands."""
-    request = client_pb2.GetExecutionRequest(execution_arn=execution_arn)
+    request = client_pb2.GetExecutionRequest(
+        execution_arn=execution_arn, exclude_execution_data=not include_data
+    )
     return read_execution((yield from call(world, request, model_pb2.Execution)))
 
 
 def history_page(
-    world: World, execution_arn: str, *, newest_first: bool, page_items: int, marker: str
+    world: World,
+    execution_arn: str,
+    *,
+    newest_first: bool,
+    page_items: int,
+    marker: str,
+    include_data: bool,
 ) -> Plan[Page[HistoryEvent]]:
     """Ask for one page of a history."""
     request = client_pb2.GetExecutionHistoryRequest(
@@ -48,6 +56,7 @@ def history_page(
         max_items=page_items,
         marker=marker,
         reverse_order=newest_first,
+        exclude_execution_data=not include_data,
     )
     answer = yield from call(world, request, client_pb2.GetExecutionHistoryResponse)
     return Page(tuple(read_event(each) for each in answer.events), answer.next_marker)

@@ -216,7 +216,7 @@ class ChildConfig(Generic[T]):
 
     `serdes` writes the result, by default `ExtendedTypeSerDes`. `sub_type` is shown instead of
     "RunInChildContext", as in `StepConfig`. `summary_generator` describes a result of more than
-    262,144 bytes, which is not kept but made again by running the body over its recorded children.
+    64 MiB, which is not kept but made again by running the body over its recorded children.
     An `is_virtual` context records nothing itself: it groups, and its body runs in every replay.
     """
 

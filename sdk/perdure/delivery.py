@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import Operation, OperationUpdate
 
 
@@ -21,6 +22,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     when the execution times out, `handed_out_ms` when the service handed the invocation out, both
     in milliseconds since 1970 by the service's clock. `tenant_id` is that of the invoke which
     started the execution, if it names one; `trace_header` comes from whoever started it.
+    A context's or batch's result of more than `result_bytes_max` is not kept, but made again from
+    its recorded children.
     """
 
     invocation_id: str
@@ -33,6 +36,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str | None = None
     handed_out_ms: int | None = None
     trace_header: str | None = None
+    result_bytes_max: int = PAYLOAD_BYTES_MAX
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):

@@ -55,7 +55,7 @@ from perdure_core.model import (
     OperationStatus,
     StepDetails,
 )
-from perdure_core.payload import text_of
+from perdure_core.payload import bytes_of, text_of
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def step(
 
 def check_size(identity: Identity, payload: str) -> None:
     """Raise `ExecutionError` when a result is larger than a record may be."""
-    size = len(payload.encode())
+    size = bytes_of(payload)
     if size > PAYLOAD_BYTES_MAX:
         raise ExecutionError(
             f"The result of {identity.describe()} is {size:,} bytes; "

@@ -88,6 +88,7 @@ class Turn:
         plugins: InvocationPlugins | None = None,
     ) -> None:
         self.execution_arn = invocation.execution_arn
+        self.result_bytes_max = invocation.result_bytes_max
         self.observer = observer
         self.plugins = plugins
         self.lock = threading.Lock()

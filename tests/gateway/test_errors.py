@@ -124,9 +124,9 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
     ),
     (
         "oversize input",
-        of_executions("StartExecution", start_request(input="x" * 6_291_457)),
+        of_executions("StartExecution", start_request(input="x" * 67_108_865)),
         Code.INVALID_ARGUMENT,
-        "input is 6,291,457 bytes; at most 6,291,456 are allowed",
+        "input is 67,108,865 bytes; at most 67,108,864 are allowed",
     ),
     (
         "timeout out of range",
@@ -223,9 +223,9 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
     ),
     (
         "oversize callback result",
-        of_callbacks("SucceedCallback", E.SucceedCallbackRequest(result="x" * 1_048_577)),
+        of_callbacks("SucceedCallback", E.SucceedCallbackRequest(result="x" * 67_108_865)),
         Code.INVALID_ARGUMENT,
-        "result is 1,048,577 bytes; at most 1,048,576 are allowed",
+        "result is 67,108,865 bytes; at most 67,108,864 are allowed",
     ),
     (
         "malformed token",
@@ -246,11 +246,11 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         of_workers(
             "Checkpoint",
             worker_pb2.CheckpointRequest(
-                updates=[step("s", "SUCCEED", payload="x" * 1_048_000)] * 9
+                updates=[step("s", "SUCCEED", payload="x" * 8_389_000)] * 9
             ),
         ),
         Code.INVALID_ARGUMENT,
-        "at most 8,388,608 are allowed",
+        "at most 75,497,472 are allowed",
     ),
     (
         "unknown action",

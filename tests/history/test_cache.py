@@ -37,7 +37,7 @@ async def test_a_cache_of_ten_serves_a_thousand_executions() -> None:
 async def test_the_cache_is_bounded_in_bytes_too() -> None:
     async with World(HistorySettings(cache_bytes_max=200_000)) as world:
         for n in range(20):
-            await world.start(f"n{n}", input='"' + "x" * 20_000 + '"')
+            await world.start(f"n{n}", input='"' + "x" * 16_000 + '"')
         assert 0 < gauge(world.metrics, "perdure_cache_bytes") <= 200_000
         assert gauge(world.metrics, "perdure_cache_executions") < 5
 

@@ -54,6 +54,10 @@ from perdure_core.views import execution_operation, visible_operations
 INVOCATIONS_MAX = 1_000
 
 
+# As the SDK of AWS does, so that results which are made again cost little to test.
+RESULT_BYTES_MAX = 262_144
+
+
 @dataclass(frozen=True)
 class Crash:
     """Lose the worker at the n-th checkpoint of the execution, counted from 1."""
@@ -85,7 +89,9 @@ class Hosted:
         payload: str | None = None,
         crashes: Collection[Crash] = (),
         targets: Collection[str] = (),
+        result_bytes_max: int = RESULT_BYTES_MAX,
     ) -> None:
+        self.result_bytes_max = result_bytes_max
         self.function = function
         self.targets = dict.fromkeys(targets, True)
         self.crashes = {crash.checkpoint: crash for crash in crashes}
@@ -152,6 +158,7 @@ class Hosted:
             deadline_ms=self.state.deadline_ms,
             handed_out_ms=self.now_ms,
             trace_header=self.state.trace_header,
+            result_bytes_max=self.result_bytes_max,
         )
         outcome = run_invocation(
             self.function,

@@ -328,11 +328,11 @@ def test_a_refused_checkpoint_fails_the_execution_and_cancels_the_rest() -> None
             finally:
                 seen.append("stopped")
 
-        await asyncio.gather(stay(), context.step(lambda _: "x" * 1_100_000))
+        await asyncio.gather(stay(), context.step(lambda _: "x" * 67_108_864))
 
     outcome = hosted(body).run()
     assert isinstance(outcome, Failed)
-    assert "1,100," in (outcome.error.message or "")
+    assert "67,108,866" in (outcome.error.message or "")
     assert seen == ["stopped"]
 
 

@@ -102,9 +102,9 @@ def test_a_strategy_that_raises_fails_the_operation() -> None:
 
 
 def test_a_state_that_is_too_large_fails_the_execution() -> None:
-    _, outcome = polling(lambda _state, _: "x" * 1_048_575, up_to(3))
+    _, outcome = polling(lambda _state, _: "x" * 67_108_863, up_to(3))
     assert isinstance(outcome, Failed)
-    assert "at most 1,048,576" in (outcome.error.message or "")
+    assert "at most 67,108,864" in (outcome.error.message or "")
 
 
 def test_an_execution_error_of_a_check_ends_the_execution() -> None:

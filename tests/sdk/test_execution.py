@@ -139,15 +139,15 @@ def test_a_result_that_is_not_json_fails_the_execution() -> None:
     )
 
 
-@pytest.mark.parametrize(("size", "fits"), [(6_291_456, True), (6_291_457, False)])
-def test_a_result_above_six_mebibytes_fails_the_execution(size: int, fits: bool) -> None:
+@pytest.mark.parametrize(("size", "fits"), [(67_108_864, True), (67_108_865, False)])
+def test_a_result_above_64_mebibytes_fails_the_execution(size: int, fits: bool) -> None:
     outcome = outcome_of(lambda _, __: "x" * (size - 2))
     if fits:
         assert isinstance(outcome, Succeeded)
     else:
         assert isinstance(outcome, Failed)
         assert outcome.error.message == (
-            "The result of 'under-test' is 6,291,457 bytes; at most 6,291,456 are kept."
+            "The result of 'under-test' is 67,108,865 bytes; at most 67,108,864 are kept."
         )
 
 

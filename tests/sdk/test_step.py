@@ -282,8 +282,8 @@ def test_a_value_that_cannot_be_written_for_now_runs_the_invocation_again() -> N
     assert outcome.error.type == "perdure.exceptions.RetryableSerDesError"
 
 
-@pytest.mark.parametrize(("size", "fits"), [(1_048_576, True), (1_048_577, False)])
-def test_a_result_above_a_mebibyte_fails_the_execution_clearly(size: int, fits: bool) -> None:
+@pytest.mark.parametrize(("size", "fits"), [(67_108_864, True), (67_108_865, False)])
+def test_a_result_above_64_mebibytes_fails_the_execution_clearly(size: int, fits: bool) -> None:
     config = StepConfig(serdes=PassThroughSerDes())
 
     def swallowing(_: Any, context: DurableContext) -> str:
@@ -299,8 +299,8 @@ def test_a_result_above_a_mebibyte_fails_the_execution_clearly(size: int, fits: 
     else:
         assert isinstance(outcome, Failed)
         assert outcome.error.message == (
-            "The result of STEP (Step) 'work' is 1,048,577 bytes;"
-            " at most 1,048,576 can be recorded."
+            "The result of STEP (Step) 'work' is 67,108,865 bytes;"
+            " at most 67,108,864 can be recorded."
         )
 
 

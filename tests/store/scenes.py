@@ -12,6 +12,7 @@ from perdure_host.ports import (
     ExecutionName,
     ExecutionRow,
     OutboxRow,
+    PayloadRow,
     RecordRow,
     Store,
 )
@@ -88,6 +89,7 @@ def start(
     records: tuple[RecordRow, ...] = (),
     alarm_ms: int | None = None,
     outbox: tuple[OutboxRow, ...] = (),
+    payloads: tuple[PayloadRow, ...] = (),
     **facts: object,
 ) -> Change:
     """Return the change that begins an execution."""
@@ -95,20 +97,26 @@ def start(
         row=first_row(number, **facts),
         new=True,
         records=records or (record(1),),
+        payloads=payloads,
         alarm_moved=alarm_ms is not None,
         alarm_ms=alarm_ms,
         outbox=outbox,
     )
 
 
-def go_on(change: Change, **facts: object) -> Change:
+def go_on(change: Change, *payloads: PayloadRow, **facts: object) -> Change:
     """Return the change that follows this one with one more record."""
     sequence = change.row.sequence + 1
     row = msgspec.structs.replace(
         change.row, **{"sequence": sequence, "event_count": sequence, **facts}
     )
-    return Change(row=row, new=False, records=(record(sequence),))
+    return Change(row=row, new=False, records=(record(sequence),), payloads=payloads)
 
 
-def letter(number: int, bucket: int = 7) -> OutboxRow:
-    return OutboxRow(bucket, f"letter-{number}", b"text \x00")
+def letter(number: int, bucket: int = 7, sender: int = 0) -> OutboxRow:
+    return OutboxRow(bucket, f"{sender:032x}-{number}", b"text \x00")
+
+
+def payload(text: bytes) -> PayloadRow:
+    """Return the row of a large text, by a digest that no store looks into."""
+    return PayloadRow(b"\x00%d" % len(text) + text[:20], text)

@@ -21,6 +21,7 @@ from perdure_host.ports import (
     FunctionRow,
     ListQuery,
     OutboxRow,
+    PayloadRow,
     RecordRow,
     Store,
 )
@@ -77,6 +78,7 @@ class Life:
             "alarms": self.alarms,
             "waiting": self.waiting,
             "outbox": self.outbox,
+            "payloads": self.payloads,
         }
 
     async def draw(self, truth: Store) -> Question:
@@ -147,11 +149,20 @@ class Life:
             records=(RecordRow(sequence, sequence, sequence % 3, b"body"),),
             alarm_moved=self.dice.random() < 0.5,
             alarm_ms=self.dice.choice([None, self.now_ms + 3]),
+            payloads=(self.payload(),)[: self.dice.randint(0, 1)],
             outbox=(OutboxRow(key.bucket, self.letter(), b"text"),)[: self.dice.randint(0, 1)],
         )
 
     def letter(self) -> str:
-        return f"letter-{self.dice.randint(1, 500)}"
+        return f"{self.dice.randint(1, 9):032x}-{self.dice.randint(1, 60)}"
+
+    def payload(self) -> PayloadRow:
+        digest = bytes([0, self.dice.randint(1, 3)])
+        return PayloadRow(digest, b"large" + digest)
+
+    def payloads(self) -> Question:
+        key, digests = self.key(), [self.payload().digest for _ in range(2)]
+        return lambda store: store.load_payloads(key, digests)
 
     def sweep(self) -> Question:
         me, now_ms, limit = self.somebody(), self.now_ms, self.dice.randint(1, 3)

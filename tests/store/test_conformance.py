@@ -15,7 +15,18 @@ from perdure_host.ports import (
     Store,
     StoredExecution,
 )
-from tests.store.scenes import Place, find, first_row, go_on, key, letter, name_of, record, start
+from tests.store.scenes import (
+    Place,
+    find,
+    first_row,
+    go_on,
+    key,
+    letter,
+    name_of,
+    payload,
+    record,
+    start,
+)
 
 
 async def test_what_was_committed_is_loaded_whole(place: Place) -> None:
@@ -337,8 +348,71 @@ async def test_a_sweep_deletes_what_has_expired_with_all_it_owns(place: Place) -
         assert await store.read_records(key(1), from_event_id=1, limit=9) == []
         assert await store.alarms(until_ms=99, after=None, limit=9) == []
         assert await remaining(store) == [key(3), key(2)]
-        # What an execution has sent is on its way, whatever becomes of the sender.
+        # What others have sent is on its way all the same.
         assert await store.outbox(after=None, limit=9) == [letter(1)]
+
+
+async def test_payloads_are_committed_with_their_record_and_read_by_digest(place: Place) -> None:
+    small, large = payload(b"\x00 small"), payload(b"large" * 1_000_000)
+    change = start(payloads=(small,))
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        await store.commit(me, [go_on(change, large)])
+        digests = [large.digest, b"unknown", small.digest]
+        expected = {large.digest: large.body, small.digest: small.body}
+        assert await store.load_payloads(key(1), digests) == expected
+        assert await store.load_payloads(key(1), [small.digest]) == {small.digest: small.body}
+        assert await store.load_payloads(key(1), []) == {}
+        # Another execution has none, whatever its number.
+        assert await store.load_payloads(key(2), digests) == {}
+        assert await store.load_payloads(key(1, bucket=8), digests) == {}
+
+
+async def test_the_same_payload_is_kept_once(place: Place) -> None:
+    """As a callback's result is that a context passes on; also within one commit."""
+    same = payload(b"same")
+    change = start(payloads=(same, same))
+    async with place.joined() as (store, me):
+        await store.commit(me, [change])
+        again = go_on(change, same)
+        await store.commit(me, [again])
+        await store.commit(me, [start(2, payloads=(same,))])
+        for number in (1, 2):
+            assert await store.load_payloads(key(number), [same.digest]) == {same.digest: b"same"}
+
+
+async def test_a_commit_that_fails_leaves_no_payload_behind(place: Place) -> None:
+    kept = payload(b"kept")
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1)])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, payloads=(kept,)), start(1)])
+        assert await store.load_payloads(key(2), [kept.digest]) == {}
+
+
+async def test_a_sweep_takes_the_payloads_of_what_it_deletes_and_no_others(place: Place) -> None:
+    kept = payload(b"kept")
+    async with place.joined() as (store, me):
+        swept = start(1, ended_ms=1, expires_ms=1, payloads=(kept,))
+        await store.commit(me, [swept, start(2, payloads=(kept,))])
+        assert await store.sweep(me, now_ms=9, limit=9) == 1
+        assert await store.load_payloads(key(1), [kept.digest]) == {}
+        assert await store.load_payloads(key(2), [kept.digest]) == {kept.digest: kept.body}
+
+
+async def test_an_execution_is_not_swept_before_what_it_sends_has_arrived(place: Place) -> None:
+    """What is delivered may refer to a payload of the sender's."""
+    sent = letter(1, sender=1)
+    async with place.joined() as (store, me):
+        sending = start(1, ended_ms=1, expires_ms=1, outbox=(sent,))
+        await store.commit(me, [sending, start(2, ended_ms=1, expires_ms=2)])
+        assert sent.sender == key(1)
+        # It does not stand in the way of the others either.
+        assert await store.sweep(me, now_ms=9, limit=1) == 1
+        assert await remaining(store) == [key(1)]
+        await store.commit(me, [], [sent])
+        assert await store.sweep(me, now_ms=9, limit=1) == 1
+        assert await remaining(store) == []
 
 
 async def test_a_sweep_takes_small_batches(place: Place) -> None:

@@ -7,23 +7,28 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
+from perdure_history.slot import load_slot
 from perdure_host.errors import SchemaTooNew, SchemaTooOld
-from perdure_host.ports import FunctionRow
+from perdure_host.ports import Change, FunctionRow
 from perdure_host.sql import migrate_store, migration, open_store
 from perdure_host.sql.engine import Database
 from perdure_host.sql.schema import metadata
-from tests.store.scenes import Place, key, start
+from tests.store.scenes import Place, go_on, key, payload, start
+
+# An ExecutionStarted with the input [1], as it was written then.
+RECORD_OF_0001 = "9207919a01a764656661756c74a56f72646572a16ed920" + "30" * 32 + "3c01a35b315dc0c0"
 
 NEXT = '''"""A revision of the future."""
 
 from alembic import op
 
 revision = "9999"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -127,7 +132,7 @@ async def test_a_database_of_a_newer_perdure_is_refused(sql_place: Place) -> Non
     async with sql_place.opened():
         pass
     await run_sql(sql_place, f"UPDATE {migration.VERSION_TABLE} SET version_num = '4711'")
-    with pytest.raises(SchemaTooNew, match=r"4711.*0002"):
+    with pytest.raises(SchemaTooNew, match=r"4711.*0003"):
         await open_store(sql_place.url).open(migrate=True)
 
 
@@ -139,7 +144,7 @@ async def test_a_shared_database_that_is_too_old_waits_for_its_operator(
     request.getfixturevalue("future")
     with pytest.raises(SchemaTooOld, match="perdure migrate --db"):
         await open_store(postgres_place.url).open()
-    assert await migrate_store(postgres_place.url) == ("0002", "9999")
+    assert await migrate_store(postgres_place.url) == ("0003", "9999")
     async with postgres_place.opened() as store:
         assert await store.get(key(1)) is not None
 
@@ -156,8 +161,8 @@ async def test_an_embedded_database_that_is_too_old_is_brought_up_to_date(
 
 
 async def test_migrating_says_what_it_did(sql_place: Place) -> None:
-    assert await migrate_store(sql_place.url) == (None, "0002")
-    assert await migrate_store(sql_place.url) == ("0002", "0002")
+    assert await migrate_store(sql_place.url) == (None, "0003")
+    assert await migrate_store(sql_place.url) == ("0003", "0003")
 
 
 async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) -> None:
@@ -169,10 +174,49 @@ async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) 
     await run_sql(
         sql_place,
         "ALTER TABLE functions DROP COLUMN tenant_isolation",
+        "DROP TABLE payloads",
         f"UPDATE {migration.VERSION_TABLE} SET version_num = '0001'",
     )
-    assert await migrate_store(sql_place.url) == ("0001", "0002")
+    assert await migrate_store(sql_place.url) == ("0001", "0003")
     async with sql_place.joined() as (store, me):
         assert await store.functions() == [order]
         await store.put_functions(me, [msgspec.structs.replace(order, tenant_isolation=True)])
         assert [row.tenant_isolation for row in await store.functions()] == [True]
+
+
+async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
+    sql_place: Place,
+) -> None:
+    """The schema before payloads stood beside the events, with a history written under it."""
+
+    def build(connection: Connection) -> None:
+        command.upgrade(migration._config(connection), "0001")  # pyright: ignore[reportPrivateUsage]
+        row = "1, 0, 'RUNNING', 'task', NULL, NULL"
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO executions (bucket, execution_id, namespace, function, name,"
+                " input_digest, sequence, event_count, started_ms, status, waiting_for, ended_ms,"
+                f" expires_ms) VALUES (7, :id, 'default', 'order', 'n', :body, 1, {row})"
+            ),
+            {"id": key(1).execution_id, "body": b""},
+        )
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO events (bucket, execution_id, sequence, first_event_id, event_count,"
+                " body) VALUES (7, :id, 1, 1, 1, :body)"
+            ),
+            {"id": key(1).execution_id, "body": bytes.fromhex(RECORD_OF_0001)},
+        )
+
+    database = Database(sql_place.url)
+    await database.write(build)
+    await database.close()
+    assert await migrate_store(sql_place.url) == ("0001", "0003")
+    async with sql_place.joined() as (store, me):
+        stored = await store.load(key(1))
+        assert stored is not None
+        assert load_slot(stored).state.input == "[1]"
+        large = payload(b"large")
+        before = Change(row=stored.row, new=False, records=())
+        await store.commit(me, [go_on(before, large)])
+        assert await store.load_payloads(key(1), [large.digest]) == {large.digest: b"large"}

@@ -31,6 +31,8 @@ class Order:
 
 def history_of(handler: Any, payload: Any = None) -> ExecutionHistory:
     with DurableFunctionTestRunner(handler) as runner:
+        # Results which are made again shall cost little.
+        runner._service.result_bytes_max = 262_144  # pyright: ignore[reportPrivateUsage]
         return runner.run(payload).history
 
 

@@ -7,6 +7,7 @@ from perdure_core import commands
 from perdure_core.commands import CompleteCallback
 from perdure_core.events import ChainedInvokeStarted
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation
+from perdure_core.payload import text_of
 from perdure_core.state import is_open, waiting_for
 from tests.sdk.hosted import Crash, Hosted
 from tests.ways.run import Run
@@ -56,17 +57,19 @@ def _run_child(host: Hosted) -> None:
         for event in host.events
         if isinstance(event, ChainedInvokeStarted) and event.subject.id == id_
     )
-    child = Hosted(TARGETS[start.function], start.input)
+    child = Hosted(TARGETS[start.function], text_of(start.input))
     child.finish()
     succeeded = child.state.status is ExecutionStatus.SUCCEEDED
-    host.end_invoke("SUCCEEDED" if succeeded else "FAILED", child.state.result, child.state.error)
+    host.end_invoke(
+        "SUCCEEDED" if succeeded else "FAILED", text_of(child.state.result), child.state.error
+    )
 
 
 def _end(host: Hosted) -> End:
     state = host.state
     if state.error is not None:
         return End(str(state.status), f"{state.error.type}: {state.error.message}")
-    return End(str(state.status), state.result)
+    return End(str(state.status), text_of(state.result))
 
 
 def history_of(host: Hosted) -> ExecutionHistory:

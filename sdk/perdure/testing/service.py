@@ -22,7 +22,7 @@ from perdure_core import commands, execution
 from perdure_core.decision import ReportEnd, StartChild
 from perdure_core.fold import apply
 from perdure_core.identity import ExecutionIdentity
-from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
+from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_MAX
 from perdure_core.model import CallbackDetails, OperationStatus, OperationType
 from perdure_core.payload import text_of
 from perdure_core.state import is_open, waiting_for, wants_task
@@ -46,6 +46,8 @@ class Service:
         self.callbacks: dict[str, tuple[Execution, str]] = {}
         self.executions: dict[str, Execution] = {}
         self.closed = False
+        # What contexts and batches may return; what is larger is made again from their children.
+        self.result_bytes_max = PAYLOAD_BYTES_MAX
         self._deliver = deliver
         self._alive: dict[str, Execution] = {}
         self._outbox: deque[StartChild | ReportEnd] = deque()

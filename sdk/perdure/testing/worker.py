@@ -57,7 +57,7 @@ def deliver(service: Service, target: Execution) -> None:
         turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
         checkpoints = HostedCheckpoints(service, target, turn)
         target.on_lost = checkpoints.lose
-        invocation = _invocation(target, invocation_id, service.clock.now_ms())
+        invocation = _invocation(service, target, invocation_id)
     outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
     with service.changed:
         target.on_lost = None
@@ -175,7 +175,7 @@ class HostedCheckpoints:
         return self._service.always_replay and bool(updates) and not self._bodies
 
 
-def _invocation(target: Execution, invocation_id: str, now_ms: int) -> Invocation:
+def _invocation(service: Service, target: Execution, invocation_id: str) -> Invocation:
     state = target.state
     operations = [execution_operation(state), *visible_operations(state)]
     return Invocation(
@@ -186,8 +186,9 @@ def _invocation(target: Execution, invocation_id: str, now_ms: int) -> Invocatio
         updated_operation_ids=tuple(state.unseen),
         first=target.invocations == 1,
         deadline_ms=state.deadline_ms,
+        result_bytes_max=service.result_bytes_max,
         tenant_id=state.tenant_id,
-        handed_out_ms=now_ms,
+        handed_out_ms=service.clock.now_ms(),
         trace_header=state.trace_header,
     )
 
