@@ -9,7 +9,13 @@ from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
 from perdure_core.large_payloads import operation_with_text, references_in
-from perdure_core.model import ContextDetails, Operation, OperationAction, StepDetails
+from perdure_core.model import (
+    ContextDetails,
+    Operation,
+    OperationAction,
+    OperationUpdate,
+    StepDetails,
+)
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_gateway import checks

@@ -6,6 +6,7 @@ from perdure.testing.event_forms import public_events
 from perdure_core import commands
 from perdure_core.commands import CompleteCallback
 from perdure_core.events import ChainedInvokeStarted
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation
 from perdure_core.payload import text_of
 from perdure_core.state import is_open, waiting_for
@@ -17,7 +18,7 @@ from tests.ways.scenarios.invokes import TARGETS
 
 def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -> Run:
     """Run a scenario to its end, losing the worker where `crashes` say."""
-    host = Hosted(function, None, crashes, TARGETS)
+    host = Hosted(function, None, crashes, TARGETS, PAYLOAD_BYTES_MAX)
     acts = list(scenario.world)
     host.run()
     while is_open(host.state):

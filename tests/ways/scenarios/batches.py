@@ -494,14 +494,14 @@ async def batches_are_nested(context: AsyncDurableContext) -> list[Any]:
     1-1-1 StepStarted 'letter'
     1-1-1 StepSucceeded 'letter' · = "b" · attempt 1
     1-1 ContextSucceeded 'map-item-1' as MapIteration · = 150,002 characters (fda72a07)
-    1 ContextSucceeded 'map' as Map · = 177 characters (e4dfb3e2) · replay_children
-    2 WaitStarted 'so that it is made again' · ms 50
-    2 WaitSucceeded 'so that it is made again' · ms 50
+    1 ContextSucceeded 'map' as Map · = ALL_COMPLETED [0 150,002 characters (4b278b43), 1 150,002 characters (fda72a07)]
+    2 WaitStarted 'so that it is asked for again' · ms 50
+    2 WaitSucceeded 'so that it is asked for again' · ms 50
     3 StepStarted 'after'
     3 StepSucceeded 'after' · = "went on" · attempt 1
-    """,
+    """,  # noqa: E501
 )
-async def large_nested_map_is_made_again(context: AsyncDurableContext) -> list[Any]:
+async def large_nested_map_is_kept_whole(context: AsyncDurableContext) -> list[Any]:
     return await large_map(context, NESTED)
 
 
@@ -513,24 +513,24 @@ async def large_nested_map_is_made_again(context: AsyncDurableContext) -> list[A
     1-0-1 StepSucceeded 'letter' in 1 · = "a" · attempt 1
     1-1-1 StepStarted 'letter' in 1
     1-1-1 StepSucceeded 'letter' in 1 · = "b" · attempt 1
-    1 ContextSucceeded 'map' as Map · = 177 characters (e4dfb3e2) · replay_children
-    2 WaitStarted 'so that it is made again' · ms 50
-    2 WaitSucceeded 'so that it is made again' · ms 50
+    1 ContextSucceeded 'map' as Map · = ALL_COMPLETED [0 150,002 characters (4b278b43), 1 150,002 characters (fda72a07)]
+    2 WaitStarted 'so that it is asked for again' · ms 50
+    2 WaitSucceeded 'so that it is asked for again' · ms 50
     3 StepStarted 'after'
     3 StepSucceeded 'after' · = "went on" · attempt 1
-    """,
+    """,  # noqa: E501
 )
-async def large_flat_map_is_made_again(context: AsyncDurableContext) -> list[Any]:
+async def large_flat_map_is_kept_whole(context: AsyncDurableContext) -> list[Any]:
     return await large_map(context, FLAT)
 
 
 async def large_map(context: AsyncDurableContext, nesting: NestingType) -> list[Any]:
-    """Map to more than is kept of a result, and wait, so that it is made again."""
+    """Map to a large result, and wait, so that it is asked for again."""
 
     async def item(inner: AsyncDurableContext, letter: str, *_: Any) -> str:
         return await inner.step(lambda _: letter, "letter") * 150_000
 
     result = await context.map(["a", "b"], item, "map", MapConfig(nesting_type=nesting))
-    await context.wait(TICK, "so that it is made again")
+    await context.wait(TICK, "so that it is asked for again")
     after = await context.step(lambda _: "went on", "after")
     return [[len(text) for text in result.get_results()], after]

@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TypeVar
 from perdure.delivery import Checkpoints, Invocation, InvocationObserver
 from perdure.outcome import Broken, Dropped, Outcome
 from perdure_core.model import ErrorObject, ExecutionDetails
+from perdure_core.payload import text_of
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.endpoint import Endpoint
 from perdure_worker.hosting.forwarding import Forwarding
@@ -224,7 +225,7 @@ class _Closed(Exception):
 
 def _input_of(invocation: Invocation) -> str:
     details = invocation.operations[0].details if invocation.operations else None
-    given = details.input if isinstance(details, ExecutionDetails) else None
+    given = text_of(details.input) if isinstance(details, ExecutionDetails) else None
     # Nothing sent is an empty object, as on Lambda.
     return given if given and not given.isspace() else "{}"
 

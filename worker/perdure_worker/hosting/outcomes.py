@@ -11,9 +11,9 @@ from typing import Final, assert_never
 import msgspec
 
 from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
-from perdure_core.form import bytes_of
-from perdure_core.limits import EXECUTION_PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject
+from perdure_core.payload import bytes_of
+from perdure_host.lambda_json.bounds import SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.shapes import ErrorShape
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned
@@ -89,7 +89,7 @@ def _error_object(error: HandlerError) -> ErrorObject:
 
 
 def _plain_end(result: str) -> Outcome:
-    if bytes_of(result) > EXECUTION_PAYLOAD_BYTES_MAX:
+    if bytes_of(result) > SYNCHRONOUS_BYTES_MAX:
         return _invalid(_too_large(result))
     return Succeeded(result)
 
@@ -104,7 +104,7 @@ def _durable_end(text: str) -> Outcome:
         )
     match output:
         case _Output(status="SUCCEEDED", error=None):
-            if bytes_of(output.result) > EXECUTION_PAYLOAD_BYTES_MAX:
+            if bytes_of(output.result) > SYNCHRONOUS_BYTES_MAX:
                 return _invalid(_too_large(output.result or ""))
             return Succeeded(output.result)
         case _Output(status="SUCCEEDED" | "PENDING" as status, error=ErrorShape()):
@@ -124,8 +124,7 @@ def _durable_end(text: str) -> Outcome:
 
 def _too_large(result: str) -> str:
     return (
-        f"The result is {bytes_of(result):,} bytes;"
-        f" at most {EXECUTION_PAYLOAD_BYTES_MAX:,} are allowed."
+        f"The result is {bytes_of(result):,} bytes; at most {SYNCHRONOUS_BYTES_MAX:,} are allowed."
     )
 
 
