@@ -46,6 +46,7 @@ from perdure_core.model import (
     Operation,
     OperationUpdate,
 )
+from perdure_core.payload import text_of
 
 # They ask the thread that runs to stop, which is not for us to refuse.
 _STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -351,7 +352,7 @@ def _header(metadata: PropagationMetadata | None) -> str | None:
 def _input(execution: Operation | None) -> Any:
     """Return the payload as plain JSON; None if it is not JSON, which fails the execution."""
     details = None if execution is None else execution.details
-    text = details.input if isinstance(details, ExecutionDetails) else None
+    text = text_of(details.input) if isinstance(details, ExecutionDetails) else None
     if text is None or not text.strip():
         return {}
     try:

@@ -27,6 +27,7 @@ from perdure_core.model import (
     StepDetails,
     WaitDetails,
 )
+from perdure_core.payload import text_of
 
 __all__ = [
     "DurableInstrumentationPlugin",
@@ -312,7 +313,7 @@ class DurableInstrumentationPluginFactory(Protocol):
 def _outcome(details: Details) -> tuple[str | None, ErrorObject | None]:
     match details:
         case StepDetails() | CallbackDetails() | ChainedInvokeDetails() | ContextDetails():
-            return details.result, details.error
+            return text_of(details.result), details.error
         case ExecutionDetails() | WaitDetails():
             return None, None
 
