@@ -131,7 +131,8 @@ def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]
     if execution.pause is not None:
         since = format_moment(execution.pause.requested_at)
         reason = f": {execution.pause.reason}" if execution.pause.reason else ""
-        facts.append(("paused", f"since {since}{reason}"))
+        why = "diverged" if execution.pause.diverged else "paused"
+        facts.append((why, f"since {since}{reason}"))
     if execution.consecutive_invocation_failures:
         failures = f"{execution.consecutive_invocation_failures} invocations failed in a row"
         facts.append(("trouble", Text(failures, style="red")))

@@ -58,7 +58,8 @@ def _diverged(state: State, command: Complete, now_ms: int) -> Decision:
     message = f"{DIVERGED_REASON}: {error.message or error.type}"
     reason = message if len(message) <= limits.REASON_CHARS_MAX else message[:_REASON_CUT] + "…"
     requested_ms = now_ms if state.pause is None else state.pause.requested_ms
-    return Decision(Record(now_ms, (completed, ExecutionPaused(requested_ms, reason))))
+    paused = ExecutionPaused(requested_ms, reason, diverged=True)
+    return Decision(Record(now_ms, (completed, paused)))
 
 
 def pause_begun(state: State) -> tuple[ExecutionPaused, ...]:

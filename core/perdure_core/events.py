@@ -113,11 +113,15 @@ class ExecutionStopped(ExecutionEvent, frozen=True, tag=5):
 
 
 class ExecutionPaused(ExecutionEvent, frozen=True, tag=6):
-    """No invocation runs, and none will until it is resumed."""
+    """No invocation runs, and none will until it is resumed.
+
+    `diverged`: nobody asked for it; a replay differed from history.
+    """
 
     requested_ms: int
     reason: str | None = None
     timeout_paused: bool = True
+    diverged: bool = False
 
 
 class ExecutionResumed(ExecutionEvent, frozen=True, tag=7):

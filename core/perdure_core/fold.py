@@ -227,7 +227,9 @@ def _pause_requested(state: State, event: PauseRequested, at_ms: int) -> None:
 
 def _paused(state: State, event: ExecutionPaused, at_ms: int) -> None:
     state.status = ExecutionStatus.PAUSED
-    state.pause = PauseState(event.requested_ms, event.reason, event.timeout_paused, at_ms)
+    state.pause = PauseState(
+        event.requested_ms, event.reason, event.timeout_paused, at_ms, diverged=event.diverged
+    )
     if event.timeout_paused:
         state.alarms.move(DEADLINE, _last_deadline_ms(state))
 

@@ -51,12 +51,16 @@ class LastCall(msgspec.Struct):
 
 
 class PauseState(msgspec.Struct):
-    """A pause that is asked for, or in force since `began_ms`."""
+    """A pause that is asked for, or in force since `began_ms`.
+
+    `diverged`: nobody asked for it; a replay differed from history.
+    """
 
     requested_ms: int
     reason: str | None
     timeout_paused: bool
     began_ms: int | None = None
+    diverged: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

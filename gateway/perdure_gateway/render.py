@@ -102,6 +102,7 @@ def _pause_to_message(pause: PauseState) -> model_pb2.PauseDetails:
         pause_request_timestamp=timestamp_from_ms(pause.requested_ms),
         reason=pause.reason,
         execution_timeout_paused=pause.timeout_paused,
+        diverged=pause.diverged,
     )
 
 

@@ -127,6 +127,8 @@ def _write_pause(
     if isinstance(event, ExecutionPaused):
         message.request_timestamp.CopyFrom(timestamp_from_ms(event.requested_ms))
         message.execution_timeout_paused = event.timeout_paused
+        if event.diverged:
+            message.diverged = True
     else:
         message.request_timestamp.CopyFrom(timestamp_from_ms(at_ms))
 

@@ -43,11 +43,12 @@ class OpenCallback:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PauseDescription:
-    """Who is paused knows since when and why."""
+    """Who is paused knows since when and why; `diverged`: because a replay differed."""
 
     requested_at: datetime
     reason: str | None
     execution_timeout_paused: bool
+    diverged: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,6 +301,7 @@ def _read_pause(message: model_pb2.PauseDetails) -> PauseDescription:
         requested_at=read_time(message.pause_request_timestamp),
         reason=message.reason if message.HasField("reason") else None,
         execution_timeout_paused=message.execution_timeout_paused,
+        diverged=message.diverged,
     )
 
 

@@ -64,6 +64,14 @@ def test_a_paused_execution_tells_why() -> None:
     assert ": lunch" in shown(console)
 
 
+def test_a_pause_that_nobody_asked_for_is_told_apart() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="PAUSED")
+    execution.pause_details.diverged = True
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert "diverged" in shown(console)
+
+
 def test_an_empty_list_says_so() -> None:
     console = a_narrow_console()
     show_executions(console, [])

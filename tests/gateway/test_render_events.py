@@ -45,6 +45,15 @@ CASES: list[tuple[core.Event, model_pb2.Event]] = [
         ),
     ),
     (
+        core.ExecutionPaused(4_000, "it differs", diverged=True),
+        model_pb2.Event(
+            reason="it differs",
+            execution_timeout_paused=True,
+            request_timestamp=timestamp_from_ms(4_000),
+            diverged=True,
+        ),
+    ),
+    (
         core.ExecutionResumed("go on"),
         model_pb2.Event(reason="go on", request_timestamp=timestamp_from_ms(5_000)),
     ),

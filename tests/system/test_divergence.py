@@ -89,5 +89,17 @@ def test_an_async_handler_that_asks_for_less_pauses_the_execution(tmp_path: Path
         wait_until(lambda: client.get(arn).status == "PAUSED", "the difference is noticed")
         pause = client.get(arn).pause
         assert pause is not None
+        assert pause.diverged
+        *_, event = client.history(arn)
+        assert (event.event_type, event.wire.diverged) == ("ExecutionPaused", True)
+        assert machine.metrics().value("perdure_invocations_total", outcome="diverged") == 1
+        assert "diverged" in machine.perdure("executions", "get", arn).stdout
+        machine.kill("worker")
+        client.resume(arn)
+        client.pause(arn, reason="lunch")
+        wait_until(lambda: client.get(arn).status == "PAUSED", "it is paused by somebody")
+        lunch = client.get(arn).pause
+        assert lunch is not None
+        assert not lunch.diverged
         assert "recorded:  CALLBACK (Callback) 'approval'" in (pause.reason or "")
         assert "the handler returns" in (pause.reason or "")

@@ -39,6 +39,7 @@ EVENTS: list[events.Event] = [
     events.ExecutionTimedOut(ERROR),
     events.ExecutionStopped(ErrorObject()),
     events.ExecutionPaused(5, "why"),
+    events.ExecutionPaused(5, "it differs", diverged=True),
     events.ExecutionResumed("why"),
     events.InvocationCompleted("i1", 7, ERROR, wanted=True),
     events.ContextStarted(SUBJECT),

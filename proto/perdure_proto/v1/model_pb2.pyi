@@ -364,6 +364,7 @@ class Event(google.protobuf.message.Message):
     REQUEST_TIMESTAMP_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
     REPLAY_CHILDREN_FIELD_NUMBER: builtins.int
+    DIVERGED_FIELD_NUMBER: builtins.int
     event_id: builtins.int
     """1, 2, 3, … without holes; 1 is ExecutionStarted."""
     event_type: builtins.str
@@ -413,6 +414,8 @@ class Event(google.protobuf.message.Message):
     """ChainedInvokeStarted."""
     replay_children: builtins.bool
     """ContextSucceeded: the result was too large to store and is made again from the children."""
+    diverged: builtins.bool
+    """ExecutionPaused: nobody asked for it; a replay differed from history."""
     @property
     def event_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -465,11 +468,14 @@ class Event(google.protobuf.message.Message):
         request_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         tenant_id: builtins.str | None = ...,
         replay_children: builtins.bool | None = ...,
+        diverged: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_callback_id", b"_callback_id", "_duration_ms", b"_duration_ms", "_error", b"_error", "_execution_arn", b"_execution_arn", "_execution_timeout_paused", b"_execution_timeout_paused", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_function_name", b"_function_name", "_heartbeat_timeout_seconds", b"_heartbeat_timeout_seconds", "_id", b"_id", "_input", b"_input", "_invocation_start_timestamp", b"_invocation_start_timestamp", "_name", b"_name", "_parent_id", b"_parent_id", "_reason", b"_reason", "_replay_children", b"_replay_children", "_request_id", b"_request_id", "_request_timestamp", b"_request_timestamp", "_result", b"_result", "_retry_details", b"_retry_details", "_scheduled_end_timestamp", b"_scheduled_end_timestamp", "_sub_type", b"_sub_type", "_tenant_id", b"_tenant_id", "_timeout_seconds", b"_timeout_seconds", "callback_id", b"callback_id", "duration_ms", b"duration_ms", "error", b"error", "event_timestamp", b"event_timestamp", "execution_arn", b"execution_arn", "execution_timeout_paused", b"execution_timeout_paused", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "id", b"id", "input", b"input", "invocation_start_timestamp", b"invocation_start_timestamp", "name", b"name", "parent_id", b"parent_id", "reason", b"reason", "replay_children", b"replay_children", "request_id", b"request_id", "request_timestamp", b"request_timestamp", "result", b"result", "retry_details", b"retry_details", "scheduled_end_timestamp", b"scheduled_end_timestamp", "sub_type", b"sub_type", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_callback_id", b"_callback_id", "_duration_ms", b"_duration_ms", "_error", b"_error", "_execution_arn", b"_execution_arn", "_execution_timeout_paused", b"_execution_timeout_paused", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_function_name", b"_function_name", "_heartbeat_timeout_seconds", b"_heartbeat_timeout_seconds", "_id", b"_id", "_input", b"_input", "_invocation_start_timestamp", b"_invocation_start_timestamp", "_name", b"_name", "_parent_id", b"_parent_id", "_reason", b"_reason", "_replay_children", b"_replay_children", "_request_id", b"_request_id", "_request_timestamp", b"_request_timestamp", "_result", b"_result", "_retry_details", b"_retry_details", "_scheduled_end_timestamp", b"_scheduled_end_timestamp", "_sub_type", b"_sub_type", "_tenant_id", b"_tenant_id", "_timeout_seconds", b"_timeout_seconds", "callback_id", b"callback_id", "duration_ms", b"duration_ms", "error", b"error", "event_id", b"event_id", "event_timestamp", b"event_timestamp", "event_type", b"event_type", "execution_arn", b"execution_arn", "execution_timeout_paused", b"execution_timeout_paused", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "id", b"id", "input", b"input", "invocation_start_timestamp", b"invocation_start_timestamp", "name", b"name", "parent_id", b"parent_id", "reason", b"reason", "replay_children", b"replay_children", "request_id", b"request_id", "request_timestamp", b"request_timestamp", "result", b"result", "retry_details", b"retry_details", "scheduled_end_timestamp", b"scheduled_end_timestamp", "sub_type", b"sub_type", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "truncated", b"truncated"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_callback_id", b"_callback_id", "_diverged", b"_diverged", "_duration_ms", b"_duration_ms", "_error", b"_error", "_execution_arn", b"_execution_arn", "_execution_timeout_paused", b"_execution_timeout_paused", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_function_name", b"_function_name", "_heartbeat_timeout_seconds", b"_heartbeat_timeout_seconds", "_id", b"_id", "_input", b"_input", "_invocation_start_timestamp", b"_invocation_start_timestamp", "_name", b"_name", "_parent_id", b"_parent_id", "_reason", b"_reason", "_replay_children", b"_replay_children", "_request_id", b"_request_id", "_request_timestamp", b"_request_timestamp", "_result", b"_result", "_retry_details", b"_retry_details", "_scheduled_end_timestamp", b"_scheduled_end_timestamp", "_sub_type", b"_sub_type", "_tenant_id", b"_tenant_id", "_timeout_seconds", b"_timeout_seconds", "callback_id", b"callback_id", "diverged", b"diverged", "duration_ms", b"duration_ms", "error", b"error", "event_timestamp", b"event_timestamp", "execution_arn", b"execution_arn", "execution_timeout_paused", b"execution_timeout_paused", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "id", b"id", "input", b"input", "invocation_start_timestamp", b"invocation_start_timestamp", "name", b"name", "parent_id", b"parent_id", "reason", b"reason", "replay_children", b"replay_children", "request_id", b"request_id", "request_timestamp", b"request_timestamp", "result", b"result", "retry_details", b"retry_details", "scheduled_end_timestamp", b"scheduled_end_timestamp", "sub_type", b"sub_type", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_callback_id", b"_callback_id", "_diverged", b"_diverged", "_duration_ms", b"_duration_ms", "_error", b"_error", "_execution_arn", b"_execution_arn", "_execution_timeout_paused", b"_execution_timeout_paused", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_function_name", b"_function_name", "_heartbeat_timeout_seconds", b"_heartbeat_timeout_seconds", "_id", b"_id", "_input", b"_input", "_invocation_start_timestamp", b"_invocation_start_timestamp", "_name", b"_name", "_parent_id", b"_parent_id", "_reason", b"_reason", "_replay_children", b"_replay_children", "_request_id", b"_request_id", "_request_timestamp", b"_request_timestamp", "_result", b"_result", "_retry_details", b"_retry_details", "_scheduled_end_timestamp", b"_scheduled_end_timestamp", "_sub_type", b"_sub_type", "_tenant_id", b"_tenant_id", "_timeout_seconds", b"_timeout_seconds", "callback_id", b"callback_id", "diverged", b"diverged", "duration_ms", b"duration_ms", "error", b"error", "event_id", b"event_id", "event_timestamp", b"event_timestamp", "event_type", b"event_type", "execution_arn", b"execution_arn", "execution_timeout_paused", b"execution_timeout_paused", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "heartbeat_timeout_seconds", b"heartbeat_timeout_seconds", "id", b"id", "input", b"input", "invocation_start_timestamp", b"invocation_start_timestamp", "name", b"name", "parent_id", b"parent_id", "reason", b"reason", "replay_children", b"replay_children", "request_id", b"request_id", "request_timestamp", b"request_timestamp", "result", b"result", "retry_details", b"retry_details", "scheduled_end_timestamp", b"scheduled_end_timestamp", "sub_type", b"sub_type", "tenant_id", b"tenant_id", "timeout_seconds", b"timeout_seconds", "truncated", b"truncated"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_callback_id", b"_callback_id"]) -> typing.Literal["callback_id"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_diverged", b"_diverged"]) -> typing.Literal["diverged"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_duration_ms", b"_duration_ms"]) -> typing.Literal["duration_ms"] | None: ...
     @typing.overload
@@ -728,8 +734,11 @@ class PauseDetails(google.protobuf.message.Message):
     PAUSE_REQUEST_TIMESTAMP_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     EXECUTION_TIMEOUT_PAUSED_FIELD_NUMBER: builtins.int
+    DIVERGED_FIELD_NUMBER: builtins.int
     reason: builtins.str
     execution_timeout_paused: builtins.bool
+    diverged: builtins.bool
+    """Nobody asked for the pause: a replay differed from history."""
     @property
     def pause_request_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -738,9 +747,10 @@ class PauseDetails(google.protobuf.message.Message):
         pause_request_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         reason: builtins.str | None = ...,
         execution_timeout_paused: builtins.bool = ...,
+        diverged: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_reason", b"_reason", "pause_request_timestamp", b"pause_request_timestamp", "reason", b"reason"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_reason", b"_reason", "execution_timeout_paused", b"execution_timeout_paused", "pause_request_timestamp", b"pause_request_timestamp", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_reason", b"_reason", "diverged", b"diverged", "execution_timeout_paused", b"execution_timeout_paused", "pause_request_timestamp", b"pause_request_timestamp", "reason", b"reason"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_reason", b"_reason"]) -> typing.Literal["reason"] | None: ...
 
 global___PauseDetails = PauseDetails

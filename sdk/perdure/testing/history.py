@@ -64,6 +64,7 @@ class HistoryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     request_id: str | None = None
     reason: str | None = None
     execution_timeout_paused: bool | None = None
+    diverged: bool = False
     request_timestamp: datetime | None = None
     tenant_id: str | None = None
     replay_children: bool = False
