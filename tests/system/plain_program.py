@@ -40,7 +40,7 @@ async def price_later(event: dict[str, str], _context: PlainContext) -> int:
     return len(event["item"])
 
 
-@plain_function
+@plain_function(tenant_isolation=True)
 def tenant(_event: Any, context: PlainContext) -> str | None:
     """Say on whose behalf it was invoked."""
     return context.tenant_id
