@@ -1,14 +1,16 @@
 """Our names, parameters, defaults and enums beside those of the AWS SDK that we follow.
 
 `published_surface.json` was recorded from the published wheel of the AWS Lambda durable execution
-SDK for Python 3.0.0 by `surface.py`. Whatever differs is listed here with its reason, and what is
-listed must differ: the list cannot go stale.
+SDK for Python 3.0.0 by `surface.py`, and is compared with the installed one. Whatever differs is
+listed here with its reason, and what is listed must differ: the list cannot go stale.
 """
 
 import importlib
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -122,6 +124,29 @@ def compare(path: str, expected: Any, found: Any) -> Iterator[str]:
             yield from compare(f"{path}.{key}", value, mine.get(key))
     elif expected != found:
         yield path
+
+
+def published(part: str) -> ModuleType:
+    name = "aws_durable_execution_sdk_python"
+    return importlib.import_module(f"{name}.{part}" if part else name)
+
+
+def defined_in(module: ModuleType) -> set[str]:
+    """Return the public classes and functions that are made in the module itself."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
+        if value.__module__ == module.__name__
+    }
+
+
+@pytest.mark.parametrize("part", list(RECORDED))
+def test_what_is_recorded_is_what_the_published_package_offers(part: str) -> None:
+    module = published(part)
+    assert surface(module, RECORDED[part]) == RECORDED[part]
+    named = set(getattr(module, "__all__", ())) - {"__version__"}
+    assert named | defined_in(module) <= set(RECORDED[part])
 
 
 @pytest.mark.parametrize("part", list(RECORDED))
