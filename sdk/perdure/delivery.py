@@ -84,6 +84,18 @@ class InvocationObserver(Protocol):
         ...
 
 
+class Delivered(msgspec.Struct, frozen=True):
+    """An invocation as a function is given it, and all that it may use of the worker meanwhile.
+
+    `now_ms` is the clock of the service's timers, in milliseconds since 1970.
+    """
+
+    invocation: Invocation
+    checkpoints: Checkpoints
+    observer: InvocationObserver | None
+    now_ms: Callable[[], int]
+
+
 class TurnPassed(BaseException):
     """The invocation is no longer ours: stop, say nothing."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast, overload
 from perdure.async_context import AsyncDurableContext
 from perdure.config import Duration
 from perdure.context import DurableContext
-from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.delivery import Delivered
 from perdure.durable_run import run_handler, run_handler_async
 from perdure.exceptions import ValidationError
 from perdure.function_settings import FunctionSettings, settings_of
@@ -73,37 +73,17 @@ class DurableFunction:
             )
         return self.handler(event, context)
 
-    def run(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    def run(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this thread; workers call this."""
-        turn = self._turn(invocation, checkpoints, observer, now_ms)
-        return run_handler(self, invocation, turn)
+        return run_handler(self, delivered.invocation, self._turn(delivered))
 
-    async def run_async(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    async def run_async(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
-        turn = self._turn(invocation, checkpoints, observer, now_ms)
-        return await run_handler_async(self, invocation, turn)
+        return await run_handler_async(self, delivered.invocation, self._turn(delivered))
 
-    def _turn(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Turn:
-        plugins = InvocationPlugins.of(self.plugins, invocation, now_ms)
-        return Turn(invocation, checkpoints, observer, now_ms, plugins)
+    def _turn(self, delivered: Delivered) -> Turn:
+        plugins = InvocationPlugins.of(self.plugins, delivered.invocation, delivered.now_ms)
+        return Turn.of(delivered, plugins)
 
     def __repr__(self) -> str:
         return f"<durable function {self.name}>"

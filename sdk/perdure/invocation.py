@@ -12,6 +12,7 @@ from perdure.delivery import (
     CheckpointRefused,
     Checkpoints,
     CheckpointUnavailable,
+    Delivered,
     Invocation,
     InvocationObserver,
     TurnPassed,
@@ -27,6 +28,7 @@ __all__ = [
     "CheckpointRefused",
     "CheckpointUnavailable",
     "Checkpoints",
+    "Delivered",
     "Diverged",
     "Dropped",
     "Failed",
@@ -56,11 +58,11 @@ def run_invocation(
     service's timers: a branch that waits for time goes on in place when others keep the invocation
     going until then.
     """
+    delivered = Delivered(invocation, checkpoints, observer, now_ms)
     if not function.is_async:
-        return function.run(invocation, checkpoints, observer, now_ms)
-    running = function.run_async(invocation, checkpoints, observer, now_ms)
+        return function.run(delivered)
     with closing(HandlerLoop()) as loop:
-        return run_to_end(loop, running)
+        return run_to_end(loop, function.run_async(delivered))
 
 
 async def run_invocation_async(
@@ -75,4 +77,5 @@ async def run_invocation_async(
 
     Many may run at once. Being cancelled means that the turn has passed.
     """
-    return await function.run_async(invocation, checkpoints, observer, now_ms)
+    delivered = Delivered(invocation, checkpoints, observer, now_ms)
+    return await function.run_async(delivered)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast, overload
 
 from perdure.config import Duration
-from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.delivery import Delivered
 from perdure.function_settings import FunctionSettings, settings_of
 from perdure.outcome import Outcome
 from perdure.plain_context import PlainContext
@@ -58,27 +58,15 @@ class PlainFunction:
         """Call the handler; what an async one returns is to be awaited."""
         return self.handler(event, context)
 
-    def run(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    def run(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this thread; workers call this."""
-        del checkpoints, observer
-        return call_handler(self, invocation, now_ms)
+        return call_handler(self, delivered.invocation, delivered.now_ms)
 
-    async def run_async(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    async def run_async(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
-        turn = Turn(invocation, checkpoints, observer, now_ms)
-        return await call_handler_async(self, invocation, turn, now_ms)
+        return await call_handler_async(
+            self, delivered.invocation, Turn.of(delivered), delivered.now_ms
+        )
 
     def __repr__(self) -> str:
         return f"<plain function {self.name}>"

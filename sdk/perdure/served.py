@@ -5,10 +5,9 @@ ones call it once; another kind may run it in another process. Whoever serves th
 testing kit) knows this protocol and no kind.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
-from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.delivery import Delivered
 from perdure.outcome import Outcome
 
 
@@ -45,13 +44,7 @@ class ServedFunction(Protocol):
         """Whether invocations are run by `run_async`, and not by `run`."""
         ...
 
-    def run(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    def run(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this thread, which is its own, and say how it ended.
 
         Whatever goes wrong becomes an outcome. A turn that has passed is learned from checkpoints
@@ -59,13 +52,7 @@ class ServedFunction(Protocol):
         """
         ...
 
-    async def run_async(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    async def run_async(self, delivered: Delivered) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop` that it shares with others.
 
         Being cancelled means that the turn has passed: stop what runs, and return `Dropped`.

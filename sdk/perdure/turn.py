@@ -21,6 +21,7 @@ from perdure.delivery import (
     CheckpointRefused,
     Checkpoints,
     CheckpointUnavailable,
+    Delivered,
     Invocation,
     InvocationObserver,
     TurnPassed,
@@ -109,6 +110,17 @@ class Turn:
         self._settled: Settled | None = None
         self.on_change: Callable[[Iterable[str]], None] = _ignore
         checkpoints.subscribe(self._learn)
+
+    @classmethod
+    def of(cls, delivered: Delivered, plugins: InvocationPlugins | None = None) -> "Turn":
+        """Return the turn of what a worker delivers."""
+        return cls(
+            delivered.invocation,
+            delivered.checkpoints,
+            delivered.observer,
+            delivered.now_ms,
+            plugins,
+        )
 
     @property
     def settled(self) -> Settled | None:

@@ -2,11 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from perdure import PlainContext, PlainFunction
-from perdure.invocation import Checkpoints, Dropped, Invocation, InvocationObserver, Outcome
+from perdure.invocation import Delivered, Dropped, Outcome
 from perdure.outcome import Succeeded
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import one_step, play, working
@@ -25,23 +24,11 @@ class Elsewhere:
         self.is_async = is_async
         self.entered, self.stopped = threading.Event(), threading.Event()
 
-    def run(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
-        checkpoints.submit([], urgent=True).result(DEADLINE_S)
-        return Succeeded(f'"{invocation.function_name}"')
+    def run(self, delivered: Delivered) -> Outcome:
+        delivered.checkpoints.submit([], urgent=True).result(DEADLINE_S)
+        return Succeeded(f'"{delivered.invocation.function_name}"')
 
-    async def run_async(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    async def run_async(self, delivered: Delivered) -> Outcome:
         try:
             self.entered.set()
             await asyncio.Event().wait()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from perdure.delivery import Checkpoints, Invocation, InvocationObserver
+from perdure.delivery import Checkpoints, Delivered, Invocation
 from perdure.outcome import Broken, Dropped, Outcome
 from perdure_core.model import ErrorObject, ExecutionDetails
 from perdure_core.payload import text_of
@@ -52,26 +52,13 @@ class HostedFunction:
         self._definition = definition
         self._hosting = hosting
 
-    def run(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    def run(self, delivered: Delivered) -> Outcome:
         """Run one invocation, and wait for its end."""
-        del observer, now_ms
-        return self._hosting.run(self._definition, invocation, checkpoints)
+        return self._hosting.run(self._definition, delivered.invocation, delivered.checkpoints)
 
-    async def run_async(
-        self,
-        invocation: Invocation,
-        checkpoints: Checkpoints,
-        observer: InvocationObserver | None,
-        now_ms: Callable[[], int],
-    ) -> Outcome:
+    async def run_async(self, delivered: Delivered) -> Outcome:
         """Nobody calls this: whoever serves functions asks `is_async` first."""
-        del invocation, checkpoints, observer, now_ms
+        del delivered
         raise AssertionError(self.name)
 
     def __repr__(self) -> str:
