@@ -23,7 +23,8 @@ ARN_CHARS_MAX: Final = 1_024
 # Ours: inputs and results of executions and operations, callbacks included, in bytes of UTF-8.
 PAYLOAD_BYTES_MAX: Final = 67_108_864
 # Ours: what is larger is kept beside the history, once, and loaded only where it is asked for.
-# Up to here a row of its own costs more than carrying the text along (decision 0009).
+# A choice between rows of their own for small values and states that grow with large ones, not a
+# measured optimum (decision 0011).
 PAYLOAD_INLINE_BYTES_MAX: Final = 16_384
 ERROR_BYTES_MAX: Final = 32_768
 # Ours: a step that lasts a year keeps a thousand of them in its history.

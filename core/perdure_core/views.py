@@ -1,5 +1,8 @@
 """What a handler is shown of a state."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from perdure_core.model import (
     ContextDetails,
     ExecutionDetails,
@@ -28,22 +31,42 @@ def visible_operations(state: State) -> list[Operation]:
     What lies below a completed CONTEXT is left out, unless its result has to be made again from its
     children (Lambda API, GetDurableExecutionState).
     """
-    hidden: dict[str, bool] = {}
-    visible: list[Operation] = []
-    for operation in state.operations.values():
-        parent_id = operation.parent_id
-        # Parents start before their children, so the parent's verdict is known.
-        below = parent_id is not None and (hidden[parent_id] or _collapsed(state, parent_id))
-        hidden[operation.id] = below
-        if not below:
-            visible.append(operation)
-    return visible
+    return [operation for _, operation in visible_from(state, 0)]
+
+
+def visible_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
+    """Yield what a replay needs of the operations from a position on, and the positions.
+
+    Positions count what was started, visible or not. So they stay true while the state moves on,
+    and the operations before cost next to nothing. The state must not change meanwhile.
+    """
+    hidden: dict[str | None, bool] = {None: False}
+    started = islice(state.operations.values(), position, None)
+    for number, operation in enumerate(started, position):
+        if not _below_collapsed(state, operation.parent_id, hidden):
+            yield number, operation
 
 
 def changed_operations(state: State) -> list[Operation]:
     """Return what the answer to the last accepted checkpoint carries."""
     assert state.last_call is not None
     return [state.operations[id_] for id_ in state.last_call.changed]
+
+
+def _below_collapsed(state: State, context_id: str | None, hidden: dict[str | None, bool]) -> bool:
+    """Tell whether the context, or one around it, hides what is in it; `hidden` knows verdicts."""
+    path: list[str | None] = []
+    while context_id not in hidden:
+        # None is known, so this is the id of a context.
+        assert context_id is not None
+        path.append(context_id)
+        if _collapsed(state, context_id):
+            hidden[context_id] = True
+            break
+        context_id = state.operations[context_id].parent_id
+    verdict = hidden[context_id]
+    hidden.update(dict.fromkeys(path, verdict))
+    return verdict
 
 
 def _collapsed(state: State, context_id: str) -> bool:

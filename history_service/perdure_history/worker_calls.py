@@ -1,7 +1,7 @@
 """What workers ask of history: begin, claim, checkpoint, complete, hand back, heartbeat."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,7 +22,7 @@ from perdure_core.model import ErrorObject, Operation, OperationType, OperationU
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, is_open, wants_task
-from perdure_core.views import changed_operations, execution_operation, visible_operations
+from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.chance import new_id
 from perdure_history.committer import Batch
 from perdure_history.executions import Executions
@@ -340,17 +340,17 @@ class WorkerCalls:
         One that is too large for a page has one `alone`, or else is left to the next.
         """
         state = slot.state
-        everything = [execution_operation(state), *visible_operations(state)]
         room = self._executions.settings.state_page_bytes
-        end = position
-        while end < len(everything) and end - position < limit:
-            room -= _size_of(everything[end])
-            if room < 0 and (end > position or not alone):
+        operations: list[Operation] = []
+        marker = ""
+        for number, operation in _shown_from(state, position):
+            room -= _size_of(operation)
+            full = room < 0 and (bool(operations) or not alone)
+            if full or len(operations) == limit:
+                marker = pack_marker("state", (number,))
                 break
-            end += 1
-        marker = pack_marker("state", (end,)) if end < len(everything) else ""
-        operations = tuple([_copied(each) for each in everything[position:end]])
-        return StatePage(slot.key, operations, marker)
+            operations.append(_copied(operation))
+        return StatePage(slot.key, tuple(operations), marker)
 
     async def _slot(self, key: ExecutionKey) -> Slot:
         try:
@@ -378,6 +378,14 @@ def _arn_of(state: State) -> str:
     return arn_of(
         ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
     )
+
+
+def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
+    """Yield what a handler is shown from a position on; the EXECUTION operation stands at 0."""
+    if position == 0:
+        yield 0, execution_operation(state)
+    for number, operation in visible_from(state, max(position - 1, 0)):
+        yield number + 1, operation
 
 
 def _may_go_on(state: State, turn: Turn) -> bool:

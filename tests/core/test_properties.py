@@ -60,7 +60,7 @@ from perdure_core.state import (
     waiting_for,
     wants_task,
 )
-from perdure_core.views import changed_operations, visible_operations
+from perdure_core.views import changed_operations, visible_from, visible_operations
 from tests.core.scene import EXECUTION_ID, Scene, snapshot, update
 
 IDS = ["a", "b", "c", "d"]
@@ -410,6 +410,10 @@ class CarelessHost:
         for operation in visible_operations(state):
             assert operation.parent_id is None or operation.parent_id in seen
             seen.add(operation.id)
+        whole = list(visible_from(state, 0))
+        for position in range(len(state.operations) + 1):
+            rest = [shown for shown in whole if shown[0] >= position]
+            assert list(visible_from(state, position)) == rest
 
     def folding_from_the_start_gives_the_same(self) -> None:
         records = [decode_record(encode_record(record)) for record in self.scene.records]

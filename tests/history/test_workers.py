@@ -97,6 +97,28 @@ async def test_state_comes_in_pages() -> None:
             await world.history.state_page(second.token, "junk", 2)
 
 
+async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> None:
+    async with World(HistorySettings(state_page_operations=3)) as world:
+        hand = Hand(world)
+        await world.start("n")
+        invocation = await hand.take()
+        await invocation.checkpoint(update("CONTEXT", "START", "c"))
+        for name in "ab":
+            await invocation.checkpoint(
+                update("STEP", "START", name, parent_id="c"),
+                update("STEP", "SUCCEED", name, parent_id="c", payload='"done"'),
+            )
+        for name in "de":
+            await invocation.step(name)
+        await world.history.hand_back([invocation.token])
+        invocation = await hand.take()
+        page = invocation.offer.page
+        assert [operation.id for operation in page.operations[1:]] == ["c", "a"]
+        await invocation.checkpoint(update("CONTEXT", "SUCCEED", "c", payload='"done"'))
+        page = await world.history.state_page(invocation.token, page.next_marker, 3)
+        assert [operation.id for operation in page.operations] == ["d", "e"]
+
+
 # After the node crashed.
 
 
