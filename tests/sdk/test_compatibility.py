@@ -1,8 +1,9 @@
 """Our names, parameters, defaults and enums beside those of the AWS SDK that we follow.
 
 `published_surface.json` was recorded from the published wheel of the AWS Lambda durable execution
-SDK for Python 3.0.0 by `surface.py`, and is compared with the installed one. Whatever differs is
-listed here with its reason, and what is listed must differ: the list cannot go stale.
+SDK for Python 3.0.0, and from that of its OpenTelemetry package 2.0.0 (`otel`), by `surface.py`; it
+is compared with the installed ones. Whatever differs is listed here with its reason, and what is
+listed must differ: the list cannot go stale.
 """
 
 import importlib
@@ -63,6 +64,8 @@ DIFFERENCES = {
     "logger.Logger.methods.from_log_info": INSIDE,
     "logger.Logger.methods.with_is_replaying": INSIDE,
     "logger.Logger.methods.with_log_info": INSIDE,
+    "otel.ContextExtractor": "an alias of a type, whose parameters depend on how it is written",
+    "otel.__version__": "it is a part of Perdure, whose version is perdure.__version__",
     "plugin.InvocationEndInfo.methods.from_durable_execution_invocation_output": NO_LAMBDA,
     "plugin.InvocationEndInfo.parameters": ADDED,
     "plugin.InvocationInfo.parameters": ADDED,
@@ -128,6 +131,8 @@ def compare(path: str, expected: Any, found: Any) -> Iterator[str]:
 
 def published(part: str) -> ModuleType:
     name = "aws_durable_execution_sdk_python"
+    if part == "otel":  # a package of its own
+        return importlib.import_module(f"{name}_otel")
     return importlib.import_module(f"{name}.{part}" if part else name)
 
 

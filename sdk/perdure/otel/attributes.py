@@ -1,0 +1,103 @@
+"""What spans say about executions: names, values, outcomes. Names are those of the AWS package."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from opentelemetry.trace import Span, StatusCode
+
+from perdure.plugin import (
+    InvocationEndInfo,
+    InvocationStatus,
+    OperationInfo,
+    OperationType,
+    UserFunctionEndInfo,
+    UserFunctionStartInfo,
+)
+from perdure_core.model import ErrorObject, OperationStatus
+
+TRUNCATED: Final = "durable.span.truncated_at_invocation_boundary"
+SYNTHETIC: Final = "durable.execution.synthetic_root"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
+
+Attributes = dict[str, str | bool | int]
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Return a moment in nanoseconds since 1970, exact to its microsecond."""
+    return (moment - _EPOCH) // _US * 1_000
+
+
+def of_execution(execution_arn: str) -> Attributes:
+    """Return what every span says."""
+    return {"durable.execution.arn": execution_arn}
+
+
+def of_operation(execution_arn: str, info: OperationInfo) -> Attributes:
+    """Return what the span of an operation says."""
+    status: Attributes = {"durable.operation.status": info.status.value}
+    return _named(execution_arn, info) | status | _attempt(info)
+
+
+def of_attempt(execution_arn: str, info: UserFunctionStartInfo | UserFunctionEndInfo) -> Attributes:
+    """Return what the span of one call of a step's function, or of a check, says."""
+    attributes = _named(execution_arn, info) | _attempt(info)
+    if isinstance(info, UserFunctionEndInfo):
+        attributes["durable.attempt.outcome"] = info.outcome.value
+    return attributes
+
+
+def name_of(info: OperationInfo) -> str:
+    """Return the name of an operation's span: its own, or its id for want of one."""
+    return info.name or info.operation_id
+
+
+def tell_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> None:
+    """Give a span its status: an error, well done, or none of both."""
+    if error is not None:
+        span.set_status(StatusCode.ERROR, error.message or error.type or "")
+        span.add_event("exception", _exception(error))
+    elif succeeded:
+        span.set_status(StatusCode.OK)
+
+
+def tell_operation(span: Span, info: OperationInfo) -> None:
+    """Give the span of an operation its status."""
+    tell_outcome(span, info.error, succeeded=info.status is OperationStatus.SUCCEEDED)
+
+
+def tell_invocation(span: Span, info: InvocationEndInfo) -> None:
+    """Say how an invocation ended. One that is run again has no status: nothing is decided."""
+    again = info.status is InvocationStatus.RETRY
+    span.set_attribute("durable.invocation.status", "RETRYING" if again else info.status.value)
+    if not again:
+        failed = info.status is InvocationStatus.FAILED
+        tell_outcome(span, info.error if failed else None, succeeded=not failed)
+
+
+def _named(execution_arn: str, info: OperationInfo) -> Attributes:
+    attributes = of_execution(execution_arn)
+    attributes["durable.operation.id"] = info.operation_id
+    attributes["durable.operation.type"] = info.operation_type.value
+    if info.sub_type is not None:
+        attributes["durable.operation.subtype"] = info.sub_type
+    if info.name is not None:
+        attributes["durable.operation.name"] = info.name
+    return attributes
+
+
+def _attempt(info: OperationInfo) -> Attributes:
+    if info.operation_type is not OperationType.STEP or info.attempt is None:
+        return {}
+    return {"durable.attempt.number": info.attempt}
+
+
+def _exception(error: ErrorObject) -> Attributes:
+    """Name an error as OpenTelemetry's conventions for exceptions on spans do."""
+    told = {
+        "exception.type": error.type,
+        "exception.message": error.message,
+        "exception.stacktrace": "\n".join(error.stack_trace),
+    }
+    return {name: text for name, text in told.items() if text}

@@ -1,0 +1,143 @@
+"""The view of invocations: what each of them did, as a tree of its own.
+
+    ancestor ─┬─ Invocation ── operation ── attempt     exported at the end of each invocation
+              └─ Workflow                                linked to by operations and attempts
+
+An operation that is open in several invocations has a span in each: the first one has the id that
+is derived from the operation, later ones link to it. Spans run by the clock of the worker.
+"""
+
+import threading
+
+from opentelemetry.trace import Span, SpanContext
+
+from perdure.otel.attributes import name_of, of_operation, tell_operation
+from perdure.otel.config import OtelPluginConfig
+from perdure.otel.invocation_spans import InvocationSpans
+from perdure.otel.log_filter import current_span_context
+from perdure.plugin import (
+    DurableInstrumentationPlugin,
+    InvocationEndInfo,
+    InvocationStartInfo,
+    OperationEndInfo,
+    OperationInfo,
+    OperationStartInfo,
+    OperationType,
+    PropagationInput,
+    PropagationMetadata,
+    UserFunctionEndInfo,
+    UserFunctionStartInfo,
+)
+
+
+class InvocationOtelPlugin(DurableInstrumentationPlugin):
+    """Makes a tree of spans of one invocation. Its factory makes one for each invocation."""
+
+    def __init__(self, config: OtelPluginConfig | None = None) -> None:
+        self._config = config or OtelPluginConfig()
+        self._spans: InvocationSpans | None = None
+        self._lock = threading.Lock()
+        self._open: dict[str, Span] = {}
+        self._met_again: dict[str, bool] = {}
+
+    def get_current_span_context(self) -> SpanContext | None:
+        """Return the span to which a log record made here belongs; None outside of invocations."""
+        return current_span_context()
+
+    def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
+        """Have what a chained invoke starts join the trace."""
+        return None if self._spans is None else self._spans.metadata(info)
+
+    def on_invocation_start(self, info: InvocationStartInfo) -> None:
+        """Start the span of the invocation, and make it current."""
+        spans = InvocationSpans.begin(self._config, info)
+        if spans is None:
+            return
+        spans.surround(spans.current(), self._config)
+        self._spans = spans
+
+    def on_invocation_end(self, info: InvocationEndInfo) -> None:
+        """End everything that is open, and export the execution's span if that has ended."""
+        spans, self._spans = self._spans, None
+        if spans is None:
+            return
+        spans.cut_attempts()
+        with self._lock:
+            left = list(self._open.values())
+            self._open.clear()
+        for span in reversed(left):  # what is inside first
+            span.end()
+        spans.end(info)
+
+    def on_operation_start(self, info: OperationStartInfo) -> None:
+        """Start the span of the operation; that of a context starts with its body."""
+        spans = self._spans
+        if spans is None:
+            return
+        if info.operation_type is OperationType.CONTEXT:
+            self._met_again[info.operation_id] = info.is_replayed
+        elif self._opened(info.operation_id) is None:
+            self._start(spans, info, again=info.is_replayed)
+
+    def on_operation_end(self, info: OperationEndInfo) -> None:
+        """Export the span of the operation; one that ended in between gets a short one."""
+        spans = self._spans
+        if spans is None or info.is_replayed:
+            return
+        with self._lock:
+            span = self._open.pop(info.operation_id, None)
+        if span is None:
+            span = self._start(spans, info, again=True)
+            with self._lock:
+                self._open.pop(info.operation_id, None)
+        span.set_attributes(of_operation(spans.trace.execution_arn, info))
+        tell_operation(span, info)
+        spans.export(span, info)
+
+    def on_user_function_start(self, info: UserFunctionStartInfo) -> None:
+        """Start the span of an attempt, or of a context, and make it current."""
+        spans = self._spans
+        if spans is None or info.is_replay_children:
+            return
+        if info.operation_type is OperationType.STEP:
+            step = self._opened(info.operation_id)
+            parent = self._parent(spans, info) if step is None else step.get_span_context()
+            spans.begin_attempt(info, parent, spans.workflow)
+            return
+        context = self._opened(info.operation_id) or self._start(
+            spans, info, again=self._met_again.get(info.operation_id)
+        )
+        spans.enter(info, context)
+
+    def on_user_function_end(self, info: UserFunctionEndInfo) -> None:
+        """Export the attempt; make current again what was before."""
+        spans = self._spans
+        if spans is None or info.is_replay_children:
+            return
+        if info.operation_type is OperationType.STEP:
+            spans.end_attempt(info)
+        else:
+            spans.leave(info)
+
+    def _start(self, spans: InvocationSpans, info: OperationInfo, *, again: bool | None) -> Span:
+        """Start the span of an operation: its own, one more (`again`), or (None) a nameless one."""
+        trace = spans.trace
+        operation = trace.operation(info.operation_id)
+        span = trace.start(
+            name_of(info),
+            self._parent(spans, info),
+            of_operation(trace.execution_arn, info),
+            span_id=operation.span_id if again is False else None,
+            links=(operation, spans.workflow) if again else (spans.workflow,),
+        )
+        with self._lock:
+            self._open[info.operation_id] = span
+        return span
+
+    def _opened(self, operation_id: str) -> Span | None:
+        with self._lock:
+            return self._open.get(operation_id)
+
+    def _parent(self, spans: InvocationSpans, info: OperationInfo) -> SpanContext:
+        parent = None if info.parent_id is None else self._opened(info.parent_id)
+        return spans.invocation if parent is None else parent.get_span_context()

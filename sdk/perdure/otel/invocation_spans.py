@@ -1,0 +1,210 @@
+"""What both views have in common: the spans of an invocation, of its attempts, of the execution.
+
+What ended before the invocation is told again in the next one, unless this one gets a checkpoint
+accepted. So the spans of such operations are held until that is known, and exported once:
+
+    held ── an operation has ended by a checkpoint, or the invocation did its work ──> exported
+      └──── the invocation is run again, and nothing has changed in it ─────────────> dropped
+
+A scope is what is current while a user's function runs. Its end is told where its start was, so
+leaving it puts back what was current before, whatever the function made of that meanwhile.
+"""
+
+import threading
+import time
+from datetime import datetime
+
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
+
+from perdure.otel.attributes import (
+    TRUNCATED,
+    Attributes,
+    name_of,
+    nanoseconds,
+    of_attempt,
+    of_execution,
+    tell_invocation,
+    tell_outcome,
+)
+from perdure.otel.config import OtelPluginConfig
+from perdure.otel.execution_trace import ExecutionTrace
+from perdure.otel.log_filter import correlate, install_log_filter
+from perdure.plugin import (
+    InvocationEndInfo,
+    InvocationInfo,
+    InvocationStartInfo,
+    InvocationStatus,
+    OperationEndInfo,
+    PropagationInput,
+    PropagationMetadata,
+    UserFunctionEndInfo,
+    UserFunctionOutcome,
+    UserFunctionStartInfo,
+)
+from perdure_core.model import OperationStatus
+
+_ENDS_EXECUTION = (InvocationStatus.SUCCEEDED, InvocationStatus.FAILED)
+
+
+class InvocationSpans:
+    """Spans of one invocation. Threads may share it: each key belongs to one of them."""
+
+    def __init__(
+        self, trace_: ExecutionTrace, config: OtelPluginConfig, info: InvocationStartInfo
+    ) -> None:
+        self.trace = trace_
+        self.workflow = trace_.workflow()
+        self._workflow_name = config.workflow_span_name
+        self._attempts: dict[tuple[str, int], Span] = {}
+        self._before: dict[tuple[str, int], Context] = {}
+        self._lock = threading.Lock()
+        self._news = info.updated_operations.keys()
+        self._statuses = _statuses(info)
+        self._accepted = False
+        self._held: list[tuple[Span, int | None]] = []
+        if info.is_first_invocation and not trace_.ancestor.is_remote:
+            self._held.append((trace_.start_root(), nanoseconds(trace_.started)))
+        first = of_execution(trace_.execution_arn) | {
+            "durable.invocation.first": info.is_first_invocation
+        }
+        self._span = trace_.start("Invocation", trace_.ancestor, first)
+        self.invocation = self._span.get_span_context()
+
+    @classmethod
+    def begin(cls, config: OtelPluginConfig, info: InvocationStartInfo) -> "InvocationSpans | None":
+        """Start the span of an invocation; None where there are no traces."""
+        trace_ = ExecutionTrace.of(config, info)
+        return None if trace_ is None else cls(trace_, config, info)
+
+    def surround(self, span: Span, config: OtelPluginConfig) -> None:
+        """Make a span current for the handler, and have its records name the invocation."""
+        contexts.attach(trace.set_span_in_context(span))
+        correlate(self.invocation)
+        if config.enrich_logger:
+            install_log_filter()
+
+    def current(self) -> Span:
+        """Return the span of the invocation."""
+        return self._span
+
+    def enter(self, info: UserFunctionStartInfo, span: Span) -> None:
+        """Make a span current for a user's function."""
+        self._before[_key(info)] = contexts.get_current()
+        contexts.attach(trace.set_span_in_context(span))
+
+    def leave(self, info: UserFunctionEndInfo) -> None:
+        """Make current again what was before the function."""
+        before = self._before.pop(_key(info), None)
+        if before is not None:
+            contexts.attach(before)
+
+    def begin_attempt(
+        self,
+        info: UserFunctionStartInfo,
+        parent: SpanContext,
+        link: SpanContext,
+        *,
+        started: datetime | None = None,
+    ) -> None:
+        """Start the span of a call of a step's function, or of a check, and make it current.
+
+        It starts now, or as of `started`.
+        """
+        span = self.trace.start(
+            f"{name_of(info)} attempt {info.attempt or 1}",
+            parent,
+            of_attempt(self.trace.execution_arn, info),
+            started=started,
+            links=(link,),
+        )
+        self._attempts[_key(info)] = span
+        self.enter(info, span)
+
+    def end_attempt(self, info: UserFunctionEndInfo, ended_ns: int | None = None) -> None:
+        """End that span, now or as told, saying how the call ended."""
+        self.leave(info)
+        span = self._attempts.pop(_key(info), None)
+        if span is None:
+            return
+        span.set_attributes(of_attempt(self.trace.execution_arn, info))
+        if info.outcome is UserFunctionOutcome.INCOMPLETE:
+            span.set_attribute(TRUNCATED, value=True)
+        succeeded = info.outcome is UserFunctionOutcome.SUCCEEDED
+        tell_outcome(span, info.error, succeeded=succeeded)
+        span.end(ended_ns)
+
+    def export(self, span: Span, operation: OperationEndInfo, ended_ns: int | None = None) -> None:
+        """End the span of an operation, now or as told, as soon as nobody will tell it again."""
+        recorded = operation.start_time is not None and operation.operation_id not in self._news
+        if recorded:
+            self._release()
+        with self._lock:
+            if not self._accepted:
+                self._held.append((span, ended_ns or time.time_ns()))
+                return
+        span.end(ended_ns)
+
+    def cut_attempts(self) -> None:
+        """End the attempts of which nobody will tell the end."""
+        while self._attempts:
+            _, span = self._attempts.popitem()
+            span.set_attribute(TRUNCATED, value=True)
+            span.end()
+
+    def end(self, info: InvocationEndInfo, latest: datetime | None = None) -> None:
+        """End the span of the invocation, and export that of the execution if it has ended.
+
+        `latest` is the last end of an operation, by the clock of the service, which may be ahead.
+        """
+        self.cut_attempts()
+        if info.status is not InvocationStatus.RETRY or _statuses(info) != self._statuses:
+            self._release()
+        tell_invocation(self._span, info)
+        self._span.end()
+        if info.status in _ENDS_EXECUTION:
+            self._export_workflow(info, latest)
+
+    def metadata(self, info: PropagationInput) -> PropagationMetadata:
+        """Have what a chained invoke starts join the trace, under the span of the invoke."""
+        return PropagationMetadata(self.trace.header(info.operation_id))
+
+    def _release(self) -> None:
+        with self._lock:
+            self._accepted = True
+            held, self._held = self._held, []
+        for span, ended_ns in held:
+            span.end(ended_ns)
+
+    def _export_workflow(self, info: InvocationEndInfo, latest: datetime | None) -> None:
+        status: Attributes = {"durable.execution.status": info.status.value}
+        span = self.trace.start(
+            self._workflow_name,
+            self.trace.ancestor,
+            of_execution(self.trace.execution_arn) | status,
+            span_id=self.workflow.span_id,
+            started=self.trace.started,
+        )
+        succeeded = info.status is InvocationStatus.SUCCEEDED
+        tell_outcome(span, info.error, succeeded=succeeded)
+        span.end(end_now(self.trace.started if latest is None else latest))
+
+
+def end_now(not_before: datetime) -> int:
+    """Return the present in nanoseconds since 1970, or `not_before` where a clock is behind it."""
+    return max(time.time_ns(), nanoseconds(not_before))
+
+
+def placeholder(context: SpanContext) -> Span:
+    """Return what stands for a span that is exported later: it can be current, and a parent."""
+    return NonRecordingSpan(context)
+
+
+def _statuses(info: InvocationInfo) -> dict[str, OperationStatus]:
+    return {id_: operation.status for id_, operation in info.operations.items()}
+
+
+def _key(info: UserFunctionStartInfo | UserFunctionEndInfo) -> tuple[str, int]:
+    return info.operation_id, info.attempt or 0
