@@ -8,6 +8,7 @@ from typing import Final
 
 from perdure import Client
 from perdure.client import ExecutionDescription
+from tests.examples.sites import serving_folder
 from tests.system.processes import ROOT, Machine, wait_until
 
 EXAMPLES: Final = ROOT / "examples"
@@ -16,9 +17,10 @@ PROGRAMS: Final = [
     EXAMPLES / f"{name}.py"
     for name in (
         *("order_with_approval", "saga", "fan_out"),
-        *("poll_job", "agent_loop", "chained_services"),
+        *("poll_job", "agent_loop", "chained_services", "web_scraper"),
     )
 ]
+SITE: Final = "http://127.0.0.1:8700"  # where the scraper's first lines have one
 ADVICE: Final = re.compile(r"perdure (callbacks succeed \S+ --result '.*?')")
 
 
@@ -73,9 +75,10 @@ def test_the_commands_in_the_examples_work(machine: Machine) -> None:
     machine.start_worker(*PROGRAMS)
     machine.wait_for_worker("book_trip")
     commands = [command for program in PROGRAMS for command in invocations(program)]
-    started = [machine.perdure(*command, "--detach") for command in commands]
-    assert [answer.stderr for answer in started] == [""] * len(commands)
-    with machine.client() as client:
+    with serving_folder(EXAMPLES / "site") as site, machine.client() as client:
+        commands = [[word.replace(SITE, site) for word in command] for command in commands]
+        started = [machine.perdure(*command, "--detach") for command in commands]
+        assert [answer.stderr for answer in started] == [""] * len(commands)
 
         def have_come_as_far_as_they_can() -> bool:
             running = client.list_executions(statuses=["RUNNING"])
@@ -86,6 +89,9 @@ def test_the_commands_in_the_examples_work(machine: Machine) -> None:
         failed = client.list_executions(statuses=["FAILED"])
         # Too many broken pictures, and a payment that its checkout lives without.
         assert sorted(each.function_name for each in failed) == ["payment", "resize_all"]
+        (scraped,) = client.list_executions(function_name="scrape")
+        titles = client.result(scraped.execution_arn)["titles"].values()
+        assert list(titles) == ["Garden", "Herbs", "Trees", "Thyme"]
 
 
 def invocations(program: Path) -> list[list[str]]:
