@@ -19,6 +19,7 @@ from perdure.plugin import (
     DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationStartInfo,
+    InvocationStatus,
     OperationEndInfo,
     OperationInfo,
     OperationStartInfo,
@@ -63,10 +64,11 @@ class InvocationOtelPlugin(DurableInstrumentationPlugin):
             return
         spans.cut_attempts()
         with self._lock:
-            left = list(self._open.values())
+            left = list(self._open.items())
             self._open.clear()
-        for span in reversed(left):  # what is inside first
-            span.end()
+        for operation_id, span in reversed(left):  # what is inside first
+            if not _starts_again(spans, info, operation_id, span):
+                span.end()
         spans.end(info)
 
     def on_operation_start(self, info: OperationStartInfo) -> None:
@@ -141,3 +143,16 @@ class InvocationOtelPlugin(DurableInstrumentationPlugin):
     def _parent(self, spans: InvocationSpans, info: OperationInfo) -> SpanContext:
         parent = None if info.parent_id is None else self._opened(info.parent_id)
         return spans.invocation if parent is None else parent.get_span_context()
+
+
+def _starts_again(
+    spans: InvocationSpans, info: InvocationEndInfo, operation_id: str, span: Span
+) -> bool:
+    """Tell whether the next invocation starts an operation anew, with the same span.
+
+    It does where this one is run again before the start was known to be recorded. What ran below
+    finds its parent there.
+    """
+    if info.status is not InvocationStatus.RETRY or operation_id in info.operations:
+        return False
+    return span.get_span_context().span_id == spans.trace.operation(operation_id).span_id
