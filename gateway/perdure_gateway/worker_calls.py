@@ -1,6 +1,6 @@
 """What workers ask of history, in the messages of the contract, by session or by unary calls."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -16,7 +16,6 @@ from perdure_core.model import (
     OperationUpdate,
     StepDetails,
 )
-from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.room import Loan, borrowed_texts
@@ -29,7 +28,7 @@ from perdure_host.codec import (
 from perdure_host.lambda_json.names import target_name
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History, InvocationOffer
-from perdure_proto.v1 import model_pb2, worker_pb2
+from perdure_proto.v1 import worker_pb2
 
 _NO_OUTCOME = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
@@ -53,9 +52,11 @@ async def checkpoint(
     carried = {update.id for update in updates if update.action not in _NO_OUTCOME}
     operations = [_told(operation, carried) for operation in answer.operations]
     texts = await borrowed_texts(history, answer.key, references_in(operations), loan)
-    return worker_pb2.CheckpointResponse(
-        checkpoint_token=answer.token, operations=_messages(operations, texts)
-    )
+    response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
+    for operation in operations:
+        shown = operation_with_text(operation, texts)
+        response.operations.add().CopyFrom(operation_to_message(shown))
+    return response
 
 
 async def complete(history: History, request: worker_pb2.CompleteRequest, loan: Loan) -> None:
@@ -85,9 +86,11 @@ async def state_page(
     limit = checks.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
     page = await history.state_page(request.checkpoint_token, request.marker, limit)
     texts = await borrowed_texts(history, page.key, references_in(page.operations), loan)
-    return worker_pb2.GetStateResponse(
-        operations=_messages(page.operations, texts), next_marker=page.next_marker
-    )
+    response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
+    for operation in page.operations:
+        shown = operation_with_text(operation, texts)
+        response.operations.add().CopyFrom(operation_to_message(shown))
+    return response
 
 
 async def heartbeat(
@@ -108,12 +111,11 @@ async def hand_back(history: History, request: worker_pb2.HandBackRequest) -> No
 
 def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
     """Return what a worker needs to run the invocation."""
-    return worker_pb2.Invocation(
+    message = worker_pb2.Invocation(
         invocation_id=offer.invocation_id,
         execution_arn=offer.arn,
         function_name=offer.function,
         checkpoint_token=offer.token,
-        operations=[operation_to_message(operation) for operation in offer.page.operations],
         next_marker=offer.page.next_marker,
         updated_operation_ids=offer.updated_operation_ids,
         first=offer.first,
@@ -122,6 +124,9 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
         handed_out_timestamp=timestamp_from_ms(offer.handed_out_ms),
         trace_header=offer.trace_header,
     )
+    for operation in offer.page.operations:
+        message.operations.add().CopyFrom(operation_to_message(operation))
+    return message
 
 
 def check_registration(request: worker_pb2.RegisterRequest) -> None:
@@ -168,12 +173,6 @@ def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:
     if update.function is None:
         return update
     return msgspec.structs.replace(update, function=target_name(update.function))
-
-
-def _messages(
-    operations: Iterable[Operation], texts: Mapping[StoredPayload, str]
-) -> list[model_pb2.Operation]:
-    return [operation_to_message(operation_with_text(each, texts)) for each in operations]
 
 
 def _told(operation: Operation, carried: AbstractSet[str]) -> Operation:

@@ -5,6 +5,9 @@ is ready as one message of each kind, so that the checkpoints of one commit leav
 
 Must stay true: unanswered calls and unsent messages are bounded (the reader stops reading), a call
 that fails is answered and harms no other, and the attendance hears once that the stream has ended.
+
+Messages are put together by CopyFrom, which copies memory; constructors and `append` write a
+message out and read it again, and hold the loop for long when it is large.
 """
 
 import asyncio
@@ -203,7 +206,9 @@ class WorkerSession:
 
     async def _checkpoint(self, call: worker_pb2.CheckpointCall, loan: Loan) -> worker_pb2.Reply:
         response = await checkpoint(self._history, call.request, loan)
-        return worker_pb2.Reply(call_id=call.call_id, checkpoint=response)
+        reply = worker_pb2.Reply(call_id=call.call_id)
+        reply.checkpoint.CopyFrom(response)
+        return reply
 
     async def _complete(self, call: worker_pb2.CompleteCall, loan: Loan) -> worker_pb2.Reply:
         await complete(self._history, call.request, loan)
@@ -211,7 +216,9 @@ class WorkerSession:
 
     async def _get_state(self, call: worker_pb2.GetStateCall, loan: Loan) -> worker_pb2.Reply:
         state = await state_page(self._history, call.request, loan)
-        return worker_pb2.Reply(call_id=call.call_id, state=state)
+        reply = worker_pb2.Reply(call_id=call.call_id)
+        reply.state.CopyFrom(state)
+        return reply
 
     async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
         try:
@@ -258,28 +265,28 @@ class WorkerSession:
                 await self._write_replies()
 
     async def _write_invocations(self) -> None:
-        batch = worker_pb2.InvocationBatch()
+        message = worker_pb2.ServerMessage()
         size = 0
         while self._invocations and size < BATCH_BYTES_MAX:
             invocation = self._invocations.popleft()
             size += invocation.ByteSize()
-            batch.invocations.append(invocation)
+            message.invocations.invocations.add().CopyFrom(invocation)
         if size:
-            await self._context.write(worker_pb2.ServerMessage(invocations=batch))
+            await self._context.write(message)
 
     async def _write_replies(self) -> None:
-        batch = worker_pb2.ReplyBatch()
+        message = worker_pb2.ServerMessage()
         loans: list[Loan] = []
         size = 0
         while self._replies and size < BATCH_BYTES_MAX:
             reply, loan = self._replies.popleft()
             size += reply.ByteSize()
-            batch.replies.append(reply)
+            message.replies.replies.add().CopyFrom(reply)
             loans.append(loan)
         try:
-            if batch.replies:
-                await self._context.write(worker_pb2.ServerMessage(replies=batch))
-                self._count_answered(len(batch.replies))
+            if loans:
+                await self._context.write(message)
+                self._count_answered(len(loans))
         finally:
             for loan in loans:
                 loan.give_back()

@@ -9,6 +9,7 @@ from perdure.error_objects import operation_error
 from perdure.exceptions import InvocationError, InvokeError, ValidationError
 from perdure.identity import Identity
 from perdure.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure.step import check_size
 from perdure_core.model import (
     OPERATION_OPEN,
     ChainedInvokeDetails,
@@ -30,13 +31,16 @@ def invoke(
 ) -> Program[str | None]:
     """Return what the function returned, as text. `payload` is asked for only when it starts.
 
-    Raises `InvokeError` when it ended in any other way.
+    Raises `InvokeError` when it ended in any other way, `ExecutionError` for an input above the
+    bound, before anything is recorded.
     """
     operation = recorded
     if operation is None:
         yield Live()
+        written = payload()
+        check_size(identity, written, "input")
         start = identity.update(
-            OperationAction.START, function=function, payload=payload(), tenant_id=tenant_id
+            OperationAction.START, function=function, payload=written, tenant_id=tenant_id
         )
         operation = yield from commit(start)
     elif operation.status not in OPERATION_OPEN:

@@ -109,12 +109,12 @@ def step(
     return _outcome(operation, plan)
 
 
-def check_size(identity: Identity, payload: str) -> None:
-    """Raise `ExecutionError` when a result is larger than a record may be."""
+def check_size(identity: Identity, payload: str, what: str = "result") -> None:
+    """Raise `ExecutionError` when a result, or what else it is, is larger than a record may be."""
     size = bytes_of(payload)
     if size > PAYLOAD_BYTES_MAX:
         raise ExecutionError(
-            f"The result of {identity.describe()} is {size:,} bytes; "
+            f"The {what} of {identity.describe()} is {size:,} bytes; "
             f"at most {PAYLOAD_BYTES_MAX:,} can be recorded."
         )
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ from perdure import (
 )
 from perdure.config import Duration
 from perdure.invocation import Broken, Failed, Invocation, Outcome, Succeeded, run_invocation
-from tests.sdk.hosted import handler
+from perdure_core import limits
+from tests.sdk.hosted import Hosted, handler
 from tests.sdk.scripted import Scripted, delivery
 
 ROOT = Path(__file__).parent.parent.parent
@@ -202,3 +204,22 @@ def test_handlers_need_neither_grpc_nor_the_libraries_of_the_server() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert shown.stdout == "[]\n"
+
+
+def test_an_execution_that_reaches_the_bound_of_operations_fails_clearly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OPERATIONS_MAX", 3)
+
+    def swallowing(_: Any, context: DurableContext) -> int:
+        for number in range(4):
+            with suppress(Exception):
+                context.step(lambda _: number, f"work-{number}")  # noqa: B023
+        return 4
+
+    host = Hosted(handler(swallowing))
+    outcome = host.run()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message is not None
+    assert "is one too many: an execution holds at most 3;" in outcome.error.message
+    assert len(host.state.operations) == 3

@@ -7,7 +7,8 @@ import pytest
 from perdure import DurableContext, InvokeError
 from perdure.config import Duration, InvokeConfig
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
-from perdure.serdes import ExtendedTypeSerDes
+from perdure.serdes import ExtendedTypeSerDes, PassThroughSerDes
+from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject, OperationAction
 from tests.sdk.hosted import Hosted, handler
 
@@ -109,3 +110,23 @@ def test_a_function_that_returned_nothing_returns_none() -> None:
     host.run()
     host.end_invoke("SUCCEEDED")
     assert host.finish() == Succeeded("null")
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [(PAYLOAD_BYTES_MAX, True), (PAYLOAD_BYTES_MAX + 1, False)]
+)
+def test_an_input_above_the_bound_fails_the_execution_before_anything_is_recorded(
+    size: int, fits: bool
+) -> None:
+    config = InvokeConfig[Any, Any](serdes_payload=PassThroughSerDes())
+    host = invoking(config, payload="x" * size)
+    outcome = host.run()
+    if fits:
+        assert outcome == Pending()
+    else:
+        assert isinstance(outcome, Failed)
+        assert outcome.error.message == (
+            "The input of CHAINED_INVOKE (ChainedInvoke) 'call' is 67,108,865 bytes;"
+            " at most 67,108,864 can be recorded."
+        )
+        assert host.calls == []
