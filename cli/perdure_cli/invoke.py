@@ -36,6 +36,10 @@ def invoke(
         str | None,
         typer.Option("--tenant-id", help="Whose it is, for a function that keeps tenants apart."),
     ] = None,
+    trace_header: Annotated[
+        str | None,
+        typer.Option("--trace-header", help="The trace that it belongs to (X-Amzn-Trace-Id)."),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Print the ARN and do not wait.")
     ] = False,
@@ -46,7 +50,13 @@ def invoke(
     """Start an execution and wait for its result."""
     text = read_payload(payload, "--payload")
     with session.client() as client:
-        started = client.start(function, payload_text=text, name=name, tenant_id=tenant_id)
+        started = client.start(
+            function,
+            payload_text=text,
+            name=name,
+            tenant_id=tenant_id,
+            trace_header=trace_header,
+        )
         if detach:
             _print_started(session, started)
             return

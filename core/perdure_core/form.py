@@ -23,6 +23,8 @@ _BEFORE_CLOSE: Final = frozenset({OperationAction.START, OperationAction.HEARTBE
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
+# The one version of the Lambda API whose name is no identifier, besides that which there is.
+_PUBLISHED: Final = "$LATEST.PUBLISHED"
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _CLIENT_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -67,6 +69,20 @@ def check_tenant(what: str, tenant: str | None) -> None:
     if tenant is not None and not 1 <= len(tenant) <= limits.TENANT_ID_CHARS_MAX:
         raise Invalid(
             f"{what} {_shown(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} characters"
+        )
+
+
+def check_tenancy(tenant: str | None, *, isolated: bool) -> None:
+    """Raise Invalid unless a tenant is named exactly when the function keeps tenants apart."""
+    if isolated and tenant is None:
+        raise Invalid(
+            "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in"
+            " your request and try again."
+        )
+    if not isolated and tenant is not None:
+        raise Invalid(
+            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID"
+            " from your request and try again."
         )
 
 
@@ -247,9 +263,11 @@ def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
         raise Invalid(f"{_where(update)} must not carry chained invoke options")
     if update.function is None:
         raise Invalid(f"{_where(update)} needs chained invoke options with a function name")
-    check_identifier(
-        f"function name in {_where(update)}", update.function, limits.FUNCTION_NAME_CHARS_MAX
-    )
+    name, colon, version = update.function.partition(":")
+    check_identifier(f"function name in {_where(update)}", name, limits.FUNCTION_NAME_CHARS_MAX)
+    # Nobody's name has a version: the operation shows what was asked for, and fails.
+    if colon and version != _PUBLISHED:
+        check_identifier(f"version in {_where(update)}", version, limits.FUNCTION_VERSION_CHARS_MAX)
     check_tenant(f"tenant id in {_where(update)}", update.tenant_id)
     check_trace_header(f"trace header in {_where(update)}", update.trace_header)
 

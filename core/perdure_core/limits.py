@@ -8,6 +8,8 @@ from typing import Final
 
 NAMESPACE_CHARS_MAX: Final = 64
 FUNCTION_NAME_CHARS_MAX: Final = 64
+# Of a version or alias, as the Lambda API model has it.
+FUNCTION_VERSION_CHARS_MAX: Final = 128
 EXECUTION_NAME_CHARS_MAX: Final = 64
 OPERATION_ID_CHARS_MAX: Final = 64
 OPERATION_NAME_CHARS_MAX: Final = 256

@@ -18,11 +18,11 @@ from perdure_core.commands import (
 )
 from perdure_core.decision import StartChild
 from perdure_core.execution import begin
-from perdure_core.form import check_error, check_identifier
+from perdure_core.form import check_error, check_identifier, check_tenancy
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
-from perdure_core.refusals import Invalid, NameTaken, Unknown
+from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, is_open
 from perdure_history.chance import new_id
 from perdure_history.committer import Batch
@@ -30,7 +30,7 @@ from perdure_history.executions import Executions
 from perdure_history.names import NameReader
 from perdure_history.slot import Slot, expires_ms
 from perdure_host.errors import StoreUnavailable
-from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, FunctionRow, OutboxRow
+from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest, key_of_identity
 from perdure_host.tokens import Signer
 
@@ -55,7 +55,7 @@ class ClientCalls:
         executions.require_ready()
         check_identifier("function name", request.function, limits.FUNCTION_NAME_CHARS_MAX)
         function = executions.functions.get(request.namespace, request.function)
-        _check_tenant(function, request.tenant_id)
+        check_tenancy(request.tenant_id, isolated=function.tenant_isolation)
         name = new_id() if request.name is None else request.name
         identity = ExecutionIdentity(request.namespace, function.name, name, new_id())
         start = Start(
@@ -90,7 +90,7 @@ class ClientCalls:
         """
         executions = self._executions
         function = executions.functions.get(child.namespace, child.function)
-        _check_tenant(function, child.tenant_id)
+        check_tenancy(child.tenant_id, isolated=function.tenant_isolation)
         start = Start(
             namespace=child.namespace,
             function=child.function,
@@ -284,17 +284,3 @@ def _digest(start: Start) -> bytes:
     if start.input is None:
         return key
     return blake2b(start.input.encode(), key=key, digest_size=_DIGEST_BYTES).digest()
-
-
-def _check_tenant(function: FunctionRow, tenant_id: str | None) -> None:
-    """Raise Invalid unless a tenant is named exactly when the function keeps tenants apart."""
-    if function.tenant_isolation and tenant_id is None:
-        raise Invalid(
-            "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in"
-            " your request and try again."
-        )
-    if not function.tenant_isolation and tenant_id is not None:
-        raise Invalid(
-            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID"
-            " from your request and try again."
-        )

@@ -138,13 +138,16 @@ class Client:
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
         tenant_id: str | None = None,
+        trace_header: str | None = None,
     ) -> StartedExecution:
         """Start an execution and return as soon as the start is durable.
 
         The payload is a value that JSON can hold; `payload_text` is sent as it is instead. The
         same `name` with an equal payload answers with the execution that has the name already;
         with another payload it raises AlreadyExistsError. `tenant_id` is for functions that keep
-        tenants apart, which have to be given one, and for no others.
+        tenants apart, which have to be given one, and for no others. `trace_header` tells the
+        trace that the start belongs to, as `X-Amzn-Trace-Id` has it: 1 to 8,192 characters,
+        which the execution keeps and hands on.
         """
         request = start_request(
             function_name,
@@ -154,6 +157,7 @@ class Client:
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
+            trace_header=trace_header,
         )
         return self._carry_out(calls.start(self._world, request))
 

@@ -87,6 +87,7 @@ class AsyncClient:
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
         tenant_id: str | None = None,
+        trace_header: str | None = None,
     ) -> StartedExecution:
         request = start_request(
             function_name,
@@ -96,6 +97,7 @@ class AsyncClient:
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
+            trace_header=trace_header,
         )
         return await self._carry_out(calls.start(self._world, request))
 

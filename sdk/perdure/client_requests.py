@@ -24,6 +24,7 @@ def start_request(
     execution_timeout_s: int | None,
     retention_days: int | None,
     tenant_id: str | None = None,
+    trace_header: str | None = None,
 ) -> client_pb2.StartExecutionRequest:
     """Build a start that answers as soon as it is durable."""
     with _refusing_what_no_message_holds():
@@ -34,6 +35,7 @@ def start_request(
             execution_timeout_seconds=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
+            trace_header=trace_header,
         )
 
 

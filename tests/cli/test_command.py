@@ -105,6 +105,15 @@ def test_detached_the_arn_is_all_that_is_printed() -> None:
     assert (result.exit_code, result.stdout) == (0, "arn:1\n")
 
 
+def test_a_trace_header_is_sent_with_the_start() -> None:
+    script = Script(answers=[started(model_pb2.Execution(execution_arn="arn:1"))])
+    with serving(script) as server:
+        perdure("invoke", "order", "-d", "--trace-header", "Root=1-a", "--server", server)
+    (request,) = script.requests
+    assert isinstance(request, client_pb2.StartExecutionRequest)
+    assert request.trace_header == "Root=1-a"
+
+
 def test_a_list_as_json_is_a_list() -> None:
     page = client_pb2.ListExecutionsResponse(
         executions=[model_pb2.ExecutionSummary(execution_arn="arn:1", status="RUNNING")]

@@ -43,6 +43,42 @@ def test_a_start_without_a_name_gets_one() -> None:
     assert "" not in names
 
 
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
+
+
+def test_a_start_says_whose_it_is_and_of_which_trace() -> None:
+    script = Script(answers=[started(running())])
+    with serving(script) as server, Client(server) as client:
+        client.start("order", tenant_id="acme", trace_header=TRACE)
+    check_start(script)
+
+
+def test_an_async_start_says_whose_it_is_and_of_which_trace() -> None:
+    async def scene() -> None:
+        script = Script(answers=[started(running())])
+        with serving(script) as server:
+            async with AsyncClient(server) as client:
+                await client.start("order", tenant_id="acme", trace_header=TRACE)
+        check_start(script)
+
+    asyncio.run(scene())
+
+
+def check_start(script: Script) -> None:
+    (request,) = script.requests
+    assert isinstance(request, client_pb2.StartExecutionRequest)
+    assert (request.tenant_id, request.trace_header) == ("acme", TRACE)
+
+
+def test_a_start_without_a_trace_header_has_none() -> None:
+    script = Script(answers=[started(running())])
+    with serving(script) as server, Client(server) as client:
+        client.start("order")
+    (request,) = script.requests
+    assert isinstance(request, client_pb2.StartExecutionRequest)
+    assert not request.HasField("trace_header")
+
+
 def test_a_broken_stream_is_taken_up_after_the_last_event() -> None:
     script = Script(streams=[[event(1), event(2), AWAY], [AWAY], [event(3)]])
     with serving(script) as server, Client(server) as client:

@@ -91,6 +91,12 @@ BOUNDS: list[tuple[str, int, Attempt, str]] = [
         "function name in START of CHAINED_INVOKE 'inv'",
     ),
     (
+        "FUNCTION_VERSION_CHARS_MAX",
+        limits.FUNCTION_VERSION_CHARS_MAX,
+        lambda n: checkpointed(update("CHAINED_INVOKE", "START", "inv", function=f"f:{PROBE * n}")),
+        "version in START of CHAINED_INVOKE 'inv'",
+    ),
+    (
         "EXECUTION_NAME_CHARS_MAX",
         limits.EXECUTION_NAME_CHARS_MAX,
         lambda n: started(name=PROBE * n),

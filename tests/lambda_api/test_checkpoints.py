@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from perdure_core.limits import FUNCTION_VERSION_CHARS_MAX
 from tests.gateway.serving import Peer, SteppedClock, run
 from tests.lambda_api.serving import UNKNOWN_ARN, LambdaServed, lambda_serving, worker
 
@@ -91,8 +92,7 @@ TIMED = [
     started("w", "WAIT", WaitOptions={"WaitSeconds": 5}),
     started("cb", "CALLBACK", CallbackOptions=TIMEOUTS),
 ]
-MISSING = {"FunctionName": "missing:$LATEST"}
-CHAINED = [started("inv", "CHAINED_INVOKE", Payload="{}", ChainedInvokeOptions=MISSING)]
+LONGEST_VERSION = "v" * FUNCTION_VERSION_CHARS_MAX
 
 
 async def answered_and_read_back(
@@ -134,11 +134,20 @@ def test_what_is_due_later_says_when() -> None:
     run(main)
 
 
-def test_a_chained_invoke_of_nothing_has_failed_in_the_answer_already() -> None:
+@pytest.mark.parametrize(
+    "target",
+    ["missing:$LATEST", "f:7", "f:live", "f:$LATEST.PUBLISHED", f"f:{LONGEST_VERSION}"],
+)
+def test_a_chained_invoke_of_nothing_has_failed_in_the_answer_already(target: str) -> None:
     async def main() -> None:
-        for found in await answered_and_read_back(SteppedClock(), CHAINED):
+        options = {"FunctionName": target}
+        chained = [started("inv", "CHAINED_INVOKE", Payload="{}", ChainedInvokeOptions=options)]
+        for found in await answered_and_read_back(SteppedClock(), chained):
+            assert found["inv"]["Status"] == "FAILED"
             failed = found["inv"]["ChainedInvokeDetails"]["Error"]
             assert failed["ErrorType"] == "ResourceNotFoundException"
+            name = target.removesuffix(":$LATEST")
+            assert failed["ErrorMessage"] == f"Function not found: {name}"
 
     run(main)
 
@@ -259,7 +268,7 @@ def test_a_token_of_another_execution_is_refused() -> None:
             "Id": "i",
             "Type": "CHAINED_INVOKE",
             "Action": "START",
-            "ChainedInvokeOptions": {"FunctionName": "f:7"},
+            "ChainedInvokeOptions": {"FunctionName": "f:7:8"},
         },
     ],
 )

@@ -57,10 +57,20 @@ def test_the_other_is_named_qualified_or_by_an_arn_as_well(target: str) -> None:
     assert update.function == "other"
 
 
+@pytest.mark.parametrize("version", ["7", "live", "$LATEST.PUBLISHED"])
+def test_a_version_that_there_is_none_of_fails_as_an_operation(version: str) -> None:
+    host = invoking(target=f"arn:aws:lambda:eu-west-1:123456789012:function:other:{version}")
+    host.run()
+    assert host.calls[0][0].function == f"other:{version}"
+    outcome = host.finish()
+    assert isinstance(outcome, Succeeded)
+    assert "ResourceNotFoundException" in (outcome.result or "")
+
+
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("other:7", "there is no version or alias but $LATEST"),
+        ("other:7:8", "malformed function name 'other:7:8'"),
         ("a b", "malformed function name 'a b'"),
         ("arn:perdure:lambda:elsewhere:000000000000:function:other", "in the namespace 'default'"),
     ],

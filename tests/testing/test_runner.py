@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from perdure import DurableContext, InvocationError, PlainContext, plain_function
+from perdure import (
+    DurableContext,
+    InvocationError,
+    InvokeError,
+    PlainContext,
+    durable_execution,
+    plain_function,
+)
 from perdure.config import CallbackConfig, Duration, InvokeConfig
 from perdure.context import durable_with_child_context
 from perdure.testing import (
@@ -242,7 +249,7 @@ def test_a_plain_function_may_ask_who_it_is() -> None:
         assert runner.run().value == "who"
 
 
-@plain_function(name="elsewhere", execution_timeout=Duration(60))
+@plain_function(name="elsewhere", execution_timeout=Duration(60), tenant_isolation=True)
 async def thrice(event: int, context: PlainContext) -> list[Any]:
     return [3 * event, context.function_name, context.tenant_id, context.remaining_s]
 
@@ -266,8 +273,71 @@ def test_decorated_plain_functions_are_invoked_too() -> None:
 
 def test_a_plain_function_may_be_the_one_under_test() -> None:
     with DurableFunctionTestRunner(thrice) as runner:
-        assert runner.run(1).value == [3, "elsewhere", None, 60.0]
-        assert runner.run(1, function_name="other").value[1] == "other"
+        assert runner.run(1, tenant_id="red").value == [3, "elsewhere", "red", 60.0]
+        assert runner.run(1, function_name="other", tenant_id="red").value[1] == "other"
+
+
+@durable_execution(tenant_isolation=True)
+def apart(event: Any, context: DurableContext) -> Any:
+    return context.step(lambda _: event)
+
+
+@pytest.mark.parametrize("function_name", [None, "renamed", "registered"])
+def test_a_function_that_keeps_tenants_apart_wants_one_named(function_name: str | None) -> None:
+    with DurableFunctionTestRunner(apart) as runner:
+        runner.register_durable_function("registered", apart)
+        with pytest.raises(DurableFunctionsTestError, match="Add a valid tenant ID"):
+            runner.run(7, function_name=function_name)
+        assert runner.run(7, function_name=function_name, tenant_id="acme").value == 7
+
+
+def test_other_functions_want_no_tenant_named() -> None:
+    with (
+        DurableFunctionTestRunner(nested) as runner,
+        pytest.raises(DurableFunctionsTestError, match="Remove the tenant ID"),
+    ):
+        runner.run(tenant_id="acme")
+
+
+def failing_invoke(target: str, config: InvokeConfig[Any, Any]) -> Any:
+    """Return a handler that tells how its invoke failed."""
+
+    def handler(_event: Any, context: DurableContext) -> Any:
+        try:
+            return context.invoke(target, 7, config=config)
+        except InvokeError as error:
+            return [error.error_type, error.message]
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("function", "tenant", "advice"),
+    [
+        ("apart", None, "Add a valid tenant ID"),
+        ("thrice", None, "Add a valid tenant ID"),
+        ("twice", "acme", "Remove the tenant ID"),
+    ],
+)
+def test_a_child_without_its_tenant_or_with_one_too_many_fails(
+    function: str, tenant: str | None, advice: str
+) -> None:
+    handler = failing_invoke(function, InvokeConfig[Any, Any](tenant_id=tenant))
+    with DurableFunctionTestRunner(handler) as runner:
+        runner.register_durable_function("apart", apart)
+        runner.register_function("thrice", thrice)
+        runner.register_function("twice", twice)
+        kind, message = runner.run().value
+        assert kind == "InvalidParameterValueException"
+        assert advice in message
+
+
+@pytest.mark.parametrize("target", ["twice:7", "twice:live", "nobody"])
+def test_a_target_that_does_not_exist_fails_its_invoke(target: str) -> None:
+    with DurableFunctionTestRunner(failing_invoke(target, InvokeConfig())) as runner:
+        runner.register_function("twice", twice)
+        missing = ["ResourceNotFoundException", f"Function not found: {target}"]
+        assert runner.run().value == missing
 
 
 def test_a_plain_function_whose_invocation_breaks_runs_again() -> None:

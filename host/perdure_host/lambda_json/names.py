@@ -48,18 +48,18 @@ def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionNam
 def target_name(text: str, namespace: str = NAMESPACE_DEFAULT) -> str:
     """Return the name of the function that a chained invoke names in any accepted form.
 
-    Raises Invalid for versions that there are none of, and for functions of another namespace.
+    A version or alias that there cannot be stays with the name, which is then nobody's: the
+    operation fails as that of any function that does not exist. Raises Invalid for functions of
+    another namespace.
     """
     target = parse_function(text, namespace)
-    if target.qualifier not in (None, VERSION):
-        raise Invalid(
-            f"chained invoke of {text!r}: there is no version or alias but {VERSION} of a function"
-        )
     if target.namespace != namespace:
         raise Invalid(
             f"chained invoke of {text!r}: the function has to be in the namespace {namespace!r}"
         )
-    return target.name
+    if target.qualifier in (None, VERSION):
+        return target.name
+    return f"{target.name}:{target.qualifier}"
 
 
 def function_arn(namespace: str, name: str) -> str:

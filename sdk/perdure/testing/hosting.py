@@ -101,10 +101,15 @@ def named(
             name=name,
             execution_timeout_s=timeout_s,
             retention_days=days,
+            tenant_isolation=function.tenant_isolation,
             plugins=function.plugins,
         )
     return PlainFunction(
-        function.handler, name=name, execution_timeout_s=timeout_s, retention_days=days
+        function.handler,
+        name=name,
+        execution_timeout_s=timeout_s,
+        retention_days=days,
+        tenant_isolation=function.tenant_isolation,
     )
 
 

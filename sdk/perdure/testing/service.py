@@ -21,10 +21,12 @@ from perdure.testing.timeline import timeline
 from perdure_core import commands, execution
 from perdure_core.decision import ReportEnd, StartChild
 from perdure_core.fold import apply
+from perdure_core.form import check_tenancy
 from perdure_core.identity import ExecutionIdentity
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_MAX
-from perdure_core.model import CallbackDetails, OperationStatus, OperationType
+from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus, OperationType
 from perdure_core.payload import text_of
+from perdure_core.refusals import Invalid
 from perdure_core.state import is_open, waiting_for, wants_task
 
 NAMESPACE: Final = "test"
@@ -60,6 +62,7 @@ class Service:
         family: Family | None = None,
     ) -> Execution:
         """Begin an execution. Raises the core's `Invalid`."""
+        check_tenancy(begin.tenant_id, isolated=function.tenant_isolation)
         with self.changed:
             record = execution.begin(begin, self.clock.now_ms())
             identity = ExecutionIdentity(
@@ -156,15 +159,17 @@ class Service:
         match delivery:
             case StartChild():
                 self._start_child(delivery)
-            case ReportEnd(parent=parent, status=status, result=result, error=error):
-                target = self.executions[parent.execution_id]
-                ended = commands.ChildEnded(
-                    operation_id=parent.operation_id,
-                    status=status,
-                    result=text_of(result),
-                    error=error,
-                )
-                self._command(target, ended)
+            case ReportEnd():
+                self._report_end(delivery)
+
+    def _report_end(self, report: ReportEnd) -> None:
+        ended = commands.ChildEnded(
+            operation_id=report.parent.operation_id,
+            status=report.status,
+            result=text_of(report.result),
+            error=report.error,
+        )
+        self._command(self.executions[report.parent.execution_id], ended)
 
     def _start_child(self, child: StartChild) -> None:
         if child.execution_id in self.executions:
@@ -182,7 +187,12 @@ class Service:
             tenant_id=child.tenant_id,
             trace_header=child.trace_header,
         )
-        self.start(begin, function, {}, self.executions[child.parent.execution_id].family)
+        family = self.executions[child.parent.execution_id].family
+        try:
+            self.start(begin, function, {}, family)
+        except Invalid as refused:
+            error = ErrorObject(str(refused), "InvalidParameterValueException")
+            self._report_end(ReportEnd(parent=child.parent, status="FAILED", error=error))
 
     def _offer(self, target: Execution) -> None:
         if target.queued or target.running or not wants_task(target.state):
