@@ -32,8 +32,8 @@ def authorize(step: StepContext, order_id: str, amount: int) -> str:
 
 @durable_step
 def capture(step: StepContext, authorization: str) -> dict[str, Any]:
-    """Take the money."""
-    step.logger.info("captured %s", authorization)
+    """Take the money. The bank is sent the key, by which it knows a repetition."""
+    step.logger.info("captured %s, key %s", authorization, step.idempotency_key)
     return {"authorization": authorization, "captured": True}
 
 

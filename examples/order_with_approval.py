@@ -29,8 +29,8 @@ REFUND = StepConfig(retry_strategy=RetryPresets.critical())
 
 @durable_step
 def take_payment(step: StepContext, order_id: str, amount: int) -> dict[str, Any]:
-    """Take the money. The payment's id comes from the order, so that a repetition is no second."""
-    step.logger.info("taking %d for order %s", amount, order_id)
+    """Take the money. The bank is sent the key, by which it knows a repetition from a second."""
+    step.logger.info("taking %d for order %s, key %s", amount, order_id, step.idempotency_key)
     return {"payment_id": f"payment-{order_id}", "amount": amount}
 
 
@@ -46,8 +46,10 @@ def ask_for_approval(callback_id: str, context: WaitForCallbackContext, order_id
 
 @durable_step
 def refund(step: StepContext, payment: dict[str, Any], reason: str) -> None:
-    """Give the money back."""
-    step.logger.info("refunding %s: %s", payment["payment_id"], reason)
+    """Give the money back, once: the key is the same in every attempt, and no other step's."""
+    step.logger.info(
+        "refunding %s: %s, key %s", payment["payment_id"], reason, step.idempotency_key
+    )
 
 
 @durable_step
