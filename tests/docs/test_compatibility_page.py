@@ -33,6 +33,7 @@ _STATE: Final = re.compile(r"(same|differs|not yet|left out)(?:: (.+))?")
 _NAME: Final = re.compile(r"`(?P<path>\w+(?:\.\w+)*)(?P<shown>\(.*\)|=.*)?`")
 _TEST: Final = re.compile(r"`([^`]+)`")
 _SHORT: Final = re.compile(r"^`(\w+)` stands for `([^`]+)`", re.MULTILINE)
+_ADDED: Final = re.compile(r"^\| `([\w.]+)` \| ([^|]+) \|$", re.MULTILINE)
 _HEADS: Final = ("name", "rule", "---", "word")
 
 
@@ -85,6 +86,16 @@ def rows() -> Iterator[Row]:
 
 
 ROWS: Final = list(rows())
+ADDED: Final[list[tuple[str, str]]] = _ADDED.findall(TEXT.partition("## What Perdure adds")[2])
+# Public to modules of Perdure, and nothing that programs use.
+INSIDE: Final = {
+    "Callback.created",
+    "DurableContext.perform_with_retry",
+    "DurableContext.scope",
+} | {
+    *("StepContext.control", "PreviewField.covers", "PreviewField.ends_at"),
+    *("log_extra", "qualified_name", "Duration.to_seconds_up"),
+}
 NAMES: Final = [row for row in ROWS if row.part is not None]
 
 
@@ -99,6 +110,27 @@ def published_names() -> set[str]:
                 mine = members(cast("dict[str, Any]", recorded))
                 found.update(f"{name}.{member}" for member in mine if not inherited(ours, member))
     return found
+
+
+def added_names() -> set[str]:
+    """Return what is public in a module that was published, and was not published anywhere."""
+    published = {name for names in PUBLISHED.values() for name in names}
+    found: set[str] = set()
+    for part, names in PUBLISHED.items():
+        module = importlib.import_module(f"perdure.{part}" if part else "perdure")
+        found.update(set(module.__all__) - published)
+        for name, recorded in names.items():
+            published.update(members_told(name, recorded))
+            found.update(members_told(name, described(thing_of(part, name)), thing_of(part, name)))
+    return found - published - INSIDE - {row.path for row in NAMES}
+
+
+def members_told(name: str, description: Any, ours: Any = None) -> set[str]:
+    """Return a class's members as the page names them; of `ours`, but those of other classes."""
+    if not isinstance(description, dict) or issubclass(ours or object, BaseException):
+        return set()
+    told = members(cast("dict[str, Any]", description))
+    return {f"{name}.{member}" for member in told if not inherited(ours, member)}
 
 
 def members(recorded: dict[str, Any]) -> list[str]:
@@ -194,6 +226,13 @@ def shows_what_is_published(row: Row) -> bool:
 def test_every_published_name_is_on_the_page() -> None:
     named = {row.path if "." in row.path else f"{row.part}:{row.path}" for row in NAMES}
     assert published_names() - named == set()
+
+
+def test_every_name_that_was_added_is_on_the_page_and_held_by_tests() -> None:
+    assert {name for name, _ in ADDED} == added_names()
+    tests = [test for _, held in ADDED for test in _TEST.findall(held)]
+    assert len(tests) >= len(ADDED)
+    assert [test for test in tests if not is_real(test)] == []
 
 
 def test_nothing_is_told_twice() -> None:
