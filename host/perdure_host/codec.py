@@ -155,9 +155,11 @@ def operation_to_message(operation: Operation) -> model_pb2.Operation:
         name=operation.name,
         parent_id=operation.parent_id,
         status=operation.status,
-        start_timestamp=timestamp_from_ms(operation.started_ms),
-        end_timestamp=_optional_timestamp(operation.ended_ms),
     )
+    # Fields are written in place: a message that is handed to another is written out and read.
+    _write_timestamp(message.start_timestamp, operation.started_ms)
+    if operation.ended_ms is not None:
+        _write_timestamp(message.end_timestamp, operation.ended_ms)
     _write_details(message, operation.details)
     return message
 
@@ -224,7 +226,7 @@ def _write_options(message: worker_pb2.OperationUpdate, update: OperationUpdate)
 def _write_details(message: model_pb2.Operation, details: Details) -> None:
     match details:
         case StepDetails():
-            message.step_details.CopyFrom(_step_to_message(details))
+            _write_step(message.step_details, details)
         case WaitDetails():
             message.wait_details.scheduled_end_timestamp.CopyFrom(
                 timestamp_from_ms(details.scheduled_end_ms)
@@ -243,16 +245,29 @@ def _write_details(message: model_pb2.Operation, details: Details) -> None:
             assert_never(details)
 
 
-def _step_to_message(details: StepDetails) -> model_pb2.StepDetails:
-    return model_pb2.StepDetails(
-        attempt=details.attempt,
-        next_attempt_timestamp=_optional_timestamp(details.next_attempt_ms),
-        result=text_of(details.result),
-        error=_optional_error(details.error),
-        attempt_started_timestamp=_optional_timestamp(details.attempt_started_ms),
-        heartbeat_details=details.heartbeat,
-        heartbeat_timestamp=_optional_timestamp(details.heartbeat_ms),
-    )
+def _write_step(message: model_pb2.StepDetails, details: StepDetails) -> None:
+    message.SetInParent()
+    message.attempt = details.attempt
+    if details.next_attempt_ms is not None:
+        _write_timestamp(message.next_attempt_timestamp, details.next_attempt_ms)
+    result = text_of(details.result)
+    if result is not None:
+        message.result = result
+    if details.error is not None:
+        message.error.CopyFrom(error_to_message(details.error))
+    if details.attempt_started_ms is not None:
+        _write_timestamp(message.attempt_started_timestamp, details.attempt_started_ms)
+    if details.heartbeat is not None:
+        message.heartbeat_details = details.heartbeat
+    if details.heartbeat_ms is not None:
+        _write_timestamp(message.heartbeat_timestamp, details.heartbeat_ms)
+
+
+def _write_timestamp(message: Timestamp, time_ms: int) -> None:
+    seconds, ms = divmod(time_ms, MS_PER_S)
+    message.SetInParent()
+    message.seconds = seconds
+    message.nanos = ms * NS_PER_MS
 
 
 def _context_to_message(details: ContextDetails) -> model_pb2.ContextDetails:
@@ -351,10 +366,6 @@ def _chained_invoke_from_message(details: model_pb2.ChainedInvokeDetails) -> Cha
         result=details.result if details.HasField("result") else None,
         error=error_from_message(details.error) if details.HasField("error") else None,
     )
-
-
-def _optional_timestamp(time_ms: int | None) -> Timestamp | None:
-    return None if time_ms is None else timestamp_from_ms(time_ms)
 
 
 def _optional_error(error: ErrorObject | None) -> model_pb2.ErrorObject | None:

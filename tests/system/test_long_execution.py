@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from perdure.client import Client
+from perdure_core.limits import OPERATIONS_MAX
 from tests.system.processes import ROOT, Machine, Running, wait_until
 
 PROGRAM: Final = ROOT / "tests" / "system" / "long_program.py"
-# 50,000 take a few minutes; the cost of a step shows in fewer, too.
+# 50,000 take a few minutes; the cost of a step shows in fewer, too. With the wait and the last step
+# they are at most OPERATIONS_MAX.
 STEPS: Final = int(os.environ.get("PERDURE_TEST_LONG_STEPS", "10000"))
 SLEEP_S: Final = 15
 LOOK_S: Final = 0.25
@@ -40,6 +42,7 @@ class Look:
 def test_steps_cost_the_same_however_many_came_before(
     machine: Machine, record_property: Callable[[str, object], None]
 ) -> None:
+    assert STEPS <= OPERATIONS_MAX - 2
     server = machine.start_server()
     worker = machine.start_worker(PROGRAM)
     machine.wait_for_worker("long")
