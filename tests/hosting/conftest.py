@@ -1,72 +1,16 @@
-"""What tests of hosting share: both major versions of the AWS SDK, and workers that host.
+"""What tests of hosting share: the functions of `functions/`, with each version of the AWS SDK.
 
 `hosted_by_sdk` is a server, a worker that hosts `functions/functions.toml`, and boto3 to call them
-with, for each version. Tests elsewhere may use it, or `hosting_machine` with files of their own.
+with, for each version. Tests elsewhere use `tests.hosting.sdks` with files of their own.
 """
 
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pytest
+from tests.hosting.sdks import aws_sdk_1, hosted_by_each_sdk
+from tests.system.processes import ROOT
 
-from tests.hosting.hosted import HostedMachine
-from tests.system.processes import ROOT, Machine
+__all__ = ["FUNCTIONS", "aws_sdk_1", "hosted_by_sdk"]
 
 FUNCTIONS: Final = ROOT / "tests" / "hosting" / "functions" / "functions.toml"
-# The last one of the first line; the third one is installed with the tools of this project.
-SDK_1: Final = "aws-durable-execution-sdk-python>=1.7,<2"
-INSTALL_S_MAX: Final = 300
 
-
-@pytest.fixture(scope="session")
-def aws_sdk_1(request: pytest.FixtureRequest) -> Path:
-    """Return a folder with version 1 of the AWS SDK, installed once for each checkout."""
-    cache: Any = request.config.cache
-    folder = Path(cache.mkdir("aws-sdk-1"))
-    installed = folder / "packages"
-    if not installed.exists():
-        # Several test processes may come here at once: whoever is first puts the folder in place.
-        fresh = Path(tempfile.mkdtemp(dir=folder))
-        command = [*(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")]
-        subprocess.run(
-            [*command, "--disable-pip-version-check", "--target", str(fresh), SDK_1],
-            check=True,
-            timeout=INSTALL_S_MAX,
-        )
-        try:
-            fresh.rename(installed)
-        except OSError:
-            shutil.rmtree(fresh)
-    return installed
-
-
-@contextmanager
-def hosting_machine(
-    folder: Path, functions: Path, sdk: Path | None = None, *options: str
-) -> Generator[HostedMachine]:
-    """Run a server, and a worker that hosts a file's functions with an SDK (None: installed)."""
-    environment = {} if sdk is None else {"PYTHONPATH": str(sdk)}
-    with Machine(folder, environment=environment) as machine:
-        machine.start_server()
-        hosted = HostedMachine(machine, functions, *options)
-        try:
-            yield hosted
-        finally:
-            hosted.close()
-            print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
-
-
-@pytest.fixture(scope="module", params=["sdk 1", "sdk 3"])
-def hosted_by_sdk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[HostedMachine]:
-    """The functions of `functions/`, hosted with each version of the AWS SDK."""
-    sdk = request.getfixturevalue("aws_sdk_1") if request.param == "sdk 1" else None
-    with hosting_machine(tmp_path_factory.mktemp("hosted"), FUNCTIONS, sdk) as hosted:
-        yield hosted
+hosted_by_sdk = hosted_by_each_sdk(FUNCTIONS, "hosted_by_sdk")

@@ -6,8 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.hosting.conftest import FUNCTIONS, hosting_machine
+from tests.hosting.conftest import FUNCTIONS
 from tests.hosting.hosted import WORKER, HostedMachine
+from tests.hosting.sdks import hosting_machine
 from tests.system.processes import wait_until
 
 pytestmark = pytest.mark.timeout(240)
