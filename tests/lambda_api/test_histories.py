@@ -84,6 +84,7 @@ def test_every_event_has_the_details_of_its_type() -> None:
             now = datetime.fromtimestamp(clock.now_ms() / 1_000, UTC)
             assert [event.pop("EventTimestamp") for event in found] == [now] * len(found)
             assert [event.pop("EventId") for event in found] == [*range(1, len(found) + 1)]
+            execution_id = arn.rpartition("/")[2]
             described = {
                 (event["EventType"], event.get("Id")): event[f"{event['EventType']}Details"]
                 for event in found
@@ -97,7 +98,7 @@ def test_every_event_has_the_details_of_its_type() -> None:
             missing = described.pop(("ChainedInvokeFailed", "inv"))["Error"]["Payload"]
             assert missing["ErrorType"] == "ResourceNotFoundException"
             assert described == {
-                ("ExecutionStarted", None): {
+                ("ExecutionStarted", execution_id): {
                     "Input": {"Payload": '{"q": 1}', "Truncated": False},
                     "ExecutionTimeout": 600,
                 },
@@ -126,7 +127,7 @@ def test_every_event_has_the_details_of_its_type() -> None:
                 },
                 ("WaitCancelled", "w"): {},
                 ("InvocationCompleted", None): {"StartTimestamp": now, "EndTimestamp": now},
-                ("ExecutionFailed", None): {"Error": boom},
+                ("ExecutionFailed", execution_id): {"Error": boom},
             }
 
     run(main)

@@ -59,6 +59,7 @@ async def history(call: Call) -> Response:
     reverse = call.flag("ReverseOrder", default=False)
     kind = _EVENTS_REVERSED if reverse else _EVENTS
     position = _event_position(kind, call.text("Marker"))
+    execution_id = key_of(arn).execution_id
     events: list[msgspec.Raw] = []
     page_bytes = 0
     more = True
@@ -80,7 +81,7 @@ async def history(call: Call) -> Response:
             )
         cut = len(shown) < min(len(portion), wanted)
         for number, numbered in enumerate(shown, 1):
-            event = encoded(event_json(numbered, included=included))
+            event = encoded(event_json(numbered, execution_id, included=included))
             events.append(msgspec.Raw(event))
             position = numbered.event_id
             page_bytes += len(event)

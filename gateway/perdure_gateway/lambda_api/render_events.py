@@ -49,8 +49,13 @@ from perdure_host.lambda_json.shapes import error_json
 from perdure_host.services import NumberedEvent
 
 
-def event_json(numbered: NumberedEvent, *, included: bool) -> dict[str, object]:
-    """Return a public event, with payloads and errors or without."""
+def event_json(numbered: NumberedEvent, execution_id: str, *, included: bool) -> dict[str, object]:
+    """Return a public event, with payloads and errors or without.
+
+    Events of the execution itself belong to its EXECUTION operation, which has the execution's id:
+    the published test runner of AWS reads no history where they have none. Ends of invocations
+    belong to no operation.
+    """
     event = numbered.event
     assert is_public(event)
     kind = type(event).__name__
@@ -65,6 +70,8 @@ def event_json(numbered: NumberedEvent, *, included: bool) -> dict[str, object]:
         rendered |= present(
             Id=subject.id, Name=subject.name, SubType=subject.sub_type, ParentId=subject.parent_id
         )
+    elif not isinstance(event, InvocationCompleted):
+        rendered["Id"] = execution_id
     return rendered
 
 
