@@ -29,7 +29,7 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
         serve(PROGRAM)
         with machine.client() as client:
             arn = client.start("order", "o-1", name="o-1").execution_arn
-            wait_until(lambda: bool(client.get(arn).open_callbacks), "approval is asked for")
+            wait_until(lambda: client.get(arn).waiting_for == "callback", "approval is awaited")
             machine.kill("worker")
             serve(PROGRAM.replace('"charge"', '"refund"'))
             callback_id = client.get(arn).open_callbacks[0].callback_id
@@ -81,7 +81,7 @@ def test_an_async_handler_that_asks_for_less_pauses_the_execution(tmp_path: Path
         machine.start_worker(file)
         machine.wait_for_worker("order")
         arn = client.start("order", "o-1").execution_arn
-        wait_until(lambda: bool(client.get(arn).open_callbacks), "approval is asked for")
+        wait_until(lambda: client.get(arn).waiting_for == "callback", "approval is awaited")
         machine.kill("worker")
         file.write_text(SHORTER)
         machine.start_worker(file)
