@@ -11,6 +11,7 @@ from typing import Final, assert_never
 import msgspec
 
 from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
+from perdure_core.form import bounded_error
 from perdure_core.model import ErrorObject
 from perdure_core.payload import bytes_of
 from perdure_host.lambda_json.bounds import SYNCHRONOUS_BYTES_MAX
@@ -37,7 +38,7 @@ def outcome_of(definition: HostedDefinition, verdict: Verdict, request_id: str) 
     """Return how the invocation ends."""
     if isinstance(verdict, Returned):
         return _durable_end(verdict.result) if definition.durable else _plain_end(verdict.result)
-    error = failure_of(verdict, request_id)
+    error = bounded_error(failure_of(verdict, request_id))
     return Broken(error) if definition.durable else Failed(error)
 
 
@@ -112,7 +113,7 @@ def _durable_end(text: str) -> Outcome:
         case _Output(status="FAILED" | "PENDING" as status, result=str()):
             return _invalid(f"Cannot return {status} status with a result.")
         case _Output(status="FAILED"):
-            return Failed(ErrorObject() if output.error is None else output.error.in_core())
+            return Failed(_told(output.error))
         case _Output(status="PENDING"):
             return Pending()
         case _:
@@ -126,6 +127,11 @@ def _too_large(result: str) -> str:
     return (
         f"The result is {bytes_of(result):,} bytes; at most {SYNCHRONOUS_BYTES_MAX:,} are allowed."
     )
+
+
+def _told(error: ErrorShape | None) -> ErrorObject:
+    """Return a handler's error within the bound: refused, it would have the handler run again."""
+    return ErrorObject() if error is None else bounded_error(error.in_core())
 
 
 def _invalid(message: str) -> Failed:
