@@ -5,14 +5,14 @@ A program is written to the file that the paragraph before it names last, or els
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 # What a reader does once, and what the machine of these tests has done already.
 SKIPPED: Final = ("make ", "python3 -m venv ", "pip install ")
-# What runs until it is interrupted, and so takes a terminal of its own.
-ENDLESS: Final = re.compile(r"perdure (dev|server|worker) [^&]*|perdure server")
+# What runs until it is interrupted, and so takes a terminal of its own. It may set variables.
+ENDLESS: Final = re.compile(r"([A-Z_]+=\S+ )*perdure ((dev|server|worker) [^&]*|server)")
 
 _PIECE: Final = re.compile(
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$|(?P<interrupt>Ctrl-C)", re.DOTALL | re.MULTILINE
@@ -83,6 +83,14 @@ def actions(page: str) -> Iterator[Action]:
                 yield Expect(text)
             case other:
                 raise ValueError(f"nobody runs a block of {other!r}")
+
+
+def readdressed(page: str, addresses: Mapping[str, str]) -> str:
+    """Return the page with real addresses for those that it writes; it has to write each."""
+    for written, real in addresses.items():
+        assert written in page, f"the page does not write {written}"
+        page = page.replace(written, real)
+    return page
 
 
 def matches(expected: str, printed: str) -> bool:

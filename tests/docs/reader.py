@@ -35,7 +35,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "new"
-        self.server = f"{HOST}:{free_port()}"
+        self.server, self.http = (f"{HOST}:{free_port()}" for _ in range(2))
         self._logs = folder
         self._printed = ""
         self._serving = ""
@@ -84,8 +84,8 @@ class Reader:
         self.folder.mkdir()
         programs.mkdir()
         command = programs / "perdure"
-        http = f"{HOST}:{free_port()}"
-        command.write_text(_COMMAND.format(python=sys.executable, grpc=self.server, http=http))
+        addresses = {"grpc": self.server, "http": self.http}
+        command.write_text(_COMMAND.format(python=sys.executable, **addresses))
         command.chmod(0o755)
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "PERDURE_SERVER": self.server, "COLUMNS": "200"}
@@ -143,7 +143,7 @@ class Reader:
     def _launch(self, text: str) -> None:
         with (self._logs / f"terminal-{len(self._terminals) + 1}.log").open("ab") as log:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {text}"],
+                ["bash", "-c", f"exec env {text}"],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -31,6 +31,7 @@ print(1)
 
 ```sh
 perdure worker shop.py & echo $! > worker.pid
+TABLE=orders perdure worker shop.py
 ```
 """
 
@@ -44,6 +45,7 @@ def test_blocks_become_what_their_reader_does() -> None:
         Execute("print(1)\n"),
         Expect("1 …\n"),
         Type("perdure worker shop.py & echo $! > worker.pid"),
+        Launch("TABLE=orders perdure worker shop.py"),
     ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.page import Execute, Launch, actions
+from tests.docs.page import Execute, Launch, actions, readdressed
 from tests.docs.reader import Reader
 from tests.postgres import PostgresServer
 from tests.system.processes import ROOT, free_port
@@ -17,14 +17,12 @@ PAGE = ROOT / "README.md"
 def test_the_readme_works_as_it_stands(tmp_path: Path, postgres: PostgresServer) -> None:
     page = PAGE.read_text(encoding="utf-8")
     with Reader(tmp_path) as reader:
-        for written, real in {
+        addresses = {
             "postgresql://perdure@db/perdure": postgres.create_database(),
             "127.0.0.1:7600": reader.server,
             "--metrics-port 7602": f"--metrics-port {free_port()}",
-        }.items():
-            assert written in page
-            page = page.replace(written, real)
-        for action in actions(page):
+        }
+        for action in actions(readdressed(page, addresses)):
             reader.follow(action)
 
 
