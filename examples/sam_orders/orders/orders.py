@@ -15,6 +15,8 @@ from aws_durable_execution_sdk_python import (
 from aws_durable_execution_sdk_python.config import CallbackConfig, Duration
 from aws_durable_execution_sdk_python.types import StepContext
 
+PAYMENT_FUNCTION = os.environ["PAYMENT_FUNCTION"]
+QUOTE_FUNCTION = os.environ["QUOTE_FUNCTION"]
 APPROVAL = CallbackConfig(
     timeout=Duration.from_hours(1), heartbeat_timeout=Duration.from_minutes(30)
 )
@@ -46,9 +48,9 @@ def handler(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
     """Return what became of the order."""
     order_id = event["order_id"]
     reservation = context.step(reserve(order_id), name="reserve")
-    price: int = context.invoke(os.environ["QUOTE_FUNCTION"], event["items"], name="quote")
+    price: int = context.invoke(QUOTE_FUNCTION, event["items"], name="quote")
     charge = {"order_id": order_id, "amount": price}
-    receipt: str = context.invoke(os.environ["PAYMENT_FUNCTION"], charge, name="charge")
+    receipt: str = context.invoke(PAYMENT_FUNCTION, charge, name="charge")
     context.wait(Duration.from_seconds(1), name="settle")
     approval = context.create_callback(name="approval", config=APPROVAL)
     approver = approval.result()
