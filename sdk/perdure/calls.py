@@ -342,7 +342,6 @@ class Calls:
                 identity, settings.serdes or serdes_of_result(body) or _EXTENDED_TYPES
             ),
             summarize=settings.summary_generator,
-            result_bytes_max=self.scope.turn.result_bytes_max,
             virtual=settings.is_virtual,
         )
         return self._nest(identity, plan, body)
@@ -354,7 +353,7 @@ class Calls:
         inner = self.scope.below(identity, virtual=plan.virtual)
         calls = Calls(inner, self._shell, self.logger.get_logger())
         run = partial(self._shell.enter, inner, partial(body, calls))
-        program = child(identity, recorded, plan, run)
+        program = child(identity, recorded, plan, run, self.scope.turn.result_bytes_max)
         return self.watched(identity, program, virtual=plan.virtual)
 
     def _batch(
@@ -389,7 +388,6 @@ class Calls:
         plan = ChildPlan(
             payloads=self.payloads(identity, settings.serdes or typed or _EXTENDED_TYPES),
             summarize=partial(summarize, words.kind, settings.summary_generator),
-            result_bytes_max=self.scope.turn.result_bytes_max,
         )
         return self._nest(identity, plan, run)
 
@@ -428,7 +426,6 @@ class Calls:
         plan = ChildPlan(
             payloads=self.payloads(identity, serdes),
             virtual=settings.nesting_type is NestingType.FLAT,
-            result_bytes_max=self.scope.turn.result_bytes_max,
         )
 
         def run(strand: Strand | None) -> Any:

@@ -24,36 +24,37 @@ from perdure.identity import Identity
 from perdure.program import Live, Nest, Program, Replayed, Resumed, Send, commit
 from perdure.serdes import Payloads
 from perdure.step import check_size
-from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import (
     ContextDetails,
     ErrorObject,
     Operation,
     OperationAction,
     OperationStatus,
+    OperationUpdate,
 )
 from perdure_core.payload import bytes_of, text_of
 
 
 @dataclass(frozen=True)
 class ChildPlan:
-    """A child context's configuration with every default filled in.
-
-    A result of more than `result_bytes_max` is made again from the children.
-    """
+    """A child context's configuration with every default filled in."""
 
     payloads: Payloads
     summarize: Callable[[Any], str] | None = None
     virtual: bool = False
     failure: Callable[[BaseException], ErrorObject] = error_object
-    result_bytes_max: int = PAYLOAD_BYTES_MAX
 
 
 def child(
-    identity: Identity, recorded: Operation | None, plan: ChildPlan, body: Callable[[], Any]
+    identity: Identity,
+    recorded: Operation | None,
+    plan: ChildPlan,
+    body: Callable[[], Any],
+    result_bytes_max: int,
 ) -> Program[Any]:
     """Return the value of `body`, from the record or by running it.
 
+    A result of more than `result_bytes_max` is made again from the children.
     Raises `ChildContextError` when the body has raised an exception.
     """
     if plan.virtual:
@@ -70,7 +71,7 @@ def child(
     except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
         return (yield from _fail(identity, plan, error))
     yield Live()
-    yield from commit(_success(identity, plan, payload, result))
+    yield from commit(_success(identity, plan, payload, result, result_bytes_max))
     return result
 
 
@@ -130,8 +131,10 @@ def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]
     raise operation_error(ChildContextError, failure)
 
 
-def _success(identity: Identity, plan: ChildPlan, payload: str, result: Any) -> Any:
-    large = bytes_of(payload) > plan.result_bytes_max
+def _success(
+    identity: Identity, plan: ChildPlan, payload: str, result: Any, result_bytes_max: int
+) -> OperationUpdate:
+    large = bytes_of(payload) > result_bytes_max
     if large:
         payload = "" if plan.summarize is None else plan.summarize(result)
         check_size(identity, payload)
