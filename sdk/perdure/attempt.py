@@ -16,7 +16,7 @@ from perdure.exceptions import (
     StepTimeoutError,
     UnrecoverableError,
 )
-from perdure.heartbeats import HeartbeatPlan, Heartbeats, Past
+from perdure.heartbeats import NO_PAST, HeartbeatPlan, Heartbeats, Past
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Watch:
 class Attempt:
     """An attempt, of which the record knows the `past` when a crash interrupted it.
 
-    `title` names it in messages, which are recorded: the same in every run.
+    `title` names it in messages, which are recorded: the same in every run. Time can end it if it
+    `is_limited`.
     """
 
     def __init__(
@@ -47,22 +48,16 @@ class Attempt:
         heartbeats: HeartbeatPlan,
         *,
         timeout_ms: int | None = None,
-        past: Past | None = None,
+        past: Past = NO_PAST,
     ) -> None:
-        past = past or Past()
         self.number = number
         self.title = title
         self.heartbeats = Heartbeats(heartbeats, past, watch.ticks_ms)
         self._watch = watch
         self._timeout_ms = timeout_ms
         self._heartbeat_timeout_ms = heartbeats.timeout_ms
-        began_ms = watch.ticks_ms() - past.began_ago_ms
-        self._due_ms = None if timeout_ms is None else began_ms + timeout_ms
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether time can end it."""
-        return self._timeout_ms is not None or self._heartbeat_timeout_ms is not None
+        self.is_limited = timeout_ms is not None or heartbeats.timeout_ms is not None
+        self._due_ms = None if timeout_ms is None else self.heartbeats.began_ms + timeout_ms
 
     @property
     def left_s(self) -> float:
@@ -96,7 +91,7 @@ class Attempt:
 
         Whichever was first.
         """
-        if self.left_s > 0:
+        if not self.is_limited or self.left_s > 0:
             return
         silent_ms, due_ms = self.heartbeats.due_ms, self._due_ms
         if due_ms is None or (silent_ms is not None and silent_ms < due_ms):

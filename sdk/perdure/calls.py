@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, Protocol, TypeVar
 
 from perdure.attempt import Attempt, Watch
@@ -73,6 +73,7 @@ from perdure_core.model import OperationAction, OperationType
 T = TypeVar("T")
 
 _EXTENDED_TYPES: Final = ExtendedTypeSerDes()
+_RETRIES: Final = RetryPresets.default()
 _JSON: Final = JsonSerDes()
 _PASS_THROUGH: Final = PassThroughSerDes()
 
@@ -121,11 +122,11 @@ class Calls:
         )
         plan = StepPlan(
             semantics=settings.step_semantics,
-            retry_strategy=settings.retry_strategy or RetryPresets.default(),
+            retry_strategy=settings.retry_strategy or _RETRIES,
             payloads=self.payloads(
                 identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
             ),
-            watch=self._watch(),
+            watch=self._watch,
             heartbeats=self._heartbeats(identity, settings.heartbeat_timeout),
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
@@ -448,6 +449,7 @@ class Calls:
         timeout_ms = None if timeout is None else timeout.to_milliseconds()
         return HeartbeatPlan(self.payloads(identity, _EXTENDED_TYPES), record, timeout_ms)
 
+    @cached_property
     def _watch(self) -> Watch:
         scope, turn = self.scope, self.scope.turn
         return Watch(turn.now_ms, turn.ticks_ms, turn.since_ms, lambda: turn.is_over(scope.strand))

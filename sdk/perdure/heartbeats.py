@@ -51,20 +51,24 @@ class Past:
         return max(self.heartbeat_ago_ms - newer_ms, 0)
 
 
+# An attempt that begins.
+NO_PAST: Final = Past()
+
+
 def interval_ms(age_ms: int) -> int:
     """Return how far apart records of an attempt of this age are at least."""
     return max(INTERVAL_MS_MIN, age_ms // INTERVALS_PER_AGE)
 
 
 class Heartbeats:
-    """The signs of life of one attempt."""
+    """The signs of life of one attempt, which began at `began_ms`."""
 
     def __init__(self, plan: HeartbeatPlan, past: Past, ticks_ms: Callable[[], int]) -> None:
         now_ms = ticks_ms()
         self._plan = plan
         self._text = past.heartbeat
         self._ticks_ms = ticks_ms
-        self._began_ms = now_ms - past.began_ago_ms
+        self.began_ms = now_ms - past.began_ago_ms
         self._heard_ms = now_ms - past.silent_ms
         ago_ms = past.heartbeat_ago_ms
         self._recorded_ms = None if ago_ms is None else now_ms - ago_ms
@@ -107,7 +111,7 @@ class Heartbeats:
     def _record_when_due(self, now_ms: int) -> None:
         left_ms = 0
         if self._recorded_ms is not None:
-            left_ms = self._recorded_ms + interval_ms(now_ms - self._began_ms) - now_ms
+            left_ms = self._recorded_ms + interval_ms(now_ms - self.began_ms) - now_ms
         busy = self._recording is not None and not self._recording.done()
         if left_ms > 0 or busy:
             self._look_again(max(left_ms, INTERVAL_MS_MIN if busy else 1))

@@ -32,7 +32,7 @@ from perdure.exceptions import (
     StepCancelledError,
     StepInterruptedError,
 )
-from perdure.heartbeats import HeartbeatPlan, Past
+from perdure.heartbeats import NO_PAST, HeartbeatPlan, Past
 from perdure.identity import Identity
 from perdure.program import (
     Live,
@@ -182,7 +182,7 @@ def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -
 def _past(operation: Operation | None, plan: StepPlan) -> Past:
     """Return what the record says of the attempt that comes; servers of old do not say it."""
     if operation is None:
-        return Past()
+        return NO_PAST
     details = step_details(operation)
     began_ms = details.attempt_started_ms
     if operation.status is not OperationStatus.STARTED or began_ms is None:
