@@ -11,6 +11,7 @@ from typing import Final
 
 PARTS: Final = {
     "core": "decisions and folds",
+    "sdk": "CPU of a step in the SDK, run and found recorded",
     "history": "CPU and commits of an execution in history, matching and core",
     "store": "durable commits through the store",
     "throughput": "the system on real processes, beside the raw limits",

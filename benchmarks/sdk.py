@@ -1,0 +1,111 @@
+"""What the SDK costs in a worker: the CPU of one step, and of one that is found recorded.
+
+A handler takes its steps on a service that answers at once and records nothing. The least of all
+rounds counts: what disturbs a measurement only adds to it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from perdure import DurableContext, durable_execution
+from perdure.invocation import CheckpointAnswer, Invocation, Succeeded, run_invocation
+from perdure_core.model import (
+    ExecutionDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+)
+
+STEPS = 3_000
+ROUNDS = 9
+ARN = "arn:perdure:lambda:default:000000000000:function:steps:$LATEST/durable-execution/a/b"
+
+
+@durable_execution
+def steps(_event: Any, context: DurableContext) -> None:
+    """Take many small steps."""
+    for _ in range(STEPS):
+        context.step(lambda _: 1, name="charge")
+
+
+class Answering:
+    """Checkpoints that are answered at once."""
+
+    def __init__(self) -> None:
+        self.operations: dict[str, Operation] = {}
+        self._listener: Callable[[CheckpointAnswer], None]
+
+    def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
+        """Answer `listener`."""
+        self._listener = listener
+
+    def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> "Future[None]":
+        """Say how the operations stand now."""
+        changed = [operation_of(update) for update in updates]
+        self.operations |= {operation.id: operation for operation in changed}
+        if urgent:
+            self._listener(CheckpointAnswer(tuple(changed), revoked=False))
+        answered: Future[None] = Future()
+        answered.set_result(None)
+        return answered
+
+
+def operation_of(update: OperationUpdate) -> Operation:
+    """Return a step as the service would tell of it."""
+    ended = update.action is OperationAction.SUCCEED
+    return Operation(
+        id=update.id,
+        type=update.type,
+        status=OperationStatus.SUCCEEDED if ended else OperationStatus.STARTED,
+        started_ms=1,
+        ended_ms=2 if ended else None,
+        details=StepDetails(attempt=int(ended), result=update.payload),
+        name=update.name,
+        sub_type=update.sub_type,
+    )
+
+
+def invocation(recorded: Sequence[Operation] = ()) -> Invocation:
+    """Return an invocation that finds so much recorded."""
+    execution = Operation(
+        id="b",
+        type=OperationType.EXECUTION,
+        status=OperationStatus.STARTED,
+        started_ms=1,
+        details=ExecutionDetails(input="{}"),
+    )
+    return Invocation(
+        invocation_id="i",
+        execution_arn=ARN,
+        function_name="steps",
+        operations=(execution, *recorded),
+    )
+
+
+def least_us(recorded: Sequence[Operation] = ()) -> float:
+    """Return the microseconds of CPU of one step."""
+    rounds: list[float] = []
+    for _ in range(ROUNDS):
+        given, checkpoints = invocation(recorded), Answering()
+        begun_s = time.process_time()
+        outcome = run_invocation(steps, given, checkpoints)
+        rounds.append(time.process_time() - begun_s)
+        assert isinstance(outcome, Succeeded), outcome
+    return min(rounds) / STEPS * 1e6
+
+
+def main() -> None:
+    """Print both."""
+    checkpoints = Answering()
+    run_invocation(steps, invocation(), checkpoints)
+    print(f"a step: {least_us():.1f} µs")
+    print(f"a step found recorded: {least_us(list(checkpoints.operations.values())):.1f} µs")
+
+
+if __name__ == "__main__":
+    main()
