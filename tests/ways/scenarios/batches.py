@@ -14,7 +14,7 @@ from perdure import (
 )
 from perdure.config import CompletionConfig, Duration, MapConfig, NestingType, ParallelConfig
 from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK, busy
+from tests.ways.scenarios.bodies import TICK, busy, busy_at
 
 ALL = CompletionConfig.all_completed()
 FLAT, NESTED = NestingType.FLAT, NestingType.NESTED
@@ -84,37 +84,16 @@ async def map_of_nothing_succeeds(context: AsyncDurableContext) -> list[Any]:
 
 @scenario(
     End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1, "went on"]),
-    """
+    f"""
     1 ContextStarted 'map' as Map
     1-0 ContextStarted 'map-item-0' as MapIteration
-    1-0-1 StepStarted 'flaky'
-    1-0-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-0-1 StepStarted 'flaky'
-    1-0-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-0-2 WaitStarted 'nap' · ms 50
-    1-0-2 WaitSucceeded 'nap' · ms 50
-    1-0-3 StepStarted 'end'
-    1-0-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-0-1", "1-0-2", "1-0-3")}
     1-0 ContextSucceeded 'map-item-0' as MapIteration · = [0,[2,"end"]]
     1-1 ContextStarted 'map-item-1' as MapIteration
-    1-1-1 StepStarted 'flaky'
-    1-1-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-1-1 StepStarted 'flaky'
-    1-1-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-1-2 WaitStarted 'nap' · ms 50
-    1-1-2 WaitSucceeded 'nap' · ms 50
-    1-1-3 StepStarted 'end'
-    1-1-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-1-1", "1-1-2", "1-1-3")}
     1-1 ContextFailed 'map-item-1' as MapIteration · ValueError: one of them
     1-2 ContextStarted 'map-item-2' as MapIteration
-    1-2-1 StepStarted 'flaky'
-    1-2-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-2-1 StepStarted 'flaky'
-    1-2-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-2-2 WaitStarted 'nap' · ms 50
-    1-2-2 WaitSucceeded 'nap' · ms 50
-    1-2-3 StepStarted 'end'
-    1-2-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-2-1", "1-2-2", "1-2-3")}
     1-2 ContextSucceeded 'map-item-2' as MapIteration · = [2,[2,"end"]]
     1 ContextSucceeded 'map' as Map
     · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
@@ -130,32 +109,11 @@ async def nested_map_goes_on_after_a_failure(context: AsyncDurableContext) -> li
 
 @scenario(
     End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1, "went on"]),
-    """
+    f"""
     1 ContextStarted 'map' as Map
-    1-0-1 StepStarted 'flaky' in 1
-    1-0-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-0-1 StepStarted 'flaky' in 1
-    1-0-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-0-2 WaitStarted 'nap' in 1 · ms 50
-    1-0-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-0-3 StepStarted 'end' in 1
-    1-0-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
-    1-1-1 StepStarted 'flaky' in 1
-    1-1-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-1-1 StepStarted 'flaky' in 1
-    1-1-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-1-2 WaitStarted 'nap' in 1 · ms 50
-    1-1-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-1-3 StepStarted 'end' in 1
-    1-1-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
-    1-2-1 StepStarted 'flaky' in 1
-    1-2-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-2-1 StepStarted 'flaky' in 1
-    1-2-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-2-2 WaitStarted 'nap' in 1 · ms 50
-    1-2-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-2-3 StepStarted 'end' in 1
-    1-2-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
+    {busy_at("1-0-1", "1-0-2", "1-0-3", parent="1")}
+    {busy_at("1-1-1", "1-1-2", "1-1-3", parent="1")}
+    {busy_at("1-2-1", "1-2-2", "1-2-3", parent="1")}
     1 ContextSucceeded 'map' as Map
     · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
     2 StepStarted 'after'
@@ -171,37 +129,16 @@ async def flat_map_goes_on_after_a_failure(context: AsyncDurableContext) -> list
 
 @scenario(
     End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1]),
-    """
+    f"""
     1 ContextStarted 'map' as Map
     1-0 ContextStarted 'map-item-0' as MapIteration
-    1-0-1 StepStarted 'flaky'
-    1-0-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-0-1 StepStarted 'flaky'
-    1-0-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-0-2 WaitStarted 'nap' · ms 50
-    1-0-2 WaitSucceeded 'nap' · ms 50
-    1-0-3 StepStarted 'end'
-    1-0-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-0-1", "1-0-2", "1-0-3")}
     1-0 ContextSucceeded 'map-item-0' as MapIteration · = [0,[2,"end"]]
     1-1 ContextStarted 'map-item-1' as MapIteration
-    1-1-1 StepStarted 'flaky'
-    1-1-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-1-1 StepStarted 'flaky'
-    1-1-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-1-2 WaitStarted 'nap' · ms 50
-    1-1-2 WaitSucceeded 'nap' · ms 50
-    1-1-3 StepStarted 'end'
-    1-1-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-1-1", "1-1-2", "1-1-3")}
     1-1 ContextFailed 'map-item-1' as MapIteration · ValueError: one of them
     1-2 ContextStarted 'map-item-2' as MapIteration
-    1-2-1 StepStarted 'flaky'
-    1-2-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-2-1 StepStarted 'flaky'
-    1-2-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-2-2 WaitStarted 'nap' · ms 50
-    1-2-2 WaitSucceeded 'nap' · ms 50
-    1-2-3 StepStarted 'end'
-    1-2-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-2-1", "1-2-2", "1-2-3")}
     1-2 ContextSucceeded 'map-item-2' as MapIteration · = [2,[2,"end"]]
     1 ContextSucceeded 'map' as Map
     · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
@@ -214,32 +151,11 @@ async def nested_map_takes_one_at_a_time(context: AsyncDurableContext) -> list[A
 
 @scenario(
     End.succeeded([[[0, [2, "end"]], [2, [2, "end"]]], 1]),
-    """
+    f"""
     1 ContextStarted 'map' as Map
-    1-0-1 StepStarted 'flaky' in 1
-    1-0-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-0-1 StepStarted 'flaky' in 1
-    1-0-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-0-2 WaitStarted 'nap' in 1 · ms 50
-    1-0-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-0-3 StepStarted 'end' in 1
-    1-0-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
-    1-1-1 StepStarted 'flaky' in 1
-    1-1-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-1-1 StepStarted 'flaky' in 1
-    1-1-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-1-2 WaitStarted 'nap' in 1 · ms 50
-    1-1-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-1-3 StepStarted 'end' in 1
-    1-1-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
-    1-2-1 StepStarted 'flaky' in 1
-    1-2-1 StepFailed 'flaky' in 1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-2-1 StepStarted 'flaky' in 1
-    1-2-1 StepSucceeded 'flaky' in 1 · = 2 · attempt 2
-    1-2-2 WaitStarted 'nap' in 1 · ms 50
-    1-2-2 WaitSucceeded 'nap' in 1 · ms 50
-    1-2-3 StepStarted 'end' in 1
-    1-2-3 StepSucceeded 'end' in 1 · = "end" · attempt 1
+    {busy_at("1-0-1", "1-0-2", "1-0-3", parent="1")}
+    {busy_at("1-1-1", "1-1-2", "1-1-3", parent="1")}
+    {busy_at("1-2-1", "1-2-2", "1-2-3", parent="1")}
     1 ContextSucceeded 'map' as Map
     · = ALL_COMPLETED [0 [0, [2, "end"]], 1 ValueError: one of them, 2 [2, [2, "end"]]]
     """,
@@ -429,19 +345,12 @@ async def parallel_abandons_who_is_late(context: AsyncDurableContext) -> list[An
 
 @scenario(
     End.succeeded([[[[2, "end"], 7], [[2, "end"], 7]], [2, "end"]]),
-    """
+    f"""
     1 ContextStarted 'outer' as Map
     1-0 ContextStarted 'map-item-0' as MapIteration
     1-0-1 ContextStarted 'inner' as Parallel
     1-0-1-0 ContextStarted 'parallel-branch-0' as ParallelBranch
-    1-0-1-0-1 StepStarted 'flaky'
-    1-0-1-0-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-0-1-0-1 StepStarted 'flaky'
-    1-0-1-0-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-0-1-0-2 WaitStarted 'nap' · ms 50
-    1-0-1-0-2 WaitSucceeded 'nap' · ms 50
-    1-0-1-0-3 StepStarted 'end'
-    1-0-1-0-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-0-1-0-1", "1-0-1-0-2", "1-0-1-0-3")}
     1-0-1-0 ContextSucceeded 'parallel-branch-0' as ParallelBranch · = [2,"end"]
     1-0-1-1 ContextStarted 'parallel-branch-1' as ParallelBranch
     1-0-1-1-1 StepStarted 'one'
@@ -451,27 +360,13 @@ async def parallel_abandons_who_is_late(context: AsyncDurableContext) -> list[An
     1-0 ContextSucceeded 'map-item-0' as MapIteration · = [[2,"end"],7]
     1-1 ContextStarted 'map-item-1' as MapIteration
     1-1-1 ContextStarted 'inner' as Parallel
-    1-1-1-0-1 StepStarted 'flaky' in 1-1-1
-    1-1-1-0-1 StepFailed 'flaky' in 1-1-1 · OSError: flaky · attempt 1 · again in 50 ms
-    1-1-1-0-1 StepStarted 'flaky' in 1-1-1
-    1-1-1-0-1 StepSucceeded 'flaky' in 1-1-1 · = 2 · attempt 2
-    1-1-1-0-2 WaitStarted 'nap' in 1-1-1 · ms 50
-    1-1-1-0-2 WaitSucceeded 'nap' in 1-1-1 · ms 50
-    1-1-1-0-3 StepStarted 'end' in 1-1-1
-    1-1-1-0-3 StepSucceeded 'end' in 1-1-1 · = "end" · attempt 1
+    {busy_at("1-1-1-0-1", "1-1-1-0-2", "1-1-1-0-3", parent="1-1-1")}
     1-1-1-1-1 StepStarted 'one' in 1-1-1
     1-1-1-1-1 StepSucceeded 'one' in 1-1-1 · = 7 · attempt 1
     1-1-1 ContextSucceeded 'inner' as Parallel · = ALL_COMPLETED [0 [2, "end"], 1 7]
     1-1 ContextSucceeded 'map-item-1' as MapIteration · = [[2,"end"],7]
     1 ContextSucceeded 'outer' as Map · = ALL_COMPLETED [0 [[2, "end"], 7], 1 [[2, "end"], 7]]
-    2 StepStarted 'flaky'
-    2 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    2 StepStarted 'flaky'
-    2 StepSucceeded 'flaky' · = 2 · attempt 2
-    3 WaitStarted 'nap' · ms 50
-    3 WaitSucceeded 'nap' · ms 50
-    4 StepStarted 'end'
-    4 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("2", "3", "4")}
     """,
 )
 async def batches_are_nested(context: AsyncDurableContext) -> list[Any]:

@@ -55,3 +55,21 @@ async def busy(context: AsyncDurableContext) -> list[Any]:
 
 async def _end(_: StepContext) -> str:
     return "end"
+
+
+def busy_at(first: str, nap: str, end: str, parent: str = "") -> str:
+    """Return what a history tells of `busy`, whose three operations are at these places.
+
+    `parent` is who recorded them, where their places do not say it.
+    """
+    inside = f" in {parent}" if parent else ""
+    return f"""
+    {first} StepStarted 'flaky'{inside}
+    {first} StepFailed 'flaky'{inside} · OSError: flaky · attempt 1 · again in 50 ms
+    {first} StepStarted 'flaky'{inside}
+    {first} StepSucceeded 'flaky'{inside} · = 2 · attempt 2
+    {nap} WaitStarted 'nap'{inside} · ms 50
+    {nap} WaitSucceeded 'nap'{inside} · ms 50
+    {end} StepStarted 'end'{inside}
+    {end} StepSucceeded 'end'{inside} · = "end" · attempt 1
+    """.strip()

@@ -5,7 +5,7 @@ from typing import Any
 from perdure import AsyncDurableContext, ChildContextError, WithRetryConfig, with_retry
 from perdure.config import ChildConfig
 from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import busy, once_more, soon
+from tests.ways.scenarios.bodies import busy, busy_at, once_more, soon
 
 # More than is kept of a result: 262,144 bytes.
 LARGE = 300_000
@@ -13,25 +13,11 @@ LARGE = 300_000
 
 @scenario(
     End.succeeded([[2, "end"], [2, "end"]]),
-    """
+    f"""
     1 ContextStarted 'outer' as RunInChildContext
-    1-1 StepStarted 'flaky'
-    1-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-1 StepStarted 'flaky'
-    1-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-2 WaitStarted 'nap' · ms 50
-    1-2 WaitSucceeded 'nap' · ms 50
-    1-3 StepStarted 'end'
-    1-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-1", "1-2", "1-3")}
     1-4 ContextStarted 'inner' as RunInChildContext
-    1-4-1 StepStarted 'flaky'
-    1-4-1 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    1-4-1 StepStarted 'flaky'
-    1-4-1 StepSucceeded 'flaky' · = 2 · attempt 2
-    1-4-2 WaitStarted 'nap' · ms 50
-    1-4-2 WaitSucceeded 'nap' · ms 50
-    1-4-3 StepStarted 'end'
-    1-4-3 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("1-4-1", "1-4-2", "1-4-3")}
     1-4 ContextSucceeded 'inner' as RunInChildContext · = [2,"end"]
     1 ContextSucceeded 'outer' as RunInChildContext · = [[2,"end"],[2,"end"]]
     """,
@@ -68,23 +54,9 @@ async def child_fails(context: AsyncDurableContext) -> list[Any]:
 
 @scenario(
     End.succeeded([[2, "end"], [2, "end"]]),
-    """
-    1-1 StepStarted 'flaky' in the execution
-    1-1 StepFailed 'flaky' in the execution · OSError: flaky · attempt 1 · again in 50 ms
-    1-1 StepStarted 'flaky' in the execution
-    1-1 StepSucceeded 'flaky' in the execution · = 2 · attempt 2
-    1-2 WaitStarted 'nap' in the execution · ms 50
-    1-2 WaitSucceeded 'nap' in the execution · ms 50
-    1-3 StepStarted 'end' in the execution
-    1-3 StepSucceeded 'end' in the execution · = "end" · attempt 1
-    2 StepStarted 'flaky'
-    2 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    2 StepStarted 'flaky'
-    2 StepSucceeded 'flaky' · = 2 · attempt 2
-    3 WaitStarted 'nap' · ms 50
-    3 WaitSucceeded 'nap' · ms 50
-    4 StepStarted 'end'
-    4 StepSucceeded 'end' · = "end" · attempt 1
+    f"""
+    {busy_at("1-1", "1-2", "1-3", parent="the execution")}
+    {busy_at("2", "3", "4")}
     """,
 )
 async def virtual_child_records_nothing_itself(context: AsyncDurableContext) -> list[Any]:
@@ -95,19 +67,12 @@ async def virtual_child_records_nothing_itself(context: AsyncDurableContext) -> 
 
 @scenario(
     End.succeeded([LARGE, [2, "end"]]),
-    """
+    f"""
     1 ContextStarted 'large' as RunInChildContext
     1-1 StepStarted 'small'
     1-1 StepSucceeded 'small' · = "x" · attempt 1
     1 ContextSucceeded 'large' as RunInChildContext · = 300,002 characters (bc44fe64)
-    2 StepStarted 'flaky'
-    2 StepFailed 'flaky' · OSError: flaky · attempt 1 · again in 50 ms
-    2 StepStarted 'flaky'
-    2 StepSucceeded 'flaky' · = 2 · attempt 2
-    3 WaitStarted 'nap' · ms 50
-    3 WaitSucceeded 'nap' · ms 50
-    4 StepStarted 'end'
-    4 StepSucceeded 'end' · = "end" · attempt 1
+    {busy_at("2", "3", "4")}
     """,
 )
 async def large_child_is_kept_whole(context: AsyncDurableContext) -> list[Any]:
