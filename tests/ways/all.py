@@ -7,6 +7,7 @@ from tests.ways.scenarios import (
     batches,
     callbacks,
     children,
+    completions,
     compositions,
     conditions,
     invokes,
@@ -24,6 +25,7 @@ MODULES: Final = (
     invokes,
     children,
     batches,
+    completions,
     compositions,
 )
 

@@ -1,11 +1,13 @@
-"""What steps of scenarios do, and how soon they are tried again."""
+"""What handlers and steps of scenarios do, and how soon they are tried again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import Duration, StepConfig
 from perdure.retries import RetryDecision
+
+Branch = Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]
 
 # Live servers wait for it in real time.
 TICK = Duration.from_milliseconds(50)
@@ -44,6 +46,22 @@ def failing(message: str) -> Callable[[Any], None]:
         raise ValueError(message)
 
     return body
+
+
+async def doubled(context: AsyncDurableContext, item: int, *_: Any) -> int:
+    """Double an item in a step; refuse 13."""
+    if item == 13:
+        raise ValueError("bad luck")
+    return await context.step(lambda _: 2 * item, "double")
+
+
+def one(value: int) -> Branch:
+    """Return a branch that succeeds."""
+
+    async def branch(context: AsyncDurableContext) -> int:
+        return await context.step(lambda _: value, "one")
+
+    return branch
 
 
 async def busy(context: AsyncDurableContext) -> list[Any]:
