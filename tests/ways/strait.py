@@ -12,19 +12,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
-import grpc
 import grpc.aio
 
 from perdure_core.identity import parse_arn
 from perdure_host.channel import CHANNEL_OPTIONS, SERVER_OPTIONS
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
+from tests.worker.peer import serve_sessions
 
 if TYPE_CHECKING:
     from perdure_proto.v1.worker_pb2_grpc import WorkerServiceAsyncStub
-
-SERVICE: Final = "perdure_proto.v1.WorkerService"
 
 
 @dataclass(frozen=True)
@@ -127,13 +125,7 @@ class Strait:
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
 
     async def __aenter__(self) -> Self:
-        session = grpc.stream_stream_rpc_method_handler(
-            self._session,
-            request_deserializer=worker_pb2.WorkerMessage.FromString,
-            response_serializer=worker_pb2.ServerMessage.SerializeToString,
-        )
-        service = grpc.method_handlers_generic_handler(SERVICE, {"Session": session})
-        self._server.add_generic_rpc_handlers((service,))
+        serve_sessions(self._server, self._session)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         return self

@@ -5,7 +5,7 @@ a deadline, so that a test that goes wrong fails instead of hanging.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -174,13 +174,7 @@ class Peer:
         self._server = grpc.aio.server()
 
     async def __aenter__(self) -> Self:
-        session = grpc.stream_stream_rpc_method_handler(
-            self._session,
-            request_deserializer=worker_pb2.WorkerMessage.FromString,
-            response_serializer=worker_pb2.ServerMessage.SerializeToString,
-        )
-        service = grpc.method_handlers_generic_handler(SERVICE, {"Session": session})
-        self._server.add_generic_rpc_handlers((service,))
+        serve_sessions(self._server, self._session)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
         return self
@@ -206,6 +200,17 @@ class Peer:
         stream = Stream(context)
         self._streams.put_nowait(stream)
         await stream.hold()
+
+
+def serve_sessions(server: grpc.aio.Server, session: Callable[..., Any]) -> None:
+    """Let a server hold the sessions of workers, and nothing else."""
+    handler = grpc.stream_stream_rpc_method_handler(
+        session,
+        request_deserializer=worker_pb2.WorkerMessage.FromString,
+        response_serializer=worker_pb2.ServerMessage.SerializeToString,
+    )
+    service = grpc.method_handlers_generic_handler(SERVICE, {"Session": handler})
+    server.add_generic_rpc_handlers((service,))
 
 
 def invocation(
