@@ -17,7 +17,6 @@ from perdure import (
 )
 from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
 from perdure.waits import WaitForConditionConfig
-from perdure_core.state import Dispatch, is_open
 from tests.sdk import test_random_trees as blocking
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.test_random_trees import (
@@ -48,6 +47,7 @@ from tests.sdk.test_random_trees import (
     differences,
     fail_until,
     go_on,
+    run_to_end,
     told,
 )
 
@@ -90,10 +90,7 @@ class Tree:
 
     def nested(self, node: Child) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]:
         async def run(context: AsyncDurableContext) -> list[Any]:
-            results = await self.perform(context, node.body)
-            if node.raises:
-                raise LookupError(repr(results))
-            return [results, LARGE] if node.large else results
+            return node.come_to(await self.perform(context, node.body))
 
         return run
 
@@ -113,8 +110,7 @@ class Tree:
             body: tuple[Node, ...],
         ) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
             async def run(inner: AsyncDurableContext) -> list[Any]:
-                results = await self.perform(inner, body)
-                return [results, LARGE] if node.large else results
+                return node.come_to(await self.perform(inner, body))
 
             return run
 
@@ -219,18 +215,7 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash], *, together: bool) ->
         await context.wait(Duration(1), "so that everything is replayed")
         return repr(results).replace(LARGE, "large")
 
-    host = Hosted(program, crashes=crashes, targets=["other"])
-    host.run()
-    while is_open(host.state):
-        idle = host.state.dispatch is Dispatch.IDLE  # not about to be tried again after a crash
-        if idle and host.state.callbacks_open:
-            host.succeed_callback(f"for {host.open_callback().name}")
-        elif idle and host.state.children_open:
-            host.end_invoke("SUCCEEDED", '"called"')
-        else:
-            host.pass_time()
-        host.run()
-    return host
+    return run_to_end(program, crashes)
 
 
 @settings(deadline=None, max_examples=60)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from perdure import (
     DurableContext,
+    DurableFunction,
     DurableOperationError,
     WithRetryConfig,
     branches,
@@ -105,6 +106,12 @@ class Child:
     raises: bool
     large: bool
 
+    def come_to(self, results: list[Any]) -> list[Any]:
+        """Return what the body makes of its results, or raise it."""
+        if self.raises:
+            raise LookupError(repr(results))
+        return [results, LARGE] if self.large else results
+
 
 @dataclass(frozen=True)
 class Again:
@@ -122,6 +129,10 @@ class Fork:
     concurrency: int | None
     as_map: bool
     large: bool
+
+    def come_to(self, results: list[Any]) -> list[Any]:
+        """Return what a branch makes of its results."""
+        return [results, LARGE] if self.large else results
 
 
 @dataclass(frozen=True)
@@ -206,7 +217,11 @@ def act(context: DurableContext, node: Node, name: str) -> Any:
             return context.run_in_child_context(lambda inner: beside(inner, node), name)
         case Child():
             config = ChildConfig[Any](is_virtual=node.virtual)
-            return context.run_in_child_context(lambda inner: nest(inner, node), name, config)
+
+            def nest(inner: DurableContext) -> list[Any]:
+                return node.come_to(perform(inner, node.body))
+
+            return context.run_in_child_context(nest, name, config)
         case Again(body):
             retried = WithRetryConfig[Any](SOON.retry_strategy)
             return with_retry(context, lambda inner, n: again(inner, body, n), retried, name)
@@ -267,20 +282,9 @@ def go_on(wanted: bool) -> WaitForConditionDecision:
     return WaitForConditionDecision.stop_polling()
 
 
-def nest(context: DurableContext, node: Child) -> list[Any]:
-    results = perform(context, node.body)
-    if node.raises:
-        raise LookupError(repr(results))
-    return [results, LARGE] if node.large else results
-
-
 def fork(context: DurableContext, node: Fork, name: str) -> list[Any]:
     def branch(body: tuple[Node, ...]) -> Callable[[DurableContext], list[Any]]:
-        def run(inner: DurableContext) -> list[Any]:
-            results = perform(inner, body)
-            return [results, LARGE] if node.large else results
-
-        return run
+        return lambda inner: node.come_to(perform(inner, body))
 
     def item(inner: DurableContext, _item: int, _index: int, _inputs: Sequence[int]) -> list[Any]:
         return branch(node.branches[0])(inner)
@@ -320,6 +324,11 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
         context.wait(Duration(1), "so that everything is replayed")
         return repr(results).replace(LARGE, "large")
 
+    return run_to_end(program, crashes)
+
+
+def run_to_end(program: DurableFunction, crashes: list[Crash]) -> Hosted:
+    """Run a program, losing its worker where `crashes` say; answer what it asks of others."""
     host = Hosted(program, crashes=crashes, targets=["other"])
     host.run()
     while is_open(host.state):
