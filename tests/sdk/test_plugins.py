@@ -17,7 +17,7 @@ from perdure_core.state import is_open
 from tests.sdk import watched_programs as programs
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Infos, Raising, Recorder, awaiting, blocking
-from tests.sdk.watched_async_programs import PROGRAMS as ASYNC_PROGRAMS
+from tests.ways.blocking import as_blocking
 
 # A flaky step, a wait over two invocations, another step: `programs.busy`.
 BUSY = [
@@ -34,10 +34,8 @@ BUSY = [
 
 def functions(name: str, *factories: Any) -> list[DurableFunction]:
     """Return a program as a handler of each kind."""
-    return [
-        blocking(programs.PROGRAMS[name], *factories),
-        awaiting(ASYNC_PROGRAMS[name], *factories),
-    ]
+    program = programs.PROGRAMS[name]
+    return [blocking(as_blocking(program), *factories), awaiting(program, *factories)]
 
 
 def finished(function: DurableFunction, *crashes: Crash, answers: bool = True) -> Hosted:

@@ -1,14 +1,12 @@
-"""Programs with every operation, for plugins to watch, as ordinary handlers are written."""
+"""Programs with every operation, for plugins to watch.
 
-from collections.abc import Callable
+They are written as async handlers are; `as_blocking` makes ordinary handlers of them.
+"""
+
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from perdure import (
-    DurableContext,
-    DurableOperationError,
-    WithRetryConfig,
-    with_retry,
-)
+from perdure import AsyncDurableContext, DurableOperationError, WithRetryConfig, with_retry
 from perdure.config import (
     ChildConfig,
     CompletionConfig,
@@ -23,7 +21,7 @@ from perdure.config import (
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionConfig, WaitStrategyConfig, create_wait_strategy
 
-Program = Callable[[DurableContext], Any]
+Program = Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]
 
 SOON = RetryPresets.fixed(Duration(1))
 AT_MOST_ONCE = StepConfig(SOON, StepSemantics.AT_MOST_ONCE_PER_RETRY)
@@ -39,112 +37,126 @@ def flaky(failures: int) -> Callable[[Any], int]:
     return body
 
 
-def busy(context: DurableContext) -> list[Any]:
-    """Do a bit of everything that one context can."""
-    first = context.step(flaky(1), "flaky", StepConfig(SOON))
-    context.wait(Duration(5), "nap")
-    return [first, context.step(lambda _: "end", "end")]
+async def busy(context: AsyncDurableContext) -> list[Any]:
+    """Do a bit of everything that one context can; one step in a thread, one on the loop."""
+
+    async def end(_: Any) -> str:
+        return "end"
+
+    first = await context.step(flaky(1), "flaky", StepConfig(SOON))
+    await context.wait(Duration(5), "nap")
+    return [first, await context.step(end, "end")]
 
 
-def nested(context: DurableContext) -> Any:
-    return context.run_in_child_context(
-        lambda child: [busy(child), child.run_in_child_context(busy, "inner")], "outer"
-    )
+async def nested(context: AsyncDurableContext) -> Any:
+    async def body(child: AsyncDurableContext) -> Any:
+        return [await busy(child), await child.run_in_child_context(busy, "inner")]
+
+    return await context.run_in_child_context(body, "outer")
 
 
-def virtual(context: DurableContext) -> Any:
-    return context.run_in_child_context(busy, "virtual", ChildConfig(is_virtual=True))
+async def virtual(context: AsyncDurableContext) -> Any:
+    config = ChildConfig[Any](is_virtual=True)
+    return await context.run_in_child_context(busy, "virtual", config)
 
 
-def failing_child(context: DurableContext) -> Any:
-    def body(child: DurableContext) -> None:
-        busy(child)
+async def failing_child(context: AsyncDurableContext) -> Any:
+    async def body(child: AsyncDurableContext) -> None:
+        await busy(child)
         raise ValueError("after all")
 
     try:
-        context.run_in_child_context(body, "child")
+        await context.run_in_child_context(body, "child")
     except DurableOperationError as error:
-        return [busy(context), str(error), error.error_type]
+        return [await busy(context), str(error), error.error_type]
 
 
-def large_child(context: DurableContext) -> Any:
-    def body(child: DurableContext) -> str:
-        return str(busy(child)) * 30_000
+async def large_child(context: AsyncDurableContext) -> Any:
+    async def body(child: AsyncDurableContext) -> str:
+        return str(await busy(child)) * 30_000
 
-    return [len(context.run_in_child_context(body, "large")), busy(context)]
+    large = await context.run_in_child_context(body, "large")
+    return [len(large), await busy(context)]
 
 
-def interrupted(context: DurableContext) -> Any:
+async def interrupted(context: AsyncDurableContext) -> Any:
     # A crash spends an attempt of an at-most-once step, so its number is no result.
-    return [context.step(flaky(0), f"once-{n}", AT_MOST_ONCE) > 0 for n in range(2)]
+    return [await context.step(flaky(0), f"once-{n}", AT_MOST_ONCE) > 0 for n in range(2)]
 
 
-def callback(context: DurableContext) -> Any:
-    return [context.wait_for_callback(lambda _id, _context: None, "ask"), busy(context)]
+async def callback(context: AsyncDurableContext) -> Any:
+    async def submit(_id: str, _context: Any) -> None: ...
+
+    return [await context.wait_for_callback(submit, "ask"), await busy(context)]
 
 
-def late_callback(context: DurableContext) -> Any:
+async def late_callback(context: AsyncDurableContext) -> Any:
     config = WaitForCallbackConfig(timeout=Duration(3))
     try:
-        context.wait_for_callback(lambda _id, _context: None, "late", config)
+        await context.wait_for_callback(lambda _id, _context: None, "late", config)
     except DurableOperationError as error:
-        return [type(error).__name__, busy(context)]
+        return [type(error).__name__, await busy(context)]
 
 
-def condition(context: DurableContext) -> Any:
+async def condition(context: AsyncDurableContext) -> Any:
+    async def check(state: int, _: Any) -> int:
+        return state + 1
+
     strategy = create_wait_strategy(WaitStrategyConfig[int](lambda state: state < 3))
-    config = WaitForConditionConfig(strategy, 0)
-    return context.wait_for_condition(lambda state, _: state + 1, config, "poll")
+    return await context.wait_for_condition(check, WaitForConditionConfig(strategy, 0), "poll")
 
 
-def invoked(context: DurableContext) -> Any:
-    return [context.invoke("other", 1, "call"), busy(context)]
+async def invoked(context: AsyncDurableContext) -> Any:
+    return [await context.invoke("other", 1, "call"), await busy(context)]
 
 
-def retried(context: DurableContext) -> Any:
-    def block(inner: DurableContext, attempt: int) -> list[Any]:
-        done = busy(inner)
+async def retried(context: AsyncDurableContext) -> Any:
+    async def block(inner: AsyncDurableContext, attempt: int) -> list[Any]:
+        done = await busy(inner)
         if attempt == 1:
             raise OSError("once more")
         return done
 
-    return with_retry(context, block, WithRetryConfig(SOON), "block")
+    return await with_retry(context, block, WithRetryConfig(SOON), "block")
 
 
 def batch(nesting: NestingType, concurrency: int | None) -> Program:
-    def program(context: DurableContext) -> Any:
-        def item(inner: DurableContext, number: int, *_: Any) -> Any:
+    async def program(context: AsyncDurableContext) -> Any:
+        async def item(inner: AsyncDurableContext, number: int, *_: Any) -> Any:
             if number == 1:
                 raise ValueError("one of them")
-            return [number, busy(inner)]
+            return [number, await busy(inner)]
 
         config = MapConfig[int](concurrency, CompletionConfig.all_completed(), nesting_type=nesting)
-        result = context.map([0, 1, 2], item, "map", config)
-        return [result.get_results(), result.failure_count, busy(context)]
+        result = await context.map([0, 1, 2], item, "map", config)
+        return [result.get_results(), result.failure_count, await busy(context)]
 
     return program
 
 
-def batches(context: DurableContext) -> Any:
-    def item(inner: DurableContext, number: int, *_: Any) -> Any:
-        config = ParallelConfig(nesting_type=FLAT if number else NESTED)
-        return inner.parallel([busy, lambda leaf: leaf.step(flaky(0))], None, config).get_results()
+async def batches(context: AsyncDurableContext) -> Any:
+    async def leaf(inner: AsyncDurableContext) -> Any:
+        return await inner.step(flaky(0))
 
-    return [context.map([0, 1], item, "map").get_results(), busy(context)]
+    async def item(inner: AsyncDurableContext, number: int, *_: Any) -> Any:
+        config = ParallelConfig(nesting_type=FLAT if number else NESTED)
+        return (await inner.parallel([busy, leaf], None, config)).get_results()
+
+    return [(await context.map([0, 1], item, "map")).get_results(), await busy(context)]
 
 
 def large_batch(nesting: NestingType) -> Program:
-    def program(context: DurableContext) -> Any:
-        def item(inner: DurableContext, number: int, *_: Any) -> str:
-            return str([number, busy(inner)]) * 5_000
+    async def program(context: AsyncDurableContext) -> Any:
+        async def item(inner: AsyncDurableContext, number: int, *_: Any) -> str:
+            return str([number, await busy(inner)]) * 5_000
 
-        result = context.map([0, 1, 2], item, "map", MapConfig(nesting_type=nesting))
-        return [[len(text) for text in result.get_results()], busy(context)]
+        result = await context.map([0, 1, 2], item, "map", MapConfig(nesting_type=nesting))
+        return [[len(text) for text in result.get_results()], await busy(context)]
 
     return program
 
 
-PROGRAMS = {
+PROGRAMS: dict[str, Program] = {
     "busy": busy,
     "nested": nested,
     "virtual": virtual,
