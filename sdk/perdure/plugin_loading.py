@@ -9,11 +9,13 @@ group of the entry points: its plugins derive from a class of its own.
 import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from perdure.exceptions import PluginLoadError
 from perdure.plugin import DurableInstrumentationPluginFactory
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "perdure.plugins"
 VARIABLE: Final = "DURABLE_EXECUTION_PLUGINS"
@@ -76,8 +78,10 @@ def _names(environment: Mapping[str, str]) -> list[str]:
     return names
 
 
-def _entry_point(name: str) -> EntryPoint:
+def _entry_point(name: str) -> "EntryPoint":
     """Return the one entry point of that name."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - who names none need not load it
+
     known = entry_points(group=GROUP)
     found = [each for each in known if each.name == name]
     if len(found) == 1:
@@ -102,7 +106,7 @@ def _entry_point(name: str) -> EntryPoint:
     )
 
 
-def _package(entry_point: EntryPoint) -> str:
+def _package(entry_point: "EntryPoint") -> str:
     return "an unknown package" if entry_point.dist is None else entry_point.dist.name
 
 

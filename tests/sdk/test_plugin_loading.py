@@ -1,6 +1,7 @@
 """Functions get the plugins that they are given and that the environment names, or are refused."""
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_given_factories_serve_in_their_order() -> None:
 
 def test_a_function_without_plugins_has_none() -> None:
     assert durable_execution(handle).plugins == ()
+
+
+def test_what_finds_installed_plugins_is_not_loaded_before_one_is_named() -> None:
+    code = (
+        "import os, sys, perdure\n"
+        f"os.environ.pop({VARIABLE!r}, None)\n"
+        "perdure.durable_execution(name='one')(lambda event, context: 1)\n"
+        "print('importlib.metadata' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.stdout == "False\n", found.stderr
 
 
 @pytest.mark.parametrize(
