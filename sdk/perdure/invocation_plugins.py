@@ -79,11 +79,12 @@ class InvocationPlugins:
             operation.id: OperationInfo.from_operation(operation)
             for operation in invocation.operations
         }
-        self._due = {
-            id_: info
-            for id_ in invocation.updated_operation_ids
-            if (info := self._infos.get(id_)) is not None and info.status not in OPERATION_OPEN
-        }
+        self._due: dict[str, OperationInfo] = {}
+        # What has been due below each operation; what was told since then is no longer in `_due`.
+        self._due_below: dict[str, dict[str, None]] = {}
+        for id_ in invocation.updated_operation_ids:
+            if (info := self._infos.get(id_)) is not None:
+                self._note_end(info)
         self._closing: dict[str, OperationUpdate] = {}
         self._replayed: set[str] = set()
         self._plugins: list[DurableInstrumentationPlugin] = []
@@ -122,8 +123,7 @@ class InvocationPlugins:
                 self._infos[operation.id] = info
                 if before is None or before.status is not info.status:
                     changed[operation.id] = None
-                    if info.status not in OPERATION_OPEN:
-                        self._due[operation.id] = info
+                    self._note_end(info)
         if changed and self._changes is not None:
             self._changes.note(changed)
 
@@ -170,8 +170,9 @@ class InvocationPlugins:
 
     def end(self, outcome: Outcome) -> None:
         """Tell what is still due, then how the invocation ended. Raises nothing."""
-        while (left := next(iter(self._due), None)) is not None:
-            _contained(self.tell_end, left)
+        while self._due:
+            for left in list(self._due):
+                _contained(self.tell_end, left)
         info = self._ended(outcome)
         for plugin in self._plugins:
             _contained(self._call, plugin, info)
@@ -232,12 +233,20 @@ class InvocationPlugins:
         result, error = info.result or closing.payload, info.error or closing.error
         return replace(info, result=result, error=error)
 
+    def _note_end(self, info: OperationInfo) -> None:
+        """Have the end of an operation told, if it has ended."""
+        if info.status in OPERATION_OPEN:
+            return
+        self._due[info.operation_id] = info
+        if info.parent_id is not None:
+            self._due_below.setdefault(info.parent_id, {})[info.operation_id] = None
+
     def _take(self, operation_id: str) -> list[OperationInfo]:
         """Take what is due for an operation and, before it, for those below it."""
         info = self._due.pop(operation_id, None)
         if info is None:
             return []
-        below = [each.operation_id for each in self._due.values() if each.parent_id == operation_id]
+        below = self._due_below.pop(operation_id, {})
         return [*(each for id_ in below for each in self._take(id_)), info]
 
     def _tell_changes(self, operation_ids: dict[str, None]) -> None:
