@@ -43,8 +43,9 @@ from perdure_core.payload import bytes_of
 from perdure_core.views import changed_operations, execution_operation, visible_operations
 
 # Leaves room for the errors, which are small, and for what is no payload.
-_NO_OUTCOME: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
+
+_NO_OUTCOME: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 
 Waiting = tuple[Sequence[OperationUpdate], Future[None]]
 
