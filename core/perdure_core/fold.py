@@ -45,6 +45,8 @@ from perdure_core.state import (
     State,
 )
 
+_CONTEXT_ENDS: Final = (ContextSucceeded, ContextFailed)
+
 
 def fold(records: Iterable[Record]) -> State:
     """Return the state after all records, of which there is at least one."""
@@ -102,9 +104,9 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         _count(state, pending_before, -1)
         _count(state, pending_after, 1)
     state.alarms.move(operation_id, None if abandoned else operations.due_ms(operation))
-    if not abandoned:
-        _note_open_below(state, operation)
-    if isinstance(event, ContextSucceeded | ContextFailed):
+    if operation.parent_id is not None and not abandoned:
+        _note_open_below(state, operation, operation.parent_id)
+    if isinstance(event, _CONTEXT_ENDS):
         _abandon_below(state, operation_id)
     if own:
         assert state.last_call is not None
@@ -128,17 +130,15 @@ def _is_abandoned(state: State, parent_id: str | None) -> bool:
     return False
 
 
-def _note_open_below(state: State, operation: Operation) -> None:
-    if operation.parent_id is None:
-        return
-    open_below = state.open_below.setdefault(operation.parent_id, {})
+def _note_open_below(state: State, operation: Operation, context_id: str) -> None:
+    open_below = state.open_below.setdefault(context_id, {})
     is_context = operation.type is OperationType.CONTEXT
     if operations.pending(operation) or (is_context and operation.ended_ms is None):
         open_below[operation.id] = None
     else:
         open_below.pop(operation.id, None)
     if not open_below:
-        del state.open_below[operation.parent_id]
+        del state.open_below[context_id]
 
 
 def _abandon_below(state: State, context_id: str) -> None:
