@@ -61,19 +61,18 @@ _FIELDS: Final[dict[type, _Field]] = {
 class Kept:
     """The texts that one change keeps outside, as UTF-8 by digest."""
 
+    __slots__ = ("_known", "bodies")
+
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
         self._known: dict[str, StoredPayload] = {}
 
     def without_texts(self, holder: _Holder) -> _Holder:
         """Return the event or delivery with its text replaced if that is large."""
-        field = _FIELDS.get(type(holder))
-        if field is None:
+        text = _large_text(holder)
+        if text is None:
             return holder
-        text: Payload | None = getattr(holder, field)
-        if not isinstance(text, str) or bytes_of(text) <= PAYLOAD_INLINE_BYTES_MAX:
-            return holder
-        return msgspec.structs.replace(holder, **{field: self._keep(text)})
+        return msgspec.structs.replace(holder, **{_FIELDS[type(holder)]: self._keep(text)})
 
     def _keep(self, text: str) -> StoredPayload:
         reference = self._known.get(text)
@@ -86,8 +85,10 @@ class Kept:
 
 def take_out(record: Record, kept: Kept) -> Record:
     """Return the record as it is written; the large texts of its events are in `kept`."""
-    events = tuple([kept.without_texts(event) for event in record.events])
-    return Record(record.at_ms, events) if kept.bodies else record
+    # Nearly every record has none, and is left as it is after one look.
+    if not any(map(_large_text, record.events)):
+        return record
+    return Record(record.at_ms, tuple([kept.without_texts(event) for event in record.events]))
 
 
 def take_out_of_decision(decision: Decision, kept: Kept) -> Decision:
@@ -95,7 +96,7 @@ def take_out_of_decision(decision: Decision, kept: Kept) -> Decision:
     if decision.record is None:
         return decision
     record = take_out(decision.record, kept)
-    if not kept.bodies:
+    if record is decision.record:
         return decision
     return Decision(record, tuple([kept.without_texts(each) for each in decision.deliveries]))
 
@@ -131,3 +132,16 @@ def operation_with_text(operation: Operation, texts: Mapping[StoredPayload, str]
     if reference_in(operation.details) is None:
         return operation
     return msgspec.structs.replace(operation, details=put_back(operation.details, texts))
+
+
+def _large_text(holder: Event | Delivery | Details) -> str | None:
+    """Return the text that it holds, if it is too large to stay there."""
+    field = _FIELDS.get(type(holder))
+    if field is None:
+        return None
+    text: Payload | None = getattr(holder, field)
+    if not isinstance(text, str):
+        return None
+    # No text has fewer bytes than characters, so the size of a long one need not be known.
+    bound = PAYLOAD_INLINE_BYTES_MAX
+    return text if len(text) > bound or bytes_of(text) > bound else None

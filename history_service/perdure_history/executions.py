@@ -223,8 +223,10 @@ class Executions:
         self._cache.grow(slot, len(body))
         event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
-        payloads = tuple([PayloadRow(digest, body) for digest, body in kept.bodies.items()])
-        self.payloads.remember(slot.key, payloads)
+        payloads: tuple[PayloadRow, ...] = ()
+        if kept.bodies:
+            payloads = tuple([PayloadRow(digest, text) for digest, text in kept.bodies.items()])
+            self.payloads.remember(slot.key, payloads)
         change = Change(
             row=row_of(slot),
             new=new,
@@ -240,19 +242,16 @@ class Executions:
         if ends_invocation or not is_open(state):
             gone = self.running.remove(slot.key)
             undo = None if gone is None else partial(self.running.restore, gone)
+        lost = None if ends_invocation else gone
         slot.batch = self.committer.submit(
             change,
             outbox_done=outbox_done,
-            effect=partial(
-                self._committed, slot, record, change, lost=None if ends_invocation else gone
-            ),
+            effect=partial(self._committed, slot, record, change, lost),
             undo=undo,
         )
         return slot.batch
 
-    def _committed(
-        self, slot: Slot, record: Record, change: Change, *, lost: Running | None
-    ) -> None:
+    def _committed(self, slot: Slot, record: Record, change: Change, lost: Running | None) -> None:
         """Do what follows a durable change."""
         tally.count(self.metrics, slot.state.function, record)
         if change.alarm_moved:
