@@ -5,7 +5,7 @@ replaced by its reference, and goes with the same commit to a place of its own. 
 in one execution (a callback's result that a context returns, a branch's in its batch) is kept once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -132,6 +132,15 @@ def operation_with_text(operation: Operation, texts: Mapping[StoredPayload, str]
     if reference_in(operation.details) is None:
         return operation
     return msgspec.structs.replace(operation, details=put_back(operation.details, texts))
+
+
+def operations_with_texts(
+    operations: Sequence[Operation], texts: Mapping[StoredPayload, str]
+) -> Sequence[Operation]:
+    """Return the operations with those texts that are given; the same if that is none."""
+    if not texts:
+        return operations
+    return [operation_with_text(operation, texts) for operation in operations]
 
 
 def _large_text(holder: Event | Delivery | Details) -> str | None:

@@ -8,7 +8,7 @@ import msgspec
 from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
-from perdure_core.large_payloads import operation_with_text, references_in
+from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import (
     ContextDetails,
     Operation,
@@ -53,9 +53,8 @@ async def checkpoint(
     operations = [_told(operation, carried) for operation in answer.operations]
     texts = await borrowed_texts(history, answer.key, references_in(operations), loan)
     response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
-    for operation in operations:
-        shown = operation_with_text(operation, texts)
-        response.operations.add().CopyFrom(operation_to_message(shown))
+    for operation in operations_with_texts(operations, texts):
+        response.operations.add().CopyFrom(operation_to_message(operation))
     return response
 
 
@@ -87,9 +86,8 @@ async def state_page(
     page = await history.state_page(request.checkpoint_token, request.marker, limit)
     texts = await borrowed_texts(history, page.key, references_in(page.operations), loan)
     response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
-    for operation in page.operations:
-        shown = operation_with_text(operation, texts)
-        response.operations.add().CopyFrom(operation_to_message(shown))
+    for operation in operations_with_texts(page.operations, texts):
+        response.operations.add().CopyFrom(operation_to_message(operation))
     return response
 
 

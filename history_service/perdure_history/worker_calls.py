@@ -56,7 +56,7 @@ class WorkerCalls:
             page = self._page(slot, 0, limit, alone=False)
             absent = [each for each in references_in(page.operations) if each not in texts]
             if not absent:
-                return self._offer(slot, page, texts, worker_id)
+                return self._offer(slot, _with_texts(page, texts), worker_id)
             try:
                 texts = {**texts, **await executions.payloads.texts(key, absent)}
             except Unknown:
@@ -77,11 +77,8 @@ class WorkerCalls:
             return None
         return slot
 
-    def _offer(
-        self, slot: Slot, page: StatePage, texts: Mapping[StoredPayload, str], worker_id: str
-    ) -> InvocationOffer:
+    def _offer(self, slot: Slot, page: StatePage, worker_id: str) -> InvocationOffer:
         executions, key, state = self._executions, slot.key, slot.state
-        operations = tuple([operation_with_text(each, texts) for each in page.operations])
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
         turn = current_turn(state, invocation_id, now_ms)
@@ -91,7 +88,7 @@ class WorkerCalls:
             arn=_arn_of(state),
             function=state.function,
             token=self._signer.sign_turn(key, turn),
-            page=msgspec.structs.replace(page, operations=operations),
+            page=page,
             updated_operation_ids=tuple(state.unseen),
             first=state.invocations_completed == 0 and state.turn == 0,
             deadline_ms=state.deadline_ms,
@@ -378,6 +375,13 @@ def _arn_of(state: State) -> str:
     return arn_of(
         ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
     )
+
+
+def _with_texts(page: StatePage, texts: Mapping[StoredPayload, str]) -> StatePage:
+    if not texts:
+        return page
+    operations = tuple([operation_with_text(each, texts) for each in page.operations])
+    return msgspec.structs.replace(page, operations=operations)
 
 
 def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from perdure_core.form import check_payload, error_bytes
 from perdure_core.identity import parse_arn
-from perdure_core.large_payloads import operation_with_text, references_in
+from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import Operation, OperationType, OperationUpdate
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
@@ -66,10 +66,12 @@ async def state(call: Call) -> Response:
     return json_response(state_json(operations, page.next_marker or None))
 
 
-async def _whole(call: Call, key: ExecutionKey, operations: Sequence[Operation]) -> list[Operation]:
+async def _whole(
+    call: Call, key: ExecutionKey, operations: Sequence[Operation]
+) -> Sequence[Operation]:
     """Return operations whole, whatever their size: without its results a replay goes astray."""
     texts = await borrowed_texts(call.history, key, references_in(operations), call.loan)
-    return [operation_with_text(each, texts) for each in operations]
+    return operations_with_texts(operations, texts)
 
 
 def _check_bounds(updates: Sequence[OperationUpdate]) -> None:
