@@ -20,6 +20,7 @@ from typing import Any, Final, assert_never, cast
 
 from perdure.delivery import Invocation, TurnPassed
 from perdure.error_objects import error_object
+from perdure.moments import moment
 from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
 from perdure.plugin import (
     DurableInstrumentationPlugin,
@@ -34,7 +35,6 @@ from perdure.plugin import (
     PropagationMetadata,
     UserFunctionEndInfo,
     UserFunctionStartInfo,
-    time_of,
 )
 from perdure.plugin_changes import Changes
 from perdure.plugin_loading import Factories
@@ -264,7 +264,7 @@ class InvocationPlugins:
             request_id=invocation.invocation_id,
             execution_arn=invocation.execution_arn,
             is_first_invocation=invocation.first,
-            execution_start_time=None if execution is None else time_of(execution.started_ms),
+            execution_start_time=None if execution is None else moment(execution.started_ms),
             execution_input=_input(execution),
             operations=dict(self._infos),
             updated_operations={

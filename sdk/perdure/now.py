@@ -4,15 +4,13 @@ It is a step without a body. Its answer is when the service recorded that the st
 nobody but the service knows, and which is durable before anybody hears it.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from perdure.exceptions import InvocationError
 from perdure.identity import Identity
+from perdure.moments import moment
 from perdure.program import Live, Program, Replayed, Send, commit
 from perdure_core.model import OPERATION_OPEN, Operation, OperationAction
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
@@ -27,4 +25,4 @@ def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
         yield Replayed()
     if operation.ended_ms is None:
         raise InvocationError(f"The record of {identity.describe()} does not say when it ended.")
-    return _EPOCH + timedelta(milliseconds=operation.ended_ms)
+    return moment(operation.ended_ms)

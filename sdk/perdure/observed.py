@@ -17,6 +17,7 @@ from perdure.error_objects import error_object
 from perdure.exceptions import ChildContextError
 from perdure.identity import Identity
 from perdure.invocation_plugins import InvocationPlugins
+from perdure.moments import moment
 from perdure.plugin import (
     OperationEndInfo,
     OperationStartInfo,
@@ -24,7 +25,6 @@ from perdure.plugin import (
     UserFunctionEndInfo,
     UserFunctionOutcome,
     UserFunctionStartInfo,
-    time_of,
 )
 from perdure.program import Commit, Effect, Nest, Program, Run, Send, Suspend
 from perdure.step import attempt_number
@@ -183,7 +183,7 @@ class _Watch:
         operation = self._recorded(self._identity.id)
         return OperationStartInfo(
             **self._who(),
-            start_time=None if operation is None else time_of(operation.started_ms),
+            start_time=None if operation is None else moment(operation.started_ms),
             is_replayed=operation is not None,
             status=OperationStatus.STARTED,
         )
@@ -223,4 +223,4 @@ class _Watch:
         }
 
     def _now(self) -> datetime:
-        return time_of(self._plugins.now_ms())
+        return moment(self._plugins.now_ms())

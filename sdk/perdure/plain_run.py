@@ -5,8 +5,6 @@ It cannot wait: whatever it raises ends the execution, but for what breaks the i
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from perdure.crew import Crew
 from perdure.delivery import Invocation
@@ -14,11 +12,10 @@ from perdure.error_objects import error_object
 from perdure.exceptions import NonDeterministicExecutionError
 from perdure.handling import HandledFunction, event_of, outcome_of, result_of
 from perdure.logger import Logger, log_extra
+from perdure.moments import moment
 from perdure.outcome import Diverged, Failed, Outcome, Pending, Succeeded
 from perdure.plain_context import PlainContext
 from perdure.turn import Turn
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def call_handler(
@@ -80,11 +77,7 @@ def _context(invocation: Invocation, now_ms: Callable[[], int]) -> PlainContext:
         execution_arn=invocation.execution_arn,
         function_name=invocation.function_name,
         logger=Logger(logging.getLogger(), log_extra(invocation.execution_arn)),
-        deadline=None if deadline_ms is None else _moment(deadline_ms),
+        deadline=None if deadline_ms is None else moment(deadline_ms),
         tenant_id=invocation.tenant_id,
-        now=lambda: _moment(now_ms()),
+        now=lambda: moment(now_ms()),
     )
-
-
-def _moment(at_ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=at_ms)

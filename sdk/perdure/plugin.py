@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol, Self
 
+from perdure.moments import moment
 from perdure_core.model import (
     CallbackDetails,
     ChainedInvokeDetails,
@@ -103,10 +104,10 @@ class OperationInfo:
             sub_type=operation.sub_type,
             name=operation.name,
             parent_id=operation.parent_id,
-            start_time=time_of(operation.started_ms),
+            start_time=moment(operation.started_ms),
             is_replayed=is_replayed,
             status=operation.status,
-            end_time=None if operation.ended_ms is None else time_of(operation.ended_ms),
+            end_time=None if operation.ended_ms is None else moment(operation.ended_ms),
             result=result,
             error=error,
             attempt=details.attempt if isinstance(details, StepDetails) else None,
@@ -316,8 +317,3 @@ def _outcome(details: Details) -> tuple[str | None, ErrorObject | None]:
             return text_of(details.result), details.error
         case ExecutionDetails() | WaitDetails():
             return None, None
-
-
-def time_of(time_ms: int) -> datetime:
-    """Return a time in milliseconds since 1970 as a datetime, UTC."""
-    return datetime.fromtimestamp(time_ms / 1_000, UTC)

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, cast
 
 from perdure.config import Duration
+from perdure.moments import moment
 from perdure_core.limits import WAIT_MS_MAX
 
 # How far the chain of causes is followed.
@@ -58,22 +59,22 @@ def _of_headers(error: BaseException, now_ms: Callable[[], int]) -> int | None:
 
 
 def _until(date: str, sent: str | None, now_ms: Callable[[], int]) -> int | None:
-    until = _moment(date)
+    until = _parsed(date)
     if until is None:
         return None
-    since = _moment(sent)
-    now = datetime.fromtimestamp(now_ms() / 1_000, UTC) if since is None else since
+    since = _parsed(sent)
+    now = moment(now_ms()) if since is None else since
     return _milliseconds(until - now)
 
 
-def _moment(date: str | None) -> datetime | None:
+def _parsed(date: str | None) -> datetime | None:
     if date is None:
         return None
     try:
-        moment = parsedate_to_datetime(date)
+        named = parsedate_to_datetime(date)
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return named if named.tzinfo is not None else named.replace(tzinfo=UTC)
 
 
 def _milliseconds(value: object) -> int | None:

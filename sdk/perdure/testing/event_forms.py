@@ -5,9 +5,10 @@ with what a gateway renders.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, get_args
 
+from perdure.moments import milliseconds, moment
 from perdure.testing.history import HistoryError, HistoryEvent, RetryDetails
 from perdure_core.events import (
     AnyOperationEvent,
@@ -19,9 +20,6 @@ from perdure_core.events import (
     is_public,
 )
 from perdure_core.model import ErrorObject
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 _RENAMED: Final = {
     "timeout_s": "timeout_seconds",
@@ -38,16 +36,6 @@ _UNTOLD: Final = {"wanted", "retry_at_ms"}
 _OPERATION_EVENTS: Final[dict[str, type[AnyOperationEvent]]] = {
     each.__name__: each for each in get_args(AnyOperationEvent)
 }
-
-
-def moment(at_ms: int) -> datetime:
-    """Return milliseconds since 1970 as a point in time."""
-    return _EPOCH + at_ms * _MILLISECOND
-
-
-def milliseconds(at: datetime) -> int:
-    """Return a point in time as milliseconds since 1970."""
-    return (at - _EPOCH) // _MILLISECOND
 
 
 def public_events(records: list[Record]) -> tuple[HistoryEvent, ...]:

@@ -12,7 +12,8 @@ import msgspec
 
 from perdure.delivery import CheckpointAnswer
 from perdure.exceptions import SuspendExecution
-from perdure.testing.event_forms import milliseconds, operation_event
+from perdure.moments import milliseconds
+from perdure.testing.event_forms import operation_event
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
 from perdure_core import operation as operations

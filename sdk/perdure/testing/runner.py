@@ -18,9 +18,9 @@ from typing import Any, ParamSpec, Self, cast
 from perdure.config import Duration
 from perdure.context import DurableContext
 from perdure.error_objects import error_object
+from perdure.moments import moment
 from perdure.served import ServedFunction
 from perdure.testing.clock import SystemClock, VirtualClock
-from perdure.testing.event_forms import moment
 from perdure.testing.failures import CrashAt, DurableFunctionsTestError, crash_plan
 from perdure.testing.history import ExecutionHistory
 from perdure.testing.hosting import (
