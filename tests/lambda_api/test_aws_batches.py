@@ -23,6 +23,8 @@ pytestmark = pytest.mark.timeout(240)
 FUNCTIONS: Final = ROOT / "tests" / "lambda_api" / "functions" / "batches.toml"
 YEAR_S: Final = 366 * 24 * 3600
 STEPS: Final = 30
+# What handlers wait for: long enough for an invocation to end before, on a busy machine.
+LATER_S: Final = 3
 TERMINAL: Final = "ExecutionSucceeded"
 
 
@@ -149,7 +151,11 @@ def test_a_result_beyond_256_kib_is_made_again_from_its_children(
         large.row("ContextStarted"),
         *Operation("2-1", "piece", "Step", "2").step('"x"'),
         large.row("ContextSucceeded", Result={**payload, "Truncated": False}),
-        *(rest.row("WaitStarted", Duration=1), INVOKED, rest.row("WaitSucceeded", Duration=1)),
+        *(
+            rest.row("WaitStarted", Duration=LATER_S),
+            INVOKED,
+            rest.row("WaitSucceeded", Duration=LATER_S),
+        ),
         INVOKED,
     ]
 
@@ -276,11 +282,11 @@ def test_a_parallel_ends_with_its_first_success(hosted: HostedMachine) -> None:
         *(tortoise.row("ContextStarted"), long_rest.row("WaitStarted", Duration=60))
     ]
     assert [row for row in begun if row.name in ("hare", "short rest")] == [
-        *(hare, short_rest.row("WaitStarted", Duration=1))
+        *(hare, short_rest.row("WaitStarted", Duration=LATER_S))
     ]
     assert batch_result(told[-3])["completionReason"] == "MIN_SUCCESSFUL_REACHED"
     assert told[6:] == [
-        *(INVOKED, short_rest.row("WaitSucceeded", Duration=1)),
+        *(INVOKED, short_rest.row("WaitSucceeded", Duration=LATER_S)),
         *Operation("1-1-2", "arrive", "Step", "1-1").step('"fast"'),
         *(hare_end, race.row("ContextSucceeded", Result={"Truncated": False})),
         *(INVOKED, succeeded(invoked.result)),
@@ -295,8 +301,8 @@ def test_a_block_is_retried_after_a_durable_wait(hosted: HostedMachine) -> None:
     assert history(hosted, invoked.arn) == [
         *(started(None), order),
         *Operation("1-1", "attempt 1", "Step", "1").step(1),
-        *(backoff.row("WaitStarted", Duration=1), INVOKED),
-        backoff.row("WaitSucceeded", Duration=1),
+        *(backoff.row("WaitStarted", Duration=LATER_S), INVOKED),
+        backoff.row("WaitSucceeded", Duration=LATER_S),
         *Operation("1-3", "attempt 2", "Step", "1").step(2),
         *(order_end, INVOKED, succeeded("done in 2")),
     ]
@@ -412,7 +418,7 @@ def test_times_of_a_history_fit_together(hosted: HostedMachine) -> None:
     (begun,) = [event for event in events if event["EventType"] == "WaitStarted"]
     (over,) = [event for event in events if event["EventType"] == "WaitSucceeded"]
     due = begun["WaitStartedDetails"]["ScheduledEndTimestamp"]
-    assert begun["EventTimestamp"] + timedelta(seconds=1) == due <= over["EventTimestamp"]
+    assert begun["EventTimestamp"] + timedelta(seconds=LATER_S) == due <= over["EventTimestamp"]
     ends = [event for event in events if event["EventType"] == "InvocationCompleted"]
     first, second = (event["InvocationCompletedDetails"] for event in ends)
     assert first["RequestId"] != second["RequestId"]

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.timeout(240)
 
 FUNCTIONS: Final = ROOT / "tests" / "lambda_api" / "functions" / "singles.toml"
 EXECUTION_TIMEOUT_S: Final = 31_622_400
-# Long enough for a callback to be completed before its end, on a busy machine.
+# What handlers and calls wait for: long enough for an invocation to end before, on a busy machine.
+LATER_S: Final = 3
+# Long enough for a callback to be completed before its end, too.
 WAIT_BESIDE_S: Final = 5
 INVOKED: Final = Told("InvocationCompleted")
 
@@ -28,8 +30,8 @@ CALLS: Final[Mapping[str, tuple[str, object]]] = {
     "beside": ("waits_beside_a_callback", {"seconds": WAIT_BESIDE_S}),
     "fails twice": ("fails_twice", None),
     "at most once": ("at_most_once", None),
-    "timeout": ("asks", {"timeout": 1, "heartbeat": 0}),
-    "heartbeat": ("asks", {"timeout": 60, "heartbeat": 1}),
+    "timeout": ("asks", {"timeout": LATER_S, "heartbeat": 0}),
+    "heartbeat": ("asks", {"timeout": 60, "heartbeat": LATER_S}),
     "success": ("asks", {"timeout": 60, "heartbeat": 30}),
     "failure": ("asks", {"timeout": 60, "heartbeat": 30}),
     "submitted": ("waits_for_callback", None),
@@ -141,9 +143,9 @@ def test_a_step_then_a_wait_is_told_as_aws_tells_it(started: Started) -> None:
         "step then wait",
         2,
         *step("1", "add", {**given("Result", "2"), **attempt(1)}),
-        wait("WaitStarted", "2", 2),
+        wait("WaitStarted", "2", LATER_S),
         INVOKED,
-        wait("WaitSucceeded", "2", 2),
+        wait("WaitSucceeded", "2", LATER_S),
     )
 
 
@@ -154,13 +156,13 @@ def test_retries_and_polls_are_told_by_attempt_and_delay(started: Started) -> No
         "second sample",
         2,
         *step("1", "first", {**record, **attempt(1)}),
-        wait("WaitStarted", "2", 1),
+        wait("WaitStarted", "2", LATER_S),
         INVOKED,
-        wait("WaitSucceeded", "2", 1),
-        *step("3", "flaky", {**failure("flaky", "ValueError"), **attempt(1, 1)}),
+        wait("WaitSucceeded", "2", LATER_S),
+        *step("3", "flaky", {**failure("flaky", "ValueError"), **attempt(1, LATER_S)}),
         INVOKED,
         *step("3", "flaky", {**given("Result", '"steady"'), **attempt(2)}),
-        *step(*poll, {**given("Result", "1"), **attempt(1, 1)}, "WaitForCondition"),
+        *step(*poll, {**given("Result", "1"), **attempt(1, LATER_S)}, "WaitForCondition"),
         INVOKED,
         *step(*poll, {**given("Result", "2"), **attempt(2)}, "WaitForCondition"),
     )
@@ -171,7 +173,7 @@ def test_a_last_failure_has_no_next_attempt(started: Started) -> None:
     boom = failure("boom", "ValueError")
     assert told == [
         started.start("fails twice"),
-        *step("1", "bad", {**boom, **attempt(1, 1)}),
+        *step("1", "bad", {**boom, **attempt(1, LATER_S)}),
         INVOKED,
         *step("1", "bad", {**boom, **attempt(2)}),
         INVOKED,
@@ -208,14 +210,14 @@ def test_steps_that_run_at_most_once_are_told_like_others(started: Started) -> N
         ),
         (
             "timeout",
-            (1, None),
+            (LATER_S, None),
             "TimedOut",
             failure("Callback timed out", "Callback.Timeout"),
             {"raised": "Callback timed out"},
         ),
         (
             "heartbeat",
-            (60, 1),
+            (60, LATER_S),
             "TimedOut",
             failure("Callback timed out on heartbeat", "Callback.Heartbeat"),
             {"raised": "Callback timed out on heartbeat"},
@@ -286,8 +288,8 @@ def test_a_callback_completed_during_a_wait_invokes_then_and_when_the_wait_ends(
         (
             "slow",
             "TimedOut",
-            failure("CHAINED_INVOKE timed out after 1 seconds.", "ChainedInvoke.Timeout"),
-            {"raised": "CHAINED_INVOKE timed out after 1 seconds."},
+            failure("CHAINED_INVOKE timed out after 3 seconds.", "ChainedInvoke.Timeout"),
+            {"raised": "CHAINED_INVOKE timed out after 3 seconds."},
         ),
     ],
 )

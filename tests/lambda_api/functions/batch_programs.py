@@ -25,7 +25,8 @@ from aws_durable_execution_sdk_python.retries import (
 )
 
 LARGE = 300_000
-ONE_SECOND = Duration.from_seconds(1)
+# Long enough for an invocation to end before, on a busy machine.
+LATER = Duration.from_seconds(3)
 # What the service answered to the wrapper of `large_child`, for its handler to return.
 STATES: list[list[dict[str, Any]]] = []
 
@@ -73,7 +74,7 @@ def _large_child(event: Any, context: DurableContext) -> Any:
 
     context.run_in_child_context(small, name="small")
     text = context.run_in_child_context(large, name="large")
-    context.wait(ONE_SECOND, name="rest")
+    context.wait(LATER, name="rest")
     state = [
         {
             "name": operation.get("Name"),
@@ -117,7 +118,7 @@ def races(event: Any, context: DurableContext) -> Any:
         return "slow"
 
     def fast(branch: DurableContext) -> str:
-        branch.wait(ONE_SECOND, name="short rest")
+        branch.wait(LATER, name="short rest")
         return branch.step(lambda _: "fast", name="arrive")
 
     branches: list[Any] = [ParallelBranch(slow, name="tortoise"), ParallelBranch(fast, name="hare")]
@@ -142,7 +143,7 @@ def retries_a_block(event: Any, context: DurableContext) -> Any:
         return f"done in {attempt}"
 
     def strategy(error: Exception, attempt: int) -> RetryDecision:
-        return RetryDecision.retry(ONE_SECOND)
+        return RetryDecision.retry(LATER)
 
     return with_retry(context, block, WithRetryConfig(retry_strategy=strategy), name="order")
 
@@ -154,7 +155,7 @@ def logs(event: Any, context: DurableContext) -> Any:
         lambda step: step.logger.info("inside the step", extra={"mark": event["mark"]}),
         name="telling",
     )
-    context.wait(ONE_SECOND, name="rest")
+    context.wait(LATER, name="rest")
     context.logger.info("after the rest", extra={"mark": event["mark"]})
 
 

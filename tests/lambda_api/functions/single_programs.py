@@ -19,11 +19,12 @@ from aws_durable_execution_sdk_python.waits import (
     WaitForConditionDecision,
 )
 
-SECOND = Duration.from_seconds(1)
+# Long enough for an invocation to end before, on a busy machine.
+LATER = Duration.from_seconds(3)
 
 
 def once_more(error: Exception, attempt: int) -> RetryDecision:
-    return RetryDecision.retry(SECOND) if attempt == 1 else RetryDecision.no_retry()
+    return RetryDecision.retry(LATER) if attempt == 1 else RetryDecision.no_retry()
 
 
 def never(error: Exception, attempt: int) -> RetryDecision:
@@ -41,14 +42,14 @@ def caught(call: Callable[[], Any]) -> Any:
 @durable_execution
 def step_then_wait(event: Any, context: DurableContext) -> Any:
     value = context.step(lambda _: event["q"] + 1, name="add")
-    context.wait(Duration.from_seconds(2), name="rest")
+    context.wait(LATER, name="rest")
     return value
 
 
 @durable_execution
 def step_wait_retry_poll(event: Any, context: DurableContext) -> Any:
     context.step(lambda _: {"k": 1}, name="first")
-    context.wait(SECOND, name="rest")
+    context.wait(LATER, name="rest")
     context.step(fails_once(event["marker"]), name="flaky", config=StepConfig(once_more))
     return context.wait_for_condition(
         lambda state, _: state + 1, WaitForConditionConfig(until_two, 0), name="poll"
@@ -68,7 +69,7 @@ def fails_once(marker: str) -> Callable[[StepContext], str]:
 
 def until_two(state: int, attempt: int) -> WaitForConditionDecision:
     if state < 2:
-        return WaitForConditionDecision.continue_waiting(SECOND)
+        return WaitForConditionDecision.continue_waiting(LATER)
     return WaitForConditionDecision.stop_polling()
 
 
