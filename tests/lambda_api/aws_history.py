@@ -6,6 +6,7 @@ second one. An id is accepted only if it is the one that the SDK makes for that 
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple, cast
 
@@ -15,6 +16,10 @@ from tests.hosting.hosted import HostedMachine
 NUMBER_MAX: Final = 60
 LEFT_OUT: Final = {"StartTimestamp", "EndTimestamp", "ScheduledEndTimestamp", "RequestId"}
 SOME: Final = "(some)"
+# What functions are given where their files say nothing else: 366 days.
+EXECUTION_TIMEOUT_S: Final = 31_622_400
+# What handlers wait for: long enough for an invocation to end before, on a busy machine.
+LATER_S: Final = 3
 REPLACED: Final = {"CallbackId", "DurableExecutionArn"}
 
 
@@ -27,6 +32,25 @@ class Told(NamedTuple):
     sub_type: str | None = None
     parent: str = ""
     details: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+INVOKED: Final = Told("InvocationCompleted")
+
+
+def held(payload: object) -> dict[str, Any]:
+    """Return how an event holds a payload."""
+    return {"Payload": payload, "Truncated": False}
+
+
+def started(event: object) -> Told:
+    """Return the first event of an execution that is given this event."""
+    given = {"Input": held(json.dumps(event)), "ExecutionTimeout": EXECUTION_TIMEOUT_S}
+    return Told("ExecutionStarted", details=given)
+
+
+def succeeded(result: object) -> Told:
+    """Return the last event of an execution that has come to this result."""
+    return Told("ExecutionSucceeded", details={"Result": held(json.dumps(result))})
 
 
 def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Told]:

@@ -15,16 +15,22 @@ import pytest
 
 from tests.hosting.hosted import HostedMachine
 from tests.hosting.sdks import hosted_by_each_sdk
-from tests.lambda_api.aws_history import Told, history
+from tests.lambda_api.aws_history import (
+    EXECUTION_TIMEOUT_S,
+    INVOKED,
+    LATER_S,
+    Told,
+    held,
+    history,
+    started,
+    succeeded,
+)
 from tests.system.processes import ROOT
 
 pytestmark = pytest.mark.timeout(240)
 
 FUNCTIONS: Final = ROOT / "tests" / "lambda_api" / "functions" / "batches.toml"
-YEAR_S: Final = 366 * 24 * 3600
 STEPS: Final = 30
-# What handlers wait for: long enough for an invocation to end before, on a busy machine.
-LATER_S: Final = 3
 TERMINAL: Final = "ExecutionSucceeded"
 
 
@@ -53,38 +59,24 @@ class Operation:
 
     def context(self, result: Any) -> tuple[Told, Told]:
         """Return the events of a context around those of its children."""
-        return self.row("ContextStarted"), self.row("ContextSucceeded", Result=held(result))
+        return self.row("ContextStarted"), self.row("ContextSucceeded", Result=recorded(result))
 
     def step(self, result: Any) -> list[Told]:
         """Return the events of a step that succeeds at once."""
         attempt = {"CurrentAttempt": 1}
-        ended = self.row("StepSucceeded", Result=held(result), RetryDetails=attempt)
+        ended = self.row("StepSucceeded", Result=recorded(result), RetryDetails=attempt)
         return [self.row("StepStarted"), ended]
 
 
-def held(value: Any) -> dict[str, Any]:
-    """Return how an event holds a payload; None stands for the payload "null"."""
+def recorded(value: Any) -> dict[str, Any]:
+    """Return how an event holds what a handler made; None stands for the payload "null"."""
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return {"Payload": text, "Truncated": False}
+    return held(text)
 
 
 def failed(message: str) -> dict[str, Any]:
     """Return how an event holds a ValueError."""
-    error = {"ErrorMessage": message, "ErrorType": "ValueError"}
-    return {"Payload": error, "Truncated": False}
-
-
-def started(event: Any) -> Told:
-    details = {"Input": {"Payload": json.dumps(event), "Truncated": False}}
-    return Told("ExecutionStarted", details={**details, "ExecutionTimeout": YEAR_S})
-
-
-def succeeded(result: Any) -> Told:
-    details = {"Result": {"Payload": json.dumps(result), "Truncated": False}}
-    return Told(TERMINAL, details=details)
-
-
-INVOKED: Final = Told("InvocationCompleted")
+    return held({"ErrorMessage": message, "ErrorType": "ValueError"})
 
 
 def batch_result(row: Told) -> dict[str, Any]:
@@ -401,7 +393,7 @@ def test_a_history_without_data_tells_all_but_payloads(hosted: HostedMachine) ->
     good = Operation("1-0", "map-item-0", "MapIteration", "1")
     bad = Operation("1-1", "map-item-1", "MapIteration", "1")
     assert history(hosted, invoked.arn, IncludeExecutionData=False) == [
-        Told("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": YEAR_S}),
+        Told("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": EXECUTION_TIMEOUT_S}),
         mapped.row("ContextStarted"),
         *(good.row("ContextStarted"), good.row("ContextSucceeded", Result=cut)),
         *(bad.row("ContextStarted"), bad.row("ContextFailed", Error=cut)),

@@ -10,18 +10,24 @@ import pytest
 from perdure_core.limits import ERROR_BYTES_MAX
 from tests.hosting.hosted import HostedMachine
 from tests.hosting.sdks import hosted_by_each_sdk
-from tests.lambda_api.aws_history import SOME, Told, history
+from tests.lambda_api import aws_history
+from tests.lambda_api.aws_history import (
+    EXECUTION_TIMEOUT_S,
+    INVOKED,
+    LATER_S,
+    SOME,
+    Told,
+    held,
+    history,
+    succeeded,
+)
 from tests.system.processes import ROOT, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
 FUNCTIONS: Final = ROOT / "tests" / "lambda_api" / "functions" / "singles.toml"
-EXECUTION_TIMEOUT_S: Final = 31_622_400
-# What handlers and calls wait for: long enough for an invocation to end before, on a busy machine.
-LATER_S: Final = 3
-# Long enough for a callback to be completed before its end, too.
+# Long enough for a callback to be completed before its end, on a busy machine.
 WAIT_BESIDE_S: Final = 5
-INVOKED: Final = Told("InvocationCompleted")
 
 aws = hosted_by_each_sdk(FUNCTIONS, "aws")
 
@@ -84,13 +90,11 @@ class Started:
 
     def succeeded(self, name: str, result: object, *between: Told) -> list[Told]:
         """Return the history that a call must have when it succeeds."""
-        end = Told("ExecutionSucceeded", details=given("Result", json.dumps(result)))
-        return [self.start(name), *between, INVOKED, end]
+        return [self.start(name), *between, INVOKED, succeeded(result)]
 
     def start(self, name: str) -> Told:
         """Return the first event of a call."""
-        event = given("Input", json.dumps(self.calls[name][1]))
-        return Told("ExecutionStarted", details={**event, "ExecutionTimeout": EXECUTION_TIMEOUT_S})
+        return aws_history.started(self.calls[name][1])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,7 @@ def started(aws: HostedMachine, tmp_path_factory: pytest.TempPathFactory) -> Sta
 
 
 def given(key: str, payload: object) -> dict[str, Any]:
-    return {key: {"Payload": payload, "Truncated": False}}
+    return {key: held(payload)}
 
 
 def failure(message: str, kind: str, **more: str) -> dict[str, Any]:
