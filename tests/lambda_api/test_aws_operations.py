@@ -26,8 +26,8 @@ from tests.system.processes import ROOT, wait_until
 pytestmark = pytest.mark.timeout(240)
 
 FUNCTIONS: Final = ROOT / "tests" / "lambda_api" / "functions" / "singles.toml"
-# Long enough for a callback to be completed before its end, on a busy machine.
-WAIT_BESIDE_S: Final = 5
+# Long enough for a callback to be completed, and for what that brings, on a busy machine.
+WAIT_BESIDE_S: Final = 15
 
 aws = hosted_by_each_sdk(FUNCTIONS, "aws")
 
