@@ -20,7 +20,7 @@ from perdure_core.events import (
     ParentLink,
     Subject,
 )
-from perdure_core.identity import ExecutionIdentity, bucket_of, child_identity
+from perdure_core.identity import bucket_of, child_identity
 from perdure_core.model import (
     ErrorObject,
     Operation,
@@ -29,7 +29,7 @@ from perdure_core.model import (
     OperationUpdate,
 )
 from perdure_core.refusals import Invalid
-from perdure_core.state import State
+from perdure_core.state import State, identity_of
 
 
 class Draft:
@@ -90,9 +90,8 @@ class Draft:
     ) -> tuple[AnyOperationEvent, ...]:
         assert update.function is not None
         state = self._state
-        me = ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
         exists = self._command.targets.get(update.function, False)
-        child = child_identity(me, update.id, update.function) if exists else None
+        child = child_identity(identity_of(state), update.id, update.function) if exists else None
         events = chained_invoke.decide_update(operation, update, subject, child)
         if child is not None:
             bucket = bucket_of(state.namespace, state.function, state.name)

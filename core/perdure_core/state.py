@@ -7,6 +7,7 @@ import msgspec
 
 from perdure_core.alarms import Alarms
 from perdure_core.events import ParentLink
+from perdure_core.identity import ExecutionIdentity
 from perdure_core.model import (
     EXECUTION_OPEN,
     ErrorObject,
@@ -120,6 +121,11 @@ class State(msgspec.Struct, kw_only=True):
     open_below: dict[str, dict[str, None]] = {}
     deleted_ms: int | None = None
     alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])
+
+
+def identity_of(state: State) -> ExecutionIdentity:
+    """Return what the ARN of the execution says."""
+    return ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
 
 
 def is_open(state: State) -> bool:

@@ -4,7 +4,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.model import CallbackDetails, ExecutionStatus, Operation, OperationStatus
-from perdure_core.state import PauseState, State, is_open, waiting_for
+from perdure_core.state import PauseState, State, identity_of, is_open, waiting_for
 from perdure_host.codec import error_to_message, timestamp_from_ms
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import key_of_identity
@@ -13,16 +13,12 @@ from perdure_proto.v1 import client_pb2, model_pb2
 
 def state_arn(state: State) -> str:
     """Return the ARN of the execution."""
-    return arn_of(
-        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
-    )
+    return arn_of(identity_of(state))
 
 
 def state_key(state: State) -> ExecutionKey:
     """Return where the execution lives."""
-    return key_of_identity(
-        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
-    )
+    return key_of_identity(identity_of(state))
 
 
 def execution_to_message(state: State, *, exclude_data: bool = False) -> model_pb2.Execution:

@@ -23,7 +23,7 @@ from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_ar
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
 from perdure_core.refusals import NameTaken, Unknown
-from perdure_core.state import State, is_open
+from perdure_core.state import State, identity_of, is_open
 from perdure_history.chance import new_id
 from perdure_history.committer import Batch
 from perdure_history.executions import Executions
@@ -190,11 +190,7 @@ class ClientCalls:
     async def callback_arn(self, callback_id: str) -> str:
         """Return the ARN of the execution whose callback it is."""
         key, _ = self._signer.read_callback(callback_id)
-        state = (await self._executions.settled(key)).state
-        identity = ExecutionIdentity(
-            state.namespace, state.function, state.name, state.execution_id
-        )
-        return arn_of(identity)
+        return arn_of(identity_of((await self._executions.settled(key)).state))
 
     async def _create_named(
         self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
@@ -257,12 +253,7 @@ class ClientCalls:
 
 def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:
     """Return the slot if its execution has this identity in every part. Raises Unknown."""
-    state = slot.state
-    if (state.namespace, state.function, state.name) != (
-        identity.namespace,
-        identity.function,
-        identity.name,
-    ):
+    if identity_of(slot.state) != identity:
         raise Unknown(f"no execution {arn_of(identity)}")
     return slot
 

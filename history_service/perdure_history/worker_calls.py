@@ -15,13 +15,13 @@ from perdure_core.commands import (
     Turn,
 )
 from perdure_core.execution import current_turn, decide, is_current
-from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.identity import arn_of
 from perdure_core.large_payloads import operation_with_text, references_in
 from perdure_core.limits import PAGE_ITEMS_MAX
 from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
-from perdure_core.state import State, is_open, wants_task
+from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.chance import new_id
 from perdure_history.committer import Batch
@@ -85,7 +85,7 @@ class WorkerCalls:
         self._adopt(key, turn, worker_id)
         return InvocationOffer(
             invocation_id=invocation_id,
-            arn=_arn_of(state),
+            arn=arn_of(identity_of(state)),
             function=state.function,
             token=self._signer.sign_turn(key, turn),
             page=page,
@@ -369,12 +369,6 @@ _OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
     "ERROR": "error",
     "DIVERGED": "diverged",
 }
-
-
-def _arn_of(state: State) -> str:
-    return arn_of(
-        ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
-    )
 
 
 def _with_texts(page: StatePage, texts: Mapping[StoredPayload, str]) -> StatePage:
