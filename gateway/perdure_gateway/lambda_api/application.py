@@ -22,8 +22,9 @@ from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
 from perdure_gateway.room import Loan, Room
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
+from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
-from perdure_host.lambda_json.failures import Code, LambdaError
+from perdure_host.lambda_json.failures import Code
 from perdure_host.services import History
 from perdure_host.telemetry import new_request_id
 
@@ -38,8 +39,6 @@ _FUNCTION: Final = "/2015-03-31/functions/{function}"
 # Older clients end it with a slash.
 _FUNCTIONS: Final = ("/2015-03-31/functions", "/2015-03-31/functions/")
 _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
-# Every browser of today sends one of them along, and no SDK does.
-_BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
 
 # What may arrive where nothing is read: clients are free to send a body along.
 _NO_BODY_BYTES_MAX: Final = 65_536
@@ -105,7 +104,7 @@ class LambdaApi:
         body = Body(request, self._room)
         loan = self._large.loan()
         try:
-            _check_no_browser(request)
+            check_no_browser(request.headers)
             return await operation.answer(await self._admitted(operation, request, body, loan))
         except ClientDisconnect:
             # Nobody hears this.
@@ -143,12 +142,6 @@ def refusal_for(path: str, problem: str) -> Response | None:
         f"{problem}. Signatures are checked only by a node that was given an access key file",
     )
     return _numbered(refusal, new_request_id())
-
-
-def _check_no_browser(request: Request) -> None:
-    """A page that somebody visits must not act on a server which trusts its own machine."""
-    if any(header in request.headers for header in _BROWSER_HEADERS):
-        raise LambdaError(Code.ACCESS_DENIED, "the Lambda API is not for pages in a browser")
 
 
 def _of_callbacks() -> Iterable[Operation]:

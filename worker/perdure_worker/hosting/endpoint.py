@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from perdure.delivery import Checkpoints, Invocation
 from perdure_core.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from perdure_core.refusals import Invalid, Refused
+from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 from perdure_host.telemetry import open_log, report_incident
@@ -27,8 +28,6 @@ from perdure_worker.hosting.http_server import (
 _EXECUTIONS: Final = "/2025-12-01/durable-executions/"
 _CHECKPOINT: Final = "/checkpoint"
 _STATE: Final = "/state"
-# Every browser of today sends one of them along, and no SDK does.
-_BROWSER_HEADERS: Final = ("origin", "sec-fetch-site")
 
 _log = open_log("perdure.worker.hosting")
 
@@ -76,8 +75,7 @@ class Endpoint:
             return failure_answer(failure(Code.SERVICE, text))
 
     async def _answer(self, request: Request) -> Answer:
-        if any(request.header(name) is not None for name in _BROWSER_HEADERS):
-            raise LambdaError(Code.ACCESS_DENIED, "the Lambda API is not for pages in a browser")
+        check_no_browser([name for name, _value in request.headers])
         parts = urlsplit(request.target)
         path = unquote(parts.path)
         if path.startswith(_EXECUTIONS):
