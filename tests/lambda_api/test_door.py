@@ -12,9 +12,10 @@ from starlette.types import Message
 
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_gateway.lambda_api.bodies import Body, BodyRoom
+from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
+from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.failures import Code, LambdaError
 from tests.gateway.serving import run
 from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker

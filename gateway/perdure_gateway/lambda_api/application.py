@@ -14,13 +14,14 @@ from structlog.contextvars import bound_contextvars
 
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
-from perdure_gateway.lambda_api.bodies import Body, BodyRoom
+from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.door import INVOKE_FUNCTION, SIGNED, Door, resource_of
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.refusals import NotServing
 from perdure_gateway.room import Loan, Room
+from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX

@@ -9,19 +9,11 @@ from typing import Final
 
 from starlette.requests import Request
 
+from perdure_host.lambda_json.bodies import BodyRoom, check_body_size
 from perdure_host.lambda_json.failures import Code, LambdaError
 
-# Of all requests together. Forty of the largest, or thousands of usual ones.
-BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
 # A client that is slower than this holds room that others could use.
 BODY_S_MAX: Final = 60.0
-
-
-class BodyRoom:
-    """What all bodies in flight may take together."""
-
-    def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
-        self.free = bytes_max
 
 
 class Body:
@@ -41,15 +33,16 @@ class Body:
     async def read(self, bytes_max: int) -> bytes:
         """Return all of it. Raises LambdaError when it is too large or too slow."""
         if self._kept is not None:
-            self._check(len(self._kept), bytes_max)
+            check_body_size(len(self._kept), bytes_max)
             return self._kept
-        self._check(int(self._request.headers.get("content-length", "0")), bytes_max)
+        check_body_size(int(self._request.headers.get("content-length", "0")), bytes_max)
         received = bytearray()
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 async for chunk in self._request.stream():
-                    self._check(len(received) + len(chunk), bytes_max)
-                    self._reserve(len(chunk))
+                    check_body_size(len(received) + len(chunk), bytes_max)
+                    self._room.reserve(len(chunk))
+                    self._reserved += len(chunk)
                     received += chunk
         except TimeoutError:
             raise LambdaError(
@@ -60,19 +53,5 @@ class Body:
     def release(self) -> None:
         """Give back the room that it took."""
         self._kept = None
-        self._room.free += self._reserved
+        self._room.release(self._reserved)
         self._reserved = 0
-
-    def _check(self, size: int, bytes_max: int) -> None:
-        if size > bytes_max:
-            raise LambdaError(
-                Code.TOO_LARGE, f"the body has more than the {bytes_max:,} bytes that are allowed"
-            )
-
-    def _reserve(self, size: int) -> None:
-        if size > self._room.free:
-            raise LambdaError(
-                Code.TOO_MANY, "too many large requests are under way; try again in a moment"
-            )
-        self._room.free -= size
-        self._reserved += size

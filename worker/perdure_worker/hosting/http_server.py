@@ -12,11 +12,11 @@ from typing import Final
 import h11
 import msgspec
 
+from perdure_host.lambda_json.bodies import BodyRoom, check_body_size
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
-from perdure_host.lambda_json.failures import Code, Failure, failure
+from perdure_host.lambda_json.failures import Code, Failure, LambdaError, failure
 
 HOST: Final = "127.0.0.1"
-BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
 CONNECTIONS_MAX: Final = 4_096
 HEAD_BYTES_MAX: Final = 65_536
 # SDKs keep connections for the next call.
@@ -66,7 +66,7 @@ class HttpServer:
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
-        self._room = BODIES_BYTES_MAX
+        self.room = BodyRoom()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -106,25 +106,6 @@ class HttpServer:
         """Return what a request is answered with."""
         return await self._respond(request)
 
-    def reserve(self, size: int) -> bool:
-        """Take room for a part of a body; False when all bodies together have none left."""
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
-
-    def release(self, size: int) -> None:
-        """Give room back."""
-        self._room += size
-
-
-class _Refused(Exception):
-    """A request is answered before it is read to its end; the connection closes then."""
-
-    def __init__(self, told: Failure) -> None:
-        super().__init__(told.body)
-        self.told = told
-
 
 class _Connection:
     def __init__(
@@ -150,7 +131,8 @@ class _Connection:
             body = bytearray()
             async with asyncio.timeout(BODY_S_MAX):
                 while isinstance(part := await self._next(BODY_S_MAX), h11.Data):
-                    self._check(len(body) + len(part.data), len(part.data))
+                    check_body_size(len(body) + len(part.data), CHECKPOINT_BODY_BYTES_MAX)
+                    self._server.room.reserve(len(part.data))
                     reserved += len(part.data)
                     body += part.data
             if not isinstance(part, h11.EndOfMessage):
@@ -160,20 +142,13 @@ class _Connection:
             told = failure(Code.CONTENT_INVALID, f"no HTTP request: {error}")
             await self._send_last(failure_answer(told))
             return False
-        except _Refused as refused:
-            await self._send_last(failure_answer(refused.told))
+        except LambdaError as refused:
+            # Before the body was read to its end: the connection closes.
+            await self._send_last(failure_answer(failure(refused.code, str(refused))))
             return False
         finally:
-            self._server.release(reserved)
+            self._server.room.release(reserved)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-
-    def _check(self, size: int, more: int) -> None:
-        if size > CHECKPOINT_BODY_BYTES_MAX:
-            text = f"the body has more than the {CHECKPOINT_BODY_BYTES_MAX:,} bytes allowed"
-            raise _Refused(failure(Code.TOO_LARGE, text))
-        if not self._server.reserve(more):
-            text = "too many large requests are under way; try again in a moment"
-            raise _Refused(failure(Code.TOO_MANY, text))
 
     async def _next(self, wait_s: float) -> h11.Event | type[h11.PAUSED]:
         while True:
