@@ -123,11 +123,6 @@ def test_what_a_handler_raises_fails_the_execution(hosted_by_sdk: HostedMachine)
     assert invoked.kinds() == ["ExecutionStarted", "InvocationCompleted", "ExecutionFailed"]
 
 
-def test_the_largest_result_is_recorded_by_a_checkpoint(hosted_by_sdk: HostedMachine) -> None:
-    invoked = hosted_by_sdk.invoke("large", {"size": 6_291_454})
-    assert len(invoked.result) == 6_291_454
-
-
 def test_a_state_beyond_5_mib_is_fetched_in_pages(hosted_by_sdk: HostedMachine) -> None:
     invoked = hosted_by_sdk.invoke("long_list", {"steps": 12, "size": 500_000})
     assert invoked.result == [500_000] * 12

@@ -78,11 +78,6 @@ def _double(context: DurableContext, item: int, index: int, items: Sequence[Any]
 
 
 @durable_execution
-def large(event: Any, context: DurableContext) -> Any:
-    return "x" * event["size"]
-
-
-@durable_execution
 def long_list(event: Any, context: DurableContext) -> Any:
     sizes = [
         len(context.step(lambda _: "y" * event["size"], name=f"step {number}"))
