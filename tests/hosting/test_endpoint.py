@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
+from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
+from perdure_worker.hosting.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import INVALID, checkpoint_path, opened, play
 
 
@@ -69,5 +71,24 @@ def test_what_is_no_http_is_answered_and_cut_off() -> None:
             writer.write(b"\x00\x01 nonsense\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
             writer.close()
+
+    play(scenario())
+
+
+def test_all_bodies_together_have_a_bound() -> None:
+    async def respond(request: Request) -> Answer:
+        return Answer(200, (), request.body)
+
+    async def scenario() -> None:
+        server = HttpServer(respond)
+        server.room = BodyRoom(10)
+        async with httpx.AsyncClient(base_url=await server.start(), trust_env=False) as http:
+            refused = await http.post("/", content=b"x" * 11)
+            fitting = await http.post("/", content=b"x" * 10)
+        await server.close()
+        code = refused.headers["x-amzn-errortype"]
+        assert (refused.status_code, code) == (429, "TooManyRequestsException")
+        assert (fitting.status_code, fitting.content) == (200, b"x" * 10)
+        assert server.room.free == 10
 
     play(scenario())
