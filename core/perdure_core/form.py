@@ -11,6 +11,7 @@ from typing import Final
 
 from perdure_core import limits
 from perdure_core.model import (
+    ACTIONS_OPEN,
     ErrorObject,
     OperationAction,
     OperationType,
@@ -18,8 +19,6 @@ from perdure_core.model import (
 )
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid
-
-_BEFORE_CLOSE: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -286,7 +285,7 @@ def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
         before = seen[update.id]
         if (
             before is None
-            or before.action not in _BEFORE_CLOSE
+            or before.action not in ACTIONS_OPEN
             or update.action is OperationAction.START
             or update.type not in (OperationType.STEP, OperationType.CONTEXT)
         ):

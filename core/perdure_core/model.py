@@ -64,6 +64,8 @@ class OperationStatus(StrEnum):
 EXECUTION_OPEN = frozenset(
     {ExecutionStatus.RUNNING, ExecutionStatus.PAUSING, ExecutionStatus.PAUSED}
 )
+# What leaves an operation open, and carries no outcome.
+ACTIONS_OPEN = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 OPERATION_OPEN = frozenset(
     {OperationStatus.STARTED, OperationStatus.PENDING, OperationStatus.READY}
 )

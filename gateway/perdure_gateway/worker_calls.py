@@ -10,9 +10,9 @@ from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.form import check_error, check_payload
 from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import (
+    ACTIONS_OPEN,
     ContextDetails,
     Operation,
-    OperationAction,
     OperationUpdate,
     StepDetails,
 )
@@ -30,7 +30,6 @@ from perdure_host.ports import FunctionRow
 from perdure_host.services import History, InvocationOffer
 from perdure_proto.v1 import worker_pb2
 
-_NO_OUTCOME = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
@@ -49,7 +48,7 @@ async def checkpoint(
     updates = tuple([_update(message) for message in request.updates])
     answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
     # A START carries an input, never the result; its repeat may bring the result as news.
-    carried = {update.id for update in updates if update.action not in _NO_OUTCOME}
+    carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
     operations = [_told(operation, carried) for operation in answer.operations]
     texts = await borrowed_texts(history, answer.key, references_in(operations), loan)
     response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)

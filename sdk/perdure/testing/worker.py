@@ -32,9 +32,9 @@ from perdure.testing.service import Service
 from perdure_core import commands, execution, refusals
 from perdure_core.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_UPDATES_MAX
 from perdure_core.model import (
+    ACTIONS_OPEN,
     ErrorObject,
     Operation,
-    OperationAction,
     OperationType,
     OperationUpdate,
     StepDetails,
@@ -44,8 +44,6 @@ from perdure_core.views import changed_operations, execution_operation, visible_
 
 # Leaves room for the errors, which are small, and for what is no payload.
 BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
-
-_NO_OUTCOME: Final = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 
 Waiting = tuple[Sequence[OperationUpdate], Future[None]]
 
@@ -158,7 +156,7 @@ class HostedCheckpoints:
     def _answer(self, updates: tuple[OperationUpdate, ...]) -> None:
         state = self._target.state
         self._cut = self._cut or self._cuts(updates)
-        closed = {each.id for each in updates if each.action not in _NO_OUTCOME}
+        closed = {each.id for each in updates if each.action not in ACTIONS_OPEN}
         told = tuple(_told(operation, closed) for operation in changed_operations(state))
         assert self._listener is not None
         self._listener(CheckpointAnswer(told, revoked=state.revoked or self._cut))
@@ -169,7 +167,7 @@ class HostedCheckpoints:
         Not while bodies of steps run in other branches: each runs as often as without this.
         """
         for update in updates:
-            if update.type is OperationType.STEP and update.action in _NO_OUTCOME:
+            if update.type is OperationType.STEP and update.action in ACTIONS_OPEN:
                 self._bodies.add(update.id)
             else:
                 self._bodies.discard(update.id)
