@@ -9,7 +9,7 @@ from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned
-from perdure_worker.hosting.outcomes import outcome_of
+from perdure_worker.hosting.outcomes import outcome_of, refusal_of
 from perdure_worker.hosting.pool import Verdict
 from perdure_worker.hosting.process import Exited, InitTimedOut, TimedOut
 
@@ -129,3 +129,13 @@ def test_a_plain_result_is_bounded() -> None:
     assert ended(Returned("1"), durable=False) == Succeeded("1")
     too_large = ended(Returned(f'"{"x" * 6_291_455}"'), durable=False)
     assert isinstance(too_large, Failed)
+
+
+def test_a_plain_handler_is_given_events_up_to_the_bound() -> None:
+    assert refusal_of("x" * 6_291_456) is None
+    assert refusal_of("x" * 6_291_457) == Failed(
+        ErrorObject(
+            "The input is 6,291,457 bytes; at most 6,291,456 are allowed.",
+            "InvalidParameterValueException",
+        )
+    )

@@ -26,7 +26,7 @@ from perdure_worker.hosting.endpoint import Endpoint
 from perdure_worker.hosting.forwarding import Forwarding
 from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
 from perdure_worker.hosting.log_lines import LineFormat, Lines
-from perdure_worker.hosting.outcomes import failure_of, outcome_of
+from perdure_worker.hosting.outcomes import failure_of, outcome_of, refusal_of
 from perdure_worker.hosting.pool import Pool, Verdict
 from perdure_worker.hosting.process import HandlerProcess
 from perdure_worker.hosting.variables import process_environment
@@ -113,6 +113,9 @@ class Hosting:
         self, definition: HostedDefinition, invocation: Invocation, checkpoints: Checkpoints
     ) -> Outcome:
         """Run one invocation in a process, from any thread but the loop's."""
+        refusal = None if definition.durable else refusal_of(_input_of(invocation))
+        if refusal is not None:
+            return refusal
         try:
             return self._wait(self._run(definition, invocation, checkpoints), seconds=None)
         except (CancelledError, _Closed):

@@ -42,6 +42,13 @@ def outcome_of(definition: HostedDefinition, verdict: Verdict, request_id: str) 
     return Broken(error) if definition.durable else Failed(error)
 
 
+def refusal_of(event: str) -> Failed | None:
+    """Return how an execution ends whose input is larger than plain handlers are given."""
+    if bytes_of(event) > SYNCHRONOUS_BYTES_MAX:
+        return _invalid(_too_large("input", event))
+    return None
+
+
 def failure_of(
     verdict: Raised | Exited | TimedOut | InitFailed | InitTimedOut, request_id: str
 ) -> ErrorObject:
@@ -91,7 +98,7 @@ def _error_object(error: HandlerError) -> ErrorObject:
 
 def _plain_end(result: str) -> Outcome:
     if bytes_of(result) > SYNCHRONOUS_BYTES_MAX:
-        return _invalid(_too_large(result))
+        return _invalid(_too_large("result", result))
     return Succeeded(result)
 
 
@@ -106,7 +113,7 @@ def _durable_end(text: str) -> Outcome:
     match output:
         case _Output(status="SUCCEEDED", error=None):
             if bytes_of(output.result) > SYNCHRONOUS_BYTES_MAX:
-                return _invalid(_too_large(output.result or ""))
+                return _invalid(_too_large("result", output.result or ""))
             return Succeeded(output.result)
         case _Output(status="SUCCEEDED" | "PENDING" as status, error=ErrorShape()):
             return _invalid(f"Cannot return {status} status with an error.")
@@ -123,10 +130,8 @@ def _durable_end(text: str) -> Outcome:
             )
 
 
-def _too_large(result: str) -> str:
-    return (
-        f"The result is {bytes_of(result):,} bytes; at most {SYNCHRONOUS_BYTES_MAX:,} are allowed."
-    )
+def _too_large(what: str, text: str) -> str:
+    return f"The {what} is {bytes_of(text):,} bytes; at most {SYNCHRONOUS_BYTES_MAX:,} are allowed."
 
 
 def _told(error: ErrorShape | None) -> ErrorObject:
