@@ -51,7 +51,7 @@ ACTIONS: Final = (
     "lambda:StopDurableExecution",
 )
 
-# 16 to 128 word characters: the shape of an access key id in the models of IAM and STS.
+# 4 to 128 word characters: ids made for local use may be shorter than the 16 of IAM and STS.
 _ID: Final = re.compile(r"\w{4,128}", re.ASCII)
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]{1,64}")
 _ARN_PREFIX: Final = "arn:"
