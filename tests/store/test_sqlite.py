@@ -1,5 +1,6 @@
 """What holds for SQLite alone: its settings, a full disk, a lock that somebody holds."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -59,6 +60,17 @@ async def test_a_lock_that_somebody_holds_refuses_the_commit(
         assert await store.get(key(1)) is None
         holder.close()
         await store.commit(me, [start(1)])
+
+
+async def test_a_new_file_that_somebody_else_begins_to_write_is_waited_for(tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "perdure.db")
+    holder.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(0.1, holder.rollback)
+    store = open_store(f"sqlite:///{tmp_path}/perdure.db")
+    await store.open()
+    assert await store.get(key(1)) is None
+    await store.close()
+    holder.close()
 
 
 async def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ fails must end in an error, not in a signal that ends the process.
 """
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,13 +20,13 @@ from perdure_host.ports import ExecutionName
 from perdure_host.sql.batch import Batch, Row, Step, place_of
 
 BUSY_TIMEOUT_MS: Final = 5_000
+_WAL_RETRY_S: Final = 0.005
 _CACHE_KIB: Final = 16_384
 # A checkpoint copies the log into the database, within a commit: rarely, and with two syncs.
 _CHECKPOINT_PAGES: Final = 4_000
 
 PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",
     f"PRAGMA cache_size = -{_CACHE_KIB}",
@@ -140,6 +141,25 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     driver.isolation_level = None
     for pragma in PRAGMAS:
         driver.execute(pragma)
+    _switch_to_wal(driver)
+
+
+def _switch_to_wal(driver: sqlite3.Connection) -> None:
+    """Wait for other connections to a new file as long as for a lock.
+
+    SQLite itself does not: the switch raises a read lock to a write lock, and where two do so at
+    once, waiting would never end; it refuses at once, whatever the busy timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1_000
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_S)
+        else:
+            return
 
 
 def _prepare_to_read(driver: sqlite3.Connection, record: object) -> None:
