@@ -22,6 +22,8 @@ from perdure_cli.durations import format_duration, format_moment
 from perdure_cli.timelines import format_error
 
 _PAYLOAD_CHARS_MAX: Final = 4_000
+# The longest status without a mark.
+_STATUS_CHARS: Final = 9
 
 _STATUS_STYLES: Final = {
     "RUNNING": "cyan",
@@ -59,13 +61,17 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
     if not executions:
         console.print(Text("no executions", style="dim"))
         return
+    statuses = max(_STATUS_CHARS, *(len(_marked(each)) for each in executions))
     names = max(len("NAME"), *(len(each.execution_name) for each in executions))
     functions = max(len("FUNCTION"), *(len(each.function_name) for each in executions))
-    header = f"{'STATUS':<9}  {'NAME':<{names}}  {'FUNCTION':<{functions}}  {'STARTED':<19}  TOOK"
+    header = (
+        f"{'STATUS':<{statuses}}  {'NAME':<{names}}  {'FUNCTION':<{functions}}"
+        f"  {'STARTED':<19}  TOOK"
+    )
     console.print(Text(header, style="bold"), soft_wrap=True)
     for each in executions:
         line = Text.assemble(
-            (f"{each.status:<9}", _STATUS_STYLES.get(each.status, "default")),
+            (f"{_marked(each):<{statuses}}", _STATUS_STYLES.get(each.status, "default")),
             f"  {each.execution_name:<{names}}  {each.function_name:<{functions}}"
             f"  {format_moment(each.started_at)}  {_took(each)}",
         )
@@ -144,6 +150,11 @@ def _show_callback(console: Console, callback: OpenCallback) -> None:
     due = f", due {format_moment(callback.due_at)}" if callback.due_at else ""
     console.print(Text.assemble(("callback   ", "dim"), f"{name}{due}"), soft_wrap=True)
     console.print(Text(callback.callback_id, style="cyan"), soft_wrap=True)
+
+
+def _marked(summary: ExecutionSummary) -> str:
+    """Return the status, and whether the pause is one that nobody asked for."""
+    return f"{summary.status} (diverged)" if summary.diverged else summary.status
 
 
 def _took(summary: ExecutionSummary) -> str:

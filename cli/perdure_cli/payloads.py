@@ -1,11 +1,10 @@
 """Payloads on a command line: JSON as it is, `@FILE` for a file's content, `-` for standard input.
 
-The text travels as it was written, but for blanks between its parts: without them an execution that
-was started by a program and one that was started here have equal inputs when they say the same.
+The text travels byte for byte, since a named execution is found again by an equal payload: what
+`aws lambda invoke` sends of a file, and what is sent of it here, are the same.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import msgspec
@@ -13,31 +12,39 @@ import typer
 
 
 def read_payload(argument: str | None, option: str) -> str | None:
-    """Return the JSON that an option names, without blanks; a usage error says what is wrong."""
+    """Return the JSON that an option names, unchanged; a usage error says what is wrong."""
     if argument is None:
         return None
     text = _text(argument, option)
     try:
         json.loads(text)
-        compact = msgspec.json.format(text, indent=-1)
-    except (ValueError, msgspec.DecodeError) as error:
+        # The service's own reader, which takes no NaN.
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
         problem = f"{_source(argument)} is not JSON: {error}"
         raise typer.BadParameter(problem, param_hint=option) from None
-    return compact
+    return text
 
 
 def _text(argument: str, option: str) -> str:
     if argument == "-":
-        return sys.stdin.read()
-    if not argument.startswith("@"):
+        given = typer.get_binary_stream("stdin").read()
+    elif argument.startswith("@"):
+        given = _content(argument[1:], option)
+    else:
         return argument
     try:
-        return Path(argument[1:]).read_text(encoding="utf-8")
-    except OSError as error:
-        problem = f"cannot read {argument[1:]}: {error.strerror}"
-        raise typer.BadParameter(problem, param_hint=option) from None
+        return given.decode()
     except UnicodeDecodeError:
-        raise typer.BadParameter(f"{argument[1:]} is not UTF-8", param_hint=option) from None
+        raise typer.BadParameter(f"{_source(argument)} is not UTF-8", param_hint=option) from None
+
+
+def _content(path: str, option: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        problem = f"cannot read {path}: {error.strerror}"
+        raise typer.BadParameter(problem, param_hint=option) from None
 
 
 def _source(argument: str) -> str:

@@ -16,7 +16,7 @@ from perdure_core.model import (
 )
 from perdure_core.payload import Payload
 
-WaitingFor = Literal["task", "timer", "callback", "child", "pause", "nothing", "ended"]
+WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
 # No operation id has a colon.
 DEADLINE = ":deadline"
@@ -142,11 +142,14 @@ def wants_task(state: State) -> bool:
 
 
 def waiting_for(state: State) -> WaitingFor:
-    """Say what will move the execution on. Nothing ever may: every execution is reachable."""
+    """Say what will move the execution on. Nothing ever may: every execution is reachable.
+
+    `diverged` is a pause that nobody asked for: a replay differed from history.
+    """
     if not is_open(state):
         return "ended"
     if state.status is ExecutionStatus.PAUSED:
-        return "pause"
+        return "diverged" if state.pause is not None and state.pause.diverged else "pause"
     if state.dispatch is Dispatch.WANTED or state.dispatch is Dispatch.RUNNING:
         return "task"
     if state.dispatch is Dispatch.BACKOFF:

@@ -33,7 +33,7 @@ def execution_to_message(state: State, *, exclude_data: bool = False) -> model_p
         execution_timeout_seconds=state.timeout_s,
         retention_days=state.retention_days,
         event_count=state.event_count,
-        waiting_for=waiting_for(state),
+        waiting_for=_waiting_for(state),
         consecutive_invocation_failures=state.invocation_failures,
         error=None if state.error is None else error_to_message(state.error),
         trace_header=state.trace_header,
@@ -55,6 +55,7 @@ def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
         status=row.status,
         start_timestamp=timestamp_from_ms(row.started_ms),
         end_timestamp=_optional_timestamp(row.ended_ms),
+        diverged=row.waiting_for == "diverged",
     )
 
 
@@ -67,6 +68,12 @@ def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.
         durable=row.durable,
         workers_connected=workers_connected,
     )
+
+
+def _waiting_for(state: State) -> str:
+    # Every pause waits for a resume; the details of the pause say what began it.
+    word = waiting_for(state)
+    return "pause" if word == "diverged" else word
 
 
 def _write_payloads(message: model_pb2.Execution, state: State) -> None:

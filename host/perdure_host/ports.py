@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-WaitingFor = Literal["task", "timer", "callback", "child", "pause", "nothing", "ended"]
+WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
 
 class ExecutionKey(msgspec.Struct, frozen=True, order=True):

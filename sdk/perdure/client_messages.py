@@ -53,7 +53,7 @@ class PauseDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionSummary:
-    """One execution as a list shows it."""
+    """One execution as a list shows it; `diverged`: paused because a replay differed."""
 
     execution_arn: str
     execution_name: str
@@ -61,6 +61,7 @@ class ExecutionSummary:
     status: str
     started_at: datetime
     ended_at: datetime | None
+    diverged: bool
     wire: model_pb2.ExecutionSummary = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -219,6 +220,7 @@ def read_summary(message: model_pb2.ExecutionSummary) -> ExecutionSummary:
         status=message.status,
         started_at=read_time(message.start_timestamp),
         ended_at=_optional_time(_present(message), "end_timestamp"),
+        diverged=message.diverged,
         wire=message,
     )
 

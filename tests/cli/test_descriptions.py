@@ -37,6 +37,19 @@ def test_an_arn_is_never_folded_so_that_it_can_be_copied() -> None:
     assert ARN in shown(console).splitlines()
 
 
+def test_a_list_tells_a_pause_that_nobody_asked_for_apart() -> None:
+    asked = model_pb2.ExecutionSummary(execution_arn=ARN, execution_name="o-1", status="PAUSED")
+    diverged = model_pb2.ExecutionSummary(
+        execution_arn=ARN, execution_name="o-2", status="PAUSED", diverged=True
+    )
+    console = Console(file=io.StringIO(), width=40)
+    show_executions(console, [read_summary(asked), read_summary(diverged)])
+    header, first, _, second, _ = shown(console).splitlines()
+    assert first.split()[:2] == ["PAUSED", "o-1"]
+    assert second.split()[:3] == ["PAUSED", "(diverged)", "o-2"]
+    assert header.index("NAME") == first.index("o-1") == second.index("o-2")
+
+
 def test_a_callback_id_is_never_folded_so_that_it_can_be_copied() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="RUNNING")
     execution.open_callbacks.add(callback_id="Y" * 300, operation_id="op", name="awaiting")

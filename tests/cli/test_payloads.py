@@ -9,29 +9,40 @@ import typer
 from perdure_cli.payloads import read_payload
 
 
-def test_json_on_the_line_travels_without_its_blanks() -> None:
-    assert read_payload('{"id":  1}', "--payload") == '{"id":1}'
-    assert (
-        read_payload('{"price": 1.10, "note": "a b"}', "--payload") == '{"price":1.10,"note":"a b"}'
-    )
+def standard_input(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+def test_json_on_the_line_travels_as_it_is() -> None:
+    given = '{"price": 1.10,  "note": "a b"}\n'
+    assert read_payload(given, "--payload") == given
 
 
 def test_nothing_given_is_nothing_sent() -> None:
     assert read_payload(None, "--payload") is None
 
 
-def test_a_file_is_read(tmp_path: Path) -> None:
+def test_a_file_travels_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "order.json"
-    path.write_text('{"id": "ü"}', encoding="utf-8")
-    assert read_payload(f"@{path}", "--payload") == '{"id":"ü"}'
+    given = '{\r\n  "id": "ü"\r\n}\r\n'.encode()
+    path.write_bytes(given)
+    sent = read_payload(f"@{path}", "--payload")
+    assert sent is not None
+    assert sent.encode() == given
 
 
 def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("[1, 2]"))
-    assert read_payload("-", "--payload") == "[1,2]"
+    monkeypatch.setattr("sys.stdin", standard_input(b"[1, 2]\r\n"))
+    assert read_payload("-", "--payload") == "[1, 2]\r\n"
 
 
-@pytest.mark.parametrize("argument", ["{id: 1}", "approved", "", "{"])
+def test_standard_input_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", standard_input(b"\xff\xfe"))
+    with pytest.raises(typer.BadParameter, match="standard input is not UTF-8"):
+        read_payload("-", "--payload")
+
+
+@pytest.mark.parametrize("argument", ["{id: 1}", "approved", "", "{", "NaN", "[" * 5_000])
 def test_what_is_no_json_is_a_usage_error(argument: str) -> None:
     with pytest.raises(typer.BadParameter, match="the value is not JSON"):
         read_payload(argument, "--payload")

@@ -371,7 +371,7 @@ def test_executions_of_a_function_are_listed(hosted: HostedMachine) -> None:
     assert {each["Status"] for each in newest_first} == {"SUCCEEDED"}
     for each in newest_first:
         assert each["DurableExecutionName"] == each["DurableExecutionArn"].split("/")[-2]
-        assert each["FunctionArn"].endswith(":function:many_steps")
+        assert each["FunctionArn"].endswith(":function:many_steps:$LATEST")
         assert each["StartTimestamp"] <= each["EndTimestamp"]
     (named,) = hosted.client.list_durable_executions_by_function(
         FunctionName="many_steps", DurableExecutionName=arns[0].split("/")[-2]

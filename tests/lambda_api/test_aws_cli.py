@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perdure_cli.exit_codes import ExitCode
 from tests.system.processes import COMMAND_S_MAX, ROOT, Machine, wait_until
 
 PROGRAMS = ROOT / "tests" / "system" / "programs.py"
@@ -21,6 +22,7 @@ class Aws:
     """`aws lambda`, signing with an access key."""
 
     def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
         self._url = f"http://{machine.http_address}"
         self._folder = folder
 
@@ -112,6 +114,22 @@ def test_a_function_is_invoked_and_its_execution_looked_at(aws: Aws) -> None:
         *("--function-name", "three_steps", "--statuses", "SUCCEEDED"),
     )
     assert arn in {each["DurableExecutionArn"] for each in listed["DurableExecutions"]}
+
+
+def test_a_name_that_it_has_taken_is_found_by_our_command_with_the_same_file(
+    aws: Aws, tmp_path: Path
+) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_bytes(b'{\r\n  "id": "\xc3\xbc"\r\n}\r\n')
+    name = ("--durable-execution-name", "by-two-commands", "--invocation-type", "Event")
+    started, _ = aws.invoked("asking", "--payload", f"fileb://{payload}", *name)
+    arn = started["DurableExecutionArn"]
+    ours = ("--name", "by-two-commands", "--detach")
+    found = aws.machine.perdure("invoke", "asking", "--payload", f"@{payload}", *ours)
+    assert (found.returncode, found.stdout.strip()) == (0, arn)
+    payload.write_bytes(payload.read_bytes().replace(b"\r\n", b"\n"))
+    refused = aws.machine.perdure("invoke", "asking", "--payload", f"@{payload}", *ours)
+    assert (refused.returncode, refused.stdout) == (ExitCode.CONFLICT, "")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_running_execution_is_told_whole() -> None:
             assert await get(api, arn) == {
                 "DurableExecutionArn": arn,
                 "DurableExecutionName": "order-1",
-                "FunctionArn": "arn:perdure:lambda:default:000000000000:function:f",
+                "FunctionArn": "arn:perdure:lambda:default:000000000000:function:f:$LATEST",
                 "Version": "$LATEST",
                 "Status": "RUNNING",
                 "StartTimestamp": moment(clock.now_ms()),
@@ -164,7 +164,7 @@ def test_a_row_of_a_list_names_what_it_stands_for() -> None:
                 {
                     "DurableExecutionArn": arns[0],
                     "DurableExecutionName": "e0",
-                    "FunctionArn": "arn:perdure:lambda:default:000000000000:function:f",
+                    "FunctionArn": "arn:perdure:lambda:default:000000000000:function:f:$LATEST",
                     "Status": "SUCCEEDED",
                     "StartTimestamp": moment(clock.now_ms() - EXECUTIONS * 1_000),
                     "EndTimestamp": moment(clock.now_ms()),

@@ -1,5 +1,6 @@
 """Code that no longer fits a history: the execution pauses, and goes on once the code is mended."""
 
+import json
 from pathlib import Path
 
 from tests.system.processes import Machine, wait_until
@@ -39,10 +40,14 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
             assert "replay differs from history" in shown
             assert "recorded:  STEP (Step) 'charge'" in shown
             assert f"requested: STEP (Step) 'refund', at {file}:7" in shown
+            assert "PAUSED (diverged)" in machine.perdure("executions", "list").stdout
+            (listed,) = json.loads(machine.perdure("executions", "list", "--output", "json").stdout)
+            assert (listed["status"], listed["diverged"]) == ("PAUSED", True)
             machine.kill("worker")
             serve(PROGRAM)
             assert machine.perdure("executions", "resume", arn).returncode == 0
             assert client.wait(arn, timeout_s=20).result == "paid yes"
+            assert [each.diverged for each in client.list_executions()] == [False]
             types = [event.event_type for event in client.history(arn)]
     assert types.count("StepStarted") == 1
     assert types[-4:] == [

@@ -9,7 +9,7 @@ from perdure_core.payload import StoredPayload
 from perdure_core.state import PauseState, State, is_open
 from perdure_gateway.render import state_arn
 from perdure_host.lambda_json.fields import optional_seconds, present, seconds
-from perdure_host.lambda_json.names import VERSION, function_arn
+from perdure_host.lambda_json.names import VERSION, function_arn, version_arn
 from perdure_host.lambda_json.shapes import error_json
 from perdure_host.ports import ExecutionRow, FunctionRow
 
@@ -29,7 +29,7 @@ def execution_json(
     return present(
         DurableExecutionArn=state_arn(state),
         DurableExecutionName=state.name,
-        FunctionArn=function_arn(state.namespace, state.function),
+        FunctionArn=version_arn(state.namespace, state.function),
         Version=VERSION,
         Status=ExecutionStatus.DELETING if state.deleted_ms is not None else state.status,
         StartTimestamp=seconds(state.started_ms),
@@ -51,7 +51,7 @@ def summary_json(row: ExecutionRow) -> dict[str, object]:
     return present(
         DurableExecutionArn=arn_of(identity),
         DurableExecutionName=row.name,
-        FunctionArn=function_arn(row.namespace, row.function),
+        FunctionArn=version_arn(row.namespace, row.function),
         Status=row.status,
         StartTimestamp=seconds(row.started_ms),
         EndTimestamp=optional_seconds(row.ended_ms),

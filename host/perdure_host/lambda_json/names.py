@@ -65,3 +65,11 @@ def target_name(text: str, namespace: str = NAMESPACE_DEFAULT) -> str:
 def function_arn(namespace: str, name: str) -> str:
     """Return the ARN of a function, without a version."""
     return f"arn:perdure:lambda:{namespace}:000000000000:function:{name}"
+
+
+def version_arn(namespace: str, name: str) -> str:
+    """Return the ARN of the version that executions of the function run.
+
+    The service tells of executions so (public testing library of AWS, 1.4.0).
+    """
+    return f"{function_arn(namespace, name)}:{VERSION}"

@@ -557,12 +557,15 @@ class ExecutionSummary(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     START_TIMESTAMP_FIELD_NUMBER: builtins.int
     END_TIMESTAMP_FIELD_NUMBER: builtins.int
+    DIVERGED_FIELD_NUMBER: builtins.int
     execution_arn: builtins.str
     """arn:perdure:lambda:NAMESPACE:000000000000:function:FUNCTION:$LATEST/durable-execution/NAME/ID"""
     execution_name: builtins.str
     function_name: builtins.str
     status: builtins.str
     """RUNNING | PAUSING | PAUSED | SUCCEEDED | FAILED | TIMED_OUT | STOPPED | DELETING"""
+    diverged: builtins.bool
+    """PAUSED, and nobody asked for the pause: a replay differed from history."""
     @property
     def start_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -576,9 +579,10 @@ class ExecutionSummary(google.protobuf.message.Message):
         status: builtins.str = ...,
         start_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        diverged: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "end_timestamp", b"end_timestamp", "start_timestamp", b"start_timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "end_timestamp", b"end_timestamp", "execution_arn", b"execution_arn", "execution_name", b"execution_name", "function_name", b"function_name", "start_timestamp", b"start_timestamp", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "diverged", b"diverged", "end_timestamp", b"end_timestamp", "execution_arn", b"execution_arn", "execution_name", b"execution_name", "function_name", b"function_name", "start_timestamp", b"start_timestamp", "status", b"status"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_end_timestamp", b"_end_timestamp"]) -> typing.Literal["end_timestamp"] | None: ...
 
 global___ExecutionSummary = ExecutionSummary
