@@ -28,6 +28,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     parent: ParentLink | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
+    client_context: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):

@@ -86,6 +86,7 @@ class ExecutionStarted(ExecutionEvent, frozen=True, tag=1):
     parent: ParentLink | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
+    client_context: str | None = None
 
 
 class ExecutionSucceeded(ExecutionEvent, frozen=True, tag=2):

@@ -69,6 +69,7 @@ def begin(command: Start, now_ms: int) -> Record:
     form.check_payload("input", command.input)
     form.check_tenant("tenant id", command.tenant_id)
     form.check_trace_header("trace header", command.trace_header)
+    form.check_client_context("client context", command.client_context)
     _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
     _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
     started = ExecutionStarted(
@@ -82,6 +83,7 @@ def begin(command: Start, now_ms: int) -> Record:
         parent=command.parent,
         tenant_id=command.tenant_id,
         trace_header=command.trace_header,
+        client_context=command.client_context,
     )
     return Record(now_ms, (started,))
 

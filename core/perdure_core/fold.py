@@ -89,6 +89,7 @@ def _new(record: Record) -> State:
         parent=started.parent,
         tenant_id=started.tenant_id,
         trace_header=started.trace_header,
+        client_context=started.client_context,
     )
 
 

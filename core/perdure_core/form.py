@@ -93,6 +93,15 @@ def check_trace_header(what: str, header: str | None) -> None:
         )
 
 
+def check_client_context(what: str, context: str | None) -> None:
+    """Raise Invalid unless the client context, in base64, is absent or within its bound."""
+    if context is not None and not 1 <= len(context) <= limits.CLIENT_CONTEXT_CHARS_MAX:
+        raise Invalid(
+            f"{what} is {len(context):,} characters of base64;"
+            f" 1 to {limits.CLIENT_CONTEXT_CHARS_MAX:,} are allowed"
+        )
+
+
 def error_bytes(error: ErrorObject) -> int:
     """Return the size of all fields in bytes of UTF-8."""
     return sum(map(bytes_of, (error.message, error.type, error.data, *error.stack_trace)))

@@ -92,6 +92,7 @@ class State(msgspec.Struct, kw_only=True):
     parent: ParentLink | None
     tenant_id: str | None
     trace_header: str | None = None
+    client_context: str | None = None
     status: ExecutionStatus = ExecutionStatus.RUNNING
     ended_ms: int | None = None
     result: Payload | None = None

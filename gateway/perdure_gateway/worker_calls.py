@@ -120,6 +120,7 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
         tenant_id=offer.tenant_id,
         handed_out_timestamp=timestamp_from_ms(offer.handed_out_ms),
         trace_header=offer.trace_header,
+        client_context=offer.client_context,
     )
     for operation in offer.page.operations:
         message.operations.add().CopyFrom(operation_to_message(operation))

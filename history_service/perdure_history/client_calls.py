@@ -68,6 +68,7 @@ class ClientCalls:
             input=request.input,
             tenant_id=request.tenant_id,
             trace_header=request.trace_header,
+            client_context=request.client_context,
         )
         if request.name is None:
             bucket = bucket_of(start.namespace, start.function, start.name)

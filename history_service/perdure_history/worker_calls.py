@@ -95,6 +95,7 @@ class WorkerCalls:
             tenant_id=state.tenant_id,
             handed_out_ms=now_ms,
             trace_header=state.trace_header,
+            client_context=state.client_context,
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:

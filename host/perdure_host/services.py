@@ -43,6 +43,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
+    client_context: str | None = None
 
 
 class StartAnswer(msgspec.Struct, frozen=True):
@@ -102,6 +103,7 @@ class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
     handed_out_ms: int
     tenant_id: str | None = None
     trace_header: str | None = None
+    client_context: str | None = None
 
 
 class Task(msgspec.Struct, frozen=True):

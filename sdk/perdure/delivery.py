@@ -21,7 +21,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
     when the execution times out, `handed_out_ms` when the service handed the invocation out, both
     in milliseconds since 1970 by the service's clock. `tenant_id` is that of the invoke which
-    started the execution, if it names one; `trace_header` comes from whoever started it.
+    started the execution, if it names one; `trace_header` comes from whoever started it, and so
+    does `client_context`, as Lambda's Invoke takes it: JSON in base64.
     A context's or batch's result of more than `result_bytes_max` is not kept, but made again from
     its recorded children.
     """
@@ -36,6 +37,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str | None = None
     handed_out_ms: int | None = None
     trace_header: str | None = None
+    client_context: str | None = None
     result_bytes_max: int = PAYLOAD_BYTES_MAX
 
 

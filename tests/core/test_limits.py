@@ -157,6 +157,12 @@ BOUNDS: list[tuple[str, int, Attempt, str]] = [
         "trace header",
     ),
     (
+        "CLIENT_CONTEXT_CHARS_MAX",
+        limits.CLIENT_CONTEXT_CHARS_MAX,
+        lambda n: started(client_context=PROBE * n),
+        "client context",
+    ),
+    (
         "TRACE_HEADER_CHARS_MAX of a chained invoke",
         limits.TRACE_HEADER_CHARS_MAX,
         lambda n: checkpointed(update("CHAINED_INVOKE", "START", "inv", trace_header=PROBE * n)),
@@ -299,6 +305,7 @@ TOO_LITTLE: dict[str, Callable[[], object]] = {
     "namespace": lambda: started(namespace=""),
     "tenant id": lambda: started(tenant_id=""),
     "trace header": lambda: started(trace_header=""),
+    "client context": lambda: started(client_context=""),
     "client token": lambda: identified(""),
     "operation id": lambda: checkpointed(update("STEP", "START", "")),
     "name": lambda: checkpointed(update("STEP", "START", "s", name="")),

@@ -1,5 +1,6 @@
 """Handlers written with the published AWS SDK, versions 1 and 3, run as they are."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ def test_boto3_in_a_handler_reaches_the_lambda_api(hosted_by_sdk: HostedMachine)
 
 
 def test_a_plain_handler_gets_the_event_and_a_context(hosted_by_sdk: HostedMachine) -> None:
-    invoked = hosted_by_sdk.invoke("plain", {"a": [1, "ü"]})
+    client = base64.b64encode(b'{"custom": {"device": "till 4"}}').decode()
+    invoked = hosted_by_sdk.invoke("plain", {"a": [1, "ü"]}, ClientContext=client)
     result: dict[str, Any] = invoked.result
     assert 0 < result.pop("left") <= 60_000
     (end,) = [
@@ -143,11 +145,20 @@ def test_a_plain_handler_gets_the_event_and_a_context(hosted_by_sdk: HostedMachi
     ]
     assert result == {
         "event": {"a": [1, "ü"]},
+        "client": {"device": "till 4"},
         "request": end["RequestId"],
         "name": "plain",
         "arn": "arn:perdure:lambda:default:000000000000:function:plain:$LATEST",
         "greeting": "hello",
     }
+
+
+def test_a_durable_handler_knows_its_client_in_every_invocation(
+    hosted_by_sdk: HostedMachine,
+) -> None:
+    client = base64.b64encode(b'{"custom": {"device": "till 4"}}').decode()
+    invoked = hosted_by_sdk.invoke("knows_its_client", ClientContext=client)
+    assert invoked.result == [{"device": "till 4"}, {"device": "till 4"}]
 
 
 @pytest.mark.parametrize(

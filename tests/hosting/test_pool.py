@@ -1,6 +1,7 @@
 """Processes of handlers: used again, bounded, ended, replaced; and what they print and return."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -329,6 +330,33 @@ def test_the_trace_header_is_where_lambda_puts_it() -> None:
                 for header in ("Root=1-a", "Root=1-b", None)
             ]
             assert found == ["Root=1-a", "Root=1-b", None]
+
+    play(scenario())
+
+
+def test_the_client_context_is_made_of_what_the_caller_sent() -> None:
+    async def scenario() -> None:
+        async with pooled() as pool:
+            told = defined("told_of_client")
+            given = {
+                "client": {"installation_id": "till-4", "app_title": "Till"},
+                "custom": {"a": [1]},
+                "unknown": 1,
+            }
+            encoded = base64.b64encode(json.dumps(given).encode()).decode()
+            event = msgspec.structs.replace(event_of(1), client_context=encoded)
+            assert result(await pool.run(told, event)) == [
+                {
+                    "installation_id": "till-4",
+                    "app_title": "Till",
+                    "app_version_name": None,
+                    "app_version_code": None,
+                    "app_package_name": None,
+                },
+                {"a": [1]},
+                None,
+            ]
+            assert result(await pool.run(told, event_of(1))) is None
 
     play(scenario())
 

@@ -1,6 +1,7 @@
 """Functions are invoked by clients of AWS."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Coroutine
 from typing import Any
@@ -348,5 +349,103 @@ def test_a_trace_header_is_bounded_and_a_blank_one_is_none() -> None:
             arn = blank.headers["x-amz-durable-execution-arn"]
             execution = await api.call("get_durable_execution", DurableExecutionArn=arn)
             assert "TraceHeader" not in execution
+
+    run(main)
+
+
+def client_context(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_a_client_context_goes_with_every_invocation() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            given = client_context('{"custom": {"device": "till 4"}}')
+            calling = asyncio.ensure_future(invoke(api, ClientContext=given))
+            first = await peer.invocation()
+            assert first.client_context == given
+            await peer.complete(first.checkpoint_token, "ERROR")
+            again = await peer.invocation()
+            assert again.client_context == given
+            await peer.complete(again.checkpoint_token, "SUCCEEDED")
+            assert (await calling)["StatusCode"] == 200
+
+    run(main)
+
+
+def test_a_client_context_is_of_synchronous_calls_alone_and_no_part_of_the_payload() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            headers = {
+                "x-amz-invocation-type": "Event",
+                "x-amz-client-context": client_context("{}"),
+                "x-amz-durable-execution-name": "order-1",
+            }
+            started = await api.http.post(INVOKE, headers=headers)
+            assert started.status_code == 202
+            assert not (await peer.invocation()).HasField("client_context")
+            del headers["x-amz-client-context"]
+            found = await api.http.post(INVOKE, headers=headers)
+            arn = "x-amz-durable-execution-arn"
+            assert (found.status_code, found.headers[arn]) == (202, started.headers[arn])
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("{}", "e30", "e30=e30=", "ü", client_context("[1]"), client_context("null")),
+        *(client_context("{"), client_context('{"a": ' + "[" * 2_600), "//79"),
+    ],
+)
+def test_a_client_context_has_to_be_an_object_in_base64(given: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            # Latin-1, as a client sends what it does not look at.
+            headers = [(b"x-amz-client-context", given.encode("latin-1"))]
+            for kind in (b"RequestResponse", b"Event", b"DryRun"):
+                more = [*headers, (b"x-amz-invocation-type", kind)]
+                refused = await api.http.post(INVOKE, headers=more)
+                assert refused.status_code == 400
+                assert refused.headers["x-amzn-errortype"] == "InvalidRequestContentException"
+                assert "Client context must be a valid Base64-encoded" in refused.text
+            assert not (await api.call("list_durable_executions_by_function", FunctionName="f"))[
+                "DurableExecutions"
+            ]
+
+    run(main)
+
+
+def test_a_client_context_is_bounded() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            longest = client_context('{"a": "' + "x" * 2_676 + '"}')
+            assert len(longest) == 3_580
+            dry = {"x-amz-invocation-type": "DryRun"}
+            taken = await api.http.post(INVOKE, headers={**dry, "x-amz-client-context": longest})
+            assert taken.status_code == 204
+            longer = client_context('{"a": "' + "x" * 2_679 + '"}')
+            assert len(longer) == 3_584
+            refused = await api.http.post(INVOKE, headers={**dry, "x-amz-client-context": longer})
+            assert refused.status_code == 400
+            assert "3,584 characters of base64; 1 to 3,583 are allowed" in refused.text
+
+    run(main)
+
+
+def test_a_log_type_is_one_of_the_model() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            refused = await api.failure("invoke", FunctionName="f", LogType="Head")
+            assert refused[:2] == (400, "InvalidParameterValueException")
+            assert "None | Tail" in refused[2]
+            answer = await while_served(peer, invoke(api, LogType="Tail"), "SUCCEEDED")
+            assert "LogResult" not in answer
 
     run(main)

@@ -187,4 +187,5 @@ class Delivery:
             tenant_id=message.tenant_id if message.HasField("tenant_id") else None,
             handed_out_ms=self.handed_out_ms,
             trace_header=message.trace_header if message.HasField("trace_header") else None,
+            client_context=message.client_context if message.HasField("client_context") else None,
         )

@@ -6,6 +6,8 @@ clients would try that again.
 """
 
 import asyncio
+import base64
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -14,7 +16,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perdure_core.form import check_trace_header
+from perdure_core.form import check_client_context, check_trace_header
 from perdure_core.model import EXECUTION_OPEN, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
@@ -26,7 +28,7 @@ from perdure_gateway.lambda_api.callbacks import text_of
 from perdure_gateway.refusals import Crowded
 from perdure_gateway.room import borrowed_texts
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
-from perdure_host.lambda_json.failures import decoded
+from perdure_host.lambda_json.failures import Code, LambdaError, decoded
 from perdure_host.lambda_json.names import VERSION
 from perdure_host.ports import FunctionRow
 from perdure_host.services import StartRequest, key_of
@@ -46,6 +48,13 @@ class InvocationType(StrEnum):
     REQUEST_RESPONSE = "RequestResponse"
     EVENT = "Event"
     DRY_RUN = "DryRun"
+
+
+class LogType(StrEnum):
+    """What of the log the caller wants. Logs stay with the workers, so that none is told of."""
+
+    NONE = "None"
+    TAIL = "Tail"
 
 
 _BYTES_MAX: Final = {
@@ -73,10 +82,11 @@ class Invoker:
     async def invoke(self, call: Call) -> Response:
         """Do what the invocation type asks for."""
         kind = _invocation_type(call)
+        _check_log_type(call)
         row = await call.function()
         if self._require_qualified and row.durable and call.qualifier() is None:
             raise Invalid("You cannot invoke a durable function using an unqualified ARN.")
-        request = _start_request(call, row, await call.body.read(_BYTES_MAX[kind]))
+        request = _start_request(call, kind, row, await call.body.read(_BYTES_MAX[kind]))
         if kind is InvocationType.DRY_RUN:
             return Response(status_code=204)
         if kind is InvocationType.EVENT:
@@ -114,7 +124,7 @@ def _invocation_type(call: Call) -> InvocationType:
         ) from None
 
 
-def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
+def _start_request(call: Call, kind: InvocationType, row: FunctionRow, body: bytes) -> StartRequest:
     name = call.header("x-amz-durable-execution-name")
     if name is not None:
         checks.check_execution_name(name)
@@ -123,6 +133,7 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
         checks.check_tenant_id(tenant_id)
     trace_header = call.header("x-amzn-trace-id") or None
     check_trace_header("header X-Amzn-Trace-Id", trace_header)
+    client_context = _client_context(call)
     if body:
         decoded(body, msgspec.Raw)
     return StartRequest(
@@ -132,7 +143,35 @@ def _start_request(call: Call, row: FunctionRow, body: bytes) -> StartRequest:
         input=text_of(body) or _NOTHING_SENT,
         tenant_id=tenant_id,
         trace_header=trace_header,
+        # As on Lambda, where synchronous invocations alone bring it.
+        client_context=client_context if kind is InvocationType.REQUEST_RESPONSE else None,
     )
+
+
+def _client_context(call: Call) -> str | None:
+    """Return what the client says about itself, as it came. Raises Invalid, LambdaError."""
+    given = call.header("x-amz-client-context")
+    if given is None:
+        return None
+    check_client_context("header X-Amz-Client-Context", given)
+    try:
+        fields = json.loads(base64.b64decode(given.encode("ascii"), validate=True))
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise LambdaError(
+            Code.CONTENT_INVALID, "Client context must be a valid Base64-encoded JSON object."
+        )
+    return given
+
+
+def _check_log_type(call: Call) -> None:
+    given = call.header("x-amz-log-type") or LogType.NONE
+    try:
+        LogType(given)
+    except ValueError:
+        known = " | ".join(LogType)
+        raise Invalid(f"unknown log type {given[:_SHOWN_CHARS_MAX]!r}; expected {known}") from None
 
 
 async def _wait_ended_or_gone(call: Call, arn: str, wait_ms: int) -> None:

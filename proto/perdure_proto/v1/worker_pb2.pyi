@@ -133,6 +133,7 @@ class Invocation(google.protobuf.message.Message):
     TENANT_ID_FIELD_NUMBER: builtins.int
     HANDED_OUT_TIMESTAMP_FIELD_NUMBER: builtins.int
     TRACE_HEADER_FIELD_NUMBER: builtins.int
+    CLIENT_CONTEXT_FIELD_NUMBER: builtins.int
     invocation_id: builtins.str
     execution_arn: builtins.str
     function_name: builtins.str
@@ -145,6 +146,10 @@ class Invocation(google.protobuf.message.Message):
     """That of the chained invoke which started the execution, if it names one."""
     trace_header: builtins.str
     """As in Execution."""
+    client_context: builtins.str
+    """What a client of the Lambda API said about itself with a synchronous Invoke, as it came: JSON in base64, of at
+    most 3,583 characters.
+    """
     @property
     def operations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.Operation]:
         """The first is always the EXECUTION operation, with the input. Then by order of start.
@@ -176,9 +181,12 @@ class Invocation(google.protobuf.message.Message):
         tenant_id: builtins.str | None = ...,
         handed_out_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         trace_header: builtins.str | None = ...,
+        client_context: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_deadline_timestamp", b"execution_deadline_timestamp", "handed_out_timestamp", b"handed_out_timestamp", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "checkpoint_token", b"checkpoint_token", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "handed_out_timestamp", b"handed_out_timestamp", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_client_context", b"_client_context", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "client_context", b"client_context", "execution_deadline_timestamp", b"execution_deadline_timestamp", "handed_out_timestamp", b"handed_out_timestamp", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_client_context", b"_client_context", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "checkpoint_token", b"checkpoint_token", "client_context", b"client_context", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "first", b"first", "function_name", b"function_name", "handed_out_timestamp", b"handed_out_timestamp", "invocation_id", b"invocation_id", "next_marker", b"next_marker", "operations", b"operations", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "updated_operation_ids", b"updated_operation_ids"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_client_context", b"_client_context"]) -> typing.Literal["client_context"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_tenant_id", b"_tenant_id"]) -> typing.Literal["tenant_id"] | None: ...
     @typing.overload

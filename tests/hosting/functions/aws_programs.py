@@ -148,12 +148,22 @@ def plain(event: Any, context: Any) -> Any:
     print("to stderr", file=sys.stderr)
     return {
         "event": event,
+        "client": getattr(context.client_context, "custom", None),
         "request": context.aws_request_id,
         "name": context.function_name,
         "arn": context.invoked_function_arn,
         "left": context.get_remaining_time_in_millis(),
         "greeting": os.environ.get("GREETING"),
     }
+
+
+@durable_execution
+def knows_its_client(event: Any, context: DurableContext) -> Any:
+    """Wait between two looks, so that the second is one of another invocation."""
+    lambda_context: Any = context.lambda_context
+    before = context.step(lambda _: lambda_context.client_context.custom, name="before")
+    context.wait(Duration.from_seconds(1))
+    return [before, lambda_context.client_context.custom]
 
 
 def plain_raises(event: Any, context: Any) -> Any:

@@ -44,6 +44,11 @@ def told(event: Any, context: Any) -> Any:
     }
 
 
+def told_of_client(event: Any, context: Any) -> Any:
+    given = context.client_context
+    return None if given is None else [vars(given.client), given.custom, given.env]
+
+
 def sleep(event: Any, context: Any) -> None:
     print(os.getpid())
     time.sleep(600)

@@ -41,7 +41,7 @@ from perdure_worker.hosting.handlers import (
     error_of,
     load_handler,
 )
-from perdure_worker.hosting.lambda_context import LambdaContext
+from perdure_worker.hosting.lambda_context import LambdaContext, read_client_context
 from perdure_worker.hosting.log_lines import LineFormat, Lines
 
 if TYPE_CHECKING:
@@ -196,7 +196,11 @@ def _serve(channel: Channel, log: LogHandler, handler: Handler, event: Invoke) -
     _tell_trace(event.trace_header)
     channel.send(Started())
     context = LambdaContext(
-        event.request_id, event.function_arn, event.deadline_ms, event.tenant_id
+        event.request_id,
+        event.function_arn,
+        event.deadline_ms,
+        event.tenant_id,
+        read_client_context(event.client_context),
     )
     try:
         answer: Returned | Raised = Returned(call_handler(handler, event.event, context))

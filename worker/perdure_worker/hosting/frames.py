@@ -23,6 +23,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     deadline_ms: int
     tenant_id: str | None = None
     trace_header: str | None = None
+    client_context: str | None = None
 
 
 class HandlerError(msgspec.Struct, frozen=True):

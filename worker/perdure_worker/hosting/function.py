@@ -156,6 +156,7 @@ class Hosting:
                 deadline_ms=time.time_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
                 tenant_id=invocation.tenant_id,
                 trace_header=invocation.trace_header,
+                client_context=invocation.client_context,
             )
             verdict = await self._pool.run(definition, invoke)
         except OSError as error:

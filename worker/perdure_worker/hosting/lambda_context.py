@@ -1,10 +1,12 @@
 """The context object that a handler of Lambda is given (developer guide, Python context object)."""
 
+import base64
+import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, cast
 
 _MS_PER_S: Final = 1_000
 
@@ -21,6 +23,37 @@ class CognitoIdentity:
         self.cognito_identity_pool_id: str | None = None
 
 
+class Client:
+    """The application that called. Names are those of the mobile SDKs of AWS."""
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self.installation_id = fields.get("installation_id")
+        self.app_title = fields.get("app_title")
+        self.app_version_name = fields.get("app_version_name")
+        self.app_version_code = fields.get("app_version_code")
+        self.app_package_name = fields.get("app_package_name")
+
+
+class ClientContext:
+    """What the caller of Invoke said about itself; what it left out is None."""
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self.custom = fields.get("custom")
+        self.env = fields.get("env")
+        client = fields.get("client")
+        self.client = (
+            Client(cast("dict[str, object]", client)) if isinstance(client, dict) else None
+        )
+
+
+def read_client_context(encoded: str | None) -> ClientContext | None:
+    """Read JSON in base64 that was checked when it came in."""
+    if encoded is None:
+        return None
+    fields: dict[str, object] = json.loads(base64.b64decode(encoded))
+    return ClientContext(fields)
+
+
 class LambdaContext:
     """One invocation, as its handler sees it. Names and units are Lambda's."""
 
@@ -30,6 +63,7 @@ class LambdaContext:
         function_arn: str,
         deadline_ms: int,
         tenant_id: str | None = None,
+        client_context: ClientContext | None = None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self.aws_request_id = request_id
@@ -42,7 +76,7 @@ class LambdaContext:
         self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
         self.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
         self.identity = CognitoIdentity()
-        self.client_context: object | None = None
+        self.client_context = client_context
         self._deadline_ms = deadline_ms
         self._now_ms = now_ms
 
