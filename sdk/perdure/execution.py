@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, cast, overload
+from typing import Any, cast, overload
 
 from perdure.async_context import AsyncDurableContext
 from perdure.config import Duration
@@ -18,7 +18,6 @@ from perdure.outcome import Outcome
 from perdure.plugin import DurableInstrumentationPluginFactory
 from perdure.plugin_loading import Factories, load_plugins
 from perdure.turn import Turn
-from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 
 __all__ = ["DurableFunction", "durable_execution"]
 
@@ -27,38 +26,24 @@ Handler = (
     | Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, Any]]
 )
 
-DECORATOR: Final = "durable_execution"
-
 
 class DurableFunction:
     """A handler that workers can host.
 
-    `name` is what starts it; `execution_timeout_s` (seconds) and `retention_days` hold for
-    executions that are started without their own. Calling it runs the handler, given the context of
-    a delivery: an `AsyncDurableContext` if the handler `is_async`. `plugins` make a plugin each for
-    every invocation.
+    `settings` say what starts it, and what holds for executions that are started without their own.
+    Calling it runs the handler, given the context of a delivery: an `AsyncDurableContext` if the
+    handler `is_async`. `plugins` make a plugin each for every invocation.
     """
 
     __name__: str
 
     def __init__(
-        self,
-        handler: Handler,
-        *,
-        name: str,
-        execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
-        retention_days: int = RETENTION_DAYS_DEFAULT,
-        tenant_isolation: bool = False,
-        plugins: Factories = (),
+        self, handler: Handler, settings: FunctionSettings, *, plugins: Factories = ()
     ) -> None:
-        FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
-        self.name = name
+        self.settings = settings
         self.handler: Callable[..., Any] = handler
         self.is_async = inspect.iscoroutinefunction(handler)
-        self.execution_timeout_s = execution_timeout_s
-        self.retention_days = retention_days
-        self.tenant_isolation = tenant_isolation
         self.durable = True
         self.plugins = plugins
 
@@ -67,8 +52,8 @@ class DurableFunction:
         wanted = AsyncDurableContext if self.is_async else DurableContext
         if not isinstance(context, wanted):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
             raise ValidationError(
-                f"{self.name!r} is a durable function: a worker hosts it and calls it with a "
-                f"{wanted.__name__}, not with {type(context).__name__}. "
+                f"{self.settings.name!r} is a durable function: a worker hosts it and calls it "
+                f"with a {wanted.__name__}, not with {type(context).__name__}. "
                 "Start it with perdure.Client or `perdure invoke`."
             )
         return self.handler(event, context)
@@ -86,7 +71,7 @@ class DurableFunction:
         return Turn.of(delivered, plugins)
 
     def __repr__(self) -> str:
-        return f"<durable function {self.name}>"
+        return f"<durable function {self.settings.name}>"
 
 
 @overload
@@ -126,18 +111,11 @@ def durable_execution(
     def decorate(handler: Handler) -> DurableFunction:
         settings = settings_of(
             handler,
-            DECORATOR,
             name=name,
             execution_timeout=execution_timeout,
             retention_days=retention_days,
-        )
-        return DurableFunction(
-            handler,
-            name=settings.name,
-            execution_timeout_s=settings.execution_timeout_s,
-            retention_days=settings.retention_days,
             tenant_isolation=tenant_isolation,
-            plugins=load_plugins(plugins or (), os.environ),
         )
+        return DurableFunction(handler, settings, plugins=load_plugins(plugins or (), os.environ))
 
     return decorate if func is None else decorate(func)

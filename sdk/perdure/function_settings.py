@@ -20,20 +20,22 @@ _NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{FUNCTION_NAME_CHARS_MAX}}}")
 class FunctionSettings(msgspec.Struct, frozen=True):
     """The name, and what holds for executions that are started without their own.
 
-    `execution_timeout_s` is seconds, `retention_days` days. Raises `ValidationError` outside the
-    bounds; `decorator` is the one that its message advises to use.
+    `name` (1 to 64 characters of [A-Za-z0-9-_]) is what starts the function. An execution may take
+    `execution_timeout_s` seconds in all, and is kept `retention_days` days once it has ended. With
+    `tenant_isolation` each belongs to a tenant, which its start has to name. Raises
+    `ValidationError` outside the bounds.
     """
 
     name: str
-    execution_timeout_s: int
-    retention_days: int
-    decorator: str
+    execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX
+    retention_days: int = RETENTION_DAYS_DEFAULT
+    tenant_isolation: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValidationError(
                 f"A function's name is 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_]: "
-                f"{self.name!r}. Give one with @{self.decorator}(name=…)."
+                f"{self.name!r}. Give one with name=…."
             )
         if not 1 <= self.execution_timeout_s <= EXECUTION_TIMEOUT_S_MAX:
             raise ValidationError(
@@ -48,11 +50,11 @@ class FunctionSettings(msgspec.Struct, frozen=True):
 
 def settings_of(
     handler: Any,
-    decorator: str,
     *,
     name: str | None,
     execution_timeout: Duration | None,
     retention_days: int | None,
+    tenant_isolation: bool,
 ) -> FunctionSettings:
     """Return what a decorator was told about `handler`, with the defaults for the rest."""
     return FunctionSettings(
@@ -63,5 +65,5 @@ def settings_of(
             else execution_timeout.to_seconds_up()
         ),
         retention_days=RETENTION_DAYS_DEFAULT if retention_days is None else retention_days,
-        decorator=decorator,
+        tenant_isolation=tenant_isolation,
     )

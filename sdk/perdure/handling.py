@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from perdure.delivery import Invocation
 from perdure.error_objects import error_object
 from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
+from perdure.function_settings import FunctionSettings
 from perdure.outcome import Broken, Failed, Outcome, Pending
 from perdure.turn import failure_end
 from perdure.typed import decode_event, encode_result
@@ -17,7 +18,7 @@ from perdure_core.payload import text_of
 class HandledFunction(Protocol):
     """A function as a run of its handler sees it; its annotations are those of the handler."""
 
-    name: str
+    settings: FunctionSettings
 
     def __call__(self, event: Any, context: Any, /) -> Any:
         """Call the handler."""
@@ -37,7 +38,7 @@ def result_of(function: HandledFunction, value: Any) -> str:
     text = encode_result(function, value)
     if len(text) > PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
         raise ExecutionError(
-            f"The result of {function.name!r} is {len(text):,} bytes; "
+            f"The result of {function.settings.name!r} is {len(text):,} bytes; "
             f"at most {PAYLOAD_BYTES_MAX:,} are kept."
         )
     return text

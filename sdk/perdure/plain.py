@@ -8,7 +8,7 @@ execution times out. So it runs at least once, and what it does must bear a repe
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, cast, overload
+from typing import Any, cast, overload
 
 from perdure.config import Duration
 from perdure.delivery import Delivered
@@ -17,11 +17,8 @@ from perdure.outcome import Outcome
 from perdure.plain_context import PlainContext
 from perdure.plain_run import call_handler, call_handler_async
 from perdure.turn import Turn
-from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 
 __all__ = ["PlainContext", "PlainFunction", "plain_function"]
-
-DECORATOR: Final = "plain_function"
 
 PlainHandler = Callable[[Any, PlainContext], Any]
 
@@ -29,29 +26,17 @@ PlainHandler = Callable[[Any, PlainContext], Any]
 class PlainFunction:
     """A handler without durable operations that workers can host.
 
-    `name` is what starts it; `execution_timeout_s` (seconds) and `retention_days` hold for
-    executions that are started without their own. Calling it calls the handler.
+    `settings` say what starts it, and what holds for executions that are started without their own.
+    Calling it calls the handler.
     """
 
     __name__: str
 
-    def __init__(
-        self,
-        handler: PlainHandler,
-        *,
-        name: str,
-        execution_timeout_s: int = EXECUTION_TIMEOUT_S_MAX,
-        retention_days: int = RETENTION_DAYS_DEFAULT,
-        tenant_isolation: bool = False,
-    ) -> None:
-        FunctionSettings(name, execution_timeout_s, retention_days, DECORATOR)
+    def __init__(self, handler: PlainHandler, settings: FunctionSettings) -> None:
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
-        self.name = name
+        self.settings = settings
         self.handler: Callable[..., Any] = handler
         self.is_async = inspect.iscoroutinefunction(handler)
-        self.execution_timeout_s = execution_timeout_s
-        self.retention_days = retention_days
-        self.tenant_isolation = tenant_isolation
         self.durable = False
 
     def __call__(self, event: Any, context: PlainContext) -> Any:
@@ -69,7 +54,7 @@ class PlainFunction:
         )
 
     def __repr__(self) -> str:
-        return f"<plain function {self.name}>"
+        return f"<plain function {self.settings.name}>"
 
 
 @overload
@@ -101,17 +86,11 @@ def plain_function(
     def decorate(handler: PlainHandler) -> PlainFunction:
         settings = settings_of(
             handler,
-            DECORATOR,
             name=name,
             execution_timeout=execution_timeout,
             retention_days=retention_days,
-        )
-        return PlainFunction(
-            handler,
-            name=settings.name,
-            execution_timeout_s=settings.execution_timeout_s,
-            retention_days=settings.retention_days,
             tenant_isolation=tenant_isolation,
         )
+        return PlainFunction(handler, settings)
 
     return decorate if func is None else decorate(func)

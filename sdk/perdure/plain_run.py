@@ -64,9 +64,9 @@ def _divergence(function: HandledFunction, invocation: Invocation) -> Diverged |
     if recorded <= 0:
         return None
     error = NonDeterministicExecutionError(
-        f"{function.name!r} is a plain function here, which asks for no durable operation, and "
-        f"{recorded:,} are recorded. Serve it as a durable function until its executions have "
-        "ended, or give the plain one another name."
+        f"{function.settings.name!r} is a plain function here, which asks for no durable "
+        f"operation, and {recorded:,} are recorded. Serve it as a durable function until its "
+        "executions have ended, or give the plain one another name."
     )
     return Diverged(error_object(error))
 

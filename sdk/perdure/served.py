@@ -8,6 +8,7 @@ testing kit) knows this protocol and no kind.
 from typing import Protocol
 
 from perdure.delivery import Delivered
+from perdure.function_settings import FunctionSettings
 from perdure.outcome import Outcome
 
 
@@ -15,28 +16,13 @@ class ServedFunction(Protocol):
     """A function as workers announce and run it."""
 
     @property
-    def name(self) -> str:
-        """What starts it: 1 to 64 characters of [A-Za-z0-9-_]."""
-        ...
-
-    @property
-    def execution_timeout_s(self) -> int:
-        """How many seconds an execution may take in all that is started without a limit."""
-        ...
-
-    @property
-    def retention_days(self) -> int:
-        """How many days an ended execution is kept that is started without saying so."""
+    def settings(self) -> FunctionSettings:
+        """What it is called, and what holds for executions that are started without their own."""
         ...
 
     @property
     def durable(self) -> bool:
         """Whether its executions record operations; the service refuses those of others."""
-        ...
-
-    @property
-    def tenant_isolation(self) -> bool:
-        """Whether each of its executions belongs to a tenant, which its start has to name."""
         ...
 
     @property

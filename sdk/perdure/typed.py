@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from perdure.batch_result import BatchResult
 from perdure.exceptions import ExecutionError, SerDesError, ValidationError
+from perdure.function_settings import FunctionSettings
 from perdure.serdes import (
     SerDes,
     SerDesContext,
@@ -238,4 +239,7 @@ def _takes_none(codec: Codec) -> bool:
 
 
 def _name(handler: Any) -> str:
-    return str(getattr(handler, "name", None) or getattr(handler, "__name__", handler))
+    settings = getattr(handler, "settings", None)
+    if isinstance(settings, FunctionSettings):
+        return settings.name
+    return str(getattr(handler, "__name__", handler))

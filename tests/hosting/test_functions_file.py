@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.function_settings import FunctionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.functions_file import FUNCTIONS_PER_FILE_MAX, read_functions_file
@@ -31,14 +32,13 @@ def written(folder: Path, text: str) -> Path:
 def test_every_key_says_something(tmp_path: Path) -> None:
     assert read_functions_file(written(tmp_path, WHOLE)) == [
         HostedDefinition(
-            name="OrderProcessor",
+            settings=FunctionSettings(
+                "OrderProcessor", execution_timeout_s=300, retention_days=7, tenant_isolation=True
+            ),
             handler="package.module.attribute",
             folder=str(tmp_path.resolve()),
             timeout_s=90,
             durable=True,
-            execution_timeout_s=300,
-            retention_days=7,
-            tenant_isolation=True,
             environment={"TABLE": "orders", "EMPTY": ""},
         )
     ]
@@ -46,13 +46,13 @@ def test_every_key_says_something(tmp_path: Path) -> None:
 
 def test_a_handler_is_enough(tmp_path: Path) -> None:
     (function,) = read_functions_file(written(tmp_path, '[functions.f]\nhandler = "app.handler"'))
-    assert (function.timeout_s, function.durable, function.retention_days) == (60, True, 14)
-    assert (function.execution_timeout_s, function.tenant_isolation) == (31_622_400, False)
+    assert (function.timeout_s, function.durable) == (60, True)
+    assert function.settings == FunctionSettings("f", 31_622_400, 14, tenant_isolation=False)
 
 
 def test_functions_keep_the_order_of_the_file(tmp_path: Path) -> None:
     tables = "".join(f'[functions.{name}]\nhandler = "app.{name}"\n' for name in "cab")
-    names = [function.name for function in read_functions_file(written(tmp_path, tables))]
+    names = [function.settings.name for function in read_functions_file(written(tmp_path, tables))]
     assert names == ["c", "a", "b"]
 
 

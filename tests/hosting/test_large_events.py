@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.function_settings import FunctionSettings
 from perdure.outcome import Failed, Outcome, Succeeded
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import FRAME_BYTES_MAX
@@ -13,13 +14,11 @@ from tests.hosting.opened import INVALID, invocation
 from tests.sdk.scripted import Scripted
 
 PLAIN = HostedDefinition(
-    name="f",
+    settings=FunctionSettings("f"),
     handler="plain_programs.echo",
     folder=str(Path(__file__).with_name("functions")),
     timeout_s=60,
     durable=False,
-    execution_timeout_s=60,
-    retention_days=1,
 )
 
 

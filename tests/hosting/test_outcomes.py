@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from perdure.function_settings import FunctionSettings
 from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from perdure_worker.hosting.definition import HostedDefinition
@@ -16,13 +17,7 @@ from perdure_worker.hosting.process import Exited, InitTimedOut, TimedOut
 
 def ended(verdict: Verdict, *, durable: bool = True) -> Outcome:
     definition = HostedDefinition(
-        name="f",
-        handler="a.b",
-        folder="/",
-        timeout_s=3,
-        durable=durable,
-        execution_timeout_s=60,
-        retention_days=1,
+        settings=FunctionSettings("f"), handler="a.b", folder="/", timeout_s=3, durable=durable
     )
     return outcome_of(definition, verdict, "r-1")
 

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from perdure.function_settings import FunctionSettings
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
 from perdure_worker.hosting.log_lines import LineFormat
@@ -27,17 +28,15 @@ SCENARIO_S_MAX: Final = 90
 REQUEST: Final = "request-1"
 
 
-def defined(attribute: str, **more: Any) -> HostedDefinition:
-    settings: dict[str, Any] = {
-        "name": attribute.rpartition(".")[2],
+def defined(attribute: str, name: str | None = None, **more: Any) -> HostedDefinition:
+    defaults: dict[str, Any] = {
+        "settings": FunctionSettings(name or attribute.rpartition(".")[2]),
         "handler": attribute if "." in attribute else f"plain_programs.{attribute}",
         "folder": str(FOLDER),
         "timeout_s": 60,
         "durable": False,
-        "execution_timeout_s": 60,
-        "retention_days": 1,
     }
-    return HostedDefinition(**{**settings, **more})
+    return HostedDefinition(**{**defaults, **more})
 
 
 def event_of(event: object, request_id: str = REQUEST) -> Invoke:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from perdure.function_settings import FunctionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.sam import read_template
@@ -83,14 +84,13 @@ def read(path: Path, **environment: str) -> list[HostedDefinition]:
 def test_a_template_says_what_the_file_would(tmp_path: Path) -> None:
     orders, payments = read(written(tmp_path, WHOLE))
     assert orders == HostedDefinition(
-        name="dev-orders",
+        settings=FunctionSettings(
+            "dev-orders", execution_timeout_s=86_400, retention_days=7, tenant_isolation=True
+        ),
         handler="app.lambda_handler",
         folder=str(tmp_path.resolve() / "src" / "orders"),
         timeout_s=45,
         durable=True,
-        execution_timeout_s=86_400,
-        retention_days=7,
-        tenant_isolation=True,
         memory_mb=512,
         environment={
             "STAGE": "dev",
@@ -104,13 +104,13 @@ def test_a_template_says_what_the_file_would(tmp_path: Path) -> None:
         },
     )
     assert payments == HostedDefinition(
-        name="Payments",
+        settings=FunctionSettings(
+            "Payments", execution_timeout_s=31_622_400, retention_days=14, tenant_isolation=False
+        ),
         handler="payments.handler",
         folder=str(tmp_path.resolve() / "src"),
         timeout_s=20,
         durable=False,
-        execution_timeout_s=31_622_400,
-        retention_days=14,
         memory_mb=512,
         environment={"STAGE": "dev", "SHARED": "globally"},
     )
@@ -237,4 +237,6 @@ def test_globals_make_functions_durable(tmp_path: Path) -> None:
     shared: Any = "Globals: {Function: {DurableConfig: {ExecutionTimeout: 60}}}\n"
     own = function(H + "DurableConfig: {RetentionPeriodInDays: 3}")
     (found,) = read(written(tmp_path, shared + own))
-    assert (found.durable, found.execution_timeout_s, found.retention_days) == (True, 60, 3)
+    assert found.durable
+    settings = found.settings
+    assert (settings.execution_timeout_s, settings.retention_days) == (60, 3)

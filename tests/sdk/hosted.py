@@ -8,15 +8,17 @@ after the service has accepted it.
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from perdure.async_context import AsyncDurableContext
 from perdure.context import DurableContext
 from perdure.execution import DurableFunction
+from perdure.function_settings import FunctionSettings
 from perdure.invocation import (
     Broken,
     CheckpointAnswer,
@@ -31,6 +33,7 @@ from perdure.invocation import (
     TurnPassed,
     run_invocation,
 )
+from perdure.plugin_loading import Factories
 from perdure.served import ServedFunction
 from perdure_core import commands, execution
 from perdure_core.events import Event, Record, is_public
@@ -102,12 +105,12 @@ class Hosted:
         self.outcomes: list[Outcome] = []
         self.calls: list[tuple[OperationUpdate, ...]] = []
         self.records: list[Record] = []
-        identity = ExecutionIdentity("test", function.name, "one", "0f")
+        identity = ExecutionIdentity("test", function.settings.name, "one", "0f")
         self.arn = arn_of(identity)
         start = commands.Start(
             **msgspec.structs.asdict(identity),
-            timeout_s=function.execution_timeout_s,
-            retention_days=function.retention_days,
+            timeout_s=function.settings.execution_timeout_s,
+            retention_days=function.settings.retention_days,
             input=payload,
         )
         self.records.append(execution.begin(start, self.now_ms))
@@ -151,7 +154,7 @@ class Hosted:
         invocation = Invocation(
             invocation_id=invocation_id,
             execution_arn=self.arn,
-            function_name=self.function.name,
+            function_name=self.function.settings.name,
             operations=tuple(copied(operation) for operation in operations),
             updated_operation_ids=tuple(self.state.unseen),
             first=not self.outcomes,
@@ -365,6 +368,13 @@ def callback_id(operation: Operation) -> str:
     return operation.details.callback_id
 
 
-def handler(body: Callable[[Any, DurableContext], Any]) -> DurableFunction:
+def handler(body: Callable[[Any, DurableContext], Any], plugins: Factories = ()) -> DurableFunction:
     """Make a durable function of any callable."""
-    return DurableFunction(body, name="under-test")
+    return DurableFunction(body, FunctionSettings("under-test"), plugins=plugins)
+
+
+def async_handler(
+    body: Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, Any]], plugins: Factories = ()
+) -> DurableFunction:
+    """Make a durable function of any coroutine function."""
+    return DurableFunction(body, FunctionSettings("under-test"), plugins=plugins)

@@ -18,6 +18,7 @@ from perdure.plugin import (
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
+from tests.sdk.hosted import async_handler, handler
 
 Infos = InvocationStartInfo | InvocationEndInfo | OperationChangeInfo | OperationInfo
 
@@ -118,7 +119,7 @@ def blocking(body: Callable[[DurableContext], Any], *factories: Any) -> DurableF
     def handle(_event: Any, context: DurableContext) -> Any:
         return body(context)
 
-    return DurableFunction(handle, name="under-test", plugins=factories)
+    return handler(handle, factories)
 
 
 def awaiting(body: Callable[[AsyncDurableContext], Any], *factories: Any) -> DurableFunction:
@@ -127,4 +128,4 @@ def awaiting(body: Callable[[AsyncDurableContext], Any], *factories: Any) -> Dur
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await body(context)
 
-    return DurableFunction(handle, name="under-test", plugins=factories)
+    return async_handler(handle, factories)

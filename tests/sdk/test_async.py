@@ -9,7 +9,6 @@ import pytest
 from perdure import (
     AsyncDurableContext,
     CallbackExternalError,
-    DurableFunction,
     StepContext,
     StepError,
     ValidationError,
@@ -19,7 +18,7 @@ from perdure.config import Duration, StepConfig
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryPresets
 from perdure_core.model import ErrorObject
-from tests.sdk.hosted import Hosted
+from tests.sdk.hosted import Hosted, async_handler
 
 Body = Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]
 
@@ -28,7 +27,7 @@ def hosted(body: Body) -> Hosted:
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await body(context)
 
-    return Hosted(DurableFunction(handle, name="under-test"))
+    return Hosted(async_handler(handle))
 
 
 def finished(body: Body) -> Outcome:

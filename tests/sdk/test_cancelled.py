@@ -10,7 +10,6 @@ from perdure import DurableContext, StepContext
 from perdure.config import CompletionConfig, ParallelConfig
 from perdure.delivery import CheckpointAnswer
 from perdure.exceptions import StepCancelledError
-from perdure.execution import DurableFunction
 from perdure.invocation import Dropped, Succeeded, run_invocation
 from perdure.testing import DurableFunctionTestRunner
 from perdure_core.model import ExecutionStatus
@@ -80,7 +79,7 @@ def test_the_body_of_the_loser_of_a_race_is_cancelled() -> None:
 def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None:
     patient = Patient()
     checkpoints = Lost()
-    function = DurableFunction(lambda _, context: context.step(patient), name="under-test")
+    function = handler(lambda _, context: context.step(patient))
 
     def lose() -> None:
         assert patient.begun.wait(10)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from perdure import AsyncDurableContext, DurableContext, DurableFunction
+from perdure import AsyncDurableContext, DurableContext
 from perdure.config import CompletionConfig, Duration, ParallelConfig
 from perdure.exceptions import DurableOperationError, ValidationError, WaitCancelledError
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
-from tests.sdk.hosted import Crash, Hosted, handler
+from tests.sdk.hosted import Crash, Hosted, async_handler, handler
 
 
 def test_it_begins_at_once_and_its_result_is_its_end() -> None:
@@ -159,7 +159,7 @@ def finished_async(body: Any) -> tuple[Hosted, Outcome]:
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await body(context)
 
-    host = Hosted(DurableFunction(handle, name="under-test"))
+    host = Hosted(async_handler(handle))
     return host, host.finish()
 
 

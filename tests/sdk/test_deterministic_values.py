@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from perdure import AsyncDurableContext, DurableContext, DurableFunction
+from perdure import AsyncDurableContext, DurableContext
 from perdure.config import ChildConfig, Duration
 from perdure.derived import derived_name, derived_random, derived_uuid
 from perdure.invocation import Dropped, Failed, Outcome, Succeeded
 from perdure_core.execution import current_turn
 from perdure_core.model import OperationAction, OperationType
-from tests.sdk.hosted import Crash, Hosted, checkpoint, completion, handler
+from tests.sdk.hosted import Crash, Hosted, async_handler, checkpoint, completion, handler
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ def hosted_async(body: Callable[[AsyncDurableContext], Any]) -> Hosted:
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await body(context)
 
-    return Hosted(DurableFunction(handle, name="under-test"))
+    return Hosted(async_handler(handle))
 
 
 def twice(context: DurableContext) -> list[str]:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepContext
+from perdure import AsyncDurableContext, DurableContext, StepContext
 from perdure.config import ChildConfig, Duration
 from perdure.invocation import Diverged, Outcome, Pending, Succeeded
 from perdure.user_code import user_line
-from tests.sdk.hosted import Hosted
+from tests.sdk.hosted import Hosted, async_handler, handler
 
 HERE = Path(__file__)
 
@@ -20,9 +20,9 @@ def nothing(_: StepContext) -> None:
 
 def replayed(first: Any, then: Any) -> Outcome:
     """Run `first` until it waits, and then `then` on what it has recorded."""
-    host = Hosted(DurableFunction(first, name="under-test"))
+    host = Hosted(handler(first))
     assert host.run() == Pending()
-    host.function = DurableFunction(then, name="under-test")
+    host.function = handler(then)
     host.pass_time()
     return host.run()
 
@@ -135,7 +135,7 @@ def test_an_async_handler_may_leave_a_task_behind_that_has_not_asked_again_yet()
         return f"{len([task])} left"
 
     slowness = 0
-    host = Hosted(DurableFunction(leaving, name="under-test"))
+    host = Hosted(async_handler(leaving))
     assert host.run() == Pending()
     slowness = 1_000
     host.pass_time()

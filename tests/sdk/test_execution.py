@@ -19,6 +19,7 @@ from perdure import (
     durable_execution,
 )
 from perdure.config import Duration
+from perdure.function_settings import FunctionSettings
 from perdure.invocation import Broken, Failed, Invocation, Outcome, Succeeded, run_invocation
 from perdure_core import limits
 from tests.sdk.hosted import Hosted, handler
@@ -46,7 +47,7 @@ def configured(event: Any, context: DurableContext) -> str:
 @pytest.mark.parametrize(("timeout", "seconds"), [(Duration(0, 1), 1), (Duration(5, 200), 6)])
 def test_a_timeout_is_rounded_up_to_whole_seconds(timeout: Duration, seconds: int) -> None:
     function = durable_execution(name="brief", execution_timeout=timeout)(lambda _, __: None)
-    assert function.execution_timeout_s == seconds
+    assert function.settings.execution_timeout_s == seconds
 
 
 def outcome_of(body: Callable[[Any, Any], Any], payload: str | None = None) -> Outcome:
@@ -55,19 +56,13 @@ def outcome_of(body: Callable[[Any, Any], Any], payload: str | None = None) -> O
 
 def test_a_bare_decorator_takes_the_defaults() -> None:
     assert isinstance(greet, DurableFunction)
-    assert greet.name == "greet"
-    assert greet.execution_timeout_s == 31_622_400
-    assert greet.retention_days == 14
-    assert not greet.tenant_isolation
+    assert greet.settings == FunctionSettings("greet", 31_622_400, 14, tenant_isolation=False)
     assert greet.__doc__ == "Say hello."
     assert greet.__name__ == "greet"
 
 
 def test_arguments_of_the_decorator_are_kept() -> None:
-    assert configured.name == "greeter"
-    assert configured.execution_timeout_s == 3_600
-    assert configured.retention_days == 90
-    assert configured.tenant_isolation
+    assert configured.settings == FunctionSettings("greeter", 3_600, 90, tenant_isolation=True)
 
 
 def test_a_durable_function_runs_with_the_context_of_a_delivery_alone() -> None:
@@ -93,7 +88,7 @@ def test_settings_outside_the_limits_are_refused(options: dict[str, Any], compla
 
 
 def test_a_name_is_needed_where_there_is_none_to_take() -> None:
-    with pytest.raises(ValidationError, match="Give one with @durable_execution"):
+    with pytest.raises(ValidationError, match="Give one with name=…"):
         durable_execution(lambda _event, _context: None)
 
 

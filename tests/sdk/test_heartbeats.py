@@ -10,7 +10,6 @@ import pytest
 
 from perdure import (
     AsyncDurableContext,
-    DurableFunction,
     StepContext,
     StepHeartbeatTimeoutError,
     ValidationError,
@@ -31,7 +30,7 @@ from perdure.testing import DurableFunctionTestRunner
 from perdure_core.events import StepFailed, StepHeartbeat
 from perdure_core.limits import HEARTBEAT_DETAILS_BYTES_MAX
 from perdure_core.model import OperationAction
-from tests.sdk.hosted import Crash, Hosted
+from tests.sdk.hosted import Crash, Hosted, async_handler
 from tests.sdk.test_step_timeout import (
     EVERYWHERE,
     IN_THREADS,
@@ -39,7 +38,7 @@ from tests.sdk.test_step_timeout import (
     Make,
     error_type,
     failures,
-    sync_handler,
+    sync_step,
 )
 
 SILENT_TYPE = "perdure.exceptions.StepHeartbeatTimeoutError"
@@ -105,10 +104,10 @@ def test_an_attempt_that_speaks_up_may_go_on(make: Make) -> None:
 
 def test_the_first_of_two_timeouts_is_the_one_that_struck() -> None:
     both = StepConfig(RetryPresets.none(), timeout=Duration(12), heartbeat_timeout=TEN)
-    host = hosted(sync_handler, Importer([20.0]), both)
+    host = hosted(sync_step, Importer([20.0]), both)
     host.run()
     assert failures(host) == [(SILENT_TYPE, None)]
-    host = hosted(sync_handler, Importer([5.0, 1, 15.0]), both)
+    host = hosted(sync_step, Importer([5.0, 1, 15.0]), both)
     host.run()
     assert [kind for kind, _ in failures(host)] == ["perdure.exceptions.StepTimeoutError"]
 
@@ -140,14 +139,14 @@ def test_a_run_after_a_crash_is_told_what_was_recorded(make: Make) -> None:
 
 def test_nothing_said_is_nothing_told() -> None:
     importer = Importer([1, 5.0, None, OSError("gone")], [])
-    host = hosted(sync_handler, importer, config(None, RetryPresets.fixed()))
+    host = hosted(sync_step, importer, config(None, RetryPresets.fixed()))
     host.finish()
     assert importer.found == [None, None]
 
 
 def test_signs_of_life_are_in_no_history() -> None:
     loud, still = Importer([1, 5.0, 2]), Importer([5.0])
-    hosts = [hosted(sync_handler, each, config(None)) for each in (loud, still)]
+    hosts = [hosted(sync_step, each, config(None)) for each in (loud, still)]
     for host in hosts:
         host.finish()
     assert hosts[0].history == hosts[1].history
@@ -160,7 +159,7 @@ def test_signs_of_life_are_in_no_history() -> None:
 def test_silence_goes_on_while_the_worker_is_dead() -> None:
     # Nothing was ever said: the start counts.
     importer = Importer([10.0])
-    host = hosted(sync_handler, importer, config(), Crash(2, accepted=False))
+    host = hosted(sync_step, importer, config(), Crash(2, accepted=False))
     assert isinstance(host.run(), Failed)
     assert failures(host) == [(SILENT_TYPE, None)]
     assert importer.found == [None]
@@ -169,17 +168,17 @@ def test_silence_goes_on_while_the_worker_is_dead() -> None:
 def test_what_was_not_recorded_may_have_been_said() -> None:
     # Recorded 14.999 s ago, so possibly said 9.999 s ago.
     importer = Importer([1, 4.0, 2, 9.999, 1.0], [])
-    host = hosted(sync_handler, importer, config(Duration(20)), Crash(3, accepted=False))
+    host = hosted(sync_step, importer, config(Duration(20)), Crash(3, accepted=False))
     assert host.run() == Succeeded('"done"')
     importer = Importer([1, 4.0, 2, 11.0], [])
-    host = hosted(sync_handler, importer, config(TEN), Crash(3, accepted=False))
+    host = hosted(sync_step, importer, config(TEN), Crash(3, accepted=False))
     assert isinstance(host.run(), Failed)
 
 
 def test_a_body_that_kills_its_worker_and_says_nothing_spends_the_retries() -> None:
     importer = Importer([6.0], [6.0], [6.0], [6.0])
     crashes = [Crash(number, accepted=False) for number in (2, 3, 6, 7)]
-    host = hosted(sync_handler, importer, config(retries=RetryPresets.linear()), *crashes)
+    host = hosted(sync_step, importer, config(retries=RetryPresets.linear()), *crashes)
     host.run()
     while len(failures(host)) < 2:
         host.pass_time()
@@ -198,7 +197,7 @@ def test_an_async_body_that_falls_silent_is_cancelled() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body, "work", config(SOON))
 
-    message = error_type(DurableFunction(handle, name="under-test"))
+    message = error_type(async_handler(handle))
     assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
 
 
@@ -229,7 +228,7 @@ def test_a_test_sees_what_a_step_told() -> None:
         return str(step.heartbeat_details)
 
     settings = config(Duration.from_minutes(30), RetryPresets.fixed())
-    with DurableFunctionTestRunner(sync_handler(body, settings)) as runner:
+    with DurableFunctionTestRunner(sync_step(body, settings)) as runner:
         arns.append(runner.run_async())
         ready.set()
         result = runner.wait_for_result(arns[0])

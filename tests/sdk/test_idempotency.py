@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
-from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepContext
+from perdure import AsyncDurableContext, DurableContext, StepContext
 from perdure.config import Duration, StepConfig, WaitForCallbackConfig
 from perdure.identity import idempotency_key, operation_id
 from perdure.retries import RetryPresets
 from perdure.types import WaitForCallbackContext, WaitForConditionCheckContext
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from tests.sdk.hosted import Crash, Hosted, handler
+from tests.sdk.hosted import Crash, Hosted, async_handler, handler
 
 FIXED = StepConfig(retry_strategy=RetryPresets.fixed(Duration(1)))
 
@@ -87,6 +87,6 @@ def test_an_async_body_has_the_key_that_a_sync_one_has() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body)
 
-    host = Hosted(DurableFunction(handle, name="under-test"))
+    host = Hosted(async_handler(handle))
     host.run()
     assert keys == [idempotency_key(host.arn, operation_id(None, 1))]

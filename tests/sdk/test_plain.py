@@ -14,6 +14,7 @@ import pytest
 from perdure import PlainContext, PlainFunction, ValidationError, plain_function
 from perdure.config import Duration
 from perdure.exceptions import InvocationError, NonDeterministicExecutionError, SuspendExecution
+from perdure.function_settings import FunctionSettings
 from perdure.handler_loop import HandlerLoop
 from perdure.invocation import (
     Broken,
@@ -57,7 +58,7 @@ class Order:
 
 
 def outcome_of(body: Callable[[Any, PlainContext], Any], payload: str | None = None) -> Outcome:
-    function = PlainFunction(body, name="under-test")
+    function = PlainFunction(body, FunctionSettings("under-test"))
     return run_invocation(function, delivery(payload=payload), Scripted())
 
 
@@ -76,22 +77,20 @@ def raising(error: BaseException) -> tuple[Any, Any]:
 
 def test_a_bare_decorator_takes_the_defaults_of_durable_functions() -> None:
     assert isinstance(greet, PlainFunction)
-    assert greet.name == "greet"
+    assert greet.settings == FunctionSettings("greet")
     assert greet.__doc__ == "Say hello."
-    assert (greet.execution_timeout_s, greet.retention_days) == (31_622_400, 14)
     assert (greet.durable, greet.is_async) == (False, False)
 
 
 def test_arguments_of_the_decorator_are_kept() -> None:
-    assert greet_later.name == "greeter"
-    assert (greet_later.execution_timeout_s, greet_later.retention_days) == (3_600, 90)
+    assert greet_later.settings == FunctionSettings("greeter", 3_600, 90)
     assert greet_later.is_async
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"name": "with blank"}, r"1 to 64 characters .*@plain_function\(name=…\)"),
+        ({"name": "with blank"}, r"1 to 64 characters .*Give one with name=…"),
         ({"execution_timeout": Duration(31_622_401)}, "1 to 31,622,400 s"),
         ({"retention_days": 91}, "1 to 90 days"),
     ],
@@ -172,7 +171,7 @@ def test_its_context_says_which_execution_it_is_and_how_long_it_may_take() -> No
         left_s.append(context.remaining_s)
 
     invocation = msgspec.structs.replace(delivery(), deadline_ms=90_000, tenant_id="blue")
-    function = PlainFunction(look, name="under-test")
+    function = PlainFunction(look, FunctionSettings("under-test"))
     for now_ms in (lambda: 30_000, lambda: 91_000):
         run_invocation(function, invocation, Scripted(), now_ms=now_ms)
     context = seen[0]
@@ -221,7 +220,7 @@ def test_an_async_one_whose_turn_has_passed_is_cancelled_with_all_that_it_starte
         await task
 
     async def scenario() -> Outcome:
-        function = PlainFunction(handle, name="under-test")
+        function = PlainFunction(handle, FunctionSettings("under-test"))
         running = asyncio.create_task(run_invocation_async(function, delivery(), Scripted()))
         await entered.wait()
         running.cancel()

@@ -13,7 +13,6 @@ import pytest
 from perdure import (
     AsyncDurableContext,
     DurableContext,
-    DurableFunction,
     StepContext,
     WithRetryConfig,
     with_retry,
@@ -23,7 +22,7 @@ from perdure.invocation import Failed, Pending
 from perdure.retries import RetryPresets
 from perdure.retry_after import CAUSES_MAX, retry_after_ms
 from perdure_core.limits import WAIT_MS_MAX
-from tests.sdk.hosted import Hosted, handler
+from tests.sdk.hosted import Hosted, async_handler, handler
 
 # 2026-01-01T00:00:00Z
 NOW_MS = 1_767_225_600_000
@@ -181,7 +180,7 @@ def test_a_block_of_an_async_handler_heeds_hints_too() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> int:
         return await with_retry(context, block, CONFIG)
 
-    host = Hosted(DurableFunction(handle, name="under-test"))
+    host = Hosted(async_handler(handle))
     began_ms = host.now_ms
     host.finish()
     assert host.now_ms - began_ms == 30_000

@@ -6,6 +6,7 @@ import pytest
 
 from perdure import CallbackTimeoutError, DurableContext, DurableFunction
 from perdure.config import CallbackConfig, Duration, WaitForCallbackConfig
+from perdure.function_settings import FunctionSettings
 from perdure.invocation import Pending
 from perdure.serdes import JsonSerDes, SerDesContext
 from perdure.testing import DurableFunctionTestRunner
@@ -22,7 +23,7 @@ def watched(beat_s: int, beats: int) -> tuple[list[str], int]:
             context.create_callback("ask", config).result()
         ends.append(caught.value.message or "")
 
-    function = DurableFunction(body, name="watched")
+    function = DurableFunction(body, FunctionSettings("watched"))
     with DurableFunctionTestRunner(function) as runner:
         arn = runner.run_async(None)
         callback_id = runner.wait_for_callback(arn, "ask")

@@ -29,7 +29,7 @@ from perdure.serdes import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
 from perdure_core.events import StepFailed
 from perdure_core.limits import WAIT_MS_MAX
-from tests.sdk.hosted import Crash, Hosted
+from tests.sdk.hosted import Crash, Hosted, async_handler, handler
 
 Body = Callable[[StepContext], Any]
 Make = Callable[[Body, StepConfig], DurableFunction]
@@ -40,29 +40,29 @@ THIRTY = Duration(30)
 SOON = Duration.from_milliseconds(20)
 
 
-def sync_handler(body: Body, config: StepConfig) -> DurableFunction:
-    return DurableFunction(lambda _, context: context.step(body, "work", config), name="under-test")
+def sync_step(body: Body, config: StepConfig) -> DurableFunction:
+    return handler(lambda _, context: context.step(body, "work", config))
 
 
-def async_handler(body: Body, config: StepConfig) -> DurableFunction:
+def async_step(body: Body, config: StepConfig) -> DurableFunction:
     async def work(step: StepContext) -> Any:
         return body(step)
 
     async def handle(_: Any, context: AsyncDurableContext) -> Any:
         return await context.step(work, "work", config)
 
-    return DurableFunction(handle, name="under-test")
+    return async_handler(handle)
 
 
-def threaded_handler(body: Body, config: StepConfig) -> DurableFunction:
+def threaded_step(body: Body, config: StepConfig) -> DurableFunction:
     async def handle(_: Any, context: AsyncDurableContext) -> Any:
         return await context.step(body, "work", config)
 
-    return DurableFunction(handle, name="under-test")
+    return async_handler(handle)
 
 
-EVERYWHERE = pytest.mark.parametrize("make", [sync_handler, async_handler, threaded_handler])
-IN_THREADS = pytest.mark.parametrize("make", [sync_handler, threaded_handler])
+EVERYWHERE = pytest.mark.parametrize("make", [sync_step, async_step, threaded_step])
+IN_THREADS = pytest.mark.parametrize("make", [sync_step, threaded_step])
 
 
 def config(timeout: Duration | None = THIRTY, retries: Any = None, **more: Any) -> StepConfig:
@@ -121,7 +121,7 @@ def test_a_timeout_that_exhausts_the_retries_is_the_same_error_on_replay() -> No
         context.wait(Duration(5))
         return "went on"
 
-    slow.host = Hosted(DurableFunction(handle, name="under-test"))
+    slow.host = Hosted(handler(handle))
     assert slow.host.finish() == Succeeded('"went on"')
     first, replayed = caught
     assert first.error_type == TIMEOUT_TYPE
@@ -136,7 +136,7 @@ def test_the_strategy_is_given_an_error_that_is_a_timeout() -> None:
         given.append(error)
         return RetryDecision.no_retry()
 
-    hosted(sync_handler, Slow(31), config(retries=strategy)).run()
+    hosted(sync_step, Slow(31), config(retries=strategy)).run()
     assert isinstance(given[0], StepTimeoutError)
     assert isinstance(given[0], TimeoutError)
 
@@ -162,7 +162,7 @@ def test_a_body_may_fail_the_execution_however_late() -> None:
         slow(step)
         raise ExecutionError("no way")
 
-    slow.host = Hosted(sync_handler(body, config()))
+    slow.host = Hosted(sync_step(body, config()))
     outcome = slow.host.run()
     assert isinstance(outcome, Failed)
     assert outcome.error.message == "no way"
@@ -198,7 +198,7 @@ def test_an_attempt_without_time_left_fails_without_its_body(make: Make) -> None
 def test_a_body_that_kills_its_worker_spends_the_retries() -> None:
     slow = Slow(*[20] * 4)
     crashes = [Crash(number, accepted=False) for number in (2, 3, 6, 7)]
-    host = hosted(sync_handler, slow, config(retries=RetryPresets.linear()), *crashes)
+    host = hosted(sync_step, slow, config(retries=RetryPresets.linear()), *crashes)
     host.run()
     while len(failures(host)) < 2:
         host.pass_time()
@@ -211,7 +211,7 @@ def test_a_body_that_kills_its_worker_spends_the_retries() -> None:
 @pytest.mark.parametrize("ahead_ms", [-10_000_000, 10_000_000])
 def test_a_worker_whose_clock_is_wrong_measures_right(ahead_ms: int) -> None:
     slow = Slow(10, 19.999)
-    host = hosted(sync_handler, slow, config(), Crash(2, accepted=False))
+    host = hosted(sync_step, slow, config(), Crash(2, accepted=False))
     host.worker_ahead_ms = ahead_ms
     assert host.run() == Succeeded('"done"')
 
@@ -222,7 +222,7 @@ def test_an_attempt_is_durably_started_before_its_time_runs() -> None:
     def look(_: StepContext) -> None:
         seen.append(host.updates)
 
-    host = Hosted(sync_handler(look, config()))
+    host = Hosted(sync_step(look, config()))
     host.run()
     assert seen == [["START STEP"]]
 
@@ -230,7 +230,7 @@ def test_an_attempt_is_durably_started_before_its_time_runs() -> None:
 def test_an_at_most_once_step_that_was_interrupted_is_no_timeout() -> None:
     slow = Slow(31)
     settings = config(step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
-    host = hosted(sync_handler, slow, settings, Crash(2, accepted=False))
+    host = hosted(sync_step, slow, settings, Crash(2, accepted=False))
     host.run()
     assert [kind for kind, _ in failures(host)] == ["perdure.exceptions.StepInterruptedError"]
 
@@ -280,7 +280,7 @@ def test_an_async_body_is_cancelled() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body, "work", config(SOON))
 
-    message = error_type(DurableFunction(handle, name="under-test"))
+    message = error_type(async_handler(handle))
     assert message == "Attempt 1 of STEP (Step) 'work' took longer than 0.020 s."
     assert cancelled == [True]
 
@@ -425,7 +425,7 @@ def test_a_body_without_a_timeout_runs_in_the_thread_of_its_handler() -> None:
         threads.append(threading.current_thread())
         context.step(lambda _: threads.append(threading.current_thread()))
 
-    host = Hosted(DurableFunction(handle, name="under-test"))
+    host = Hosted(handler(handle))
     host.run()
     assert threads[0] is threads[1]
     assert [len(call) for call in host.calls] == [2]
@@ -438,7 +438,7 @@ def test_a_durable_call_inside_a_body_is_refused_with_a_timeout_too() -> None:
         contexts.append(context)
         context.step(lambda _: contexts[0].wait(Duration(1)), "work", config())
 
-    outcome: Outcome = Hosted(DurableFunction(outer, name="under-test")).run()
+    outcome: Outcome = Hosted(handler(outer)).run()
     assert isinstance(outcome, Failed)
     assert "cannot contain" in (outcome.error.message or "")
 
@@ -469,7 +469,7 @@ def test_a_body_takes_virtual_time_in_a_test() -> None:
         return f"attempt {step.attempt}"
 
     settings = config(Duration.from_days(1), RetryPresets.fixed())
-    with DurableFunctionTestRunner(sync_handler(body, settings)) as kit:
+    with DurableFunctionTestRunner(sync_step(body, settings)) as kit:
         kits.append(kit)
         began = kit.now
         assert kit.run().value == "attempt 2"

@@ -6,6 +6,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import InvokeConfig
+from perdure.function_settings import FunctionSettings
 from perdure.invocation import Succeeded
 from perdure.plugin import (
     DurableInstrumentationPlugin,
@@ -104,9 +105,9 @@ def chain(first: Any, second: Any, third: Any) -> list[DurableFunction]:
         return call
 
     return [
-        DurableFunction(calling("second"), name="first", plugins=(first,)),
-        DurableFunction(calling("third"), name="second", plugins=(second,)),
-        DurableFunction(lambda _event, _context: 3, name="third", plugins=(third,)),
+        DurableFunction(calling("second"), FunctionSettings("first"), plugins=(first,)),
+        DurableFunction(calling("third"), FunctionSettings("second"), plugins=(second,)),
+        DurableFunction(lambda _event, _context: 3, FunctionSettings("third"), plugins=(third,)),
     ]
 
 
@@ -120,7 +121,7 @@ def test_a_plugin_is_told_the_header_of_its_execution() -> None:
     top, *others = chain(first, second, third)
     with DurableFunctionTestRunner(top) as runner:
         for function in others:
-            runner.register_durable_function(function.name, function)
+            runner.register_durable_function(function.settings.name, function)
         assert runner.run().value == 3
     # What is given goes to the child, and from there on to the child's child.
     assert (seen(first), seen(second), seen(third)) == ({None}, {"a"}, {"a"})
@@ -131,6 +132,6 @@ def test_a_child_hands_on_its_own_header_if_it_gives_one() -> None:
     top, *others = chain(first, second, third)
     with DurableFunctionTestRunner(top) as runner:
         for function in others:
-            runner.register_durable_function(function.name, function)
+            runner.register_durable_function(function.settings.name, function)
         runner.run()
     assert seen(third) == {"b"}

@@ -11,6 +11,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import CallbackConfig, ChildConfig, Duration, MapConfig
+from perdure.function_settings import FunctionSettings
 from perdure.testing import (
     DurableFunctionsTestError,
     DurableFunctionTestRunner,
@@ -243,7 +244,7 @@ def later(name: str = "two") -> DurableFunction:
         await context.wait(Duration(5), name="rest")
         return sum(amounts)
 
-    return DurableFunction(handle, name="later")
+    return DurableFunction(handle, FunctionSettings("later"))
 
 
 def test_an_async_handler_agrees_with_what_it_wrote() -> None:
@@ -268,7 +269,7 @@ def test_what_an_async_handler_asks_for_no_more_is_named() -> None:
 
     history = history_of(later(), {"amount": 2})
     with pytest.raises(ReplayMismatch, match="does not ask for a recorded operation") as mismatch:
-        replay(history, DurableFunction(shorter, name="later"))
+        replay(history, DurableFunction(shorter, FunctionSettings("later")))
     assert mismatch.value.recorded == "WAIT (Wait) 'rest'"
 
 
@@ -277,5 +278,5 @@ def test_an_async_history_that_goes_on_is_replayed_up_to_what_it_waits_for() -> 
         await context.step(double(1), name="one")
         return await (await context.create_callback("approval")).result()
 
-    function = DurableFunction(asking, name="asking")
+    function = DurableFunction(asking, FunctionSettings("asking"))
     assert replay(unfinished(function), function).status is InvocationStatus.PENDING

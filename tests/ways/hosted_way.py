@@ -77,7 +77,7 @@ def history_of(host: Hosted) -> ExecutionHistory:
     """Return what people are shown of an execution."""
     return ExecutionHistory(
         execution_arn=host.arn,
-        function_name=host.function.name,
+        function_name=host.function.settings.name,
         status=host.state.status,
         events=public_events(host.records),
     )

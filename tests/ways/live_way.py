@@ -45,7 +45,7 @@ class Attempt:
     @property
     def key(self) -> str:
         """What it is called among those of all functions."""
-        return f"{self.function.name}/{self.execution_name}"
+        return f"{self.function.settings.name}/{self.execution_name}"
 
 
 class Crossing:
@@ -91,7 +91,7 @@ class Crossing:
         self._machine.start(f"worker-{self._workers}", "worker", str(SERVED), *options)
 
     async def _play(self, attempt: Attempt) -> Run:
-        start = self._client.start(attempt.function.name, name=attempt.execution_name)
+        start = self._client.start(attempt.function.settings.name, name=attempt.execution_name)
         arn = (await start).execution_arn
         for act in attempt.scenario.world:
             await self._perform(act, arn)

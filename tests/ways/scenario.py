@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
+from perdure.function_settings import FunctionSettings
 from tests.ways.blocking import as_blocking
 
 Program = Callable[[AsyncDurableContext], Awaitable[Any]]
@@ -129,7 +130,7 @@ def blocking_function(name: str, program: Program) -> DurableFunction:
     def handle(_event: Any, context: DurableContext) -> Any:
         return as_blocking(program)(context)
 
-    return DurableFunction(handle, name=f"{name}-blocking")
+    return DurableFunction(handle, FunctionSettings(f"{name}-blocking"))
 
 
 def awaiting_function(name: str, program: Program) -> DurableFunction:
@@ -138,4 +139,4 @@ def awaiting_function(name: str, program: Program) -> DurableFunction:
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await program(context)
 
-    return DurableFunction(handle, name=f"{name}-awaiting")
+    return DurableFunction(handle, FunctionSettings(f"{name}-awaiting"))

@@ -5,7 +5,7 @@ from tests.ways.scenarios.invokes import TARGETS
 
 globals().update(
     {
-        function.name: function
+        function.settings.name: function
         for each in SCENARIOS.values()
         for function in (each.blocking, each.awaiting)
     }

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from perdure import DurableContext, DurableFunction, StepContext
+from perdure.function_settings import FunctionSettings
 from perdure.served import ServedFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_worker.runner import WorkerSettings, run_worker
@@ -86,9 +87,9 @@ def _one_step(event: Any, context: DurableContext) -> Any:
     return context.step(double, name="double")
 
 
-def one_step() -> DurableFunction:
+def one_step(name: str = "handler") -> DurableFunction:
     """Return a function with one step, which doubles a number."""
-    return DurableFunction(_one_step, name="handler")
+    return DurableFunction(_one_step, FunctionSettings(name))
 
 
 def gated(gate: Gate) -> DurableFunction:
@@ -98,4 +99,4 @@ def gated(gate: Gate) -> DurableFunction:
         gate.pass_through()
         return context.step(lambda step: "through", name="after")
 
-    return DurableFunction(wait_at_gate, name="handler")
+    return DurableFunction(wait_at_gate, FunctionSettings("handler"))

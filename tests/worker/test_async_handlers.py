@@ -5,13 +5,14 @@ import threading
 from typing import Any
 
 from perdure import AsyncDurableContext, DurableFunction, StepContext
+from perdure.function_settings import FunctionSettings
 from perdure_worker.handler_loop_thread import THREAD_NAME
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import Gate, one_step, play, working
 
 
 def hosted(handler: Any, name: str = "handler") -> DurableFunction:
-    return DurableFunction(handler, name=name)
+    return DurableFunction(handler, FunctionSettings(name))
 
 
 async def _double(event: Any, context: AsyncDurableContext) -> Any:
@@ -64,8 +65,7 @@ def test_one_that_blocks_keeps_no_other_handler_and_no_heartbeat_waiting() -> No
         gate.pass_through()
 
     async def scenario() -> None:
-        ordinary = one_step()
-        ordinary.name = "ordinary"
+        ordinary = one_step("ordinary")
         async with Peer() as peer, working(peer, hosted(block), ordinary):
             stream = await peer.next_stream()
             await stream.register(interval_ms=50)

@@ -8,6 +8,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepContext
 from perdure.exceptions import StepCancelledError
+from perdure.function_settings import FunctionSettings
 from tests.worker.peer import DEADLINE_S, Peer, Stream, invocation
 from tests.worker.scenario import RunningWorker, play, working
 
@@ -37,14 +38,14 @@ def sync_function(body: Patient) -> DurableFunction:
     def handle(_: Any, context: DurableContext) -> None:
         context.step(body, "patient")
 
-    return DurableFunction(handle, name="handler")
+    return DurableFunction(handle, FunctionSettings("handler"))
 
 
 def async_function(body: Patient) -> DurableFunction:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body, "patient")
 
-    return DurableFunction(handle, name="handler")
+    return DurableFunction(handle, FunctionSettings("handler"))
 
 
 BOTH = pytest.mark.parametrize("make", [sync_function, async_function])

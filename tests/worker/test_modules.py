@@ -42,7 +42,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def names(*modules: str) -> list[str]:
-    return [function.name for function in load_functions(modules)]
+    return [function.settings.name for function in load_functions(modules)]
 
 
 def test_a_file_is_served_under_the_names_of_its_functions(tmp_path: Path) -> None:
@@ -55,7 +55,10 @@ def test_plain_functions_are_served_beside_durable_ones(tmp_path: Path) -> None:
         "import durable_execution", "import durable_execution, plain_function"
     )
     found = load_functions([str(write(tmp_path / "perdure_orders.py", text))])
-    assert {each.name: each.durable for each in found} == {"order": True, "refund-order": False}
+    assert {each.settings.name: each.durable for each in found} == {
+        "order": True,
+        "refund-order": False,
+    }
 
 
 def test_a_module_is_found_in_the_current_directory(tmp_path: Path) -> None:

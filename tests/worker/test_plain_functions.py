@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 from perdure import PlainContext, PlainFunction
+from perdure.function_settings import FunctionSettings
 from perdure.invocation import Delivered, Dropped, Outcome
 from perdure.outcome import Succeeded
 from tests.worker.peer import DEADLINE_S, Peer, invocation
@@ -14,11 +15,8 @@ from tests.worker.scenario import one_step, play, working
 class Elsewhere:
     """A function whose handler is none of Python: it says how an invocation is run, and no more."""
 
-    name = "elsewhere"
-    execution_timeout_s = 900
-    retention_days = 1
+    settings = FunctionSettings("elsewhere", execution_timeout_s=900, retention_days=1)
     durable = True
-    tenant_isolation = False
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async
@@ -38,9 +36,8 @@ class Elsewhere:
 
 
 def test_a_worker_announces_which_functions_are_durable() -> None:
-    plain = PlainFunction(
-        lambda event, _context: event, name="plain", retention_days=3, tenant_isolation=True
-    )
+    settings = FunctionSettings("plain", retention_days=3, tenant_isolation=True)
+    plain = PlainFunction(lambda event, _context: event, settings)
 
     async def scenario() -> None:
         async with Peer() as peer, working(peer, one_step(), plain):
@@ -63,8 +60,8 @@ def test_plain_functions_run_in_threads_or_on_the_loop_and_end_their_executions(
         return 2 * event["number"]
 
     functions = (
-        PlainFunction(double, name="double"),
-        PlainFunction(double_later, name="double-later"),
+        PlainFunction(double, FunctionSettings("double")),
+        PlainFunction(double_later, FunctionSettings("double-later")),
     )
 
     async def scenario() -> None:

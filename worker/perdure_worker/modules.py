@@ -38,10 +38,11 @@ def load_functions(modules: Sequence[str]) -> list[ServedFunction]:
                 f"{module}: no function in it is decorated with durable_execution or plain_function"
             )
         for function in functions:
-            other, origin = found.setdefault(function.name, (function, module))
+            name = function.settings.name
+            other, origin = found.setdefault(name, (function, module))
             if other is not function:
                 raise ModuleLoadError(
-                    f"{module}: a function named {function.name!r} comes from {origin} already; "
+                    f"{module}: a function named {name!r} comes from {origin} already; "
                     "give one of them another name with name=… in its decorator"
                 )
     return [function for function, _ in found.values()]

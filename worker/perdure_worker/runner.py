@@ -75,7 +75,7 @@ class _Worker:
         metrics: WorkerMetrics,
         ready: Callable[[], None] | None,
     ) -> None:
-        self._functions = {function.name: function for function in functions}
+        self._functions = {function.settings.name: function for function in functions}
         self._settings = settings
         self._metrics = metrics
         self._ready = ready
@@ -203,11 +203,11 @@ class _Worker:
             worker_id=self._worker_id,
             functions=[
                 worker_pb2.FunctionDefinition(
-                    function_name=function.name,
-                    execution_timeout_seconds=function.execution_timeout_s,
-                    retention_days=function.retention_days,
+                    function_name=function.settings.name,
+                    execution_timeout_seconds=function.settings.execution_timeout_s,
+                    retention_days=function.settings.retention_days,
                     durable=function.durable,
-                    tenant_isolation=function.tenant_isolation,
+                    tenant_isolation=function.settings.tenant_isolation,
                 )
                 for function in self._functions.values()
             ],

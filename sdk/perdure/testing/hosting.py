@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
+
 from perdure.context import DurableContext
 from perdure.decorators import like
 from perdure.execution import DurableFunction
+from perdure.function_settings import FunctionSettings
 from perdure.plain import PlainContext, PlainFunction
 from perdure.served import ServedFunction
 from perdure.testing.event_forms import public_events
@@ -77,7 +80,7 @@ def durable_function(handler: DurableHandler, name: str) -> DurableFunction:
     """Return the durable function that a handler is; a bare one gets `name`."""
     if isinstance(handler, DurableFunction):
         return handler
-    return DurableFunction(handler, name=name)
+    return DurableFunction(handler, FunctionSettings(name))
 
 
 def function_of(handler: Handler, name: str) -> DurableFunction | PlainFunction:
@@ -93,24 +96,15 @@ def named(
     retention_days: int | None = None,
 ) -> DurableFunction | PlainFunction:
     """Return the same function under another name."""
-    timeout_s = execution_timeout_s or function.execution_timeout_s
-    days = retention_days or function.retention_days
-    if isinstance(function, DurableFunction):
-        return DurableFunction(
-            function.handler,
-            name=name,
-            execution_timeout_s=timeout_s,
-            retention_days=days,
-            tenant_isolation=function.tenant_isolation,
-            plugins=function.plugins,
-        )
-    return PlainFunction(
-        function.handler,
+    settings = msgspec.structs.replace(
+        function.settings,
         name=name,
-        execution_timeout_s=timeout_s,
-        retention_days=days,
-        tenant_isolation=function.tenant_isolation,
+        execution_timeout_s=execution_timeout_s or function.settings.execution_timeout_s,
+        retention_days=retention_days or function.settings.retention_days,
     )
+    if isinstance(function, DurableFunction):
+        return DurableFunction(function.handler, settings, plugins=function.plugins)
+    return PlainFunction(function.handler, settings)
 
 
 def plain_function(handler: PlainHandler, name: str) -> DurableFunction | PlainFunction:
@@ -118,11 +112,12 @@ def plain_function(handler: PlainHandler, name: str) -> DurableFunction | PlainF
     if isinstance(handler, PlainFunction):
         return named(handler, name)
     if len(inspect.signature(handler).parameters) > 1:
-        return PlainFunction(cast("Callable[[Any, PlainContext], Any]", handler), name=name)
+        with_context = cast("Callable[[Any, PlainContext], Any]", handler)
+        return PlainFunction(with_context, FunctionSettings(name))
     without_context = cast("Callable[[Any], Any]", handler)
 
     @functools.wraps(without_context)
     def call(event: Any, _context: PlainContext) -> Any:
         return without_context(event)
 
-    return PlainFunction(like(without_context, call), name=name)
+    return PlainFunction(like(without_context, call), FunctionSettings(name))

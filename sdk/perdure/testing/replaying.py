@@ -164,9 +164,9 @@ def _watched(function: DurableFunction, asked: dict[str, Asked]) -> DurableFunct
 
     if function.is_async:
         functools.update_wrapper(async_handler, function.handler)
-        return DurableFunction(async_handler, name=function.name)
+        return DurableFunction(async_handler, function.settings)
     functools.update_wrapper(handler, function.handler)
-    return DurableFunction(handler, name=function.name)
+    return DurableFunction(handler, function.settings)
 
 
 def _invocation(history: ExecutionHistory, state: State) -> Invocation:

@@ -75,7 +75,7 @@ class DurableFunctionTestRunner:
         self._started = 0
         clock = VirtualClock() if skip_time else SystemClock()
         self._service = Service(clock, deliver, always_replay=always_replay)
-        self._service.functions[self._function.name] = self._function
+        self._service.functions[self._function.settings.name] = self._function
 
     def __enter__(self) -> Self:
         return self
@@ -150,19 +150,20 @@ class DurableFunctionTestRunner:
         the service would refuse.
         """
         function = self._find_function(function_name)
+        settings = function.settings
         self._started += 1
         name = execution_name or f"execution-{self._started}"
-        timeout_s = execution_timeout or self._timeout_s or function.execution_timeout_s
-        execution_id = execution_id_of(function.name, name)
+        timeout_s = execution_timeout or self._timeout_s or settings.execution_timeout_s
+        execution_id = execution_id_of(settings.name, name)
         if execution_id in self._service.executions:
             raise DurableFunctionsTestError(f"There is an execution named {name!r} already.")
         begin = commands.Start(
             namespace=NAMESPACE,
-            function=function.name,
+            function=settings.name,
             name=name,
             execution_id=execution_id,
             timeout_s=min(timeout_s, EXECUTION_TIMEOUT_S_MAX),
-            retention_days=function.retention_days,
+            retention_days=settings.retention_days,
             input=_input_text(input),
             tenant_id=tenant_id,
         )

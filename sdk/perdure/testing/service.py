@@ -62,7 +62,7 @@ class Service:
         family: Family | None = None,
     ) -> Execution:
         """Begin an execution. Raises the core's `Invalid`."""
-        check_tenancy(begin.tenant_id, isolated=function.tenant_isolation)
+        check_tenancy(begin.tenant_id, isolated=function.settings.tenant_isolation)
         with self.changed:
             record = execution.begin(begin, self.clock.now_ms())
             identity = ExecutionIdentity(
@@ -174,14 +174,14 @@ class Service:
     def _start_child(self, child: StartChild) -> None:
         if child.execution_id in self.executions:
             return
-        function = self.functions[child.function]
+        settings = self.functions[child.function].settings
         begin = commands.Start(
             namespace=child.namespace,
             function=child.function,
             name=child.name,
             execution_id=child.execution_id,
-            timeout_s=function.execution_timeout_s,
-            retention_days=function.retention_days,
+            timeout_s=settings.execution_timeout_s,
+            retention_days=settings.retention_days,
             input=text_of(child.input),
             parent=child.parent,
             tenant_id=child.tenant_id,
@@ -189,7 +189,7 @@ class Service:
         )
         family = self.executions[child.parent.execution_id].family
         try:
-            self.start(begin, function, {}, family)
+            self.start(begin, self.functions[child.function], {}, family)
         except Invalid as refused:
             error = ErrorObject(str(refused), "InvalidParameterValueException")
             self._report_end(ReportEnd(parent=child.parent, status="FAILED", error=error))

@@ -39,7 +39,7 @@ def plain(event: Any, _context: PlainContext) -> Any:
 
 
 TARGETS: dict[str, DurableFunction | PlainFunction] = {
-    function.name: function for function in (doubled, refusing, plain)
+    function.settings.name: function for function in (doubled, refusing, plain)
 }
 
 

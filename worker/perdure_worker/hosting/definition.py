@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from perdure.function_settings import FunctionSettings
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 
 TIMEOUT_S_MAX: Final = 900
@@ -40,17 +41,14 @@ RESERVED: Final = frozenset(
 class HostedDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One function. `folder` is where its imports begin, and where its processes run.
 
-    `timeout_s` bounds an invocation, `execution_timeout_s` an execution of a durable function.
-    `memory_mb` is only told to the handler; nothing holds it to that.
+    `timeout_s` bounds an invocation, the settings' `execution_timeout_s` an execution of a durable
+    function. `memory_mb` is only told to the handler; nothing holds it to that.
     """
 
-    name: str
+    settings: FunctionSettings
     handler: str
     folder: str
     timeout_s: int
     durable: bool
-    execution_timeout_s: int
-    retention_days: int
-    tenant_isolation: bool = False
     memory_mb: int = MEMORY_MB_DEFAULT
     environment: dict[str, str] = {}

@@ -43,11 +43,8 @@ class HostedFunction:
     """A function whose handler runs in a process of its own. See `ServedFunction`."""
 
     def __init__(self, definition: HostedDefinition, hosting: "Hosting") -> None:
-        self.name = definition.name
-        self.execution_timeout_s = definition.execution_timeout_s
-        self.retention_days = definition.retention_days
+        self.settings = definition.settings
         self.durable = definition.durable
-        self.tenant_isolation = definition.tenant_isolation
         self.is_async = False
         self._definition = definition
         self._hosting = hosting
@@ -59,10 +56,10 @@ class HostedFunction:
     async def run_async(self, delivered: Delivered) -> Outcome:
         """Nobody calls this: whoever serves functions asks `is_async` first."""
         del delivered
-        raise AssertionError(self.name)
+        raise AssertionError(self.settings.name)
 
     def __repr__(self) -> str:
-        return f"<hosted function {self.name}>"
+        return f"<hosted function {self.settings.name}>"
 
 
 class Hosting:
@@ -176,7 +173,7 @@ class Hosting:
         text = f"{error.type}: {error.message}"
         if isinstance(verdict, Raised | InitFailed) and error.stack_trace:
             text = f"{text}\nTraceback (most recent call last):\n{''.join(error.stack_trace)}"
-        lines = Lines(self._format, definition.name)
+        lines = Lines(self._format, definition.settings.name)
         self._write(lines.plain(text.rstrip(), request_id, time.time(), "ERROR", "platform"))
 
     def _new_process(self, definition: HostedDefinition) -> HandlerProcess:

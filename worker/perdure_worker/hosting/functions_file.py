@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
+from perdure.function_settings import FunctionSettings
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,
     FUNCTION_NAME_CHARS_MAX,
@@ -100,12 +101,8 @@ def _definition(path: Path, name: str, value: object) -> HostedDefinition:
                 raise SettingsError(
                     f"{where}: {key} is for durable functions, and durable is false"
                 )
-    definition = HostedDefinition(
+    settings = FunctionSettings(
         name=name,
-        handler=handler,
-        folder=str(path.resolve().parent),
-        timeout_s=table.number("timeout", TIMEOUT_S_DEFAULT, least=1, most=TIMEOUT_S_MAX),
-        durable=durable,
         execution_timeout_s=table.number(
             "execution_timeout", EXECUTION_TIMEOUT_S_MAX, least=1, most=EXECUTION_TIMEOUT_S_MAX
         ),
@@ -113,6 +110,13 @@ def _definition(path: Path, name: str, value: object) -> HostedDefinition:
             "retention_days", RETENTION_DAYS_DEFAULT, least=1, most=RETENTION_DAYS_MAX
         ),
         tenant_isolation=table.flag("tenant_isolation", default=False),
+    )
+    definition = HostedDefinition(
+        settings=settings,
+        handler=handler,
+        folder=str(path.resolve().parent),
+        timeout_s=table.number("timeout", TIMEOUT_S_DEFAULT, least=1, most=TIMEOUT_S_MAX),
+        durable=durable,
         environment=_environment(table.table("environment")),
     )
     table.close()

@@ -68,9 +68,10 @@ def check_names(functions: Sequence[ServedFunction]) -> None:
     """Raise SettingsError when two functions of a worker have one name."""
     names: set[str] = set()
     for function in functions:
-        if function.name in names:
-            raise SettingsError(f"two functions are named {function.name!r}; one has to change")
-        names.add(function.name)
+        name = function.settings.name
+        if name in names:
+            raise SettingsError(f"two functions are named {name!r}; one has to change")
+        names.add(name)
 
 
 def _definitions(sources: HostingSources) -> list[HostedDefinition]:

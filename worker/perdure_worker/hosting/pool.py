@@ -140,4 +140,4 @@ class Pool:
 
 def _tenant(definition: HostedDefinition, event: Invoke) -> str | None:
     """Return whose process it has to be; None where tenants share them."""
-    return event.tenant_id if definition.tenant_isolation else None
+    return event.tenant_id if definition.settings.tenant_isolation else None

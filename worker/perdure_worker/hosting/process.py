@@ -91,7 +91,7 @@ class HandlerProcess:
         self.tenant_id: str | None = None
         self._environment = environment
         self._format = line_format
-        self._lines = Lines(line_format, definition.name)
+        self._lines = Lines(line_format, definition.settings.name)
         self._write = write
         self._loop = asyncio.get_running_loop()
         self._answers: asyncio.Queue[FromProcess] = asyncio.Queue()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
+from perdure.function_settings import FunctionSettings
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,
     RETENTION_DAYS_DEFAULT,
@@ -112,12 +113,8 @@ class _Reader:
         config = table.table("DurableConfig")
         config.has("KMSKeyArn")
         tenancy = table.table("TenancyConfig")
-        definition = HostedDefinition(
+        settings = FunctionSettings(
             name=name,
-            handler=handler,
-            folder=self._folder(),
-            timeout_s=table.number("Timeout", SAM_TIMEOUT_S_DEFAULT, least=1, most=TIMEOUT_S_MAX),
-            durable=table.has("DurableConfig"),
             execution_timeout_s=config.number(
                 "ExecutionTimeout",
                 EXECUTION_TIMEOUT_S_MAX,
@@ -128,6 +125,13 @@ class _Reader:
                 "RetentionPeriodInDays", RETENTION_DAYS_DEFAULT, least=1, most=RETENTION_DAYS_MAX
             ),
             tenant_isolation=_is_isolated(tenancy),
+        )
+        definition = HostedDefinition(
+            settings=settings,
+            handler=handler,
+            folder=self._folder(),
+            timeout_s=table.number("Timeout", SAM_TIMEOUT_S_DEFAULT, least=1, most=TIMEOUT_S_MAX),
+            durable=table.has("DurableConfig"),
             memory_mb=table.number(
                 "MemorySize", MEMORY_MB_DEFAULT, least=MEMORY_MB_LEAST, most=MEMORY_MB_MAX
             ),

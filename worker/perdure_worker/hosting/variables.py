@@ -58,11 +58,11 @@ def process_environment(
         "AWS_ENDPOINT_URL_LAMBDA": endpoint_url,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(definition.memory_mb),
-        "AWS_LAMBDA_FUNCTION_NAME": definition.name,
+        "AWS_LAMBDA_FUNCTION_NAME": definition.settings.name,
         "AWS_LAMBDA_FUNCTION_VERSION": VERSION,
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_FORMAT": "JSON" if line_format is LineFormat.JSON else "Text",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{definition.name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{definition.settings.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "LAMBDA_TASK_ROOT": definition.folder,
     }
