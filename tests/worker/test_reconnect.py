@@ -139,7 +139,8 @@ def test_a_server_that_is_not_there_yet_is_waited_for_and_said_once(
             not_grpc.close()
             async with peer:
                 await (await peer.next_stream()).register()
-        assert caplog.text.count("no server at") == 1
+                # The end of the peer may be an outage of its own, before that of the worker.
+                assert caplog.text.count("no server at") == 1
 
     caplog.set_level(logging.INFO, "perdure.worker")
     play(scenario)
