@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 # Ordinary functions run in threads; so many of one invocation at a time.
 THREADS_MAX: Final = 64
+# How many rounds of the loop tasks that were just made, and those that they make, have to begin
+# before they are cancelled.
+BEGIN_ROUNDS_MAX: Final = 8
 # How long tasks that are cancelled may take to clean up.
 STOP_S_MAX: Final = 10.0
 # How often the service is asked about what no timer ends, while something else runs.
@@ -75,14 +78,20 @@ class Crew:
     async def conduct(self, handler: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Run the handler's own coroutine to the end of the invocation, and return how it ended.
 
-        Being cancelled means that the turn has passed.
+        Being cancelled means that the turn has passed; what runs is stopped all the same.
         """
         handling = self.start(handler)
         try:
             await self._over
         except asyncio.CancelledError:
             self.turn.settle(Dropped())
-        return await self.end(handling)
+        ending = self._loop.create_task(self.end(handling))
+        while not ending.done():
+            try:
+                await asyncio.wait((ending,))
+            except asyncio.CancelledError:
+                self.turn.settle(Dropped())
+        return ending.result()
 
     async def end(self, handling: "asyncio.Task[Outcome]") -> Outcome:
         """Stop what still runs, write what was not awaited, then say how the invocation ended."""
@@ -90,6 +99,7 @@ class Crew:
         with turn.submitting, turn.lock:
             turn.strands.root.abandoned = True
             turn.strands.abandon_below(turn.strands.root)
+        await self._let_begin()
         await self._stop()
         try:
             for future in turn.unwritten():
@@ -97,6 +107,17 @@ class Crew:
         except (TurnPassed, ExecutionError, InvocationError) as error:
             turn.settle(failure_end(error) or Pending())
         return turn.settled or (handling.result() if _returned(handling) else Dropped())
+
+    async def _let_begin(self) -> None:
+        """Let new tasks run for the first time: what they were given is awaited there, or never.
+
+        Tasks of libraries (those of anyio below httpx) hold coroutines of others, which a task that
+        is cancelled before it began leaves behind, with a warning for each.
+        """
+        for _ in range(BEGIN_ROUNDS_MAX):
+            if not self._fresh:
+                return
+            await asyncio.sleep(0)
 
     async def _stop(self) -> None:
         """Cancel what still runs, once each, and wait a limited time; then for bodies in threads.

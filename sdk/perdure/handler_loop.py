@@ -5,13 +5,17 @@ Many invocations may share it. Whatever is scheduled in the context of one of th
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from concurrent.futures import Executor
+from contextlib import suppress
 from contextvars import Context, ContextVar
-from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+# How long what is left on a loop may take to clean up, before the loop is closed.
+CLEAN_S_MAX: Final = 2.0
 
 
 class Watched(Protocol):
@@ -89,3 +93,37 @@ def run_to_end(loop: HandlerLoop, coro: Coroutine[Any, Any, T]) -> T:
             # asyncio lets it out of any task that raises it; here it ends no more than that task.
             if task.done():
                 raise
+
+
+def close_loop(loop: HandlerLoop, invocations: "Collection[asyncio.Task[None]]" = ()) -> None:
+    """Let what is left on a loop that does not run clean up for a limited time, and close it.
+
+    `invocations` are stopped first: each stops the tasks of its own, once.
+    """
+    with suppress(TimeoutError):
+        run_to_end(loop, _clean(loop, invocations))
+    loop.close()
+
+
+async def _clean(loop: HandlerLoop, invocations: "Collection[asyncio.Task[None]]") -> None:
+    async with asyncio.timeout(CLEAN_S_MAX):
+        await _stop(invocations)
+        # Async generators that nobody holds any more are closed by tasks that begin just now.
+        await asyncio.sleep(0)
+        this = asyncio.current_task()
+        while left := [task for task in asyncio.all_tasks(loop) if _is_left(task, this)]:
+            await _stop(left)
+        await loop.shutdown_asyncgens()
+
+
+async def _stop(tasks: "Collection[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _is_left(task: "asyncio.Task[Any]", this: "asyncio.Task[Any] | None") -> bool:
+    """Tell whether nobody stops a task: a second time would disturb how it cleans up."""
+    return task is not this and not task.cancelling()

@@ -5,7 +5,6 @@ What handlers are given and what they return is plain JSON, as in AWS Lambda.
 """
 
 from collections.abc import Callable
-from contextlib import closing
 
 from perdure.delivery import (
     CheckpointAnswer,
@@ -17,7 +16,7 @@ from perdure.delivery import (
     InvocationObserver,
     TurnPassed,
 )
-from perdure.handler_loop import HandlerLoop, run_to_end
+from perdure.handler_loop import HandlerLoop, close_loop, run_to_end
 from perdure.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
 from perdure.served import ServedFunction
 from perdure.turn import system_now_ms
@@ -61,8 +60,11 @@ def run_invocation(
     delivered = Delivered(invocation, checkpoints, observer, now_ms)
     if not function.is_async:
         return function.run(delivered)
-    with closing(HandlerLoop()) as loop:
+    loop = HandlerLoop()
+    try:
         return run_to_end(loop, function.run_async(delivered))
+    finally:
+        close_loop(loop)
 
 
 async def run_invocation_async(

@@ -11,10 +11,6 @@ from perdure.testing import Crash, DurableFunctionTestRunner, for_each_crash
 from tests.examples.sites import Reply, Site, serving
 from tests.system.processes import HOST, free_port
 
-# httpx makes coroutines before the tasks that await them, so one that a crash cancels at once
-# is never awaited.
-crashes = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-
 Runner = DurableFunctionTestRunner
 
 
@@ -144,14 +140,12 @@ def test_a_site_that_is_away_is_told() -> None:
     assert list(summary["failed"]) == [away]
 
 
-@crashes
 def test_a_scrape_comes_to_the_same_whenever_its_worker_dies(site: Site, home: str) -> None:
     for path in ("/", "/a", "/b", "/deep?q=1%2F2"):
         site.pages[path] = as_at_first(site.pages[path])
     for_each_crash(scrape, {"start": home})
 
 
-@crashes
 def test_no_page_is_fetched_again_after_it_was_recorded(site: Site, home: str) -> None:
     def run(*crash_at: Crash) -> int:
         site.asked.clear()

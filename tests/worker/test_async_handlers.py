@@ -4,11 +4,13 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from perdure import AsyncDurableContext, DurableFunction, StepContext
 from perdure.function_settings import FunctionSettings
 from perdure_worker.handler_loop_thread import THREAD_NAME
 from tests.worker.peer import DEADLINE_S, Peer, invocation
-from tests.worker.scenario import Gate, one_step, play, working
+from tests.worker.scenario import SCENARIO_S_MAX, Gate, one_step, play, working
 
 
 def hosted(handler: Any, name: str = "handler") -> DurableFunction:
@@ -148,5 +150,34 @@ def test_handlers_that_have_not_ended_when_the_worker_stops_clean_up() -> None:
             assert list((await stream.expect("hand_back")).checkpoint_tokens) == ["t1"]
             assert await worker.wait_exit() == 0
         assert await asyncio.to_thread(cleaned.wait, DEADLINE_S)
+
+    play(scenario)
+
+
+def test_cleaning_up_is_not_disturbed_by_the_end_of_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("perdure.handler_loop.CLEAN_S_MAX", SCENARIO_S_MAX)
+    gate, cleaned = Gate(), threading.Event()
+
+    async def linger(_event: Any, _context: AsyncDurableContext) -> None:
+        try:
+            gate.entered.release()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(gate.pass_through)
+            cleaned.set()
+
+    async def scenario() -> None:
+        async with Peer() as peer, working(peer, hosted(linger)) as worker:
+            stream = await peer.next_stream()
+            await stream.register()
+            await stream.deliver(invocation(1))
+            await gate.wait_entered()
+            worker.stop.set()
+            await gate.wait_entered()
+            assert await worker.wait_exit() == 0
+            gate.open()
+            assert await asyncio.to_thread(cleaned.wait, DEADLINE_S)
 
     play(scenario)

@@ -8,23 +8,25 @@ daemon, as those of other handlers are.
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
-from perdure.handler_loop import HandlerLoop
+from perdure.handler_loop import HandlerLoop, close_loop
 
 THREAD_NAME: Final = "perdure-async-handlers"
 
-# How long handlers that are left when the worker ends may take to clean up.
-CLEAN_S_MAX: Final = 2.0
-
 Job = Callable[[], Coroutine[Any, Any, None]]
+Running: TypeAlias = "dict[asyncio.Task[None], None]"
 
 
 class Handling:
     """An async handler that runs, or is about to."""
 
-    def __init__(self, loop: HandlerLoop, job: Job, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: HandlerLoop, running: Running, job: Job, ended: Callable[[], None]
+    ) -> None:
         self._loop = loop
+        self._running = running
         self._job = job
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
@@ -39,7 +41,12 @@ class Handling:
 
     def _start(self) -> None:
         self._task = self._loop.create_task(self._job())
-        self._task.add_done_callback(lambda _: self._ended())
+        self._running[self._task] = None
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        del self._running[task]
+        self._ended()
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -51,14 +58,15 @@ class HandlerLoopThread:
 
     def __init__(self) -> None:
         self._loop: HandlerLoop | None = None
+        self._running: Running = {}
 
     def start(self, job: Job, ended: Callable[[], None]) -> Handling:
         """Run `job`, which does not raise; `ended` is called on its thread, also when cancelled."""
         if self._loop is None:
             self._loop = HandlerLoop()
-            work = threading.Thread(target=_run, args=(self._loop,), name=THREAD_NAME, daemon=True)
-            work.start()
-        return Handling(self._loop, job, ended)
+            run = partial(_run, self._loop, self._running)
+            threading.Thread(target=run, name=THREAD_NAME, daemon=True).start()
+        return Handling(self._loop, self._running, job, ended)
 
     def close(self) -> None:
         """Cancel what still runs, and let the thread end."""
@@ -66,14 +74,10 @@ class HandlerLoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
 
-def _run(loop: HandlerLoop) -> None:
+def _run(loop: HandlerLoop, running: Running) -> None:
     asyncio.set_event_loop(loop)
     _survive(loop.run_forever)
-    if left := asyncio.all_tasks(loop):
-        for task in left:
-            task.cancel()
-        _survive(lambda: loop.run_until_complete(asyncio.wait(left, timeout=CLEAN_S_MAX)))
-    loop.close()
+    close_loop(loop, tuple(running))
 
 
 def _survive(run: Callable[[], object]) -> None:

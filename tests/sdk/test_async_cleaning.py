@@ -1,0 +1,96 @@
+"""How what an async handler leaves running is stopped: begun, asked once, and waited for."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
+
+from perdure import AsyncDurableContext, PlainContext, PlainFunction
+from perdure.crew import BEGIN_ROUNDS_MAX
+from perdure.handler_loop import HandlerLoop
+from perdure.invocation import Dropped, Outcome, Succeeded, run_invocation_async
+from tests.sdk.scripted import Scripted, delivery
+from tests.sdk.test_async import hosted
+
+
+def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
+    begun: list[int] = []
+
+    async def link(number: int) -> None:
+        begun.append(number)
+        if number < BEGIN_ROUNDS_MAX:
+            await asyncio.create_task(hold(link(number + 1)))
+        await asyncio.Event().wait()
+
+    async def hold(given: Coroutine[Any, Any, None]) -> None:
+        await given  # a coroutine that nobody comes to await is warned about, which fails tests
+
+    async def body(_context: AsyncDurableContext) -> str:
+        body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]
+        return "done"
+
+    assert hosted(body).run() == Succeeded('"done"')
+    assert begun == list(range(1, BEGIN_ROUNDS_MAX + 1))
+
+
+def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
+    begun: list[int] = []
+
+    async def link(number: int) -> None:
+        begun.append(number)
+        await asyncio.create_task(link(number + 1))
+
+    async def body(_context: AsyncDurableContext) -> str:
+        body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]
+        return "done"
+
+    assert hosted(body).run() == Succeeded('"done"')
+    assert BEGIN_ROUNDS_MAX <= len(begun) < 2 * BEGIN_ROUNDS_MAX  # there are rounds before, too
+
+
+def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None:
+    cleaned: list[str] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await passed.wait()
+            cleaned.append("task")
+
+    async def handle(_event: Any, _context: PlainContext) -> str:
+        handle.task = asyncio.create_task(linger())  # type: ignore[attr-defined]
+        return "done"
+
+    async def scenario() -> Outcome:
+        function = PlainFunction(handle, name="under-test")
+        running = asyncio.create_task(run_invocation_async(function, delivery(), Scripted()))
+        await cleaning.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        passed.set()
+        return await running
+
+    cleaning, passed = asyncio.Event(), asyncio.Event()
+    with asyncio.Runner(loop_factory=HandlerLoop) as runner:
+        assert runner.run(scenario()) == Dropped()
+    assert cleaned == ["task"]
+
+
+def test_an_async_generator_that_somebody_still_holds_is_closed_with_its_loop() -> None:
+    held: list[AsyncGenerator[int]] = []
+    closed: list[str] = []
+
+    async def numbers() -> AsyncGenerator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            closed.append("closed")
+
+    async def body(_context: AsyncDurableContext) -> int:
+        held.append(numbers())
+        return await anext(held[0])
+
+    assert hosted(body).run() == Succeeded("1")
+    assert closed == ["closed"]
