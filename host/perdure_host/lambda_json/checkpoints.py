@@ -1,6 +1,6 @@
 """CheckpointDurableExecution and GetDurableExecutionState: what is asked, and what is answered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -53,6 +53,9 @@ def checkpoint_json(token: str | None, operations: Iterable[Operation]) -> dict[
 
 def state_json(operations: Iterable[Operation], next_marker: str | None) -> dict[str, object]:
     """Return one page of the state."""
-    return present(
-        Operations=[operation_json(operation) for operation in operations], NextMarker=next_marker
-    )
+    return page_json([operation_json(operation) for operation in operations], next_marker)
+
+
+def page_json(rendered: Sequence[object], next_marker: str | None) -> dict[str, object]:
+    """Return one page of the state, of operations that are rendered already."""
+    return present(Operations=rendered, NextMarker=next_marker)

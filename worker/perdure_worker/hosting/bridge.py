@@ -11,7 +11,7 @@ while the first is under way; and once something could not be recorded, nothing 
 import asyncio
 import base64
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -30,9 +30,10 @@ from perdure_host.lambda_json.checkpoints import (
     TURN_REFUSED,
     CheckpointRequest,
     checkpoint_json,
-    state_json,
+    page_json,
 )
 from perdure_host.lambda_json.failures import Code, LambdaError
+from perdure_host.lambda_json.fields import seconds
 from perdure_host.lambda_json.operations import milliseconds, operation_json
 
 # What an event holds of the state; the rest is fetched in pages (as AWS's own emulator does).
@@ -78,13 +79,13 @@ class Bridge:
 
     def event(self) -> str:
         """Return what the handler is invoked with; what is too much for it follows in pages."""
-        pages, marker = self._page(0, len(self._operations), least=0)
+        page, marker = self._page(0, len(self._operations), least=0, time=milliseconds)
         return msgspec.json.encode(
             {
                 "DurableExecutionArn": self.execution_arn,
                 "CheckpointToken": self.token,
                 "InitialExecutionState": {
-                    "Operations": [operation_json(each, milliseconds) for each in pages],
+                    "Operations": page,
                     "NextMarker": marker or "",
                 },
                 "UpdatedOperationIds": self._invocation.updated_operation_ids,
@@ -97,7 +98,7 @@ class Bridge:
         position = marker.removeprefix(_MARKER) if marker else "0"
         if not position.isdecimal() or int(position) > len(self._operations):
             raise Invalid("malformed page marker")
-        return state_json(*self._page(int(position), limit, least=1))
+        return page_json(*self._page(int(position), limit, least=1, time=seconds))
 
     async def checkpoint(self, request: CheckpointRequest) -> dict[str, object]:
         """Record updates; return the answer. Raises Invalid, LambdaError."""
@@ -142,15 +143,18 @@ class Bridge:
         if self._revoked:
             raise Invalid(f"{TURN_REFUSED}: the turn was revoked")
 
-    def _page(self, position: int, limit: int, *, least: int) -> tuple[list[Operation], str | None]:
+    def _page(
+        self, position: int, limit: int, *, least: int, time: Callable[[int], float]
+    ) -> tuple[list[msgspec.Raw], str | None]:
         """Return operations from a position on, as many as fit, and where the rest begins."""
         operations = list(self._operations.values())
-        page: list[Operation] = []
+        page: list[msgspec.Raw] = []
         size = 0
         for operation in operations[position : position + limit]:
-            size += len(msgspec.json.encode(operation))
+            rendered = msgspec.json.encode(operation_json(operation, time))
+            size += len(rendered)
             if size > PAGE_BYTES_MAX and len(page) >= least:
                 break
-            page.append(operation)
+            page.append(msgspec.Raw(rendered))
         end = position + len(page)
         return page, f"{_MARKER}{end}" if end < len(operations) else None
