@@ -2,7 +2,7 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.identity import arn_of
 from perdure_core.model import CallbackDetails, ExecutionStatus, Operation, OperationStatus
 from perdure_core.state import PauseState, State, identity_of, is_open, waiting_for
 from perdure_host.codec import error_to_message, timestamp_from_ms
@@ -47,9 +47,8 @@ def execution_to_message(state: State, *, exclude_data: bool = False) -> model_p
 
 def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
     """Return the execution as a list shows it."""
-    identity = ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
     return model_pb2.ExecutionSummary(
-        execution_arn=arn_of(identity),
+        execution_arn=arn_of(row.identity),
         execution_name=row.name,
         function_name=row.function,
         status=row.status,

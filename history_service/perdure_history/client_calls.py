@@ -82,7 +82,7 @@ class ClientCalls:
                 f"execution {name!r} of function {function.name!r} was started with another input"
                 " or for another tenant"
             )
-        return StartAnswer(arn_of(_identity(taken)), started=False)
+        return StartAnswer(arn_of(taken.identity), started=False)
 
     async def start_child(self, child: StartChild, row: OutboxRow) -> None:
         """Start the execution of a chained invoke, and settle the outbox row in the same commit.
@@ -257,10 +257,6 @@ def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:
     if identity_of(slot.state) != identity:
         raise Unknown(f"no execution {arn_of(identity)}")
     return slot
-
-
-def _identity(row: ExecutionRow) -> ExecutionIdentity:
-    return ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
 
 
 def _given(value: int | None, otherwise: int) -> int:

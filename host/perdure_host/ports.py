@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from perdure_core.identity import ExecutionIdentity
+
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
 
@@ -45,6 +47,11 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     # When retention may sweep it; set once ended.
     expires_ms: int | None = None
+
+    @property
+    def identity(self) -> ExecutionIdentity:
+        """Return all that the ARN says."""
+        return ExecutionIdentity(self.namespace, self.function, self.name, self.key.execution_id)
 
 
 class RecordRow(msgspec.Struct, frozen=True):

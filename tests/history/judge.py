@@ -15,7 +15,7 @@ from perdure_core.events import (
     WaitSucceeded,
 )
 from perdure_core.fold import fold
-from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.identity import arn_of
 from perdure_core.payload import text_of
 from perdure_core.state import State
 from perdure_host.ports import ExecutionRow
@@ -29,7 +29,7 @@ def judge(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
     for row in world.rows():
         records = world.records(row.key)
         state = fold(records)
-        arn = arn_of(ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id))
+        arn = arn_of(row.identity)
         script = scripts[row.function]
         results = _results(records)
         assert row.status == "SUCCEEDED", (row, state.error)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from perdure_core.identity import ExecutionIdentity, arn_of
+from perdure_core.identity import arn_of
 from perdure_core.large_payloads import text_from
 from perdure_core.model import ExecutionStatus
 from perdure_core.payload import StoredPayload
@@ -47,9 +47,8 @@ def execution_json(
 
 def summary_json(row: ExecutionRow) -> dict[str, object]:
     """Return an execution as a list shows it."""
-    identity = ExecutionIdentity(row.namespace, row.function, row.name, row.key.execution_id)
     return present(
-        DurableExecutionArn=arn_of(identity),
+        DurableExecutionArn=arn_of(row.identity),
         DurableExecutionName=row.name,
         FunctionArn=version_arn(row.namespace, row.function),
         Status=row.status,
