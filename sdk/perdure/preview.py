@@ -14,7 +14,7 @@ from typing import Any, cast
 
 __all__ = ["FieldMatchMode", "PreviewConfig", "PreviewField", "PreviewMode", "build_preview"]
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
 
 class PreviewMode(StrEnum):
@@ -38,13 +38,13 @@ class PreviewField:
     name: str
     match: FieldMatchMode = FieldMatchMode.ANYWHERE
 
-    def ends_at(self, path: Path) -> bool:
+    def ends_at(self, path: FieldPath) -> bool:
         """Whether the last name of `path` is meant."""
         if self.match is FieldMatchMode.PATH:
             return self.name == ".".join(path)
         return self.name == path[-1]
 
-    def covers(self, path: Path) -> bool:
+    def covers(self, path: FieldPath) -> bool:
         """Whether the field at `path` is meant, by its path or by any name on it."""
         if self.match is FieldMatchMode.PATH:
             return self.name == ".".join(path)
@@ -82,8 +82,8 @@ def build_preview(value: Any, config: PreviewConfig) -> dict[str, Any] | None:
 
 
 def _leaves(
-    fields: Mapping[object, Any], above: Path, config: PreviewConfig
-) -> Iterator[tuple[Path, Any]]:
+    fields: Mapping[object, Any], above: FieldPath, config: PreviewConfig
+) -> Iterator[tuple[FieldPath, Any]]:
     for key, value in fields.items():
         path = (*above, str(key))
         if any(named.ends_at(path) for named in config.exclude):
@@ -103,7 +103,7 @@ def _mappings(value: Any) -> list[Mapping[object, Any]]:
     return [cast("Mapping[object, Any]", item) for item in items if isinstance(item, Mapping)]
 
 
-def _is_included(path: Path, include: list[PreviewField]) -> bool:
+def _is_included(path: FieldPath, include: list[PreviewField]) -> bool:
     return any(named.covers(path) for named in include)
 
 
@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _put(preview: dict[str, Any], path: Path, leaf: Any) -> None:
+def _put(preview: dict[str, Any], path: FieldPath, leaf: Any) -> None:
     place = preview
     for name in path[:-1]:
         inner = place.get(name)

@@ -20,7 +20,8 @@ from perdure_core.payload import text_of
 from perdure_host.lambda_json.fields import present, seconds
 from perdure_host.lambda_json.shapes import error_json
 
-Clock: TypeAlias = Callable[[int], float]
+# From milliseconds since 1970.
+TimeWriter: TypeAlias = Callable[[int], float]
 
 
 def milliseconds(time_ms: int) -> int:
@@ -28,7 +29,7 @@ def milliseconds(time_ms: int) -> int:
     return time_ms
 
 
-def operation_json(operation: Operation, time: Clock = seconds) -> dict[str, object]:
+def operation_json(operation: Operation, time: TimeWriter = seconds) -> dict[str, object]:
     """Return an operation as it stands; `time` writes times."""
     return present(
         Id=operation.id,
@@ -43,7 +44,7 @@ def operation_json(operation: Operation, time: Clock = seconds) -> dict[str, obj
     )
 
 
-def _details_json(details: Details, time: Clock) -> dict[str, object]:
+def _details_json(details: Details, time: TimeWriter) -> dict[str, object]:
     match details:
         case ExecutionDetails():
             return {"ExecutionDetails": present(InputPayload=text_of(details.input))}
@@ -62,7 +63,7 @@ def _details_json(details: Details, time: Clock) -> dict[str, object]:
             assert_never(details)
 
 
-def _step_json(details: StepDetails, time: Clock) -> dict[str, object]:
+def _step_json(details: StepDetails, time: TimeWriter) -> dict[str, object]:
     next_attempt = _optional(details.next_attempt_ms, time)
     return present(Attempt=details.attempt, NextAttemptTimestamp=next_attempt, **_outcome(details))
 
@@ -73,5 +74,5 @@ def _outcome(
     return present(Result=text_of(details.result), Error=error_json(details.error))
 
 
-def _optional(time_ms: int | None, time: Clock) -> float | None:
+def _optional(time_ms: int | None, time: TimeWriter) -> float | None:
     return None if time_ms is None else time(time_ms)

@@ -11,7 +11,7 @@ while the first is under way; and once something could not be recorded, nothing 
 import asyncio
 import base64
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -34,7 +34,7 @@ from perdure_host.lambda_json.checkpoints import (
 )
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.lambda_json.fields import seconds
-from perdure_host.lambda_json.operations import milliseconds, operation_json
+from perdure_host.lambda_json.operations import TimeWriter, milliseconds, operation_json
 
 # What an event holds of the state; the rest is fetched in pages (as AWS's own emulator does).
 PAGE_BYTES_MAX: Final = 5 * 1_024 * 1_024
@@ -144,7 +144,7 @@ class Bridge:
             raise Invalid(f"{TURN_REFUSED}: the turn was revoked")
 
     def _page(
-        self, position: int, limit: int, *, least: int, time: Callable[[int], float]
+        self, position: int, limit: int, *, least: int, time: TimeWriter
     ) -> tuple[list[msgspec.Raw], str | None]:
         """Return operations from a position on, as many as fit, and where the rest begins."""
         operations = list(self._operations.values())
