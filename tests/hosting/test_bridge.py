@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.delivery import CheckpointAnswer, CheckpointRefused, CheckpointUnavailable, TurnPassed
-from perdure_core.limits import CHECKPOINT_UPDATES_MAX
+from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
 from perdure_core.model import OperationAction
 from perdure_worker.hosting.bridge import PAGE_BYTES_MAX
 from tests.hosting.opened import ARN, BAD_TOKEN, INVALID, UPDATE, invocation, opened, play, step
@@ -254,5 +254,26 @@ def test_markers_are_checked() -> None:
                     )
                 )
                 assert refusal[:2] == (400, INVALID)
+
+    play(scenario())
+
+
+def test_a_page_holds_as_many_operations_as_asked_for() -> None:
+    async def scenario() -> None:
+        async with opened(given=invocation(step(1, "1"), step(2, "2"))) as served:
+
+            async def page(items: int) -> list[str]:
+                answer = await served.call(
+                    "get_durable_execution_state",
+                    DurableExecutionArn=ARN,
+                    CheckpointToken=served.bridge.token,
+                    MaxItems=items,
+                )
+                return [each["Id"] for each in answer["Operations"]]
+
+            assert await page(1) == ["0" * 32]
+            assert await page(0) == await page(PAGE_ITEMS_MAX) == ["0" * 32, "s1", "s2"]
+            refusal = await served.refusal(page(PAGE_ITEMS_MAX + 1))
+            assert refusal == (400, INVALID, "MaxItems is 1,001; 0 to 1,000 are allowed")
 
     play(scenario())

@@ -1,14 +1,11 @@
 """One request of a Lambda client: its path, query and body, read as the model says."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from starlette.requests import Request
 
-from perdure_core import limits
 from perdure_core.refusals import Invalid
-from perdure_gateway import checks
 from perdure_gateway.gate import Gate
 from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.door import Caller
@@ -16,13 +13,12 @@ from perdure_gateway.lambda_api.names import known_function
 from perdure_gateway.room import Loan
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import parse_function
+from perdure_host.lambda_json.queries import SHOWN_CHARS_MAX, number_of, page_items_of
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_SHOWN_CHARS_MAX: Final = 100
-_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 
 _Shape = TypeVar("_Shape")
 
@@ -70,23 +66,17 @@ class Call:
         if given is None:
             return default
         if given.lower() not in ("true", "false"):
-            raise Invalid(f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; true or false is expected")
+            raise Invalid(f"{name} is {given[:SHOWN_CHARS_MAX]!r}; true or false is expected")
         return given.lower() == "true"
 
     def items(self) -> int:
-        """Return how many items a page may hold; 0 stands for the default. Raises Invalid."""
-        default = limits.PAGE_ITEMS_DEFAULT
-        return self.number("MaxItems", default, least=0, most=limits.PAGE_ITEMS_MAX) or default
+        """Return how many items a page may hold. Raises Invalid."""
+        return page_items_of(self.text("MaxItems"))
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
         """Return a query parameter that is a number. Raises Invalid."""
         given = self.text(name)
-        if given is None:
-            return default
-        if _NUMBER.fullmatch(given) is None:
-            raise Invalid(f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; a number is expected")
-        checks.check_range(name, int(given), least, most)
-        return int(given)
+        return default if given is None else number_of(name, given, least=least, most=most)
 
     def moment_ms(self, name: str) -> int | None:
         """Return a query parameter that is a time in ISO 8601. Raises Invalid."""
@@ -97,7 +87,7 @@ class Call:
             moment = datetime.fromisoformat(given)
         except ValueError:
             raise Invalid(
-                f"{name} is {given[:_SHOWN_CHARS_MAX]!r}; a time in ISO 8601 is expected"
+                f"{name} is {given[:SHOWN_CHARS_MAX]!r}; a time in ISO 8601 is expected"
             ) from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

@@ -9,11 +9,11 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from perdure.delivery import Checkpoints, Invocation
-from perdure_core.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from perdure_core.refusals import Invalid, Refused
 from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
+from perdure_host.lambda_json.queries import page_items_of
 from perdure_host.telemetry import open_log, report_incident
 from perdure_worker.hosting.bridge import BRIDGE_ID_BYTES, Bridge, bridge_id_of
 from perdure_worker.hosting.forwarding import Forwarding
@@ -103,7 +103,8 @@ class Endpoint:
         )
         if not token:
             raise Invalid("CheckpointToken is missing")
-        return json_answer(self._bridge(arn, token).state(token, marker, _items(limit)))
+        bridge = self._bridge(arn, token)
+        return json_answer(bridge.state(token, marker, page_items_of(limit)))
 
     def _bridge(self, arn: str, token: str) -> Bridge:
         bridge = self._bridges.get(bridge_id_of(token))
@@ -112,11 +113,3 @@ class Endpoint:
         if bridge.execution_arn != arn:
             raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")
         return bridge
-
-
-def _items(text: str) -> int:
-    if not text:
-        return PAGE_ITEMS_DEFAULT
-    if not text.isdecimal() or int(text) > PAGE_ITEMS_MAX:
-        raise Invalid(f"MaxItems has to be a number of 0 to {PAGE_ITEMS_MAX:,}")
-    return int(text) or PAGE_ITEMS_DEFAULT
