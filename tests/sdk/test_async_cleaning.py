@@ -6,6 +6,7 @@ from typing import Any
 
 from perdure import AsyncDurableContext, PlainContext, PlainFunction
 from perdure.crew import BEGIN_ROUNDS_MAX
+from perdure.function_settings import FunctionSettings
 from perdure.handler_loop import HandlerLoop
 from perdure.invocation import Dropped, Outcome, Succeeded, run_invocation_async
 from tests.sdk.scripted import Scripted, delivery
@@ -63,7 +64,7 @@ def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None
         return "done"
 
     async def scenario() -> Outcome:
-        function = PlainFunction(handle, name="under-test")
+        function = PlainFunction(handle, FunctionSettings("under-test"))
         running = asyncio.create_task(run_invocation_async(function, delivery(), Scripted()))
         await cleaning.wait()
         running.cancel()
