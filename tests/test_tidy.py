@@ -96,6 +96,14 @@ def core_asks_the_world_nothing(path: Path, text: str) -> list[str]:
     ]
 
 
+def imports_no_test_module(path: Path, text: str) -> list[str]:
+    return [
+        f"{path}:{line}: imports {module}: what two test modules need has a module of its own"
+        for line, module in imports(text)
+        if any(part.startswith("test_") for part in module.split("."))
+    ]
+
+
 EVERYWHERE: list[Rule] = [opens_with_why, promises_nothing, waves_no_banners]
 IN_PACKAGES: list[Rule] = [fits_one_thought, functions_fit_a_screen, is_named_by_what_it_holds]
 IN_CORE: list[Rule] = [core_imports_only_what_is_pure, core_asks_the_world_nothing]
@@ -106,7 +114,7 @@ def imports(text: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, name.name) for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{name.name}") for name in node.names)
 
 
 def judged(*folders: str) -> list[Path]:
@@ -137,6 +145,10 @@ def test_every_file_keeps_the_rule(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", IN_PACKAGES)
 def test_every_package_keeps_the_rule(rule: Rule) -> None:
     assert complaints(rule, judged("*/perdure*")) == []
+
+
+def test_no_test_module_imports_another() -> None:
+    assert complaints(imports_no_test_module, judged("tests")) == []
 
 
 @pytest.mark.parametrize("rule", IN_CORE)
@@ -174,6 +186,8 @@ LONG_FUNCTION = "def long():\n" + "    pass\n" * LINES_PER_FUNCTION_MAX
         (core_asks_the_world_nothing, "a.py", "from datetime import datetime\ndatetime.now()\n"),
         (core_asks_the_world_nothing, "a.py", "import uuid\nx = uuid.uuid4().hex\n"),
         (core_asks_the_world_nothing, "a.py", "open('x')\n"),
+        (imports_no_test_module, "a.py", "from tests.sdk.test_step import Flaky\n"),
+        (imports_no_test_module, "a.py", "from tests.sdk import test_step as steps\n"),
     ],
 )
 def test_the_rule_notices_what_breaks_it(rule: Rule, path: str, text: str) -> None:
@@ -190,6 +204,7 @@ def test_the_rule_notices_what_breaks_it(rule: Rule, path: str, text: str) -> No
         (promises_nothing, "a.py", '"""Keep what was promised."""\n'),
         (waves_no_banners, "a.py", "# A sentence - with a dash -- or two.\n#: documented\n"),
         (core_imports_only_what_is_pure, "a.py", "import hashlib, msgspec\nfrom . import step\n"),
+        (imports_no_test_module, "a.py", "from tests.sdk import hosted\n"),
         (core_asks_the_world_nothing, "a.py", "def f(now_ms: int) -> int:\n    return now_ms\n"),
     ],
 )

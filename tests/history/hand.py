@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from perdure_core.identity import arn_of, child_identity, parse_arn
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task, key_of
 from tests.history.manual_clock import settle
@@ -18,6 +19,11 @@ def update(kind: str, action: str, operation_id: str, **fields: Any) -> Operatio
     return OperationUpdate(
         id=operation_id, type=OperationType(kind), action=OperationAction(action), **fields
     )
+
+
+def child_of(parent: str) -> str:
+    """Return the ARN of what an execution has invoked by its operation "i"."""
+    return arn_of(child_identity(parse_arn(parent), "i", "child"))
 
 
 class Invocation:

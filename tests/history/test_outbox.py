@@ -8,11 +8,11 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from perdure_core.identity import ExecutionIdentity, arn_of, child_identity, parse_arn
+from perdure_core.identity import ExecutionIdentity, parse_arn
 from perdure_history.service import HistoryService
 from perdure_host.ports import OutboxRow
 from perdure_host.services import StartRequest, key_of
-from tests.history.hand import Hand, Invocation, update
+from tests.history.hand import Hand, Invocation, child_of, update
 from tests.history.manual_clock import settle
 from tests.history.world import HostGone, World, function, inside
 
@@ -27,10 +27,6 @@ async def invoking(world: World, hand: Hand) -> tuple[str, str, Invocation]:
     await invocation.complete()
     await settle()
     return parent, child_of(parent), invocation
-
-
-def child_of(parent: str) -> str:
-    return arn_of(child_identity(parse_arn(parent), "i", "child"))
 
 
 async def insist(

@@ -15,9 +15,8 @@ from perdure_history.settings import HistorySettings
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey, OutboxRow, PayloadRow
 from perdure_host.services import key_of
-from tests.history.hand import Hand, update
+from tests.history.hand import Hand, child_of, update
 from tests.history.manual_clock import settle
-from tests.history.test_outbox import child_of
 from tests.history.world import World, inside
 
 LARGE = json.dumps("large" * 10_000)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.history.hand import Hand, update
+from tests.history.hand import Hand, child_of, update
 from tests.history.manual_clock import settle
-from tests.history.test_outbox import child_of
 from tests.history.world import World
 
 

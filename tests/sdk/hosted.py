@@ -378,3 +378,12 @@ def async_handler(
 ) -> DurableFunction:
     """Make a durable function of any coroutine function."""
     return DurableFunction(body, FunctionSettings("under-test"), plugins=plugins)
+
+
+def hosted_async(body: Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]) -> Hosted:
+    """Return an execution of an async handler that looks at no event."""
+
+    async def handle(_event: Any, context: AsyncDurableContext) -> Any:
+        return await body(context)
+
+    return Hosted(async_handler(handle))

@@ -18,20 +18,13 @@ from perdure.config import Duration, StepConfig
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryPresets
 from perdure_core.model import ErrorObject
-from tests.sdk.hosted import Hosted, async_handler
+from tests.sdk.hosted import hosted_async
 
 Body = Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]
 
 
-def hosted(body: Body) -> Hosted:
-    async def handle(_event: Any, context: AsyncDurableContext) -> Any:
-        return await body(context)
-
-    return Hosted(async_handler(handle))
-
-
 def finished(body: Body) -> Outcome:
-    return hosted(body).finish()
+    return hosted_async(body).finish()
 
 
 @durable_step
@@ -54,7 +47,7 @@ def test_a_handler_waits_for_steps_for_time_and_for_people() -> None:
         callback = await context.create_callback("ask")
         return [first, await callback.result(), await context.step(later(2))]
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     host.pass_time()
     assert host.run() == Pending()
@@ -70,7 +63,7 @@ def test_a_callback_that_fails_raises_where_its_result_is_awaited() -> None:
             await callback.result()
         return "told"
 
-    host = hosted(body)
+    host = hosted_async(body)
     host.run()
     host.fail_callback(ErrorObject("no", "Refusal"))
     assert host.run() == Succeeded('"told"')
@@ -112,7 +105,7 @@ def test_operations_that_are_gathered_are_known_by_the_order_of_their_calls() ->
         steps = [context.step(later(n), f"step {n}") for n in range(3)]
         return await asyncio.gather(*waits, *steps)
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.finish() == Succeeded("[null, null, null, 0, 1, 2]")
     assert len(host.outcomes) == 4
     names = {op.name for op in host.state.operations.values()}

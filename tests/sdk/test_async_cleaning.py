@@ -9,8 +9,8 @@ from perdure.crew import BEGIN_ROUNDS_MAX
 from perdure.function_settings import FunctionSettings
 from perdure.handler_loop import HandlerLoop
 from perdure.invocation import Dropped, Outcome, Succeeded, run_invocation_async
+from tests.sdk.hosted import hosted_async
 from tests.sdk.scripted import Scripted, delivery
-from tests.sdk.test_async import hosted
 
 
 def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
@@ -29,7 +29,7 @@ def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
         body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]
         return "done"
 
-    assert hosted(body).run() == Succeeded('"done"')
+    assert hosted_async(body).run() == Succeeded('"done"')
     assert begun == list(range(1, BEGIN_ROUNDS_MAX + 1))
 
 
@@ -44,7 +44,7 @@ def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
         body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]
         return "done"
 
-    assert hosted(body).run() == Succeeded('"done"')
+    assert hosted_async(body).run() == Succeeded('"done"')
     assert BEGIN_ROUNDS_MAX <= len(begun) < 2 * BEGIN_ROUNDS_MAX  # there are rounds before, too
 
 
@@ -93,5 +93,5 @@ def test_an_async_generator_that_somebody_still_holds_is_closed_with_its_loop() 
         held.append(numbers())
         return await anext(held[0])
 
-    assert hosted(body).run() == Succeeded("1")
+    assert hosted_async(body).run() == Succeeded("1")
     assert closed == ["closed"]

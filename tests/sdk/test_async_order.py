@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import Duration
 from perdure.invocation import Diverged, Failed, Succeeded
-from tests.sdk.hosted import Crash, Hosted
-from tests.sdk.test_async import hosted
+from tests.sdk.hosted import Crash, Hosted, hosted_async
 
 CRASHES = st.lists(st.builds(Crash, st.integers(1, 12), st.booleans()), max_size=3)
 
@@ -79,7 +78,7 @@ def test_operations_keep_their_places_whatever_ends_first(program: Any) -> None:
     @given(st.permutations(range(4)), CRASHES)
     def check(order: list[int], crashes: list[Crash]) -> None:
         def host(place: list[int]) -> Hosted:
-            return hosted(lambda context: program(context, Order(place), range(4)))
+            return hosted_async(lambda context: program(context, Order(place), range(4)))
 
         whole, other = host([0, 1, 2, 3]), host(order)
         other.crashes = {crash.checkpoint: crash for crash in crashes}
@@ -100,7 +99,7 @@ def test_a_task_that_has_waited_is_refused_the_context_of_another() -> None:
 
         await asyncio.gather(two(1), two(2))
 
-    outcome = hosted(body).run()
+    outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
     assert "Give the task a context of its own" in (outcome.error.message or "")
 
@@ -112,7 +111,7 @@ def test_a_call_inside_the_body_of_a_step_is_refused() -> None:
 
         await context.step(work)
 
-    outcome = hosted(body).run()
+    outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
     assert "inside a step's body" in (outcome.error.message or "")
 
@@ -124,7 +123,7 @@ def test_the_context_of_the_handler_is_refused_in_the_body_of_a_child() -> None:
 
         await context.run_in_child_context(child)
 
-    outcome = hosted(body).run()
+    outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
     assert "Ask the context which that body was given" in (outcome.error.message or "")
 
@@ -137,6 +136,6 @@ def test_a_replay_that_asks_for_something_else_stops_the_execution() -> None:
         await context.step(lambda _: 1, f"run {len(runs)}")
         await context.wait(Duration(1))
 
-    outcome = hosted(body).finish()
+    outcome = hosted_async(body).finish()
     assert isinstance(outcome, Diverged)
     assert "recorded:  STEP (Step) 'run 1'" in (outcome.error.message or "")

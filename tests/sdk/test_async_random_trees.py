@@ -17,9 +17,10 @@ from perdure import (
 )
 from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
 from perdure.waits import WaitForConditionConfig
-from tests.sdk import test_random_trees as blocking
+from tests.sdk import tree_runs as blocking
 from tests.sdk.hosted import Crash, Hosted
-from tests.sdk.test_random_trees import (
+from tests.sdk.tree_runs import assert_same, differences, run_to_end, told
+from tests.sdk.trees import (
     ALL,
     BESIDE,
     CRASHES,
@@ -43,12 +44,8 @@ from tests.sdk.test_random_trees import (
     Poll,
     Step,
     Wait,
-    assert_same,
-    differences,
     fail_until,
     go_on,
-    run_to_end,
-    told,
 )
 
 

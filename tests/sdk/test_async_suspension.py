@@ -12,8 +12,7 @@ from perdure import AsyncDurableContext, StepContext
 from perdure.config import CompletionConfig, Duration, MapConfig, ParallelConfig
 from perdure.exceptions import OrphanedChildException, SuspendExecution
 from perdure.invocation import Dropped, Failed, Pending, Succeeded, TurnPassed
-from tests.sdk.hosted import Crash
-from tests.sdk.test_async import hosted
+from tests.sdk.hosted import Crash, hosted_async
 
 Waiting = Callable[[Coroutine[Any, Any, Any], AsyncDurableContext], Coroutine[Any, Any, Any]]
 
@@ -99,7 +98,7 @@ def test_an_invocation_suspends_however_its_tasks_wait_for_each_other(waiting: W
         callback = await context.create_callback()
         return await waiting(callback.result(), context)
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     host.succeed_callback("yes")
     assert host.finish() == Succeeded('"yes"')
@@ -145,7 +144,7 @@ def test_whatever_else_a_task_waits_for_is_work_that_goes_on(
 
         return await asyncio.gather(work_on(), context.wait(Duration(5)))
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     assert worked == ["worked"]
     assert host.finish() == Succeeded('["worked", null]')
@@ -174,7 +173,7 @@ def test_an_operation_goes_on_in_place_while_a_step_runs() -> None:
             context.run_in_child_context(rest), context.step(turn_the_clock)
         )
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Succeeded('["rested", "worked"]')
     assert runs == ["run"]
     assert len(host.outcomes) == 1
@@ -195,7 +194,7 @@ def test_a_wait_that_is_due_is_asked_for_while_a_step_runs() -> None:
         asyncio.get_running_loop().call_later(0.01, host.pass_time)
         return await asyncio.gather(context.step(hold), context.run_in_child_context(rest))
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Succeeded("[true, null]")
     assert len(host.outcomes) == 1
 
@@ -214,7 +213,7 @@ def test_suspension_runs_what_is_left_to_clean_up() -> None:
         await asyncio.gather(rest("one"), rest("two"))
         return "awake"
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     assert cleaned == ["one", "two"]
     assert host.finish() == Succeeded('"awake"')
@@ -231,7 +230,7 @@ def test_a_handler_that_swallows_its_suspension_changes_nothing(
             await context.step(lambda _: "too late", "late")
         return "done"
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     assert [op.name for op in host.state.operations.values()] == ["nap"]
     assert host.finish() == Succeeded('"done"')
@@ -246,7 +245,7 @@ def test_a_handler_that_never_stops_is_left_alone(monkeypatch: pytest.MonkeyPatc
             with suppress(asyncio.CancelledError, SuspendExecution):
                 await context.wait(Duration(5), "nap")
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.run() == Pending()
     over.set()
 
@@ -268,7 +267,7 @@ def test_what_a_handler_leaves_behind_is_cancelled_and_records_nothing() -> None
         await context.wait(Duration(1))
         return task.done()
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.finish() == Succeeded("false")
     assert left == ["cancelled", "cancelled"]
     assert [op.name for op in host.state.operations.values()] == [None]
@@ -294,7 +293,7 @@ def test_what_the_body_of_a_child_leaves_behind_records_nothing_after_its_end() 
         assert isinstance(late[0].exception(), OrphanedChildException)
         return [result, await context.step(lambda _: "after", "after")]
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.finish() == Succeeded('["done", "after"]')
     assert {name for _, name in host.ends} == {None, "after", "child", "in time"}
 
@@ -312,7 +311,7 @@ def test_a_turn_that_has_passed_cancels_the_handler() -> None:
 
         await asyncio.gather(context.step(work), context.wait(Duration(5)))
 
-    host = hosted(body)
+    host = hosted_async(body)
     host.crashes[1] = Crash(1, accepted=False)
     assert host.deliver() == Dropped()
     assert seen == ["cancelled"]
@@ -330,7 +329,7 @@ def test_a_refused_checkpoint_fails_the_execution_and_cancels_the_rest() -> None
 
         await asyncio.gather(stay(), context.step(lambda _: "x" * 67_108_864))
 
-    outcome = hosted(body).run()
+    outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
     assert "67,108,866" in (outcome.error.message or "")
     assert seen == ["stopped"]
@@ -357,7 +356,7 @@ def test_branches_beside_a_winner_are_cancelled() -> None:
         result = await context.parallel([lose, win, lose], None, config)
         return result.get_results()
 
-    assert hosted(body).run() == Succeeded('["won"]')
+    assert hosted_async(body).run() == Succeeded('["won"]')
     assert seen == ["cancelled", "cancelled"]
 
 
@@ -371,7 +370,7 @@ def test_a_thousand_branches_wait_in_one_thread() -> None:
         result = await context.map(range(300), item, "map", MapConfig())
         return [sum(result.get_results()), len(set(threading.enumerate()) - before)]
 
-    host = hosted(body)
+    host = hosted_async(body)
     assert host.finish() == Succeeded(f"[{sum(range(300))}, 0]")
 
 
@@ -381,7 +380,7 @@ def test_threads_of_bodies_are_let_go() -> None:
     async def body(context: AsyncDurableContext) -> Any:
         await context.step(lambda _: threads.add(threading.current_thread()))
 
-    assert hosted(body).run() == Succeeded("null")
+    assert hosted_async(body).run() == Succeeded("null")
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
@@ -401,7 +400,7 @@ def test_bodies_of_steps_run_in_threads_and_on_the_loop_side_by_side() -> None:
 
         return await asyncio.gather(context.step(meet), context.step(meet), context.step(stay))
 
-    assert hosted(body).run() == Succeeded('[false, false, "met"]')
+    assert hosted_async(body).run() == Succeeded('[false, false, "met"]')
 
 
 def test_control_flow_that_a_body_lets_through_is_no_failure_of_its_step() -> None:
@@ -411,4 +410,4 @@ def test_control_flow_that_a_body_lets_through_is_no_failure_of_its_step() -> No
 
         await context.step(work)
 
-    assert hosted(body).deliver() == Dropped()
+    assert hosted_async(body).deliver() == Dropped()

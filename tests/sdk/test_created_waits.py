@@ -10,7 +10,7 @@ from perdure import AsyncDurableContext, DurableContext
 from perdure.config import CompletionConfig, Duration, ParallelConfig
 from perdure.exceptions import DurableOperationError, ValidationError, WaitCancelledError
 from perdure.invocation import Failed, Outcome, Pending, Succeeded
-from tests.sdk.hosted import Crash, Hosted, async_handler, handler
+from tests.sdk.hosted import Crash, Hosted, handler, hosted_async
 
 
 def test_it_begins_at_once_and_its_result_is_its_end() -> None:
@@ -156,10 +156,7 @@ def test_a_length_outside_the_limits_is_refused_and_takes_no_place() -> None:
 
 
 def finished_async(body: Any) -> tuple[Hosted, Outcome]:
-    async def handle(_event: Any, context: AsyncDurableContext) -> Any:
-        return await body(context)
-
-    host = Hosted(async_handler(handle))
+    host = hosted_async(body)
     return host, host.finish()
 
 

@@ -14,7 +14,7 @@ from perdure.derived import derived_name, derived_random, derived_uuid
 from perdure.invocation import Dropped, Failed, Outcome, Succeeded
 from perdure_core.execution import current_turn
 from perdure_core.model import OperationAction, OperationType
-from tests.sdk.hosted import Crash, Hosted, async_handler, checkpoint, completion, handler
+from tests.sdk.hosted import Crash, Hosted, checkpoint, completion, handler, hosted_async
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,13 +25,6 @@ def moment(milliseconds: int) -> str:
 
 def hosted(body: Callable[[DurableContext], Any], *crashes: Crash) -> Hosted:
     return Hosted(handler(lambda _, context: body(context)), crashes=crashes)
-
-
-def hosted_async(body: Callable[[AsyncDurableContext], Any]) -> Hosted:
-    async def handle(_event: Any, context: AsyncDurableContext) -> Any:
-        return await body(context)
-
-    return Hosted(async_handler(handle))
 
 
 def twice(context: DurableContext) -> list[str]:

@@ -31,12 +31,12 @@ from perdure_core.events import StepFailed, StepHeartbeat
 from perdure_core.limits import HEARTBEAT_DETAILS_BYTES_MAX
 from perdure_core.model import OperationAction
 from tests.sdk.hosted import Crash, Hosted, async_handler
-from tests.sdk.test_step_timeout import (
+from tests.sdk.timed_steps import (
     EVERYWHERE,
     IN_THREADS,
     SOON,
     Make,
-    error_type,
+    failure_message,
     failures,
     sync_step,
 )
@@ -197,7 +197,7 @@ def test_an_async_body_that_falls_silent_is_cancelled() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body, "work", config(SOON))
 
-    message = error_type(async_handler(handle))
+    message = failure_message(async_handler(handle))
     assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
 
 
@@ -208,7 +208,7 @@ def test_a_body_in_a_thread_that_falls_silent_sees_that_it_is_cancelled(make: Ma
         while True:
             step.raise_if_cancelled()
 
-    message = error_type(make(body, config(SOON)))
+    message = failure_message(make(body, config(SOON)))
     assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
 
 

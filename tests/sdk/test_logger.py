@@ -1,7 +1,6 @@
 """Each thing is logged once, although the handler is replayed."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,20 +13,7 @@ from perdure.logger import Logger, log_extra
 from perdure.retries import RetryPresets
 from perdure.types import LoggerInterface
 from tests.sdk.hosted import Crash, Hosted, handler
-
-
-class Notes:
-    """A logger of somebody else's making: it takes the five levels and `extra`, no more."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.extras: list[Mapping[str, object]] = []
-
-    def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        self.said.append(str(msg) % args)
-        self.extras.append(dict(extra or {}))
-
-    info = warning = error = exception = debug
+from tests.sdk.notes import Notes
 
 
 @durable_step

@@ -10,7 +10,7 @@ from perdure.config import ChildConfig, Duration, InvokeConfig
 from perdure.identity import operation_id
 from perdure.invocation import Succeeded
 from tests.sdk.hosted import Hosted, handler
-from tests.sdk.test_logger import Notes
+from tests.sdk.notes import Notes
 
 GROUP = operation_id(None, 1)
 

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 from perdure import (
     AsyncDurableContext,
     DurableContext,
-    DurableFunction,
     StepContext,
     StepError,
     body_thread,
@@ -27,42 +24,20 @@ from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
-from perdure_core.events import StepFailed
 from perdure_core.limits import WAIT_MS_MAX
 from tests.sdk.hosted import Crash, Hosted, async_handler, handler
-
-Body = Callable[[StepContext], Any]
-Make = Callable[[Body, StepConfig], DurableFunction]
+from tests.sdk.timed_steps import (
+    EVERYWHERE,
+    IN_THREADS,
+    SOON,
+    Make,
+    failure_message,
+    failures,
+    sync_step,
+)
 
 TIMEOUT_TYPE = "perdure.exceptions.StepTimeoutError"
 THIRTY = Duration(30)
-# Real time: so little of it that a test notices nothing.
-SOON = Duration.from_milliseconds(20)
-
-
-def sync_step(body: Body, config: StepConfig) -> DurableFunction:
-    return handler(lambda _, context: context.step(body, "work", config))
-
-
-def async_step(body: Body, config: StepConfig) -> DurableFunction:
-    async def work(step: StepContext) -> Any:
-        return body(step)
-
-    async def handle(_: Any, context: AsyncDurableContext) -> Any:
-        return await context.step(work, "work", config)
-
-    return async_handler(handle)
-
-
-def threaded_step(body: Body, config: StepConfig) -> DurableFunction:
-    async def handle(_: Any, context: AsyncDurableContext) -> Any:
-        return await context.step(body, "work", config)
-
-    return async_handler(handle)
-
-
-EVERYWHERE = pytest.mark.parametrize("make", [sync_step, async_step, threaded_step])
-IN_THREADS = pytest.mark.parametrize("make", [sync_step, threaded_step])
 
 
 def config(timeout: Duration | None = THIRTY, retries: Any = None, **more: Any) -> StepConfig:
@@ -88,14 +63,6 @@ class Slow:
 def hosted(make: Make, slow: Slow, settings: StepConfig, *crashes: Crash) -> Hosted:
     slow.host = Hosted(make(slow, settings), crashes=crashes)
     return slow.host
-
-
-def failures(host: Hosted) -> list[tuple[str | None, int | None]]:
-    return [
-        (event.error.type, event.next_attempt_delay_ms)
-        for event in host.events
-        if isinstance(event, StepFailed)
-    ]
 
 
 @EVERYWHERE
@@ -253,20 +220,6 @@ def test_a_crash_anywhere_changes_nothing_for_a_body_that_is_in_time(make: Make)
 # Bodies that go on.
 
 
-@contextmanager
-def real_time(function: DurableFunction) -> Generator[DurableFunctionTestRunner]:
-    with DurableFunctionTestRunner(function, skip_time=False) as runner:
-        yield runner
-
-
-def error_type(function: DurableFunction) -> str | None:
-    """Run an execution that fails; return with what."""
-    with real_time(function) as runner:
-        error = runner.run().error
-    assert error is not None
-    return error.type and error.message
-
-
 def test_an_async_body_is_cancelled() -> None:
     cancelled: list[bool] = []
 
@@ -280,7 +233,7 @@ def test_an_async_body_is_cancelled() -> None:
     async def handle(_: Any, context: AsyncDurableContext) -> None:
         await context.step(body, "work", config(SOON))
 
-    message = error_type(async_handler(handle))
+    message = failure_message(async_handler(handle))
     assert message == "Attempt 1 of STEP (Step) 'work' took longer than 0.020 s."
     assert cancelled == [True]
 
@@ -299,7 +252,7 @@ def test_a_body_sees_that_it_is_cancelled_and_goes(make: Make) -> None:
                 ends.append("cancelled")
                 raise
 
-    assert error_type(make(body, config(SOON))) is not None
+    assert failure_message(make(body, config(SOON))) is not None
     assert ends == ["cancelled"]
 
 
@@ -316,7 +269,7 @@ def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.M
             ends.append(type(error))
             raise
 
-    assert error_type(make(body, config(SOON))) is not None
+    assert failure_message(make(body, config(SOON))) is not None
     assert [issubclass(end, StepCancelledError) for end in ends] == [True]
     assert overdue_bodies.count == 0
 
@@ -337,7 +290,7 @@ def test_a_body_that_is_stuck_is_left_alone_and_counted(
             return "late"
 
     with caplog.at_level(logging.INFO, "perdure"):
-        assert error_type(make(body, config(SOON))) is not None
+        assert failure_message(make(body, config(SOON))) is not None
         assert overdue_bodies.count == 1
         free.release()
         threads[0].join()
@@ -372,7 +325,7 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     release = Release()
     logging.getLogger("perdure").addHandler(release)
     try:
-        assert error_type(make(body, config(SOON))) is not None
+        assert failure_message(make(body, config(SOON))) is not None
         assert overdue_bodies.count == body_thread.OVERDUE_MAX
     finally:
         logging.getLogger("perdure").removeHandler(release)
