@@ -33,6 +33,24 @@ def returns_large(event: str, context: DurableContext) -> str:
 
 
 @durable_execution
+def outgrows(event: str, context: DurableContext) -> list[Any]:
+    """Say what a child context has returned that is too large to be kept, after a replay."""
+
+    def note(part: str) -> str:
+        write_down(Entry(order=event, who="outgrows", what=part))
+        return part
+
+    def body(child: DurableContext) -> str:
+        write_down(Entry(order=event, who="outgrows", what="context"))
+        parts = [child.step(lambda _: note("first")), child.step(lambda _: note("second"))]
+        return large("".join(parts)) + "x"
+
+    value: str = context.run_in_child_context(body, "large")
+    answered = context.create_callback("answer").result()
+    return [len(value), digest(value), answered]
+
+
+@durable_execution
 def takes_large(event: str, context: DurableContext) -> Any:
     """Say what came in, from the caller, from another execution and from somebody outside."""
     invoked: str = context.invoke("echo", event, "child")

@@ -80,6 +80,31 @@ def test_a_result_as_large_as_may_be_is_kept_once_and_returned_whole(
         wait_until(lambda: payload_sizes(stocked) == [], "its payload is gone")
 
 
+def test_a_result_too_large_to_be_kept_is_made_again_from_children_that_do_not_run_again(
+    stocked: Machine,
+) -> None:
+    with stocked.client() as client:
+        arn = client.start("outgrows", "seed").execution_arn
+        wait_until(lambda: client.get(arn).waiting_for == "callback", "it asks")
+        # Nothing is left of it but what is recorded.
+        stocked.kill("worker")
+        stocked.kill("server")
+        stocked.start_server()
+        stocked.start_worker(PROGRAM)
+        (callback,) = client.get(arn).open_callbacks
+        client.succeed_callback(callback.callback_id, result_text="yes")
+        value = large("firstsecond") + "x"
+        result = client.result(arn, timeout_s=END_S_MAX)
+        assert result == [SIZE - 1, digest(value), "yes"]
+        contexts = [each for each in client.history(arn) if each.event_type == "ContextSucceeded"]
+    assert [(each.name, each.wire.replay_children, each.result_text) for each in contexts] == [
+        ("large", True, "")
+    ]
+    assert payload_sizes(stocked) == []
+    done = Counter(entry.what for entry in Reader(stocked.folder / "ledger").new())
+    assert (done["first"], done["second"], done["context"]) == (1, 1, 2)
+
+
 def test_an_input_as_large_as_may_be_goes_to_handlers_children_and_back(stocked: Machine) -> None:
     given, answer = large("given"), large("answer")
     with stocked.client() as client:
