@@ -32,6 +32,7 @@ from perdure_host.errors import HostError, NodeTaken, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.sql import open_store
+from perdure_host.status_file import StatusFile
 from perdure_host.telemetry import configure_logging, open_log
 from perdure_host.tokens import Signer
 from perdure_matching.service import MatchingService
@@ -64,6 +65,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     access_key_file: str | None = None
     # Clients of the Lambda API have to say which version of a durable function they invoke.
     require_qualified_names: bool = False
+    # Every start and end of an execution is appended here as a line of JSON.
+    status_events: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     # Callers have to show a certificate that these authorities have signed.
@@ -98,6 +101,8 @@ class Node:
         tokens = None if settings.token_file is None else read_tokens(settings.token_file)
         key_file = settings.access_key_file
         keys = None if key_file is None else read_access_keys(key_file)
+        status_events = settings.status_events
+        self._status_file = None if status_events is None else StatusFile(status_events)
         self.name = settings.node_name
         self._settings = settings
         self._tls = tls
@@ -124,6 +129,8 @@ class Node:
     async def run(self, stop: asyncio.Event, ready: Callable[[NodeAddresses], object]) -> int:
         """Serve until told to stop; return the exit status. Raises HostError if it cannot start."""
         async with AsyncExitStack() as closing:
+            if self._status_file is not None:
+                closing.callback(self._status_file.close)
             addresses = self._take_ports(closing)
             history = self._history = await self._make_history(addresses.grpc, closing)
             self._lambda_api.open(history)
@@ -169,7 +176,7 @@ class Node:
         store = open_store(self._settings.db_url)
         await store.open(migrate=self._settings.migrate)
         closing.push_async_callback(store.close)
-        return HistoryService(
+        history = HistoryService(
             store=store,
             clock=self._clock,
             metrics=self._metrics,
@@ -179,6 +186,9 @@ class Node:
             address=address,
             settings=HistorySettings(lease_ms=self._settings.lease_ms),
         )
+        if self._status_file is not None:
+            history.tell_statuses(self._status_file)
+        return history
 
     async def _own_database(self, history: HistoryService, stop: asyncio.Event) -> bool:
         """Own the database once no other node does; False when told to stop before."""

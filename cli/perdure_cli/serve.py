@@ -63,6 +63,14 @@ QualifiedNamesOption = Annotated[
         help="Refuse calls of the Lambda API that invoke NAME instead of NAME:$LATEST.",
     ),
 ]
+StatusEventsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--status-events",
+        metavar="FILE",
+        help="Append a line of JSON for every start and end of an execution.",
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Lines for people, or JSON for programs.")
 ]
@@ -92,6 +100,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         typer.Option("--insecure", help="Listen beyond this machine without a token and TLS."),
     ] = False,
     require_qualified_names: QualifiedNamesOption = False,
+    status_events: StatusEventsOption = None,
     node_name: Annotated[
         str | None,
         typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
@@ -113,6 +122,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             token_file=token_file,
             access_key_file=access_key_file,
             require_qualified_names=require_qualified_names,
+            status_events=status_events,
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_ca=tls_ca,

@@ -23,6 +23,7 @@ from perdure_cli.serve import (
     GrpcOption,
     HttpOption,
     LogFormat,
+    StatusEventsOption,
     default_node_name,
     failing_with_meaning,
 )
@@ -42,6 +43,7 @@ def dev(
     db: DatabaseOption = DATABASE_DEFAULT,
     grpc: GrpcOption = SERVER_DEFAULT,
     http: HttpOption = HTTP_DEFAULT,
+    status_events: StatusEventsOption = None,
 ) -> None:
     """Run a server and a worker together, and the worker anew whenever a Python file changes."""
     with failing_with_meaning():
@@ -56,6 +58,7 @@ def dev(
             tls_cert=None,
             tls_key=None,
             tls_ca=None,
+            status_events=status_events,
             insecure=False,
             migrate=True,
             log_format=LogFormat.TEXT.value,

@@ -16,7 +16,7 @@ import msgspec
 
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Change, ExecutionKey, OutboxRow, Store
+from perdure_host.ports import Change, ExecutionKey, OutboxRow, StatusEventRow, Store
 
 # What one transaction holds at most; a batch that has reached either bound is closed.
 BATCH_CHANGES_MAX: Final = 1_000
@@ -38,12 +38,14 @@ class Batch:
         "is_done",
         "outbox_done",
         "size_bytes",
+        "status_events_done",
         "undos",
     )
 
     def __init__(self) -> None:
         self.changes: dict[ExecutionKey, Change] = {}
         self.outbox_done: list[OutboxRow] = []
+        self.status_events_done: list[StatusEventRow] = []
         self.effects: list[Effect] = []
         self.undos: list[Effect] = []
         # What follows however the commit ends, before anybody is answered.
@@ -58,7 +60,8 @@ class Batch:
     def is_full(self) -> bool:
         """Tell whether further changes belong into the next commit."""
         return (
-            len(self.changes) + len(self.outbox_done) >= BATCH_CHANGES_MAX
+            len(self.changes) + len(self.outbox_done) + len(self.status_events_done)
+            >= BATCH_CHANGES_MAX
             or self.size_bytes >= BATCH_BYTES_MAX
         )
 
@@ -102,6 +105,7 @@ class Batch:
         # The batch is remembered by the executions that it held; what it held must not be.
         self.changes.clear()
         self.outbox_done.clear()
+        self.status_events_done.clear()
         self.effects.clear()
         self.undos.clear()
         self.ends.clear()
@@ -133,6 +137,7 @@ class Committer:
         change: Change | None,
         *,
         outbox_done: Sequence[OutboxRow] = (),
+        status_events_done: Sequence[StatusEventRow] = (),
         effect: Effect | None = None,
         undo: Effect | None = None,
     ) -> Batch:
@@ -151,6 +156,8 @@ class Committer:
                 batch.size_bytes += len(payload.body)
         if outbox_done:
             batch.outbox_done.extend(outbox_done)
+        if status_events_done:
+            batch.status_events_done.extend(status_events_done)
         if effect is not None:
             batch.effects.append(effect)
         if undo is not None:
@@ -183,7 +190,10 @@ class Committer:
         started = loop.time()
         try:
             await self._store.commit(
-                self.incarnation, tuple(batch.changes.values()), batch.outbox_done
+                self.incarnation,
+                tuple(batch.changes.values()),
+                batch.outbox_done,
+                batch.status_events_done,
             )
         except StoreError as error:
             await self._fail(error)
@@ -227,4 +237,5 @@ def _merged(before: Change, after: Change) -> Change:
         alarm_moved=before.alarm_moved or after.alarm_moved,
         alarm_ms=after.alarm_ms if after.alarm_moved else before.alarm_ms,
         outbox=before.outbox + after.outbox,
+        status_events=before.status_events + after.status_events,
     )

@@ -37,6 +37,7 @@ from perdure_history.registry import FunctionRegistry
 from perdure_history.running import Running, RunningTable
 from perdure_history.settings import HistorySettings
 from perdure_history.slot import Slot, SlotCache, row_of
+from perdure_history.statuses import status_events
 from perdure_history.timers import Timers
 from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
@@ -47,6 +48,7 @@ from perdure_host.ports import (
     OutboxRow,
     PayloadRow,
     RecordRow,
+    StatusEventRow,
     Store,
 )
 from perdure_host.services import Matching, Task
@@ -89,6 +91,9 @@ class Executions:
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         # Rows of the outbox that have become durable go here.
         self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
+        # Whoever sets it is told of status events that have become durable; without one, none is
+        # written.
+        self.tell_status: Callable[[tuple[StatusEventRow, ...]], None] | None = None
         # Called with a worker and an invocation of its whose execution has ended without it.
         self.tell_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
         # Called at each reload, when the memory was thrown away.
@@ -191,6 +196,11 @@ class Executions:
         self.require_ready()
         return self.committer.submit(None, outbox_done=(row,))
 
+    def forget_told(self, rows: Sequence[StatusEventRow]) -> Batch:
+        """Delete status events that their sink has taken. Raises StoreUnavailable."""
+        self.require_ready()
+        return self.committer.submit(None, status_events_done=rows)
+
     def create(
         self,
         key: ExecutionKey,
@@ -227,6 +237,9 @@ class Executions:
         if kept.bodies:
             payloads = tuple([PayloadRow(digest, text) for digest, text in kept.bodies.items()])
             self.payloads.remember(slot.key, payloads)
+        told: tuple[StatusEventRow, ...] = ()
+        if self.tell_status is not None:
+            told = status_events(slot.key, state, record, first_event_id)
         change = Change(
             row=row_of(slot),
             new=new,
@@ -235,6 +248,7 @@ class Executions:
             alarm_moved=alarm_ms != slot.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,
+            status_events=told,
         )
         slot.alarm_ms = alarm_ms
         undo = gone = None
@@ -258,6 +272,8 @@ class Executions:
             self.timers.moved(slot.key, change.alarm_ms)
         if change.outbox:
             self.send(change.outbox)
+        if change.status_events and self.tell_status is not None:
+            self.tell_status(change.status_events)
         self.offer(slot)
         self.notices.moved(slot.key)
         if not is_open(slot.state):

@@ -20,6 +20,7 @@ from perdure_history.outbox import OutboxDeliverer
 from perdure_history.reading import Reading
 from perdure_history.scanner import Scanner
 from perdure_history.settings import HistorySettings
+from perdure_history.status_delivery import StatusDeliverer
 from perdure_history.worker_calls import WorkerCalls
 from perdure_host.errors import Fenced, HostError, StoreError
 from perdure_host.metrics import ServerMetrics
@@ -30,6 +31,7 @@ from perdure_host.ports import (
     FunctionRow,
     ListQuery,
     OutboxRow,
+    StatusSink,
     Store,
 )
 from perdure_host.services import (
@@ -88,6 +90,7 @@ class HistoryService:
         )
         self._executions.send = self._outbox.push
         self._executions.on_reload += [self._outbox.reset, self._reoffers.ask]
+        self._statuses: StatusDeliverer | None = None
         self._large_deliveries = asyncio.Semaphore(LARGE_DELIVERIES_MAX)
         self._tasks: list[asyncio.Task[None]] = []
         self.fatal: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
@@ -95,22 +98,42 @@ class HistoryService:
 
     # Its life.
 
+    def tell_statuses(self, sink: StatusSink) -> None:
+        """Have status-change events written and brought to the sink. Before `open`, and once."""
+        executions = self._executions
+        assert not self._tasks
+        assert self._statuses is None
+        self._statuses = StatusDeliverer(
+            executions.store,
+            executions.clock,
+            executions.metrics,
+            sink,
+            is_serving=lambda: executions.trouble is None,
+            forget=executions.forget_told,
+        )
+        executions.tell_status = self._statuses.note
+        executions.on_reload.append(self._statuses.reset)
+
     async def open(self) -> None:
         """Become the live node and serve. Raises NodeTaken, StoreError."""
         await self._executions.join()
         await self._executions.reload()
         self._executions.matching.refill = self._reoffers.ask
-        for name, work in (
+        works = [
             ("committer", self._executions.committer.run()),
             ("timers", self._executions.timers.run()),
             ("outbox", self._outbox.run()),
             ("offers", self._reoffers.run()),
-        ):
-            self._tasks.append(self._supervise(name, work))
+        ]
+        if self._statuses is not None:
+            works.append(("status events", self._statuses.run()))
+        self._tasks += [self._supervise(name, work) for name, work in works]
 
     async def close(self) -> None:
         """Refuse new work, finish what is under way, and let another node take over at once."""
         executions = self._executions
+        if self._statuses is not None:
+            await self._statuses.stop()
         executions.end("the node is stopping")
         await executions.committer.flush()
         for task in self._tasks:

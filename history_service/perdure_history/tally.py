@@ -4,27 +4,15 @@ from typing import Final
 
 from perdure_core.events import (
     Event,
-    ExecutionFailed,
     ExecutionStarted,
-    ExecutionStopped,
-    ExecutionSucceeded,
-    ExecutionTimedOut,
     Record,
     StepFailed,
     StepSucceeded,
 )
-from perdure_core.model import ExecutionStatus
+from perdure_history.statuses import STATUS_OF
 from perdure_host.metrics import ServerMetrics
 
-_ENDS: Final[dict[type[Event], ExecutionStatus]] = {
-    ExecutionSucceeded: ExecutionStatus.SUCCEEDED,
-    ExecutionFailed: ExecutionStatus.FAILED,
-    ExecutionTimedOut: ExecutionStatus.TIMED_OUT,
-    ExecutionStopped: ExecutionStatus.STOPPED,
-}
-_COUNTED: Final[frozenset[type[Event]]] = frozenset(
-    {ExecutionStarted, StepFailed, StepSucceeded, *_ENDS}
-)
+_COUNTED: Final[frozenset[type[Event]]] = frozenset({StepFailed, StepSucceeded, *STATUS_OF})
 
 
 def count(metrics: ServerMetrics, function: str, record: Record) -> None:
@@ -46,4 +34,4 @@ def count(metrics: ServerMetrics, function: str, record: Record) -> None:
             case ExecutionStarted():
                 metrics.execution_started(function)
             case _:
-                metrics.execution_ended(function, _ENDS[kind])
+                metrics.execution_ended(function, STATUS_OF[kind])

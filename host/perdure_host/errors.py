@@ -12,6 +12,10 @@ class SettingsError(HostError):
     """The operator asked for something impossible; nothing was started."""
 
 
+class SinkError(HostError):
+    """A receiver of status-change events did not take all of them; they are kept and told again."""
+
+
 class StoreError(HostError):
     """The database did not do what it was asked to."""
 

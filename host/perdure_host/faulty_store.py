@@ -22,6 +22,7 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    StatusEventRow,
     Store,
     StoredExecution,
     WaitingFor,
@@ -31,6 +32,9 @@ from perdure_host.ports import (
 # outcome to the caller: written already, never to be written, or still under way and written only
 # when somebody joins, who has to wait for it. Whoever reloads before joining falls for the last.
 Fate = Literal["written", "refused", "unknown_written", "unknown_lost", "unknown_late"]
+
+# The arguments of one commit.
+_Commit = tuple[int, Sequence[Change], Sequence[OutboxRow], Sequence[StatusEventRow]]
 
 _FAILURES: Final[tuple[Fate, ...]] = ("refused", "unknown_written", "unknown_lost", "unknown_late")
 
@@ -46,7 +50,7 @@ class FaultyStore:
         self._fates = deque(fates)
         self._dice: random.Random | None = None
         self._share = 0.0
-        self._late: list[tuple[int, Sequence[Change], Sequence[OutboxRow]]] = []
+        self._late: list[_Commit] = []
 
     def script(self, *fates: Fate) -> None:
         """Add fates for the commits that come after those already scripted."""
@@ -81,16 +85,20 @@ class FaultyStore:
         await self.inner.leave(incarnation)
 
     async def commit(
-        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+        self,
+        incarnation: int,
+        changes: Sequence[Change],
+        outbox_done: Sequence[OutboxRow] = (),
+        status_events_done: Sequence[StatusEventRow] = (),
     ) -> None:
         self._require_present()
         fate = self._next_fate()
         if fate == "refused":
             raise StoreUnavailable("this commit was refused on purpose")
         if fate == "unknown_late":
-            self._late.append((incarnation, changes, outbox_done))
+            self._late.append((incarnation, changes, outbox_done, status_events_done))
         elif fate != "unknown_lost":
-            await self.inner.commit(incarnation, changes, outbox_done)
+            await self.inner.commit(incarnation, changes, outbox_done, status_events_done)
         if fate != "written":
             raise CommitUnknown("the answer to this commit was lost on purpose")
 
@@ -142,6 +150,14 @@ class FaultyStore:
         self._require_present()
         return await self.inner.outbox(after=after, limit=limit)
 
+    async def status_events(self, *, limit: int) -> list[StatusEventRow]:
+        self._require_present()
+        return await self.inner.status_events(limit=limit)
+
+    async def count_status_events(self, *, limit: int) -> int:
+        self._require_present()
+        return await self.inner.count_status_events(limit=limit)
+
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_present()
         return await self.inner.sweep(incarnation, now_ms=now_ms, limit=limit)
@@ -160,9 +176,9 @@ class FaultyStore:
 
     async def _finish_late_commits(self) -> None:
         late, self._late = self._late, []
-        for incarnation, changes, outbox_done in late:
+        for commit in late:
             with contextlib.suppress(Fenced):
-                await self.inner.commit(incarnation, changes, outbox_done)
+                await self.inner.commit(*commit)
 
     def _next_fate(self) -> Fate:
         if self._fates:

@@ -23,6 +23,7 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    StatusEventRow,
     StoredExecution,
     WaitingFor,
 )
@@ -50,6 +51,7 @@ class MemoryStore:
         self._payloads: dict[ExecutionKey, dict[bytes, bytes]] = {}
         self._alarms: dict[ExecutionKey, int] = {}
         self._outbox: dict[tuple[int, str], OutboxRow] = {}
+        self._status_events: dict[tuple[ExecutionKey, int], StatusEventRow] = {}
         self._functions: dict[tuple[str, str], FunctionRow] = {}
 
     async def open(self, *, migrate: bool = False) -> None:
@@ -86,17 +88,25 @@ class MemoryStore:
             self._node.live = False
 
     async def commit(
-        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+        self,
+        incarnation: int,
+        changes: Sequence[Change],
+        outbox_done: Sequence[OutboxRow] = (),
+        status_events_done: Sequence[StatusEventRow] = (),
     ) -> None:
         self._require_live(incarnation)
         _require_distinct([_name(change.row) for change in changes if change.new])
         _require_distinct([_place(row) for change in changes for row in change.outbox])
+        events = [event for change in changes for event in change.status_events]
+        _require_distinct([(event.key, event.event_id) for event in events])
         for change in changes:
             self._require_unwritten(change)
         for change in changes:
             self._write(change)
         for row in outbox_done:
             self._outbox.pop(_place(row), None)
+        for told in status_events_done:
+            self._status_events.pop((told.key, told.event_id), None)
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         row = self._rows.get(key)
@@ -151,6 +161,13 @@ class MemoryStore:
         ids = (place for place in self._outbox if after is None or place > after)
         return [self._outbox[place] for place in heapq.nsmallest(limit, ids)]
 
+    async def status_events(self, *, limit: int) -> list[StatusEventRow]:
+        rows = self._status_events.values()
+        return heapq.nsmallest(limit, rows, key=lambda row: (row.at_ms, row.key, row.event_id))
+
+    async def count_status_events(self, *, limit: int) -> int:
+        return min(limit, len(self._status_events))
+
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_live(incarnation)
         rows = self._rows.values()
@@ -185,6 +202,8 @@ class MemoryStore:
             raise Fenced(f"somebody else has continued execution {key.execution_id}")
         if any(_place(row) in self._outbox for row in change.outbox):
             raise Fenced(f"somebody else has sent for execution {key.execution_id}")
+        if any((row.key, row.event_id) in self._status_events for row in change.status_events):
+            raise Fenced(f"somebody else has moved execution {key.execution_id}")
 
     def _write(self, change: Change) -> None:
         row = change.row
@@ -195,6 +214,7 @@ class MemoryStore:
         for payload in change.payloads:
             self._payloads.setdefault(row.key, {}).setdefault(payload.digest, payload.body)
         self._outbox.update((_place(sent), sent) for sent in change.outbox)
+        self._status_events.update(((e.key, e.event_id), e) for e in change.status_events)
         if change.alarm_moved:
             self._alarms.pop(row.key, None)
             if change.alarm_ms is not None:

@@ -57,6 +57,7 @@ class ServerMetrics:
         self._add_work()
         self._add_commits()
         self._add_workers()
+        self._add_status_events()
         self._add_process()
 
     def execution_started(self, function: str) -> None:
@@ -164,6 +165,20 @@ class ServerMetrics:
         self.slots = self._gauge("slots", "Invocations that the attached workers can run.")
         self.slots_in_use = self._gauge(
             "slots_in_use", "Invocations that the attached workers run now."
+        )
+
+    def _add_status_events(self) -> None:
+        self.status_events_backlog = self._gauge(
+            "status_events_backlog", "Status-change events that the sink has not taken yet."
+        )
+        self.status_events_oldest_age_seconds = self._gauge(
+            "status_events_oldest_age_seconds", "Age of the oldest event in the backlog."
+        )
+        self.status_events_told = self._counter(
+            "status_events_told", "Status-change events that the sink has taken."
+        )
+        self.status_events_failures = self._counter(
+            "status_events_failures", "Times that the sink did not take what it was told."
         )
 
     def _add_process(self) -> None:

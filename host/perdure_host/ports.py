@@ -87,6 +87,30 @@ class OutboxRow(msgspec.Struct, frozen=True):
         return ExecutionKey(self.bucket, self.outbox_id.partition("-")[0])
 
 
+class StatusEventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an execution's status that a sink has to be told, with all that it is told.
+
+    `event_id` is the number of the public event that made it so; with the key it is unique. The row
+    stands by itself: it outlives the execution, and holds up no sweep. `at_ms` orders rows; for one
+    execution, no row has a lower one than a row before it.
+    """
+
+    key: ExecutionKey
+    event_id: int
+    at_ms: int
+    namespace: str
+    function: str
+    name: str
+    status: str
+    started_ms: int
+    ended_ms: int | None = None
+
+    @property
+    def identity(self) -> ExecutionIdentity:
+        """Return all that the ARN says."""
+        return ExecutionIdentity(self.namespace, self.function, self.name, self.key.execution_id)
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """All that one commit does to one execution; a commit holds at most one change for each.
 
@@ -103,6 +127,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     alarm_moved: bool = False
     alarm_ms: int | None = None
     outbox: tuple[OutboxRow, ...] = ()
+    status_events: tuple[StatusEventRow, ...] = ()
 
 
 class StoredExecution(msgspec.Struct, frozen=True):
@@ -198,10 +223,15 @@ class Store(Protocol):
         ...
 
     async def commit(
-        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+        self,
+        incarnation: int,
+        changes: Sequence[Change],
+        outbox_done: Sequence[OutboxRow] = (),
+        status_events_done: Sequence[StatusEventRow] = (),
     ) -> None:
         """Write everything in one transaction with full durability, or nothing.
 
+        Rows that are done are deleted; those that are not there any more are no matter.
         Raises Fenced, StoreUnavailable (nothing was written) or CommitUnknown (it may have been).
         """
         ...
@@ -256,6 +286,14 @@ class Store(Protocol):
         """Return undelivered rows, ordered by (bucket, outbox_id)."""
         ...
 
+    async def status_events(self, *, limit: int) -> list[StatusEventRow]:
+        """Return the oldest undelivered rows, ordered by (at_ms, key, event_id)."""
+        ...
+
+    async def count_status_events(self, *, limit: int) -> int:
+        """Return how many rows are undelivered, or `limit` when they are more."""
+        ...
+
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         """Delete up to `limit` executions whose `expires_ms` has come, with everything they own.
 
@@ -269,6 +307,25 @@ class Store(Protocol):
 
     async def functions(self) -> list[FunctionRow]:
         """Return every announced function, ordered by namespace and name."""
+        ...
+
+
+class StatusEvent(msgspec.Struct, frozen=True):
+    """A status-change event as every sink gets it.
+
+    `body` is a JSON object in one line of UTF-8; `id` is in it, too, and the same however often the
+    event is told.
+    """
+
+    id: str
+    body: bytes
+
+
+class StatusSink(Protocol):
+    """Who is told of status-change events, at least once each, and in order."""
+
+    async def tell(self, events: Sequence[StatusEvent]) -> None:
+        """Return once all of them are durable there. Raises SinkError: then all come again."""
         ...
 
 

@@ -404,10 +404,12 @@ class DownStore(MemoryStore):
 
     is_down = False
 
-    async def commit(self, incarnation: int, changes: Any, outbox_done: Any = ()) -> None:
+    async def commit(
+        self, incarnation: int, changes: Any, outbox_done: Any = (), status_events_done: Any = ()
+    ) -> None:
         if self.is_down:
             raise errors.StoreUnavailable("cannot write to sqlite:///x.db: the disk is full")
-        await super().commit(incarnation, changes, outbox_done)
+        await super().commit(incarnation, changes, outbox_done, status_events_done)
 
 
 def test_a_database_that_is_down_or_full_makes_calls_unavailable() -> None:

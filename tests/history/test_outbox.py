@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -10,7 +10,7 @@ import pytest
 
 from perdure_core.identity import ExecutionIdentity, parse_arn
 from perdure_history.service import HistoryService
-from perdure_host.ports import OutboxRow
+from perdure_host.ports import Change, OutboxRow
 from perdure_host.services import StartRequest, key_of
 from tests.history.hand import Hand, Invocation, child_of, update
 from tests.history.manual_clock import settle
@@ -120,9 +120,9 @@ async def test_a_row_that_is_delivered_twice_changes_once() -> None:
         rows: list[OutboxRow] = []
         commit = world.host.link.commit
 
-        async def keep(incarnation: int, changes: object, outbox_done: object = ()) -> None:
-            rows.extend(row for change in changes for row in change.outbox)  # type: ignore[attr-defined]
-            await commit(incarnation, changes, outbox_done)  # type: ignore[arg-type]
+        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> None:
+            rows.extend(row for change in changes for row in change.outbox)
+            await commit(incarnation, changes, *done)
 
         inside(world.host.link).commit = keep
         await world.history.stop(child, None)

@@ -15,6 +15,7 @@ from perdure_history import chance
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import HostError
 from tests.history.drive import Driver
+from tests.history.ear import Ear, judge_statuses
 from tests.history.judge import judge
 from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
 from tests.history.world import World
@@ -37,7 +38,8 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
     monkeypatch.setattr(chance, "token_hex", seeded_hex)
     settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
-    async with World(settings) as world:
+    ear = Ear(random.Random(seed + 2))
+    async with World(settings, sink=ear) as world:
         ledger = Ledger()
         workers = [_worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)]
         driver = Driver(world, workers, ledger)
@@ -50,6 +52,7 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
         await trouble.end()
         await driver.finish()
         judge(world, scripts, ledger)
+        await judge_statuses(world, ear)
 
 
 def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:

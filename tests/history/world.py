@@ -29,6 +29,8 @@ from perdure_host.ports import (
     ExecutionRow,
     FunctionRow,
     OutboxRow,
+    StatusEventRow,
+    StatusSink,
     StoredExecution,
 )
 from perdure_host.services import StartRequest
@@ -77,7 +79,11 @@ class Link(FaultyStore):
         self.gate.set()
 
     async def commit(
-        self, incarnation: int, changes: Iterable[Change], outbox_done: Iterable[OutboxRow] = ()
+        self,
+        incarnation: int,
+        changes: Iterable[Change],
+        outbox_done: Iterable[OutboxRow] = (),
+        status_events_done: Iterable[StatusEventRow] = (),
     ) -> None:
         changes, outbox_done = tuple(changes), tuple(outbox_done)
         await asyncio.sleep(0)
@@ -86,7 +92,7 @@ class Link(FaultyStore):
         self.changes += len(changes)
         if self._cut_at == (self.commits, "before"):
             await self.cut()
-        await super().commit(incarnation, changes, outbox_done)
+        await super().commit(incarnation, changes, outbox_done, tuple(status_events_done))
         if self._cut_at == (self.commits, "after"):
             await self.cut()
 
@@ -102,6 +108,11 @@ class Link(FaultyStore):
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         found = await super().alarms(until_ms=until_ms, after=after, limit=limit)
+        await asyncio.sleep(0)
+        return found
+
+    async def status_events(self, *, limit: int) -> list[StatusEventRow]:
+        found = await super().status_events(limit=limit)
         await asyncio.sleep(0)
         return found
 
@@ -203,7 +214,10 @@ class Worker(Protocol):
 class World:
     """Everything around the node."""
 
-    def __init__(self, settings: HistorySettings | None = None) -> None:
+    def __init__(
+        self, settings: HistorySettings | None = None, *, sink: StatusSink | None = None
+    ) -> None:
+        self.sink = sink
         self.settings = settings or HistorySettings()
         self.clock = ManualClock()
         self.memory = MemoryStore(secret=SECRET)
@@ -253,6 +267,8 @@ class World:
         """Start a node, and let it know the functions."""
         link = Link(self.memory, cut_at=cut_at)
         self._host = Host(link, self.clock, self.metrics, self.settings)
+        if self.sink is not None:
+            self.host.history.tell_statuses(self.sink)
         await self.host.history.open()
         await self.history.announce([function("order"), function("child")])
         link.script(*fates)

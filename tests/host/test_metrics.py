@@ -56,6 +56,8 @@ def test_every_promised_metric_is_exposed_before_anything_happened() -> None:
         *("timer_lateness_seconds", "sync_matches_total", "slots", "slots_in_use"),
         *("workers_connected", "invariant_violations_total", "fenced_commits_total"),
         *("commit_failures_total", "cache_executions", "cache_bytes", "build_info"),
+        *("status_events_backlog", "status_events_oldest_age_seconds"),
+        *("status_events_told_total", "status_events_failures_total"),
     }
     assert {f"perdure_{name}" for name in expected} - families == set()
     assert "_created" not in text

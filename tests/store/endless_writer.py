@@ -10,7 +10,7 @@ import msgspec
 
 from perdure_host.ports import Change
 from perdure_host.sql import open_store
-from tests.store.scenes import LEASE_MS, go_on, key, letter, start
+from tests.store.scenes import LEASE_MS, go_on, key, letter, start, status_event
 
 NUMBERS = (1, 2, 3)
 
@@ -37,6 +37,7 @@ def change(number: int, sequence: int) -> Change:
         alarm_moved=True,
         alarm_ms=sequence,
         outbox=(letter(10 * sequence + number),),
+        status_events=(status_event(number, sequence),),
     )
 
 

@@ -14,6 +14,7 @@ from perdure_host.ports import (
     OutboxRow,
     PayloadRow,
     RecordRow,
+    StatusEventRow,
     Store,
 )
 from perdure_host.sql import open_store
@@ -90,6 +91,7 @@ def start(
     alarm_ms: int | None = None,
     outbox: tuple[OutboxRow, ...] = (),
     payloads: tuple[PayloadRow, ...] = (),
+    status_events: tuple[StatusEventRow, ...] = (),
     **facts: object,
 ) -> Change:
     """Return the change that begins an execution."""
@@ -101,6 +103,7 @@ def start(
         alarm_moved=alarm_ms is not None,
         alarm_ms=alarm_ms,
         outbox=outbox,
+        status_events=status_events,
     )
 
 
@@ -115,6 +118,21 @@ def go_on(change: Change, *payloads: PayloadRow, **facts: object) -> Change:
 
 def letter(number: int, bucket: int = 7, sender: int = 0) -> OutboxRow:
     return OutboxRow(bucket, f"{sender:032x}-{number}", b"text \x00")
+
+
+def status_event(number: int = 1, event_id: int = 1, **facts: object) -> StatusEventRow:
+    """Return what a sink is told of an execution; by default of its start."""
+    row = StatusEventRow(
+        key=key(number),
+        event_id=event_id,
+        at_ms=1_000 + number,
+        namespace="default",
+        function="order",
+        name=f"order-{number}",
+        status="RUNNING",
+        started_ms=1_000 + number,
+    )
+    return msgspec.structs.replace(row, **facts)
 
 
 def payload(text: bytes) -> PayloadRow:

@@ -23,10 +23,11 @@ from perdure_host.ports import (
     OutboxRow,
     PayloadRow,
     RecordRow,
+    StatusEventRow,
     Store,
 )
 from tests.postgres import PostgresServer
-from tests.store.scenes import Place, first_row, name_of
+from tests.store.scenes import Place, first_row, name_of, status_event
 
 STEPS = 300
 Question = Callable[[Store], Awaitable[object]]
@@ -79,6 +80,7 @@ class Life:
             "waiting": self.waiting,
             "outbox": self.outbox,
             "payloads": self.payloads,
+            "status events": self.status_events,
         }
 
     async def draw(self, truth: Store) -> Question:
@@ -123,7 +125,8 @@ class Life:
         keys = {self.key() for _ in range(self.dice.randint(0, 3))}
         changes = [self.change(key, await truth.get(key)) for key in sorted(keys)]
         done = [OutboxRow(self.dice.randint(0, 2), self.letter(), b"") for _ in range(2)]
-        return lambda store: store.commit(me, changes, done)
+        told = [self.status_event(self.key()) for _ in range(2)]
+        return lambda store: store.commit(me, changes, done, told)
 
     def change(self, key: ExecutionKey, stored: ExecutionRow | None) -> Change:
         """Draw what mostly fits what is stored."""
@@ -151,7 +154,12 @@ class Life:
             alarm_ms=self.dice.choice([None, self.now_ms + 3]),
             payloads=(self.payload(),)[: self.dice.randint(0, 1)],
             outbox=(OutboxRow(key.bucket, self.letter(), b"text"),)[: self.dice.randint(0, 1)],
+            status_events=(self.status_event(key),)[: self.dice.randint(0, 1)],
         )
+
+    def status_event(self, key: ExecutionKey) -> StatusEventRow:
+        event_id, at_ms = self.dice.randint(1, 60), self.dice.randint(1, 5)
+        return status_event(key=key, event_id=event_id, at_ms=at_ms)
 
     def letter(self) -> str:
         return f"{self.dice.randint(1, 9):032x}-{self.dice.randint(1, 60)}"
@@ -233,6 +241,15 @@ class Life:
         async def ask(store: Store) -> object:
             rows = await store.waiting_for(what, after=after, limit=limit)
             return [rows, await store.count_open()]
+
+        return ask
+
+    def status_events(self) -> Question:
+        limit = self.dice.randint(1, 6)
+
+        async def ask(store: Store) -> object:
+            rows = await store.status_events(limit=limit)
+            return [rows, await store.count_status_events(limit=limit)]
 
         return ask
 

@@ -12,6 +12,7 @@ from perdure_host.ports import (
     FunctionRow,
     ListQuery,
     RecordRow,
+    StatusEventRow,
     Store,
     StoredExecution,
 )
@@ -26,6 +27,7 @@ from tests.store.scenes import (
     payload,
     record,
     start,
+    status_event,
 )
 
 
@@ -208,6 +210,78 @@ async def test_the_outbox_is_paged_by_bucket_and_id(place: Place) -> None:
         assert await store.outbox(after=None, limit=4) == inorder[:4]
         place_of_last = (inorder[3].bucket, inorder[3].outbox_id)
         assert await store.outbox(after=place_of_last, limit=9) == inorder[4:]
+
+
+async def test_status_events_come_back_whole_with_the_change_that_caused_them(
+    place: Place,
+) -> None:
+    began, ended = status_event(1), status_event(1, 5, at_ms=7, status="FAILED", ended_ms=6)
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1, status_events=(began, ended))])
+    async with place.opened() as store:
+        assert await store.status_events(limit=9) == [ended, began]
+
+
+async def test_the_oldest_status_events_come_first_and_what_happened_at_once_by_number(
+    place: Place,
+) -> None:
+    rows = [
+        status_event(n, event_id, key=key(n, bucket=n % 2), at_ms=n // 4)
+        for n in range(9)
+        for event_id in (11, 2)
+    ]
+    async with place.joined() as (store, me):
+        await store.commit(
+            me, [start(n, status_events=tuple(rows[2 * n : 2 * n + 2])) for n in range(9)]
+        )
+        inorder = sorted(rows, key=lambda row: (row.at_ms, row.key, row.event_id))
+        assert await store.status_events(limit=7) == inorder[:7]
+        assert await store.status_events(limit=99) == inorder
+
+
+async def test_status_events_that_were_told_are_deleted_and_others_stay(place: Place) -> None:
+    first, second, other = status_event(1), status_event(1, 2), status_event(2)
+    async with place.joined() as (store, me):
+        await store.commit(
+            me, [start(1, status_events=(first, second)), start(2, status_events=(other,))]
+        )
+        with pytest.raises(Fenced):
+            await store.commit(me - 1, [], (), [first])
+        await store.commit(me, [], (), [first, status_event(99)])
+        assert await store.status_events(limit=9) == [second, other]
+        await store.commit(me, [], (), [first, other])
+        assert await store.status_events(limit=9) == [second]
+
+
+async def test_status_events_are_counted_up_to_a_limit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        assert await store.count_status_events(limit=9) == 0
+        rows: tuple[StatusEventRow, ...] = tuple(status_event(1, n) for n in range(1, 6))
+        await store.commit(me, [start(1, status_events=rows)])
+        assert await store.count_status_events(limit=9) == 5
+        assert await store.count_status_events(limit=5) == 5
+        assert await store.count_status_events(limit=4) == 4
+
+
+async def test_a_status_event_that_exists_fails_the_whole_commit(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1, status_events=(status_event(1),))])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, status_events=(status_event(2), status_event(1)))])
+        with pytest.raises(Fenced):
+            await store.commit(me, [start(2, status_events=(status_event(2), status_event(2)))])
+        await nothing_is_there_of_the_second(store)
+        assert await store.status_events(limit=9) == [status_event(1)]
+
+
+async def test_status_events_outlive_their_execution_and_hold_up_no_sweep(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(
+            me, [start(1, ended_ms=1, expires_ms=10, status_events=(status_event(1),))]
+        )
+        assert await store.sweep(me, now_ms=10, limit=9) == 1
+        assert await store.load(key(1)) is None
+        assert await store.status_events(limit=9) == [status_event(1)]
 
 
 # Records 1 to 6; record 2 holds no public event, record 4 holds three: 3, 4 and 5.

@@ -49,4 +49,5 @@ async def last_whole_commit(store: Store) -> int:
         assert [record.sequence for record in found.records] == list(range(1, sequence + 1))
     letters = await store.outbox(after=None, limit=10**6)
     assert len(letters) == len(NUMBERS) * (sequence - 1)
+    assert await store.count_status_events(limit=10**6) == len(NUMBERS) * (sequence - 1)
     return sequence

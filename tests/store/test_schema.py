@@ -28,7 +28,7 @@ NEXT = '''"""A revision of the future."""
 from alembic import op
 
 revision = "9999"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -132,7 +132,7 @@ async def test_a_database_of_a_newer_perdure_is_refused(sql_place: Place) -> Non
     async with sql_place.opened():
         pass
     await run_sql(sql_place, f"UPDATE {migration.VERSION_TABLE} SET version_num = '4711'")
-    with pytest.raises(SchemaTooNew, match=r"4711.*0003"):
+    with pytest.raises(SchemaTooNew, match=r"4711.*0004"):
         await open_store(sql_place.url).open(migrate=True)
 
 
@@ -144,7 +144,7 @@ async def test_a_shared_database_that_is_too_old_waits_for_its_operator(
     request.getfixturevalue("future")
     with pytest.raises(SchemaTooOld, match="perdure migrate --db"):
         await open_store(postgres_place.url).open()
-    assert await migrate_store(postgres_place.url) == ("0003", "9999")
+    assert await migrate_store(postgres_place.url) == ("0004", "9999")
     async with postgres_place.opened() as store:
         assert await store.get(key(1)) is not None
 
@@ -161,8 +161,8 @@ async def test_an_embedded_database_that_is_too_old_is_brought_up_to_date(
 
 
 async def test_migrating_says_what_it_did(sql_place: Place) -> None:
-    assert await migrate_store(sql_place.url) == (None, "0003")
-    assert await migrate_store(sql_place.url) == ("0003", "0003")
+    assert await migrate_store(sql_place.url) == (None, "0004")
+    assert await migrate_store(sql_place.url) == ("0004", "0004")
 
 
 async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) -> None:
@@ -175,9 +175,10 @@ async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) 
         sql_place,
         "ALTER TABLE functions DROP COLUMN tenant_isolation",
         "DROP TABLE payloads",
+        "DROP TABLE status_events",
         f"UPDATE {migration.VERSION_TABLE} SET version_num = '0001'",
     )
-    assert await migrate_store(sql_place.url) == ("0001", "0003")
+    assert await migrate_store(sql_place.url) == ("0001", "0004")
     async with sql_place.joined() as (store, me):
         assert await store.functions() == [order]
         await store.put_functions(me, [msgspec.structs.replace(order, tenant_isolation=True)])
@@ -211,7 +212,7 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
     database = Database(sql_place.url)
     await database.write(build)
     await database.close()
-    assert await migrate_store(sql_place.url) == ("0001", "0003")
+    assert await migrate_store(sql_place.url) == ("0001", "0004")
     async with sql_place.joined() as (store, me):
         stored = await store.load(key(1))
         assert stored is not None

@@ -15,6 +15,8 @@ from perdure_core.refusals import Invalid
 # The only version of a function that there is.
 VERSION: Final = "$LATEST"
 NAME_CHARS_MAX: Final = 256
+# There are no accounts; its place in ARNs is kept.
+ACCOUNT: Final = "000000000000"
 
 _FORM: Final = re.compile(
     r"(?:arn:(?P<partition>[A-Za-z-]+):lambda:(?P<region>[a-z0-9-]+):)?(?:\d{12}:)?(?:function:)?"
@@ -64,7 +66,7 @@ def target_name(text: str, namespace: str = NAMESPACE_DEFAULT) -> str:
 
 def function_arn(namespace: str, name: str) -> str:
     """Return the ARN of a function, without a version."""
-    return f"arn:perdure:lambda:{namespace}:000000000000:function:{name}"
+    return f"arn:perdure:lambda:{namespace}:{ACCOUNT}:function:{name}"
 
 
 def version_arn(namespace: str, name: str) -> str:

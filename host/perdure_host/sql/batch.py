@@ -7,7 +7,14 @@ import enum
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from perdure_host.ports import Change, ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
+from perdure_host.ports import (
+    Change,
+    ExecutionKey,
+    ExecutionName,
+    ExecutionRow,
+    OutboxRow,
+    StatusEventRow,
+)
 
 Row = tuple[Any, ...]
 
@@ -23,16 +30,26 @@ class Step(enum.Enum):
     CLEARED_ALARMS = enum.auto()
     SENT = enum.auto()
     DELIVERED = enum.auto()
+    NEW_STATUS_EVENTS = enum.auto()
+    TOLD_STATUS_EVENTS = enum.auto()
 
 
 class Batch:
     """The rows of each step."""
 
-    def __init__(self, changes: Sequence[Change], outbox_done: Sequence[OutboxRow]) -> None:
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        outbox_done: Sequence[OutboxRow],
+        status_events_done: Sequence[StatusEventRow],
+    ) -> None:
         self._rows: dict[Step, list[Row]] = {step: [] for step in Step}
         for change in changes:
             self._add(change)
         self._rows[Step.DELIVERED] = [(row.bucket, row.outbox_id) for row in outbox_done]
+        self._rows[Step.TOLD_STATUS_EVENTS] = [
+            (row.key.bucket, row.key.execution_id, row.event_id) for row in status_events_done
+        ]
 
     def steps(self) -> Iterator[tuple[Step, list[Row]]]:
         """Return the steps that have anything to do."""
@@ -53,6 +70,8 @@ class Batch:
             (*key, payload.digest, payload.body) for payload in change.payloads
         ]
         rows[Step.SENT] += [(sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox]
+        if change.status_events:
+            rows[Step.NEW_STATUS_EVENTS] += map(_columns_of, change.status_events)
         if change.alarm_moved:
             self._move_alarm(key, change.alarm_ms)
 
@@ -88,6 +107,33 @@ def execution_of(columns: Sequence[Any]) -> ExecutionRow:
         ended_ms=ended_ms,
         expires_ms=expires_ms,
     )
+
+
+def status_event_of(columns: Sequence[Any]) -> StatusEventRow:
+    """Return the row that a SELECT of all columns has read, in the order of the schema."""
+    (
+        bucket, execution_id, event_id, at_ms, namespace, function, name, status, started_ms,
+        ended_ms,
+    ) = columns  # fmt: skip
+    return StatusEventRow(
+        key=ExecutionKey(bucket, execution_id),
+        event_id=event_id,
+        at_ms=at_ms,
+        namespace=namespace,
+        function=function,
+        name=name,
+        status=status,
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+    )
+
+
+def _columns_of(event: StatusEventRow) -> Row:
+    """Return all columns of a status-change event, in the order of the schema."""
+    return (
+        event.key.bucket, event.key.execution_id, event.event_id, event.at_ms, event.namespace,
+        event.function, event.name, event.status, event.started_ms, event.ended_ms,
+    )  # fmt: skip
 
 
 def _whole(key: tuple[int, str], row: ExecutionRow) -> Row:

@@ -98,6 +98,24 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
         USING unnest(%b::bigint[], %b::text[]) AS delivered (bucket, outbox_id)
         WHERE o.bucket = delivered.bucket AND o.outbox_id = delivered.outbox_id
     """,
+    Step.NEW_STATUS_EVENTS: """
+        INSERT INTO status_events (
+            bucket, execution_id, event_id, at_ms, namespace, function, name, status, started_ms,
+            ended_ms
+        )
+        SELECT * FROM unnest(
+            %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],
+            %b::text[], %b::text[], %b::bigint[], %b::bigint[]
+        )
+    """,
+    Step.TOLD_STATUS_EVENTS: """
+        DELETE FROM status_events AS s
+        USING unnest(%b::bigint[], %b::text[], %b::bigint[]) AS told (
+            bucket, execution_id, event_id
+        )
+        WHERE s.bucket = told.bucket AND s.execution_id = told.execution_id
+            AND s.event_id = told.event_id
+    """,
 }
 
 # Whoever takes over marks the row dead, and waits for those who share it.

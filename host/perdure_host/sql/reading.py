@@ -21,11 +21,20 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    StatusEventRow,
     StoredExecution,
     WaitingFor,
 )
-from perdure_host.sql.batch import execution_of
-from perdure_host.sql.schema import events, executions, functions, outbox, payloads, timers
+from perdure_host.sql.batch import execution_of, status_event_of
+from perdure_host.sql.schema import (
+    events,
+    executions,
+    functions,
+    outbox,
+    payloads,
+    status_events,
+    timers,
+)
 
 _ROW = select(executions)
 _RECORD = select(events.c.sequence, events.c.first_event_id, events.c.event_count, events.c.body)
@@ -134,6 +143,20 @@ def read_outbox(
     if after is not None:
         statement = statement.where(tuple_(*place) > after)
     return [OutboxRow(*columns) for columns in connection.execute(statement)]
+
+
+def read_status_events(connection: Connection, *, limit: int) -> list[StatusEventRow]:
+    """Return the oldest of what no sink has been told."""
+    c = status_events.c
+    place = (c.at_ms, c.bucket, c.execution_id, c.event_id)
+    found = connection.execute(select(status_events).order_by(*place).limit(limit))
+    return [status_event_of(columns) for columns in found]
+
+
+def count_status_events(connection: Connection, *, limit: int) -> int:
+    """Return how much no sink has been told, looking no further than the limit."""
+    some = select(status_events.c.bucket).limit(limit).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def read_functions(connection: Connection) -> list[FunctionRow]:

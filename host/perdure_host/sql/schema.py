@@ -1,9 +1,9 @@
 """The tables. Alembic's migrations build them; a test compares the two.
 
 The bucket leads every primary key, so that buckets can be spread over several databases; only the
-alarms' index leads with the time. An execution's row is rewritten by every commit that concerns it,
-so its indexes stand on columns that rarely change, and its pages keep some room: PostgreSQL then
-rewrites the row in its page and touches no index (HOT).
+indexes of alarms and of status-change events lead with the time. An execution's row is rewritten by
+every commit that concerns it, so its indexes stand on columns that rarely change, and its pages
+keep some room: PostgreSQL then rewrites the row in its page and touches no index (HOT).
 The partial indexes hold only what someone looks for: executions that wait for a task, that wait for
 nothing (a violation), that are open, and that will expire.
 
@@ -151,6 +151,30 @@ outbox = Table(
     _word("outbox_id", primary_key=True),
     Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# What sinks have to be told of executions, whether these are still there or not.
+status_events = Table(
+    "status_events",
+    metadata,
+    _bucket(),
+    _word("execution_id", primary_key=True),
+    Column("event_id", BigInteger, primary_key=True, autoincrement=False),
+    _number("at_ms"),
+    _word("namespace"),
+    _word("function"),
+    _word("name"),
+    _word("status"),
+    _number("started_ms"),
+    _number("ended_ms", nullable=True),
+    sqlite_with_rowid=False,
+)
+Index(
+    "status_events_by_time",
+    status_events.c.at_ms,
+    status_events.c.bucket,
+    status_events.c.execution_id,
+    status_events.c.event_id,
 )
 
 functions = Table(

@@ -62,6 +62,15 @@ _STATEMENTS: Final[Mapping[Step, str]] = {
     Step.CLEARED_ALARMS: "DELETE FROM timers WHERE bucket = ? AND execution_id = ?",
     Step.SENT: "INSERT INTO outbox (bucket, outbox_id, body) VALUES (?, ?, ?)",
     Step.DELIVERED: "DELETE FROM outbox WHERE bucket = ? AND outbox_id = ?",
+    Step.NEW_STATUS_EVENTS: """
+        INSERT INTO status_events (
+            bucket, execution_id, event_id, at_ms, namespace, function, name, status, started_ms,
+            ended_ms
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    Step.TOLD_STATUS_EVENTS: """
+        DELETE FROM status_events WHERE bucket = ? AND execution_id = ? AND event_id = ?
+    """,
 }
 
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = ? AND live"

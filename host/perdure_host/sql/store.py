@@ -17,6 +17,7 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    StatusEventRow,
     StoredExecution,
     WaitingFor,
 )
@@ -73,9 +74,13 @@ class SqlStore:
         await self.database.write(partial(membership.leave, incarnation=incarnation))
 
     async def commit(
-        self, incarnation: int, changes: Sequence[Change], outbox_done: Sequence[OutboxRow] = ()
+        self,
+        incarnation: int,
+        changes: Sequence[Change],
+        outbox_done: Sequence[OutboxRow] = (),
+        status_events_done: Sequence[StatusEventRow] = (),
     ) -> None:
-        batch = Batch(changes, outbox_done)
+        batch = Batch(changes, outbox_done, status_events_done)
         await self.database.write(partial(self._commit, incarnation=incarnation, batch=batch))
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
@@ -123,6 +128,12 @@ class SqlStore:
 
     async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
         return await self.database.read(partial(reading.read_outbox, after=after, limit=limit))
+
+    async def status_events(self, *, limit: int) -> list[StatusEventRow]:
+        return await self.database.read(partial(reading.read_status_events, limit=limit))
+
+    async def count_status_events(self, *, limit: int) -> int:
+        return await self.database.read(partial(reading.count_status_events, limit=limit))
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         work = partial(

@@ -1,0 +1,61 @@
+"""Status-change events in the shape in which EventBridge has them from Lambda.
+
+Source of the shape: AWS Lambda developer guide, monitoring of durable functions ("Durable Execution
+Status Change"), and the EventBridge user guide for what surrounds `detail`. The region's place
+holds the namespace, as in our ARNs.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+import msgspec
+
+from perdure_core.identity import arn_of
+from perdure_host.lambda_json.fields import present
+from perdure_host.lambda_json.names import ACCOUNT, version_arn
+from perdure_host.ports import StatusEvent, StatusEventRow
+
+# What rules of EventBridge match, so that what was written for them goes on matching.
+SOURCE: Final = "aws.lambda"
+DETAIL_TYPE: Final = "Durable Execution Status Change"
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def status_event(row: StatusEventRow) -> StatusEvent:
+    """Return the event that a row stands for, the same each time."""
+    # A name-based UUID (RFC 9562, version 5): the event's number, in the space of its execution.
+    event_id = str(uuid5(UUID(row.key.execution_id), str(row.event_id)))
+    moment_ms = row.started_ms if row.ended_ms is None else row.ended_ms
+    body: dict[str, object] = {
+        "version": "0",
+        "id": event_id,
+        "detail-type": DETAIL_TYPE,
+        "source": SOURCE,
+        "account": ACCOUNT,
+        "time": _moment(moment_ms, "seconds"),
+        "region": row.namespace,
+        "resources": [],
+        "detail": _detail(row),
+    }
+    return StatusEvent(event_id, _encode(body))
+
+
+def _detail(row: StatusEventRow) -> dict[str, object]:
+    ended_ms = row.ended_ms
+    return present(
+        durableExecutionArn=arn_of(row.identity),
+        durableExecutionName=row.name,
+        functionArn=version_arn(row.namespace, row.function),
+        status=row.status,
+        startTimestamp=_moment(row.started_ms, "milliseconds"),
+        endTimestamp=None if ended_ms is None else _moment(ended_ms, "milliseconds"),
+    )
+
+
+def _moment(time_ms: int, precision: str) -> str:
+    """Return a time in ISO 8601, in UTC, cut to whole seconds or milliseconds."""
+    whole_s, rest_ms = divmod(time_ms, 1_000)
+    moment = datetime.fromtimestamp(whole_s, UTC).replace(microsecond=rest_ms * 1_000)
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")

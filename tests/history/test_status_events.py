@@ -1,0 +1,355 @@
+"""Sinks hear of every start and end, in order, at least once, and hold up nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from perdure_core.events import ExecutionStarted, ExecutionStopped, InvocationCompleted, Record
+from perdure_core.fold import apply
+from perdure_core.identity import arn_of, child_identity, parse_arn
+from perdure_core.model import ErrorObject
+from perdure_core.state import identity_of
+from perdure_history.status_delivery import BACKOFF_MS_LEAST, BACKOFF_MS_MAX, PAGE_MAX
+from perdure_history.statuses import status_events
+from perdure_host.faulty_store import Fate
+from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import Change, ExecutionKey
+from perdure_host.services import StartRequest
+from tests.history.ear import Ear
+from tests.history.hand import Hand, update
+from tests.history.manual_clock import settle
+from tests.history.world import World, function, inside
+
+# The moment at which a world's clock begins: 1,700,000,000,000 ms.
+BEGINNING = "2023-11-14T22:13:20"
+
+
+def value(world: World, name: str) -> float | None:
+    return world.metrics.registry.get_sample_value(f"perdure_status_events_{name}")
+
+
+async def waiting(world: World) -> int:
+    """Return how many events wait in the database."""
+    return await world.memory.count_status_events(limit=100_000)
+
+
+async def test_a_start_and_a_success_are_told_whole() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        hand = Hand(world)
+        arn = await world.start("n", input='"secret"')
+        await world.pass_ms(1_234)
+        await (await hand.take()).complete("SUCCEEDED", '"secret"')
+        await settle()
+        assert await waiting(world) == 0
+        started, ended = ear.heard
+    detail = {
+        "durableExecutionArn": arn,
+        "durableExecutionName": "n",
+        "functionArn": "arn:perdure:lambda:default:000000000000:function:order:$LATEST",
+        "status": "RUNNING",
+        "startTimestamp": f"{BEGINNING}.000Z",
+    }
+    assert started == {
+        "version": "0",
+        "id": started["id"],
+        "detail-type": "Durable Execution Status Change",
+        "source": "aws.lambda",
+        "account": "000000000000",
+        "time": f"{BEGINNING}Z",
+        "region": "default",
+        "resources": [],
+        "detail": detail,
+    }
+    assert ended == {
+        **started,
+        "id": ended["id"],
+        "time": "2023-11-14T22:13:21Z",
+        "detail": {**detail, "status": "SUCCEEDED", "endTimestamp": "2023-11-14T22:13:21.234Z"},
+    }
+    assert started["id"] != ended["id"]
+
+
+@pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
+async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        await world.history.announce(
+            [msgspec.structs.replace(function("order"), execution_timeout_s=60)]
+        )
+        hand = Hand(world)
+        arn = await world.start("n")
+        if ending == "STOPPED":
+            await world.history.stop(arn, None)
+        elif ending == "FAILED":
+            await (await hand.take()).complete("FAILED", error=ErrorObject("no", "Refusal"))
+        else:
+            await world.pass_ms(60_000)
+        await settle()
+        assert ear.statuses(arn) == ["RUNNING", ending]
+
+
+async def test_without_a_sink_nothing_is_written() -> None:
+    async with World() as world:
+        hand = Hand(world)
+        await world.start("n")
+        await (await hand.take()).complete("SUCCEEDED")
+        await settle()
+        assert await waiting(world) == 0
+        # What became of these executions is not told later either.
+        world.sink = ear = Ear()
+        await world.restart()
+        await settle()
+        assert ear.pages == []
+
+
+async def test_pauses_and_deletions_have_no_event() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        await world.history.pause(arn, reason=None, timeout_paused=True)
+        await world.history.resume(arn, reason=None)
+        await (await hand.take()).complete("SUCCEEDED")
+        await world.history.delete(arn)
+        await world.pass_ms(10_000)
+        assert world.rows() == []
+        assert ear.statuses() == ["RUNNING", "SUCCEEDED"]
+
+
+async def test_children_plain_functions_and_those_of_tenants_are_executions_like_others() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        await world.history.announce(
+            [msgspec.structs.replace(function("child"), tenant_isolation=True, durable=False)]
+        )
+        hand = Hand(world, functions=("order", "child"))
+        parent = await world.start("n")
+        child = arn_of(child_identity(parse_arn(parent), "i", "child"))
+        invocation = await hand.take()
+        await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", tenant_id="blue"))
+        await invocation.complete()
+        await (await hand.take()).complete("SUCCEEDED", "1")
+        await (await hand.take()).complete("SUCCEEDED", "2")
+        await settle()
+        assert (await world.history.describe(child)).tenant_id == "blue"
+        assert ear.statuses(parent) == ear.statuses(child) == ["RUNNING", "SUCCEEDED"]
+        assert ear.statuses() == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
+
+
+async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        link, commit = world.host.link, world.host.link.commit
+        written: list[list[str]] = []
+
+        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> None:
+            written.extend([row.status for row in change.status_events] for change in changes)
+            await commit(incarnation, changes, *done)
+
+        inside(link).commit = keep
+        link.gate.clear()
+        # This one's commit is in flight, so that what comes now shares the next.
+        first = asyncio.ensure_future(world.start("first"))
+        await settle()
+        second = asyncio.ensure_future(world.start("second"))
+        await settle()
+        slots = inside(world.history)._executions._cache._slots.values()
+        (state,) = [slot.state for slot in slots if slot.state.name == "second"]
+        stopping = asyncio.ensure_future(world.history.stop(arn_of(identity_of(state)), None))
+        await settle()
+        link.gate.set()
+        arn = await second
+        await asyncio.gather(first, stopping)
+        await settle()
+        assert written == [["RUNNING"], ["RUNNING", "STOPPED"]]
+        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+
+
+def test_a_record_that_starts_and_ends_makes_one_event_of_each() -> None:
+    key = ExecutionKey(7, "1" * 32)
+    error = ErrorObject("stop", "Stopped")
+    started = ExecutionStarted("default", "order", "n", key.execution_id, 60, 14)
+    ended = InvocationCompleted("i", 5), ExecutionStopped(error)
+    record = Record(5, (started, *ended))
+    rows = status_events(key, apply(None, record), record, 1)
+    assert [(row.event_id, row.status, row.ended_ms) for row in rows] == [
+        (1, "RUNNING", None),
+        (3, "STOPPED", 5),
+    ]
+
+
+def test_an_end_by_a_slower_clock_is_ordered_after_its_start_and_keeps_its_time() -> None:
+    key = ExecutionKey(7, "1" * 32)
+    start = Record(9, (ExecutionStarted("default", "order", "n", key.execution_id, 60, 14),))
+    state = apply(None, start)
+    end = Record(5, (ExecutionStopped(ErrorObject("stop", "Stopped")),))
+    apply(state, end)
+    (row,) = status_events(key, state, end, 2)
+    assert (row.at_ms, row.started_ms, row.ended_ms) == (9, 9, 5)
+
+
+async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() -> None:
+    ear = Ear()
+    ear.refuses = True
+    async with World(sink=ear) as world:
+        hand = Hand(world)
+        arns = [await world.start(f"n-{number}") for number in range(3)]
+        await (await hand.take()).complete("SUCCEEDED")
+        world.clock.advance(1)
+        await world.history.stop(arns[2], None)
+        await settle()
+        assert (ear.heard, await waiting(world)) == ([], 5)
+        await world.restart()
+        assert value(world, "backlog") == 5
+        ear.refuses = False
+        await world.pass_ms(BACKOFF_MS_LEAST)
+        assert await waiting(world) == 0
+        ends: list[list[str]] = [["SUCCEEDED"], [], ["STOPPED"]]
+        assert [ear.statuses(arn) for arn in arns] == [["RUNNING", *end] for end in ends]
+        assert ear.statuses()[-1] == "STOPPED"
+
+
+async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_same_ids() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        # Its own commit comes first; the second would delete what was told.
+        world.host.crash()
+        await settle()
+        await world.open(cut_at=(1, "after"))
+        host = world.host
+        starting = asyncio.ensure_future(host.call(host.history.start(_request("n"))))
+        await settle()
+        assert (await asyncio.gather(starting, return_exceptions=True))[0] is not None
+        assert ear.heard == []
+        await world.open(cut_at=(1, "before"))
+        await settle()
+        assert ear.statuses() == ["RUNNING"]
+        assert world.host.is_down
+        await world.open()
+        assert ear.statuses() == ["RUNNING"] * 2
+        assert ear.ids()[0] == ear.ids()[1]
+        assert await waiting(world) == 0
+
+
+def _request(name: str) -> StartRequest:
+    return StartRequest(namespace="default", function="order", name=name)
+
+
+@pytest.mark.parametrize("fate", ["refused", "unknown_written", "unknown_late", "unknown_lost"])
+async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fate: Fate) -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        world.host.link.script("written", fate)
+        arn = await world.start("n")
+        await world.pass_ms(BACKOFF_MS_LEAST)
+        assert world.is_serving()
+        assert await waiting(world) == 0
+        await world.history.stop(arn, None)
+        await settle()
+        assert ear.statuses() == ["RUNNING", "STOPPED"]
+
+
+async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothing_else() -> None:
+    ear = Ear()
+    ear.refuses = True
+    async with World(sink=ear) as world:
+        arn = await world.start("n")
+        await settle()
+        for backoff_ms in (500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000):
+            before = len(ear.pages)
+            await world.pass_ms(backoff_ms - 1)
+            assert len(ear.pages) == before
+            await world.pass_ms(1)
+            assert len(ear.pages) == before + 1
+        assert value(world, "failures_total") == 9
+        # Everything else goes on meanwhile, and asks the sink no sooner.
+        await world.history.stop(arn, None)
+        assert value(world, "backlog") == 2
+        assert value(world, "oldest_age_seconds") == 91.5
+        assert len(ear.pages) == 9
+        ear.refuses = False
+        await world.pass_ms(BACKOFF_MS_MAX)
+        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+        assert value(world, "told_total") == 2
+        assert value(world, "backlog") == value(world, "oldest_age_seconds") == 0
+        # It is trusted again: the next failure waits no longer than the first.
+        ear.refuses = True
+        again = await world.start("again")
+        await settle()
+        ear.refuses = False
+        await world.pass_ms(BACKOFF_MS_LEAST)
+        assert ear.statuses(again) == ["RUNNING"]
+        await world.history.stop(again, None)
+
+
+async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
+    ear = Ear()
+    ear.refuses = True
+    async with World(sink=ear) as world:
+        for number in range(2 * PAGE_MAX + 1):
+            await world.start(f"n-{number}")
+        # A new node knows nothing of them but what it reads, and holds no more than a page.
+        world.metrics = ServerMetrics()
+        await world.restart()
+        assert value(world, "backlog") == 2 * PAGE_MAX + 1
+        ear.refuses = False
+        del ear.pages[:]
+        await world.pass_ms(BACKOFF_MS_LEAST)
+        assert ear.pages == [PAGE_MAX, PAGE_MAX, 1]
+        assert len(set(ear.ids())) == 2 * PAGE_MAX + 1
+        assert value(world, "backlog") == await waiting(world) == 0
+
+
+async def test_a_node_that_was_replaced_tells_nobody_anything() -> None:
+    ear = Ear()
+    ear.refuses = True
+    async with World(sink=ear) as world:
+        await world.start("n")
+        now_ms = world.clock.now_ms()
+        await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
+        await world.pass_ms(10_000)
+        assert not world.is_serving()
+        ear.refuses = False
+        del ear.pages[:]
+        await world.pass_ms(BACKOFF_MS_MAX)
+        assert ear.pages == []
+        assert await waiting(world) == 1
+
+
+async def test_events_are_told_after_their_execution_was_swept() -> None:
+    ear = Ear()
+    ear.refuses = True
+    async with World(sink=ear) as world:
+        arn = await world.start("n")
+        await world.history.stop(arn, None)
+        await world.history.delete(arn)
+        await world.pass_ms(10_000)
+        assert world.rows() == []
+        ear.refuses = False
+        await world.pass_ms(BACKOFF_MS_MAX)
+        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+
+
+@pytest.mark.parametrize("when", ["taken", "refused"])
+async def test_a_node_that_stops_finishes_the_page_under_way(
+    when: Literal["taken", "refused"],
+) -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        ear.gate.clear()
+        await world.start("n")
+        await settle()
+        ear.refuses = when == "refused"
+        closing = asyncio.ensure_future(world.history.close())
+        await settle()
+        assert not closing.done()
+        ear.gate.set()
+        await closing
+        assert await waiting(world) == (0 if when == "taken" else 1)
+        ear.refuses = False
+        await world.restart()
+        assert ear.statuses() == ["RUNNING"]
