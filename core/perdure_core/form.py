@@ -17,7 +17,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
-from perdure_core.payload import bytes_of
+from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
@@ -103,8 +103,9 @@ def check_client_context(what: str, context: str | None) -> None:
 
 
 def error_bytes(error: ErrorObject) -> int:
-    """Return the size of all fields in bytes of UTF-8."""
-    return sum(map(bytes_of, (error.message, error.type, error.data, *error.stack_trace)))
+    """Return the size of all fields in bytes of UTF-8, and of what is kept outside."""
+    fields = (error.message, error.type, error.data, error.kept, *error.stack_trace)
+    return sum(map(bytes_of, fields))
 
 
 def check_payload(
@@ -134,6 +135,12 @@ def bounded_error(error: ErrorObject) -> ErrorObject:
     return ErrorObject(
         message=_cut(error.message, room), type=_cut(error.type, room), data=_cut(error.data, room)
     )
+
+
+def beginning_of(error: ErrorObject, kept: StoredPayload) -> ErrorObject:
+    """Return what stands in the record for an error that is kept outside."""
+    room = limits.ERROR_INLINE_BYTES_MAX // 32
+    return ErrorObject(message=_cut(error.message, room), type=_cut(error.type, room), kept=kept)
 
 
 def check_client_token(token: str) -> None:

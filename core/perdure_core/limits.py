@@ -30,7 +30,11 @@ PAYLOAD_BYTES_MAX: Final = 67_108_864
 # A choice between rows of their own for small values and states that grow with large ones, not a
 # measured optimum (decision 0011).
 PAYLOAD_INLINE_BYTES_MAX: Final = 16_384
-ERROR_BYTES_MAX: Final = 32_768
+# All fields together.
+ERROR_BYTES_MAX: Final = 1_048_576
+# Ours: what is larger is kept beside the history, but for its beginning. Errors that are made here,
+# by the SDK of ours among others, stay below.
+ERROR_INLINE_BYTES_MAX: Final = 32_768
 # Ours: a step that lasts a year keeps a thousand of them in its history.
 HEARTBEAT_DETAILS_BYTES_MAX: Final = 8_192
 CHECKPOINT_UPDATES_MAX: Final = 1_000

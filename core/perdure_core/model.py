@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from perdure_core.payload import Payload
+from perdure_core.payload import Payload, StoredPayload
 
 
 class ExecutionStatus(StrEnum):
@@ -72,12 +72,16 @@ OPERATION_OPEN = frozenset(
 
 
 class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """Why something failed (Lambda API model: ErrorObject)."""
+    """Why something failed (Lambda API model: ErrorObject).
+
+    What is recorded of a large one is its beginning, and in `kept` where all of it is.
+    """
 
     message: str | None = None
     type: str | None = None
     data: str | None = None
     stack_trace: tuple[str, ...] = ()
+    kept: StoredPayload | None = None
 
 
 class ExecutionDetails(msgspec.Struct, gc=False):

@@ -9,6 +9,7 @@ import grpc.aio
 
 from perdure_core import limits
 from perdure_core.form import check_error, check_payload, check_trace_header
+from perdure_core.large_payloads import error_from
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_core.state import State
@@ -18,7 +19,7 @@ from perdure_gateway.pages import execution_page, history_page
 from perdure_gateway.render import execution_to_message, function_to_message, state_key
 from perdure_gateway.render_events import event_to_message
 from perdure_gateway.room import Loan, Room, borrowed_texts, with_texts
-from perdure_host.codec import error_from_message, timestamp_from_ms
+from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import History, Matching, NumberedEvent, StartRequest, key_of
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
@@ -137,12 +138,16 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         message = execution_to_message(state)
         given, result, key = state.input, state.result, state_key(state)
         wanted = (given, result) if large_input else (result,)
-        references = [each for each in wanted if isinstance(each, StoredPayload)]
+        kept = None if state.error is None else state.error.kept
+        references = [each for each in (*wanted, kept) if isinstance(each, StoredPayload)]
         texts = await borrowed_texts(self._history, key, references, loan)
         if isinstance(given, StoredPayload) and large_input:
             message.input = texts[given]
         if isinstance(result, StoredPayload):
             message.result = texts[result]
+        error = error_from(state.error, texts)
+        if error is not state.error and error is not None:
+            message.error.CopyFrom(error_to_message(error))
         return message
 
     async def _tell(

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias, cast
 import grpc.aio
 import msgspec
 
-from perdure_core.large_payloads import put_back, reference_in
+from perdure_core.events import Event
+from perdure_core.large_payloads import put_back, reference_in, references_of
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_gateway.refusals import Crowded
@@ -101,20 +102,26 @@ async def with_texts(
 ) -> list[NumberedEvent]:
     """Return as many of the events as fit, with their texts; the first always does.
 
-    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay.
+    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay;
+    errors are always whole.
     """
     fitting: list[NumberedEvent] = []
     references: list[StoredPayload] = []
     for numbered in events:
-        reference = reference_in(numbered.event)
-        if reference is not None and reference.size <= payload_bytes_max:
-            bytes_max -= reference.size
-            if bytes_max < 0 and fitting:
-                break
-            references.append(reference)
+        wanted = _wanted(numbered.event, payload_bytes_max)
+        bytes_max -= sum(reference.size for reference in wanted)
+        if wanted and bytes_max < 0 and fitting:
+            break
+        references += wanted
         fitting.append(numbered)
     texts = await borrowed_texts(history, key, references, loan)
     return [
         msgspec.structs.replace(each, event=put_back(each.event, texts)) if texts else each
         for each in fitting
     ]
+
+
+def _wanted(event: Event, payload_bytes_max: int) -> list[StoredPayload]:
+    payload = reference_in(event)
+    too_large = payload is not None and payload.size > payload_bytes_max
+    return [each for each in references_of(event) if not (too_large and each is payload)]

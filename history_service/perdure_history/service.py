@@ -8,7 +8,7 @@ import structlog
 
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
-from perdure_core.large_payloads import put_back, reference_in
+from perdure_core.large_payloads import put_back, references_of
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.payload import StoredPayload, text_of
 from perdure_core.refusals import Invalid, Refused, Unknown
@@ -296,13 +296,13 @@ class HistoryService:
 
     async def _deliver(self, delivery: Delivery, row: OutboxRow) -> None:
         """Bring one outbox row to its receiver; the row is settled by the same commit."""
-        reference = reference_in(delivery)
-        if reference is None:
+        references = references_of(delivery)
+        if not references:
             await self._deliver_whole(delivery, row)
             return
         # Few at a time: each is held whole until it is durable at its receiver.
         async with self._large_deliveries:
-            texts = await self._executions.payloads.texts(row.sender, (reference,))
+            texts = await self._executions.payloads.texts(row.sender, references)
             await self._deliver_whole(put_back(delivery, texts), row)
 
     async def _deliver_whole(self, delivery: Delivery, row: OutboxRow) -> None:

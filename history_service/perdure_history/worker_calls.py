@@ -18,8 +18,15 @@ from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.identity import arn_of
 from perdure_core.large_payloads import operation_with_text, references_in
 from perdure_core.limits import PAGE_ITEMS_MAX
-from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
-from perdure_core.payload import StoredPayload
+from perdure_core.model import (
+    ErrorObject,
+    ExecutionDetails,
+    Operation,
+    OperationType,
+    OperationUpdate,
+)
+from perdure_core.operation import outcome_bytes
+from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_from
@@ -407,5 +414,5 @@ def _copied(operation: Operation) -> Operation:
 def _size_of(operation: Operation) -> int:
     """Return about how many bytes the operation takes on the wire."""
     details = operation.details
-    payload = getattr(details, "result", None) or getattr(details, "input", None) or ""
-    return 200 + (payload.size if isinstance(payload, StoredPayload) else len(payload))
+    given = details.input if isinstance(details, ExecutionDetails) else None
+    return 200 + bytes_of(given) + outcome_bytes(operation)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from perdure.exceptions import DurableOperationError, SerDesError, StepError, qualified_name
-from perdure_core.limits import ERROR_BYTES_MAX
+from perdure_core.limits import ERROR_INLINE_BYTES_MAX
 from perdure_core.model import ErrorObject
 
 FRAMES_MAX: Final = 100
@@ -31,7 +31,7 @@ def error_object(error: BaseException) -> ErrorObject:
         _cut(qualified_name(type(error)), TYPE_BYTES_MAX),
         _cut(_data(error), DATA_BYTES_MAX),
     )
-    room = ERROR_BYTES_MAX - _ENVELOPE_BYTES - sum(_size(field) for field in fields if field)
+    room = ERROR_INLINE_BYTES_MAX - _ENVELOPE_BYTES - sum(_size(field) for field in fields if field)
     return ErrorObject(*fields, stack_trace=_innermost(_stack_trace(error), room))
 
 

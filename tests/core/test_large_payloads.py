@@ -10,6 +10,7 @@ from perdure_core.commands import Complete
 from perdure_core.decision import NOTHING, Delivery
 from perdure_core.events import (
     Event,
+    ExecutionFailed,
     OutcomeRecorded,
     Record,
     StepSucceeded,
@@ -19,18 +20,22 @@ from perdure_core.events import (
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply, fold
+from perdure_core.form import beginning_of, error_bytes
 from perdure_core.large_payloads import (
+    _FAILING,  # pyright: ignore[reportPrivateUsage]
     _FIELDS,  # pyright: ignore[reportPrivateUsage]
     Kept,
+    error_from,
     operation_with_text,
     put_back,
     reference_in,
     references_in,
+    references_of,
     take_out,
     take_out_of_decision,
     text_from,
 )
-from perdure_core.model import CallbackDetails, Details, StepDetails
+from perdure_core.model import CallbackDetails, Details, ErrorObject, StepDetails
 from perdure_core.payload import NotLoaded, StoredPayload, bytes_of, stored, text_of
 from tests.core.scene import Scene, update
 
@@ -38,6 +43,14 @@ LARGE = "x" * (limits.PAYLOAD_INLINE_BYTES_MAX + 1)
 FITTING = "x" * limits.PAYLOAD_INLINE_BYTES_MAX
 BEFORE = "920792951f94a173c0c0c001a36f6c64c09453c3a36f6c64c0"
 REFERENCE = stored(LARGE.encode())
+
+
+def error_of(size: int) -> ErrorObject:
+    """Return an error of so many bytes, with what JSON spells at length."""
+    start = 'é\n"'
+    trace = ("frame\n" * 100, "last")
+    rest = size - len(start.encode()) - len("ValueError") - sum(map(len, trace)) - len("{}")
+    return ErrorObject(start + "x" * rest, "ValueError", "{}", trace)
 
 
 def step_succeeded(result: str) -> Record:
@@ -134,6 +147,83 @@ def test_whatever_holds_a_payload_can_have_it_kept_outside() -> None:
         if StoredPayload in get_args(field.type)
     }
     assert holders == _FIELDS
+
+
+def test_whatever_holds_an_error_can_have_it_kept_outside() -> None:
+    union = get_args(Event) + get_args(Delivery) + get_args(Details)
+    holders = {
+        kind
+        for kind in union
+        for field in msgspec.structs.fields(kind)
+        if ErrorObject in (field.type, *get_args(field.type))
+    }
+    assert holders == _FAILING
+
+
+def test_an_error_at_the_bound_stays_in_its_event() -> None:
+    kept = Kept()
+    record = Record(7, (ExecutionFailed(error_of(limits.ERROR_INLINE_BYTES_MAX)),))
+    assert take_out(record, kept) is record
+    assert kept.bodies == {}
+
+
+def test_an_error_beyond_the_bound_leaves_its_beginning() -> None:
+    kept = Kept()
+    error = error_of(limits.ERROR_INLINE_BYTES_MAX + 1)
+    record = take_out(Record(7, (ExecutionFailed(error),)), kept)
+    assert decode_record(encode_record(record)) == record
+    assert len(encode_record(record)) < 1_500
+    (event,) = record.events
+    assert isinstance(event, ExecutionFailed)
+    beginning = event.error
+    assert (beginning.type, beginning.data, beginning.stack_trace) == ("ValueError", None, ())
+    assert beginning.message is not None
+    assert beginning.message.startswith('é\n"')
+    assert beginning.message.endswith("…")
+    (reference,) = references_of(event)
+    texts = {reference: kept.bodies[reference.digest].decode()}
+    assert error_from(beginning, texts) == error
+    assert put_back(event, texts) == ExecutionFailed(error)
+    assert error_from(beginning, {}) == beginning
+    again = Kept()
+    assert take_out(record, again) is record
+    assert again.bodies == {}
+
+
+def test_a_large_error_is_counted_by_all_of_it() -> None:
+    error = error_of(limits.ERROR_BYTES_MAX)
+    body = msgspec.json.encode(error)
+    assert error_bytes(beginning_of(error, stored(body))) > limits.ERROR_BYTES_MAX
+
+
+def test_a_step_may_hold_a_large_state_and_a_large_error() -> None:
+    error = error_of(limits.ERROR_BYTES_MAX)
+    body = msgspec.json.encode(error).decode()
+    details = StepDetails(result=REFERENCE, error=beginning_of(error, stored(body.encode())))
+    assert references_of(details) == (REFERENCE, stored(body.encode()))
+    texts = {REFERENCE: LARGE, stored(body.encode()): body}
+    assert put_back(details, texts) == StepDetails(result=LARGE, error=error)
+
+
+def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() -> None:
+    scene = Scene()
+    scene.take()
+    error = error_of(limits.ERROR_BYTES_MAX)
+    decision = scene.do(scene.call(update("EXECUTION", "FAIL", "end", error=error)))
+    kept = Kept()
+    taken = take_out_of_decision(decision, kept).record
+    assert taken is not None
+    state = fold([*scene.records[:-1], taken])
+    ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
+    assert ended.record is not None
+    again = Kept()
+    assert take_out_of_decision(ended, again) is ended
+    beginning = apply(state, ended.record).error
+    assert beginning is not None
+    assert beginning.kept is not None
+    assert error_from(beginning, {beginning.kept: kept.bodies[beginning.kept.digest].decode()}) == (
+        error
+    )
 
 
 def test_news_are_counted_by_the_size_of_what_is_kept_outside() -> None:

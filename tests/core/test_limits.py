@@ -405,7 +405,7 @@ def test_a_result_at_the_bound_ends_the_execution_and_one_beyond_fails_it() -> N
 def test_an_error_that_is_too_large_is_told_shortened(status: Any) -> None:
     scene = Scene()
     scene.take()
-    error = ErrorObject(wide(100_000), "T" * 100_000, "d" * 100_000, ("frame",) * 10_000)
+    error = ErrorObject(wide(600_000), "T" * 600_000, "d" * 600_000, ("frame",) * 10_000)
     scene.do(Complete(turn=scene.held(), status=status, error=error))
     shortened = next(
         event.error

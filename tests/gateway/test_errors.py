@@ -203,11 +203,11 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         of_executions(
             "StopExecution",
             E.StopExecutionRequest(
-                execution_arn=ARN, error=model_pb2.ErrorObject(error_data="x" * 32_769)
+                execution_arn=ARN, error=model_pb2.ErrorObject(error_data="x" * 1_048_577)
             ),
         ),
         Code.INVALID_ARGUMENT,
-        "error is 32,769 bytes; at most 32,768 are allowed",
+        "error is 1,048,577 bytes; at most 1,048,576 are allowed",
     ),
     (
         "callback id that Perdure never made",

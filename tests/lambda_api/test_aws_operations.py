@@ -347,10 +347,20 @@ def test_a_result_beyond_what_a_handler_may_return_is_recorded_by_its_checkpoint
 
 
 def test_an_error_beyond_its_bound_is_cut_and_fails_the_execution(aws: HostedMachine) -> None:
-    invoked = aws.invoke("large_error", {"size": 300_000})
+    whole = aws.invoke("large_error", {"size": 300_000})
+    assert whole.result["errorMessage"] == "x" * 300_000
+    invoked = aws.invoke("large_error", {"size": ERROR_BYTES_MAX})
     assert invoked.result["errorType"] == "ValueError"
     message = invoked.result["errorMessage"]
     assert message.startswith("xxx")
-    assert len(message) <= ERROR_BYTES_MAX
+    assert len(message) < ERROR_BYTES_MAX
     end = Told("ExecutionFailed", details=failure(message, "ValueError"))
     assert history(aws, invoked.arn)[1:] == [INVOKED, end]
+
+
+def test_the_large_error_of_a_step_is_the_same_in_every_invocation(aws: HostedMachine) -> None:
+    invoked = aws.invoke("large_step_error", {"size": 500_000})
+    assert invoked.result == [500_000, 500_000]
+    (failed,) = [each for each in aws.events(invoked.arn) if each["EventType"] == "StepFailed"]
+    error = failed["StepFailedDetails"]["Error"]
+    assert (len(error["Payload"]["ErrorMessage"]), error["Truncated"]) == (500_000, False)

@@ -132,7 +132,7 @@ def test_bodies_that_cannot_be_taken_are_refused_and_change_nothing() -> None:
             binary = await api.failure(name, CallbackId=callback_id, Result=b"\xff\xfe")
             assert binary[:2] == (400, "InvalidParameterValueException")
             name = "send_durable_execution_callback_failure"
-            error = {"ErrorMessage": "x" * 40_000}
+            error = {"ErrorMessage": "x" * 1_048_577}
             large = await api.failure(name, CallbackId=callback_id, Error=error)
             assert large[:2] == (400, "InvalidParameterValueException")
             await api.call(

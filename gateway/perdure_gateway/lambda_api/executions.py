@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
+from perdure_core.state import State
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import encoded, json_response
 from perdure_gateway.lambda_api.call import Call
@@ -39,11 +40,7 @@ async def get(call: Call) -> Response:
     state = await call.history.describe(arn)
     texts: Mapping[StoredPayload, str] = {}
     while included:
-        references = [
-            payload
-            for payload in (state.input, state.result)
-            if isinstance(payload, StoredPayload) and payload.size <= SYNCHRONOUS_BYTES_MAX
-        ]
+        references = _references(state)
         if all(reference in texts for reference in references):
             break
         texts = await borrowed_texts(call.history, key_of(arn), references, call.loan)
@@ -107,6 +104,18 @@ async def list_by_function(call: Call) -> Response:
     return json_response(
         present(DurableExecutions=[summary_json(row) for row in rows[:limit]], NextMarker=marker)
     )
+
+
+def _references(state: State) -> list[StoredPayload]:
+    """Return what is kept outside and shown: payloads that clients may get, and the error."""
+    wanted = [
+        payload
+        for payload in (state.input, state.result)
+        if isinstance(payload, StoredPayload) and payload.size <= SYNCHRONOUS_BYTES_MAX
+    ]
+    if state.error is not None and state.error.kept is not None:
+        wanted.append(state.error.kept)
+    return wanted
 
 
 def _event_position(kind: str, marker: str | None) -> int:

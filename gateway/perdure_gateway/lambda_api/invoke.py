@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perdure_core.form import check_client_context, check_trace_header
-from perdure_core.model import EXECUTION_OPEN, ExecutionStatus
+from perdure_core.large_payloads import error_from
+from perdure_core.model import EXECUTION_OPEN, ErrorObject, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
@@ -110,7 +111,11 @@ class Invoker:
         if isinstance(result, StoredPayload) and result.size <= SYNCHRONOUS_BYTES_MAX:
             texts = await borrowed_texts(call.history, key_of(arn), (result,), call.loan)
             return _succeeded(arn, texts[result])
-        return _outcome(arn, state, self._wait_ms)
+        error = state.error
+        if error is not None and error.kept is not None:
+            texts = await borrowed_texts(call.history, key_of(arn), (error.kept,), call.loan)
+            error = error_from(error, texts)
+        return _outcome(arn, state, error, self._wait_ms)
 
 
 def _invocation_type(call: Call) -> InvocationType:
@@ -192,11 +197,11 @@ async def _wait_gone(request: Request) -> None:
         pass
 
 
-def _outcome(arn: str, state: State, wait_ms: int) -> Response:
+def _outcome(arn: str, state: State, error: ErrorObject | None, wait_ms: int) -> Response:
     result = state.result
     size = bytes_of(result)
     if state.status is not ExecutionStatus.SUCCEEDED:
-        return _failed(arn, _error_body(state, wait_ms))
+        return _failed(arn, _error_body(state, error, wait_ms))
     if isinstance(result, StoredPayload) or size > SYNCHRONOUS_BYTES_MAX:
         # As the service says of a handler whose answer it cannot pass on; the result is kept.
         message = (
@@ -218,7 +223,7 @@ def _failed(arn: str, error: Mapping[str, object]) -> Response:
     return Response(encoded(error), headers=headers, media_type="application/json")
 
 
-def _error_body(state: State, wait_ms: int) -> dict[str, object]:
+def _error_body(state: State, error: ErrorObject | None, wait_ms: int) -> dict[str, object]:
     """Return the failure as Lambda's runtimes write it."""
     if state.status in EXECUTION_OPEN:
         message = (
@@ -226,7 +231,6 @@ def _error_body(state: State, wait_ms: int) -> dict[str, object]:
             f" its status is {state.status}"
         )
         return {"errorMessage": message, "errorType": "Invoke.Timeout", "stackTrace": []}
-    error = state.error
     return {
         "errorMessage": (error.message if error else None) or f"the execution {state.status}",
         "errorType": (error.type if error else None) or str(state.status),

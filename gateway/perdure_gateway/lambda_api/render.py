@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from perdure_core.identity import arn_of
-from perdure_core.large_payloads import text_from
+from perdure_core.large_payloads import error_from, text_from
 from perdure_core.model import ExecutionStatus
 from perdure_core.payload import StoredPayload
 from perdure_core.state import PauseState, State, is_open
@@ -36,7 +36,7 @@ def execution_json(
         EndTimestamp=optional_seconds(state.ended_ms),
         InputPayload=payload if included else None,
         Result=result if included else None,
-        Error=error_json(state.error) if included else None,
+        Error=error_json(error_from(state.error, texts)) if included else None,
         ExecutionDataIncluded=included and is_whole,
         DurableConfig=_durable_config(state.retention_days, state.timeout_s),
         PauseDetails=None if state.pause is None else _pause_json(state.pause),

@@ -85,6 +85,8 @@ class _Payloads:
         return {"Truncated": True} if isinstance(payload, StoredPayload) else self._wrapped(payload)
 
     def error(self, error: ErrorObject | None) -> dict[str, object]:
+        if error is not None and error.kept is not None:
+            return {"Truncated": True}
         return self._wrapped(error_json(error))
 
     def optional_error(self, error: ErrorObject | None) -> dict[str, object] | None:

@@ -136,3 +136,20 @@ def large_result(event: Any, context: DurableContext) -> Any:
 @durable_execution
 def large_error(event: Any, context: DurableContext) -> Any:
     raise ValueError("x" * event["size"])
+
+
+@durable_execution
+def large_step_error(event: Any, context: DurableContext) -> Any:
+    """Catch it as it was raised; then look again in an invocation that reads what was recorded."""
+
+    def refuse(_: Any) -> Any:
+        raise ValueError("x" * event["size"])
+
+    size = 0
+    try:
+        context.step(refuse, name="refuse", config=StepConfig(never))
+    except DurableExecutionsError as error:
+        size = len(str(error))
+    first = context.step(lambda _: size, name="first")
+    context.wait(Duration.from_seconds(1), name="rest")
+    return [first, size]
