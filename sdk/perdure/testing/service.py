@@ -287,7 +287,7 @@ def _explain(target: Execution) -> str:
     if waiting == "callback":
         names = ", ".join(map(repr, _open_callbacks(target)))
         return f"{text} for callback {names}: complete it with send_callback_success or _failure."
-    if waiting == "pause":
+    if waiting in {"pause", "diverged"}:
         reason = target.state.pause.reason if target.state.pause is not None else None
         return f"{text} to be resumed{'.' if reason is None else f': {reason}'}"
     return f"{text} for {waiting}."
