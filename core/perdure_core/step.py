@@ -92,6 +92,7 @@ def apply(operation: Operation | None, event: AnyStepEvent, at_ms: int) -> Opera
             details.error = None
             _close_attempt(operation, details, event.next_attempt_delay_ms, at_ms)
         case StepFailed():
+            details.result = None
             details.error = event.error
             _close_attempt(operation, details, event.next_attempt_delay_ms, at_ms)
         case _:  # pragma: no cover - the family is closed

@@ -22,10 +22,12 @@ from perdure.completion import (
     CompletionPolicy,
     CompletionReason,
 )
+from perdure.error_objects import recorded_of
 from perdure.exceptions import (
     ChildContextError,
     ExecutionError,
     NonDeterministicExecutionError,
+    SerDesError,
     SuspendExecution,
 )
 from perdure.program import (
@@ -36,7 +38,6 @@ from perdure.program import (
     Program,
     StartBranch,
 )
-from perdure_core.model import ErrorObject
 
 # A batch without a limit of its own runs so many at a time, those that are parked left aside.
 RUNNING_MAX: Final = 1_000
@@ -46,7 +47,7 @@ RUNNING_MAX: Final = 1_000
 class Branch:
     """A branch before it runs. `body` is called with what carries it; None is the batch itself.
 
-    It raises `ChildContextError` when the user's code raises.
+    It raises `ChildContextError` when the user's code raises, or `SerDesError`.
     """
 
     operation_id: str
@@ -162,7 +163,7 @@ def _again(plan: BatchPlan, index: int) -> Program[BranchEnd]:
     """Return how a branch has ended, as its record, or what lies below that, says."""
     try:
         value = yield Nest(partial(plan.branches[index].body, None))
-    except ChildContextError as error:
+    except (ChildContextError, SerDesError) as error:
         return BranchEnd(index, error=error)
     return BranchEnd(index, value)
 
@@ -171,12 +172,9 @@ def _item(end: BranchEnd) -> BatchItem[Any]:
     error = end.error
     if error is None:
         return BatchItem(end.index, BatchItemStatus.SUCCEEDED, end.value)
-    if not isinstance(error, ChildContextError):
+    if not isinstance(error, (ChildContextError, SerDesError)):
         raise error
-    failure = ErrorObject(
-        error.message, error.error_type, error.data, tuple(error.stack_trace or ())
-    )
-    return BatchItem(end.index, BatchItemStatus.FAILED, error=failure)
+    return BatchItem(end.index, BatchItemStatus.FAILED, error=recorded_of(error))
 
 
 def _read(summary: str, total: int) -> BatchSummary:

@@ -7,11 +7,12 @@ The written forms are those of the AWS Lambda durable execution SDK for Python 3
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from perdure.completion import (
     BatchItemStatus,
     CompletionConfig,
+    CompletionItemStatus,
     CompletionPolicy,
     CompletionReason,
 )
@@ -19,7 +20,6 @@ from perdure.error_objects import operation_error
 from perdure.exceptions import (
     ChildContextError,
     DurableOperationError,
-    qualified_name,
     register_operation_error,
 )
 from perdure_core.model import ErrorObject
@@ -27,6 +27,8 @@ from perdure_core.model import ErrorObject
 __all__ = ["BatchCompletionError", "BatchItem", "BatchResult", "CompletionReason"]
 
 R = TypeVar("R")
+
+_COMPLETED_AS_FAILED: Final = "The predicate of the batch completed it as failed."
 
 
 class BatchCompletionError(DurableOperationError):
@@ -40,7 +42,7 @@ class BatchCompletionError(DurableOperationError):
         data: str | None = None,
         stack_trace: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(message, error_type, data, stack_trace)
+        super().__init__(message or _COMPLETED_AS_FAILED, error_type, data, stack_trace)
         self.completion_reason = completion_reason
 
     @classmethod
@@ -155,19 +157,17 @@ class BatchResult(Generic[R]):
         return [item.error for item in self.failed()]
 
     def throw_if_error(self) -> None:
-        """Raise `ChildContextError` for the first failed branch.
+        """Raise `ChildContextError` for the first failed branch, whatever the status of the whole.
 
-        Raises `BatchCompletionError` when none has failed, and a custom predicate says failed.
+        Raises `SerDesError` where the branch failed with one, and `BatchCompletionError` when none
+        has failed, and a custom predicate says failed.
         """
+        for item in self.failed():
+            unknown = ErrorObject(f"Branch {item.index} failed; why is not recorded.")
+            raise operation_error(ChildContextError, item.error or unknown)
         if self.status is not BatchItemStatus.FAILED:
             return
-        for item in self.failed():
-            raise operation_error(ChildContextError, item.error)
-        raise BatchCompletionError(
-            self.completion_reason,
-            "The predicate of the batch completed it as failed.",
-            qualified_name(BatchCompletionError),
-        )
+        raise BatchCompletionError(self.completion_reason)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the written form."""
@@ -191,12 +191,16 @@ class BatchResult(Generic[R]):
     def from_items(
         cls, items: list[BatchItem[R]], completion_config: CompletionConfig | None = None
     ) -> Self:
-        """Make a result of `items`, with the reason that the policy would have had."""
+        """Make a result of `items`, with the reason that the policy would have had.
+
+        Their number is taken for that of all branches.
+        """
         succeeded = sum(item.status is BatchItemStatus.SUCCEEDED for item in items)
         failed = sum(item.status is BatchItemStatus.FAILED for item in items)
         policy = CompletionPolicy(len(items), completion_config or CompletionConfig())
-        reason = policy.reason(succeeded, failed) or CompletionReason.ALL_COMPLETED
-        return cls(items, reason)
+        statuses = tuple(CompletionItemStatus(item.index, status=item.status) for item in items)
+        reason = policy.decide(succeeded, failed, lambda: statuses)
+        return cls(items, reason or CompletionReason.ALL_COMPLETED)
 
     def _with(self, status: BatchItemStatus) -> list[BatchItem[R]]:
         return [item for item in self.all if item.status is status]

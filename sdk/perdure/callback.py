@@ -3,6 +3,8 @@
 Creating one never raises for how it ended: whoever asks for the result learns that.
 """
 
+from msgspec.structs import replace
+
 from perdure.config import CallbackConfig
 from perdure.error_objects import operation_error
 from perdure.exceptions import (
@@ -16,6 +18,7 @@ from perdure.program import Live, Program, Replayed, Resumed, commit, suspend
 from perdure_core.model import (
     OPERATION_OPEN,
     CallbackDetails,
+    ErrorObject,
     Operation,
     OperationAction,
     OperationStatus,
@@ -53,7 +56,16 @@ def callback_result(identity: Identity, operation: Operation) -> Program[str | N
     details = callback_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
         return text_of(details.result)
-    raise operation_error(_ERRORS.get(operation.status, CallbackError), details.error)
+    raise operation_error(_ERRORS.get(operation.status, CallbackError), _failure(operation))
+
+
+def _failure(operation: Operation) -> ErrorObject:
+    """Return why it ended; whoever completes a callback as failed need not say so."""
+    recorded = callback_details(operation).error or ErrorObject()
+    if recorded.message is not None:
+        return recorded
+    said = operation.status.lower().replace("_", " ")
+    return replace(recorded, message=f"The callback is {said}, without a message.")
 
 
 def callback_details(operation: Operation) -> CallbackDetails:

@@ -55,7 +55,8 @@ def child(
     """Return the value of `body`, from the record or by running it.
 
     A result of more than `result_bytes_max` is made again from the children.
-    Raises `ChildContextError` when the body has raised an exception.
+    Raises `ChildContextError` when the body has raised an exception, `SerDesError` when that was
+    one, or the value could not be written or read.
     """
     if plan.virtual:
         return (yield from _virtual(plan, body))
@@ -95,11 +96,13 @@ def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
     try:
         value = yield Nest(body)
         result = plan.payloads.read(plan.payloads.write(value))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a body raises comes out as its record
         _let_pass(error)
-        raise operation_error(ChildContextError, error_object(error)) from error
-    yield Resumed()
-    return result
+        failure = error_object(error)
+    else:
+        yield Resumed()
+        return result
+    raise operation_error(ChildContextError, failure)
 
 
 def _ended(
@@ -132,9 +135,9 @@ def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]
 
 
 def _success(
-    identity: Identity, plan: ChildPlan, payload: str, result: Any, result_bytes_max: int
+    identity: Identity, plan: ChildPlan, payload: str | None, result: Any, result_bytes_max: int
 ) -> OperationUpdate:
-    large = bytes_of(payload) > result_bytes_max
+    large = payload is not None and bytes_of(payload) > result_bytes_max
     if large:
         payload = "" if plan.summarize is None else plan.summarize(result)
         check_size(identity, payload)

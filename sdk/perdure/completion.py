@@ -72,10 +72,20 @@ class CompletionStatus:
 
 @dataclass(frozen=True)
 class CompletionDecision:
-    """What a predicate says."""
+    """What a predicate says: `complete_batch` and `continue_batch` make one.
+
+    Raises `ValidationError` for a completion without an outcome, and for an outcome without one.
+    """
 
     complete: bool
     outcome: CompletionOutcome | None = None
+
+    def __post_init__(self) -> None:
+        if self.complete is (self.outcome is None):
+            raise ValidationError(
+                "A batch that is complete has an outcome, and one that goes on has none:"
+                f" complete={self.complete}, outcome={self.outcome}."
+            )
 
 
 def complete_batch(outcome: CompletionOutcome = CompletionOutcome.SUCCEEDED) -> CompletionDecision:
@@ -116,7 +126,11 @@ class CompletionConfig:
             raise ValidationError(f"tolerated_failure_count cannot be negative: {count}.")
         if percentage is not None and not 0 <= percentage <= 100:  # noqa: PLR2004 - per cent
             raise ValidationError(f"tolerated_failure_percentage is 0 to 100: {percentage}.")
-        if self.should_complete and not (minimum is count is percentage is None):
+        if self.should_complete is None:
+            return
+        if not callable(self.should_complete):
+            raise ValidationError(f"should_complete is a function: {self.should_complete!r}.")
+        if not (minimum is count is percentage is None):
             raise ValidationError("should_complete cannot be combined with thresholds.")
 
     @staticmethod

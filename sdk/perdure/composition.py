@@ -17,10 +17,17 @@ from typing import Any, Final, Self
 from perdure.batch_result import BatchItem, BatchResult
 from perdure.batch_words import BatchWords
 from perdure.completion import BatchItemStatus, CompletionConfig
-from perdure.error_objects import DATA_BYTES_MAX, error_object, operation_error
+from perdure.error_objects import (
+    DATA_BYTES_MAX,
+    error_object,
+    operation_error,
+    recorded_of,
+    wrapping_error,
+)
 from perdure.exceptions import (
     ChildContextError,
     DurableOperationError,
+    SerDesError,
     qualified_name,
     register_operation_error,
 )
@@ -90,7 +97,7 @@ def _first_success(result: BatchResult[Any]) -> Won:
     succeeded = result.succeeded()
     if succeeded:
         return _won(succeeded[0])
-    raise AnyOfError.of([_failure(item) for item in result.failed()])
+    raise AnyOfError.of([_child_error(item.error) for item in result.failed()])
 
 
 def _all_values(result: BatchResult[Any]) -> list[Any]:
@@ -147,9 +154,7 @@ def undisguised(program: Program[Any]) -> Program[Any]:
 
 def failure_of_branch(error: BaseException) -> ErrorObject:
     """Return what is recorded of a context whose branch failed: the same as of the branch."""
-    if not isinstance(error, ChildContextError):
-        return error_object(error)
-    return ErrorObject(error.message, error.error_type, error.data, tuple(error.stack_trace or ()))
+    return recorded_of(error) if isinstance(error, ChildContextError) else error_object(error)
 
 
 @dataclass(frozen=True)
@@ -207,14 +212,12 @@ def _won(item: BatchItem[Any]) -> Won:
     return Won(item.index, item.result)
 
 
-def _failure(item: BatchItem[Any]) -> ChildContextError:
-    return _child_error(item.error)
+def _failure(item: BatchItem[Any]) -> DurableOperationError | SerDesError:
+    return operation_error(ChildContextError, item.error)
 
 
 def _child_error(failure: ErrorObject | None) -> ChildContextError:
-    error = operation_error(ChildContextError, failure)
-    assert isinstance(error, ChildContextError)
-    return error
+    return wrapping_error(ChildContextError, failure)
 
 
 def _written_errors(errors: Sequence[ChildContextError]) -> str:

@@ -50,6 +50,8 @@ def wait_for_condition(
 ) -> Program[Any]:
     """Return the state at which the strategy stopped; raise `WaitForConditionError` otherwise.
 
+    Raises `SerDesError` when a state could not be written or read.
+
     `check` is called with the number of the attempt and the state.
     """
     operation = recorded
@@ -66,14 +68,17 @@ def wait_for_condition(
         try:
             payload, state = yield from _poll(identity, plan, partial(check, attempt), payload)
             decision = plan.wait_strategy(state, attempt)
-        except (ExecutionError, InvocationError):
+        except ExecutionError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a check raises is recorded
+        except Exception as error:
+            if isinstance(error, InvocationError) and error.is_retryable():
+                raise
             return (yield from _fail(identity, error_object(error)))
         if not decision.should_continue:
             yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
             yield StepFinished("succeeded")
-            return state
+            # The strategy may have changed the state that it was shown.
+            return plan.payloads.read(payload)
         operation = yield from _again(identity, payload, delay_ms(decision.delay))
     yield Replayed()
     details = step_details(operation)
@@ -84,7 +89,7 @@ def wait_for_condition(
 
 def _poll(
     identity: Identity, plan: ConditionPlan, check: Callable[[Any], Any], payload: str | None
-) -> Program[tuple[str, Any]]:
+) -> Program[tuple[str | None, Any]]:
     """Check once. What the check gets and returns has made the round trip of a replay."""
     recorded = plan.payloads.write(plan.initial_state) if payload is None else payload
     state = yield Run(partial(check, plan.payloads.read(recorded)))
@@ -93,7 +98,7 @@ def _poll(
     return payload, plan.payloads.read(payload)
 
 
-def _again(identity: Identity, payload: str, delay: int) -> Program[Operation]:
+def _again(identity: Identity, payload: str | None, delay: int) -> Program[Operation]:
     retry = identity.update(OperationAction.RETRY, payload=payload, next_attempt_delay_ms=delay)
     operation = yield from commit(retry)
     yield StepFinished("retried")

@@ -245,6 +245,13 @@ class ParallelBranch(Generic[T_co]):
     func: "Callable[[DurableContext], T_co] | Callable[[AsyncDurableContext], T_co]"
     name: str | None = None
 
+    # Type checkers could not tell a branch from a function, nor so what a lambda is given.
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Call the function of the branch."""
+            return self.func(*args, **kwargs)
+
 
 class NestingType(Enum):
     """What the branches of a batch are in the record.
@@ -321,7 +328,7 @@ def _check_concurrency(max_concurrency: int | None) -> None:
 
 
 def _check_sub_type(sub_type: str | None) -> None:
-    if sub_type is not None and not _SUB_TYPE.fullmatch(sub_type):
+    if sub_type and not _SUB_TYPE.fullmatch(sub_type):
         raise ValidationError(
             f"sub_type must be 1 to {SUB_TYPE_CHARS_MAX} characters of [A-Za-z0-9_-]: {sub_type!r}"
         )

@@ -153,5 +153,6 @@ def refuse_coroutine_function(func: Any) -> None:
 def as_branches(functions: Sequence[Any]) -> list[ParallelBranch[Any]]:
     """Return branches; what is none yet becomes one without a name."""
     return [
-        ParallelBranch[Any](function) if callable(function) else function for function in functions
+        function if isinstance(function, ParallelBranch) else ParallelBranch[Any](function)
+        for function in functions
     ]

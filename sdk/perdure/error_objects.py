@@ -6,7 +6,7 @@ what the SDK itself has on the stack is left out, since it says nothing about th
 
 import traceback
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from perdure.exceptions import DurableOperationError, SerDesError, StepError, qualified_name
 from perdure_core.limits import ERROR_INLINE_BYTES_MAX
@@ -21,6 +21,10 @@ DATA_BYTES_MAX: Final = 12_288
 _ENVELOPE_BYTES: Final = 512
 _LINE_ENVELOPE_BYTES: Final = 8
 
+SERDES_ERROR_TYPE: Final = qualified_name(SerDesError)
+
+E = TypeVar("E", bound=DurableOperationError | SerDesError)
+
 _SDK_FOLDER = str(Path(__file__).parent)
 
 
@@ -28,7 +32,7 @@ def error_object(error: BaseException) -> ErrorObject:
     """Return what is recorded about `error`, at most 32,768 bytes over all fields."""
     fields = (
         _cut(_message(error), MESSAGE_BYTES_MAX),
-        _cut(qualified_name(type(error)), TYPE_BYTES_MAX),
+        _cut(_type(error), TYPE_BYTES_MAX),
         _cut(_data(error), DATA_BYTES_MAX),
     )
     room = ERROR_INLINE_BYTES_MAX - _ENVELOPE_BYTES - sum(_size(field) for field in fields if field)
@@ -37,21 +41,44 @@ def error_object(error: BaseException) -> ErrorObject:
 
 def operation_error(
     error_class: type[DurableOperationError], recorded: ErrorObject | None
-) -> DurableOperationError:
-    """Return the exception that a recorded failure raises; equal on the first run and on replay."""
+) -> DurableOperationError | SerDesError:
+    """Return the exception that a recorded failure raises; equal on the first run and on replay.
+
+    What cannot be written or read is told as such, whichever operation it failed.
+    """
     known = recorded or ErrorObject()
-    fields = (known.message, known.type, known.data, known.stack_trace or None)
-    error = error_class(*fields)
-    message, error_type, data, stack_trace = fields
+    raised = SerDesError if known.type == SERDES_ERROR_TYPE else error_class
+    return _with_stand_in(raised(*_fields(known)), known)
+
+
+def wrapping_error(error_class: type[E], recorded: ErrorObject | None) -> E:
+    """Return an `error_class` for a recorded failure, of whatever type that is."""
+    known = recorded or ErrorObject()
+    return _with_stand_in(error_class(*_fields(known)), known)
+
+
+def step_error(recorded: ErrorObject | None) -> DurableOperationError | SerDesError:
+    """Return the exception that a failed step raises."""
+    return operation_error(StepError, recorded)
+
+
+def recorded_of(error: DurableOperationError | SerDesError) -> ErrorObject:
+    """Return the record from which `error` was made."""
+    return ErrorObject(error.message, error.error_type, error.data, tuple(error.stack_trace or ()))
+
+
+def _fields(
+    known: ErrorObject,
+) -> tuple[str | None, str | None, str | None, tuple[str, ...] | None]:
+    return known.message, known.type, known.data, known.stack_trace or None
+
+
+def _with_stand_in(error: E, known: ErrorObject) -> E:
+    message, error_type, data, stack_trace = _fields(known)
     error.__cause__ = DurableOperationError.from_error_fields(
         error_type, message, data, stack_trace
     )
     return error
-
-
-def step_error(recorded: ErrorObject | None) -> DurableOperationError:
-    """Return the exception that a failed step raises."""
-    return operation_error(StepError, recorded)
 
 
 def _message(error: BaseException) -> str:
@@ -59,6 +86,11 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ must not hide what was raised
         return f"{type(error).__qualname__} could not be shown."
+
+
+def _type(error: BaseException) -> str:
+    """Return the recorded name; nobody could make a class of the user's again from its name."""
+    return SERDES_ERROR_TYPE if isinstance(error, SerDesError) else qualified_name(type(error))
 
 
 def _data(error: BaseException) -> str | None:

@@ -153,18 +153,24 @@ class _Recorded(DurableExecutionsError):
     ) -> None:
         super().__init__(message or "")
         self.message = message
-        self.error_type = error_type
+        self.error_type = error_type or qualified_name(type(self))
         self.data = data
         self.stack_trace = None if stack_trace is None else list(stack_trace)
 
 
 class SerDesError(_Recorded):
-    """A value cannot be written or read, ever. The operation fails without a retry."""
+    """A value cannot be written or read, ever. The operation fails with it, without a retry.
+
+    It comes out of the operation as such, on the first run and on replay, and so does one that a
+    function that was invoked or a body failed with. Classes that derive from it are recorded, and
+    come back, as this one.
+    """
 
 
 class DurableOperationError(_Recorded):
     """An operation failed. `error_type` is the class name of what was raised, as recorded.
 
+    Where none is known, it is the name of this class.
     `__cause__` is a stand-in built from the same record; the original exception is never kept.
     """
 

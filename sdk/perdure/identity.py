@@ -88,10 +88,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_name(name: str | None) -> None:
-    """Raise `ValidationError` unless `name` is 1 to 256 printable ASCII characters, or absent."""
-    if name is None:
+    """Raise `ValidationError` for a `name` of other than 1 to 256 printable ASCII characters.
+
+    An empty one is none.
+    """
+    if not name:
         return
-    if not (name.isascii() and name.isprintable() and 1 <= len(name) <= OPERATION_NAME_CHARS_MAX):
+    if not (name.isascii() and name.isprintable() and len(name) <= OPERATION_NAME_CHARS_MAX):
         raise ValidationError(
             f"An operation's name is 1 to {OPERATION_NAME_CHARS_MAX} printable ASCII characters: "
             f"{name[:OPERATION_NAME_CHARS_MAX]!r}"

@@ -26,12 +26,13 @@ def invoke(
     identity: Identity,
     recorded: Operation | None,
     function: str,
-    payload: Callable[[], str],
+    payload: Callable[[], str | None],
     tenant_id: str | None,
 ) -> Program[str | None]:
     """Return what the function returned, as text. `payload` is asked for only when it starts.
 
-    Raises `InvokeError` when it ended in any other way, `ExecutionError` for an input above the
+    Raises `InvokeError` when it ended in any other way (`SerDesError`, when it failed with one),
+    `ExecutionError` for an input above the
     bound, before anything is recorded.
     """
     operation = recorded

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from perdure.child import large_result_summary
-from perdure.error_objects import error_object
-from perdure.exceptions import ChildContextError
+from perdure.error_objects import error_object, recorded_of
+from perdure.exceptions import ChildContextError, SerDesError
 from perdure.identity import Identity
 from perdure.invocation_plugins import InvocationPlugins
 from perdure.moments import moment
@@ -66,7 +66,7 @@ def observed(
             watch.returned()
             value: T = stop.value
             return value
-        except ChildContextError as error:
+        except (ChildContextError, SerDesError) as error:
             watch.raised(error)
             raise
         answer = failure = None
@@ -156,13 +156,10 @@ class _Watch:
         if self._virtual or self._again:
             self._plugins.tell(self._end_info(OperationStatus.SUCCEEDED))
 
-    def raised(self, error: ChildContextError) -> None:
+    def raised(self, error: ChildContextError | SerDesError) -> None:
         """Tell the end of a context that records none."""
         if self._virtual:
-            failure = ErrorObject(
-                error.message, error.error_type, error.data, tuple(error.stack_trace or ())
-            )
-            self._plugins.tell(self._end_info(OperationStatus.FAILED, failure))
+            self._plugins.tell(self._end_info(OperationStatus.FAILED, recorded_of(error)))
 
     def _with_header(self, update: OperationUpdate) -> OperationUpdate:
         target = PropagationInput(

@@ -23,6 +23,9 @@ VARIABLE: Final = "DURABLE_EXECUTION_PLUGINS"
 # Packages for the AWS SDK register here; their plugins would be refused in every invocation.
 _GROUP_OF_AWS: Final = "aws_durable_execution.plugins"
 
+_MARKER: Final = "__durable_registration_api__"
+_TELL: Final = "on_registration_result"
+
 Factories = tuple[DurableInstrumentationPluginFactory, ...]
 
 _log = logging.getLogger("perdure")
@@ -152,7 +155,9 @@ def _name(value: Any) -> str:
 
 
 def _kind(factory: object) -> type:
-    return cast("type[Any]", factory) if isinstance(factory, type) else type(factory)
+    # An instance may pretend to be of another class; `type` is not fooled.
+    kind = type(factory)
+    return cast("type[Any]", factory) if issubclass(kind, type) else kind
 
 
 def _check_groups(factories: Iterable[object]) -> None:
@@ -171,8 +176,10 @@ def _check_groups(factories: Iterable[object]) -> None:
 def _groups(kind: type) -> dict[str, None]:
     """Return the exclusive groups of all classes of a factory that have opted in."""
     groups: dict[str, None] = {}
-    for each in kind.__mro__:
-        if vars(each).get("__durable_registration_api__") != 1:
+    if _opted_in(kind) is None:
+        return groups
+    for each in type.mro(kind):
+        if not _is_version(_own(each).get(_MARKER)):
             continue
         group: object = getattr(each, "exclusive_group", None)
         if group is None:
@@ -185,13 +192,42 @@ def _groups(kind: type) -> dict[str, None]:
     return groups
 
 
+def _opted_in(kind: type) -> type | None:
+    """Return the class whose marker counts for `kind`: the nearest one, if it says version 1."""
+    for each in type.mro(kind):
+        if _MARKER in _own(each):
+            return each if _is_version(_own(each)[_MARKER]) else None
+    return None
+
+
+def _is_version(marker: object) -> bool:
+    return type(marker) is int and marker == 1
+
+
+def _own(kind: type) -> Mapping[str, Any]:
+    """Return what a class itself declares; a metaclass of the user's is not asked."""
+    declared: Mapping[str, Any] = type.__dict__["__dict__"].__get__(kind)
+    return declared
+
+
+def _told(factory: object, opted_in: type) -> Any:
+    """Return whom to tell: what of that name a class further down has was not meant for this."""
+    if opted_in is _kind(factory):
+        return getattr(factory, _TELL, None)
+    for each in type.mro(opted_in):
+        if _TELL in _own(each):
+            told = _own(each)[_TELL]
+            bind = getattr(told, "__get__", None)
+            return told if bind is None else bind(factory, _kind(factory))
+    return None
+
+
 def _tell(candidates: Iterable[object], *, registered: bool) -> None:
     """Tell each factory once how its registration ended, if it wants to know."""
     for factory in {id(factory): factory for factory in candidates}.values():
         try:
-            if getattr(_kind(factory), "__durable_registration_api__", None) != 1:
-                continue
-            told = getattr(factory, "on_registration_result", None)
+            opted_in = _opted_in(_kind(factory))
+            told = None if opted_in is None else _told(factory, opted_in)
             if callable(told):
                 told(registered)
         except Exception:  # noqa: BLE001 - a factory that only is told

@@ -273,7 +273,7 @@ def tries(
             hint_ms = retry_after_ms(error, calls.scope.turn.now_ms)
         yield from calls.wait(
             Duration.from_milliseconds(max(delay_ms(decision.delay), hint_ms)),
-            None if name is None else f"{name}-backoff-{attempt}",
+            f"{name}-backoff-{attempt}" if name else None,
         )
         attempt += 1
 

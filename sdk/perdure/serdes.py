@@ -39,7 +39,8 @@ class SerDes(ABC, Generic[T]):
 
     Raise `SerDesError` for what can never work (the operation fails, without retries) and
     `RetryableSerDesError` for what may work later (the whole invocation is run again). Any other
-    exception counts as `SerDesError`.
+    exception counts as `SerDesError`. A `serialize` that returns None records nothing: the value is
+    None then, and `deserialize` is not asked.
     """
 
     @abstractmethod
@@ -123,9 +124,11 @@ class Payloads:
     serdes: SerDes[Any]
     context: SerDesContext
 
-    def write(self, value: Any) -> str:
-        """Return the text of `value`."""
+    def write(self, value: Any) -> str | None:
+        """Return the text of `value`; None where the serdes makes nothing of it, as of None."""
         text = self._guarded("write", lambda: self.serdes.serialize(value, self.context))
+        if text is None:
+            return None
         if not isinstance(text, str):
             raise SerDesError(
                 f"{type(self.serdes).__name__} must return text, not {type(text).__name__}."

@@ -28,6 +28,7 @@ from perdure.exceptions import (
     ExecutionError,
     InvalidStateError,
     InvocationError,
+    RetryableSerDesError,
     SerDesError,
     StepCancelledError,
     StepInterruptedError,
@@ -75,12 +76,21 @@ class StepPlan:
         return self.timeout_ms is not None or self.heartbeats.timeout_ms is not None
 
 
+class _RaisedByBody(Exception):
+    """An `InvocationError` of the user's code: a failure like any other, not the invocation's."""
+
+    def __init__(self, error: InvocationError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def step(
     identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[Attempt], Any]
 ) -> Program[Any]:
     """Return the step's value, from the record or by running `body(attempt)`.
 
-    Raises `StepError` when the step has failed for good.
+    Raises `StepError` when the step has failed for good, `SerDesError` when its value could not be
+    written or read.
     """
     operation = recorded
     while operation is None or operation.status in OPERATION_OPEN:
@@ -91,6 +101,8 @@ def step(
         yield Live()
         try:
             payload, value = yield from _attempt(identity, operation, plan, body)
+        except _RaisedByBody as raised:
+            operation = yield from _fail(identity, operation, plan, raised.error)
         except (ExecutionError, InvocationError) as error:
             if not isinstance(error, StepInterruptedError):
                 raise
@@ -109,9 +121,9 @@ def step(
     return _outcome(operation, plan)
 
 
-def check_size(identity: Identity, payload: str, what: str = "result") -> None:
+def check_size(identity: Identity, payload: str | None, what: str = "result") -> None:
     """Raise `ExecutionError` when a result, or what else it is, is larger than a record may be."""
-    size = bytes_of(payload)
+    size = 0 if payload is None else bytes_of(payload)
     if size > PAYLOAD_BYTES_MAX:
         raise ExecutionError(
             f"The {what} of {identity.describe()} is {size:,} bytes; "
@@ -137,7 +149,7 @@ def _attempt(
     operation: Operation | None,
     plan: StepPlan,
     body: Callable[[Attempt], Any],
-) -> Program[tuple[str, Any]]:
+) -> Program[tuple[str | None, Any]]:
     """Run the body once. The value has made the round trip that a replay's value makes."""
     number = attempt_number(operation)
     at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
@@ -169,10 +181,12 @@ def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -
     try:
         with attempt.in_time():
             value: Any = yield Run(partial(body, attempt))
-    except (Exception, StepCancelledError):
+    except (Exception, StepCancelledError) as error:
         unrecorded = attempt.heartbeats.end()
         if unrecorded is not None:
             yield Send(identity.update(OperationAction.HEARTBEAT, payload=unrecorded[0]))
+        if isinstance(error, InvocationError) and not isinstance(error, RetryableSerDesError):
+            raise _RaisedByBody(error) from error
         raise
     finally:
         attempt.heartbeats.end()

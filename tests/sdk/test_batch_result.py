@@ -79,7 +79,6 @@ def test_the_first_failure_is_thrown() -> None:
     )
     assert isinstance(error.__cause__, DurableOperationError)
     of(SUCCEEDED, reason=CompletionReason.ALL_COMPLETED).throw_if_error()
-    of(FAILED, reason=CompletionReason.CUSTOM_COMPLETION_SUCCEEDED).throw_if_error()
 
 
 def test_a_batch_that_a_predicate_failed_is_thrown_without_a_failed_item() -> None:

@@ -10,6 +10,7 @@ from perdure import (
     DurableContext,
     ExecutionError,
     InvocationError,
+    SerDesError,
     StepContext,
     StepError,
     ValidationError,
@@ -284,7 +285,7 @@ def test_an_invocation_error_that_is_not_retryable_fails_the_context() -> None:
 
 def test_a_result_that_cannot_be_written_fails_the_context() -> None:
     def body(_: Any, context: DurableContext) -> Any:
-        with pytest.raises(ChildContextError) as caught:
+        with pytest.raises(SerDesError) as caught:
             context.run_in_child_context(lambda _: object())
         return caught.value.error_type
 

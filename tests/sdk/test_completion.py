@@ -97,11 +97,20 @@ def never(_status: CompletionStatus) -> CompletionDecision:
         {"tolerated_failure_percentage": 100.1},
         {"min_successful": 1, "should_complete": never},
         {"tolerated_failure_count": 0, "should_complete": never},
+        {"should_complete": 5},
     ],
 )
 def test_a_config_outside_its_bounds_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CompletionConfig(**fields)
+
+
+@pytest.mark.parametrize(("complete", "outcome"), [(True, None), (False, CompletionOutcome.FAILED)])
+def test_a_decision_has_an_outcome_if_and_only_if_it_completes(
+    complete: bool, outcome: CompletionOutcome | None
+) -> None:
+    with pytest.raises(ValidationError, match="complete="):
+        CompletionDecision(complete, outcome)
 
 
 def test_more_successes_than_branches_are_refused() -> None:

@@ -67,7 +67,6 @@ def test_defaults_are_those_of_the_programming_model() -> None:
         lambda: Duration.from_minutes(-1),
         lambda: Duration.from_seconds(math.inf),
         lambda: Duration.from_seconds(math.nan),
-        lambda: StepConfig(sub_type=""),
         lambda: StepConfig(sub_type="a" * 33),
         lambda: CallbackConfig(sub_type="with blank"),
         lambda: CallbackConfig(timeout=Duration(100_000_000)),

@@ -142,10 +142,33 @@ def test_a_group_without_a_name_is_refused(group: Any) -> None:
         load_plugins([kind()], {})
 
 
+class Inheriting(Factory):
+    """Has something of that name for itself."""
+
+    def on_registration_result(self, registered: bool) -> None:
+        raise AssertionError(registered)
+
+
+@pytest.mark.parametrize("version", [None, 2, True, 1.0])
+def test_a_class_that_repeats_the_marker_with_another_version_opts_out(version: Any) -> None:
+    kind = type("Out", (Tracing,), {"__durable_registration_api__": version})
+    factories = [kind(), kind(), Tracing()]
+    assert load_plugins(factories, {}) == tuple(factories)
+    assert [factory.told for factory in factories] == [[], [], [True]]
+
+
+def test_only_a_class_that_opted_in_is_told() -> None:
+    inheriting = Inheriting()
+    load_plugins([inheriting], {})
+    assert inheriting.told == [True]
+
+
 def test_a_factory_that_fails_when_it_is_told_serves_all_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Failing(Factory):
+        __durable_registration_api__ = 1
+
         def on_registration_result(self, registered: bool) -> None:
             raise ValueError("not now")
 

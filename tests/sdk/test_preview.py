@@ -71,6 +71,12 @@ def test_only_dicts_have_fields(value: Any) -> None:
     assert build_preview(value, PreviewConfig(ALL)) is None
 
 
+def test_a_field_with_dots_in_its_name_is_shown_and_can_be_named() -> None:
+    value = {"a.b": 1, "c": 2}
+    assert build_preview(value, PreviewConfig(ALL)) == value
+    assert build_preview(value, PreviewConfig(ALL, exclude=named("a.b"))) == {"c": 2}
+
+
 def test_a_preview_ends_before_the_field_that_does_not_fit() -> None:
     value = {"first": 1, "large": "v" * 100, "last": 2}
     assert build_preview(value, PreviewConfig(ALL, max_preview_bytes=50)) == {"first": 1}

@@ -10,6 +10,7 @@ from perdure.config import Duration, StepConfig, StepSemantics
 from perdure.exceptions import (
     ExecutionError,
     RetryableSerDesError,
+    SerDesError,
     StepError,
     StepInterruptedError,
     ValidationError,
@@ -248,18 +249,18 @@ def test_a_value_that_cannot_be_written_fails_the_step_without_a_retry() -> None
     body = Body(value=object())
     outcome = hosted(body).run()
     assert isinstance(outcome, Failed)
-    assert outcome.error.type == "perdure.exceptions.StepError"
+    assert outcome.error.type == "perdure.exceptions.SerDesError"
     assert "object cannot be recorded" in (outcome.error.message or "")
     assert body.attempts == [1]
 
 
 def test_the_type_of_a_serdes_error_is_recorded() -> None:
-    caught: list[StepError] = []
+    caught: list[SerDesError] = []
 
     def catching(_: Any, context: DurableContext) -> None:
         try:
             context.step(Body(value=object()), "work")
-        except StepError as error:
+        except SerDesError as error:
             caught.append(error)
 
     Hosted(handler(catching)).run()
