@@ -31,6 +31,7 @@ from perdure_host.credentials import read_tokens, tls_files
 from perdure_host.errors import HostError, NodeTaken, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import Clock
 from perdure_host.sql import open_store
 from perdure_host.status_file import StatusFile
 from perdure_host.telemetry import configure_logging, open_log
@@ -94,7 +95,8 @@ class NodeAddresses(msgspec.Struct, frozen=True):
 class Node:
     """One node. `run` is its whole life; everything that it opens is closed in reverse order."""
 
-    def __init__(self, settings: NodeSettings) -> None:
+    def __init__(self, settings: NodeSettings, clock: Clock | None = None) -> None:
+        """Check settings and read files; without a clock, time is that of the wall."""
         if set(settings.roles) != set(ROLES):
             raise SettingsError(f"a node plays all of the roles {', '.join(ROLES)}")
         tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
@@ -110,7 +112,7 @@ class Node:
         self._http = _checked_address(settings.http_address, settings)
         self._gate = Gate()
         self._metrics = ServerMetrics()
-        self._clock = WallClock()
+        self._clock = WallClock() if clock is None else clock
         self._matching = MatchingService(self._clock, self._metrics)
         door = Door(keys, self._clock, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)

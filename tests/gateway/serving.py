@@ -44,8 +44,8 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class SteppedClock(Clock):
     """Time that moves when a test says so."""
 
-    def __init__(self) -> None:
-        self._now_ms = 1_700_000_000_000
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
         self._waits: list[tuple[int, int, asyncio.Future[None]]] = []
 
     def now_ms(self) -> int:

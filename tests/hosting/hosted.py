@@ -46,16 +46,19 @@ class HostedMachine:
 
     def invoke(self, function: str, event: object = None, **more: Any) -> "Invoked":
         """Invoke a function by boto3, and wait for its end."""
-        payload = json.dumps(event).encode()
-        answer = self.client.invoke(FunctionName=function, Payload=payload, **more)
-        return Invoked(self, answer)
+        return Invoked(self, self.answer(function, event, **more))
 
-    def start(self, function: str, event: object = None) -> str:
+    def start(self, function: str, event: object = None, **more: Any) -> str:
         """Start an execution by boto3; return its ARN."""
-        payload = json.dumps(event).encode()
-        answer = self.client.invoke(FunctionName=function, Payload=payload, InvocationType="Event")
+        answer = self.answer(function, event, InvocationType="Event", **more)
         arn: str = answer["DurableExecutionArn"]
         return arn
+
+    def answer(self, function: str, event: object = None, **more: Any) -> dict[str, Any]:
+        """Call Invoke by boto3; return its answer as it is."""
+        payload = json.dumps(event).encode()
+        answer: dict[str, Any] = self.client.invoke(FunctionName=function, Payload=payload, **more)
+        return answer
 
     def events(self, arn: str) -> list[dict[str, Any]]:
         """Return the history of an execution."""

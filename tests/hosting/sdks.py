@@ -41,13 +41,17 @@ def aws_sdk_1(request: pytest.FixtureRequest) -> Path:
     return installed
 
 
+def sdk_environment(sdk: Path | None) -> dict[str, str]:
+    """Return what a worker's environment needs to host with an SDK (None: the installed one)."""
+    return {} if sdk is None else {"PYTHONPATH": str(sdk)}
+
+
 @contextmanager
 def hosting_machine(
     folder: Path, functions: Path, sdk: Path | None = None, *options: str
 ) -> Generator[HostedMachine]:
     """Run a server, and a worker that hosts a file's functions with an SDK (None: installed)."""
-    environment = {} if sdk is None else {"PYTHONPATH": str(sdk)}
-    with Machine(folder, environment=environment) as machine:
+    with Machine(folder, environment=sdk_environment(sdk)) as machine:
         machine.start_server()
         hosted = HostedMachine(machine, functions, *options)
         try:

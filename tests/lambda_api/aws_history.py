@@ -7,10 +7,13 @@ second one. An id is accepted only if it is the one that the SDK makes for that 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from tests.hosting.hosted import HostedMachine
+from tests.hosting.paced import Played
 
 # The highest number of an operation in its context that is looked for.
 NUMBER_MAX: Final = 60
@@ -18,9 +21,10 @@ LEFT_OUT: Final = {"StartTimestamp", "EndTimestamp", "ScheduledEndTimestamp", "R
 SOME: Final = "(some)"
 # What functions are given where their files say nothing else: 366 days.
 EXECUTION_TIMEOUT_S: Final = 31_622_400
-# What handlers wait for: long enough for an invocation to end before, on a busy machine.
-LATER_S: Final = 3
+# What programs wait for, where nothing else is said.
+LATER_S: Final = 60
 REPLACED: Final = {"CallbackId", "DurableExecutionArn"}
+_REQUEST: Final = re.compile("^RequestId: [0-9a-f]{32}")
 
 
 class Told(NamedTuple):
@@ -34,12 +38,81 @@ class Told(NamedTuple):
     details: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
+@dataclass(frozen=True)
+class Operation:
+    """An operation that a history should tell of, by its place and the place of its parent."""
+
+    place: str
+    name: str
+    sub_type: str
+    parent: str = ""
+
+    def row(self, kind: str, **details: Any) -> Told:
+        """Return one of its events."""
+        return Told(kind, self.place, self.name, self.sub_type, self.parent, details)
+
+    def context(self, result: Any) -> tuple[Told, Told]:
+        """Return the events of a context around those of its children."""
+        return self.row("ContextStarted"), self.row("ContextSucceeded", Result=recorded(result))
+
+    def broken(self, error: dict[str, Any]) -> tuple[Told, Told]:
+        """Return the events of a context that fails around those of its children."""
+        return self.row("ContextStarted"), self.row("ContextFailed", Error=error)
+
+    def step(self, result: Any, attempt: int = 1, delay_s: int | None = None) -> list[Told]:
+        """Return the events of an attempt that succeeds; a poll may be followed by another."""
+        ended = {"Result": recorded(result), "RetryDetails": _retry(attempt, delay_s)}
+        return [self.row("StepStarted"), self.row("StepSucceeded", **ended)]
+
+    def failing(
+        self, error: dict[str, Any], attempt: int = 1, delay_s: int | None = None
+    ) -> list[Told]:
+        """Return the events of an attempt that fails; without a delay it is the last one."""
+        ended = {"Error": error, "RetryDetails": _retry(attempt, delay_s)}
+        return [self.row("StepStarted"), self.row("StepFailed", **ended)]
+
+    def waiting(self, seconds: int = LATER_S) -> list[Told]:
+        """Return the events of a wait that outlasts the invocation."""
+        begun = self.row("WaitStarted", Duration=seconds)
+        return [begun, INVOKED, self.row("WaitSucceeded", Duration=seconds)]
+
+
 INVOKED: Final = Told("InvocationCompleted")
+# As the runtime tells it, when a handler kills its process.
+KILLED: Final = Told(
+    "InvocationCompleted",
+    details={
+        "Error": {
+            "Payload": {
+                "ErrorMessage": f"RequestId: {SOME} Error: Runtime exited with error:"
+                " signal: killed",
+                "ErrorType": "Runtime.ExitError",
+            },
+            "Truncated": False,
+        }
+    },
+)
+
+
+def _retry(attempt: int, delay_s: int | None) -> dict[str, int]:
+    following = {} if delay_s is None else {"NextAttemptDelaySeconds": delay_s}
+    return {"CurrentAttempt": attempt, **following}
 
 
 def held(payload: object) -> dict[str, Any]:
     """Return how an event holds a payload."""
     return {"Payload": payload, "Truncated": False}
+
+
+def recorded(value: Any) -> dict[str, Any]:
+    """Return how an event holds what a handler made; None stands for the payload "null"."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return held(text)
+
+
+def failure(message: str, kind: str = "ValueError", **more: str) -> dict[str, Any]:
+    """Return how an event holds an error."""
+    return held({"ErrorMessage": message, "ErrorType": kind, **more})
 
 
 def started(event: object) -> Told:
@@ -53,6 +126,11 @@ def succeeded(result: object) -> Told:
     return Told("ExecutionSucceeded", details={"Result": held(json.dumps(result))})
 
 
+def success(played: Played, *between: Told) -> list[Told]:
+    """Return the whole history of an execution that succeeds in its last invocation."""
+    return [started(played.event), *between, INVOKED, succeeded(played.result)]
+
+
 def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Told]:
     """Return the whole history of an execution, with payloads unless options say otherwise."""
     walk = hosted.client.get_paginator("get_durable_execution_history").paginate
@@ -64,9 +142,20 @@ def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Told]:
     return [_told(event, places) for event in events]
 
 
-def kinds(told: Iterable[Told]) -> list[str]:
-    """Return the types of events."""
-    return [each.kind for each in told]
+def batch_result(row: Told) -> dict[str, Any]:
+    """Take the recorded BatchResult out of the end of a map or parallel; return its plain form."""
+    wire = json.loads(row.details["Result"].pop("Payload"))
+    assert wire["t"] == "br"
+    plain: dict[str, Any] = _unwrapped(wire)
+    return plain
+
+
+def _unwrapped(wire: Any) -> Any:
+    """Return what the SDK's envelopes of types and values hold."""
+    tag, value = wire["t"], wire["v"]
+    if tag in ("m", "br"):
+        return {key: _unwrapped(each) for key, each in value.items()}
+    return [_unwrapped(each) for each in value] if tag == "l" else value
 
 
 def place_id(place: str) -> str:
@@ -104,8 +193,7 @@ def _candidates(parent: str) -> Iterator[str]:
     """Yield places under a parent, then those under branches of it that are not recorded."""
     inside = [f"{parent}-{number}" if parent else str(number) for number in range(NUMBER_MAX)]
     yield from inside
-    if parent:
-        yield from (f"{branch}-{number}" for branch in inside for number in range(1, NUMBER_MAX))
+    yield from (f"{branch}-{number}" for branch in inside for number in range(1, NUMBER_MAX))
 
 
 def _told(event: dict[str, Any], places: Places) -> Told:
@@ -126,6 +214,8 @@ def _comparable(details: dict[str, Any]) -> dict[str, Any]:
             assert value, key
         elif key in REPLACED:
             kept[key] = SOME if value else value
+        elif key == "ErrorMessage":
+            kept[key] = _REQUEST.sub(f"RequestId: {SOME}", value)
         else:
             inner = isinstance(value, dict)
             kept[key] = _comparable(cast("dict[str, Any]", value)) if inner else value

@@ -143,6 +143,23 @@ def test_whoever_waits_is_told_the_whole_error() -> None:
     run(main)
 
 
+def test_an_outcome_beyond_the_bound_is_cut() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            peer = await worker(api)
+            turn = await Turn.begin(api, peer)
+            outcome = {"Id": "end", "Type": "EXECUTION", "Action": "FAIL", "Error": TOO_LARGE}
+            await turn.checkpoint(outcome)
+            await peer.complete(turn.token, "FAILED")
+            execution = await described(api, turn.arn)
+            error = execution["Error"]
+            assert (execution["Status"], error["ErrorType"]) == ("FAILED", "Refused")
+            assert error["ErrorMessage"].startswith("mmm")
+            assert "StackTrace" not in error
+
+    run(main)
+
+
 def test_a_child_hands_the_largest_error_to_whoever_invoked_it() -> None:
     async def main() -> None:
         async with lambda_serving() as api:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from perdure_core.form import bounded_error
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import target_name
@@ -79,7 +80,13 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     chained_invoke_options: ChainedInvokeOptions | None = None
 
     def in_core(self) -> OperationUpdate:
-        """Return it in words of the core. Raises Invalid."""
+        """Return it in words of the core. Raises Invalid.
+
+        The error with which an execution ends is cut to its bound: refused, it would be lost.
+        """
+        error = None if self.error is None else self.error.in_core()
+        if error is not None and self.type is OperationType.EXECUTION:
+            error = bounded_error(error)
         callback = self.callback_options or CallbackOptions()
         chained = self.chained_invoke_options
         return OperationUpdate(
@@ -90,7 +97,7 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
             name=self.name,
             sub_type=self.sub_type,
             payload=self.payload,
-            error=None if self.error is None else self.error.in_core(),
+            error=error,
             replay_children=bool(self.context_options and self.context_options.replay_children),
             next_attempt_delay_ms=None
             if self.step_options is None

@@ -1,15 +1,15 @@
-"""Handlers in groups and batches, written with the AWS SDK and nothing of ours.
+"""Programs in groups and batches, written with the AWS SDK and nothing of ours.
 
-They keep to what versions 1 and 3 of the SDK have in common.
+They keep to what versions 1 and 3 of the SDK have in common, but for `stops_by_predicate`.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import boto3
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
 from aws_durable_execution_sdk_python.config import (
+    ChildConfig,
     CompletionConfig,
     Duration,
     MapConfig,
@@ -17,21 +17,18 @@ from aws_durable_execution_sdk_python.config import (
     ParallelBranch,
     ParallelConfig,
 )
-from aws_durable_execution_sdk_python.exceptions import DurableExecutionsError
 from aws_durable_execution_sdk_python.retries import (
     RetryDecision,
     WithRetryConfig,
     with_retry,
 )
+from words import LATER, caught
 
 LARGE = 300_000
-# Long enough for an invocation to end before, on a busy machine.
-LATER = Duration.from_seconds(3)
 # What the service answered to the wrapper of `large_child`, for its handler to return.
 STATES: list[list[dict[str, Any]]] = []
 
 
-@durable_execution
 def nested(event: Any, context: DurableContext) -> Any:
     def deep(inner: DurableContext) -> int:
         return inner.step(lambda _: 2, name="deep step")
@@ -44,11 +41,7 @@ def nested(event: Any, context: DurableContext) -> Any:
         raise ValueError("not in here")
 
     total = context.run_in_child_context(grouped, name="outer")
-    try:
-        context.run_in_child_context(broken, name="broken")
-    except DurableExecutionsError as error:
-        return [total, type(error).__name__, str(error)]
-    return "nothing was raised"
+    return [total, caught(lambda: context.run_in_child_context(broken, name="broken"))]
 
 
 def large_child(event: Any, context: Any) -> Any:
@@ -87,7 +80,6 @@ def _large_child(event: Any, context: DurableContext) -> Any:
     return {"size": len(text), "kind": text[:1], "state": state}
 
 
-@durable_execution
 def maps(event: Any, context: DurableContext) -> Any:
     def double(child: DurableContext, item: int, index: int, items: Sequence[Any]) -> int:
         return child.step(lambda _: item * 2, name=f"double {index}")
@@ -97,24 +89,77 @@ def maps(event: Any, context: DurableContext) -> Any:
     return _told(batch)
 
 
-@durable_execution
-def maps_with_failures(event: Any, context: DurableContext) -> Any:
-    def check(child: DurableContext, item: str, index: int, items: Sequence[Any]) -> str:
-        if item == "bad":
-            raise ValueError(f"item {index} is bad")
+def checks(event: Any, context: DurableContext) -> Any:
+    """Check items one after the other, by map or parallel."""
+
+    def check(child: DurableContext, item: str) -> str:
+        text: str = child.step(lambda _: item, name=f"read {item}")
+        if text == "bad":
+            raise ValueError("it is bad")
+        return text
+
+    def mapped(child: DurableContext, item: str, index: int, items: Sequence[Any]) -> str:
+        return check(child, item)
+
+    def branch(item: str) -> ParallelBranch[Any]:
+        return ParallelBranch(lambda child: check(child, item), name=f"branch {item}")
+
+    policy: dict[str, Any] = {
+        "max_concurrency": 1,
+        "completion_config": CompletionConfig(**event["completion"]),
+        "nesting_type": NestingType(event["nesting"]),
+    }
+    items = event["items"]
+    if event["by"] == "map":
+        return _told(context.map(items, mapped, name="checked", config=MapConfig(**policy)))
+    branches: list[Any] = [branch(item) for item in items]
+    return _told(context.parallel(branches, name="checked", config=ParallelConfig(**policy)))
+
+
+def stops_by_predicate(event: Any, context: DurableContext) -> Any:
+    """Let a predicate decide when a batch is complete, which version 1 cannot."""
+    from aws_durable_execution_sdk_python import (  # noqa: PLC0415 - version 1 has none
+        complete_batch,
+        continue_batch,
+    )
+    from aws_durable_execution_sdk_python.config import (  # noqa: PLC0415 - likewise
+        CompletionOutcome,
+    )
+
+    def decide(status: Any) -> Any:
+        done = status.completed_count == event["after"]
+        return complete_batch(CompletionOutcome(event["outcome"])) if done else continue_batch()
+
+    def number(child: DurableContext, item: int, index: int, items: Sequence[Any]) -> int:
         return item
 
     config: MapConfig[Any] = MapConfig(
-        max_concurrency=1,
-        completion_config=CompletionConfig(tolerated_failure_count=event["tolerated"]),
+        max_concurrency=1, completion_config=CompletionConfig(should_complete=decide)
     )
-    return _told(context.map(event["items"], check, name="checked", config=config))
+    return _told(context.map([1, 2, 3], number, name="checked", config=config))
 
 
-@durable_execution
+def large_map(event: Any, context: DurableContext) -> Any:
+    def piece(child: DurableContext, item: str, index: int, items: Sequence[Any]) -> str:
+        return LARGE // 2 * child.step(lambda _: item, name=f"read {item}")
+
+    config: MapConfig[Any] = MapConfig(max_concurrency=1)
+    batch: Any = context.map(["x", "y"], piece, name="pieces", config=config)
+    context.wait(LATER, name="rest")
+    return [[len(each), each[:1]] for each in batch.get_results()]
+
+
+def virtual_child(event: Any, context: DurableContext) -> Any:
+    def grouped(child: DurableContext) -> list[int]:
+        return [child.step(lambda _: 1, name="step 1"), child.step(lambda _: 2, name="step 2")]
+
+    config: ChildConfig[Any] = ChildConfig(is_virtual=True)
+    return context.run_in_child_context(grouped, name="unseen", config=config)
+
+
 def races(event: Any, context: DurableContext) -> Any:
     def slow(branch: DurableContext) -> str:
-        branch.wait(Duration.from_seconds(60), name="long rest")
+        branch.wait(Duration.from_hours(1), name="long rest")
         return "slow"
 
     def fast(branch: DurableContext) -> str:
@@ -134,7 +179,6 @@ def _told(batch: Any) -> Any:
     return {"reason": batch.completion_reason.value, "items": items}
 
 
-@durable_execution
 def retries_a_block(event: Any, context: DurableContext) -> Any:
     def block(child: Any, attempt: int) -> str:
         child.step(lambda _: attempt, name=f"attempt {attempt}")
@@ -146,26 +190,3 @@ def retries_a_block(event: Any, context: DurableContext) -> Any:
         return RetryDecision.retry(LATER)
 
     return with_retry(context, block, WithRetryConfig(retry_strategy=strategy), name="order")
-
-
-@durable_execution
-def logs(event: Any, context: DurableContext) -> Any:
-    context.logger.info("before the rest", extra={"mark": event["mark"]})
-    context.step(
-        lambda step: step.logger.info("inside the step", extra={"mark": event["mark"]}),
-        name="telling",
-    )
-    context.wait(LATER, name="rest")
-    context.logger.info("after the rest", extra={"mark": event["mark"]})
-
-
-@durable_execution
-def many_steps(event: Any, context: DurableContext) -> Any:
-    def value(number: int) -> int:
-        return context.step(lambda _: number, name=f"step {number}")
-
-    return sum(value(number) for number in range(event["steps"]))
-
-
-def sdk_version(event: Any, context: Any) -> str:
-    return version("aws-durable-execution-sdk-python")
