@@ -1,7 +1,7 @@
 """The order program once more, for a demonstration that must end the same way every time.
 
 It differs from `order_processing.py` in three ways: the flaky API fails on the first try and never
-again, retries come soon, and processing takes long enough for somebody to pull a plug. Each
+again, retries come soon, and processing takes as long as somebody needs to pull a plug. Each
 try leaves a line in a ledger outside Perdure, so that what really ran can be compared with what
 Perdure recorded.
 """
@@ -16,7 +16,9 @@ from perdure.config import CallbackConfig, Duration, StepConfig
 from perdure.retries import RetryPresets
 
 LEDGER = Path(os.environ.get("PERDURE_DEMO_LEDGER", "demo-ledger.txt"))
+HELD = LEDGER.with_suffix(".held")  # names an attempt that goes on for as long as it does
 PROCESSING_S = 1.5
+LOOK_S = 0.05
 
 
 class ApiDownError(Exception):
@@ -42,6 +44,8 @@ def process_order(step_context: StepContext, order_id: str) -> dict[str, Any]:
     """Take the money, by an API that fails on the first try."""
     write_down(order_id, step_context.attempt, "begins")
     time.sleep(PROCESSING_S)
+    while is_held(order_id, step_context.attempt):
+        time.sleep(LOOK_S)
     if step_context.attempt == 1:
         raise ApiDownError("the payment API does not answer")
     write_down(order_id, step_context.attempt, "ends")
@@ -62,6 +66,14 @@ def demo_order(event: dict[str, Any], context: DurableContext) -> dict[str, Any]
     context.wait(Duration.from_seconds(1), name="cooling-off")
     retries = StepConfig(retry_strategy=RetryPresets.fixed(Duration.from_seconds(1)))
     return context.step(process_order(order_id), config=retries)
+
+
+def is_held(order_id: str, attempt: int) -> bool:
+    """Tell whether somebody wants to find this attempt running."""
+    try:
+        return HELD.read_text() == f"{order_id} attempt {attempt}"
+    except FileNotFoundError:
+        return False
 
 
 def write_down(order_id: str, attempt: int, what: str) -> None:

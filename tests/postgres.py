@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,7 +21,8 @@ from typing import Final
 import psutil
 import psycopg
 
-HOST: Final = "127.0.0.1"
+from tests.ports import HOST, HeldPort
+
 _READY: Final = b"database system is ready to accept connections"
 _START_TIMEOUT_S: Final = 60
 _STOP_TIMEOUT_S: Final = 30
@@ -33,7 +33,8 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         """Make a cluster in the folder; `durable` syncs, which only benchmarks need."""
-        self.port = _free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         self._folder = folder
         self._bin = _binaries(folder)
         self._durable = durable
@@ -60,6 +61,7 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(_STOP_TIMEOUT_S)
             self._process = None
+        self._held.close()
 
     def kill(self) -> None:
         """Kill the server and all that serves its clients, with SIGKILL."""
@@ -185,10 +187,3 @@ def _give_away(folder: Path) -> None:
     if user is not None:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         folder.chmod(0o755)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from perdure import Client, ClientError
 from tests.docs.page import Action, Execute, Expect, Interrupt, Launch, Type, Write, matches
-from tests.system.processes import HOST, LOOK_S, free_port, wait_until
+from tests.ports import HeldPort
+from tests.system.processes import LOOK_S, wait_until
 
 COMMANDS_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 20.0
@@ -35,7 +36,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "new"
-        self.server, self.http = (f"{HOST}:{free_port()}" for _ in range(2))
+        self._ports = (HeldPort(), HeldPort())
+        self.server, self.http = map(str, self._ports)
         self._logs = folder
         self._printed = ""
         self._serving = ""
@@ -55,6 +57,8 @@ class Reader:
         for process in [self._shell, *self._terminals]:
             _signal_all(process, signal.SIGKILL)
             process.wait(STOP_S_MAX)
+        for port in self._ports:
+            port.close()
         if self._shell.stdin is not None:
             self._shell.stdin.close()
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.docs.page import Execute, Launch, actions, readdressed
 from tests.docs.reader import Reader
+from tests.ports import HeldPort
 from tests.postgres import PostgresServer
-from tests.system.processes import ROOT, free_port
+from tests.system.processes import ROOT
 
 PAGE = ROOT / "README.md"
 
@@ -16,11 +17,11 @@ PAGE = ROOT / "README.md"
 @pytest.mark.timeout(300)
 def test_the_readme_works_as_it_stands(tmp_path: Path, postgres: PostgresServer) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    with Reader(tmp_path) as reader:
+    with Reader(tmp_path) as reader, HeldPort() as metrics:
         addresses = {
             "postgresql://perdure@db/perdure": postgres.create_database(),
             "127.0.0.1:7600": reader.server,
-            "--metrics-port 7602": f"--metrics-port {free_port()}",
+            "--metrics-port 7602": f"--metrics-port {metrics.number}",
         }
         for action in actions(readdressed(page, addresses)):
             reader.follow(action)

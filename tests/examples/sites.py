@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from threading import Thread
 
-from tests.system.processes import HOST
+from tests.ports import HOST
 
 
 @dataclass

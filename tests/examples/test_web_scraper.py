@@ -9,7 +9,7 @@ import pytest
 from examples.web_scraper import PAGE_CHARS_MAX, scrape
 from perdure.testing import Crash, DurableFunctionTestRunner, for_each_crash
 from tests.examples.sites import Reply, Site, serving
-from tests.system.processes import HOST, free_port
+from tests.ports import HeldPort
 
 Runner = DurableFunctionTestRunner
 
@@ -134,8 +134,9 @@ def test_a_start_that_is_nowhere_on_the_web_fails_the_execution() -> None:
 
 
 def test_a_site_that_is_away_is_told() -> None:
-    away = f"http://{HOST}:{free_port()}/"
-    summary = scraped(away)
+    with HeldPort() as port:
+        away = f"http://{port}/"
+        summary = scraped(away)
     assert summary["titles"] == {}
     assert list(summary["failed"]) == [away]
 

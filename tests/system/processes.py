@@ -7,7 +7,6 @@ ever killed but what was started here.
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,9 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from perdure import AsyncClient, Client
 from perdure.client_errors import ClientError
+from tests.ports import HeldPort
 
 ROOT: Final = Path(__file__).parent.parent.parent
-HOST: Final = "127.0.0.1"
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 30.0
 COMMAND_S_MAX: Final = 60.0
@@ -138,8 +137,8 @@ class Machine:
         """Prepare; `secured` is what the server asks for, `known` what everybody else shows."""
         self.folder = folder
         self.db_url = db_url or f"sqlite:///{folder / 'perdure.db'}"
-        self.server_address = f"{HOST}:{free_port()}"
-        self.http_address = f"{HOST}:{free_port()}"
+        self._ports = (HeldPort(), HeldPort())
+        self.server_address, self.http_address = map(str, self._ports)
         self.known = known
         self._secured = secured
         self._environment = environment or {}
@@ -157,6 +156,8 @@ class Machine:
     ) -> None:
         for running in self._running.values():
             running.kill()
+        for port in self._ports:
+            port.close()
 
     def start_server(self, *options: str, ready: bool = True) -> Running:
         """Start the server; return once it serves, or at once without `ready`."""
@@ -350,11 +351,3 @@ def raised(call: Callable[[], object]) -> type[ClientError] | None:
     except ClientError as error:
         return type(error)
     return None
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,7 +10,8 @@ from typing import Any, Final
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.system.processes import HOST, ROOT, Machine, wait_until
+from tests.ports import HOST
+from tests.system.processes import ROOT, Machine, wait_until
 
 PROGRAMS: Final = ROOT / "tests" / "system" / "traced_programs.py"
 END_S_MAX: Final = 60.0
