@@ -2,21 +2,11 @@
 
 import pytest
 
-from perdure_proto.v1 import worker_pb2
-from tests.gateway.serving import Peer, run
-from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
+from tests.gateway.serving import run
+from tests.lambda_api.calls import open_callback
+from tests.lambda_api.serving import lambda_serving, worker
 
 UNKNOWN_CALLBACK = "AAAA+/AA"
-
-
-async def open_callback(api: LambdaServed, peer: Peer) -> tuple[str, str]:
-    """Return the ARN and the callback id of an execution that waits."""
-    arn = await api.started()
-    token = (await peer.invocation()).checkpoint_token
-    update = worker_pb2.OperationUpdate(id="c", type="CALLBACK", action="START")
-    reply = await peer.checkpoint(token, update)
-    await peer.complete(reply.checkpoint.checkpoint_token, "PENDING")
-    return arn, reply.checkpoint.operations[0].callback_details.callback_id
 
 
 def test_a_result_arrives_as_the_bytes_that_were_sent() -> None:

@@ -6,59 +6,9 @@ from typing import Any
 import pytest
 
 from perdure_core.limits import FUNCTION_VERSION_CHARS_MAX
-from tests.gateway.serving import Peer, SteppedClock, run
-from tests.lambda_api.serving import UNKNOWN_ARN, LambdaServed, lambda_serving, worker
-
-STEP = {"Id": "s", "Type": "STEP", "SubType": "Step", "Name": "charge"}
-
-
-class Turn:
-    """The turn of an invocation, taken by boto3."""
-
-    def __init__(self, api: LambdaServed, arn: str, token: str) -> None:
-        self.api = api
-        self.arn = arn
-        self.token = token
-
-    @classmethod
-    async def begin(cls, api: LambdaServed, peer: Peer, **more: Any) -> "Turn":
-        await api.started(**more)
-        return await cls.resume(api, peer)
-
-    @classmethod
-    async def resume(cls, api: LambdaServed, peer: Peer) -> "Turn":
-        invocation = await peer.invocation()
-        return cls(api, invocation.execution_arn, invocation.checkpoint_token)
-
-    async def checkpoint(self, *updates: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
-        answer = await self.api.call(
-            "checkpoint_durable_execution",
-            DurableExecutionArn=self.arn,
-            CheckpointToken=self.token,
-            Updates=updates,
-            **more,
-        )
-        # Without a next token, this one still ends the invocation.
-        self.token = answer.get("CheckpointToken", self.token)
-        operations: list[dict[str, Any]] = answer["NewExecutionState"]["Operations"]
-        return operations
-
-    async def failure(self, *updates: dict[str, Any]) -> tuple[int, str, str]:
-        return await self.api.failure(
-            "checkpoint_durable_execution",
-            DurableExecutionArn=self.arn,
-            CheckpointToken=self.token,
-            Updates=updates,
-        )
-
-    async def state(self, **more: Any) -> list[dict[str, Any]]:
-        pages = await self.api.pages(
-            "get_durable_execution_state",
-            DurableExecutionArn=self.arn,
-            CheckpointToken=self.token,
-            **more,
-        )
-        return [operation for page in pages for operation in page["Operations"]]
+from tests.gateway.serving import SteppedClock, run
+from tests.lambda_api.calls import STEP, Turn
+from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker
 
 
 def started(operation_id: str, kind: str, **more: Any) -> dict[str, Any]:

@@ -6,14 +6,10 @@ from typing import Any
 from perdure_gateway.pages import PAGE_BYTES_MAX
 from perdure_proto.v1 import worker_pb2
 from tests.gateway.serving import Peer, SteppedClock, run, step
+from tests.lambda_api.calls import events
 from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
 
 STEPS = 120
-
-
-async def events(api: LambdaServed, arn: str, **more: Any) -> list[dict[str, Any]]:
-    pages = await api.pages("get_durable_execution_history", DurableExecutionArn=arn, **more)
-    return [event for page in pages for event in page["Events"]]
 
 
 def update(kind: str, operation_id: str, action: str = "START", **more: Any) -> Any:

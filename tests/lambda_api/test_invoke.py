@@ -11,24 +11,18 @@ import pytest
 from perdure_gateway.gate import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_host.faulty_store import FaultyStore
 from perdure_host.memory_store import MemoryStore
 from perdure_proto.v1 import worker_pb2
 from tests.gateway.serving import Peer, registration, run
+from tests.lambda_api.calls import invoke
 from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
+from tests.store.faulty_store import FaultyStore
 
 INVOKE = "/2015-03-31/functions/f/invocations"
 
 
 def impatient(gate: Gate) -> LambdaApi:
     return LambdaApi(gate, Invoker(wait_ms=1))
-
-
-async def invoke(api: LambdaServed, **more: Any) -> dict[str, Any]:
-    """Invoke; the payload of the answer is read."""
-    answer = await api.call("invoke", **{"FunctionName": "f", **more})
-    answer["Payload"] = await asyncio.to_thread(answer["Payload"].read)
-    return answer
 
 
 async def while_served(

@@ -7,11 +7,8 @@ from typing import Any
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_proto.v1 import client_pb2, worker_pb2
 from tests.gateway.serving import run
+from tests.lambda_api.calls import STEP, Turn, events, invoke, open_callback
 from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
-from tests.lambda_api.test_callbacks import open_callback
-from tests.lambda_api.test_checkpoints import STEP, Turn
-from tests.lambda_api.test_histories import events
-from tests.lambda_api.test_invoke import invoke
 
 INVALID = (400, "InvalidParameterValueException")
 
