@@ -88,10 +88,6 @@ class PostgresServer:
         """Return the URL of a database over TCP."""
         return f"postgresql://postgres@{HOST}:{self.port}/{database}"
 
-    def socket_url(self, database: str) -> str:
-        """Return the URL of a database over the Unix socket."""
-        return f"postgresql://postgres@/{database}?host={self._folder}&port={self.port}"
-
     @property
     def _data(self) -> Path:
         return self._folder / "data"

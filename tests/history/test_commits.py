@@ -6,12 +6,12 @@ import pytest
 
 from perdure_core.refusals import TurnPassed
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
-from perdure_host.faulty_store import Fate
 from perdure_host.services import CheckpointAnswer, key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.scripted import ScriptedWorker, Step
 from tests.history.world import World, inside
+from tests.store.faulty_store import Fate
 
 THREE_STEPS = (Step("a"), Step("b"), Step("c"))
 

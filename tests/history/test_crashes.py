@@ -4,11 +4,11 @@ from typing import Literal
 
 import pytest
 
-from perdure_host.faulty_store import Fate
 from tests.history.drive import Driver
 from tests.history.judge import judge
 from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
 from tests.history.world import World
+from tests.store.faulty_store import Fate
 
 SCRIPTS: dict[str, Script] = {
     "order": (

@@ -14,7 +14,6 @@ from perdure_core.model import ErrorObject
 from perdure_core.state import identity_of
 from perdure_history.status_delivery import BACKOFF_MS_LEAST, BACKOFF_MS_MAX, PAGE_MAX
 from perdure_history.statuses import status_events
-from perdure_host.faulty_store import Fate
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, ExecutionKey
 from perdure_host.services import StartRequest
@@ -22,6 +21,7 @@ from tests.history.ear import Ear
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
 from tests.history.world import World, function, inside
+from tests.store.faulty_store import Fate
 
 # The moment at which a world's clock begins: 1,700,000,000,000 ms.
 BEGINNING = "2023-11-14T22:13:20"

@@ -18,7 +18,6 @@ from perdure_core.state import State, waiting_for
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import HostError, StoreError, StoreUnavailable
-from perdure_host.faulty_store import Fate, FaultyStore
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
@@ -37,6 +36,7 @@ from perdure_host.services import StartRequest
 from perdure_host.tokens import Signer
 from perdure_matching.service import MatchingService
 from tests.history.manual_clock import ManualClock, settle
+from tests.store.faulty_store import Fate, FaultyStore
 
 SECRET = b"s" * 32
 Answer = TypeVar("Answer")

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from perdure_host.errors import CommitUnknown, StoreUnavailable
-from perdure_host.faulty_store import Fate, FaultyStore
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import Store
+from tests.store.faulty_store import Fate, FaultyStore
 from tests.store.scenes import LEASE_MS, key, start
 
 
