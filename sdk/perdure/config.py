@@ -1,15 +1,14 @@
-"""How operations are configured: durations, and the settings of each operation.
+"""How operations are configured: the settings of each operation.
 
 Names, defaults and checks follow the AWS Lambda durable execution SDK for Python 3.0 (config), so
 that programs move between the two by changing imports. Limits are those of the service.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure.completion import (
     BatchItemStatus,
@@ -21,6 +20,7 @@ from perdure.completion import (
     complete_batch,
     continue_batch,
 )
+from perdure.duration import Duration
 from perdure.exceptions import ValidationError
 from perdure.jitter import JitterStrategy
 from perdure_core.limits import CALLBACK_TIMEOUT_S_MAX, SUB_TYPE_CHARS_MAX, WAIT_MS_MAX
@@ -61,75 +61,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_MS_PER_S: Final = 1_000
 _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
-
-
-@dataclass(frozen=True)
-class Duration:
-    """A length of time, to the millisecond; the factories cut off what is finer.
-
-    Normalised so that `milliseconds` is below 1,000. Raises `ValidationError` when a part is
-    negative, or no whole number.
-    """
-
-    seconds: int = 0
-    milliseconds: int = 0
-
-    def __post_init__(self) -> None:
-        for part in (self.seconds, self.milliseconds):
-            if not isinstance(part, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-                raise ValidationError(
-                    f"A duration is whole seconds and milliseconds: {part!r}. Duration.from_seconds"
-                    " takes fractions."
-                )
-            if part < 0:
-                raise ValidationError(f"A duration cannot be negative: {part}.")
-        more_s, milliseconds = divmod(self.milliseconds, _MS_PER_S)
-        object.__setattr__(self, "seconds", self.seconds + more_s)
-        object.__setattr__(self, "milliseconds", milliseconds)
-
-    def __repr__(self) -> str:
-        """Leave milliseconds out where there are none, as in the published SDK."""
-        more = f", milliseconds={self.milliseconds}" if self.milliseconds else ""
-        return f"{type(self).__name__}(seconds={self.seconds}{more})"
-
-    @classmethod
-    def from_milliseconds(cls, value: int) -> Self:
-        """Make a duration of `value` milliseconds."""
-        return cls(milliseconds=value)
-
-    @classmethod
-    def from_seconds(cls, value: float) -> Self:
-        """Make a duration of `value` seconds."""
-        return cls(milliseconds=_whole_ms(value, _MS_PER_S))
-
-    @classmethod
-    def from_minutes(cls, value: float) -> Self:
-        """Make a duration of `value` minutes."""
-        return cls(milliseconds=_whole_ms(value, 60 * _MS_PER_S))
-
-    @classmethod
-    def from_hours(cls, value: float) -> Self:
-        """Make a duration of `value` hours."""
-        return cls(milliseconds=_whole_ms(value, 3_600 * _MS_PER_S))
-
-    @classmethod
-    def from_days(cls, value: float) -> Self:
-        """Make a duration of `value` days of 24 hours."""
-        return cls(milliseconds=_whole_ms(value, 86_400 * _MS_PER_S))
-
-    def to_seconds(self) -> int:
-        """Return the whole seconds of the length; the rest is cut off."""
-        return self.seconds
-
-    def to_seconds_up(self) -> int:
-        """Return the length in whole seconds, a started one included: no timer fires early."""
-        return self.seconds + (self.milliseconds > 0)
-
-    def to_milliseconds(self) -> int:
-        """Return the whole length in milliseconds."""
-        return self.seconds * _MS_PER_S + self.milliseconds
 
 
 class StepSemantics(Enum):
@@ -346,12 +278,5 @@ def _check_callback_timeout(field_name: str, timeout: Duration) -> None:
     if timeout.to_seconds_up() > CALLBACK_TIMEOUT_S_MAX:
         raise ValidationError(
             f"A callback's {field_name} is at most {CALLBACK_TIMEOUT_S_MAX:,} s: "
-            f"{timeout.to_milliseconds() / _MS_PER_S:,} s asked for."
+            f"{timeout.to_milliseconds() / 1_000:,} s asked for."
         )
-
-
-def _whole_ms(value: float, unit_ms: int) -> int:
-    """Return the whole milliseconds of `value` units; noise of the multiplication cuts none off."""
-    if not math.isfinite(value):
-        raise ValidationError(f"A duration is a number: {value!r}.")
-    return int(round(value * unit_ms, 6))

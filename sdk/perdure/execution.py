@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast, overload
 
 from perdure.async_context import AsyncDurableContext
-from perdure.config import Duration
 from perdure.context import DurableContext
 from perdure.delivery import Delivered
 from perdure.durable_run import run_handler, run_handler_async
+from perdure.duration import Duration
 from perdure.exceptions import ValidationError
 from perdure.function_settings import FunctionSettings, settings_of
 from perdure.invocation_plugins import InvocationPlugins

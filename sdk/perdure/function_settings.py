@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.config import Duration
+from perdure.duration import Duration
 from perdure.exceptions import ValidationError
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,

@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast, overload
 
-from perdure.config import Duration
 from perdure.delivery import Delivered
+from perdure.duration import Duration
 from perdure.function_settings import FunctionSettings, settings_of
 from perdure.outcome import Outcome
 from perdure.plain_context import PlainContext

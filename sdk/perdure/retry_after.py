@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, cast
 
-from perdure.config import Duration
+from perdure.duration import Duration
 from perdure.moments import moment
 from perdure_core.limits import WAIT_MS_MAX
 

@@ -30,7 +30,6 @@ from perdure.typed_plain import ANYTHING, EXTENDED_LEAVES, JSON_LEAVES, is_plain
 __all__ = [
     "TypedSerDes",
     "decode_event",
-    "decode_result",
     "encode_result",
     "serdes_of_batch",
     "serdes_of_result",
@@ -143,17 +142,6 @@ def encode_result(handler: Any, value: Any) -> str:
         raise SerDesError(
             f"The result of {_name(handler)!r} is not JSON: {error}{advice}"
         ) from error
-
-
-def decode_result(handler: Any, text: str) -> Any:
-    """Return what `encode_result` wrote, as what the handler says that it returns."""
-    codec = _handler_codecs(handler).result
-    try:
-        return _json(text) if codec is None else codec.read(_json(text))
-    except Mismatch as mismatch:
-        raise SerDesError(
-            f"The result of {_name(handler)!r} cannot be read as its annotation says: {mismatch}"
-        ) from mismatch
 
 
 @dataclass(frozen=True)

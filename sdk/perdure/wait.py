@@ -7,7 +7,7 @@ A wait that was created, not called, is awaited later or not at all, and may be 
 was is learned from its result, as how a callback ended.
 """
 
-from perdure.config import Duration
+from perdure.duration import Duration
 from perdure.error_objects import operation_error
 from perdure.exceptions import ValidationError, WaitCancelledError
 from perdure.identity import Identity

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from perdure.config import Duration
+from perdure.duration import Duration
 from perdure.exceptions import WaitForConditionError
 from perdure.jitter import JitterStrategy, exponential_delay_s
 

@@ -15,8 +15,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, ParamSpec, Self, cast
 
-from perdure.config import Duration
 from perdure.context import DurableContext
+from perdure.duration import Duration
 from perdure.error_objects import error_object
 from perdure.moments import moment
 from perdure.served import ServedFunction
