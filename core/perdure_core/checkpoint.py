@@ -152,6 +152,7 @@ def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
 
 
 def _check_identity(operation: Operation, update: OperationUpdate) -> None:
+    """Raise Invalid when the update says another thing than is recorded; it need not repeat it."""
     if (
         operation.type is update.type
         and operation.sub_type == update.sub_type
@@ -165,7 +166,7 @@ def _check_identity(operation: Operation, update: OperationUpdate) -> None:
         ("name", operation.name, update.name),
         ("parent id", operation.parent_id, update.parent_id),
     ):
-        if recorded != given:
+        if given is not None and recorded != given:
             raise Invalid(
                 f"operation {update.id!r} was recorded with {what} {_said(recorded)},"
                 f" the update says {_said(given)}"

@@ -24,6 +24,7 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
 # The one version of the Lambda API whose name is no identifier, besides that which there is.
 _PUBLISHED: Final = "$LATEST.PUBLISHED"
+_TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _CLIENT_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -64,10 +65,11 @@ def check_identifier(what: str, value: str, chars_max: int) -> None:
 
 
 def check_tenant(what: str, tenant: str | None) -> None:
-    """Raise Invalid unless the tenant id is absent or within its bound."""
-    if tenant is not None and not 1 <= len(tenant) <= limits.TENANT_ID_CHARS_MAX:
+    """Raise Invalid unless the tenant id is absent or one (Lambda API model: TenantId)."""
+    if tenant is not None and _TENANT_ID.fullmatch(tenant) is None:
         raise Invalid(
-            f"{what} {_shown(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} characters"
+            f"{what} {_shown(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} of"
+            " A-Z a-z 0-9 . _ : / = + - @ and spaces"
         )
 
 

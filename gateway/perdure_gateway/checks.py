@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from perdure_core import limits
-from perdure_core.form import check_identifier
+from perdure_core.form import check_identifier, check_tenant
 from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Invalid
@@ -24,7 +24,6 @@ INVOCATIONS_LISTED_MAX: Final = SLOTS_MAX
 WORKER_ID_CHARS_MAX: Final = 128
 
 _WORKER_ID: Final = re.compile(rf"[A-Za-z0-9\-_.:@]{{1,{WORKER_ID_CHARS_MAX}}}")
-_TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _SHOWN_CHARS_MAX: Final = 100
 _STATUS_WORDS: Final = frozenset(str(status) for status in ExecutionStatus)
 
@@ -41,11 +40,7 @@ def check_execution_name(name: str) -> None:
 
 def check_tenant_id(tenant_id: str) -> None:
     """Raise Invalid unless it can name a tenant, by the pattern of the Lambda API model."""
-    if _TENANT_ID.fullmatch(tenant_id) is None:
-        raise Invalid(
-            f"tenant id {tenant_id[:_SHOWN_CHARS_MAX]!r} ({len(tenant_id):,} characters) must be"
-            f" 1 to {limits.TENANT_ID_CHARS_MAX} of A-Z a-z 0-9 . _ : / = + - @ and spaces"
-        )
+    check_tenant("tenant id", tenant_id)
 
 
 def check_range(field: str, value: int, least: int, most: int) -> None:
