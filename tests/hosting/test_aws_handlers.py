@@ -23,15 +23,6 @@ def test_steps_run_and_the_result_comes_back(hosted_by_sdk: HostedMachine) -> No
     assert invoked.broken() == []
 
 
-def test_a_wait_ends_the_invocation_and_another_goes_on(hosted_by_sdk: HostedMachine) -> None:
-    invoked = hosted_by_sdk.invoke("waits")
-    assert invoked.result == [2, 4]
-    assert invoked.kinds() == [
-        *("ExecutionStarted", *STEP, "WaitStarted", "InvocationCompleted", "WaitSucceeded"),
-        *(*STEP, *END),
-    ]
-
-
 def test_a_callback_is_completed_from_outside(hosted_by_sdk: HostedMachine) -> None:
     arn = hosted_by_sdk.start("asks")
     found: list[str] = []

@@ -16,6 +16,8 @@ from tests.lambda_api.aws_history import (
     failure,
     held,
     history,
+    started,
+    succeeded,
     success,
 )
 
@@ -84,6 +86,24 @@ def test_an_invoke_for_a_tenant_names_it(aws: PacedMachine) -> None:
         *(begun("for_tenants", "blue", **payload), INVOKED),
         OTHER.row("ChainedInvokeSucceeded", Result=held(json.dumps(played.result))),
     )
+
+
+@pytest.mark.parametrize(
+    ("target", "tenant", "hint"),
+    [("for_tenants", None, "Add a valid tenant ID in"), (PROGRAM, "blue", "Remove the tenant ID")],
+)
+def test_an_invoke_fails_without_its_tenant_or_with_one_too_many(
+    aws: PacedMachine, sdk_is_1: bool, target: str, tenant: str | None, hint: str
+) -> None:
+    played = aws.play("invokes", **call(target, tenant, program="echoes"))
+    message = raised(played, sdk_is_1)
+    assert hint in message
+    error = failure(message, "InvalidParameterValueException")
+    # The refusal comes from the target's own place, before or after the invocation has ended.
+    assert [row for row in history(aws, played.arn) if row != INVOKED] == [
+        *(started(played.event), begun(target, tenant, program="echoes")),
+        *(OTHER.row("ChainedInvokeFailed", Error=error), succeeded(played.result)),
+    ]
 
 
 def test_an_invoke_fails_with_its_target(aws: PacedMachine, sdk_is_1: bool) -> None:

@@ -35,13 +35,6 @@ def steps(event: Any, context: DurableContext) -> Any:
 
 
 @durable_execution
-def waits(event: Any, context: DurableContext) -> Any:
-    before = context.step(add(1, 1), name="before")
-    context.wait(Duration.from_seconds(1), name="rest")
-    return [before, context.step(add(2, 2), name="after")]
-
-
-@durable_execution
 def asks(event: Any, context: DurableContext) -> Any:
     callback = context.create_callback(
         name="approval", config=CallbackConfig(timeout=Duration.from_seconds(60))
