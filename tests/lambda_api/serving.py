@@ -18,6 +18,7 @@ from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, Store
 from tests.gateway.serving import Peer, Served, registration, serving, start_request
+from tests.lambda_api.modelled import hold_to_model
 
 LOOPBACK = Address("127.0.0.1", 0)
 UNKNOWN_ARN = (
@@ -64,8 +65,8 @@ class LambdaServed:
 
 
 def boto_client(url: str, *, key: str = "anybody", secret: str = "anything", **config: Any) -> Any:
-    """Return a client that tries each call once."""
-    return cast("Any", boto3).client(
+    """Return a client that tries each call once, and holds every answer to the model."""
+    client = cast("Any", boto3).client(
         "lambda",
         endpoint_url=url,
         region_name="us-east-1",
@@ -73,6 +74,8 @@ def boto_client(url: str, *, key: str = "anybody", secret: str = "anything", **c
         aws_secret_access_key=secret,
         config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20, **config),
     )
+    hold_to_model(client)
+    return client
 
 
 @asynccontextmanager
