@@ -5,7 +5,7 @@ botocore itself is forgiving: it reads what it knows and passes over the rest.
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 # Partition and place of our ARNs are our own; the rest of these patterns is checked elsewhere.
 _ARNS: Final = frozenset({"DurableExecutionArn", "NameSpacedFunctionArn"})
@@ -85,7 +85,8 @@ def _check_structure(
     assert given.keys() <= names.keys(), (where, given.keys() - names.keys())
     missing = {*shape.required_members} - given.keys() - absent
     assert not missing, (where, missing)
-    for name, value in given.items():
+    members = cast("dict[str, Any]", given)
+    for name, value in members.items():
         _check_value(names[name], value, f"{where}.{name}")
 
 
@@ -95,7 +96,8 @@ def _check_value(shape: Any, given: Any, where: str) -> None:
         _check_structure(shape, given, where)
     elif kind == "list":
         assert isinstance(given, list), (where, given)
-        for number, each in enumerate(given):
+        items = cast("list[Any]", given)
+        for number, each in enumerate(items):
             _check_value(shape.member, each, f"{where}[{number}]")
     elif kind == "map":
         assert isinstance(given, dict), (where, given)

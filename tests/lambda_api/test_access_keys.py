@@ -272,6 +272,9 @@ def test_whoever_does_not_sign_is_refused() -> None:
             answer = await api.http.post(HEARTBEAT)
             assert answer.status_code == 403
             assert answer.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+            presigned = await api.http.post(f"{HEARTBEAT}?X-Amz-Signature=0")
+            assert presigned.headers["x-amzn-errortype"] == "MissingAuthenticationTokenException"
+            assert "presigned URL" in presigned.text
             answer = await api.http.post(HEARTBEAT, headers={"authorization": "Bearer secret"})
             assert answer.status_code == 403
             assert answer.headers["x-amzn-errortype"] == "IncompleteSignatureException"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from perdure_gateway.gate import Gate, Standing
-from perdure_gateway.lambda_api.application import LambdaApi
+from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
 from perdure_gateway.lambda_api.bodies import Body
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
@@ -240,5 +240,42 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(LambdaError) as refusal:
             await body_of(BodyRoom()).read(7)
         assert refusal.value.code is Code.CONTENT_INVALID
+
+    run(main)
+
+
+def test_operations_of_every_version_of_the_api_are_refused_by_name() -> None:
+    """Their paths begin with some seventeen dates."""
+
+    async def main() -> None:
+        async with lambda_serving() as api:
+            for operation in ("list_layers", "get_account_settings", "list_code_signing_configs"):
+                refused = await api.failure(operation)
+                assert refused[:2] == (404, "UnknownOperationException")
+            model = api.client.meta.service_model
+            for name in model.operation_names:
+                assert is_versioned(model.operation_model(name).http["requestUri"])
+            assert (await api.http.get("/2015-03-31")).text == "Not Found"
+
+    run(main)
+
+
+def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            smuggled = b"DELETE /2015-03-31/functions/f HTTP/1.1\r\nhost: a\r\n\r\n"
+            head = (
+                b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nhost: a\r\n"
+                b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n"
+            )
+            host, _, port = api.url.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head + smuggled)
+            told = await reader.read()
+            writer.close()
+            assert told.startswith(b"HTTP/1.1 400 ")
+            assert told.count(b"HTTP/1.1 ") == 1
+            assert b"not both" in told
 
     run(main)

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from perdure_gateway.lambda_api.functions import ITEMS_MAX
 from perdure_proto.v1 import worker_pb2
 from tests.gateway.serving import Peer, registration, run
@@ -95,5 +97,36 @@ def test_lists_of_functions_are_paged_by_name() -> None:
                 assert found == names
             old = await api.http.get("/2015-03-31/functions/?MaxItems=1")
             assert [each["FunctionName"] for each in old.json()["Functions"]] == names[:1]
+
+    run(main)
+
+
+def test_a_list_of_all_versions_names_the_one_that_there_is() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            (plain,) = (await api.call("list_functions"))["Functions"]
+            (listed,) = (await api.call("list_functions", FunctionVersion="ALL"))["Functions"]
+            arn = ARN.replace(":order", ":f")
+            assert (plain["FunctionArn"], listed["FunctionArn"]) == (arn, f"{arn}:$LATEST")
+            refused = await api.http.get("/2015-03-31/functions?FunctionVersion=1")
+            assert refused.status_code == 400
+            assert "FunctionVersion is '1'; ALL is expected" in refused.text
+
+    run(main)
+
+
+@pytest.mark.parametrize("qualifier", ["a b", "a.b", "x" * 129, "ü", "$LATEST.OTHER"])
+def test_a_qualifier_that_is_none_is_told_apart_from_one_that_is_missing(qualifier: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            path = "/2015-03-31/functions/f"
+            malformed = await api.http.get(path, params={"Qualifier": qualifier})
+            assert malformed.status_code == 400
+            assert malformed.headers["x-amzn-errortype"] == "InvalidParameterValueException"
+            for missing in ("live", "1", "x" * 128, "$LATEST.PUBLISHED"):
+                answer = await api.http.get(path, params={"Qualifier": missing})
+                assert answer.status_code == 404
 
     run(main)

@@ -31,9 +31,11 @@ def answered(status: int, body: dict[str, Any], **headers: str) -> Any:
     client = boto_client("http://127.0.0.1:1")
     told = {"content-type": "application/json", "x-amzn-RequestId": REQUEST_ID, **headers}
     raw = Raw(json.dumps(body).encode())
-    client.meta.events.register(
-        "before-send.lambda", lambda **_: AWSResponse("http://127.0.0.1:1", status, told, raw)
-    )
+
+    def answer(**_: Any) -> AWSResponse:
+        return AWSResponse("http://127.0.0.1:1", status, told, raw)
+
+    client.meta.events.register("before-send.lambda", answer)
     return client.get_durable_execution(DurableExecutionArn=UNKNOWN_ARN)
 
 

@@ -4,9 +4,11 @@ ARNs and callback ids stand in paths percent-encoded, slashes included. By the t
 looked for this is undone, so those parts take whatever stands before the last word of the path.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, TypeAlias
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -31,7 +33,9 @@ from perdure_host.telemetry import new_request_id
 
 # What people quote who ask why a call failed; lines of the log have the same id.
 REQUEST_ID: Final = "x-amzn-requestid"
-PREFIXES: Final = ("/2015-03-31/", "/2025-12-01/")
+
+# Every path of the Lambda API begins with the date of its version; most versions are not served.
+_VERSIONED: Final = re.compile(r"/[0-9]{4}-[0-9]{2}-[0-9]{2}/")
 
 _METHODS: Final = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 _EXECUTION: Final = "/2025-12-01/durable-executions/{arn:path}"
@@ -44,6 +48,14 @@ _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
 # What may arrive where nothing is read: clients are free to send a body along.
 _NO_BODY_BYTES_MAX: Final = 65_536
 
+
+class _Version(StringConvertor):
+    """The part of a route that is the date of a version of the API."""
+
+    regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+register_url_convertor("lambda_version", _Version())
 
 _Answer: TypeAlias = Callable[[Call], Awaitable[Response]]
 
@@ -62,6 +74,11 @@ class Operation(NamedTuple):
 def operations(invoke: _Answer) -> tuple[Operation, ...]:
     """Return every operation, in the order in which their paths are to be tried."""
     return (*_of_callbacks(), *_of_executions(), *_of_functions(invoke))
+
+
+def is_versioned(path: str) -> bool:
+    """Tell whether a path is of the Lambda API, served or not."""
+    return _VERSIONED.match(path) is not None
 
 
 class LambdaApi:
@@ -85,13 +102,13 @@ class LambdaApi:
         """Return the routes, in the order in which they are to be tried."""
         return [
             *(self._route(operation) for operation in operations(self._invoker.invoke)),
-            *(Route(f"{prefix}{{rest:path}}", _unknown, methods=_METHODS) for prefix in PREFIXES),
+            Route("/{version:lambda_version}/{rest:path}", _unknown, methods=_METHODS),
         ]
 
     def checks(self, path: str, authorization: bytes | None) -> bool:
         """Tell whether a request brings a signature that is checked here: it needs no token."""
         signed = authorization is not None and authorization.startswith(SIGNED.encode())
-        return signed and self._door.checks_signatures and path.startswith(PREFIXES)
+        return signed and self._door.checks_signatures and is_versioned(path)
 
     def _route(self, operation: Operation) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -102,6 +119,8 @@ class LambdaApi:
         return Route(operation.path, endpoint, methods=[operation.method])
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
+        if "transfer-encoding" in request.headers and "content-length" in request.headers:
+            return _ambiguous()
         body = Body(request, self._room)
         loan = self._large.loan()
         try:
@@ -136,7 +155,7 @@ class LambdaApi:
 
 def refusal_for(path: str, problem: str) -> Response | None:
     """Return what a client of ours is told who may not come in; None for paths of others."""
-    if not path.startswith(PREFIXES):
+    if not is_versioned(path):
         return None
     refusal = error_response(
         Code.ACCESS_DENIED,
@@ -189,6 +208,18 @@ async def _unknown(request: Request) -> Response:
         Code.OPERATION_UNKNOWN, f"{request.method} {request.url.path} is no operation of this node"
     )
     return _numbered(refusal, new_request_id())
+
+
+def _ambiguous() -> Response:
+    """Refuse a body of two lengths: what reads it otherwise than we do would see two requests.
+
+    The connection is closed, whatever follows on it (RFC 9112, section 6.1).
+    """
+    refusal = error_response(
+        Code.CONTENT_INVALID, "a request has a content-length or a transfer-encoding, not both"
+    )
+    refusal.headers["connection"] = "close"
+    return refusal
 
 
 def _numbered(response: Response, request_id: str) -> Response:

@@ -21,6 +21,7 @@ from perdure_host.services import History
 from perdure_host.telemetry import open_log
 
 SIGNED: Final = "AWS4-"
+_PRESIGNED: Final = "X-Amz-Signature"
 INVOKE_FUNCTION: Final = "lambda:InvokeFunction"
 
 _log = open_log("perdure.gateway")
@@ -80,6 +81,11 @@ class Door:
         if given:
             raise LambdaError(
                 Code.SIGNATURE_INCOMPLETE, "this node knows access keys: sign with AWS4-HMAC-SHA256"
+            )
+        if _PRESIGNED in request.query_params:
+            raise LambdaError(
+                Code.SIGNATURE_MISSING,
+                "a signature in the query (a presigned URL) is not taken: sign in the header",
             )
         raise LambdaError(
             Code.SIGNATURE_MISSING,

@@ -9,16 +9,19 @@ from typing import Final
 from starlette.responses import Response
 
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
+from perdure_core.refusals import Invalid
 from perdure_gateway import checks
 from perdure_gateway.lambda_api.answers import json_response
 from perdure_gateway.lambda_api.call import Call
 from perdure_gateway.lambda_api.render import configuration_json
 from perdure_host.lambda_json.fields import present
+from perdure_host.lambda_json.names import VERSION
 from perdure_host.tokens import pack_marker, unpack_marker
 
 ITEMS_MAX: Final = 50
 ITEMS_ASKED_MAX: Final = 10_000
 
+_SHOWN_CHARS_MAX: Final = 100
 _FUNCTIONS: Final = "lambda functions"
 
 
@@ -35,6 +38,7 @@ async def configuration(call: Call) -> Response:
 async def list_all(call: Call) -> Response:
     """Return one page of functions, by name."""
     limit = call.number("MaxItems", ITEMS_MAX, least=1, most=ITEMS_ASKED_MAX)
+    qualifier = _listed_version(call)
     marker = call.text("Marker")
     after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
     checks.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
@@ -45,10 +49,18 @@ async def list_all(call: Call) -> Response:
     more = len(later) > len(page)
     return json_response(
         present(
-            Functions=[configuration_json(row, None) for row in page],
+            Functions=[configuration_json(row, qualifier) for row in page],
             NextMarker=pack_marker(_FUNCTIONS, (page[-1].name,)) if more else None,
         )
     )
+
+
+def _listed_version(call: Call) -> str | None:
+    """Return what ARNs of the list end with: with all versions asked for, that of each."""
+    given = call.text("FunctionVersion")
+    if given not in (None, "ALL"):
+        raise Invalid(f"FunctionVersion is {given[:_SHOWN_CHARS_MAX]!r}; ALL is expected")
+    return None if given is None else VERSION
 
 
 async def _configuration(call: Call) -> dict[str, object]:

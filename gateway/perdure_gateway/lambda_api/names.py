@@ -1,12 +1,17 @@
 """Which of the known functions a caller means."""
 
+import re
 from typing import Final
 
+from perdure_core.limits import FUNCTION_VERSION_CHARS_MAX
 from perdure_core.refusals import Invalid, Unknown
 from perdure_host.lambda_json.names import VERSION, function_arn, parse_function
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
 
+_QUALIFIER: Final = re.compile(
+    rf"\$LATEST\.PUBLISHED|[A-Za-z0-9$_-]{{1,{FUNCTION_VERSION_CHARS_MAX}}}"
+)
 _SHOWN_CHARS_MAX: Final = 200
 
 
@@ -18,6 +23,11 @@ async def known_function(
     Raises Invalid, Unknown.
     """
     asked = parse_function(text, namespace)
+    if qualifier is not None and _QUALIFIER.fullmatch(qualifier) is None:
+        raise Invalid(
+            f"Qualifier {qualifier[:_SHOWN_CHARS_MAX]!r} must be {VERSION}, or 1 to"
+            f" {FUNCTION_VERSION_CHARS_MAX} of A-Z a-z 0-9 $ _ -"
+        )
     if qualifier is not None and asked.qualifier not in (None, qualifier):
         raise Invalid(
             "The derived qualifier from the function name does not match the specified qualifier."
