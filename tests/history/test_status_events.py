@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from perdure_core.events import ExecutionStarted, ExecutionStopped, InvocationCompleted, Record
 from perdure_core.fold import apply
@@ -14,8 +15,9 @@ from perdure_core.model import ErrorObject
 from perdure_core.state import identity_of
 from perdure_history.status_delivery import BACKOFF_MS_LEAST, BACKOFF_MS_MAX, PAGE_MAX
 from perdure_history.statuses import status_events
+from perdure_host.errors import Fenced
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Change, ExecutionKey
+from perdure_host.ports import Change, ExecutionKey, StatusEventRow
 from perdure_host.services import StartRequest
 from tests.history.ear import Ear
 from tests.history.hand import Hand, update
@@ -318,6 +320,39 @@ async def test_a_node_that_was_replaced_tells_nobody_anything() -> None:
         await world.pass_ms(BACKOFF_MS_MAX)
         assert ear.pages == []
         assert await waiting(world) == 1
+
+
+async def test_a_node_that_is_replaced_before_it_can_delete_leaves_the_page_and_is_silent() -> None:
+    ear = Ear()
+    ear.gate.clear()
+    async with World(sink=ear) as world:
+        await world.start("n")
+        await settle()
+        now_ms = world.clock.now_ms()
+        await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
+        ear.gate.set()
+        await settle()
+        assert not world.is_serving()
+        with capture_logs() as logs:
+            await world.pass_ms(2 * BACKOFF_MS_MAX)
+        assert [line for line in logs if "status-change" in line["event"]] == []
+        assert (ear.statuses(), await waiting(world)) == (["RUNNING"], 1)
+
+
+async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_read() -> None:
+    ear = Ear()
+    async with World(sink=ear) as world:
+        link, read = world.host.link, world.host.link.status_events
+
+        async def replaced_meanwhile(*, limit: int) -> list[StatusEventRow]:
+            rows = await read(limit=limit)
+            inside(world.history)._executions.be_replaced(Fenced("another node has taken over"))
+            return rows
+
+        inside(link).status_events = replaced_meanwhile
+        await world.start("n")
+        await settle()
+        assert (ear.pages, await waiting(world)) == ([], 1)
 
 
 async def test_events_are_told_after_their_execution_was_swept() -> None:

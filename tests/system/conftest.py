@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import PostgresServer
 from tests.system.processes import Machine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'perdure.db'}"
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    return postgres.create_database()
 
 
 @pytest.fixture

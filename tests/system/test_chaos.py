@@ -34,14 +34,11 @@ PATIENCE_S: Final = 120.0
 PROGRAM: Final = ROOT / "tests" / "system" / "chaos_program.py"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture
+def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine with a database of each kind."""
-    url: str | None = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").create_database()
     ledger = {LEDGER_VARIABLE: str(tmp_path / "ledger")}
-    with Machine(tmp_path, url, environment=ledger) as machine:
+    with Machine(tmp_path, db_url, environment=ledger) as machine:
         yield machine
         print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
 

@@ -14,13 +14,10 @@ TOGETHER: Final = 64
 COMMITS_ALONE_MAX: Final = 5
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture
+def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine with a database of each kind, which serves the small functions."""
-    url: str | None = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").create_database()
-    with Machine(tmp_path, url) as machine:
+    with Machine(tmp_path, db_url) as machine:
         machine.start_server()
         machine.start_worker(PROGRAMS)
         machine.wait_for_worker("three_steps")

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy
 
 from perdure.client import InvalidArgumentError
-from tests.postgres import PostgresServer
 from tests.system.large_program import ITEMS, SIZE, digest, large
 from tests.system.ledger import LEDGER_VARIABLE, Reader
 from tests.system.processes import ROOT, Machine, raised, wait_until
@@ -23,13 +22,9 @@ END_S_MAX: Final = 120.0
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def stocked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture
+def stocked(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine on each of the databases, with the functions that move large values."""
-    db_url = None
-    if request.param == "postgresql":
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        db_url = postgres.create_database()
     environment = {LEDGER_VARIABLE: str(tmp_path / "ledger")}
     with Machine(tmp_path, db_url, environment=environment) as machine:
         machine.start_server()

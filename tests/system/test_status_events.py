@@ -1,12 +1,16 @@
 """Status-change events of real servers, in real files: nothing is lost, whatever is killed."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from perdure_history.status_delivery import PAGE_MAX
 from tests.lambda_api.serving import boto_client
 from tests.system.processes import ROOT, Machine, wait_until
 
@@ -15,13 +19,10 @@ PLAIN: Final = ROOT / "tests" / "system" / "plain_program.py"
 RUNS: Final = 40
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture
+def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine with a database of each kind; nothing runs yet."""
-    url: str | None = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").create_database()
-    with Machine(tmp_path, url) as machine:
+    with Machine(tmp_path, db_url) as machine:
         yield machine
         print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
 
@@ -99,6 +100,32 @@ def test_kill_9_loses_no_event_and_repeats_only_whole_ids(place: Machine, tmp_pa
             client.result(arn, timeout_s=60)
     expected = {arn: ["RUNNING", "SUCCEEDED"] for arn in arns}
     wait_until(lambda: statuses(path) == expected, "every start and end is in the file")
+
+
+def test_a_kill_between_the_file_and_the_database_repeats_the_page_and_nothing_else(
+    place: Machine, tmp_path: Path
+) -> None:
+    path, count = tmp_path / "events.jsonl", PAGE_MAX + 1
+    module = "tests.system.killed_after_telling"
+    killed = subprocess.run(
+        [sys.executable, "-m", module, place.db_url, "alpha", str(path), str(count)],
+        cwd=ROOT,
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    page = told(path)
+    assert len(page) == PAGE_MAX
+    # The same node again, as it was.
+    place.start_server("--node-name", "alpha", "--status-events", str(path))
+    wait_until(lambda: len(told(path)) == PAGE_MAX + count, "the rest is in the file")
+    events = told(path)
+    assert events[:PAGE_MAX] == events[PAGE_MAX:-1] == page
+    assert len({event["id"] for event in events}) == count
+    wait_until(
+        lambda: place.metrics().value("perdure_status_events_backlog") == 0,
+        "nothing waits any more",
+    )
 
 
 def test_a_server_that_is_stopped_in_trouble_leaves_its_events_to_the_next(
