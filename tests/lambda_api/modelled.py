@@ -5,6 +5,7 @@ botocore itself is forgiving: it reads what it knows and passes over the rest.
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 # Partition and place of our ARNs are our own; the rest of these patterns is checked elsewhere.
@@ -96,8 +97,7 @@ def _check_value(shape: Any, given: Any, where: str) -> None:
         _check_structure(shape, given, where)
     elif kind == "list":
         assert isinstance(given, list), (where, given)
-        items = cast("list[Any]", given)
-        for number, each in enumerate(items):
+        for number, each in enumerate(cast("Sequence[Any]", given)):
             _check_value(shape.member, each, f"{where}[{number}]")
     elif kind == "map":
         assert isinstance(given, dict), (where, given)
