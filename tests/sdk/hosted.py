@@ -6,7 +6,6 @@ record alone survives an invocation. A `Crash` loses the worker at the n-th chec
 after the service has accepted it.
 """
 
-import copy
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,21 +19,16 @@ from perdure.context import DurableContext
 from perdure.execution import DurableFunction
 from perdure.function_settings import FunctionSettings
 from perdure.invocation import (
-    Broken,
     CheckpointAnswer,
     CheckpointRefused,
-    Diverged,
-    Dropped,
-    Failed,
     Invocation,
     Outcome,
-    Pending,
-    Succeeded,
     TurnPassed,
     run_invocation,
 )
 from perdure.plugin_loading import Factories
 from perdure.served import ServedFunction
+from perdure.testing.worker import completion, copied
 from perdure_core import commands, execution
 from perdure_core.events import Event, Record, is_public
 from perdure_core.fold import apply
@@ -324,29 +318,6 @@ def checkpoint(
         callback_ids={id_: f"callback-{number}-{place}" for place, id_ in enumerate(starts)},
         targets=targets,
     )
-
-
-def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
-    """Return what the worker, or the service on its behalf, says when an invocation is over."""
-    match outcome:
-        case Succeeded(result):
-            return commands.Complete(turn=turn, status="SUCCEEDED", result=result)
-        case Failed(error):
-            return commands.Complete(turn=turn, status="FAILED", error=error)
-        case Pending():
-            return commands.Complete(turn=turn, status="PENDING")
-        case Broken(error):
-            return commands.Complete(turn=turn, status="ERROR", error=error)
-        case Diverged(error):
-            return commands.Complete(turn=turn, status="DIVERGED", error=error)
-        case Dropped():
-            lost = ErrorObject("the worker was lost", "Runtime.ExitError")
-            return commands.Complete(turn=turn, status="ERROR", error=lost)
-
-
-def copied(operation: Operation) -> Operation:
-    """Return a copy, as the wire makes one."""
-    return msgspec.structs.replace(operation, details=copy.copy(operation.details))
 
 
 def told(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operation:

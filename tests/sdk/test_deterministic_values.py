@@ -12,9 +12,10 @@ from perdure import AsyncDurableContext, DurableContext
 from perdure.config import ChildConfig, Duration
 from perdure.derived import derived_name, derived_random, derived_uuid
 from perdure.invocation import Dropped, Failed, Outcome, Succeeded
+from perdure.testing.worker import completion
 from perdure_core.execution import current_turn
 from perdure_core.model import OperationAction, OperationType
-from tests.sdk.hosted import Crash, Hosted, checkpoint, completion, handler, hosted_async
+from tests.sdk.hosted import Crash, Hosted, checkpoint, handler, hosted_async
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

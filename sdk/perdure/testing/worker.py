@@ -99,7 +99,7 @@ class HostedCheckpoints:
         """Return what the service is told when the invocation is over."""
         if self._cut and isinstance(outcome, Pending):
             return commands.HandBack(self._turn)
-        return _completion(outcome, self._turn)
+        return completion(outcome, self._turn)
 
     def _record(self, batch: list[Waiting]) -> None:
         error: BaseException | None = None
@@ -181,7 +181,7 @@ def _invocation(service: Service, target: Execution, invocation_id: str) -> Invo
         invocation_id=invocation_id,
         execution_arn=target.arn,
         function_name=target.identity.function,
-        operations=tuple(_copied(operation) for operation in operations),
+        operations=tuple(copied(operation) for operation in operations),
         updated_operation_ids=tuple(state.unseen),
         first=target.invocations == 1,
         deadline_ms=state.deadline_ms,
@@ -192,7 +192,8 @@ def _invocation(service: Service, target: Execution, invocation_id: str) -> Invo
     )
 
 
-def _completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
+def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
+    """Return what the worker, or the service on its behalf, says when an invocation is over."""
     match outcome:
         case Succeeded(result):
             return commands.Complete(turn=turn, status="SUCCEEDED", result=result)
@@ -224,14 +225,14 @@ def _batches(waiting: list[Waiting]) -> Iterator[list[Waiting]]:
     yield batch
 
 
-def _copied(operation: Operation) -> Operation:
+def copied(operation: Operation) -> Operation:
     """Return a copy, as the wire makes one."""
     return msgspec.structs.replace(operation, details=copy.copy(operation.details))
 
 
 def _told(operation: Operation, closed: set[str]) -> Operation:
     """Return a copy without the result or error that the call itself carried, as the wire does."""
-    answer = _copied(operation)
+    answer = copied(operation)
     if operation.id in closed and isinstance(answer.details, StepDetails):
         answer.details.result = answer.details.error = None
     return answer
