@@ -40,6 +40,7 @@ class Figures:
     disk: int
     serving_s: float
     completed_s: float
+    completed_cpu_s: float
     memory_restarted: int
 
     @property
@@ -59,6 +60,7 @@ class Figures:
             f"disk {mb(self.disk)}: {self.disk / self.count:,.0f} bytes each",
             f"healthy {self.serving_s:.2f} s after kill -9, memory {mb(self.memory_restarted)}",
             f"an execution started and completed {self.completed_s:.2f} s after kill -9",
+            f"by then the new server has kept a processor busy for {self.completed_cpu_s:.2f} s",
         )
         return "\n  ".join(lines)
 
@@ -105,6 +107,7 @@ async def measure(machine: Machine, count: int) -> Figures:
             disk=disk,
             serving_s=serving_s - killed_s,
             completed_s=completed_s - killed_s,
+            completed_cpu_s=machine.cpu_s(),
             memory_restarted=machine.memory_bytes(),
         )
 

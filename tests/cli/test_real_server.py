@@ -129,7 +129,7 @@ def test_an_interrupted_wait_tells_how_to_go_on(machine: Machine) -> None:
         while "CallbackStarted" not in waiting.stderr.readline():  # bounded by the test's time
             assert waiting.poll() is None
         waiting.send_signal(signal.SIGINT)
-        stdout, stderr = waiting.communicate(timeout=20)
+        stdout, stderr = waiting.communicate(timeout=60)
     assert (waiting.returncode, stdout) == (130, "")
     assert "it goes on: perdure executions history --follow" in stderr
     assert "Traceback" not in stderr

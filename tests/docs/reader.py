@@ -19,7 +19,7 @@ from tests.ports import HeldPort
 from tests.system.processes import LOOK_S, wait_until
 
 COMMANDS_S_MAX: Final = 90.0
-STOP_S_MAX: Final = 20.0
+STOP_S_MAX: Final = 60.0
 
 # Servers of several tests, and of people, run on one machine, so each gets ports of its own.
 _COMMAND: Final = """\

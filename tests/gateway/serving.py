@@ -28,7 +28,7 @@ from perdure_proto.v1 import (
     worker_pb2_grpc,
 )
 
-DEADLINE_S = 20
+DEADLINE_S = 100
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

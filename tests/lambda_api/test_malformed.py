@@ -163,7 +163,7 @@ class Stranger:
     def __init__(self, machine: Machine, seed: int) -> None:
         self.client = boto_client(f"http://{machine.http_address}", key="ORDERS", secret=SECRET)
         self.dice = Dice(seed, self.client, FunctionName="nothing")
-        self._http = httpx.Client(base_url=f"http://{machine.http_address}", timeout=30)
+        self._http = httpx.Client(base_url=f"http://{machine.http_address}", timeout=60)
         self._signer: Any = SigV4Auth(AwsCredentials("ORDERS", SECRET), "lambda", "eu-west-1")
 
     def close(self) -> None:

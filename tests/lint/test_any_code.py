@@ -24,6 +24,6 @@ def test_every_file_of_the_standard_library_can_be_checked(decorator: str) -> No
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 node.decorator_list.append(ast.Name(f"perdure.{decorator}"))
-        began_s = time.monotonic()
+        began_s = time.process_time()
         check_source(f"import perdure\n{ast.unparse(tree)}", file.name)
-        assert time.monotonic() - began_s < FILE_S_MAX, file
+        assert time.process_time() - began_s < FILE_S_MAX, file

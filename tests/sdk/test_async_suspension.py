@@ -184,7 +184,7 @@ def test_a_wait_that_is_due_is_asked_for_while_a_step_runs() -> None:
         rested = threading.Event()
 
         def hold(_: StepContext) -> bool:
-            return rested.wait(10)
+            return rested.wait(60)
 
         async def rest(inner: AsyncDurableContext) -> None:
             await inner.wait(Duration(1))
@@ -382,7 +382,7 @@ def test_threads_of_bodies_are_let_go() -> None:
 
     assert hosted_async(body).run() == Succeeded("null")
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -391,7 +391,7 @@ def test_bodies_of_steps_run_in_threads_and_on_the_loop_side_by_side() -> None:
         meeting = threading.Barrier(3)
 
         def meet(_: StepContext) -> bool:
-            meeting.wait(10)
+            meeting.wait(60)
             return threading.current_thread() is threading.main_thread()
 
         async def stay(_: StepContext) -> str:

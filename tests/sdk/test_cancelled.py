@@ -48,7 +48,7 @@ def test_the_body_of_an_abandoned_branch_is_cancelled() -> None:
     patient = Patient()
 
     def fast(context: DurableContext) -> str:
-        assert patient.begun.wait(10)
+        assert patient.begun.wait(60)
         return "first"
 
     def handle(_: Any, context: DurableContext) -> list[str | None]:
@@ -68,7 +68,7 @@ def test_the_body_of_the_loser_of_a_race_is_cancelled() -> None:
         branch.step(patient)
 
     def fast(branch: DurableContext) -> None:
-        assert patient.begun.wait(10)
+        assert patient.begun.wait(60)
 
     host = Hosted(handler(lambda _, context: context.race([slow, fast])))
     assert host.run() == Succeeded("null")
@@ -82,7 +82,7 @@ def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None
     function = handler(lambda _, context: context.step(patient))
 
     def lose() -> None:
-        assert patient.begun.wait(10)
+        assert patient.begun.wait(60)
         checkpoints.lose()
 
     loser = threading.Thread(target=lose)
@@ -97,7 +97,7 @@ def test_a_body_whose_execution_is_stopped_in_a_test_is_cancelled() -> None:
     patient = Patient()
     with DurableFunctionTestRunner(lambda _, context: context.step(patient)) as runner:
         arn = runner.run_async()
-        assert patient.begun.wait(10)
+        assert patient.begun.wait(60)
         runner.stop_execution(arn)
         result = runner.wait_for_result(arn)
     assert result.execution_status is ExecutionStatus.STOPPED

@@ -126,11 +126,11 @@ def test_a_slow_plugin_hears_of_changes_together() -> None:
         def on_operation_change(self, info: OperationChangeInfo) -> None:
             heard.append(info)
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     def body(context: DurableContext) -> None:
         context.step(lambda _: 1, "first")
-        assert begun.wait(10)
+        assert begun.wait(60)
         for number in range(5):
             context.step(lambda _: 1, f"step-{number}")
         go_on.set()

@@ -32,9 +32,11 @@ def wrong(tmp_path: Path) -> Credentials:
     return Credentials(token_file=token_file)
 
 
-def calling(machine: Machine, known: Credentials) -> type[Exception] | None:
+def calling(
+    machine: Machine, known: Credentials, patience_s: float = 60.0
+) -> type[Exception] | None:
     """Return how a client with these credentials is refused, if it is."""
-    with Client(machine.server_address, patience_s=0.5, **known.arguments()) as client:
+    with Client(machine.server_address, patience_s=patience_s, **known.arguments()) as client:
         return raised(client.list_functions)
 
 
@@ -92,8 +94,8 @@ def test_everything_speaks_tls_and_shows_its_certificate(
         assert (done.returncode, done.stdout) == (0, "4\n")
         assert machine.metrics().value("perdure_workers_connected") == 1
         # Without TLS, and without a certificate of one's own.
-        assert calling(machine, right) is UnavailableError
-        assert calling(machine, tls) is UnavailableError
+        assert calling(machine, right, patience_s=0.5) is UnavailableError
+        assert calling(machine, tls, patience_s=0.5) is UnavailableError
         stranger = ssl.create_default_context(cafile=authority.path)
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"https://{machine.http_address}/healthz", verify=stranger, trust_env=False)

@@ -21,7 +21,7 @@ from tests.system.ledger import LEDGER_VARIABLE, Reader
 from tests.system.processes import ROOT, Machine, raised, wait_until
 
 PROGRAMS: Final = ROOT / "tests" / "system" / "programs.py"
-END_S_MAX: Final = 30.0
+END_S_MAX: Final = 60.0
 
 
 @pytest.fixture

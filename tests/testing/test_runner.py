@@ -192,7 +192,7 @@ def test_a_paused_execution_goes_on_when_it_is_resumed() -> None:
 
     def body(_context: object) -> str:
         begun.set()
-        assert finish.wait(20)
+        assert finish.wait(60)
         return "done"
 
     def handler(_event: Any, context: DurableContext) -> list[str]:
@@ -200,11 +200,11 @@ def test_a_paused_execution_goes_on_when_it_is_resumed() -> None:
 
     with DurableFunctionTestRunner(handler) as runner:
         arn = runner.run_async()
-        assert begun.wait(20)
+        assert begun.wait(60)
         pausing = threading.Thread(target=runner.pause_execution, args=(arn,))
         pausing.start()
         finish.set()
-        pausing.join(20)
+        pausing.join(60)
         with pytest.raises(DurableFunctionsTestError, match="PAUSED, waiting to be resumed"):
             runner.wait_for_result(arn)
         runner.resume_execution(arn)
@@ -443,7 +443,7 @@ def test_a_test_does_not_wait_longer_in_real_time_than_it_said() -> None:
     finish = threading.Event()
 
     def handler(_event: Any, context: DurableContext) -> bool:
-        return context.step(lambda _: finish.wait(20), name="endless")
+        return context.step(lambda _: finish.wait(60), name="endless")
 
     with DurableFunctionTestRunner(handler) as runner:
         with pytest.raises(TimeoutError, match=r"took longer than 0\.01 s of real time"):

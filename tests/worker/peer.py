@@ -14,7 +14,7 @@ import grpc.aio
 
 from perdure_proto.v1 import model_pb2, worker_pb2
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 SERVICE = "perdure_proto.v1.WorkerService"
 
 # What a test does not wait for may arrive at any time.

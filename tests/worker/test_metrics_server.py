@@ -18,7 +18,7 @@ LOOPBACK = Address("127.0.0.1", 0)
 def scrape(server: MetricsServer, token: str | None = None) -> bytes:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     request = urllib.request.Request(f"http://{server.address}/metrics", headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         body: bytes = answer.read()
     return body
 
