@@ -26,6 +26,7 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.context import Callback, DurableWait
+from perdure.decorators import as_branches
 from perdure.waits import WaitForConditionConfig
 
 
@@ -173,7 +174,7 @@ class BlockingWait:
 
 
 def _branch(function: Any) -> ParallelBranch[Any]:
-    branch: ParallelBranch[Any] = ParallelBranch(function) if callable(function) else function
+    (branch,) = as_branches([function])
     return ParallelBranch(as_blocking(branch.func), branch.name)
 
 
