@@ -1,7 +1,7 @@
 """What tests of the Lambda API share.
 
 `aws` is a node, a worker that hosts `functions/programs.toml`, and boto3, for each version of the
-AWS SDK: one for all modules, since programs keep nothing.
+AWS SDK. It ends with its module: a node changes how the process collects garbage while it serves.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ __all__ = ["aws", "aws_sdk_1", "sdk_is_1"]
 PROGRAMS: Final = ROOT / "tests" / "lambda_api" / "functions" / "programs.toml"
 
 
-@pytest.fixture(scope="session", params=["sdk 1", "sdk 3"])
+@pytest.fixture(scope="module", params=["sdk 1", "sdk 3"])
 def aws(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PacedMachine]:
