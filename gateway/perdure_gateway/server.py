@@ -4,7 +4,8 @@ listen ──▶ start (standing by) ──▶ open ──▶ drain ──▶ st
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -42,6 +43,20 @@ DRAIN_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 1.0
 
 _log = open_log("perdure.gateway")
+
+
+class _Unregistered:
+    """The server for generated code to add its handlers to, and to register no methods with.
+
+    For each method that is registered grpc.aio has a task of its own wait for the next call, and
+    looks at the tasks of all methods whenever a call comes.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Leave the methods to the handlers, which find them by their names."""
 
 
 class GrpcServer:
@@ -93,17 +108,18 @@ class GrpcServer:
             room=self._room,
         )
         self._attendance = attendance
+        server = cast("grpc.aio.Server", _Unregistered(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(history, matching, self._gate, self._room), self._server
+            ExecutionService(history, matching, self._gate, self._room), server
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
-            CallbackService(history, self._room), self._server
+            CallbackService(history, self._room), server
         )
-        worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(attendance), self._server)
-        node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(attendance), server)
+        node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+            [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server
         )
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
