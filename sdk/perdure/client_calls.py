@@ -40,6 +40,9 @@ TRY_S_MAX: Final = 15.0
 UPLOAD_BYTES_PER_S_MIN: Final = 1_048_576
 # From here on an input is told once, and then again with the end.
 LARGE_CHARS_MIN: Final = 1_048_576
+# How long a start of `run` waits for the end, which saves most executions the second call. Short,
+# because nobody knows of a start that was not answered whether there is anything to wait for.
+START_WAIT_MS_MAX: Final = 1_000
 # One long poll; short enough that a silent network is noticed, long enough to cost nothing.
 LONG_POLL_MS_MAX: Final = 60_000
 BACKOFF_S_FIRST: Final = 0.05
@@ -134,7 +137,10 @@ def call(
 
 def start(world: World, request: client_pb2.StartExecutionRequest) -> Plan[StartedExecution]:
     """Start an execution, or find the one that an equal start has made."""
-    answer = yield from call(world, request, client_pb2.StartExecutionResponse)
+    waits_s = request.wait_ms / 1_000
+    answer = yield from call(
+        world, request, client_pb2.StartExecutionResponse, server_waits_s=waits_s
+    )
     return StartedExecution(
         execution_arn=answer.execution_arn,
         started=answer.started,
@@ -177,8 +183,15 @@ def wait(
 def run(
     world: World, request: client_pb2.StartExecutionRequest, timeout_s: float | None
 ) -> Plan[Any]:
-    """Start an execution and return its result."""
+    """Start an execution and return its result; the start itself waits for an end that is near.
+
+    Patience bounds the first answer, so a server that goes away while the start waits is tried
+    again for that long only.
+    """
     give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    # The server would hold a large input all the while.
+    if request.ByteSize() <= LARGE_CHARS_MIN:
+        request.wait_ms = min(START_WAIT_MS_MAX, _long_poll_ms(give_up_at_s - world.now_s()))
     started = yield from start(world, request)
     if started.execution.ended:
         return result_of(started.execution)

@@ -192,6 +192,41 @@ def test_running_what_has_ended_before_asks_nothing_more() -> None:
     assert shell.carry_out(calls.run(shell.world, a_start(), None)) == 7
 
 
+def test_the_start_of_a_run_waits_for_an_end_that_is_near() -> None:
+    shell = Shell(in_turn(started(succeeded("7"))))
+    shell.carry_out(calls.run(shell.world, a_start(), None))
+    (sent,) = shell.sent
+    assert isinstance(sent.request, client_pb2.StartExecutionRequest)
+    assert sent.request.wait_ms == calls.START_WAIT_MS_MAX
+    assert sent.try_s == calls.START_WAIT_MS_MAX / 1_000 + calls.TRY_S_MAX
+
+
+def test_the_start_of_a_run_waits_no_longer_than_its_caller() -> None:
+    shell = Shell(in_turn(started(succeeded("7"))))
+    shell.carry_out(calls.run(shell.world, a_start(), 0.25))
+    assert [getattr(call.request, "wait_ms", None) for call in shell.sent] == [250]
+
+
+def test_the_start_of_a_run_with_a_large_input_does_not_wait() -> None:
+    shell = Shell(in_turn(started(running()), succeeded("7")))
+    large = start_request(
+        *("order", "order-1", "x" * calls.LARGE_CHARS_MIN, None),
+        execution_timeout_s=None,
+        retention_days=None,
+    )
+    assert shell.carry_out(calls.run(shell.world, large, None)) == 7
+    waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
+    assert waits_ms == [0, calls.LONG_POLL_MS_MAX]
+
+
+def test_a_run_whose_start_broke_while_it_waited_starts_again_under_its_name() -> None:
+    shell = Shell(in_turn(AWAY, started(running()), *[AWAY] * 100, succeeded("7")))
+    assert shell.carry_out(calls.run(shell.world, a_start(), None)) == 7
+    starts = [call.request for call in shell.sent[:2]]
+    assert {getattr(each, "execution_name", None) for each in starts} == {"order-1"}
+    assert sum(shell.slept_s) > PATIENCE_S
+
+
 def test_running_raises_what_the_execution_ended_with() -> None:
     shell = Shell(in_turn(started(failed())))
     with pytest.raises(ExecutionFailedError, match="FAILED: ValueError: no such shop") as caught:
