@@ -5,9 +5,9 @@ raised by then. Safe from any thread: a body asks while its shell waits. Nothing
 """
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from perdure.exceptions import (
@@ -101,20 +101,22 @@ class Attempt:
         assert self._timeout_ms is not None
         raise StepTimeoutError(f"{self.title} took longer than {_shown(self._timeout_ms)}.")
 
-    @contextmanager
-    def in_time(self) -> Generator[None]:
-        """Take what its body does; when it is overdue by then, that is how the attempt failed.
+    def __enter__(self) -> None:
+        """Let its body run."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take what its body did; when it is overdue by then, that is how the attempt failed.
 
         Only a failure of the whole execution, or of the invocation, counts even then.
         """
-        try:
-            yield
-        except UnrecoverableError:
-            raise
-        except (Exception, StepCancelledError):
+        failed = isinstance(error, (Exception, StepCancelledError))
+        if error is None or (failed and not isinstance(error, UnrecoverableError)):
             self.raise_if_overdue()
-            raise
-        self.raise_if_overdue()
 
 
 def _shown(duration_ms: int) -> str:

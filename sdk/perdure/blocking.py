@@ -51,13 +51,10 @@ class _Performance:
                 effect = program.send(answer) if failure is None else program.throw(failure)
             except StopIteration as stop:
                 return cast("T", stop.value)
-            answer, failure = self._answer(effect)
-
-    def _answer(self, effect: Effect) -> tuple[Any, BaseException | None]:
-        try:
-            return self._do(effect), None
-        except BaseException as error:  # noqa: BLE001 - the program decides what it means
-            return None, error
+            try:
+                answer, failure = self._do(effect), None
+            except BaseException as error:  # noqa: BLE001 - the program decides what it means
+                answer, failure = None, error
 
     def _do(self, effect: Effect) -> Any:
         scope = self._scope
@@ -66,18 +63,18 @@ class _Performance:
                 return scope.turn.send(scope.strand, update)
             case Commit(update):
                 return scope.turn.commit(scope.strand, update)
-            case Suspend():
-                return scope.turn.wait_changed(scope.caller().strand, effect)
             case Run(body):
                 return _run_step(body)
-            case Nest(body):
-                return body()
-            case StartBranch() | AwaitBranch() | AbandonBranches():
-                return self._do_branch(effect)
             case Live() | Resumed():
                 return scope.note_place(effect)
             case Replayed() | StepFinished():
                 return scope.count(effect)
+            case Suspend():
+                return scope.turn.wait_changed(scope.caller().strand, effect)
+            case Nest(body):
+                return body()
+            case StartBranch() | AwaitBranch() | AbandonBranches():
+                return self._do_branch(effect)
             case _:
                 assert_never(effect)
 

@@ -72,6 +72,7 @@ from perdure_core.model import OperationAction, OperationType
 
 T = TypeVar("T")
 
+_STEP: Final = StepConfig()  # made once, since making one checks it
 _EXTENDED_TYPES: Final = ExtendedTypeSerDes()
 _RETRIES: Final = RetryPresets.default()
 _JSON: Final = JsonSerDes()
@@ -116,18 +117,18 @@ class Calls:
         self, func: Callable[[StepContext], Any], name: str | None, config: StepConfig | None
     ) -> Program[Any]:
         """Run `func` once to a recorded outcome."""
-        settings = config or StepConfig()
+        settings = config or _STEP
         identity = self.scope.identify(
             OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
         )
+        serdes = settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
+        payloads = self.payloads(identity, serdes)
         plan = StepPlan(
             semantics=settings.step_semantics,
             retry_strategy=settings.retry_strategy or _RETRIES,
-            payloads=self.payloads(
-                identity, settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
-            ),
+            payloads=payloads,
             watch=self._watch,
-            heartbeats=self._heartbeats(identity, settings.heartbeat_timeout),
+            heartbeats=self._heartbeats(identity, payloads.context, settings.heartbeat_timeout),
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
         body = partial(self._run_step, identity, func)
@@ -441,13 +442,15 @@ class Calls:
 
         return Branch(identity.id, run, branch.name)
 
-    def _heartbeats(self, identity: Identity, timeout: Duration | None) -> HeartbeatPlan:
+    def _heartbeats(
+        self, identity: Identity, context: SerDesContext, timeout: Duration | None
+    ) -> HeartbeatPlan:
         def record(payload: str | None) -> "Future[None] | None":
             update = identity.update(OperationAction.HEARTBEAT, payload=payload)
             return self.scope.turn.send_if_open(self.scope.strand, update)
 
         timeout_ms = None if timeout is None else timeout.to_milliseconds()
-        return HeartbeatPlan(self.payloads(identity, _EXTENDED_TYPES), record, timeout_ms)
+        return HeartbeatPlan(Payloads(_EXTENDED_TYPES, context), record, timeout_ms)
 
     @cached_property
     def _watch(self) -> Watch:

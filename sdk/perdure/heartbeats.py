@@ -9,8 +9,9 @@ for too long stays so, whatever it still says. Safe from any thread.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from perdure.exceptions import ValidationError
 from perdure.serdes import Payloads
@@ -22,8 +23,7 @@ INTERVAL_MS_MIN: Final = 5_000
 INTERVALS_PER_AGE: Final = 100
 
 
-@dataclass(frozen=True)
-class HeartbeatPlan:
+class HeartbeatPlan(msgspec.Struct, frozen=True):
     """How the signs of life of a step are recorded; `timeout_ms` is how long it may be silent.
 
     `record(payload)` records one, and returns when that is done; None if nothing can be any more.
@@ -34,8 +34,7 @@ class HeartbeatPlan:
     timeout_ms: int | None = None
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """What the record says of an attempt: how long ago it began and last gave a sign of life."""
 
     began_ago_ms: int = 0

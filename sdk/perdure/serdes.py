@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID
+
+import msgspec
 
 from perdure.batch_result import BatchResult
 from perdure.exceptions import ExecutionError, InvocationError, SerDesError
@@ -24,6 +26,9 @@ from perdure.exceptions import ExecutionError, InvocationError, SerDesError
 __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "SerDesContext"]
 
 T = TypeVar("T")
+
+# json.dumps makes an encoder each time that it is asked for something unusual.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class ExtendedTypeSerDes(SerDes[Any]):
 
     def serialize(self, value: Any, serdes_context: SerDesContext | None = None) -> str:
         del serdes_context
-        return json.dumps(extended_form(value), separators=(",", ":"))
+        return _encode(extended_form(value))
 
     def deserialize(self, data: str, serdes_context: SerDesContext | None = None) -> Any:
         del serdes_context
@@ -117,8 +122,7 @@ def annotation_wanted(value: object) -> str | None:
     return kind.__qualname__ if any(hasattr(kind, name) for name in fields) else None
 
 
-@dataclass(frozen=True)
-class Payloads:
+class Payloads(msgspec.Struct, frozen=True):
     """One operation's values as recorded, with every failure sorted into permanent and passing."""
 
     serdes: SerDes[Any]

@@ -17,9 +17,10 @@ Semantics and awaited updates are those of the AWS Lambda durable execution SDK 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from perdure.attempt import Attempt, Watch
 from perdure.config import StepSemantics
@@ -59,8 +60,7 @@ from perdure_core.model import (
 from perdure_core.payload import bytes_of, text_of
 
 
-@dataclass(frozen=True)
-class StepPlan:
+class StepPlan(msgspec.Struct, frozen=True):
     """A step's configuration with every default filled in."""
 
     semantics: StepSemantics
@@ -179,7 +179,7 @@ def _attempt(
 def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -> Program[Any]:
     """Call the body; what it last told is recorded with its failure."""
     try:
-        with attempt.in_time():
+        with attempt:
             value: Any = yield Run(partial(body, attempt))
     except (Exception, StepCancelledError) as error:
         unrecorded = attempt.heartbeats.end()
