@@ -14,6 +14,7 @@ PARTS: Final = {
     "sdk": "CPU of a step in the SDK, run and found recorded",
     "history": "CPU and commits of an execution in history, matching and core",
     "store": "durable commits through the store",
+    "large": "large values, and where to keep smaller ones",
     "throughput": "the system on real processes, beside the raw limits",
 }
 
