@@ -92,7 +92,18 @@ class Kept:
 
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
-        self._known: dict[str, StoredPayload] = {}
+        # By identity: a dictionary would look through the whole text once more, to hash it. Texts
+        # are held here, since the identity of one that is gone may be another's.
+        self._known: dict[int, tuple[str, bytes, StoredPayload]] = {}
+
+    def know(self, text: str) -> None:
+        """Work out the reference to a text ahead of its being kept; that of a large one takes long.
+
+        From any thread, while nobody else uses this.
+        """
+        if id(text) not in self._known:
+            body = text.encode()
+            self._known[id(text)] = (text, body, stored(body))
 
     def without_texts(self, holder: _Holder) -> _Holder:
         """Return the event or delivery with its text and its error replaced if they are large."""
@@ -106,11 +117,9 @@ class Kept:
         return msgspec.structs.replace(holder, **replaced) if replaced else holder
 
     def _keep(self, text: str) -> StoredPayload:
-        reference = self._known.get(text)
-        if reference is None:
-            body = text.encode()
-            reference = self._known[text] = stored(body)
-            self.bodies[reference.digest] = body
+        self.know(text)
+        _, body, reference = self._known[id(text)]
+        self.bodies[reference.digest] = body
         return reference
 
 

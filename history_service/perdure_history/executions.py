@@ -167,13 +167,20 @@ class Executions:
             raise
 
     def commit(
-        self, slot: Slot, decision: Decision, outbox_done: Sequence[OutboxRow] = ()
+        self,
+        slot: Slot,
+        decision: Decision,
+        outbox_done: Sequence[OutboxRow] = (),
+        kept: Kept | None = None,
     ) -> Batch:
-        """Fold a decision in and put it into the next commit. What follows happens by itself."""
+        """Fold a decision in and put it into the next commit. What follows happens by itself.
+
+        `kept` may know large texts of the decision already.
+        """
         record = decision.record
         if record is None:
             return self.committer.submit(None, outbox_done=outbox_done)
-        kept = Kept()
+        kept = kept or Kept()
         decision = take_out_of_decision(decision, kept)
         record = decision.record
         assert record is not None

@@ -4,10 +4,12 @@ States hold references only, so that a cached execution is small whatever its st
 under its digest never changes; what is remembered here cannot be wrong, only no longer wanted.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from perdure_core.large_payloads import Kept
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_host.ports import ExecutionKey, PayloadRow, Store
@@ -15,7 +17,19 @@ from perdure_host.ports import ExecutionKey, PayloadRow, Store
 # What is larger is read each time: few of them would drive out all others.
 REMEMBERED_BYTES_MAX: Final = 1_024 * 1_024
 
+# What is larger is hashed in a thread: by the loop it would keep everybody waiting.
+HASHED_CHARS_MAX: Final = 1_024 * 1_024
+
 _Place = tuple[ExecutionKey, bytes]
+
+
+async def hashed(texts: Iterable[str | None]) -> Kept:
+    """Return what knows the references to those of the texts that take long to hash."""
+    kept = Kept()
+    for text in texts:
+        if text is not None and len(text) > HASHED_CHARS_MAX:
+            await asyncio.to_thread(kept.know, text)
+    return kept
 
 
 class Payloads:

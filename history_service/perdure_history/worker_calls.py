@@ -34,6 +34,7 @@ from perdure_history.chance import new_id
 from perdure_history.committer import Batch
 from perdure_history.executions import Executions
 from perdure_history.lost import give_up_unclaimed, is_unclaimed, lose
+from perdure_history.payloads import hashed
 from perdure_history.running import Running
 from perdure_history.slot import Slot
 from perdure_host.metrics import InvocationOutcome
@@ -127,6 +128,7 @@ class WorkerCalls:
         """Accept a batch, all or nothing."""
         executions = self._executions
         key, turn = self._signer.read_turn(token)
+        kept = await hashed(update.payload for update in updates)
         slot = await self._slot(key)
         arrived_ms = executions.clock.now_ms()
         self._require_durable(slot.state, updates)
@@ -139,7 +141,7 @@ class WorkerCalls:
         )
         decision = await executions.decide(slot, command)
         if decision.record is not None:
-            executions.commit(slot, decision)
+            executions.commit(slot, decision, kept=kept)
             self._sign_of_life(key, turn, arrived_ms)
         answer = self._answer(slot, turn)
         await executions.settle(slot)
@@ -172,6 +174,7 @@ class WorkerCalls:
         if known is None:
             raise Invalid(f"status {status!r:.40} must be {', '.join(COMPLETION_STATUSES)}")
         key, turn = self._signer.read_turn(token)
+        kept = await hashed((result,))
         slot = await self._slot(key)
         executions = self._executions
         command = Complete(turn=turn, status=known, result=result, error=error)
@@ -179,7 +182,7 @@ class WorkerCalls:
         if decision.record is None:
             await executions.settle(slot)
             return
-        await executions.commit(slot, decision).wait()
+        await executions.commit(slot, decision, kept=kept).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
         metrics.invocations[_OUTCOMES[known]].inc()

@@ -73,6 +73,24 @@ def test_a_text_beyond_the_bound_is_replaced_by_its_reference() -> None:
     assert len(encode_record(record)) < 100
 
 
+def test_a_text_that_was_looked_at_ahead_is_kept_only_where_it_is_found() -> None:
+    kept = Kept()
+    kept.know(LARGE)
+    assert kept.bodies == {}
+    record = take_out(step_succeeded(LARGE), kept)
+    assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
+    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+
+
+def test_equal_texts_of_one_change_are_kept_once() -> None:
+    kept = Kept()
+    for text in (LARGE, LARGE[:-1] + "x"):
+        assert take_out(step_succeeded(text), kept).events[0] == StepSucceeded(
+            Subject("s"), 1, REFERENCE
+        )
+    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+
+
 def test_the_bound_counts_bytes_not_characters() -> None:
     kept = Kept()
     wide = "é" * (limits.PAYLOAD_INLINE_BYTES_MAX // 2)

@@ -10,7 +10,7 @@ from perdure_core.limits import PAYLOAD_INLINE_BYTES_MAX
 from perdure_core.model import CallbackDetails, ExecutionDetails, StepDetails
 from perdure_core.payload import stored
 from perdure_core.refusals import Unknown
-from perdure_history.payloads import REMEMBERED_BYTES_MAX, Payloads
+from perdure_history.payloads import HASHED_CHARS_MAX, REMEMBERED_BYTES_MAX, Payloads
 from perdure_history.settings import HistorySettings
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey, OutboxRow, PayloadRow
@@ -59,6 +59,19 @@ async def test_a_large_text_stands_once_beside_the_records_that_name_it() -> Non
         assert (state.input, state.result) == (REFERENCE, REFERENCE)
         texts = await world.history.texts(key_of(arn), [REFERENCE])
         assert texts == {REFERENCE: LARGE}
+
+
+@pytest.mark.parametrize("size", [HASHED_CHARS_MAX, HASHED_CHARS_MAX + 1])
+async def test_what_a_thread_hashes_is_recorded_like_what_the_loop_hashes(size: int) -> None:
+    async with World() as world:
+        hand = Hand(world)
+        arn = await world.start("n")
+        invocation = await hand.take()
+        of_step, of_execution = ("x" * size, "y" * size)
+        await invocation.step("a", of_step)
+        await invocation.complete("SUCCEEDED", of_execution)
+        assert kept(world) == {"order": [of_step.encode(), of_execution.encode()]}
+        assert (await world.history.describe(arn)).result == stored(of_execution.encode())
 
 
 async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
