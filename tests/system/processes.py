@@ -303,15 +303,21 @@ class Metrics:
         )
 
 
-def wait_until(holds: Callable[[], bool], claim: str, running: Running | None = None) -> None:
-    """Return once `holds()`; raise when it did not within START_S_MAX."""
-    deadline_s = time.monotonic() + START_S_MAX
+def wait_until(
+    holds: Callable[[], bool],
+    claim: str,
+    running: Running | None = None,
+    *,
+    within_s: float = START_S_MAX,
+) -> None:
+    """Return once `holds()`; raise when it did not within so many seconds."""
+    deadline_s = time.monotonic() + within_s
     pause = threading.Event()
     while time.monotonic() < deadline_s:
         if holds():
             return
         pause.wait(LOOK_S)
-    raise Failed(f"not so after {START_S_MAX} s: {claim}\n{running.told() if running else ''}")
+    raise Failed(f"not so after {within_s} s: {claim}\n{running.told() if running else ''}")
 
 
 def is_serving(channel: grpc.Channel) -> bool:

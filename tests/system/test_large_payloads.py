@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from perdure.client import InvalidArgumentError
+from perdure.client import Client, InvalidArgumentError
 from tests.system.large_program import ITEMS, SIZE, digest, large
 from tests.system.ledger import LEDGER_VARIABLE, Reader
 from tests.system.processes import ROOT, Machine, raised, wait_until
@@ -19,7 +19,7 @@ from tests.system.processes import ROOT, Machine, raised, wait_until
 PROGRAM: Final = ROOT / "tests" / "system" / "large_program.py"
 END_S_MAX: Final = 120.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -37,6 +37,13 @@ def stocked(db_url: str, tmp_path: Path) -> Iterator[Machine]:
 def payload_sizes(machine: Machine) -> list[int]:
     """Return the size of every payload that stands beside the history."""
     return rows(machine, "SELECT length(body) FROM payloads ORDER BY 1")
+
+
+def wait_until_asking(client: Client, arn: str) -> None:
+    def is_asking() -> bool:
+        return client.get(arn, include_data=False).waiting_for == "callback"
+
+    wait_until(is_asking, "it asks", within_s=END_S_MAX)
 
 
 def largest_record(machine: Machine) -> int:
@@ -80,7 +87,7 @@ def test_a_result_too_large_to_be_kept_is_made_again_from_children_that_do_not_r
 ) -> None:
     with stocked.client() as client:
         arn = client.start("outgrows", "seed").execution_arn
-        wait_until(lambda: client.get(arn).waiting_for == "callback", "it asks")
+        wait_until_asking(client, arn)
         # Nothing is left of it but what is recorded.
         stocked.kill("worker")
         stocked.kill("server")
@@ -105,7 +112,7 @@ def test_an_input_as_large_as_may_be_goes_to_handlers_children_and_back(stocked:
     with stocked.client() as client:
         assert raised(lambda: client.start("takes_large", given + "x")) is InvalidArgumentError
         arn = client.start("takes_large", given).execution_arn
-        wait_until(lambda: client.get(arn, include_data=False).waiting_for == "callback", "it asks")
+        wait_until_asking(client, arn)
         (callback,) = client.get(arn, include_data=False).open_callbacks
         client.succeed_callback(callback.callback_id, result_text=answer)
         digests = client.result(arn, timeout_s=END_S_MAX)
