@@ -28,6 +28,7 @@ ARN: Final = (
 )
 UPDATE: Final = {"Id": "s1", "Type": "STEP", "Action": "START", "Name": "step"}
 SCENARIO_S_MAX: Final = 60
+BEGAN_MS: Final = 1_800_000_000_000
 INVALID: Final = "InvalidParameterValueException"
 BAD_TOKEN: Final = "Invalid checkpoint token"
 
@@ -37,7 +38,7 @@ def invocation(*recorded: Operation, payload: str = '{"a": 1}') -> Invocation:
         id="0" * 32,
         type=OperationType.EXECUTION,
         status=OperationStatus.STARTED,
-        started_ms=1_000,
+        started_ms=BEGAN_MS,
         name="name",
         details=ExecutionDetails(payload),
     )
@@ -55,8 +56,8 @@ def step(number: int, result: str) -> Operation:
         id=f"s{number}",
         type=OperationType.STEP,
         status=OperationStatus.SUCCEEDED,
-        started_ms=2_500,
-        ended_ms=2_501,
+        started_ms=BEGAN_MS + 1_500,
+        ended_ms=BEGAN_MS + 1_501,
         details=StepDetails(attempt=1, result=result),
     )
 

@@ -10,7 +10,17 @@ from perdure.delivery import CheckpointAnswer, CheckpointRefused, CheckpointUnav
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
 from perdure_core.model import OperationAction
 from perdure_worker.hosting.bridge import PAGE_BYTES_MAX
-from tests.hosting.opened import ARN, BAD_TOKEN, INVALID, UPDATE, invocation, opened, play, step
+from tests.hosting.opened import (
+    ARN,
+    BAD_TOKEN,
+    BEGAN_MS,
+    INVALID,
+    UPDATE,
+    invocation,
+    opened,
+    play,
+    step,
+)
 from tests.sdk.scripted import Scripted
 
 
@@ -28,15 +38,15 @@ def test_the_event_is_lambdas_envelope() -> None:
                             "Type": "EXECUTION",
                             "Name": "name",
                             "Status": "STARTED",
-                            "StartTimestamp": 1_000,
+                            "StartTimestamp": BEGAN_MS,
                             "ExecutionDetails": {"InputPayload": '{"a": 1}'},
                         },
                         {
                             "Id": "s1",
                             "Type": "STEP",
                             "Status": "SUCCEEDED",
-                            "StartTimestamp": 2_500,
-                            "EndTimestamp": 2_501,
+                            "StartTimestamp": BEGAN_MS + 1_500,
+                            "EndTimestamp": BEGAN_MS + 1_501,
                             "StepDetails": {"Attempt": 1, "Result": '"r"'},
                         },
                     ],
@@ -154,7 +164,7 @@ def test_the_answer_holds_what_changed() -> None:
             answer = await served.checkpoint(served.bridge.token)
             operations = answer["NewExecutionState"]["Operations"]
             assert [each["Id"] for each in operations] == ["s1", "s2"]
-            assert operations[0]["EndTimestamp"].timestamp() == 2.501
+            assert operations[0]["EndTimestamp"].timestamp() == (BEGAN_MS + 1_501) / 1_000
 
     play(scenario())
 

@@ -27,12 +27,9 @@ from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
-from perdure_host.lambda_json.failures import Code
+from perdure_host.lambda_json.failures import REQUEST_ID, Code
 from perdure_host.services import History
 from perdure_host.telemetry import new_request_id
-
-# What people quote who ask why a call failed; lines of the log have the same id.
-REQUEST_ID: Final = "x-amzn-requestid"
 
 # Every path of the Lambda API begins with the date of its version; most versions are not served.
 _VERSIONED: Final = re.compile(r"/[0-9]{4}-[0-9]{2}-[0-9]{2}/")

@@ -14,6 +14,8 @@ from perdure_core.refusals import Invalid
 RETRY_AFTER_S: Final = 1
 MESSAGE_CHARS_MAX: Final = 1_000
 UNAVAILABLE: Final = 503
+# Every answer has it, those that succeed as well: people quote it who ask why a call failed.
+REQUEST_ID: Final = "x-amzn-requestid"
 
 _Shape = TypeVar("_Shape")
 

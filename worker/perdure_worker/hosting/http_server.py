@@ -14,7 +14,8 @@ import msgspec
 
 from perdure_host.lambda_json.bodies import BodyRoom, check_body_size
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
-from perdure_host.lambda_json.failures import Code, Failure, LambdaError, failure
+from perdure_host.lambda_json.failures import REQUEST_ID, Code, Failure, LambdaError, failure
+from perdure_host.telemetry import new_request_id
 
 HOST: Final = "127.0.0.1"
 CONNECTIONS_MAX: Final = 4_096
@@ -162,7 +163,10 @@ class _Connection:
 
     async def _send(self, answer: Answer) -> None:
         length = ("content-length", str(len(answer.body)))
-        head = h11.Response(status_code=answer.status, headers=[*answer.headers, length])
+        headers = [*answer.headers, length]
+        if all(name != REQUEST_ID for name, _ in headers):  # an answer passed on keeps its own
+            headers.append((REQUEST_ID, new_request_id()))
+        head = h11.Response(status_code=answer.status, headers=headers)
         await self._write(head, h11.Data(data=answer.body), h11.EndOfMessage())
 
     async def _send_last(self, answer: Answer) -> None:
