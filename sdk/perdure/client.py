@@ -176,7 +176,9 @@ class Client:
         """Start an execution (see `start`), wait for its end and return its result.
 
         Raises ExecutionFailedError when it ends otherwise, and WaitTimeoutError when the time is
-        up; the execution goes on then. A server that restarts meanwhile is waited for.
+        up; the execution goes on then. A server that restarts meanwhile is waited for: as long as
+        the client's patience where it goes before it has answered the start, which it does within
+        a second, and without end after that.
         """
         request = start_request(
             function_name,
