@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import structlog
-
 from perdure_core.commands import AlarmDue, Command
 from perdure_core.decision import Decision
 from perdure_core.events import (
@@ -52,11 +50,12 @@ from perdure_host.ports import (
     Store,
 )
 from perdure_host.services import Matching, Task
+from perdure_host.telemetry import open_log
 
 _RETRY_MS: Final = 500
 _INVOCATION_ENDS: Final = frozenset({InvocationCompleted, InvocationReturned})
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class Executions:

@@ -8,16 +8,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
-
 from perdure_core.refusals import Unknown
 from perdure_host.errors import StoreError
 from perdure_host.ports import Clock, ExecutionKey, ExecutionRow, Store
+from perdure_host.telemetry import open_log
 
 _PAGE: Final = 1_000
 _RETRY_MS: Final = 500
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class Reoffers:

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-import structlog
 
 from perdure_core.decision import Delivery
 from perdure_host.errors import StoreError
 from perdure_host.ports import Clock, OutboxRow, Store
+from perdure_host.telemetry import open_log
 
 # Rows that wait in memory; what does not fit is read from the database later.
 QUEUE_ROWS_MAX: Final = 10_000
@@ -27,7 +27,7 @@ _RETRY_MS: Final = 1_000
 
 _decoder: Final[msgspec.msgpack.Decoder[Delivery]] = msgspec.msgpack.Decoder(Delivery)
 _encoder: Final = msgspec.msgpack.Encoder()
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 def encode_delivery(delivery: Delivery) -> bytes:

@@ -8,16 +8,15 @@ moving things everything seems lost for a moment.
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
-
 from perdure_history.executions import Executions
 from perdure_host.ports import Alarm, ExecutionKey, ExecutionRow
+from perdure_host.telemetry import open_log
 
 _PAGE: Final = 1_000
 _LATE_MS: Final = 30_000
 _SUSPECTS_MAX: Final = 100_000
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class Scanner:

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-import structlog
-
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
 from perdure_core.large_payloads import put_back, references_of
@@ -43,12 +41,13 @@ from perdure_host.services import (
     StartRequest,
     StatePage,
 )
+from perdure_host.telemetry import open_log
 from perdure_host.tokens import Signer
 
 # Deliveries with a payload that is kept outside, at once.
 LARGE_DELIVERIES_MAX: Final = 2
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class HistoryService:

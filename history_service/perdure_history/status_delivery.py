@@ -14,13 +14,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
-
 from perdure_history.committer import Batch
 from perdure_host.errors import SinkError, StoreError
 from perdure_host.lambda_json.status_events import status_event
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, StatusEventRow, StatusSink, Store
+from perdure_host.telemetry import open_log
 
 # Events that are told, and deleted, at once; what a crash can tell again.
 PAGE_MAX: Final = 500
@@ -31,7 +30,7 @@ BACKOFF_MS_MAX: Final = 30_000
 # How long a node that stops waits for the sink to take what it is being told.
 STOP_S_MAX: Final = 2.0
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class StatusDeliverer:

@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
-
 from perdure_core.alarms import Alarms
 from perdure_core.limits import BUCKETS
 from perdure_core.refusals import Refused
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreError
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
+from perdure_host.telemetry import open_log
 
 # Alarms in memory; past this many the horizon comes nearer.
 ALARMS_MAX: Final = 100_000
@@ -30,7 +29,7 @@ _RETRY_MS: Final = 1_000
 # With the database away thousands of timers fail every second; one line in this time is enough.
 _TELL_MS: Final = 10_000
 
-_log = structlog.get_logger(__name__)
+_log = open_log("perdure.history")
 
 
 class Timers:
