@@ -23,6 +23,8 @@ CLIENT_CONTEXT_CHARS_MAX: Final = 3_583
 CHECKPOINT_TOKEN_CHARS_MAX: Final = 2_048
 CALLBACK_ID_CHARS_MAX: Final = 1_024
 ARN_CHARS_MAX: Final = 1_024
+# Ours, as is its alphabet.
+WORKER_ID_CHARS_MAX: Final = 128
 
 # Ours: inputs and results of executions and operations, callbacks included, in bytes of UTF-8.
 PAYLOAD_BYTES_MAX: Final = 67_108_864
@@ -51,9 +53,25 @@ RETENTION_DAYS_MAX: Final = 90
 RETENTION_DAYS_DEFAULT: Final = 14
 WAIT_MS_MAX: Final = 31_622_400_000
 CALLBACK_TIMEOUT_S_MAX: Final = 99_999_999
+# Ours: how long one call may wait for an execution to end, and one poll for an invocation.
+EXECUTION_WAIT_MS_MAX: Final = 900_000
+POLL_WAIT_MS_MAX: Final = 60_000
 
 PAGE_ITEMS_MAX: Final = 1_000
 PAGE_ITEMS_DEFAULT: Final = 100
+# Ours: a page of a history ends once it is as large. With one large event more it is still below
+# the 4 MiB that gRPC clients accept by default.
+PAGE_BYTES_MAX: Final = 2_097_152
+# What 32 bits hold; a client that follows a history sends the last event id that it has seen.
+EVENT_ID_MAX: Final = 2_147_483_647
+# Of one filter; there are eight statuses.
+STATUSES_MAX: Final = 10
+
+# Ours, for each worker: invocations at a time, and functions.
+SLOTS_MAX: Final = 10_000
+FUNCTIONS_PER_WORKER_MAX: Final = 1_000
+# As many as slots: nothing else can be claimed, reported as running or handed back.
+INVOCATIONS_LISTED_MAX: Final = SLOTS_MAX
 
 BUCKETS: Final = 4_096
 

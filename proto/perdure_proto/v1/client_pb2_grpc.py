@@ -92,74 +92,77 @@ class ExecutionServiceServicer(object):
 
     def StartExecution(self, request, context):
         """Starts an execution, or returns the one that already has this name.
-        Idempotent by name: the same name with the same input answers with the existing execution, running or
-        ended, and attaches to it when asked to wait. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
+        Idempotent by name: a start with the same name and the same input returns the existing execution, running or
+        ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExecution(self, request, context):
-        """NOT_FOUND when the ARN names nothing (or what it named is past its retention).
+        """Returns an execution, and waits for its end if wait_ms says so.
+        NOT_FOUND when no execution has this ARN, or when its retention is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetExecutionHistory(self, request, context):
-        """One page of the history, oldest first unless asked otherwise.
+        """Returns one page of the history, oldest event first by default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowExecutionHistory(self, request, context):
-        """Streams the history from after_event_id on and then every new event, until the execution has ended.
-        A follower that reconnects passes the last event id that it has seen.
+        """Streams the events after after_event_id, and then every new event until the execution has ended.
+        A client that reconnects passes the id of the last event that it has received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutions(self, request, context):
-        """Executions that match all filters, newest first unless asked otherwise.
+        """Returns one page of the executions that match all filters, newest first by default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopExecution(self, request, context):
-        """Ends an execution as STOPPED at once. Stopping one that has ended answers with its end; nothing changes.
+        """Ends an execution as STOPPED immediately. For an execution that has ended already, returns when it ended and
+        changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseExecution(self, request, context):
-        """No new invocations until resumed; timers and callbacks go on counting. A running invocation ends at its
-        next checkpoint (PAUSING until then). Pausing what is paused changes nothing. Ended: FAILED_PRECONDITION.
+        """Stops new invocations until the execution is resumed; timers and timeouts of callbacks keep running. A running
+        invocation ends at its next checkpoint (PAUSING until then). Pausing a paused execution changes nothing.
+        Ended: FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeExecution(self, request, context):
-        """Takes a pause back. Resuming what runs changes nothing. Ended: FAILED_PRECONDITION.
+        """Ends a pause. Resuming a running execution changes nothing. Ended: FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExecution(self, request, context):
-        """Forgets an execution that has ended, with its history; shown as DELETING until swept.
-        Not ended: FAILED_PRECONDITION. Repeating it changes nothing.
+        """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep has removed it.
+        Not ended: FAILED_PRECONDITION. A repeat changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFunctions(self, request, context):
-        """Functions that workers have announced, by name.
+        """Returns the functions that workers have registered, sorted by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -501,7 +504,9 @@ class ExecutionService(object):
 
 
 class CallbackServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -527,24 +532,26 @@ class CallbackServiceStub(object):
 
 
 class CallbackServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    """
 
     def SucceedCallback(self, request, context):
-        """Each: NOT_FOUND for an id that names nothing, INVALID_ARGUMENT for one that Perdure never made,
-        FAILED_PRECONDITION for a callback that is already completed, timed out, or whose execution has ended.
+        """Completes a callback with a result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FailCallback(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Completes a callback with an error.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HeartbeatCallback(self, request, context):
-        """Starts the heartbeat timeout anew; the total timeout runs on.
+        """Restarts the heartbeat timeout of a callback; its total timeout keeps running.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -577,7 +584,9 @@ def add_CallbackServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallbackService(object):
-    """Missing associated documentation comment in .proto file."""
+    """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    """
 
     @staticmethod
     def SucceedCallback(request,

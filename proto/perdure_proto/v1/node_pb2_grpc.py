@@ -50,15 +50,16 @@ class NodeServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Describe(self, request, context):
-        """Who is there and what it owns. Asked by a node that is about to take over, and by people.
+        """Returns what the node is and what it owns. Called by a node that is about to take over, and by operators.
+        Answered in every status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HandOver(self, request, context):
-        """Asks the node to give its buckets up: it drains, marks itself gone and answers when that is durable.
-        Repeating it is harmless.
+        """Asks the node to give up its buckets: it drains, marks itself as gone, and answers when that is durable.
+        Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -80,59 +80,60 @@ class WorkerServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Session(self, request_iterator, context):
-        """The one stream of a worker. The first message is `register`; the server answers `registered`.
-        When the stream breaks, the invocations of this worker return to the queue, unless the worker
-        reconnects and lists them in `register.claims` within the server's claim time.
+        """The stream of a worker. The first message must be `register`; the server answers `registered`.
+        When the stream breaks, the invocations of this worker return to their queues, unless the worker
+        reconnects in time and lists them in `register.claims`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
-        """Announces functions and claims running invocations. Idempotent by worker_id.
+        """Registers functions and claims running invocations. Idempotent by worker_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Poll(self, request, context):
-        """Waits up to wait_ms for invocations, at most max_invocations. Empty when none came.
+        """Waits up to wait_ms for invocations and returns at most max_invocations. Empty when there are none in that time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Checkpoint(self, request, context):
-        """All-or-nothing. Repeating a call with the same checkpoint_token and client_token answers the same again.
+        """Records updates, all or none. A repeat with the same checkpoint_token and client_token gets the same answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetState(self, request, context):
-        """One page of an invocation's operations; consumes no token.
+        """Returns one page of an invocation's operations. Consumes no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Ends an invocation. Repeating it after it was accepted is answered OK as long as nothing has happened since.
+        """Ends an invocation. A repeat after it was accepted is answered with OK as long as the execution has not moved on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Proves that the worker lives and runs what it lists. A worker that is silent for heartbeat_timeout_ms
-        loses its invocations.
+        """Reports that the worker is alive, and which invocations it runs. A worker that sends nothing for
+        heartbeat_timeout_ms loses its invocations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HandBack(self, request, context):
-        """Gives invocations back unfinished; they are offered to others at once and count as no failure.
+        """Returns unfinished invocations to their queues. They are offered to other workers immediately, and do not count
+        as failures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
