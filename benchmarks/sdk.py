@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from perdure import DurableContext, durable_execution
-from perdure.invocation import CheckpointAnswer, Invocation, Succeeded, run_invocation
+from perdure.worker_api import CheckpointAnswer, Invocation, Succeeded, run_invocation
 from perdure_core.model import (
     ExecutionDetails,
     Operation,

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure import DurableContext, StepContext, durable_execution, durable_step
-from perdure.batch_result import CompletionReason
 from perdure.config import CompletionConfig, MapConfig, StepConfig
 from perdure.retries import RetryStrategyConfig, create_retry_strategy
+from perdure.serdes.batch_result import CompletionReason
 
 
 class BrokenPictureError(Exception):

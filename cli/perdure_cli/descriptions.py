@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from perdure.client_messages import (
+from perdure.client.models import (
     ExecutionDescription,
     ExecutionSummary,
     FunctionDescription,

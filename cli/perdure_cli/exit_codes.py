@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-from perdure.client_errors import (
+from perdure.client.errors import (
     AlreadyExistsError,
     ClientError,
     ExecutionFailedError,

@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from perdure.client import Client
-from perdure.client_errors import WaitTimeoutError
-from perdure.client_messages import ExecutionDescription, StartedExecution
+from perdure.client.errors import WaitTimeoutError
+from perdure.client.models import ExecutionDescription, StartedExecution
 from perdure_cli.exit_codes import ExitCode
 from perdure_cli.payloads import read_payload
 from perdure_cli.screen import complain, print_json, print_text, remark, remarks

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Concatenate, Final, ParamSpec
 import typer
 
 from perdure.client import Client
-from perdure.client_errors import ClientError, UnauthenticatedError, UnavailableError
+from perdure.client.errors import ClientError, UnauthenticatedError, UnavailableError
 from perdure_cli.exit_codes import ExitCode, exit_code
 from perdure_cli.screen import complain, remark
 from perdure_host.channel import SERVER_DEFAULT

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.text import Text
 
-from perdure.client_messages import ErrorDescription, HistoryEvent
+from perdure.client.models import ErrorDescription, HistoryEvent
 from perdure_cli.durations import format_duration, format_offset
 
 _OFFSET_COLUMNS: Final = 11

@@ -7,9 +7,6 @@ The client is loaded when it is first asked for, so that handlers and their test
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.async_context import AsyncCallback, AsyncDurableContext, AsyncDurableWait
-from perdure.batch_result import BatchCompletionError, BatchItem, BatchResult
-from perdure.composition import AnyOfError
 from perdure.config import (
     BatchItemStatus,
     CompletionDecision,
@@ -28,6 +25,7 @@ from perdure.context import (
     durable_wait_for_callback,
     durable_with_child_context,
 )
+from perdure.context.async_context import AsyncCallback, AsyncDurableContext, AsyncDurableWait
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -52,8 +50,10 @@ from perdure.exceptions import (
     WaitForConditionError,
 )
 from perdure.execution import DurableFunction, durable_execution
-from perdure.plain import PlainContext, PlainFunction, plain_function
+from perdure.functions.plain import PlainContext, PlainFunction, plain_function
+from perdure.operations.composition import AnyOfError
 from perdure.retries import WithRetryConfig, with_retry
+from perdure.serdes.batch_result import BatchCompletionError, BatchItem, BatchResult
 from perdure.types import StepContext
 
 if TYPE_CHECKING:

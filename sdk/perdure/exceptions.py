@@ -278,6 +278,9 @@ class TimedSuspendExecution(SuspendExecution):
 
 def qualified_name(error_class: type[BaseException]) -> str:
     """Return the recorded name of an exception: bare for builtins, else with its module."""
+    recorded = vars(error_class).get("__recorded_name__")
+    if isinstance(recorded, str):
+        return recorded
     if error_class.__module__ == "builtins":
         return error_class.__qualname__
     return f"{error_class.__module__}.{error_class.__qualname__}"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from perdure.client_messages import read_execution, read_function, read_summary
+from perdure.client.models import read_execution, read_function, read_summary
 from perdure_cli.descriptions import (
     format_payload,
     show_execution,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure import client_errors as errors
+from perdure.client import errors
 from perdure_cli.exit_codes import MEANINGS, ExitCode, exit_code
 
 

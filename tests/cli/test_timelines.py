@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from perdure.client_messages import read_event
+from perdure.client.models import read_event
 from perdure_cli.timelines import Timeline, TimelineRow, format_row
 from perdure_proto.v1 import model_pb2
 

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from perdure import client_errors as errors
+from perdure.client import errors
 
 
 @pytest.mark.parametrize(

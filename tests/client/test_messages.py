@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perdure import client_messages as messages
+from perdure.client import models as messages
 from perdure_proto.v1 import client_pb2, model_pb2
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import pytest
 from google.protobuf.message import Message
 
-from perdure import client_calls as calls
-from perdure.client_errors import (
+from perdure.client import flows as calls
+from perdure.client.errors import (
     ClientError,
     ExecutionFailedError,
     NotFoundError,
@@ -17,7 +17,7 @@ from perdure.client_errors import (
     UnavailableError,
     WaitTimeoutError,
 )
-from perdure.client_requests import start_request
+from perdure.client.requests import start_request
 from perdure_proto.v1 import client_pb2, model_pb2
 from tests.client.scripted_server import event, running, started, succeeded
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perdure.client_errors import InvalidArgumentError
-from perdure.client_requests import error_form, list_request, payload_form, start_request
+from perdure.client.errors import InvalidArgumentError
+from perdure.client.requests import error_form, list_request, payload_form, start_request
 
 
 def test_a_value_travels_as_compact_json_in_its_own_order() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 from botocore.exceptions import ClientError
 
-from perdure.delivery import Invocation
+from perdure.worker_api import Invocation
 from perdure_core.model import (
     ExecutionDetails,
     Operation,

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from perdure.delivery import CheckpointAnswer, CheckpointRefused, CheckpointUnavailable, TurnPassed
+from perdure.worker_api import (
+    CheckpointAnswer,
+    CheckpointRefused,
+    CheckpointUnavailable,
+    TurnPassed,
+)
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
 from perdure_core.model import OperationAction
 from perdure_worker.hosting.bridge import PAGE_BYTES_MAX

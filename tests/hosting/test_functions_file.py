@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.functions_file import FUNCTIONS_PER_FILE_MAX, read_functions_file

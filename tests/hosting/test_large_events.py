@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.function_settings import FunctionSettings
-from perdure.outcome import Failed, Outcome, Succeeded
+from perdure.worker_api import Failed, FunctionSettings, Outcome, Succeeded
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import FRAME_BYTES_MAX
 from perdure_worker.hosting.function import Hosting

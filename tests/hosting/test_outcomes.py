@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from perdure.function_settings import FunctionSettings
-from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
+from perdure.worker_api import Broken, Failed, FunctionSettings, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
 from perdure_worker.hosting.log_lines import LineFormat

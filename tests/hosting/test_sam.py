@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definition import HostedDefinition
 from perdure_worker.hosting.sam import read_template

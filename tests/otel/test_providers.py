@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from perdure import DurableContext, DurableFunction
 from perdure.exceptions import PluginLoadError
-from perdure.invocation import Succeeded
 from perdure.otel import (
     EXECUTION_OTEL_PLUGIN_FACTORY,
     INVOCATION_OTEL_PLUGIN_FACTORY,
@@ -22,7 +21,8 @@ from perdure.otel import (
     ProviderResult,
     create_tracer_provider,
 )
-from perdure.plugin_loading import load_plugins
+from perdure.plugins.loading import load_plugins
+from perdure.worker_api import Succeeded
 from tests.otel.traces import VIEWS, Factory, Traces
 from tests.sdk.hosted import Hosted
 from tests.sdk.recorder import blocking
@@ -143,7 +143,7 @@ def test_a_missing_library_is_named_with_what_to_install() -> None:
         "import sys; sys.modules['opentelemetry.sdk'] = None\n"
         "try: import perdure.otel\n"
         "except ModuleNotFoundError as error: print(error)\n"
-        "from perdure.plugin_loading import load_plugins\n"
+        "from perdure.plugins.loading import load_plugins\n"
         "try: load_plugins((), {'DURABLE_EXECUTION_PLUGINS': 'otel-execution'})\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )

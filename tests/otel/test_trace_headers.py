@@ -7,7 +7,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import InvokeConfig
-from perdure.invocation import Succeeded
 from perdure.otel import (
     ExecutionOtelPluginFactory,
     ExtractedContext,
@@ -18,6 +17,7 @@ from perdure.otel import (
 )
 from perdure.plugin import InvocationStartInfo
 from perdure.testing import DurableFunctionTestRunner
+from perdure.worker_api import Succeeded
 from tests.otel.traces import ROOT, VIEWS, Factory, Traces, id_of, said, trace_ids
 from tests.sdk.hosted import Hosted
 from tests.sdk.recorder import Recorder, awaiting, blocking

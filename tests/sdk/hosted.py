@@ -14,21 +14,21 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.async_context import AsyncDurableContext
 from perdure.context import DurableContext
+from perdure.context.async_context import AsyncDurableContext
 from perdure.execution import DurableFunction
-from perdure.function_settings import FunctionSettings
-from perdure.invocation import (
+from perdure.plugins.loading import Factories
+from perdure.testing.worker import completion, copied
+from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
+    FunctionSettings,
     Invocation,
     Outcome,
+    ServedFunction,
     TurnPassed,
     run_invocation,
 )
-from perdure.plugin_loading import Factories
-from perdure.served import ServedFunction
-from perdure.testing.worker import completion, copied
 from perdure_core import commands, execution
 from perdure_core.events import Event, Record, is_public
 from perdure_core.fold import apply

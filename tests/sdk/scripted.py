@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from perdure.invocation import CheckpointAnswer, Invocation
+from perdure.worker_api import CheckpointAnswer, Invocation
 from perdure_core.model import (
     ExecutionDetails,
     Operation,

@@ -15,8 +15,8 @@ from perdure import (
     durable_step,
 )
 from perdure.config import Duration, StepConfig
-from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.retries import RetryPresets
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from tests.sdk.hosted import hosted_async
 

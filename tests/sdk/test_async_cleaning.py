@@ -5,10 +5,15 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from perdure import AsyncDurableContext, PlainContext, PlainFunction
-from perdure.crew import BEGIN_ROUNDS_MAX
-from perdure.function_settings import FunctionSettings
-from perdure.handler_loop import HandlerLoop
-from perdure.invocation import Dropped, Outcome, Succeeded, run_invocation_async
+from perdure.drivers.tasks import BEGIN_ROUNDS_MAX
+from perdure.worker_api import (
+    Dropped,
+    FunctionSettings,
+    HandlerLoop,
+    Outcome,
+    Succeeded,
+    run_invocation_async,
+)
 from tests.sdk.hosted import hosted_async
 from tests.sdk.scripted import Scripted, delivery
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import Duration
-from perdure.invocation import Diverged, Failed, Succeeded
+from perdure.worker_api import Diverged, Failed, Succeeded
 from tests.sdk.hosted import Crash, Hosted, hosted_async
 
 CRASHES = st.lists(st.builds(Crash, st.integers(1, 12), st.booleans()), max_size=3)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.invocation import Succeeded
+from perdure.worker_api import Succeeded
 from perdure_core.state import is_open
 from tests.sdk.hosted import Hosted
 

@@ -11,7 +11,7 @@ import pytest
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import CompletionConfig, Duration, MapConfig, ParallelConfig
 from perdure.exceptions import OrphanedChildException, SuspendExecution
-from perdure.invocation import Dropped, Failed, Pending, Succeeded, TurnPassed
+from perdure.worker_api import Dropped, Failed, Pending, Succeeded, TurnPassed
 from tests.sdk.hosted import Crash, hosted_async
 
 Waiting = Callable[[Coroutine[Any, Any, Any], AsyncDurableContext], Coroutine[Any, Any, Any]]
@@ -237,7 +237,7 @@ def test_a_handler_that_swallows_its_suspension_changes_nothing(
 
 
 def test_a_handler_that_never_stops_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.crew.STOP_S_MAX", 0.05)
+    monkeypatch.setattr("perdure.drivers.tasks.STOP_S_MAX", 0.05)
     over = threading.Event()
 
     async def body(context: AsyncDurableContext) -> Any:

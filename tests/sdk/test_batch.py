@@ -27,9 +27,9 @@ from perdure.config import (
     NestingType,
     ParallelConfig,
 )
-from perdure.decorators import Bound
-from perdure.invocation import Diverged, Failed, Outcome, Succeeded
+from perdure.primitives.bound_function import Bound
 from perdure.serdes import JsonSerDes
+from perdure.worker_api import Diverged, Failed, Outcome, Succeeded
 from perdure_core.model import ContextDetails, Operation
 from tests.sdk.hosted import Hosted, handler
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from perdure.batch import RUNNING_MAX, BatchPlan, Branch, batch
-from perdure.batch_result import BatchResult
-from perdure.completion import CompletionPolicy
 from perdure.config import CompletionConfig
 from perdure.exceptions import ChildContextError, SuspendExecution
-from perdure.program import AbandonBranches, AwaitBranch, BranchEnd, Effect, StartBranch
+from perdure.operations.batch import RUNNING_MAX, BatchPlan, Branch, batch
+from perdure.operations.program import AbandonBranches, AwaitBranch, BranchEnd, Effect, StartBranch
+from perdure.primitives.completion import CompletionPolicy
+from perdure.serdes.batch_result import BatchResult
 
 ALL = CompletionConfig.all_completed()
 

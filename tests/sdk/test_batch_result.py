@@ -3,11 +3,11 @@
 import pytest
 
 from perdure import BatchCompletionError, ChildContextError
-from perdure.batch_result import BatchItem, BatchResult, BatchSummary, summarize
-from perdure.completion import CompletionReason
 from perdure.config import BatchItemStatus, CompletionConfig
 from perdure.exceptions import DurableOperationError
+from perdure.primitives.completion import CompletionReason
 from perdure.serdes import ExtendedTypeSerDes
+from perdure.serdes.batch_result import BatchItem, BatchResult, BatchSummary, summarize
 from perdure_core.model import ErrorObject
 
 SUCCEEDED, FAILED, STARTED = BatchItemStatus

@@ -13,8 +13,8 @@ from perdure.exceptions import (
     SuspendExecution,
     TimedSuspendExecution,
 )
-from perdure.invocation import Pending, Succeeded
 from perdure.serdes import JsonSerDes
+from perdure.worker_api import Pending, Succeeded
 from perdure_core.model import CallbackDetails, ErrorObject
 from tests.sdk.hosted import Hosted, callback_id, handler
 

@@ -8,10 +8,9 @@ import pytest
 
 from perdure import DurableContext, StepContext
 from perdure.config import CompletionConfig, ParallelConfig
-from perdure.delivery import CheckpointAnswer
 from perdure.exceptions import StepCancelledError
-from perdure.invocation import Dropped, Succeeded, run_invocation
 from perdure.testing import DurableFunctionTestRunner
+from perdure.worker_api import CheckpointAnswer, Dropped, Succeeded, run_invocation
 from perdure_core.model import ExecutionStatus
 from tests.sdk.hosted import Hosted, handler
 from tests.sdk.scripted import Scripted, delivery

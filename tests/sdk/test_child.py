@@ -17,9 +17,9 @@ from perdure import (
     durable_with_child_context,
 )
 from perdure.config import ChildConfig, Duration, StepConfig
-from perdure.invocation import Diverged, Failed, Outcome, Succeeded
 from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
+from perdure.worker_api import Diverged, Failed, Outcome, Succeeded
 from perdure_core.model import ContextDetails, Operation, OperationStatus
 from tests.sdk.hosted import Hosted, handler
 

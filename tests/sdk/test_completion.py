@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from perdure import ValidationError
-from perdure.completion import CompletionPolicy, CompletionReason
 from perdure.config import (
     BatchItemStatus,
     CompletionConfig,
@@ -16,6 +15,7 @@ from perdure.config import (
     complete_batch,
     continue_batch,
 )
+from perdure.primitives.completion import CompletionPolicy, CompletionReason
 
 ALL = CompletionReason.ALL_COMPLETED
 ENOUGH = CompletionReason.MIN_SUCCESSFUL_REACHED

@@ -16,9 +16,7 @@ from perdure import (
     ParallelBranch,
     StepContext,
     ValidationError,
-    branches,
 )
-from perdure.composition import FIELD_CHARS_MAX
 from perdure.config import (
     BranchesConfig,
     CallbackConfig,
@@ -26,10 +24,12 @@ from perdure.config import (
     Duration,
     WaitForCallbackConfig,
 )
-from perdure.error_objects import DATA_BYTES_MAX
-from perdure.invocation import Failed, Pending, Succeeded
+from perdure.drivers import blocking_branches as branches
+from perdure.invocation.state import Turn
+from perdure.operations.composition import FIELD_CHARS_MAX
 from perdure.serdes import JsonSerDes, SerDes, SerDesContext
-from perdure.turn import Turn
+from perdure.serdes.error_records import DATA_BYTES_MAX
+from perdure.worker_api import Failed, Pending, Succeeded
 from perdure_core.commands import AlarmDue
 from perdure_core.model import (
     OperationAction,

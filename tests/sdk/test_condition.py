@@ -7,8 +7,7 @@ import pytest
 
 from perdure import DurableContext, ExecutionError, ValidationError, WaitForConditionError
 from perdure.config import Duration
-from perdure.invocation import Failed, Outcome, Succeeded
-from perdure.jitter import JitterStrategy
+from perdure.primitives.jitter import JitterStrategy
 from perdure.types import WaitForConditionCheckContext
 from perdure.waits import (
     WaitForConditionConfig,
@@ -16,6 +15,7 @@ from perdure.waits import (
     WaitStrategyConfig,
     create_wait_strategy,
 )
+from perdure.worker_api import Failed, Outcome, Succeeded
 from perdure_core.model import OperationAction
 from tests.sdk.hosted import Hosted, handler
 

@@ -17,8 +17,8 @@ from perdure.config import (
     StepSemantics,
 )
 from perdure.context import Callback
-from perdure.invocation import Outcome, Succeeded
 from perdure.retries import RetryPresets
+from perdure.worker_api import Outcome, Succeeded
 from perdure_core.state import is_open
 from tests.sdk.hosted import Crash, Hosted, handler
 

@@ -9,7 +9,7 @@ import pytest
 from perdure import AsyncDurableContext, DurableContext
 from perdure.config import CompletionConfig, Duration, ParallelConfig
 from perdure.exceptions import DurableOperationError, ValidationError, WaitCancelledError
-from perdure.invocation import Failed, Outcome, Pending, Succeeded
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded
 from tests.sdk.hosted import Crash, Hosted, handler, hosted_async
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext
 from perdure.config import ChildConfig, Duration
-from perdure.derived import derived_name, derived_random, derived_uuid
-from perdure.invocation import Dropped, Failed, Outcome, Succeeded
+from perdure.primitives.deterministic import derived_name, derived_random, derived_uuid
 from perdure.testing.worker import completion
+from perdure.worker_api import Dropped, Failed, Outcome, Succeeded
 from perdure_core.execution import current_turn
 from perdure_core.model import OperationAction, OperationType
 from tests.sdk.hosted import Crash, Hosted, checkpoint, handler, hosted_async

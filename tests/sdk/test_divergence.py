@@ -7,8 +7,8 @@ from typing import Any
 
 from perdure import AsyncDurableContext, DurableContext, StepContext
 from perdure.config import ChildConfig, Duration
-from perdure.invocation import Diverged, Outcome, Pending, Succeeded
-from perdure.user_code import user_line
+from perdure.primitives.call_site import user_line
+from perdure.worker_api import Diverged, Outcome, Pending, Succeeded
 from tests.sdk.hosted import Hosted, async_handler, handler
 
 HERE = Path(__file__)

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import exceptions
-from perdure.error_objects import error_object, operation_error, step_error
 from perdure.exceptions import (
     CallbackError,
     CallbackExternalError,
@@ -23,6 +22,8 @@ from perdure.exceptions import (
     qualified_name,
     register_operation_error,
 )
+from perdure.serdes.error_records import operation_error, step_error
+from perdure.worker_api import error_object
 from perdure_core.form import error_bytes
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.model import ErrorObject

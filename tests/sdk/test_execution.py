@@ -19,8 +19,15 @@ from perdure import (
     durable_execution,
 )
 from perdure.config import Duration
-from perdure.function_settings import FunctionSettings
-from perdure.invocation import Broken, Failed, Invocation, Outcome, Succeeded, run_invocation
+from perdure.worker_api import (
+    Broken,
+    Failed,
+    FunctionSettings,
+    Invocation,
+    Outcome,
+    Succeeded,
+    run_invocation,
+)
 from perdure_core import limits
 from tests.sdk.hosted import Hosted, handler
 from tests.sdk.scripted import Scripted, delivery
@@ -191,7 +198,7 @@ def test_the_version_is_the_one_that_is_packaged() -> None:
 
 def test_handlers_need_neither_grpc_nor_the_libraries_of_the_server() -> None:
     program = (
-        "import sys, perdure, perdure.invocation\n"
+        "import sys, perdure, perdure.functions.run\n"
         "print([name for name in ('grpc', 'sqlalchemy', 'starlette', 'alembic') if name in"
         " sys.modules])"
     )

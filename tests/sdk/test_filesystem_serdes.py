@@ -9,14 +9,14 @@ import pytest
 from perdure import DurableContext, RetryableSerDesError, SerDesError
 from perdure.config import Duration, StepConfig
 from perdure.filesystem_serdes import (
-    INLINE_BYTES_MAX,
     FileSystemPathEncoding,
     FileSystemSerDes,
     FileSystemSerDesConfig,
     FileSystemSerDesMode,
 )
-from perdure.invocation import Succeeded
 from perdure.serdes import SerDesContext
+from perdure.serdes.filesystem import INLINE_BYTES_MAX
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Hosted, handler
 
 ARN = "arn:perdure:lambda:default:000000000000:function:orders:$LATEST/durable-execution/no 17/0f"

@@ -16,17 +16,17 @@ from perdure import (
 )
 from perdure.config import Duration, StepConfig
 from perdure.exceptions import SerDesError
-from perdure.heartbeats import (
+from perdure.operations.heartbeats import (
     INTERVAL_MS_MIN,
     HeartbeatPlan,
     Heartbeats,
     Past,
     interval_ms,
 )
-from perdure.invocation import Failed, Succeeded
 from perdure.retries import RetryPresets
-from perdure.serdes import JsonSerDes, Payloads, SerDesContext
+from perdure.serdes.serializers import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner
+from perdure.worker_api import Failed, Succeeded
 from perdure_core.events import StepFailed, StepHeartbeat
 from perdure_core.limits import HEARTBEAT_DETAILS_BYTES_MAX
 from perdure_core.model import OperationAction
@@ -304,7 +304,7 @@ def test_what_was_said_last_is_recorded_when_nothing_follows(
     notebook = Notebook()
     done = threading.Event()
     notebook.heartbeats.beat(1)
-    monkeypatch.setattr("perdure.heartbeats.INTERVAL_MS_MIN", 1)
+    monkeypatch.setattr("perdure.operations.heartbeats.INTERVAL_MS_MIN", 1)
 
     def answer() -> None:
         done.set()

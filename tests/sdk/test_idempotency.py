@@ -5,7 +5,7 @@ from typing import Any
 
 from perdure import AsyncDurableContext, DurableContext, StepContext
 from perdure.config import Duration, StepConfig, WaitForCallbackConfig
-from perdure.identity import idempotency_key, operation_id
+from perdure.operations.identity import idempotency_key, operation_id
 from perdure.retries import RetryPresets
 from perdure.types import WaitForCallbackContext, WaitForConditionCheckContext
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision

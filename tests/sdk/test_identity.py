@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from perdure.exceptions import NonDeterministicExecutionError, ValidationError
-from perdure.identity import Identity, OperationIds, check_name, check_recorded, operation_id
+from perdure.operations.identity import (
+    Identity,
+    OperationIds,
+    check_name,
+    check_recorded,
+    operation_id,
+)
 from perdure.types import DurableExecutionArn
 from perdure_core.model import (
     Operation,

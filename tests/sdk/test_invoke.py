@@ -6,8 +6,8 @@ import pytest
 
 from perdure import DurableContext, InvokeError
 from perdure.config import Duration, InvokeConfig
-from perdure.invocation import Failed, Outcome, Pending, Succeeded
 from perdure.serdes import ExtendedTypeSerDes, PassThroughSerDes
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject, OperationAction
 from tests.sdk.hosted import Hosted, handler

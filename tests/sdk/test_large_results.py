@@ -6,7 +6,7 @@ import pytest
 
 from perdure import DurableContext
 from perdure.config import Duration, MapConfig, NestingType
-from perdure.invocation import Succeeded
+from perdure.worker_api import Succeeded
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ContextDetails
 from perdure_core.payload import bytes_of

@@ -7,11 +7,11 @@ import pytest
 
 from perdure import DurableContext, StepContext, durable_step
 from perdure.config import Duration, StepConfig
-from perdure.identity import operation_id
-from perdure.invocation import Succeeded
 from perdure.logger import Logger, log_extra
+from perdure.operations.identity import operation_id
 from perdure.retries import RetryPresets
 from perdure.types import LoggerInterface
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash, Hosted, handler
 from tests.sdk.notes import Notes
 

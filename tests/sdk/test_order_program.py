@@ -6,8 +6,8 @@ import pytest
 
 from perdure import DurableContext, StepContext, durable_execution, durable_step
 from perdure.config import CallbackConfig, Duration, StepConfig
-from perdure.invocation import Failed, Pending, Succeeded
 from perdure.retries import RetryStrategyConfig, create_retry_strategy
+from perdure.worker_api import Failed, Pending, Succeeded
 from tests.sdk.hosted import Crash, Hosted, callback_id
 
 Runs = dict[str, int]

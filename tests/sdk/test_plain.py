@@ -14,13 +14,13 @@ import pytest
 from perdure import PlainContext, PlainFunction, ValidationError, plain_function
 from perdure.config import Duration
 from perdure.exceptions import InvocationError, NonDeterministicExecutionError, SuspendExecution
-from perdure.function_settings import FunctionSettings
-from perdure.handler_loop import HandlerLoop
-from perdure.invocation import (
+from perdure.worker_api import (
     Broken,
     Diverged,
     Dropped,
     Failed,
+    FunctionSettings,
+    HandlerLoop,
     Outcome,
     Succeeded,
     run_invocation,

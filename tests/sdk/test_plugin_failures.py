@@ -9,7 +9,6 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import ParallelConfig
-from perdure.invocation import Broken, Succeeded, run_invocation
 from perdure.plugin import (
     DurableInstrumentationPlugin,
     InvocationEndInfo,
@@ -18,7 +17,8 @@ from perdure.plugin import (
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
-from perdure.plugin_changes import Changes
+from perdure.plugins.changes import Changes
+from perdure.worker_api import Broken, Succeeded, run_invocation
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Raising, Recorder, awaiting, blocking
 from tests.sdk.scripted import Scripted, delivery
@@ -179,7 +179,7 @@ def test_plugins_hear_that_the_turn_has_passed() -> None:
         end = recorder.infos[-1]
         assert isinstance(end, InvocationEndInfo)
         assert end.error is not None
-        assert end.error.type == "perdure.delivery.TurnPassed"
+        assert end.error.type == "perdure.protocol.invocation.TurnPassed"
 
 
 def test_an_input_that_is_not_json_is_told_as_none() -> None:

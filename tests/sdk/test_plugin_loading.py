@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext, PluginLoadError, durable_execution
-from perdure.invocation import Succeeded
 from perdure.plugin import DurableInstrumentationPlugin, InvocationStartInfo
-from perdure.plugin_loading import GROUP, VARIABLE, load_plugins
+from perdure.plugins.loading import GROUP, VARIABLE, load_plugins
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Hosted
 from tests.sdk.recorder import Recorder
 
@@ -105,8 +105,14 @@ def test_what_finds_installed_plugins_is_not_loaded_before_one_is_named() -> Non
 @pytest.mark.parametrize(
     ("wrong", "described"),
     [
-        (DurableInstrumentationPlugin(), "an instance of perdure.plugin.DurableInstrumentationP"),
-        (DurableInstrumentationPlugin, "the class perdure.plugin.DurableInstrumentationPlugin"),
+        (
+            DurableInstrumentationPlugin(),
+            "an instance of perdure.plugins.hooks.DurableInstrumentationP",
+        ),
+        (
+            DurableInstrumentationPlugin,
+            "the class perdure.plugins.hooks.DurableInstrumentationPlugin",
+        ),
         (Factory, "the class tests.sdk.test_plugin_loading.Factory"),
         (handle, "the function tests.sdk.test_plugin_loading.handle"),
         (NoCall(), "an instance of tests.sdk.test_plugin_loading.NoCall"),

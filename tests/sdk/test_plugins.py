@@ -8,10 +8,10 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import ChildConfig, CompletionConfig, Duration, ParallelConfig, StepConfig
-from perdure.invocation import Succeeded
 from perdure.plugin import InvocationEndInfo, InvocationStartInfo, OperationEndInfo
-from perdure.plugin_changes import THREAD_NAME
+from perdure.plugins.changes import THREAD_NAME
 from perdure.retries import RetryPresets
+from perdure.worker_api import Succeeded
 from perdure_core.model import OPERATION_OPEN, OperationStatus, OperationType
 from perdure_core.state import is_open
 from tests.sdk import watched_programs as programs

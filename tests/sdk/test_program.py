@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from perdure.attempt import Attempt, Watch
-from perdure.callback import callback_result, create_callback
 from perdure.config import CallbackConfig, Duration, StepSemantics
 from perdure.exceptions import CallbackError, InvocationError
-from perdure.heartbeats import HeartbeatPlan
-from perdure.identity import Identity
-from perdure.program import (
+from perdure.operations.attempt import Attempt, Watch
+from perdure.operations.callback import callback_result, create_callback
+from perdure.operations.heartbeats import HeartbeatPlan
+from perdure.operations.identity import Identity
+from perdure.operations.program import (
     Commit,
     Effect,
     Live,
@@ -23,10 +23,10 @@ from perdure.program import (
     StepFinished,
     Suspend,
 )
+from perdure.operations.step import StepPlan, step
+from perdure.operations.wait import wait
 from perdure.retries import RetryPresets
-from perdure.serdes import JsonSerDes, Payloads, SerDesContext
-from perdure.step import StepPlan, step
-from perdure.wait import wait
+from perdure.serdes.serializers import JsonSerDes, Payloads, SerDesContext
 from perdure_core.model import (
     CallbackDetails,
     Details,

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from perdure import branches
-from perdure.invocation import Succeeded
+from perdure.drivers import blocking_branches as branches
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash
 from tests.sdk.tree_runs import assert_same, finished
 from tests.sdk.trees import CRASHES, TREES, Node

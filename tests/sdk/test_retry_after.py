@@ -18,9 +18,9 @@ from perdure import (
     with_retry,
 )
 from perdure.config import Duration, StepConfig
-from perdure.invocation import Failed, Pending
+from perdure.operations.retry_after import CAUSES_MAX, retry_after_ms
 from perdure.retries import RetryPresets
-from perdure.retry_after import CAUSES_MAX, retry_after_ms
+from perdure.worker_api import Failed, Pending
 from perdure_core.limits import WAIT_MS_MAX
 from tests.sdk.hosted import Hosted, async_handler, handler
 

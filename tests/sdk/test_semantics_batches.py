@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext
-from perdure.completion import CompletionPolicy, CompletionReason
 from perdure.config import (
     CompletionConfig,
     CompletionOutcome,
@@ -18,8 +17,9 @@ from perdure.config import (
     ParallelConfig,
     complete_batch,
 )
-from perdure.invocation import Pending, Succeeded
+from perdure.primitives.completion import CompletionPolicy, CompletionReason
 from perdure.serdes import JsonSerDes
+from perdure.worker_api import Pending, Succeeded
 from perdure_core.model import ContextDetails, OperationAction
 from perdure_core.payload import text_of
 from tests.sdk.hosted import Hosted, handler

@@ -6,10 +6,9 @@ import pytest
 
 from perdure import CallbackTimeoutError, DurableContext, DurableFunction
 from perdure.config import CallbackConfig, Duration, WaitForCallbackConfig
-from perdure.function_settings import FunctionSettings
-from perdure.invocation import Pending
 from perdure.serdes import JsonSerDes, SerDesContext
 from perdure.testing import DurableFunctionTestRunner
+from perdure.worker_api import FunctionSettings, Pending
 from tests.sdk.hosted import Hosted, handler
 
 

@@ -8,7 +8,7 @@ import pytest
 import perdure
 from perdure import DurableContext, exceptions
 from perdure.config import Duration
-from perdure.invocation import (
+from perdure.worker_api import (
     Broken,
     CheckpointRefused,
     Failed,

@@ -22,7 +22,6 @@ from perdure import (
     StepError,
     WaitForConditionError,
 )
-from perdure.batch_result import BatchItem, CompletionReason
 from perdure.config import (
     ChildConfig,
     CompletionConfig,
@@ -37,10 +36,11 @@ from perdure.config import (
     continue_batch,
 )
 from perdure.exceptions import RetryableSerDesError, qualified_name
-from perdure.invocation import Broken, Failed, Pending, Succeeded
 from perdure.retries import RetryPresets, WithRetryConfig, with_retry
 from perdure.serdes import JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
+from perdure.serdes.batch_result import BatchItem, CompletionReason
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
+from perdure.worker_api import Broken, Failed, Pending, Succeeded
 from perdure_core.model import ErrorObject, OperationStatus, StepDetails
 from tests.sdk.hosted import Hosted, handler
 

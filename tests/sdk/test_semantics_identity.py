@@ -14,10 +14,10 @@ from perdure.config import (
     ParallelConfig,
     StepConfig,
 )
-from perdure.identity import operation_id
-from perdure.invocation import Succeeded
+from perdure.operations.identity import operation_id
 from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Hosted, handler
 
 Call = Callable[[DurableContext], Any]

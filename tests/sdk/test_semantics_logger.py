@@ -7,8 +7,8 @@ import pytest
 
 from perdure import DurableContext, StepContext
 from perdure.config import ChildConfig, Duration, InvokeConfig
-from perdure.identity import operation_id
-from perdure.invocation import Succeeded
+from perdure.operations.identity import operation_id
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Hosted, handler
 from tests.sdk.notes import Notes
 

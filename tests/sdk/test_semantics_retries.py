@@ -8,7 +8,6 @@ import pytest
 from perdure import DurableContext, WithRetryConfig, with_retry
 from perdure.config import CallbackConfig, Duration, JitterStrategy
 from perdure.exceptions import WaitForConditionError
-from perdure.invocation import Succeeded
 from perdure.retries import (
     LinearRetryStrategyConfig,
     RetryPresets,
@@ -18,6 +17,7 @@ from perdure.retries import (
     create_retry_strategy,
 )
 from perdure.waits import WaitStrategyConfig, create_wait_strategy
+from perdure.worker_api import Succeeded
 from perdure_core.model import OperationAction
 from tests.sdk.hosted import Hosted, handler
 
@@ -35,7 +35,7 @@ PRESETS: list[tuple[Callable[[], RetryStrategy], list[int], list[int]]] = [
 
 
 def hold_chance(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
-    monkeypatch.setattr("perdure.jitter.random.random", lambda: chance)
+    monkeypatch.setattr("perdure.primitives.jitter.random.random", lambda: chance)
 
 
 def delays(strategy: RetryStrategy) -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 
 from perdure import DurableContext, RetryableSerDesError, SerDesError
 from perdure.config import ChildConfig, InvokeConfig, MapConfig, ParallelConfig, StepConfig
-from perdure.invocation import Broken, Failed, Outcome, Succeeded
 from perdure.serdes import ExtendedTypeSerDes, JsonSerDes
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
+from perdure.worker_api import Broken, Failed, Outcome, Succeeded
 from tests.sdk.hosted import Hosted, handler
 
 DAY = date(2030, 1, 2)

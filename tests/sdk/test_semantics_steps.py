@@ -7,8 +7,8 @@ import pytest
 
 from perdure import DurableContext, StepContext, StepError
 from perdure.config import Duration, StepConfig, StepSemantics
-from perdure.invocation import Pending, Succeeded
 from perdure.retries import RetryPresets
+from perdure.worker_api import Pending, Succeeded
 from perdure_core.model import OperationAction, OperationUpdate
 from tests.sdk.hosted import Hosted, handler
 

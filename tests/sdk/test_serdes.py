@@ -14,10 +14,10 @@ from perdure.serdes import (
     ExtendedTypeSerDes,
     JsonSerDes,
     PassThroughSerDes,
-    Payloads,
     SerDes,
     SerDesContext,
 )
+from perdure.serdes.serializers import Payloads
 
 EXTENDED = ExtendedTypeSerDes()
 CONTEXT = SerDesContext("op", "arn")

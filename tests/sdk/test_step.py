@@ -15,9 +15,9 @@ from perdure.exceptions import (
     StepInterruptedError,
     ValidationError,
 )
-from perdure.invocation import Broken, Failed, Pending, Succeeded
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
+from perdure.worker_api import Broken, Failed, Pending, Succeeded
 from perdure_core.model import OperationStatus, StepDetails
 from tests.sdk.hosted import Crash, Hosted, handler
 

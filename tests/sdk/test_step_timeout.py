@@ -8,22 +8,17 @@ from typing import Any
 
 import pytest
 
-from perdure import (
-    AsyncDurableContext,
-    DurableContext,
-    StepContext,
-    StepError,
-    body_thread,
-)
-from perdure.attempt import Attempt, Watch
-from perdure.body_thread import THREAD_NAME, overdue_bodies
+from perdure import AsyncDurableContext, DurableContext, StepContext, StepError
 from perdure.config import Duration, StepConfig, StepSemantics
+from perdure.drivers import step_thread as body_thread
+from perdure.drivers.step_thread import THREAD_NAME
 from perdure.exceptions import ExecutionError, StepCancelledError, StepTimeoutError, ValidationError
-from perdure.heartbeats import HeartbeatPlan
-from perdure.invocation import Failed, Outcome, Pending, Succeeded
+from perdure.operations.attempt import Attempt, Watch
+from perdure.operations.heartbeats import HeartbeatPlan
 from perdure.retries import RetryDecision, RetryPresets
-from perdure.serdes import JsonSerDes, Payloads, SerDesContext
+from perdure.serdes.serializers import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded, overdue_bodies
 from perdure_core.limits import WAIT_MS_MAX
 from tests.sdk.hosted import Crash, Hosted, async_handler, handler
 from tests.sdk.timed_steps import (

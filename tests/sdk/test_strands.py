@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from perdure import DurableContext
-from perdure.branches import IN_PLACE_MAX
 from perdure.config import CompletionConfig, Duration, MapConfig, NestingType, ParallelConfig
+from perdure.drivers.blocking_branches import IN_PLACE_MAX
 from perdure.exceptions import OrphanedChildException, SuspendExecution
-from perdure.invocation import Pending, Succeeded
-from perdure.strand import Place, Strands
+from perdure.invocation.fibers import Place, Strands
+from perdure.worker_api import Pending, Succeeded
 from tests.sdk.hosted import Hosted, handler
 
 FIRST = ParallelConfig(completion_config=CompletionConfig.first_successful())

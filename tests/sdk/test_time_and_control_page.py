@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure.invocation import Succeeded
+from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash, Hosted
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "time-and-control.md"

@@ -6,8 +6,6 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import InvokeConfig
-from perdure.function_settings import FunctionSettings
-from perdure.invocation import Succeeded
 from perdure.plugin import (
     DurableInstrumentationPlugin,
     InvocationInfo,
@@ -15,6 +13,7 @@ from perdure.plugin import (
     PropagationMetadata,
 )
 from perdure.testing import DurableFunctionTestRunner
+from perdure.worker_api import FunctionSettings, Succeeded
 from perdure_core.limits import TRACE_HEADER_CHARS_MAX
 from perdure_core.model import OperationUpdate
 from tests.sdk.hosted import Hosted

@@ -14,7 +14,7 @@ from perdure.exceptions import (
     NonDeterministicExecutionError,
     SuspendExecution,
 )
-from perdure.invocation import (
+from perdure.worker_api import (
     Broken,
     CheckpointRefused,
     CheckpointUnavailable,

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from perdure.serdes import ExtendedTypeSerDes
 from perdure.typed import TypedSerDes
-from perdure.typed_codecs import kind_of
+from perdure.typed.codecs import kind_of
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -12,12 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from perdure.batch_result import BatchItem, BatchResult
-from perdure.completion import BatchItemStatus, CompletionReason
-from perdure.decorators import Bound, durable_step
+from perdure.context.decorators import durable_step
 from perdure.exceptions import ExecutionError, SerDesError, ValidationError
 from perdure.execution import durable_execution
+from perdure.primitives.bound_function import Bound
+from perdure.primitives.completion import BatchItemStatus, CompletionReason
 from perdure.serdes import ExtendedTypeSerDes, SerDesContext
+from perdure.serdes.batch_result import BatchItem, BatchResult
 from perdure.typed import (
     decode_event,
     encode_result,

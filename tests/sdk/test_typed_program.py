@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from perdure.async_context import AsyncDurableContext
 from perdure.config import Duration
 from perdure.context import (
     DurableContext,
@@ -12,6 +11,7 @@ from perdure.context import (
     durable_step,
     durable_with_child_context,
 )
+from perdure.context.async_context import AsyncDurableContext
 from perdure.execution import durable_execution
 from perdure.testing import DurableFunctionTestRunner
 from perdure.types import StepContext

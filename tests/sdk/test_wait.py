@@ -7,7 +7,7 @@ import pytest
 from perdure import DurableContext
 from perdure.config import Duration
 from perdure.exceptions import TimedSuspendExecution, ValidationError
-from perdure.invocation import Pending, Succeeded
+from perdure.worker_api import Pending, Succeeded
 from perdure_core.model import OperationUpdate
 from tests.sdk.hosted import Hosted, handler
 

@@ -15,10 +15,10 @@ from perdure import (
     durable_wait_for_callback,
 )
 from perdure.config import Duration, WaitForCallbackConfig
-from perdure.invocation import Outcome, Pending, Succeeded
 from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure.types import WaitForCallbackContext
+from perdure.worker_api import Outcome, Pending, Succeeded
 from perdure_core.model import CallbackDetails, ErrorObject
 from tests.sdk.hosted import Hosted, handler
 

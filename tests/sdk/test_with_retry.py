@@ -12,8 +12,8 @@ from perdure import (
     with_retry,
 )
 from perdure.config import ChildConfig, Duration
-from perdure.invocation import Failed, Succeeded
 from perdure.retries import RetryDecision, RetryPresets
+from perdure.worker_api import Failed, Succeeded
 from perdure_core.model import OperationAction, OperationType
 from tests.sdk.hosted import Hosted, handler
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdure.client import ExecutionDescription, HistoryEvent, RetryDescription
-from perdure.client_messages import decode_payload, read_time
+from perdure.client.models import decode_payload, read_time
 from tests.system.ledger import Entry
 
 AT_MOST_ONCE_STEPS = ("pay", "ship")

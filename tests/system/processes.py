@@ -25,7 +25,7 @@ from grpc_health.v1 import health_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from perdure import AsyncClient, Client
-from perdure.client_errors import ClientError
+from perdure.client.errors import ClientError
 from tests.ports import HeldPort
 
 ROOT: Final = Path(__file__).parent.parent.parent

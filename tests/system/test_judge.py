@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from perdure.client_messages import read_event, read_execution
+from perdure.client.models import read_event, read_execution
 from perdure_proto.v1 import model_pb2
 from tests.system.judge import Told, complaints
 from tests.system.ledger import Entry

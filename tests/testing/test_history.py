@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.client_messages import json_form
+from perdure.client.models import json_form
 from perdure.testing import (
     DurableFunctionsTestError,
     DurableFunctionTestRunner,

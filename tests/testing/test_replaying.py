@@ -11,7 +11,6 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.config import CallbackConfig, ChildConfig, Duration, MapConfig
-from perdure.function_settings import FunctionSettings
 from perdure.testing import (
     DurableFunctionsTestError,
     DurableFunctionTestRunner,
@@ -20,6 +19,7 @@ from perdure.testing import (
     ReplayMismatch,
     replay,
 )
+from perdure.worker_api import FunctionSettings
 from tests.testing.programs import Flaky, approval, double, flaky, nested
 
 Handler = Callable[[Any, DurableContext], Any]

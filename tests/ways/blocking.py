@@ -26,7 +26,7 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.context import Callback, DurableWait
-from perdure.decorators import as_branches
+from perdure.context.decorators import as_branches
 from perdure.waits import WaitForConditionConfig
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure import AsyncClient, DurableFunction
-from perdure.client_messages import ExecutionDescription
+from perdure.client.models import ExecutionDescription
 from perdure.testing import ExecutionHistory
 from tests.system.processes import ROOT, Machine
 from tests.ways.run import Run

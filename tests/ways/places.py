@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
-from perdure.identity import operation_id
+from perdure.operations.identity import operation_id
 from perdure.testing import HistoryEvent
 
 # Calls of one context count from 1, branches of one batch from 0.

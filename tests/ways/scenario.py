@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from tests.ways.blocking import as_blocking
 
 Program = Callable[[AsyncDurableContext], Awaitable[Any]]

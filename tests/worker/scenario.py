@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from perdure import DurableContext, DurableFunction, StepContext
-from perdure.function_settings import FunctionSettings
-from perdure.served import ServedFunction
+from perdure.worker_api import FunctionSettings, ServedFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_worker.runner import WorkerSettings, run_worker
 from tests.worker.peer import DEADLINE_S, Peer

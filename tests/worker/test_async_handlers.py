@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import AsyncDurableContext, DurableFunction, StepContext
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_worker.handler_loop_thread import THREAD_NAME
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import SCENARIO_S_MAX, Gate, one_step, play, working
@@ -157,7 +157,7 @@ def test_handlers_that_have_not_ended_when_the_worker_stops_clean_up() -> None:
 def test_cleaning_up_is_not_disturbed_by_the_end_of_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("perdure.handler_loop.CLEAN_S_MAX", SCENARIO_S_MAX)
+    monkeypatch.setattr("perdure.drivers.handler_loop.CLEAN_S_MAX", SCENARIO_S_MAX)
     gate, cleaned = Gate(), threading.Event()
 
     async def linger(_event: Any, _context: AsyncDurableContext) -> None:

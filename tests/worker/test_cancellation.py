@@ -8,7 +8,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepContext
 from perdure.exceptions import StepCancelledError
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from tests.worker.peer import DEADLINE_S, Peer, Stream, invocation
 from tests.worker.scenario import RunningWorker, play, working
 

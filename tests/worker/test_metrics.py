@@ -1,6 +1,6 @@
 """What a worker counts, and where it can be read."""
 
-from perdure.body_thread import overdue_bodies
+from perdure.worker_api import overdue_bodies
 from perdure_worker.metrics import Tally, WorkerMetrics, count_invocation
 
 

@@ -5,9 +5,7 @@ import threading
 from typing import Any
 
 from perdure import PlainContext, PlainFunction
-from perdure.function_settings import FunctionSettings
-from perdure.invocation import Delivered, Dropped, Outcome
-from perdure.outcome import Succeeded
+from perdure.worker_api import Delivered, Dropped, FunctionSettings, Outcome, Succeeded
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import one_step, play, working
 

@@ -10,19 +10,19 @@ from typing import Final
 
 import msgspec
 
-from perdure.error_objects import error_object
-from perdure.invocation import (
+from perdure.worker_api import (
     Broken,
     CheckpointAnswer,
     CheckpointRefused,
     Dropped,
     Invocation,
     Outcome,
+    ServedFunction,
     TurnPassed,
+    error_object,
     run_invocation,
     run_invocation_async,
 )
-from perdure.served import ServedFunction
 from perdure_core.model import OperationUpdate
 from perdure_host.codec import (
     MalformedMessage,

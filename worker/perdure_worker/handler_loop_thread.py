@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from perdure.handler_loop import HandlerLoop, close_loop
+from perdure.worker_api import HandlerLoop, close_loop
 
 THREAD_NAME: Final = "perdure-async-handlers"
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from perdure.body_thread import overdue_bodies
+from perdure.worker_api import overdue_bodies
 
 InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "dropped"]
 StepOutcome = Literal["succeeded", "failed", "retried"]

@@ -13,8 +13,7 @@ from types import ModuleType
 from typing import Final
 
 from perdure.execution import DurableFunction
-from perdure.plain import PlainFunction
-from perdure.served import ServedFunction
+from perdure.worker_api import PlainFunction, ServedFunction
 
 # The kinds of functions that user code makes.
 _KINDS: Final = (DurableFunction, PlainFunction)

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from time import perf_counter
 from typing import assert_never
 
-from perdure.invocation import (
+from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
     CheckpointUnavailable,

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from perdure.served import ServedFunction
+from perdure.worker_api import ServedFunction
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2

@@ -16,17 +16,17 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Final, assert_never
 
-from perdure.invocation import (
+from perdure.worker_api import (
     Broken,
     Diverged,
     Dropped,
     Failed,
     Outcome,
     Pending,
+    ServedFunction,
     Succeeded,
     TurnPassed,
 )
-from perdure.served import ServedFunction
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.delivery import Delivery, Ended, Letter, Submitted

@@ -5,7 +5,7 @@ from typing import Final
 
 from opentelemetry.trace import Span, StatusCode
 
-from perdure.plugin import (
+from perdure.plugins.hooks import (
     InvocationEndInfo,
     InvocationStatus,
     OperationInfo,

@@ -18,7 +18,7 @@ from perdure.otel.attributes import name_of, nanoseconds, of_operation, tell_ope
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.invocation_spans import InvocationSpans, placeholder
 from perdure.otel.log_filter import current_span_context
-from perdure.plugin import (
+from perdure.plugins.hooks import (
     DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationStartInfo,

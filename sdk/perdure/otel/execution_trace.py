@@ -25,7 +25,7 @@ from perdure.otel.ids import (
 )
 from perdure.otel.provider import create_tracer_provider, flush_at_exit
 from perdure.otel.sampling import ExecutionSampler, decided, resolve
-from perdure.plugin import InvocationStartInfo
+from perdure.plugins.hooks import InvocationStartInfo
 
 _ROOT_NAME: Final = "DurableExecutionRoot"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from perdure.plugin import InvocationStartInfo
+from perdure.plugins.hooks import InvocationStartInfo
 
 _XRAY_ROOT: Final = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})", re.IGNORECASE | re.ASCII)
 _XRAY_PARENT: Final = re.compile(r"[0-9a-f]{16}", re.IGNORECASE | re.ASCII)

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.execution_plugin import ExecutionOtelPlugin
 from perdure.otel.invocation_plugin import InvocationOtelPlugin
-from perdure.plugin import InvocationStartInfo
+from perdure.plugins.hooks import InvocationStartInfo
 
 _GROUP: Final = "aws-durable-execution-otel-view"
 

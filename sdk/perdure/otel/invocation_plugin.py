@@ -15,7 +15,7 @@ from perdure.otel.attributes import name_of, of_operation, tell_operation
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.invocation_spans import InvocationSpans
 from perdure.otel.log_filter import current_span_context
-from perdure.plugin import (
+from perdure.plugins.hooks import (
     DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationStartInfo,

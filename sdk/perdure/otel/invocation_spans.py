@@ -32,7 +32,7 @@ from perdure.otel.attributes import (
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.execution_trace import ExecutionTrace
 from perdure.otel.log_filter import correlate, install_log_filter
-from perdure.plugin import (
+from perdure.plugins.hooks import (
     InvocationEndInfo,
     InvocationInfo,
     InvocationStartInfo,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, get_args
 
-from perdure.moments import milliseconds, moment
+from perdure.primitives.timestamps import milliseconds, moment
 from perdure.testing.history import HistoryError, HistoryEvent, RetryDetails
 from perdure_core.events import (
     AnyOperationEvent,

@@ -9,15 +9,14 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.context import DurableContext
-from perdure.decorators import like
-from perdure.execution import DurableFunction
-from perdure.function_settings import FunctionSettings
-from perdure.plain import PlainContext, PlainFunction
-from perdure.served import ServedFunction
+from perdure.context.durable_context import DurableContext
+from perdure.functions.durable import DurableFunction
+from perdure.functions.plain import PlainContext, PlainFunction
+from perdure.primitives.bound_function import like
 from perdure.testing.event_forms import public_events
 from perdure.testing.failures import Crash
 from perdure.testing.history import ExecutionHistory
+from perdure.worker_api import FunctionSettings, ServedFunction
 from perdure_core.events import Record
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.state import State

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from perdure.moments import moment
-from perdure.serdes import ExtendedTypeSerDes
+from perdure.primitives.timestamps import moment
+from perdure.serdes.serializers import ExtendedTypeSerDes
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure_core.model import (
     CallbackDetails,

@@ -10,12 +10,12 @@ from concurrent.futures import Future
 
 import msgspec
 
-from perdure.delivery import CheckpointAnswer
 from perdure.exceptions import SuspendExecution
-from perdure.moments import milliseconds
+from perdure.primitives.timestamps import milliseconds
 from perdure.testing.event_forms import operation_event
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
+from perdure.worker_api import CheckpointAnswer
 from perdure_core import operation as operations
 from perdure_core.events import (
     AnyOperationEvent,

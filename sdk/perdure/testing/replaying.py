@@ -14,12 +14,24 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from perdure.async_context import AsyncDurableContext
-from perdure.context import DurableContext
+from perdure.context.async_context import AsyncDurableContext
+from perdure.context.durable_context import DurableContext
 from perdure.exceptions import NonDeterministicExecutionError, qualified_name
-from perdure.execution import DurableFunction
-from perdure.identity import Identity, check_recorded
-from perdure.invocation import (
+from perdure.functions.durable import DurableFunction
+from perdure.invocation.fibers import Strand
+from perdure.invocation.scope import Scope
+from perdure.operations.identity import Identity, check_recorded
+from perdure.primitives.call_site import user_line
+from perdure.testing.history import ExecutionHistory
+from perdure.testing.hosting import DurableHandler, durable_function
+from perdure.testing.recording import (
+    RecordedCheckpoints,
+    is_below_ended_context,
+    recorded_state,
+    shown,
+)
+from perdure.testing.result import InvocationStatus
+from perdure.worker_api import (
     Broken,
     Diverged,
     Dropped,
@@ -30,18 +42,6 @@ from perdure.invocation import (
     Succeeded,
     run_invocation,
 )
-from perdure.scope import Scope
-from perdure.strand import Strand
-from perdure.testing.history import ExecutionHistory
-from perdure.testing.hosting import DurableHandler, durable_function
-from perdure.testing.recording import (
-    RecordedCheckpoints,
-    is_below_ended_context,
-    recorded_state,
-    shown,
-)
-from perdure.testing.result import InvocationStatus
-from perdure.user_code import user_line
 from perdure_core.model import ErrorObject, Operation, OperationType, OperationUpdate
 from perdure_core.state import State
 from perdure_core.views import execution_operation, visible_operations

@@ -15,11 +15,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, ParamSpec, Self, cast
 
-from perdure.context import DurableContext
-from perdure.duration import Duration
-from perdure.error_objects import error_object
-from perdure.moments import moment
-from perdure.served import ServedFunction
+from perdure.context.durable_context import DurableContext
+from perdure.primitives.duration import Duration
+from perdure.primitives.timestamps import moment
 from perdure.testing.clock import SystemClock, VirtualClock
 from perdure.testing.failures import CrashAt, DurableFunctionsTestError, crash_plan
 from perdure.testing.history import ExecutionHistory
@@ -36,6 +34,7 @@ from perdure.testing.result import DurableFunctionTestResult, result_of
 from perdure.testing.service import NAMESPACE, Service, execution_id_of
 from perdure.testing.timeline import timeline
 from perdure.testing.worker import deliver
+from perdure.worker_api import ServedFunction, error_object
 from perdure_core import commands
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from perdure.scope import step_running
-from perdure.served import ServedFunction
+from perdure.invocation.scope import step_running
 from perdure.testing.clock import Clock, VirtualClock
 from perdure.testing.failures import Crash, DurableFunctionsTestError
 from perdure.testing.hosting import Execution, Family
 from perdure.testing.timeline import timeline
+from perdure.worker_api import ServedFunction
 from perdure_core import commands, execution
 from perdure_core.decision import ReportEnd, StartChild
 from perdure_core.fold import apply

@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
-from perdure.invocation import (
+from perdure.testing.hosting import Execution
+from perdure.testing.service import Service
+from perdure.worker_api import (
     Broken,
     CheckpointAnswer,
     CheckpointRefused,
@@ -27,8 +29,6 @@ from perdure.invocation import (
     TurnPassed,
     run_invocation,
 )
-from perdure.testing.hosting import Execution
-from perdure.testing.service import Service
 from perdure_core import commands, execution, refusals
 from perdure_core.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_UPDATES_MAX
 from perdure_core.model import (

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.delivery import (
+from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
     Checkpoints,

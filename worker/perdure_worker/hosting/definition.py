@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 
 TIMEOUT_S_MAX: Final = 900

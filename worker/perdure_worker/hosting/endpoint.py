@@ -8,7 +8,7 @@ import secrets
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from perdure.delivery import Checkpoints, Invocation
+from perdure.worker_api import Checkpoints, Invocation
 from perdure_core.refusals import Invalid, Refused
 from perdure_host.lambda_json.browsers import check_no_browser
 from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request

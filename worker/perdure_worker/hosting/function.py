@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from perdure.delivery import Checkpoints, Delivered, Invocation
-from perdure.outcome import Broken, Dropped, Outcome
+from perdure.worker_api import Broken, Checkpoints, Delivered, Dropped, Invocation, Outcome
 from perdure_core.model import ErrorObject, ExecutionDetails
 from perdure_core.payload import text_of
 from perdure_worker.hosting.definition import HostedDefinition

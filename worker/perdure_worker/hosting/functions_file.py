@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,
     FUNCTION_NAME_CHARS_MAX,

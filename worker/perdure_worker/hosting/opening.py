@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.served import ServedFunction
+from perdure.worker_api import ServedFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definition import HostedDefinition

@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from perdure.outcome import Broken, Failed, Outcome, Pending, Succeeded
+from perdure.worker_api import Broken, Failed, Outcome, Pending, Succeeded
 from perdure_core.form import bounded_error
 from perdure_core.model import ErrorObject
 from perdure_core.payload import bytes_of

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
-from perdure.function_settings import FunctionSettings
+from perdure.worker_api import FunctionSettings
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,
     RETENTION_DAYS_DEFAULT,

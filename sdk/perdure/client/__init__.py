@@ -1,0 +1,62 @@
+"""Public module: the client of a Perdure server.
+
+Start executions, describe them, act on them, complete callbacks. `Client` is synchronous;
+`AsyncClient` has the same methods, to be awaited.
+
+    with Client() as client:
+        print(client.run("order", {"order_id": "17"}, name="order-17"))
+"""
+
+from perdure.client.asynchronous import AsyncClient
+from perdure.client.blocking import Client
+from perdure.client.errors import (
+    AlreadyExistsError,
+    ClientError,
+    ExecutionFailedError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    ServerError,
+    UnauthenticatedError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from perdure.client.models import (
+    ErrorDescription,
+    ExecutionDescription,
+    ExecutionSummary,
+    FunctionDescription,
+    HistoryEvent,
+    OpenCallback,
+    PauseDescription,
+    RetryDescription,
+    StartedExecution,
+)
+
+__all__ = [
+    "AlreadyExistsError",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "ErrorDescription",
+    "ExecutionDescription",
+    "ExecutionFailedError",
+    "ExecutionSummary",
+    "FailedPreconditionError",
+    "FunctionDescription",
+    "HistoryEvent",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "OpenCallback",
+    "PauseDescription",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "RetryDescription",
+    "ServerError",
+    "StartedExecution",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "WaitTimeoutError",
+]

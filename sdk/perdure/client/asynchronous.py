@@ -1,0 +1,301 @@
+"""The client for asyncio: the methods of `perdure.client.Client`, to be awaited.
+
+async with AsyncClient() as client:
+    print(await client.run("order", {"order_id": "17"}, name="order-17"))
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from perdure.client import flows as calls
+from perdure.client import unary_flows as plans
+from perdure.client.environment import real_world
+from perdure.client.errors import ClientError, InvalidArgumentError, read_rpc_error
+from perdure.client.models import (
+    ExecutionDescription,
+    ExecutionSummary,
+    FunctionDescription,
+    HistoryEvent,
+    StartedExecution,
+)
+from perdure.client.requests import error_form, list_request, start_request
+from perdure_host.channel import connection_settings, open_aio_channel
+from perdure_host.errors import SettingsError
+from perdure_proto.v1 import model_pb2
+
+_Result = TypeVar("_Result")
+
+
+class AsyncClient:
+    """`perdure.client.Client` to be awaited; its methods are documented there.
+
+    One client belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        token_file: str | None = None,
+        tls_ca: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        patience_s: float = calls.PATIENCE_S_DEFAULT,
+    ) -> None:
+        settings = connection_settings(
+            os.environ,
+            server=server,
+            token_file=token_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
+        try:
+            self._channel = open_aio_channel(settings)
+        except SettingsError as error:
+            raise InvalidArgumentError(str(error)) from error
+        self._world = real_world(patience_s)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        payload_text: str | None = None,
+        name: str | None = None,
+        execution_timeout_s: int | None = None,
+        retention_days: int | None = None,
+        tenant_id: str | None = None,
+        trace_header: str | None = None,
+    ) -> StartedExecution:
+        request = start_request(
+            function_name,
+            name or self._world.new_name(),
+            payload,
+            payload_text,
+            execution_timeout_s=execution_timeout_s,
+            retention_days=retention_days,
+            tenant_id=tenant_id,
+            trace_header=trace_header,
+        )
+        return await self._carry_out(calls.start(self._world, request))
+
+    async def run(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        payload_text: str | None = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        execution_timeout_s: int | None = None,
+        retention_days: int | None = None,
+        tenant_id: str | None = None,
+    ) -> Any:
+        request = start_request(
+            function_name,
+            name or self._world.new_name(),
+            payload,
+            payload_text,
+            execution_timeout_s=execution_timeout_s,
+            retention_days=retention_days,
+            tenant_id=tenant_id,
+        )
+        return await self._carry_out(calls.run(self._world, request, timeout_s))
+
+    async def wait(
+        self, execution_arn: str, *, timeout_s: float | None = None
+    ) -> ExecutionDescription:
+        return await self._carry_out(calls.wait(self._world, execution_arn, timeout_s))
+
+    async def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
+        return calls.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
+
+    async def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
+        return await self._carry_out(
+            plans.get(self._world, execution_arn, include_data=include_data)
+        )
+
+    async def history(
+        self,
+        execution_arn: str,
+        *,
+        newest_first: bool = False,
+        page_items: int = 1_000,
+        include_data: bool = True,
+    ) -> AsyncIterator[HistoryEvent]:
+        marker = ""
+        while True:  # ends with the last page
+            page = await self._carry_out(
+                plans.history_page(
+                    self._world,
+                    execution_arn,
+                    newest_first=newest_first,
+                    page_items=page_items,
+                    marker=marker,
+                    include_data=include_data,
+                )
+            )
+            for item in page.items:
+                yield item
+            marker = page.next_marker
+            if not marker:
+                return
+
+    async def follow(
+        self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
+    ) -> AsyncIterator[HistoryEvent]:
+        following = calls.Following(self._world, execution_arn, after_event_id, timeout_s)
+        while True:  # ends with the execution, or with the caller's time
+            try:
+                async for message in self._stream(following):
+                    yield following.saw(message)
+            except grpc.RpcError as error:
+                await asyncio.sleep(following.broke(read_rpc_error(error)))
+            else:
+                return
+
+    async def list_executions(
+        self,
+        *,
+        function_name: str | None = None,
+        name: str | None = None,
+        statuses: Iterable[str] = (),
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        oldest_first: bool = False,
+        page_items: int = 100,
+    ) -> AsyncIterator[ExecutionSummary]:
+        marker = ""
+        while True:  # ends with the last page
+            request = list_request(
+                function_name=function_name,
+                execution_name=name,
+                statuses=statuses,
+                started_after=started_after,
+                started_before=started_before,
+                oldest_first=oldest_first,
+                page_items=page_items,
+                marker=marker,
+            )
+            page = await self._carry_out(plans.list_page(self._world, request))
+            for item in page.items:
+                yield item
+            marker = page.next_marker
+            if not marker:
+                return
+
+    async def stop(
+        self,
+        execution_arn: str,
+        *,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        error_data: str | None = None,
+    ) -> datetime:
+        error = error_form(error_type, error_message, error_data, ())
+        return await self._carry_out(plans.stop(self._world, execution_arn, error))
+
+    async def pause(
+        self,
+        execution_arn: str,
+        *,
+        reason: str | None = None,
+        execution_timeout_paused: bool = True,
+    ) -> str:
+        plan = plans.pause(
+            self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
+        )
+        return await self._carry_out(plan)
+
+    async def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
+        return await self._carry_out(plans.resume(self._world, execution_arn, reason))
+
+    async def delete(self, execution_arn: str) -> datetime:
+        return await self._carry_out(plans.delete(self._world, execution_arn))
+
+    async def list_functions(self) -> tuple[FunctionDescription, ...]:
+        return await self._carry_out(plans.list_functions(self._world))
+
+    async def succeed_callback(
+        self, callback_id: str, result: Any = None, *, result_text: str | None = None
+    ) -> None:
+        await self._carry_out(plans.succeed_callback(self._world, callback_id, result, result_text))
+
+    async def fail_callback(
+        self,
+        callback_id: str,
+        *,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        error_data: str | None = None,
+        stack_trace: Iterable[str] = (),
+    ) -> None:
+        error = error_form(error_type, error_message, error_data, stack_trace)
+        await self._carry_out(plans.fail_callback(self._world, callback_id, error))
+
+    async def heartbeat_callback(self, callback_id: str) -> None:
+        await self._carry_out(plans.heartbeat_callback(self._world, callback_id))
+
+    async def _carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+        try:
+            effect = next(plan)
+            while True:  # ends with the plan
+                try:
+                    answer = await self._perform(effect)
+                except ClientError as error:
+                    effect = plan.throw(error)
+                else:
+                    effect = plan.send(answer)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    async def _perform(self, effect: calls.Effect) -> Message | None:
+        if isinstance(effect, calls.Sleep):
+            await asyncio.sleep(effect.seconds)
+            return None
+        send = self._channel.unary_unary(
+            effect.path,
+            request_serializer=calls.serialize,
+            response_deserializer=effect.answer_type.FromString,
+        )
+        try:
+            return await send(effect.request, timeout=effect.try_s)
+        except grpc.RpcError as error:
+            raise read_rpc_error(error) from error
+
+    async def _stream(self, following: calls.Following) -> AsyncIterator[model_pb2.Event]:
+        request = following.request()
+        open_stream = self._channel.unary_stream(
+            calls.rpc_path(type(request)),
+            request_serializer=calls.serialize,
+            response_deserializer=model_pb2.Event.FromString,
+        )
+        stream = open_stream(request, timeout=following.left_s())
+        try:
+            async for message in stream:
+                yield message
+        finally:
+            stream.cancel()

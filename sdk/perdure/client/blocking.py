@@ -1,0 +1,334 @@
+"""The blocking client.
+
+`Client` is synchronous; `AsyncClient` has the same methods, to be awaited. Both are thin shells
+around the plans of `perdure.client.flows` and `perdure.client.unary_flows`.
+
+    with Client() as client:
+        print(client.run("order", {"order_id": "17"}, name="order-17"))
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from perdure.client import flows as calls
+from perdure.client import unary_flows as plans
+from perdure.client.environment import real_world
+from perdure.client.errors import (
+    ClientError,
+    InvalidArgumentError,
+    read_rpc_error,
+)
+from perdure.client.models import (
+    ExecutionDescription,
+    ExecutionSummary,
+    FunctionDescription,
+    HistoryEvent,
+    StartedExecution,
+)
+from perdure.client.requests import error_form, list_request, start_request
+from perdure_host.channel import connection_settings, open_channel
+from perdure_host.errors import SettingsError
+from perdure_proto.v1 import model_pb2
+
+_Result = TypeVar("_Result")
+
+
+class Client:
+    """Calls one server. Threads may share a client; a process that forks makes a new one.
+
+    What is not given comes from the environment: PERDURE_SERVER, PERDURE_TOKEN_FILE,
+    PERDURE_TLS_CA, PERDURE_TLS_CERT, PERDURE_TLS_KEY. `patience_s` says for how long a call is
+    tried again while no server answers.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        *,
+        token_file: str | None = None,
+        tls_ca: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        patience_s: float = calls.PATIENCE_S_DEFAULT,
+    ) -> None:
+        settings = connection_settings(
+            os.environ,
+            server=server,
+            token_file=token_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
+        try:
+            self._channel = open_channel(settings)
+        except SettingsError as error:
+            raise InvalidArgumentError(str(error)) from error
+        self._world = real_world(patience_s)
+
+    def close(self) -> None:
+        """Give the connection back; the client is of no more use."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        payload_text: str | None = None,
+        name: str | None = None,
+        execution_timeout_s: int | None = None,
+        retention_days: int | None = None,
+        tenant_id: str | None = None,
+        trace_header: str | None = None,
+    ) -> StartedExecution:
+        """Start an execution and return as soon as the start is durable.
+
+        The payload is a value that JSON can hold; `payload_text` is sent as it is instead. The
+        same `name` with an equal payload answers with the execution that has the name already;
+        with another payload it raises AlreadyExistsError. `tenant_id` is for functions that keep
+        tenants apart, which have to be given one, and for no others. `trace_header` tells the
+        trace that the start belongs to, as `X-Amzn-Trace-Id` has it: 1 to 8,192 characters,
+        which the execution keeps and hands on.
+        """
+        request = start_request(
+            function_name,
+            name or self._world.new_name(),
+            payload,
+            payload_text,
+            execution_timeout_s=execution_timeout_s,
+            retention_days=retention_days,
+            tenant_id=tenant_id,
+            trace_header=trace_header,
+        )
+        return self._carry_out(calls.start(self._world, request))
+
+    def run(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        payload_text: str | None = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        execution_timeout_s: int | None = None,
+        retention_days: int | None = None,
+        tenant_id: str | None = None,
+    ) -> Any:
+        """Start an execution (see `start`), wait for its end and return its result.
+
+        Raises ExecutionFailedError when it ends otherwise, and WaitTimeoutError when the time is
+        up; the execution goes on then. A server that restarts meanwhile is waited for: as long as
+        the client's patience where it goes before it has answered the start, which it does within
+        a second, and without end after that.
+        """
+        request = start_request(
+            function_name,
+            name or self._world.new_name(),
+            payload,
+            payload_text,
+            execution_timeout_s=execution_timeout_s,
+            retention_days=retention_days,
+            tenant_id=tenant_id,
+        )
+        return self._carry_out(calls.run(self._world, request, timeout_s))
+
+    def wait(self, execution_arn: str, *, timeout_s: float | None = None) -> ExecutionDescription:
+        """Wait for the end of an execution, however it ends, and return the execution."""
+        return self._carry_out(calls.wait(self._world, execution_arn, timeout_s))
+
+    def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
+        """Wait for the end of an execution and return its result, or raise what it ended with."""
+        return calls.result_of(self.wait(execution_arn, timeout_s=timeout_s))
+
+    def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
+        """Return one execution as it stands now; without data its input and result are None."""
+        return self._carry_out(plans.get(self._world, execution_arn, include_data=include_data))
+
+    def history(
+        self,
+        execution_arn: str,
+        *,
+        newest_first: bool = False,
+        page_items: int = 1_000,
+        include_data: bool = True,
+    ) -> Iterator[HistoryEvent]:
+        """Return the events so far, page by page; without data their payloads are None."""
+        marker = ""
+        while True:  # ends with the last page
+            page = self._carry_out(
+                plans.history_page(
+                    self._world,
+                    execution_arn,
+                    newest_first=newest_first,
+                    page_items=page_items,
+                    marker=marker,
+                    include_data=include_data,
+                )
+            )
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
+
+    def follow(
+        self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
+    ) -> Iterator[HistoryEvent]:
+        """Return the events so far, then each new one as it happens, until the end."""
+        following = calls.Following(self._world, execution_arn, after_event_id, timeout_s)
+        while True:  # ends with the execution, or with the caller's time
+            try:
+                for message in self._stream(following):
+                    yield following.saw(message)
+            except grpc.RpcError as error:
+                time.sleep(following.broke(read_rpc_error(error)))
+            else:
+                return
+
+    def list_executions(
+        self,
+        *,
+        function_name: str | None = None,
+        name: str | None = None,
+        statuses: Iterable[str] = (),
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        oldest_first: bool = False,
+        page_items: int = 100,
+    ) -> Iterator[ExecutionSummary]:
+        """Return the executions that match all filters. Times without a zone are UTC."""
+        marker = ""
+        while True:  # ends with the last page
+            request = list_request(
+                function_name=function_name,
+                execution_name=name,
+                statuses=statuses,
+                started_after=started_after,
+                started_before=started_before,
+                oldest_first=oldest_first,
+                page_items=page_items,
+                marker=marker,
+            )
+            page = self._carry_out(plans.list_page(self._world, request))
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
+
+    def stop(
+        self,
+        execution_arn: str,
+        *,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        error_data: str | None = None,
+    ) -> datetime:
+        """End an execution as STOPPED and return when it ended, which may be long ago."""
+        error = error_form(error_type, error_message, error_data, ())
+        return self._carry_out(plans.stop(self._world, execution_arn, error))
+
+    def pause(
+        self,
+        execution_arn: str,
+        *,
+        reason: str | None = None,
+        execution_timeout_paused: bool = True,
+    ) -> str:
+        """Allow no more invocations until `resume`; return PAUSING or PAUSED."""
+        plan = plans.pause(
+            self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
+        )
+        return self._carry_out(plan)
+
+    def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
+        """Take a pause back and return the status."""
+        return self._carry_out(plans.resume(self._world, execution_arn, reason))
+
+    def delete(self, execution_arn: str) -> datetime:
+        """Forget an execution that has ended; return when this was asked for."""
+        return self._carry_out(plans.delete(self._world, execution_arn))
+
+    def list_functions(self) -> tuple[FunctionDescription, ...]:
+        """Return the functions that workers have announced, by name."""
+        return self._carry_out(plans.list_functions(self._world))
+
+    def succeed_callback(
+        self, callback_id: str, result: Any = None, *, result_text: str | None = None
+    ) -> None:
+        """Complete a callback with a value that JSON can hold, or with a text as it is."""
+        self._carry_out(plans.succeed_callback(self._world, callback_id, result, result_text))
+
+    def fail_callback(
+        self,
+        callback_id: str,
+        *,
+        error_type: str | None = None,
+        error_message: str | None = None,
+        error_data: str | None = None,
+        stack_trace: Iterable[str] = (),
+    ) -> None:
+        """Complete a callback with an error, which is raised where its result is awaited."""
+        error = error_form(error_type, error_message, error_data, stack_trace)
+        self._carry_out(plans.fail_callback(self._world, callback_id, error))
+
+    def heartbeat_callback(self, callback_id: str) -> None:
+        """Start the heartbeat timeout of a callback anew; its total timeout runs on."""
+        self._carry_out(plans.heartbeat_callback(self._world, callback_id))
+
+    def _carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+        try:
+            effect = next(plan)
+            while True:  # ends with the plan
+                try:
+                    answer = self._perform(effect)
+                except ClientError as error:
+                    effect = plan.throw(error)
+                else:
+                    effect = plan.send(answer)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    def _perform(self, effect: calls.Effect) -> Message | None:
+        if isinstance(effect, calls.Sleep):
+            time.sleep(effect.seconds)
+            return None
+        send = self._channel.unary_unary(
+            effect.path,
+            request_serializer=calls.serialize,
+            response_deserializer=effect.answer_type.FromString,
+        )
+        try:
+            return send(effect.request, timeout=effect.try_s)
+        except grpc.RpcError as error:
+            raise read_rpc_error(error) from error
+
+    def _stream(self, following: calls.Following) -> Iterator[model_pb2.Event]:
+        request = following.request()
+        open_stream = self._channel.unary_stream(
+            calls.rpc_path(type(request)),
+            request_serializer=calls.serialize,
+            response_deserializer=model_pb2.Event.FromString,
+        )
+        stream = open_stream(request, timeout=following.left_s())
+        try:
+            yield from stream
+        finally:
+            stream.cancel()

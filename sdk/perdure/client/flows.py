@@ -1,0 +1,270 @@
+"""What a client does, without doing it: plans, carried out by a sync and an async shell.
+
+A plan is a generator. It yields a Call or a Sleep, the shell performs it and sends the answer in
+(or throws the ClientError in), and what the plan returns is the result. So there is one
+implementation of retrying and waiting, and tests drive it with a clock of their own.
+
+Every call of the contract may be sent again, hence UNAVAILABLE is tried again until the caller's
+time, or the client's patience, is over. RESOURCE_EXHAUSTED asks for the same.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+
+from perdure.client.errors import (
+    ClientError,
+    ExecutionFailedError,
+    ResourceExhaustedError,
+    ServerError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from perdure.client.models import (
+    ExecutionDescription,
+    HistoryEvent,
+    StartedExecution,
+    read_event,
+    read_execution,
+)
+from perdure_proto.v1 import client_pb2, model_pb2
+
+PATIENCE_S_DEFAULT: Final = 30.0
+# What one try may take beyond the time for which it asks the server to wait.
+TRY_S_MAX: Final = 15.0
+# A slower way to the server cannot bring it large payloads.
+UPLOAD_BYTES_PER_S_MIN: Final = 1_048_576
+# From here on an input is told once, and then again with the end.
+LARGE_CHARS_MIN: Final = 1_048_576
+# How long a start of `run` waits for the end, which saves most executions the second call. Short,
+# because nobody knows of a start that was not answered whether there is anything to wait for.
+START_WAIT_MS_MAX: Final = 1_000
+# One long poll; short enough that a silent network is noticed, long enough to cost nothing.
+LONG_POLL_MS_MAX: Final = 60_000
+BACKOFF_S_FIRST: Final = 0.05
+BACKOFF_S_MAX: Final = 2.0
+_DOUBLINGS_MAX: Final = 10
+
+_Answer = TypeVar("_Answer", bound=Message)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Send this request once, and give up on the try after so many seconds."""
+
+    request: Message
+    answer_type: type[Message]
+    try_s: float
+
+    @property
+    def path(self) -> str:
+        """The name of the remote call, which the contract keeps equal to that of its request."""
+        return rpc_path(type(self.request))
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Let so many seconds pass."""
+
+    seconds: float
+
+
+Effect = Call | Sleep
+Plan = Generator[Effect, Message | None, _Result]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What plans need from outside: time, chance and identity."""
+
+    # Seconds, never going back.
+    now_s: Callable[[], float]
+    # From 0 to 1.
+    chance: Callable[[], float]
+    new_name: Callable[[], str]
+    # How long a call without a time of its own goes on trying.
+    patience_s: float = PATIENCE_S_DEFAULT
+
+
+def rpc_path(request_type: type[Message]) -> str:
+    """Return the path of the remote call that takes this request."""
+    name = request_type.DESCRIPTOR.name.removesuffix("Request")
+    service = "CallbackService" if name.endswith("Callback") else "ExecutionService"
+    return f"/perdure_proto.v1.{service}/{name}"
+
+
+def serialize(message: Message) -> bytes:
+    """Return the bytes that travel."""
+    return message.SerializeToString()
+
+
+def backoff_s(failures: int, chance: float) -> float:
+    """Return how long to wait after so many failures in a row: doubling, half of it by chance."""
+    longest: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures, _DOUBLINGS_MAX))
+    return longest / 2 + chance * longest / 2
+
+
+def call(
+    world: World,
+    request: Message,
+    answer_type: type[_Answer],
+    *,
+    give_up_at_s: float | None = None,
+    server_waits_s: float = 0.0,
+) -> Plan[_Answer]:
+    """Send a request until it is answered; raise what refused it or kept it from that."""
+    give_up_at_s = world.now_s() + world.patience_s if give_up_at_s is None else give_up_at_s
+    try_s = TRY_S_MAX + request.ByteSize() // UPLOAD_BYTES_PER_S_MIN
+    for failures in count():  # ends when the time is over; give_up_at_s may be never
+        try:
+            answer = yield Call(request, answer_type, try_s + server_waits_s)
+        except (UnavailableError, ResourceExhaustedError):
+            delay_s = backoff_s(failures, world.chance())
+            if world.now_s() + delay_s >= give_up_at_s:
+                raise
+            yield Sleep(delay_s)
+        else:
+            if not isinstance(answer, answer_type):
+                raise ServerError(f"expected a {answer_type.__name__}, got {type(answer).__name__}")
+            return answer
+    raise AssertionError  # count() does not end
+
+
+def start(world: World, request: client_pb2.StartExecutionRequest) -> Plan[StartedExecution]:
+    """Start an execution, or find the one that an equal start has made."""
+    waits_s = request.wait_ms / 1_000
+    answer = yield from call(
+        world, request, client_pb2.StartExecutionResponse, server_waits_s=waits_s
+    )
+    return StartedExecution(
+        execution_arn=answer.execution_arn,
+        started=answer.started,
+        execution=read_execution(answer.execution),
+    )
+
+
+def wait(
+    world: World, execution_arn: str, timeout_s: float | None, *, answered: bool = False
+) -> Plan[ExecutionDescription]:
+    """Return the execution once it has ended; without a timeout this may take years.
+
+    Patience bounds only the first answer. A server that is away after it is waited for, since the
+    execution outlives it.
+    """
+    give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    # A large input is not sent again with each answer that says that there is none yet.
+    bare = False
+    while True:  # ends with the execution, or with the caller's time
+        wait_ms = _long_poll_ms(give_up_at_s - world.now_s()) if answered else 0
+        request = client_pb2.GetExecutionRequest(
+            execution_arn=execution_arn, wait_ms=wait_ms, exclude_execution_data=bare
+        )
+        message = yield from call(
+            world,
+            request,
+            model_pb2.Execution,
+            give_up_at_s=give_up_at_s if answered or timeout_s is not None else None,
+            server_waits_s=wait_ms / 1_000,
+        )
+        answered = True
+        execution = read_execution(message)
+        if execution.ended and not bare:
+            return execution
+        bare = not execution.ended and (bare or len(message.input) > LARGE_CHARS_MIN)
+        if not execution.ended and world.now_s() >= give_up_at_s:
+            raise WaitTimeoutError(f"still {execution.status} after {timeout_s} s: {execution_arn}")
+
+
+def run(
+    world: World, request: client_pb2.StartExecutionRequest, timeout_s: float | None
+) -> Plan[Any]:
+    """Start an execution and return its result; the start itself waits for an end that is near.
+
+    Patience bounds the first answer, so a server that goes away while the start waits is tried
+    again for that long only.
+    """
+    give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    # The server would hold a large input all the while.
+    if request.ByteSize() <= LARGE_CHARS_MIN:
+        request.wait_ms = min(START_WAIT_MS_MAX, _long_poll_ms(give_up_at_s - world.now_s()))
+    started = yield from start(world, request)
+    if started.execution.ended:
+        return result_of(started.execution)
+    left_s = None if timeout_s is None else max(0.0, give_up_at_s - world.now_s())
+    waiting = wait(world, started.execution_arn, left_s, answered=True)
+    return result_of((yield from waiting))
+
+
+def result_of(execution: ExecutionDescription) -> Any:
+    """Return what an ended execution returned, or raise what it ended with."""
+    if execution.status == "SUCCEEDED":
+        return execution.result
+    error = execution.error
+    raise ExecutionFailedError(
+        execution_arn=execution.execution_arn,
+        status=execution.status,
+        error_type=error.error_type if error else None,
+        error_message=error.error_message if error else None,
+        error_data=error.error_data if error else None,
+        stack_trace=error.stack_trace if error else (),
+    )
+
+
+class Following:
+    """Where a follower of one history stands, so that a broken stream goes on after the last event.
+
+    The shell opens a stream for `request()`, passes each message through `saw`, and sleeps for what
+    `broke` returns when the stream breaks. A stream that ends by itself has told everything.
+    Patience bounds only the first answer, as it does for `wait`.
+    """
+
+    def __init__(
+        self, world: World, execution_arn: str, after_event_id: int, timeout_s: float | None
+    ) -> None:
+        self._world = world
+        self._arn = execution_arn
+        self._last_event_id = after_event_id
+        self._give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+        self._first_answer_by_s = world.now_s() + world.patience_s if timeout_s is None else inf
+        self._failures = 0
+
+    def request(self) -> client_pb2.FollowExecutionHistoryRequest:
+        """Ask for everything that has not been seen."""
+        return client_pb2.FollowExecutionHistoryRequest(
+            execution_arn=self._arn, after_event_id=self._last_event_id
+        )
+
+    def left_s(self) -> float | None:
+        """Return how long the stream may last."""
+        if self._give_up_at_s == inf:
+            return None
+        return max(0.0, self._give_up_at_s - self._world.now_s())
+
+    def saw(self, message: model_pb2.Event) -> HistoryEvent:
+        """Remember how far the story has come."""
+        self._last_event_id = message.event_id
+        self._failures = 0
+        self._first_answer_by_s = inf
+        return read_event(message)
+
+    def broke(self, error: ClientError) -> float:
+        """Return how long to sleep before the next stream; raise when there shall be none."""
+        now_s = self._world.now_s()
+        if now_s >= self._give_up_at_s:
+            raise WaitTimeoutError(f"the execution has not ended: {self._arn}") from error
+        if not isinstance(error, UnavailableError | ResourceExhaustedError):
+            raise error
+        if now_s >= self._first_answer_by_s:
+            raise error
+        delay_s = backoff_s(self._failures, self._world.chance())
+        self._failures += 1
+        return min(delay_s, self._give_up_at_s - now_s)
+
+
+def _long_poll_ms(left_s: float) -> int:
+    return int(min(LONG_POLL_MS_MAX, max(0.0, left_s * 1_000)))

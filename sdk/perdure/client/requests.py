@@ -1,0 +1,118 @@
+"""The requests of a client, built from what its caller said. Pure; both shells use nothing else.
+
+Must stay true: a start always carries a name, because only a named start may be sent again.
+"""
+
+import json
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.client.errors import InvalidArgumentError
+from perdure_proto.v1 import client_pb2, model_pb2
+
+
+def start_request(
+    function_name: str,
+    execution_name: str,
+    payload: Any,
+    payload_text: str | None,
+    *,
+    execution_timeout_s: int | None,
+    retention_days: int | None,
+    tenant_id: str | None = None,
+    trace_header: str | None = None,
+) -> client_pb2.StartExecutionRequest:
+    """Build a start that answers as soon as it is durable."""
+    with _refusing_what_no_message_holds():
+        return client_pb2.StartExecutionRequest(
+            function_name=function_name,
+            execution_name=execution_name,
+            input=payload_form(payload, payload_text),
+            execution_timeout_seconds=execution_timeout_s,
+            retention_days=retention_days,
+            tenant_id=tenant_id,
+            trace_header=trace_header,
+        )
+
+
+def list_request(
+    *,
+    function_name: str | None,
+    execution_name: str | None,
+    statuses: Iterable[str],
+    started_after: datetime | None,
+    started_before: datetime | None,
+    oldest_first: bool,
+    page_items: int,
+    marker: str,
+) -> client_pb2.ListExecutionsRequest:
+    """Build the question for one page of executions."""
+    with _refusing_what_no_message_holds():
+        return client_pb2.ListExecutionsRequest(
+            function_name=function_name or "",
+            execution_name=execution_name or "",
+            statuses=list(statuses),
+            started_after=_timestamp(started_after),
+            started_before=_timestamp(started_before),
+            reverse_order=oldest_first,
+            max_items=page_items,
+            marker=marker,
+        )
+
+
+def error_form(
+    error_type: str | None,
+    error_message: str | None,
+    error_data: str | None,
+    stack_trace: Iterable[str],
+) -> model_pb2.ErrorObject | None:
+    """Build the error that a caller gives as the reason; None when there is nothing to say."""
+    lines = list(stack_trace)
+    if error_type is None and error_message is None and error_data is None and not lines:
+        return None
+    return model_pb2.ErrorObject(
+        error_type=error_type,
+        error_message=error_message,
+        error_data=error_data,
+        stack_trace=lines,
+    )
+
+
+def payload_form(value: Any, text: str | None) -> str | None:
+    """Return what travels: the text as it is, or the value as JSON, or nothing for None.
+
+    Keys keep their order, so that the same call gives the same text and a repeated start is equal.
+    """
+    if text is not None:
+        if value is not None:
+            raise InvalidArgumentError("give the payload as a value or as text, not both")
+        return text
+    if value is None:
+        return None
+    try:
+        form = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        form.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"the payload cannot be written as JSON: {error}") from error
+    return form
+
+
+@contextmanager
+def _refusing_what_no_message_holds() -> Generator[None]:
+    """Turn protobuf's complaints (a number beyond 32 bits, a lone surrogate) into the caller's."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(str(error)) from error
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

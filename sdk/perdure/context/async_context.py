@@ -1,0 +1,427 @@
+"""What an async handler is given: the durable operations as coroutines.
+
+Every method allots its operation's id when it is called, before anything is awaited, so operations
+that are gathered are known by the order of their calls, whatever ends first. Each begins by letting
+the loop go round once: so a task that was made before runs before this one goes on, in the first
+run and in every replay.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
+from functools import partial
+from random import Random
+from typing import Any, Final, TypeAlias, TypeVar, overload
+from uuid import UUID
+
+from perdure.context.decorators import as_branches
+from perdure.context.handles import Created, CreatedWait
+from perdure.context.operation_factory import Calls
+from perdure.context.parallel_branch import ParallelBranch
+from perdure.drivers.asyncio_driver import perform
+from perdure.drivers.step_thread import call_in_time
+from perdure.drivers.tasks import Crew, awaited
+from perdure.exceptions import (
+    NonDeterministicExecutionError,
+    OrphanedChildException,
+    SuspendExecution,
+)
+from perdure.invocation.scope import Scope
+from perdure.operations.attempt import Attempt
+from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
+from perdure.operations.program import Program
+from perdure.primitives.bound_function import is_coroutine_function
+from perdure.primitives.deterministic import RANDOMS, UUIDS, derived_random, derived_uuid
+from perdure.primitives.duration import Duration
+from perdure.primitives.execution_context import ExecutionContext
+from perdure.primitives.logger import Logger
+from perdure.primitives.operation_contexts import (
+    LoggerInterface,
+    StepContext,
+    WaitForCallbackContext,
+    WaitForConditionCheckContext,
+)
+from perdure.protocol.invocation import TurnPassed
+from perdure.serdes.batch_result import BatchResult
+from perdure.settings.operations import (
+    BranchesConfig,
+    CallbackConfig,
+    ChildConfig,
+    InvokeConfig,
+    MapConfig,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+    WithRetryConfig,
+)
+from perdure.settings.wait_strategies import WaitForConditionConfig
+
+__all__ = ["AsyncCallback", "AsyncDurableContext", "AsyncDurableWait"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+T = TypeVar("T")
+U = TypeVar("U")
+
+# Raised where a call is awaited, not where it is made: calls beside it are awaited too.
+_PASSING: Final = (
+    NonDeterministicExecutionError,
+    OrphanedChildException,
+    SuspendExecution,
+    TurnPassed,
+)
+
+_Branch: TypeAlias = "Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]"
+
+
+class AsyncDurableContext:
+    """The durable operations of one async handler.
+
+    Operations may run side by side, by `asyncio.gather`, `asyncio.TaskGroup` and tasks. Call the
+    methods in the same order on every replay: in the task that the context was given to, or first
+    thing in another one. A task with more to do gets a context of its own, by
+    `run_in_child_context`. What each operation does is told at `DurableContext`.
+    """
+
+    def __init__(
+        self, scope: Scope, shell: "AwaitingShell", logger: LoggerInterface | None = None
+    ) -> None:
+        self.execution_context = ExecutionContext(scope.turn.execution_arn)
+        self._scope = scope
+        self._shell = shell
+        self._calls = Calls(scope, shell, logger)
+
+    @property
+    def logger(self) -> Logger:
+        """A logger whose records appear once, although the handler is replayed."""
+        return self._calls.logger
+
+    def set_logger(self, new_logger: LoggerInterface) -> None:
+        """Send records of this context, and of its operations, to `new_logger` from now on."""
+        self._calls.set_logger(new_logger)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether this is a context that records nothing itself."""
+        return self._scope.prefix != self._scope.parent_id
+
+    def is_replaying(self) -> bool:
+        """Whether the handler is still passing what it did in earlier invocations."""
+        return self._scope.replaying
+
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], Coroutine[Any, Any, T]],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self,
+        func: Callable[[StepContext], T],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    def step(
+        self,
+        func: Callable[[StepContext], Any],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run `func` to a recorded outcome: a coroutine function here, any other in a thread."""
+        return self._start(lambda: self._calls.step(func, name, config))
+
+    def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
+        """Let 1 ms to 366 days pass, at no cost when everything else waits too."""
+        return self._start(lambda: self._calls.wait(duration, name))
+
+    def create_wait(
+        self, duration: Duration, name: str | None = None
+    ) -> "Coroutine[Any, Any, AsyncDurableWait]":
+        """Let 1 ms to 366 days begin to pass, and go on at once."""
+
+        def create() -> "Program[AsyncDurableWait]":
+            created, creation = self._calls.create_wait(duration, name)
+            return self._created_wait(created, creation)
+
+        return self._start(create)
+
+    def now(self, name: str | None = None) -> Coroutine[Any, Any, datetime]:
+        """Return what time it is, in UTC, to the millisecond, and the same in every replay."""
+        return self._start(lambda: self._calls.now(name))
+
+    def uuid(self) -> UUID:
+        """Return an identifier that no other call gets, and the same in every replay, at once."""
+        return derived_uuid(self._derive(UUIDS))
+
+    def random(self) -> Random:
+        """Return a generator of random numbers, the same ones in every replay, at once."""
+        return derived_random(self._derive(RANDOMS))
+
+    def create_callback(
+        self, name: str | None = None, config: CallbackConfig | None = None
+    ) -> "Coroutine[Any, Any, AsyncCallback]":
+        """Create something that somebody outside completes."""
+
+        def create() -> "Program[AsyncCallback]":
+            created, creation = self._calls.create_callback(name, config)
+            return self._created(created, creation)
+
+        return self._start(create)
+
+    @overload
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Awaitable[Any]],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]: ...
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Hand a callback's id to somebody outside, and return what they complete it with."""
+        return self._start(lambda: self._calls.wait_for_callback(submitter, name, config))
+
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], Coroutine[Any, Any, T]],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]: ...
+    def wait_for_condition(
+        self,
+        check: Callable[[Any, WaitForConditionCheckContext], Any],
+        config: WaitForConditionConfig[Any],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Call `check` with its own last answer until the strategy is content with it."""
+        return self._start(lambda: self._calls.wait_for_condition(check, config, name))
+
+    def invoke(
+        self,
+        function_name: str,
+        payload: P,
+        name: str | None = None,
+        config: InvokeConfig[P, R] | None = None,
+    ) -> Coroutine[Any, Any, R]:
+        """Run another function, durable or not, as an execution of its own; return its result."""
+        return self._start(lambda: self._calls.invoke(function_name, payload, name, config))
+
+    def run_in_child_context(
+        self,
+        func: "Callable[[AsyncDurableContext], Awaitable[T]]",
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Run `func` as one operation that has durable operations of its own."""
+        return self._start(lambda: self._calls.child(func, name, config))
+
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: "Callable[[AsyncDurableContext, U, int, Sequence[U]], Awaitable[T]]",
+        name: str | None = None,
+        config: MapConfig[U] | None = None,
+    ) -> Coroutine[Any, Any, BatchResult[T]]:
+        """Call `func(context, item, index, inputs)` for every item, side by side."""
+        return self._start(lambda: self._calls.map(inputs, func, name, config))
+
+    def parallel(
+        self,
+        functions: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+    ) -> Coroutine[Any, Any, BatchResult[T]]:
+        """Call every function with a context of its own, side by side."""
+        branches = as_branches(functions)
+        return self._start(lambda: self._calls.parallel(branches, name, config))
+
+    def race(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Call every function with a context of its own; the first one to end decides."""
+        return self._compose(RACE, branches, name, config)
+
+    def any_of(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Call every function with a context of its own; the first one to succeed decides."""
+        return self._compose(ANY_OF, branches, name, config)
+
+    def all_of(
+        self,
+        branches: "Sequence[_Branch[T] | ParallelBranch[Coroutine[Any, Any, T]]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> Coroutine[Any, Any, list[T]]:
+        """Call every function with a context of its own; return their values, in their order."""
+        return self._compose(ALL_OF, branches, name, config)
+
+    def perform_with_retry(
+        self,
+        func: "Callable[[AsyncDurableContext, int], Awaitable[T]]",
+        config: WithRetryConfig[T],
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        return self._start(lambda: self._calls.with_retry(func, config, name))
+
+    def _start(self, call: Callable[[], Program[T]]) -> Coroutine[Any, Any, T]:
+        try:
+            program = call()
+            self._shell.admit(self._scope)
+        except _PASSING as passed:
+            return _passed(passed)
+        return self._shell.start(self._scope, program)
+
+    def _compose(
+        self,
+        composition: Composition,
+        functions: Sequence[Any],
+        name: str | None,
+        config: BranchesConfig | None,
+    ) -> Coroutine[Any, Any, Any]:
+        branches = as_branches(functions)
+        return self._start(lambda: self._calls.compose(composition, branches, name, config))
+
+    def _derive(self, kind: str) -> str:
+        name = self._scope.derive(kind)
+        self._shell.admit(self._scope)
+        return name
+
+    def _created(self, created: Created, creation: Program[str]) -> "Program[AsyncCallback]":
+        callback_id = yield from creation
+        return AsyncCallback(callback_id, created, self._shell)
+
+    def _created_wait(
+        self, created: CreatedWait, creation: Program[None]
+    ) -> "Program[AsyncDurableWait]":
+        yield from creation
+        return AsyncDurableWait(created, self._shell)
+
+
+class AsyncCallback:
+    """A promise that somebody outside keeps, made by `AsyncDurableContext.create_callback`."""
+
+    def __init__(self, callback_id: str, created: Created, shell: "AwaitingShell") -> None:
+        self.callback_id = callback_id
+        self.operation_id = created.operation_id
+        self._created = created
+        self._shell = shell
+
+    async def result(self) -> Any:
+        """Return what the callback was completed with.
+
+        Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
+        nobody completed it, or gave a sign of life, in time.
+        """
+        return await self._shell.start(self._created.scope, self._created.result())
+
+
+class AsyncDurableWait:
+    """Time that passes beside other things, made by `AsyncDurableContext.create_wait`."""
+
+    def __init__(self, created: CreatedWait, shell: "AwaitingShell") -> None:
+        self.operation_id = created.operation_id
+        self._created = created
+        self._shell = shell
+
+    async def result(self) -> None:
+        """Return when the time is over; raise `WaitCancelledError` when it was cancelled before."""
+        await self._shell.start(self._created.scope, self._created.result())
+
+    async def cancel(self) -> bool:
+        """End the wait now; return whether that is so, False when its time was over already."""
+        program = self._created.cancel()
+        return await self._shell.start(self._created.scope.caller(), program)
+
+
+class AwaitingShell:
+    """How async handlers go on: see `perdure.context.operation_factory.Shell`."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def context(self, scope: Scope, logger: LoggerInterface) -> AsyncDurableContext:
+        """Return the context that user code is given for `scope`."""
+        return AsyncDurableContext(scope, self, logger)
+
+    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
+        """Call a coroutine function here, any other in a thread."""
+        crew = self._crew
+        if attempt is None or not attempt.is_limited:
+            here = is_coroutine_function(func)
+            return func if here else lambda *args: crew.in_thread(func, *args)
+        if is_coroutine_function(func):
+            return lambda *args: crew.in_time(attempt, func(*args))
+        return lambda *args: crew.in_thread(call_in_time, attempt, partial(func, *args))
+
+    async def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        """Call `body`, whose durable calls belong to `scope`, and wait for it.
+
+        Tasks that it leaves behind stop at their next durable call, and record nothing more.
+        """
+        task = asyncio.current_task()
+        with scope.current():
+            if scope.owner is task:  # a batch whose branches run again, one after the other
+                return await awaited(body())
+            scope.owner = task
+            with self._crew.strand_below(scope.strand) as scope.strand:
+                return await awaited(body())
+
+    async def perform(self, scope: Scope, program: Program[T]) -> T:
+        """Carry `program` out."""
+        return await perform(self._crew, scope, program)
+
+    async def start(self, scope: Scope, program: Program[T]) -> T:
+        """Carry `program` out, after all tasks that have been made so far have begun."""
+        await asyncio.sleep(0)
+        return await perform(self._crew, scope, program)
+
+    def admit(self, scope: Scope) -> None:
+        """Refuse a call whose place among the others depends on what ends first."""
+        task = _current_task()
+        if task is not scope.owner and not self._crew.is_fresh(task):
+            scope.refuse(
+                f"An operation of {scope.title} was asked for in another task than the one which"
+                " has its context, after that task had waited: replays may come to it in another"
+                " order. Give the task a context of its own, by run_in_child_context."
+            )
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # a thread without a loop
+        return None
+
+
+async def _passed(error: BaseException) -> Any:
+    # Not at once: a handler that catches everything must not keep the loop from going round.
+    await asyncio.sleep(0)
+    raise error

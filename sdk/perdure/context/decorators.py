@@ -1,0 +1,102 @@
+"""Functions with their arguments bound, which is how operations take them.
+
+Each decorator turns `f(ctx, *args)` into `f(*args) -> callable(ctx)` and remembers the name of `f`,
+which names the operation. What is made of a coroutine function fits async handlers only.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from perdure.context.parallel_branch import ParallelBranch
+from perdure.primitives.bound_function import Bound, like
+from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
+
+P = ParamSpec("P")
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+def durable_step(
+    func: Callable[Concatenate[StepContext, P], T],
+) -> Callable[P, Callable[[StepContext], T]]:
+    """Make a step of `func(step_context, *args)`: given its arguments, it fits `context.step`.
+
+    The step is named after the function.
+    """
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[StepContext], T]:
+        def body(step_context: StepContext) -> T:
+            return func(step_context, *args, **kwargs)
+
+        return Bound(like(func, body), func.__name__)
+
+    return bind
+
+
+def durable_with_child_context(
+    func: Callable[Concatenate[C, P], T],
+) -> Callable[P, Callable[[C], T]]:
+    """Make `func(context, *args)` fit `context.run_in_child_context`, given its arguments.
+
+    The context is named after the function.
+    """
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[C], T]:
+        def body(context: C) -> T:
+            return func(context, *args, **kwargs)
+
+        return Bound(like(func, body), func.__name__)
+
+    return bind
+
+
+def durable_wait_for_callback(
+    func: Callable[Concatenate[str, WaitForCallbackContext, P], T],
+) -> Callable[P, Callable[[str, WaitForCallbackContext], T]]:
+    """Make `func(callback_id, context, *args)` fit `context.wait_for_callback`.
+
+    Given its arguments, as the others. The operation is named after the function.
+    """
+
+    @functools.wraps(func)
+    def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
+        def submit(callback_id: str, context: WaitForCallbackContext) -> T:
+            return func(callback_id, context, *args, **kwargs)
+
+        return Bound(like(func, submit), func.__name__)
+
+    return bind
+
+
+def durable_parallel_branch(
+    name: str | None = None,
+) -> Callable[[Callable[Concatenate[C, P], T]], Callable[P, ParallelBranch[T]]]:
+    """Make branches of `func(context, *args)`: given its arguments, it fits `context.parallel`.
+
+    Called with a name, or with none: the branch then gets its default one.
+    """
+
+    def decorate(
+        func: Callable[Concatenate[C, P], T],
+    ) -> Callable[P, ParallelBranch[T]]:
+        @functools.wraps(func)
+        def bind(*args: P.args, **kwargs: P.kwargs) -> ParallelBranch[T]:
+            def body(context: C) -> T:
+                return func(context, *args, **kwargs)
+
+            return ParallelBranch(cast("Callable[[Any], T]", like(func, body)), name)
+
+        return bind
+
+    return decorate
+
+
+def as_branches(functions: Sequence[Any]) -> list[ParallelBranch[Any]]:
+    """Return branches; what is none yet becomes one without a name."""
+    return [
+        function if isinstance(function, ParallelBranch) else ParallelBranch[Any](function)
+        for function in functions
+    ]

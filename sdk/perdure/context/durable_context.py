@@ -1,0 +1,381 @@
+"""What a handler is given: the durable operations, each a thin call of its program."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from random import Random
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from perdure.context.decorators import (
+    as_branches,
+    durable_parallel_branch,
+    durable_step,
+    durable_wait_for_callback,
+    durable_with_child_context,
+)
+from perdure.context.handles import Created, CreatedWait
+from perdure.context.operation_factory import Calls
+from perdure.context.parallel_branch import ParallelBranch
+from perdure.drivers.blocking import perform
+from perdure.drivers.step_thread import call_in_time
+from perdure.invocation.scope import Scope
+from perdure.operations.attempt import Attempt
+from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
+from perdure.operations.program import Program
+from perdure.primitives.bound_function import refuse_coroutine_function
+from perdure.primitives.deterministic import RANDOMS, UUIDS, derived_random, derived_uuid
+from perdure.primitives.duration import Duration
+from perdure.primitives.execution_context import ExecutionContext
+from perdure.primitives.logger import Logger
+from perdure.primitives.operation_contexts import (
+    LoggerInterface,
+    StepContext,
+    WaitForCallbackContext,
+    WaitForConditionCheckContext,
+)
+from perdure.serdes.batch_result import BatchResult
+from perdure.settings.operations import (
+    BranchesConfig,
+    CallbackConfig,
+    ChildConfig,
+    InvokeConfig,
+    MapConfig,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+    WithRetryConfig,
+)
+from perdure.settings.wait_strategies import WaitForConditionConfig
+
+__all__ = [
+    "Callback",
+    "DurableContext",
+    "DurableWait",
+    "ExecutionContext",
+    "durable_parallel_branch",
+    "durable_step",
+    "durable_wait_for_callback",
+    "durable_with_child_context",
+]
+
+P = TypeVar("P")
+R = TypeVar("R")
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class DurableContext:
+    """The durable operations of one handler.
+
+    Calls must come in the same order on every replay, from one thread, and not from inside a step.
+    Once an invocation has ended (the execution waits, is paused, or runs elsewhere), every call
+    raises control flow, which derives from `BaseException`: let it pass.
+    """
+
+    def __init__(self, scope: Scope, logger: LoggerInterface | None = None) -> None:
+        self.execution_context = ExecutionContext(scope.turn.execution_arn)
+        self._scope = scope
+        self._calls = Calls(scope, _BLOCKING, logger)
+
+    @property
+    def logger(self) -> Logger:
+        """A logger whose records appear once, although the handler is replayed."""
+        return self._calls.logger
+
+    def set_logger(self, new_logger: LoggerInterface) -> None:
+        """Send records of this context, and of its operations, to `new_logger` from now on."""
+        self._calls.set_logger(new_logger)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether this is a context that records nothing itself."""
+        return self._scope.prefix != self._scope.parent_id
+
+    def is_replaying(self) -> bool:
+        """Whether the handler is still passing what it did in earlier invocations."""
+        return self._scope.replaying
+
+    def step(
+        self,
+        func: Callable[[StepContext], T],
+        name: str | None = None,
+        config: StepConfig | None = None,
+    ) -> T:
+        """Run `func` to a recorded outcome, and return its value.
+
+        The value is what its serdes makes of it, on the first run and on replay. A failing `func`
+        is tried again as the retry strategy says. `name` defaults to that of a `@durable_step`.
+
+        Raises `StepError` when `func` failed for good, `ExecutionError` when its result is larger
+        than 1,048,576 bytes, `ValidationError` for a name outside 1 to 256 printable ASCII
+        characters.
+        """
+        refuse_coroutine_function(func)
+        return cast("T", self._perform(self._calls.step(func, name, config)))
+
+    def wait(self, duration: Duration, name: str | None = None) -> None:
+        """Suspend for `duration`, 1 ms to 366 days, at no cost meanwhile.
+
+        Raises `ValidationError` outside these bounds.
+        """
+        self._perform(self._calls.wait(duration, name))
+
+    def create_wait(self, duration: Duration, name: str | None = None) -> "DurableWait":
+        """Let `duration`, 1 ms to 366 days, begin to pass, and return at once.
+
+        `DurableWait.result()` suspends until it is over, `cancel()` ends it before. Raises
+        `ValidationError` outside these bounds.
+        """
+        created, creation = self._calls.create_wait(duration, name)
+        self._perform(creation)
+        return DurableWait(created)
+
+    def now(self, name: str | None = None) -> datetime:
+        """Return what time it is, in UTC, to the millisecond, and the same in every replay.
+
+        It is the service's own record of this operation, durable before it is returned.
+        """
+        return cast("datetime", self._perform(self._calls.now(name)))
+
+    def uuid(self) -> UUID:
+        """Return an identifier that no other call gets, and the same in every replay.
+
+        Nothing is recorded: it is made of the execution, the context, and how many were asked of
+        the context before. So a call that is put in front shifts those that follow. It is no
+        secret. Raises `ExecutionError` inside a step.
+        """
+        return derived_uuid(self._scope.derive(UUIDS))
+
+    def random(self) -> Random:
+        """Return a generator of random numbers, the same ones in every replay.
+
+        It starts as `uuid` is made, so what is said there holds here.
+        """
+        return derived_random(self._scope.derive(RANDOMS))
+
+    def create_callback(
+        self, name: str | None = None, config: CallbackConfig | None = None
+    ) -> "Callback":
+        """Create something that somebody outside completes. Returns at once with its id.
+
+        How it ended, including badly, is learned from `result()`.
+        """
+        created, creation = self._calls.create_callback(name, config)
+        return Callback(self._perform(creation), created)
+
+    def wait_for_callback(
+        self,
+        submitter: Callable[[str, WaitForCallbackContext], Any],
+        name: str | None = None,
+        config: WaitForCallbackConfig | None = None,
+    ) -> Any:
+        """Hand a callback's id to somebody outside, and return what they complete it with.
+
+        `submitter(callback_id, context)` runs as a step does. `name` defaults to that of a
+        `@durable_wait_for_callback`. Raises `CallbackSubmitterError` when the submitter failed for
+        good, and what `Callback.result` raises.
+        """
+        refuse_coroutine_function(submitter)
+        return self._perform(self._calls.wait_for_callback(submitter, name, config))
+
+    def wait_for_condition(
+        self,
+        check: Callable[[T, WaitForConditionCheckContext], T],
+        config: WaitForConditionConfig[T],
+        name: str | None = None,
+    ) -> T:
+        """Call `check` with its own last answer until the strategy is content with it.
+
+        Between two checks the execution waits at no cost. Raises `WaitForConditionError` when the
+        check or the strategy raises: nothing is tried again.
+        """
+        refuse_coroutine_function(check)
+        return cast("T", self._perform(self._calls.wait_for_condition(check, config, name)))
+
+    def invoke(
+        self,
+        function_name: str,
+        payload: P,
+        name: str | None = None,
+        config: InvokeConfig[P, R] | None = None,
+    ) -> R:
+        """Run another function, durable or not, as an execution of its own; return its result.
+
+        The function is a name, alone or with `:$LATEST`, or an ARN. Raises `ValidationError` when
+        it can be no function's, and `InvokeError` when the function fails, times out, is stopped or
+        does not exist.
+        """
+        return cast("R", self._perform(self._calls.invoke(function_name, payload, name, config)))
+
+    def run_in_child_context(
+        self,
+        func: "Callable[[DurableContext], T]",
+        name: str | None = None,
+        config: ChildConfig[T] | None = None,
+    ) -> T:
+        """Run `func` as one operation that has durable operations of its own; return its value.
+
+        `func` uses the context that it is given, not this one. `name` defaults to that of a
+        `@durable_with_child_context`. Raises `ChildContextError` when `func` raises.
+        """
+        refuse_coroutine_function(func)
+        return cast("T", self._perform(self._calls.child(func, name, config)))
+
+    def map(
+        self,
+        inputs: Sequence[U],
+        func: "Callable[[DurableContext, U, int, Sequence[U]], T]",
+        name: str | None = None,
+        config: MapConfig[U] | None = None,
+    ) -> BatchResult[T]:
+        """Call `func(context, item, index, inputs)` for every item, side by side.
+
+        A failing item fails nothing but itself: see `BatchResult.throw_if_error`. By default the
+        first failure is the last thing that is waited for. `name` defaults to that of a decorated
+        `func`; items are called `map-item-{index}` unless an `item_namer` names them.
+        """
+        refuse_coroutine_function(func)
+        return cast("BatchResult[T]", self._perform(self._calls.map(inputs, func, name, config)))
+
+    def parallel(
+        self,
+        functions: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: ParallelConfig | None = None,
+    ) -> BatchResult[T]:
+        """Call every function with a context of its own, side by side; see `map`.
+
+        Branches are called `parallel-branch-{index}`, unless they are a `ParallelBranch` with a
+        name.
+        """
+        branches = as_branches(functions)
+        for branch in branches:
+            refuse_coroutine_function(branch.func)
+        return cast("BatchResult[T]", self._perform(self._calls.parallel(branches, name, config)))
+
+    def race(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> T:
+        """Call every function with a context of its own; the first one to end decides.
+
+        What it returned is returned; when it raised, so does this, a `ChildContextError`. The
+        others are cancelled: their waits end, their steps are told, and nothing more of them is
+        recorded. Every replay returns the same. Raises `ValidationError` without branches.
+        """
+        return cast("T", self._compose(RACE, branches, name, config))
+
+    def any_of(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> T:
+        """Call every function with a context of its own; the first one to succeed decides.
+
+        The others are cancelled as those of a `race`. When all fail, raises `AnyOfError`, which
+        holds all errors.
+        """
+        return cast("T", self._compose(ANY_OF, branches, name, config))
+
+    def all_of(
+        self,
+        branches: "Sequence[Callable[[DurableContext], T] | ParallelBranch[T]]",
+        name: str | None = None,
+        config: BranchesConfig | None = None,
+    ) -> list[T]:
+        """Call every function with a context of its own; return their values, in their order.
+
+        The first failure is raised at once, as a `ChildContextError`; then the others are cancelled
+        as those of a `race`.
+        """
+        return cast("list[T]", self._compose(ALL_OF, branches, name, config))
+
+    def perform_with_retry(
+        self,
+        func: "Callable[[DurableContext, int], T]",
+        config: WithRetryConfig[T],
+        name: str | None = None,
+    ) -> T:
+        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        refuse_coroutine_function(func)
+        return cast("T", self._perform(self._calls.with_retry(func, config, name)))
+
+    def _compose(
+        self,
+        composition: Composition,
+        functions: "Sequence[Callable[[DurableContext], Any] | ParallelBranch[Any]]",
+        name: str | None,
+        config: BranchesConfig | None,
+    ) -> Any:
+        branches = as_branches(functions)
+        for branch in branches:
+            refuse_coroutine_function(branch.func)
+        return self._perform(self._calls.compose(composition, branches, name, config))
+
+    def _perform(self, program: Program[Any]) -> Any:
+        return perform(self._scope, program)
+
+
+class _Blocking:
+    """The driver of handlers that are ordinary functions (see `perdure.context.driver`)."""
+
+    def context(self, scope: Scope, logger: LoggerInterface) -> DurableContext:
+        return DurableContext(scope, logger)
+
+    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
+        if attempt is None or not attempt.is_limited:
+            return func
+        return lambda *args: call_in_time(attempt, partial(func, *args))
+
+    def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        return scope.run(body)
+
+    def perform(self, scope: Scope, program: Program[Any]) -> Any:
+        return perform(scope, program)
+
+
+_BLOCKING = _Blocking()
+
+
+class Callback:
+    """A promise that somebody outside keeps, made by `DurableContext.create_callback`."""
+
+    def __init__(self, callback_id: str, created: Created) -> None:
+        self.callback_id = callback_id
+        self.operation_id = created.operation_id
+        self._created = created
+
+    def result(self) -> Any:
+        """Return what the callback was completed with, suspending until it is.
+
+        Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
+        nobody completed it, or gave a sign of life, in time.
+        """
+        return perform(self._created.scope, self._created.result())
+
+
+class DurableWait:
+    """Time that passes beside other things, made by `DurableContext.create_wait`."""
+
+    def __init__(self, created: CreatedWait) -> None:
+        self.operation_id = created.operation_id
+        self._created = created
+
+    def result(self) -> None:
+        """Return when the time is over, suspending until it is.
+
+        Raises `WaitCancelledError` when the wait was cancelled before.
+        """
+        perform(self._created.scope, self._created.result())
+
+    def cancel(self) -> bool:
+        """End the wait now; return whether that is so, False when its time was over already.
+
+        Every replay returns the same.
+        """
+        program = self._created.cancel()
+        return perform(self._created.scope.caller(), program)

@@ -1,0 +1,223 @@
+"""Operations as plugins see them: a program goes by, and what it does is told.
+
+This stands between a program and the shell that performs it, so handlers that block and handlers
+that await are told alike, and neither programs nor shells know of plugins. Hooks are called where
+the program runs: on the thread, or in the task, that performs the operation.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from perdure.exceptions import ChildContextError, SerDesError
+from perdure.operations.child import large_result_summary
+from perdure.operations.identity import Identity
+from perdure.operations.program import Commit, Effect, Nest, Program, Run, Send, Suspend
+from perdure.operations.step import attempt_number
+from perdure.plugins.hooks import (
+    OperationEndInfo,
+    OperationStartInfo,
+    PropagationInput,
+    UserFunctionEndInfo,
+    UserFunctionOutcome,
+    UserFunctionStartInfo,
+)
+from perdure.plugins.invocation_plugins import InvocationPlugins
+from perdure.primitives.timestamps import moment
+from perdure.serdes.error_records import error_object, recorded_of
+from perdure_core.model import (
+    OPERATION_OPEN,
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+)
+
+T = TypeVar("T")
+
+_CLOSES: Final = frozenset({OperationAction.SUCCEED, OperationAction.FAIL})
+
+
+def observed(
+    plugins: InvocationPlugins,
+    identity: Identity,
+    recorded: Callable[[str], Operation | None],
+    program: Program[T],
+    *,
+    virtual: bool = False,
+) -> Program[T]:
+    """Carry `program` on as it is, and tell the plugins what happens.
+
+    `recorded` says how an operation stands, whenever it is asked.
+    """
+    watch = _Watch(plugins, identity, recorded, virtual=virtual)
+    answer: Any = None
+    failure: BaseException | None = None
+    watch.begin()
+    while True:
+        try:
+            effect = program.send(answer) if failure is None else program.throw(failure)
+        except StopIteration as stop:
+            watch.returned()
+            value: T = stop.value
+            return value
+        except (ChildContextError, SerDesError) as error:
+            watch.raised(error)
+            raise
+        answer = failure = None
+        try:
+            effect = watch.before(effect)
+            answer = yield effect
+            watch.after(effect)
+        except GeneratorExit:  # the shell gave the program up, and answers no more
+            program.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - the program decides what it means
+            failure = watch.failed(error)
+
+
+class _Watch:
+    """What is told of one operation while it is performed."""
+
+    def __init__(
+        self,
+        plugins: InvocationPlugins,
+        identity: Identity,
+        recorded: Callable[[str], Operation | None],
+        *,
+        virtual: bool,
+    ) -> None:
+        self._plugins = plugins
+        self._identity = identity
+        self._recorded = recorded
+        self._virtual = virtual
+        self._again = (
+            identity.type is OperationType.CONTEXT
+            and large_result_summary(recorded(identity.id)) is not None
+        )
+        self._running: UserFunctionStartInfo | None = None
+
+    def begin(self) -> None:
+        """Tell what is known of the operation before anything is done."""
+        operation = self._recorded(self._identity.id)
+        if operation is None:
+            return
+        if operation.status not in OPERATION_OPEN:
+            self._plugins.tell_end(operation.id)
+        elif operation.status is not OperationStatus.READY:  # that one is about to start again
+            self._plugins.tell_met(operation)
+
+    def before(self, effect: Effect) -> Effect:
+        """Tell what `effect` begins; return it, with the trace header that plugins give."""
+        match effect:
+            case Send(update) | Commit(update) if update.action is OperationAction.START:
+                self._plugins.tell_start(self._start_info())
+                if update.type is OperationType.CHAINED_INVOKE:
+                    return Commit(self._with_header(update))
+            case Send(update) | Commit(update) if update.action in _CLOSES:
+                self._plugins.note_closing(update)
+            case Run() | Nest():
+                self._running = self._function_info()
+                self._plugins.tell(self._running)
+            case _:
+                pass
+        return effect
+
+    def after(self, effect: Effect) -> None:
+        """Tell what has ended now that `effect` is done."""
+        match effect:
+            case Commit(update):
+                self._plugins.tell_end(update.id)
+            case Suspend(operation_id):
+                self._plugins.tell_end(operation_id)
+            case Run() | Nest():
+                self._end_function(UserFunctionOutcome.SUCCEEDED)
+            case _:
+                pass
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Tell what has ended because an effect failed; return what the program is told."""
+        try:
+            if isinstance(error, Exception):
+                self._end_function(UserFunctionOutcome.FAILED, error_object(error))
+            else:
+                self._end_function(UserFunctionOutcome.INCOMPLETE)
+        except BaseException as stop:  # noqa: BLE001 - a plugin asks to stop
+            return stop
+        return error
+
+    def returned(self) -> None:
+        """Tell the end of a context that records none."""
+        if self._virtual or self._again:
+            self._plugins.tell(self._end_info(OperationStatus.SUCCEEDED))
+
+    def raised(self, error: ChildContextError | SerDesError) -> None:
+        """Tell the end of a context that records none."""
+        if self._virtual:
+            self._plugins.tell(self._end_info(OperationStatus.FAILED, recorded_of(error)))
+
+    def _with_header(self, update: OperationUpdate) -> OperationUpdate:
+        target = PropagationInput(
+            execution_arn=self._plugins.execution_arn,
+            operation_id=update.id,
+            target_function_name=update.function or "",
+            parent_operation_id=update.parent_id,
+        )
+        return msgspec.structs.replace(update, trace_header=self._plugins.trace_header(target))
+
+    def _end_function(self, outcome: UserFunctionOutcome, error: ErrorObject | None = None) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            end = UserFunctionEndInfo.from_start_info(running, error, outcome=outcome)
+            self._plugins.tell(replace(end, end_time=self._now()))
+
+    def _start_info(self) -> OperationStartInfo:
+        operation = self._recorded(self._identity.id)
+        return OperationStartInfo(
+            **self._who(),
+            start_time=None if operation is None else moment(operation.started_ms),
+            is_replayed=operation is not None,
+            status=OperationStatus.STARTED,
+        )
+
+    def _function_info(self) -> UserFunctionStartInfo:
+        identity = self._identity
+        steps = identity.type is OperationType.STEP
+        return UserFunctionStartInfo(
+            **self._who(),
+            start_time=self._now(),
+            is_replayed=False,
+            status=OperationStatus.STARTED,
+            attempt=attempt_number(self._recorded(identity.id)) if steps else None,
+            is_replay_children=self._again,
+        )
+
+    def _end_info(
+        self, status: OperationStatus, error: ErrorObject | None = None
+    ) -> OperationEndInfo:
+        return OperationEndInfo(
+            **self._who(),
+            start_time=None,
+            end_time=self._now(),
+            status=status,
+            error=error,
+            is_replayed=self._again,
+        )
+
+    def _who(self) -> dict[str, Any]:
+        identity = self._identity
+        return {
+            "operation_id": identity.id,
+            "operation_type": identity.type,
+            "sub_type": identity.sub_type,
+            "name": identity.name,
+            "parent_id": identity.parent_id,
+        }
+
+    def _now(self) -> datetime:
+        return moment(self._plugins.now_ms())

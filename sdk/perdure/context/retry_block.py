@@ -1,0 +1,38 @@
+"""The rules of retrying a block."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from perdure.exceptions import UnrecoverableError
+from perdure.operations.program import Nest, Program
+from perdure.operations.retry_after import retry_after_ms
+from perdure.primitives.duration import Duration
+from perdure.settings.retry_strategies import RetryStrategy, delay_ms
+
+
+def tries(
+    func: Callable[[int], Any],
+    strategy: RetryStrategy,
+    name: str | None,
+    *,
+    wait: Callable[[Duration, str | None], Program[None]],
+    now_ms: Callable[[], int],
+) -> Program[Any]:
+    """Call `func(attempt)` until it does not raise, or the strategy gives up."""
+    attempt = 1
+    while True:  # until the strategy gives up
+        try:
+            return (yield Nest(partial(func, attempt)))
+        except UnrecoverableError:
+            raise
+        except Exception as error:
+            decision = strategy(error, attempt)
+            if not decision.should_retry:
+                raise
+            hint_ms = retry_after_ms(error, now_ms)
+        yield from wait(
+            Duration.from_milliseconds(max(delay_ms(decision.delay), hint_ms)),
+            f"{name}-backoff-{attempt}" if name else None,
+        )
+        attempt += 1

@@ -1,0 +1,73 @@
+"""What `wait_for_callback` is made of: a callback, a step that hands its id out, the result.
+
+It runs in a child context; its errors come out as if it did not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure.context.handles import Created
+from perdure.exceptions import (
+    CallbackError,
+    CallbackSubmitterError,
+    ChildContextError,
+    DurableOperationError,
+    StepError,
+    qualified_name,
+)
+from perdure.operations.program import Program
+from perdure.primitives.bound_function import like
+from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
+from perdure.settings.operations import CallbackConfig, StepConfig, WaitForCallbackConfig
+
+CreateCallback = Callable[[str | None, CallbackConfig | None], tuple[Created, Program[str]]]
+RunStep = Callable[[Callable[[StepContext], Any], str | None, StepConfig | None], Program[Any]]
+
+
+def submission(
+    submitter: Callable[..., Any],
+    name: str | None,
+    config: WaitForCallbackConfig,
+    *,
+    create_callback: CreateCallback,
+    step: RunStep,
+) -> Program[Any]:
+    """Create the callback, run the submitter as a step, and return the result."""
+    prefix = f"{name} " if name else ""
+    callback_config = CallbackConfig(
+        timeout=config.timeout,
+        heartbeat_timeout=config.heartbeat_timeout,
+        serdes=config.serdes,
+        sub_type=config.sub_type,
+    )
+    step_config = StepConfig(retry_strategy=config.retry_strategy, serdes=config.serdes)
+    created, creation = create_callback(f"{prefix}create callback id", callback_config)
+    callback_id = yield from creation
+
+    def submit(step_context: StepContext) -> Any:
+        inner = WaitForCallbackContext(step_context.logger, step_context.idempotency_key)
+        return submitter(callback_id, inner)
+
+    yield from step(like(submitter, submit), f"{prefix}submitter", step_config)
+    return (yield from created.result())
+
+
+def translated(program: Program[Any]) -> Program[Any]:
+    """Let the errors of a submission come out as if no child context were there."""
+    try:
+        return (yield from program)
+    except ChildContextError as error:
+        failure = submission_error(error)
+    raise failure
+
+
+def submission_error(error: ChildContextError) -> DurableOperationError:
+    """Return what the failure of the child context stands for."""
+    cause = error.__cause__
+    if isinstance(cause, StepError):
+        submitter_error = CallbackSubmitterError(
+            error.message, qualified_name(CallbackSubmitterError), error.data, error.stack_trace
+        )
+        submitter_error.__cause__ = cause
+        return submitter_error
+    return cause if isinstance(cause, CallbackError) else error

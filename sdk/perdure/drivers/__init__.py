@@ -1,0 +1,1 @@
+"""Drivers perform the effects of operations: one blocks a thread, the other runs on asyncio."""

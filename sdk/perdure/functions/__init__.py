@@ -1,0 +1,1 @@
+"""Durable and plain functions, and one invocation of each."""

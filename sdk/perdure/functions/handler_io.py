@@ -1,0 +1,55 @@
+"""What a handler is given, and what becomes of how it ends."""
+
+from asyncio import CancelledError
+from typing import Any, Protocol
+
+from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
+from perdure.invocation.state import failure_end
+from perdure.protocol.invocation import Invocation
+from perdure.protocol.outcome import Broken, Failed, Outcome, Pending
+from perdure.serdes.error_records import error_object
+from perdure.settings.functions import FunctionSettings
+from perdure.typed.serdes import decode_event, encode_result
+from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.model import ExecutionDetails
+from perdure_core.payload import text_of
+
+
+class HandledFunction(Protocol):
+    """A function as a run of its handler sees it; its annotations are those of the handler."""
+
+    settings: FunctionSettings
+
+    def __call__(self, event: Any, context: Any, /) -> Any:
+        """Call the handler."""
+        ...
+
+
+def event_of(function: HandledFunction, invocation: Invocation) -> Any:
+    """Return what the handler is given."""
+    details = invocation.operations[0].details if invocation.operations else None
+    if not isinstance(details, ExecutionDetails):
+        raise InvocationError("The first recorded operation is not the execution itself.")
+    return decode_event(function, text_of(details.input))
+
+
+def result_of(function: HandledFunction, value: Any) -> str:
+    """Return what the handler returned, as it is recorded."""
+    text = encode_result(function, value)
+    if len(text) > PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
+        raise ExecutionError(
+            f"The result of {function.settings.name!r} is {len(text):,} bytes; "
+            f"at most {PAYLOAD_BYTES_MAX:,} are kept."
+        )
+    return text
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how a handler ends its invocation by raising `error`."""
+    match error:
+        case SuspendExecution():
+            return Pending()
+        case Exception() | CancelledError():
+            return failure_end(error) or Failed(error_object(error))
+        case _:  # SystemExit and its like are no answer of the handler
+            return failure_end(error) or Broken(error_object(error))

@@ -1,0 +1,83 @@
+"""One invocation of a plain function: its handler is called once, and its end is the execution's.
+
+It cannot wait: whatever it raises ends the execution, but for what breaks the invocation alone.
+"""
+
+import logging
+from collections.abc import Callable
+
+from perdure.drivers.tasks import Crew
+from perdure.exceptions import NonDeterministicExecutionError
+from perdure.functions.handler_io import HandledFunction, event_of, outcome_of, result_of
+from perdure.functions.plain_context import PlainContext
+from perdure.invocation.state import Turn
+from perdure.primitives.logger import Logger, log_extra
+from perdure.primitives.timestamps import moment
+from perdure.protocol.invocation import Invocation
+from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
+from perdure.serdes.error_records import error_object
+
+
+def call_handler(
+    function: HandledFunction, invocation: Invocation, now_ms: Callable[[], int]
+) -> Outcome:
+    """Call the handler on this thread."""
+    diverged = _divergence(function, invocation)
+    if diverged is not None:
+        return diverged
+    try:
+        event = event_of(function, invocation)
+        return Succeeded(result_of(function, function(event, _context(invocation, now_ms))))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        return _ending(error)
+
+
+async def call_handler_async(
+    function: HandledFunction, invocation: Invocation, turn: Turn, now_ms: Callable[[], int]
+) -> Outcome:
+    """Call the async handler on this loop; being cancelled means that the turn has passed."""
+    diverged = _divergence(function, invocation)
+    if diverged is not None:
+        return diverged
+    return await Crew(turn).conduct(_handle(function, invocation, now_ms))
+
+
+async def _handle(
+    function: HandledFunction, invocation: Invocation, now_ms: Callable[[], int]
+) -> Outcome:
+    try:
+        event = event_of(function, invocation)
+        return Succeeded(result_of(function, await function(event, _context(invocation, now_ms))))
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
+        return _ending(error)
+
+
+def _ending(error: BaseException) -> Outcome:
+    end = outcome_of(error)
+    # There is nothing that it could wait for, and nothing that it could differ from.
+    return Failed(error_object(error)) if isinstance(end, Pending | Diverged) else end
+
+
+def _divergence(function: HandledFunction, invocation: Invocation) -> Diverged | None:
+    """Return that the execution belongs to a durable function of this name, if it does."""
+    recorded = len(invocation.operations) - 1
+    if recorded <= 0:
+        return None
+    error = NonDeterministicExecutionError(
+        f"{function.settings.name!r} is a plain function here, which asks for no durable "
+        f"operation, and {recorded:,} are recorded. Serve it as a durable function until its "
+        "executions have ended, or give the plain one another name."
+    )
+    return Diverged(error_object(error))
+
+
+def _context(invocation: Invocation, now_ms: Callable[[], int]) -> PlainContext:
+    deadline_ms = invocation.deadline_ms
+    return PlainContext(
+        execution_arn=invocation.execution_arn,
+        function_name=invocation.function_name,
+        logger=Logger(logging.getLogger(), log_extra(invocation.execution_arn)),
+        deadline=None if deadline_ms is None else moment(deadline_ms),
+        tenant_id=invocation.tenant_id,
+        now=lambda: moment(now_ms()),
+    )

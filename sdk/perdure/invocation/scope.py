@@ -1,0 +1,250 @@
+"""One context's place in an execution: whose ids it hands out, and whether it is still replaying.
+
+It carries nothing out: that is for the shells, of which one blocks threads and the other awaits.
+"""
+
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
+from perdure.invocation.fibers import Strand
+from perdure.invocation.state import Turn
+from perdure.operations.identity import (
+    Identity,
+    OperationIds,
+    check_name,
+    check_recorded,
+    describe_recorded,
+    differing_fields,
+    operation_id,
+)
+from perdure.operations.program import Live, Replayed, Resumed, StepFinished
+from perdure.primitives.call_site import user_line
+from perdure.primitives.deterministic import derived_name
+from perdure_core.model import OPERATION_OPEN, Operation, OperationType
+
+T = TypeVar("T")
+
+_current: ContextVar["Scope | None"] = ContextVar("perdure_scope", default=None)
+step_running: ContextVar[bool] = ContextVar("perdurestep_running", default=False)
+
+
+class Scope:
+    """Identifies the durable calls of one context.
+
+    A `closed` scope belongs to a context that has ended: it can only repeat what is recorded.
+    `prefix` is what its ids are made of: the id of the operation that the context belongs to.
+    `parent_id` is the context that is recorded above its operations: the same, unless the context
+    is virtual. `owner` is the task that runs its body, where tasks do.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        strand: Strand,
+        *,
+        replaying: bool,
+        prefix: str | None = None,
+        parent_id: str | None = None,
+        title: str = "the handler",
+        closed: bool = False,
+    ) -> None:
+        self.turn = turn
+        self.strand = strand
+        self.replaying = replaying
+        self.parent_id = parent_id
+        self.prefix = prefix
+        self.title = title
+        self.closed = closed
+        self.owner: object = None
+        self._ids = OperationIds(prefix)
+        self._derived: dict[str, int] = {}
+
+    def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> "Scope":
+        """Return the scope of the context that is the operation `identity`.
+
+        It replays if its operation has ended, or its first durable call is recorded.
+        """
+        operation = self.turn.recorded(identity.id)
+        first = self.turn.recorded(operation_id(identity.id, 1))
+        ended = operation is not None and operation.status not in OPERATION_OPEN
+        return Scope(
+            self.turn,
+            strand or self.strand,
+            replaying=ended or first is not None,
+            prefix=identity.id,
+            parent_id=self.parent_id if virtual else identity.id,
+            title=identity.describe(),
+            closed=ended or (virtual and self.closed),
+        )
+
+    def carried_by(self, strand: Strand) -> "Scope":
+        """Return this scope for another strand: a branch records its own context with it."""
+        return Scope(
+            self.turn,
+            strand,
+            replaying=self.replaying,
+            prefix=self.prefix,
+            parent_id=self.parent_id,
+            title=self.title,
+            closed=self.closed,
+        )
+
+    def run(self, body: Callable[[], T]) -> T:
+        """Call `body`; meanwhile the durable calls of this thread belong to this scope alone."""
+        with self.current():
+            return body()
+
+    @contextmanager
+    def current(self) -> Generator[None]:
+        """Let the durable calls of this thread, or of this task, belong to this scope alone."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            # A coroutine that is thrown away ends elsewhere: there is nothing to go back to.
+            with suppress(ValueError):
+                _current.reset(token)
+
+    def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
+        """Give the call that arrives now its place.
+
+        Raises control flow when the invocation has ended, `ValidationError` for a name that is too
+        long or not printable ASCII, `ExecutionError` inside a step, and inside the body of another
+        context.
+        """
+        call = f"{sub_type} {name or ''}".rstrip()
+        self.enter(call)
+        self._require_current(call)
+        check_name(name)
+        number, id_ = self._ids.take()
+        return Identity(
+            number=number,
+            id=id_,
+            type=kind,
+            sub_type=sub_type,
+            name=name or None,
+            parent_id=self.parent_id,
+        )
+
+    def derive(self, kind: str) -> str:
+        """Return a name that the call which arrives now alone has, in this and in every replay.
+
+        Raises as `identify` does.
+        """
+        self.enter(f"{kind}()")
+        self._require_current(f"{kind}()")
+        number = self._derived[kind] = self._derived.get(kind, 0) + 1
+        return derived_name(self.turn.execution_arn, self.prefix, kind, number)
+
+    def enter(self, call: str) -> None:
+        """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""
+        self.turn.require_open(self.caller().strand)
+        if step_running.get():
+            self.refuse(
+                "A step cannot contain a durable operation: "
+                f"{call} was asked for inside a step's body. Return from the step first."
+            )
+
+    def _require_current(self, call: str) -> None:
+        current = self.caller()
+        if current is not self:
+            self.refuse(
+                f"{call} was asked of the context of {self.title} while the body of "
+                f"{current.title} runs. Ask the context which that body was given."
+            )
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise `ExecutionError`, which ends the execution."""
+        error = ExecutionError(message)
+        self.turn.settle_failure(self.caller().strand, error)
+        raise error
+
+    def caller(self) -> "Scope":
+        """Return the scope whose body runs in this thread; threads of users have none."""
+        current = _current.get()
+        return self if current is None or current.turn is not self.turn else current
+
+    def recorded(self, identity: Identity) -> Operation | None:
+        """Return what is recorded for a call.
+
+        Raises `NonDeterministicExecutionError`, and ends the invocation, when that is another call.
+        """
+        operation = self.turn.recorded(identity.id)
+        try:
+            if operation is not None:
+                if differing_fields(identity, operation):
+                    check_recorded(_placed(identity), operation)
+            elif self.closed:
+                asked = _placed(identity).describe_call()
+                raise NonDeterministicExecutionError(
+                    f"{asked} is asked for in {self.title}, which has ended without it."
+                    f" Operation {identity.id}.",
+                    identity.id,
+                )
+        except ExecutionError as error:
+            self.turn.settle_failure(self.strand, error)
+            raise
+        return operation
+
+    def require_all_asked(self) -> None:
+        """Raise `NonDeterministicExecutionError` when the body ended before a recorded call."""
+        operation = self.turn.recorded(self._ids.peek())
+        if operation is None:
+            return
+        error = NonDeterministicExecutionError(
+            f"{self.title} returns before a durable call that is recorded.\n"
+            f"  recorded:  {describe_recorded(operation)}\n"
+            f"  requested: nothing, {self.title} returns\n"
+            "Every replay must make the same durable calls in the same order."
+            f" Operation {operation.id}.",
+            operation.id,
+        )
+        self.turn.settle_failure(self.strand, error)
+        raise error
+
+    def recorded_context(self, identity: Identity, *, virtual: bool) -> Operation | None:
+        """Return what is recorded for a context.
+
+        Raises as `recorded` does, also when the context was virtual and is so no more, or the
+        reverse.
+        """
+        operation = None if virtual else self.recorded(identity)
+        unrecorded = self.turn.recorded(identity.id) is None
+        below = self.turn.recorded(operation_id(identity.id, 1)) is not None
+        if (virtual and not unrecorded) or (not virtual and unrecorded and below):
+            error = NonDeterministicExecutionError(
+                f"{_placed(identity).describe_call()} {'is' if virtual else 'is not'} recorded as"
+                f" an operation of its own, and the code asks for one that is"
+                f" {'' if virtual else 'not '}virtual. Operation {identity.id}.",
+                identity.id,
+            )
+            self.turn.settle_failure(self.strand, error)
+            raise error
+        return operation
+
+    def note_place(self, effect: Live | Resumed) -> None:
+        """Note that the context does what it has never done, or may come to it now."""
+        if isinstance(effect, Live) or self.turn.recorded(self._ids.peek()) is None:
+            self.replaying = False
+
+    def count(self, effect: Replayed | StepFinished) -> None:
+        """Tell the observer, if there is one."""
+        observer = self.turn.observer
+        if observer is None:
+            return
+        with self.turn.lock:  # observers count, and need not know of threads
+            if isinstance(effect, Replayed):
+                observer.operation_replayed()
+            else:
+                observer.step_finished(effect.outcome)
+
+
+def _placed(identity: Identity) -> Identity:
+    """Return the identity with the line of user code that asks."""
+    return msgspec.structs.replace(identity, line=user_line(inspect.currentframe()))

@@ -1,0 +1,189 @@
+"""The rules of a batch, which is what map and parallel are: branches side by side.
+
+Branches start in the order of their indexes, at most so many at a time; one that is suspended keeps
+its place. The policy is asked before the first one and whenever one has ended. When it says
+complete, branches that have not ended are abandoned. A branch that fails is an item of the result;
+what concerns more than the branch ends the batch, whatever the policy tolerates.
+
+A result that was too large to be kept is made again, from its summary and the recorded branches.
+Semantics are those of the AWS Lambda durable execution SDK for Python 3.0 (concurrency).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from perdure.exceptions import (
+    ChildContextError,
+    ExecutionError,
+    NonDeterministicExecutionError,
+    SerDesError,
+    SuspendExecution,
+)
+from perdure.operations.program import (
+    AbandonBranches,
+    AwaitBranch,
+    BranchEnd,
+    Nest,
+    Program,
+    StartBranch,
+)
+from perdure.primitives.completion import (
+    BatchItemStatus,
+    CompletionItemStatus,
+    CompletionPolicy,
+    CompletionReason,
+)
+from perdure.serdes.batch_result import BatchItem, BatchResult, BatchSummary
+from perdure.serdes.error_records import recorded_of
+
+# A batch without a limit of its own runs so many at a time, those that are parked left aside.
+RUNNING_MAX: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch before it runs. `body` is called with what carries it; None is the batch itself.
+
+    It raises `ChildContextError` when the user's code raises, or `SerDesError`.
+    """
+
+    operation_id: str
+    body: Callable[[Any], Any]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The branches, how many may run at a time, and when they are enough."""
+
+    branches: Sequence[Branch]
+    policy: CompletionPolicy
+    concurrency_max: int | None = None
+    # Branches that are recorded as ended, in that order; they count before any other one starts.
+    ended: Sequence[int] = ()
+
+
+class _Board:
+    """Which branches have started, and how each one stands."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.items: dict[int, BatchItem[Any]] = {}
+        self._plan = plan
+        self._counts = Counter[BatchItemStatus]()
+        self._parked = 0
+        self._next = 0
+
+    def reason(self) -> CompletionReason | None:
+        """Return why the batch is complete; None while it is not."""
+        counts = self._counts
+        succeeded, failed = counts[BatchItemStatus.SUCCEEDED], counts[BatchItemStatus.FAILED]
+        return self._plan.policy.decide(succeeded, failed, self._statuses)
+
+    def start_next(self) -> StartBranch | None:
+        """Note that the next branch starts, and say how; None if none may start now."""
+        while self._next in self.items:
+            self._next += 1
+        index, in_flight = self._next, self._counts[BatchItemStatus.STARTED]
+        slots = self._plan.concurrency_max
+        if index == len(self._plan.branches) or (slots is not None and in_flight >= slots):
+            return None
+        if in_flight - self._parked >= RUNNING_MAX:
+            return None
+        self.begin(index)
+        branch = self._plan.branches[index]
+        return StartBranch(index, branch.operation_id, branch.body)
+
+    def begin(self, index: int) -> None:
+        """Note that a branch starts."""
+        self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
+        self._counts[BatchItemStatus.STARTED] += 1
+
+    def note(self, end: BranchEnd) -> None:
+        """Note how a branch ended; raise what concerns more than the branch."""
+        if isinstance(end.error, SuspendExecution):
+            self._parked += 1
+            return
+        item = _item(end)
+        self.items[item.index] = item
+        self._counts[BatchItemStatus.STARTED] -= 1
+        self._counts[item.status] += 1
+
+    def started(self) -> list[BatchItem[Any]]:
+        """Return what has started, in order: now, or before one that is recorded as ended."""
+        count = max(self.items, default=-1) + 1
+        missing = BatchItemStatus.STARTED
+        return [self.items.get(index, BatchItem(index, missing)) for index in range(count)]
+
+    def _statuses(self) -> tuple[CompletionItemStatus, ...]:
+        return tuple(
+            CompletionItemStatus(
+                index, branch.name, self.items[index].status if index in self.items else None
+            )
+            for index, branch in enumerate(self._plan.branches)
+        )
+
+
+def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
+    """Run branches until the policy says that the batch is complete."""
+    board = _Board(plan)
+    try:
+        for index in plan.ended:
+            if board.reason() is None:
+                board.begin(index)
+                board.note((yield from _again(plan, index)))
+        while (reason := board.reason()) is None:
+            while (start := board.start_next()) is not None:
+                yield start
+            board.note((yield AwaitBranch()))
+    except GeneratorExit:  # a shell gave the program up, and answers no more
+        raise
+    except BaseException:
+        yield AbandonBranches()
+        raise
+    yield AbandonBranches()
+    return BatchResult(board.started(), reason)
+
+
+def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
+    """Make the result of a complete batch again, one branch after the other."""
+    known = _read(summary, len(plan.branches))
+    items: list[BatchItem[Any]] = []
+    for index in range(known.total):
+        if index in known.started:
+            items.append(BatchItem(index, BatchItemStatus.STARTED))
+            continue
+        items.append(_item((yield from _again(plan, index))))
+    return BatchResult(items, known.reason)
+
+
+def _again(plan: BatchPlan, index: int) -> Program[BranchEnd]:
+    """Return how a branch has ended, as its record, or what lies below that, says."""
+    try:
+        value = yield Nest(partial(plan.branches[index].body, None))
+    except (ChildContextError, SerDesError) as error:
+        return BranchEnd(index, error=error)
+    return BranchEnd(index, value)
+
+
+def _item(end: BranchEnd) -> BatchItem[Any]:
+    error = end.error
+    if error is None:
+        return BatchItem(end.index, BatchItemStatus.SUCCEEDED, end.value)
+    if not isinstance(error, (ChildContextError, SerDesError)):
+        raise error
+    return BatchItem(end.index, BatchItemStatus.FAILED, error=recorded_of(error))
+
+
+def _read(summary: str, total: int) -> BatchSummary:
+    try:
+        known = BatchSummary.read(summary)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExecutionError(f"The summary of a batch is not understood: {error!r}") from error
+    if known.total > total:
+        raise NonDeterministicExecutionError(
+            f"{known.total} branches are recorded, and the code asks for only {total}."
+        )
+    return known

@@ -1,0 +1,253 @@
+"""What race, any_of and all_of make of a batch: the value that one branch, or all, came to.
+
+Each is a batch with a policy of its own, recorded as one context. The verdict is read off its
+result, on the first run as when a large result is made again. Branches that are not waited for any
+more are cancelled: their open waits are recorded as such just before the context closes.
+
+A branch that had ended before this invocation began has its say first, in the order of the record,
+and only then others may start: whichever decided before a crash decides again after it, and nobody
+looks at a wait that was cancelled for its sake.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from perdure.exceptions import (
+    ChildContextError,
+    DurableOperationError,
+    SerDesError,
+    qualified_name,
+    register_operation_error,
+)
+from perdure.operations.batch_kinds import BatchWords
+from perdure.operations.program import Program, Send
+from perdure.primitives.completion import BatchItemStatus, CompletionConfig
+from perdure.serdes.batch_result import BatchItem, BatchResult
+from perdure.serdes.error_records import (
+    DATA_BYTES_MAX,
+    error_object,
+    operation_error,
+    recorded_of,
+    wrapping_error,
+)
+from perdure.serdes.serializers import SerDes, SerDesContext
+from perdure_core.model import ErrorObject, OperationUpdate
+
+# What `AnyOfError` keeps of one field of one error, if there is room.
+FIELD_CHARS_MAX: Final = 1_000
+FIELD_CHARS_MIN: Final = 100
+
+
+class AnyOfError(DurableOperationError):
+    """All branches of an `any_of` failed. `errors` holds what each one failed with, in their order.
+
+    What is recorded is bounded: of many or long errors the ends of the messages, the data and at
+    last whole errors are left out; the message says how many there were. None has a stack trace:
+    those are in the records of the branches.
+    """
+
+    __recorded_name__ = "perdure.composition.AnyOfError"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        error_type: str | None = None,
+        data: str | None = None,
+        stack_trace: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(message, error_type, data, stack_trace)
+        self.errors: tuple[ChildContextError, ...] = _read_errors(data)
+
+    @classmethod
+    def of(cls, errors: Sequence[ChildContextError]) -> Self:
+        """Make the error of branches that failed so."""
+        shown = errors[-1].message if errors else None
+        count = len(errors)
+        message = f"None of {count:,} branches succeeded; the last of them failed with: {shown}"
+        return cls(message, qualified_name(cls), _written_errors(errors))
+
+
+register_operation_error(AnyOfError)
+
+
+@dataclass(frozen=True)
+class Won:
+    """What the branch at `index` returned, which decides."""
+
+    index: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One way to put branches together. `verdict` returns a `Won` or a list, or raises."""
+
+    words: BatchWords
+    policy: CompletionConfig
+    verdict: Callable[[BatchResult[Any]], Any]
+    takes_none: bool = False
+
+
+def _first_end(result: BatchResult[Any]) -> Won:
+    item = next(item for item in result.all if item.status is not BatchItemStatus.STARTED)
+    return _won(item)
+
+
+def _first_success(result: BatchResult[Any]) -> Won:
+    succeeded = result.succeeded()
+    if succeeded:
+        return _won(succeeded[0])
+    raise AnyOfError.of([_child_error(item.error) for item in result.failed()])
+
+
+def _all_values(result: BatchResult[Any]) -> list[Any]:
+    for item in result.failed():
+        raise _failure(item)
+    return result.get_results()
+
+
+RACE: Final = Composition(
+    BatchWords("RaceResult", "Race", "RaceBranch", "race-branch"),
+    CompletionConfig(min_successful=1, tolerated_failure_count=0),
+    _first_end,
+)
+ANY_OF: Final = Composition(
+    BatchWords("AnyOfResult", "AnyOf", "AnyOfBranch", "any-of-branch"),
+    CompletionConfig(min_successful=1),
+    _first_success,
+)
+ALL_OF: Final = Composition(
+    BatchWords("AllOfResult", "AllOf", "AllOfBranch", "all-of-branch"),
+    CompletionConfig(tolerated_failure_count=0),
+    _all_values,
+    takes_none=True,
+)
+
+
+def decided(
+    program: Program[BatchResult[Any]],
+    composition: Composition,
+    open_waits: Callable[[], Sequence[OperationUpdate]],
+    keep: Callable[[BatchResult[Any]], None],
+) -> Program[Any]:
+    """Run the batch, cancel what it leaves behind, and return or raise its verdict.
+
+    `open_waits` returns the cancellations of what then still waits; `keep` is told the result.
+    """
+    result = yield from program
+    for cancellation in open_waits():
+        yield Send(cancellation)
+    keep(result)
+    return composition.verdict(result)
+
+
+def undisguised(program: Program[Any]) -> Program[Any]:
+    """Let the error of an `any_of` come out as if no context were there."""
+    try:
+        return (yield from program)
+    except ChildContextError as error:
+        if not isinstance(error.__cause__, AnyOfError):
+            raise
+        failure = error.__cause__
+    raise failure
+
+
+def failure_of_branch(error: BaseException) -> ErrorObject:
+    """Return what is recorded of a context whose branch failed: the same as of the branch."""
+    return recorded_of(error) if isinstance(error, ChildContextError) else error_object(error)
+
+
+@dataclass(frozen=True)
+class OneOf(SerDes[Any]):
+    """Writes a `Won`, and reads what it had won.
+
+    The value is written as its branch says. Where branches say different things, the number of the
+    branch stands beside it.
+    """
+
+    branches: Sequence[SerDes[Any]]
+
+    def serialize(self, value: Won, serdes_context: SerDesContext) -> str:
+        """Write it."""
+        text = self.branches[value.index].serialize(value.value, serdes_context)
+        if _alike(self.branches):
+            return text
+        return json.dumps({"branch": value.index, "value": json.loads(text)})
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
+        """Read the value."""
+        if _alike(self.branches):
+            return self.branches[0].deserialize(data, serdes_context)
+        written = json.loads(data)
+        text = json.dumps(written["value"])
+        return self.branches[int(written["branch"])].deserialize(text, serdes_context)
+
+
+@dataclass(frozen=True)
+class EachOf(SerDes[Any]):
+    """Writes a list, each value as its branch says."""
+
+    branches: Sequence[SerDes[Any]]
+
+    def serialize(self, value: list[Any], serdes_context: SerDesContext) -> str:
+        """Write it."""
+        pairs = zip(self.branches, value, strict=True)
+        return json.dumps(
+            [json.loads(each.serialize(item, serdes_context)) for each, item in pairs]
+        )
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> list[Any]:
+        """Read it."""
+        pairs = zip(self.branches, json.loads(data), strict=True)
+        return [each.deserialize(json.dumps(item), serdes_context) for each, item in pairs]
+
+
+def _alike(branches: Sequence[SerDes[Any]]) -> bool:
+    return all(each is branches[0] or each == branches[0] for each in branches)
+
+
+def _won(item: BatchItem[Any]) -> Won:
+    if item.error is not None:
+        raise _failure(item)
+    return Won(item.index, item.result)
+
+
+def _failure(item: BatchItem[Any]) -> DurableOperationError | SerDesError:
+    return operation_error(ChildContextError, item.error)
+
+
+def _child_error(failure: ErrorObject | None) -> ChildContextError:
+    return wrapping_error(ChildContextError, failure)
+
+
+def _written_errors(errors: Sequence[ChildContextError]) -> str:
+    """Return JSON of at most what a record's data may hold."""
+    chars_max, kept = FIELD_CHARS_MAX, len(errors)
+    while True:  # ends: with no error left, nothing is too long
+        fields = [
+            [_cut(text, chars_max) for text in (each.error_type, each.message, each.data)]
+            for each in errors[:kept]
+        ]
+        written = json.dumps(fields, separators=(",", ":"))
+        if len(written) <= DATA_BYTES_MAX:
+            return written
+        # First shorter, then fewer.
+        chars_max, kept = (
+            (chars_max // 2, kept) if chars_max > FIELD_CHARS_MIN else (chars_max, kept // 2)
+        )
+
+
+def _read_errors(data: str | None) -> tuple[ChildContextError, ...]:
+    """Return what `_written_errors` wrote; nothing for any other text."""
+    try:
+        fields = json.loads(data or "[]")
+        objects = [ErrorObject(message, kind, detail) for kind, message, detail in fields]
+    except (ValueError, TypeError):
+        return ()
+    return tuple(map(_child_error, objects))
+
+
+def _cut(text: str | None, chars_max: int) -> str | None:
+    return text if text is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"

@@ -1,0 +1,245 @@
+"""The rules of a step: run once to a recorded outcome, retried as its strategy says.
+
+    no record ── START ──> STARTED ── SUCCEED ──> SUCCEEDED
+                             │  └─── FAIL ──────> FAILED
+                           RETRY
+                             v
+                          PENDING ── due ──> READY ── START ──> STARTED …
+
+At least once: START is sent and the body begins; a replay that finds STARTED runs the body again
+under the same attempt. At most once: START is durable before the body; a replay that finds STARTED
+does not know how far the body came, so it asks the retry strategy with a `StepInterruptedError`.
+With a timeout, START is durable before the body too: from then on the attempt's time runs, however
+often its worker is lost, and a replay that finds none left fails the attempt without its body.
+HEARTBEAT, while STARTED, keeps what the body tells of its progress for whoever runs it next.
+Semantics and awaited updates are those of the AWS Lambda durable execution SDK for Python 3.0
+(operation.step).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from perdure.exceptions import (
+    ExecutionError,
+    InvalidStateError,
+    InvocationError,
+    RetryableSerDesError,
+    SerDesError,
+    StepCancelledError,
+    StepInterruptedError,
+)
+from perdure.operations.attempt import Attempt, Watch
+from perdure.operations.heartbeats import NO_PAST, HeartbeatPlan, Past
+from perdure.operations.identity import Identity
+from perdure.operations.program import (
+    Live,
+    Program,
+    Replayed,
+    Run,
+    Send,
+    StepFinished,
+    commit,
+    suspend,
+)
+from perdure.operations.retry_after import retry_after_ms
+from perdure.serdes.error_records import error_object, step_error
+from perdure.serdes.serializers import Payloads
+from perdure.settings.operations import StepSemantics
+from perdure.settings.retry_strategies import RetryStrategy, delay_ms
+from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.model import (
+    OPERATION_OPEN,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    StepDetails,
+)
+from perdure_core.payload import bytes_of, text_of
+
+
+class StepPlan(msgspec.Struct, frozen=True):
+    """A step's configuration with every default filled in."""
+
+    semantics: StepSemantics
+    retry_strategy: RetryStrategy
+    payloads: Payloads
+    watch: Watch
+    heartbeats: HeartbeatPlan
+    timeout_ms: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether time can end an attempt."""
+        return self.timeout_ms is not None or self.heartbeats.timeout_ms is not None
+
+
+class _RaisedByBody(Exception):
+    """An `InvocationError` of the user's code: a failure like any other, not the invocation's."""
+
+    def __init__(self, error: InvocationError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def step(
+    identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[Attempt], Any]
+) -> Program[Any]:
+    """Return the step's value, from the record or by running `body(attempt)`.
+
+    Raises `StepError` when the step has failed for good, `SerDesError` when its value could not be
+    written or read.
+    """
+    operation = recorded
+    while operation is None or operation.status in OPERATION_OPEN:
+        if operation is not None and operation.status is OperationStatus.PENDING:
+            due_ms = step_details(operation).next_attempt_ms
+            operation = yield from suspend(operation, f"{identity.describe()} retries", due_ms)
+            continue
+        yield Live()
+        try:
+            payload, value = yield from _attempt(identity, operation, plan, body)
+        except _RaisedByBody as raised:
+            operation = yield from _fail(identity, operation, plan, raised.error)
+        except (ExecutionError, InvocationError) as error:
+            if not isinstance(error, StepInterruptedError):
+                raise
+            operation = yield from _fail(identity, operation, plan, error)
+        except StepCancelledError as error:
+            # Recording fails for whoever is cancelled, and says why; anybody else made this up.
+            unfounded = InvalidStateError(f"{error} That was not so.")
+            operation = yield from _fail(identity, operation, plan, unfounded)
+        except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
+            operation = yield from _fail(identity, operation, plan, error)
+        else:
+            yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
+            yield StepFinished("succeeded")
+            return value
+    yield Replayed()
+    return _outcome(operation, plan)
+
+
+def check_size(identity: Identity, payload: str | None, what: str = "result") -> None:
+    """Raise `ExecutionError` when a result, or what else it is, is larger than a record may be."""
+    size = 0 if payload is None else bytes_of(payload)
+    if size > PAYLOAD_BYTES_MAX:
+        raise ExecutionError(
+            f"The {what} of {identity.describe()} is {size:,} bytes; "
+            f"at most {PAYLOAD_BYTES_MAX:,} can be recorded."
+        )
+
+
+def attempt_number(operation: Operation | None) -> int:
+    """Return the number of the attempt that comes now, from 1."""
+    return 1 if operation is None else step_details(operation).attempt + 1
+
+
+def step_details(operation: Operation) -> StepDetails:
+    """Return what the record says about a step."""
+    details = operation.details
+    if not isinstance(details, StepDetails):
+        raise InvocationError(f"The record of step {operation.id} holds no step.")
+    return details
+
+
+def _attempt(
+    identity: Identity,
+    operation: Operation | None,
+    plan: StepPlan,
+    body: Callable[[Attempt], Any],
+) -> Program[tuple[str | None, Any]]:
+    """Run the body once. The value has made the round trip that a replay's value makes."""
+    number = attempt_number(operation)
+    at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
+    started = operation is not None and operation.status is OperationStatus.STARTED
+    if started and at_most_once:
+        raise StepInterruptedError(
+            f"{identity.describe()} was interrupted in attempt {number}.", identity.id
+        )
+    past = _past(operation, plan)
+    if not started:
+        start = identity.update(OperationAction.START)
+        if at_most_once or plan.is_limited:
+            yield from commit(start)
+        else:
+            yield Send(start)
+    title = f"Attempt {number} of {identity.describe()}"
+    attempt = Attempt(
+        number, title, plan.watch, plan.heartbeats, timeout_ms=plan.timeout_ms, past=past
+    )
+    attempt.raise_if_overdue()
+    value = yield from _run(identity, attempt, body)
+    payload = plan.payloads.write(value)
+    check_size(identity, payload)
+    return payload, plan.payloads.read(payload)
+
+
+def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -> Program[Any]:
+    """Call the body; what it last told is recorded with its failure."""
+    try:
+        with attempt:
+            value: Any = yield Run(partial(body, attempt))
+    except (Exception, StepCancelledError) as error:
+        unrecorded = attempt.heartbeats.end()
+        if unrecorded is not None:
+            yield Send(identity.update(OperationAction.HEARTBEAT, payload=unrecorded[0]))
+        if isinstance(error, InvocationError) and not isinstance(error, RetryableSerDesError):
+            raise _RaisedByBody(error) from error
+        raise
+    finally:
+        attempt.heartbeats.end()
+    return value
+
+
+def _past(operation: Operation | None, plan: StepPlan) -> Past:
+    """Return what the record says of the attempt that comes; servers of old do not say it."""
+    if operation is None:
+        return NO_PAST
+    details = step_details(operation)
+    began_ms = details.attempt_started_ms
+    if operation.status is not OperationStatus.STARTED or began_ms is None:
+        return Past(heartbeat=details.heartbeat)
+    since_ms, heartbeat_ms = plan.watch.since_ms, details.heartbeat_ms
+    heartbeat_ago_ms = None if heartbeat_ms is None else since_ms(heartbeat_ms)
+    return Past(since_ms(began_ms), details.heartbeat, heartbeat_ago_ms)
+
+
+def _fail(
+    identity: Identity, operation: Operation | None, plan: StepPlan, error: Exception
+) -> Program[Operation]:
+    """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
+    failure = error_object(error)
+    delay = _retry_delay_ms(identity, plan, error, attempt_number(operation))
+    if delay is None:
+        yield from commit(identity.update(OperationAction.FAIL, error=failure))
+        yield StepFinished("failed")
+        raise step_error(failure)
+    retry = identity.update(OperationAction.RETRY, error=failure, next_attempt_delay_ms=delay)
+    retried = yield from commit(retry)
+    yield StepFinished("retried")
+    return retried
+
+
+def _retry_delay_ms(
+    identity: Identity, plan: StepPlan, error: Exception, attempt: int
+) -> int | None:
+    if isinstance(error, SerDesError):  # what cannot be written now can never be
+        return None
+    try:
+        decision = plan.retry_strategy(error, attempt)
+    except Exception as broken:
+        raise ExecutionError(
+            f"The retry strategy of {identity.describe()} raised {broken!r}."
+        ) from broken
+    if not decision.should_retry:
+        return None
+    return max(delay_ms(decision.delay), retry_after_ms(error, plan.watch.now_ms))
+
+
+def _outcome(operation: Operation, plan: StepPlan) -> Any:
+    details = step_details(operation)
+    if operation.status is OperationStatus.SUCCEEDED:
+        return plan.payloads.read(text_of(details.result))
+    raise step_error(details.error)

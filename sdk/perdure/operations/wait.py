@@ -1,0 +1,85 @@
+"""The rules of a wait: START is durable, then time passes, whatever happens to this process.
+
+    no record ── START ──> STARTED ── due ────> SUCCEEDED
+                             └────── CANCEL ──> CANCELLED
+
+A wait that was created, not called, is awaited later or not at all, and may be cancelled. That it
+was is learned from its result, as how a callback ended.
+"""
+
+from perdure.exceptions import ValidationError, WaitCancelledError
+from perdure.operations.identity import Identity
+from perdure.operations.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure.primitives.duration import Duration
+from perdure.serdes.error_records import operation_error
+from perdure_core.limits import WAIT_MS_MAX
+from perdure_core.model import (
+    ErrorObject,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    WaitDetails,
+)
+
+
+def check_wait(duration: Duration) -> int:
+    """Return the wait in milliseconds; raise `ValidationError` outside 1 ms to 366 days."""
+    wait_ms = duration.to_milliseconds()
+    if not 1 <= wait_ms <= WAIT_MS_MAX:
+        raise ValidationError(f"A wait lasts 1 to {WAIT_MS_MAX:,} ms: {wait_ms:,} ms asked for.")
+    return wait_ms
+
+
+def wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Program[None]:
+    """Return when the wait is over. A recorded wait keeps its length, whatever the code says."""
+    operation = recorded
+    if operation is None:
+        operation = yield from _start(identity, wait_ms)
+    elif operation.status is not OperationStatus.STARTED:
+        yield Replayed()
+    yield from wait_result(identity, operation)
+
+
+def create_wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Program[None]:
+    """Let the time begin, and return when that is durable."""
+    if recorded is not None:
+        yield Replayed()
+        return
+    yield from _start(identity, wait_ms)
+
+
+def wait_result(identity: Identity, operation: Operation) -> Program[None]:
+    """Return when the wait is over; raise `WaitCancelledError` when it was cancelled."""
+    operation = yield from _until_ended(identity, operation)
+    yield Resumed()
+    if operation.status is OperationStatus.CANCELLED:
+        message = f"{identity.describe()} was cancelled."
+        raise operation_error(WaitCancelledError, ErrorObject(message, "Wait.Cancelled"))
+
+
+def cancel_wait(identity: Identity, operation: Operation) -> Program[bool]:
+    """Tell whether the wait is cancelled now; it is not when it was over before."""
+    if operation.status is OperationStatus.STARTED:
+        yield Live()
+        operation = yield from commit(identity.update(OperationAction.CANCEL))
+    else:
+        yield Replayed()
+    # One that was over already may still look as if it were not, if the answer had no room for it.
+    operation = yield from _until_ended(identity, operation)
+    return operation.status is OperationStatus.CANCELLED
+
+
+def _start(identity: Identity, wait_ms: int) -> Program[Operation]:
+    yield Live()
+    return (yield from commit(identity.update(OperationAction.START, wait_ms=wait_ms)))
+
+
+def _until_ended(identity: Identity, operation: Operation) -> Program[Operation]:
+    while operation.status is OperationStatus.STARTED:
+        operation = yield from suspend(operation, f"{identity.describe()} runs", _end_ms(operation))
+    return operation
+
+
+def _end_ms(operation: Operation) -> int | None:
+    details = operation.details
+    return details.scheduled_end_ms if isinstance(details, WaitDetails) else None

@@ -1,0 +1,386 @@
+"""The plugins of one invocation: which hook is called when, and what becomes of what it raises.
+
+Operations report what they do through `perdure.context.instrumented`; the turn passes in what the
+service answers. An operation's end is *due* from the moment it is known until a hook is called for
+it, which the first one to come to the operation does; what nobody comes to is told at the end.
+
+    known as ended ── somebody comes to it, or to a context above it ──> told
+           └───────── the invocation ends ─────────────────────────────> told
+
+Must stay true: no hook is called with a lock held, or for a plugin whose start hook was not called.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Final, assert_never, cast
+
+from perdure.plugins.changes import Changes
+from perdure.plugins.hooks import (
+    DurableInstrumentationPlugin,
+    InvocationEndInfo,
+    InvocationStartInfo,
+    InvocationStatus,
+    OperationChangeInfo,
+    OperationEndInfo,
+    OperationInfo,
+    OperationStartInfo,
+    PropagationInput,
+    PropagationMetadata,
+    UserFunctionEndInfo,
+    UserFunctionStartInfo,
+)
+from perdure.plugins.loading import Factories
+from perdure.primitives.timestamps import moment
+from perdure.protocol.invocation import Invocation, TurnPassed
+from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
+from perdure.serdes.error_records import error_object
+from perdure_core.limits import TRACE_HEADER_CHARS_MAX
+from perdure_core.model import (
+    OPERATION_OPEN,
+    ErrorObject,
+    ExecutionDetails,
+    Operation,
+    OperationUpdate,
+)
+from perdure_core.payload import text_of
+
+# They ask the thread that runs to stop, which is not for us to refuse.
+_STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+Info = (
+    InvocationStartInfo
+    | InvocationEndInfo
+    | OperationStartInfo
+    | OperationEndInfo
+    | OperationChangeInfo
+    | UserFunctionStartInfo
+    | UserFunctionEndInfo
+)
+
+_log = logging.getLogger("perdure")
+
+
+class InvocationPlugins:
+    """Calls the hooks of one invocation. Threads may share it."""
+
+    def __init__(
+        self, factories: Factories, invocation: Invocation, now_ms: Callable[[], int]
+    ) -> None:
+        self.now_ms = now_ms
+        self.execution_arn = invocation.execution_arn
+        self._factories = factories
+        self._invocation = invocation
+        self._lock = threading.Lock()
+        self._infos = {
+            operation.id: OperationInfo.from_operation(operation)
+            for operation in invocation.operations
+        }
+        self._due: dict[str, OperationInfo] = {}
+        # What has been due below each operation; what was told since then is no longer in `_due`.
+        self._due_below: dict[str, dict[str, None]] = {}
+        for id_ in invocation.updated_operation_ids:
+            if (info := self._infos.get(id_)) is not None:
+                self._note_end(info)
+        self._closing: dict[str, OperationUpdate] = {}
+        self._replayed: set[str] = set()
+        self._plugins: list[DurableInstrumentationPlugin] = []
+        self._logged: set[tuple[int, str]] = set()
+        self._start_info = self._described()
+        self._changes: Changes | None = None
+        self._over = False
+
+    @classmethod
+    def of(
+        cls, factories: Factories, invocation: Invocation, now_ms: Callable[[], int]
+    ) -> "InvocationPlugins | None":
+        """Return the plugins of an invocation; None if there are none."""
+        return cls(factories, invocation, now_ms) if factories else None
+
+    def start(self) -> None:
+        """Make the plugins, and tell them that the invocation starts."""
+        for plugin in self._made():
+            self._plugins.append(plugin)  # a start hook that fails may have begun something
+            self._call(plugin, self._start_info)
+        if not any(_hears_changes(plugin) for plugin in self._plugins):
+            return
+        self._changes = Changes(self._tell_changes)
+        try:
+            self._changes.start()
+        except RuntimeError:
+            _log.warning("No thread for plugins: changes are told at the end.", exc_info=True)
+
+    def learn(self, operations: Iterable[Operation]) -> None:
+        """Take in how operations stand now. Waits for nobody and calls no hook."""
+        changed: dict[str, None] = {}
+        with self._lock:
+            for operation in operations:
+                before = self._infos.get(operation.id)
+                info = self._info(operation)
+                self._infos[operation.id] = info
+                if before is None or before.status is not info.status:
+                    changed[operation.id] = None
+                    self._note_end(info)
+        if changed and self._changes is not None:
+            self._changes.note(changed)
+
+    def note_closing(self, update: OperationUpdate) -> None:
+        """Remember what closes an operation: answers do not repeat it."""
+        with self._lock:
+            self._closing[update.id] = update
+
+    def tell_start(self, info: OperationStartInfo) -> None:
+        """Tell that an operation starts, or is met again before its end."""
+        with self._lock:
+            self._replayed.add(info.operation_id)
+        self._tell(info)
+
+    def tell_met(self, operation: Operation) -> None:
+        """Tell that an operation which an earlier invocation started is met again, once."""
+        with self._lock:
+            known = operation.id in self._replayed
+            self._replayed.add(operation.id)
+        if not known:
+            info = OperationInfo.from_operation(operation, is_replayed=True)
+            self._tell(OperationStartInfo(**vars(info)))
+
+    def tell_end(self, operation_id: str) -> None:
+        """Tell that an operation has ended, if that is due; before it, what ended below it."""
+        with self._lock:
+            infos = self._take(operation_id)
+        for info in infos:
+            self._tell(OperationEndInfo(**vars(info)))
+
+    def tell(self, info: OperationEndInfo | UserFunctionStartInfo | UserFunctionEndInfo) -> None:
+        """Tell what nobody else knows of."""
+        self._tell(info)
+
+    def trace_header(self, target: PropagationInput) -> str | None:
+        """Return what the first plugin that has a trace header gives a chained invoke."""
+        headers = [self._header_of(plugin, target) for plugin in self._running()]
+        return next((header for header in headers if header is not None), None)
+
+    def stop_changes(self) -> Future[None]:
+        """Have all changes told; the future resolves when they are."""
+        changes = self._changes or Changes(self._tell_changes)
+        return changes.stop()
+
+    def end(self, outcome: Outcome) -> None:
+        """Tell what is still due, then how the invocation ended. Raises nothing."""
+        while self._due:
+            for left in list(self._due):
+                _contained(self.tell_end, left)
+        info = self._ended(outcome)
+        for plugin in self._plugins:
+            _contained(self._call, plugin, info)
+        self._over = True
+
+    def _running(self) -> list[DurableInstrumentationPlugin]:
+        return [] if self._over else self._plugins
+
+    def _tell(self, info: Info) -> None:
+        for plugin in self._running():
+            self._call(plugin, info)
+
+    def _call(self, plugin: DurableInstrumentationPlugin, info: Info) -> None:
+        try:
+            _hook(plugin, info)
+        except BaseException as error:  # noqa: BLE001 - plugins only watch
+            self._contain(plugin, type(info).__name__, error)
+
+    def _contain(self, plugin: object, what: str, error: BaseException) -> None:
+        """Log what a plugin raised, once for each of its hooks; raise what asks to stop."""
+        stops, rest = _parted(error)
+        if rest is not None and (key := (id(plugin), what)) not in self._logged:
+            self._logged.add(key)
+            _log.error(
+                "%s: plugin %s failed, given %s; its further failures there are not logged in"
+                " this invocation.",
+                self.execution_arn,
+                type(plugin).__qualname__,
+                what,
+                exc_info=rest,
+            )
+        if stops is not None:
+            raise stops
+
+    def _made(self) -> Iterable[DurableInstrumentationPlugin]:
+        for factory in self._factories:
+            try:
+                plugin = _plugin(factory.create_plugin(self._start_info))
+            except BaseException as error:  # noqa: BLE001 - plugins only watch
+                self._contain(factory, "create_plugin", error)
+            else:
+                yield plugin
+
+    def _header_of(
+        self, plugin: DurableInstrumentationPlugin, target: PropagationInput
+    ) -> str | None:
+        try:
+            return _header(plugin.provide_propagation_metadata(target))
+        except BaseException as error:  # noqa: BLE001 - plugins only watch
+            self._contain(plugin, type(target).__name__, error)
+            return None
+
+    def _info(self, operation: Operation) -> OperationInfo:
+        info = OperationInfo.from_operation(operation)
+        closing = self._closing.get(operation.id)
+        if closing is None or info.status in OPERATION_OPEN:
+            return info
+        result, error = info.result or closing.payload, info.error or closing.error
+        return replace(info, result=result, error=error)
+
+    def _note_end(self, info: OperationInfo) -> None:
+        """Have the end of an operation told, if it has ended."""
+        if info.status in OPERATION_OPEN:
+            return
+        self._due[info.operation_id] = info
+        if info.parent_id is not None:
+            self._due_below.setdefault(info.parent_id, {})[info.operation_id] = None
+
+    def _take(self, operation_id: str) -> list[OperationInfo]:
+        """Take what is due for an operation and, before it, for those below it."""
+        info = self._due.pop(operation_id, None)
+        if info is None:
+            return []
+        below = self._due_below.pop(operation_id, {})
+        return [*(each for id_ in below for each in self._take(id_)), info]
+
+    def _tell_changes(self, operation_ids: dict[str, None]) -> None:
+        with self._lock:
+            operations = dict(self._infos)
+        updated = {id_: operations[id_] for id_ in operation_ids}
+        info = OperationChangeInfo(self.execution_arn, updated, operations)
+        for plugin in self._running():
+            _contained(self._call, plugin, info)
+
+    def _described(self) -> InvocationStartInfo:
+        invocation = self._invocation
+        execution = invocation.operations[0] if invocation.operations else None
+        return InvocationStartInfo(
+            request_id=invocation.invocation_id,
+            execution_arn=invocation.execution_arn,
+            is_first_invocation=invocation.first,
+            execution_start_time=None if execution is None else moment(execution.started_ms),
+            execution_input=_input(execution),
+            operations=dict(self._infos),
+            updated_operations={
+                id_: self._infos[id_]
+                for id_ in invocation.updated_operation_ids
+                if id_ in self._infos
+            },
+            trace_header=invocation.trace_header,
+        )
+
+    def _ended(self, outcome: Outcome) -> InvocationEndInfo:
+        status, error, result = _end(outcome)
+        start = self._start_info
+        return InvocationEndInfo(
+            request_id=start.request_id,
+            execution_arn=start.execution_arn,
+            is_first_invocation=start.is_first_invocation,
+            execution_start_time=start.execution_start_time,
+            execution_input=start.execution_input,
+            operations=dict(self._infos),
+            trace_header=start.trace_header,
+            status=status,
+            error=error,
+            execution_result=result,
+        )
+
+
+def _hook(plugin: DurableInstrumentationPlugin, info: Info) -> None:
+    match info:
+        case InvocationStartInfo():
+            plugin.on_invocation_start(info)
+        case InvocationEndInfo():
+            plugin.on_invocation_end(info)
+        case OperationStartInfo():
+            plugin.on_operation_start(info)
+        case OperationEndInfo():
+            plugin.on_operation_end(info)
+        case OperationChangeInfo():
+            plugin.on_operation_change(info)
+        case UserFunctionStartInfo():
+            plugin.on_user_function_start(info)
+        case UserFunctionEndInfo():
+            plugin.on_user_function_end(info)
+        case _:
+            assert_never(info)
+
+
+def _plugin(made: object) -> DurableInstrumentationPlugin:
+    if not isinstance(made, DurableInstrumentationPlugin):
+        raise TypeError(
+            f"create_plugin returns a DurableInstrumentationPlugin, not {type(made).__qualname__}"
+        )
+    return made
+
+
+def _hears_changes(plugin: DurableInstrumentationPlugin) -> bool:
+    hook = getattr(plugin.on_operation_change, "__func__", None)
+    return hook is not DurableInstrumentationPlugin.on_operation_change
+
+
+def _parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Part what asks the thread to stop from what is only a failure."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.split(_STOPS)
+    return (error, None) if isinstance(error, _STOPS) else (None, error)
+
+
+def _contained(call: Callable[..., None], *args: Any) -> None:
+    """Call where there is nothing to be stopped: on a thread of ours, and when all is over."""
+    try:
+        call(*args)
+    except BaseException:  # noqa: BLE001 - asking to stop has no meaning here
+        _log.exception("A plugin asks to stop where nothing can be stopped; ignored.")
+
+
+def _header(metadata: PropagationMetadata | None) -> str | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, PropagationMetadata):  # pyright: ignore[reportUnnecessaryIsInstance] - plugins may be untyped
+        raise TypeError(f"PropagationMetadata or None is expected, not {type(metadata)}")
+    header = metadata.x_amzn_trace_id
+    if header is None:
+        return None
+    if not isinstance(header, str):  # pyright: ignore[reportUnnecessaryIsInstance] - plugins may be untyped
+        raise TypeError(f"x_amzn_trace_id is text or None, not {type(header)}")
+    if len(header) > TRACE_HEADER_CHARS_MAX:
+        raise ValueError(
+            f"x_amzn_trace_id has {len(header):,} characters; at most {TRACE_HEADER_CHARS_MAX:,}"
+        )
+    return header if header.strip() else None
+
+
+def _input(execution: Operation | None) -> Any:
+    """Return the payload as plain JSON; None if it is not JSON, which fails the execution."""
+    details = None if execution is None else execution.details
+    text = text_of(details.input) if isinstance(details, ExecutionDetails) else None
+    if text is None or not text.strip():
+        return {}
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _end(outcome: Outcome) -> tuple[InvocationStatus, ErrorObject | None, str | None]:
+    match outcome:
+        case Succeeded(result):
+            return InvocationStatus.SUCCEEDED, None, result
+        case Failed(error):
+            return InvocationStatus.FAILED, error, None
+        case Pending():
+            return InvocationStatus.PENDING, None, None
+        case Broken(error) | Diverged(error):
+            return InvocationStatus.RETRY, error, None
+        case Dropped():
+            return InvocationStatus.RETRY, error_object(TurnPassed("The turn has passed.")), None
+        case _:
+            assert_never(outcome)

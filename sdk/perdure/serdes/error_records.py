@@ -1,0 +1,128 @@
+"""Exceptions become records, and records become exceptions again.
+
+A record is bounded: the innermost frames of a stack trace are kept, the outermost go first, and
+what the SDK itself has on the stack is left out, since it says nothing about the failure.
+"""
+
+import traceback
+from pathlib import Path
+from typing import Final, TypeVar
+
+from perdure.exceptions import DurableOperationError, SerDesError, StepError, qualified_name
+from perdure_core.limits import ERROR_INLINE_BYTES_MAX
+from perdure_core.model import ErrorObject
+
+FRAMES_MAX: Final = 100
+# Together they leave room for a few frames, whatever they hold.
+TYPE_BYTES_MAX: Final = 1_024
+MESSAGE_BYTES_MAX: Final = 12_288
+DATA_BYTES_MAX: Final = 12_288
+# Records of fields and lines cost a few bytes themselves, wherever they are counted encoded.
+_ENVELOPE_BYTES: Final = 512
+_LINE_ENVELOPE_BYTES: Final = 8
+
+SERDES_ERROR_TYPE: Final = qualified_name(SerDesError)
+
+E = TypeVar("E", bound=DurableOperationError | SerDesError)
+
+_SDK_FOLDER = str(Path(__file__).parents[1])
+
+
+def error_object(error: BaseException) -> ErrorObject:
+    """Return what is recorded about `error`, at most 32,768 bytes over all fields."""
+    fields = (
+        _cut(_message(error), MESSAGE_BYTES_MAX),
+        _cut(_type(error), TYPE_BYTES_MAX),
+        _cut(_data(error), DATA_BYTES_MAX),
+    )
+    room = ERROR_INLINE_BYTES_MAX - _ENVELOPE_BYTES - sum(_size(field) for field in fields if field)
+    return ErrorObject(*fields, stack_trace=_innermost(_stack_trace(error), room))
+
+
+def operation_error(
+    error_class: type[DurableOperationError], recorded: ErrorObject | None
+) -> DurableOperationError | SerDesError:
+    """Return the exception that a recorded failure raises; equal on the first run and on replay.
+
+    What cannot be written or read is told as such, whichever operation it failed.
+    """
+    known = recorded or ErrorObject()
+    raised = SerDesError if known.type == SERDES_ERROR_TYPE else error_class
+    return _with_stand_in(raised(*_fields(known)), known)
+
+
+def wrapping_error(error_class: type[E], recorded: ErrorObject | None) -> E:
+    """Return an `error_class` for a recorded failure, of whatever type that is."""
+    known = recorded or ErrorObject()
+    return _with_stand_in(error_class(*_fields(known)), known)
+
+
+def step_error(recorded: ErrorObject | None) -> DurableOperationError | SerDesError:
+    """Return the exception that a failed step raises."""
+    return operation_error(StepError, recorded)
+
+
+def recorded_of(error: DurableOperationError | SerDesError) -> ErrorObject:
+    """Return the record from which `error` was made."""
+    return ErrorObject(error.message, error.error_type, error.data, tuple(error.stack_trace or ()))
+
+
+def _fields(
+    known: ErrorObject,
+) -> tuple[str | None, str | None, str | None, tuple[str, ...] | None]:
+    return known.message, known.type, known.data, known.stack_trace or None
+
+
+def _with_stand_in(error: E, known: ErrorObject) -> E:
+    message, error_type, data, stack_trace = _fields(known)
+    error.__cause__ = DurableOperationError.from_error_fields(
+        error_type, message, data, stack_trace
+    )
+    return error
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__ must not hide what was raised
+        return f"{type(error).__qualname__} could not be shown."
+
+
+def _type(error: BaseException) -> str:
+    """Return the recorded name; nobody could make a class of the user's again from its name."""
+    return SERDES_ERROR_TYPE if isinstance(error, SerDesError) else qualified_name(type(error))
+
+
+def _data(error: BaseException) -> str | None:
+    return error.data if isinstance(error, (DurableOperationError, SerDesError)) else None
+
+
+def _stack_trace(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX)
+    kept = [frame for frame in frames if not frame.filename.startswith(_SDK_FOLDER)]
+    lines = traceback.StackSummary.from_list(kept).format()
+    return [line.rstrip().encode(errors="replace").decode() for line in lines]
+
+
+def _innermost(lines: list[str], room: int) -> tuple[str, ...]:
+    kept: list[str] = []
+    for line in reversed(lines):
+        room -= _size(line) + _LINE_ENVELOPE_BYTES
+        if room < 0:
+            break
+        kept.append(line)
+    return tuple(reversed(kept))
+
+
+def _cut(text: str | None, bytes_max: int) -> str | None:
+    if text is None:
+        return None
+    # A lone surrogate, for example from a file name, cannot travel.
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= bytes_max:
+        return encoded.decode()
+    return f"{encoded[: bytes_max - 3].decode(errors='ignore')}…"
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

@@ -1,0 +1,159 @@
+"""Values in files of a mounted file system, with a reference in the record.
+
+For values too large for the record, or not to be seen in it. What is recorded is `{"data": text}`
+for a value kept inline, or `{"file": path}`, with a preview for people if one is wanted. Forms and
+defaults are those of the AWS Lambda durable execution SDK for Python 3.0 (filesystem_serdes).
+
+A file is complete or absent: it is written beside its place and moved there. Only files below the
+base path are read, since a record may hold what somebody outside sent, such as a callback's result.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import astuple, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+from urllib.parse import quote
+
+from perdure.exceptions import RetryableSerDesError, SerDesError
+from perdure.primitives.operation_contexts import DurableExecutionArn
+from perdure.serdes.serializers import ExtendedTypeSerDes, SerDes, SerDesContext
+
+__all__ = [
+    "FileSystemPathEncoding",
+    "FileSystemSerDes",
+    "FileSystemSerDesConfig",
+    "FileSystemSerDesMode",
+    "GeneratePreview",
+]
+
+# A little less than what contexts keep, so that a value in an envelope stays below it.
+INLINE_BYTES_MAX: Final = 262_144 - 1_024
+
+
+class FileSystemSerDesMode(StrEnum):
+    """Which values go to files: ALWAYS all of them, OVERFLOW those that are too large."""
+
+    ALWAYS = "ALWAYS"
+    OVERFLOW = "OVERFLOW"
+
+
+class FileSystemPathEncoding(StrEnum):
+    """How files are called.
+
+    URI: `function/execution/id/operation.json`, for people. HASH: two SHA-256 digests, for names
+    that a file system would not take.
+    """
+
+    URI = "URI"
+    HASH = "HASH"
+
+
+class GeneratePreview(Protocol):
+    """Says what people may see of a value that is in a file: a small dict, or None."""
+
+    def __call__(self, value: Any) -> dict[str, Any] | None: ...
+
+
+@dataclass(frozen=True)
+class FileSystemSerDesConfig:
+    """Which values go to files, how these are called, and how values are written.
+
+    `generate_preview`, for instance one that calls `perdure.preview.build_preview`, describes a
+    value whose file is referenced.
+    """
+
+    storage_mode: FileSystemSerDesMode = FileSystemSerDesMode.ALWAYS
+    path_encoding: FileSystemPathEncoding = FileSystemPathEncoding.URI
+    generate_preview: GeneratePreview | None = None
+    serdes: SerDes[Any] = field(default_factory=ExtendedTypeSerDes)
+
+
+class FileSystemSerDes(SerDes[Any]):
+    """Keeps values in files below `base_path`, which every worker must have mounted there.
+
+    A file system that is away is an error that passes: the invocation is run again.
+    """
+
+    def __init__(self, base_path: str, config: FileSystemSerDesConfig | None = None) -> None:
+        self._base = Path(base_path)
+        self._config = config or FileSystemSerDesConfig()
+
+    def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
+        text = self._config.serdes.serialize(value, serdes_context)
+        if self._config.storage_mode is FileSystemSerDesMode.OVERFLOW:
+            inline = json.dumps({"data": text})  # ASCII: characters are bytes
+            if len(inline) <= INLINE_BYTES_MAX:
+                return inline
+        path = self._path(serdes_context)
+        try:
+            _write(path, text)
+        except OSError as error:
+            raise RetryableSerDesError(f"{path} cannot be written: {error}") from error
+        return self._reference(path, value)
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
+        return self._config.serdes.deserialize(self._text(data), serdes_context)
+
+    def _reference(self, path: Path, value: Any) -> str:
+        reference: dict[str, Any] = {"file": str(path)}
+        generate = self._config.generate_preview
+        preview = None if generate is None else generate(value)
+        if preview is not None:
+            reference["preview"] = preview
+        return json.dumps(reference)
+
+    def _text(self, data: str) -> str:
+        match _envelope(data):
+            case {"data": str(text)}:
+                return text
+            case {"file": str(name)}:
+                return self._read(Path(name))
+            case _:
+                raise SerDesError('The recorded value has neither "data" nor "file".')
+
+    def _read(self, path: Path) -> str:
+        if not path.resolve().is_relative_to(self._base.resolve()):
+            raise SerDesError(f"The recorded file {path} is not below {self._base}.")
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RetryableSerDesError(f"{path} cannot be read: {error}") from error
+
+    def _path(self, context: SerDesContext) -> Path:
+        arn = context.durable_execution_arn
+        if self._config.path_encoding is FileSystemPathEncoding.HASH:
+            return self._base / _digest(arn) / f"{_digest(context.operation_id)}.json"
+        known = DurableExecutionArn.from_arn(arn)
+        folders = (arn,) if known is None else astuple(known)
+        quoted = [quote(folder, safe=" ") for folder in folders if folder]
+        return self._base.joinpath(*quoted, f"{quote(context.operation_id, safe=' ')}.json")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _envelope(data: str) -> dict[str, Any]:
+    try:
+        envelope = json.loads(data)
+    except ValueError as error:
+        raise SerDesError(f"The recorded text is not JSON: {error}") from error
+    return cast("dict[str, Any]", envelope) if isinstance(envelope, dict) else {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

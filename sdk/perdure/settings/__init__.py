@@ -1,0 +1,1 @@
+"""What users can configure: operations, retries, polling, functions."""

@@ -1,0 +1,44 @@
+"""The codec of a `BatchResult`: its written form, with each result as its own branch writes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure.primitives.completion import BatchItemStatus
+from perdure.serdes.batch_result import BatchResult
+from perdure.typed.codecs import OBJECT, Codec, Mismatch, kind_of
+
+
+class Batch(Codec):
+    """A batch whose results are all of one kind, or are told apart by their index."""
+
+    expected = "BatchResult"
+    shapes = frozenset({OBJECT})
+    kind = BatchResult
+
+    def __init__(self, item: Codec, *others: Codec) -> None:
+        self._items = (item, *others)
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not BatchResult:
+            raise self.refuse(value)
+        written = value.to_dict()
+        self._each(written["all"], lambda codec, result: codec.write(result))
+        return written
+
+    def read(self, written: Any) -> Any:
+        try:
+            items = [dict(item) for item in written["all"]]
+            self._each(items, lambda codec, result: codec.read(result))
+            return BatchResult[Any].from_dict({**written, "all": items})
+        except (LookupError, TypeError, ValueError):
+            raise self.refuse(written) from None
+
+    def _each(self, items: list[dict[str, Any]], action: Callable[[Codec, Any], Any]) -> None:
+        for place, item in enumerate(items):
+            if item["status"] != BatchItemStatus.SUCCEEDED.value:
+                continue
+            codec = self._items[item["index"] if len(self._items) > 1 else 0]
+            try:
+                item["result"] = action(codec, item["result"])
+            except Mismatch as mismatch:
+                raise mismatch.below(f".all[{place}].result") from None

@@ -1,0 +1,259 @@
+"""Codecs of values with named fields, all written as JSON objects with these names.
+
+Dataclasses, attrs classes, msgspec Structs, named tuples and TypedDicts are read through their
+constructors. Fields that the class does not know are ignored; those that are missing take their
+defaults, so classes may gain and lose fields while executions run. pydantic models write and read
+themselves. Neither pydantic nor attrs is imported here: a class of theirs has brought them along.
+"""
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast, is_typeddict
+
+import msgspec
+
+from perdure.typed.codecs import EVERY_SHAPE, OBJECT, Codec, Literals, Mismatch, json_shape, kind_of
+from perdure.typed.containers import TYPE_KEY, VALUE_KEY, is_tagged
+
+REASON_CHARS_MAX: Final = 300
+
+
+class FieldOf(NamedTuple):
+    """What a class says about one of its fields.
+
+    `argument` is what the constructor calls it: None if it does not take it, in which case the
+    field is set afterwards.
+    """
+
+    name: str
+    written: str
+    argument: str | None
+    required: bool
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field with the codec of its annotation."""
+
+    of: FieldOf
+    codec: Codec
+
+
+class Record(Codec):
+    """Instances of exactly one class. Its fields come later, since they may be of this class."""
+
+    shapes = frozenset({OBJECT})
+
+    def __init__(self, kind: type, name: str) -> None:
+        self.kind = kind
+        self.expected = name
+        self._make = cast("Callable[..., Any]", kind)
+        self._fields: Sequence[Field] = ()
+        self._tag = _struct_tag(kind)
+
+    def complete(self, fields: Sequence[Field]) -> None:
+        """Give it its fields."""
+        self._fields = fields
+        self.constants = {
+            **{name: frozenset({value}) for name, value in self._tag.items()},
+            **_constants(fields),
+        }
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        written = dict(self._tag)
+        for field in self._fields:
+            try:
+                written[field.of.written] = field.codec.write(getattr(value, field.of.name))
+            except Mismatch as mismatch:
+                raise mismatch.below(f".{field.of.name}") from None
+        return written
+
+    def read(self, written: Any) -> Any:
+        found = read_fields(self, self._fields, self._untagged(written))
+        arguments = {field.argument: value for field, value in found if field.argument is not None}
+        try:
+            made = self._make(**arguments)
+        except Exception as error:  # whatever a constructor of the user's raises
+            raise refused_by(self.expected, error) from error
+        for field, value in found:
+            if field.argument is None:
+                object.__setattr__(made, field.name, value)
+        return made
+
+    def _untagged(self, written: Any) -> Any:
+        if is_tagged(written) and written[TYPE_KEY] == self.expected:  # was a union's member once
+            return written[VALUE_KEY]
+        if is_tagged(written):
+            raise Mismatch(self.expected, f"the tag {written[TYPE_KEY]!r}")
+        for name, value in self._tag.items():
+            if kind_of(written) is dict and written.get(name, value) != value:
+                raise Mismatch(repr(value), repr(written[name])).below(f".{name}")
+        return written
+
+
+class Keys(Codec):
+    """A TypedDict: a dict with these keys and no others, as others would not come back."""
+
+    shapes = frozenset({OBJECT})
+    kind = dict
+
+    def __init__(self, name: str) -> None:
+        self.expected = name
+        self._fields: Mapping[str, Field] = {}
+
+    def complete(self, fields: Sequence[Field]) -> None:
+        """Give it its keys."""
+        self._fields = {field.of.name: field for field in fields}
+        self.constants = _constants([field for field in fields if field.of.required])
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not dict:
+            raise self.refuse(value)
+        entries = cast("dict[str, Any]", value)
+        for key in entries:
+            if key not in self._fields:
+                raise Mismatch(f"no such key in {self.expected}", "one").below(f"[{key!r}]")
+        written: dict[str, Any] = {}
+        for name, field in self._fields.items():
+            if name in entries:
+                try:
+                    written[name] = field.codec.write(entries[name])
+                except Mismatch as mismatch:
+                    raise mismatch.below(f"[{name!r}]") from None
+            elif field.of.required:
+                raise missing(field)
+        return written
+
+    def read(self, written: Any) -> Any:
+        found = read_fields(self, list(self._fields.values()), written)
+        return {field.name: value for field, value in found}
+
+
+class Model(Codec):
+    """A pydantic model. It must read what it wrote as an equal model, or else it is refused."""
+
+    def __init__(self, kind: Any, name: str) -> None:
+        self.kind = kind
+        self.expected = name
+        self._model = kind
+        rooted = issubclass(kind, sys.modules["pydantic"].RootModel)
+        self.shapes = EVERY_SHAPE if rooted else frozenset({OBJECT})
+
+    def write(self, value: Any) -> Any:
+        if kind_of(value) is not self.kind:
+            raise self.refuse(value)
+        try:
+            written = value.model_dump(
+                mode="json", by_alias=True, round_trip=True, warnings="error"
+            )
+        except Exception as error:  # pydantic's own, or of a serializer of the user's
+            raise refused_by(self.expected, error) from error
+        if json_shape(written) not in self.shapes or self.read(written) != value:
+            raise Mismatch(self.expected, "one that would come back as another")
+        return written
+
+    def read(self, written: Any) -> Any:
+        try:
+            return self._model.model_validate(written)
+        except sys.modules["pydantic"].ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+            raise refused_by(self.expected, first["msg"]).below("".join(parts)) from error
+        except Exception as error:  # of a validator of the user's
+            raise refused_by(self.expected, error) from error
+
+
+def read_fields(codec: Codec, fields: Sequence[Field], written: Any) -> list[tuple[FieldOf, Any]]:
+    """Return the values of the fields that are there; raise `Mismatch` if one is wanting."""
+    if not isinstance(written, dict):
+        raise codec.refuse(written)
+    entries = cast("dict[str, Any]", written)
+    found: list[tuple[FieldOf, Any]] = []
+    for field in fields:
+        if field.of.written in entries:
+            try:
+                found.append((field.of, field.codec.read(entries[field.of.written])))
+            except Mismatch as mismatch:
+                raise mismatch.below(f".{field.of.written}") from None
+        elif field.of.required:
+            raise missing(field)
+    return found
+
+
+def missing(field: Field) -> Mismatch:
+    """Return the failure that a field is absent which has no default."""
+    return Mismatch(field.codec.expected, "nothing").below(f".{field.of.written}")
+
+
+def refused_by(name: str, error: Exception | str) -> Mismatch:
+    """Return the failure that the class itself raised."""
+    return Mismatch(name, f"what it refuses: {str(error)[:REASON_CHARS_MAX]}")
+
+
+def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldOf] | None:
+    """Return the fields of a class, in order; None if it is no class with fields."""
+    if dataclasses.is_dataclass(kind):
+        return [
+            FieldOf(
+                field.name,
+                field.name,
+                field.name if field.init else None,
+                field.init
+                and field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING,
+            )
+            for field in dataclasses.fields(kind)
+        ]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [_attrs_field(attribute) for attribute in kind.__attrs_attrs__]
+    if issubclass(kind, msgspec.Struct):
+        return [
+            FieldOf(field.name, field.encode_name, field.name, field.required)
+            for field in msgspec.structs.fields(kind)
+        ]
+    if hasattr(kind, "_field_defaults"):  # a named tuple
+        return [FieldOf(n, n, n, n not in kind._field_defaults) for n in kind._fields]
+    if is_typeddict(kind):
+        return [FieldOf(n, n, n, _required(kind, n, hint)) for n, hint in hints.items()]
+    return None
+
+
+def _required(kind: Any, key: str, hint: Any) -> bool:
+    """Return whether a key must be there: in an annotation that is text, the mark is hidden."""
+    match typing.get_origin(hint):
+        case typing.Required:
+            return True
+        case typing.NotRequired:
+            return False
+        case _:
+            return key in kind.__required_keys__
+
+
+def is_model(kind: Any) -> bool:
+    """Return whether this is a model of pydantic 2."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and issubclass(kind, pydantic.BaseModel)
+
+
+def _attrs_field(attribute: Any) -> FieldOf:
+    required = attribute.init and attribute.default is sys.modules["attr"].NOTHING
+    argument = attribute.alias if attribute.init else None
+    return FieldOf(attribute.name, attribute.name, argument, required)
+
+
+def _struct_tag(kind: type) -> dict[str, Any]:
+    config = getattr(kind, "__struct_config__", None)
+    return {} if config is None or config.tag is None else {config.tag_field: config.tag}
+
+
+def _constants(fields: Sequence[Field]) -> dict[str, frozenset[Any]]:
+    return {
+        field.of.written: field.codec.values
+        for field in fields
+        if isinstance(field.codec, Literals)
+    }
