@@ -16,13 +16,13 @@ from typing import Final, Literal
 import msgspec
 
 from perdure_cli.node_upkeep import Upkeep
-from perdure_gateway.attendance import WorkerSettings
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.grpc_api.server import GrpcServer
+from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_gateway.lambda_api.door import Door
+from perdure_gateway.lambda_api.authentication import Door
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_gateway.server import GrpcServer
-from perdure_gateway.web import WebServer, web_application
+from perdure_gateway.workers.registry import WorkerSettings
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
 from perdure_host.access_keys import read_access_keys

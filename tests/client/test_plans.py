@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from google.protobuf.message import Message
 
-from perdure.client import flows as calls
+from perdure.client import flows
 from perdure.client.errors import (
     ClientError,
     ExecutionFailedError,
@@ -32,21 +32,21 @@ Answer = Message | ClientError
 class Shell:
     """Carries plans out: answers come from a function, sleeping only moves the clock."""
 
-    answer: Callable[[calls.Call], Answer]
+    answer: Callable[[flows.Call], Answer]
     now_s: float = 1_000.0
     slept_s: list[float] = field(default_factory=list[float])
-    sent: list[calls.Call] = field(default_factory=list[calls.Call])
+    sent: list[flows.Call] = field(default_factory=list[flows.Call])
 
     @property
-    def world(self) -> calls.World:
-        return calls.World(
+    def world(self) -> flows.World:
+        return flows.World(
             now_s=lambda: self.now_s,
             chance=lambda: 1.0,
             new_name=lambda: "a-name",
             patience_s=PATIENCE_S,
         )
 
-    def carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+    def carry_out(self, plan: flows.Plan[_Result]) -> _Result:
         try:
             effect = next(plan)
             while True:
@@ -55,8 +55,8 @@ class Shell:
             result: _Result = end.value
             return result
 
-    def _perform(self, plan: calls.Plan[Any], effect: calls.Effect) -> calls.Effect:
-        if isinstance(effect, calls.Sleep):
+    def _perform(self, plan: flows.Plan[Any], effect: flows.Effect) -> flows.Effect:
+        if isinstance(effect, flows.Sleep):
             self.slept_s.append(effect.seconds)
             self.now_s += effect.seconds
             return plan.send(None)
@@ -65,12 +65,12 @@ class Shell:
         return plan.throw(answer) if isinstance(answer, ClientError) else plan.send(answer)
 
 
-def in_turn(*answers: Answer) -> Callable[[calls.Call], Answer]:
+def in_turn(*answers: Answer) -> Callable[[flows.Call], Answer]:
     left = list(answers)
     return lambda _: left.pop(0)
 
 
-def always(answer: Answer) -> Callable[[calls.Call], Answer]:
+def always(answer: Answer) -> Callable[[flows.Call], Answer]:
     return lambda _: answer
 
 
@@ -90,14 +90,14 @@ def failed() -> model_pb2.Execution:
 
 def test_a_start_is_sent_again_until_the_server_answers() -> None:
     shell = Shell(in_turn(AWAY, AWAY, started(running())))
-    found = shell.carry_out(calls.start(shell.world, a_start()))
+    found = shell.carry_out(flows.start(shell.world, a_start()))
     assert (found.execution_arn, found.started) == ("arn:1", True)
     assert [call.request for call in shell.sent] == [a_start()] * 3
 
 
 def test_every_repetition_of_a_start_carries_the_same_name() -> None:
     shell = Shell(in_turn(AWAY, started(running())))
-    shell.carry_out(calls.start(shell.world, a_start()))
+    shell.carry_out(flows.start(shell.world, a_start()))
     names = {getattr(call.request, "execution_name", "") for call in shell.sent}
     assert names == {"order-1"}
 
@@ -105,75 +105,75 @@ def test_every_repetition_of_a_start_carries_the_same_name() -> None:
 def test_a_refusal_is_not_tried_again() -> None:
     shell = Shell(always(NotFoundError("no function is named order")))
     with pytest.raises(NotFoundError, match="no function is named order"):
-        shell.carry_out(calls.start(shell.world, a_start()))
+        shell.carry_out(flows.start(shell.world, a_start()))
     assert len(shell.sent) == 1
 
 
 def test_a_full_server_is_asked_again() -> None:
     shell = Shell(in_turn(ResourceExhaustedError("too many"), started(running())))
-    shell.carry_out(calls.start(shell.world, a_start()))
+    shell.carry_out(flows.start(shell.world, a_start()))
     assert len(shell.sent) == 2
 
 
 def test_patience_bounds_how_long_a_call_is_tried() -> None:
     shell = Shell(always(AWAY))
     with pytest.raises(UnavailableError):
-        shell.carry_out(calls.start(shell.world, a_start()))
-    assert PATIENCE_S - calls.BACKOFF_S_MAX <= sum(shell.slept_s) <= PATIENCE_S
+        shell.carry_out(flows.start(shell.world, a_start()))
+    assert PATIENCE_S - flows.BACKOFF_S_MAX <= sum(shell.slept_s) <= PATIENCE_S
 
 
 def test_pauses_between_tries_double_up_to_a_bound() -> None:
-    pauses = [calls.backoff_s(failures, 1.0) for failures in range(8)]
+    pauses = [flows.backoff_s(failures, 1.0) for failures in range(8)]
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    assert calls.backoff_s(10_000_000, 1.0) == calls.BACKOFF_S_MAX
+    assert flows.backoff_s(10_000_000, 1.0) == flows.BACKOFF_S_MAX
 
 
 def test_chance_takes_at_most_half_of_a_pause() -> None:
-    assert calls.backoff_s(3, 0.0) == calls.backoff_s(3, 1.0) / 2
+    assert flows.backoff_s(3, 0.0) == flows.backoff_s(3, 1.0) / 2
 
 
 def test_an_answer_to_another_question_is_the_servers_fault() -> None:
     shell = Shell(always(model_pb2.Execution()))
     with pytest.raises(ServerError, match="expected a StartExecutionResponse, got Execution"):
-        shell.carry_out(calls.start(shell.world, a_start()))
+        shell.carry_out(flows.start(shell.world, a_start()))
 
 
 def test_waiting_goes_on_through_one_long_poll_after_another() -> None:
     shell = Shell(in_turn(running(), running(), running(), succeeded("7")))
-    assert shell.carry_out(calls.wait(shell.world, "arn:1", None)).result == 7
+    assert shell.carry_out(flows.wait(shell.world, "arn:1", None)).result == 7
     waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
-    assert waits_ms == [0] + [calls.LONG_POLL_MS_MAX] * 3
+    assert waits_ms == [0] + [flows.LONG_POLL_MS_MAX] * 3
 
 
 def test_a_try_may_last_longer_than_the_server_was_asked_to_wait() -> None:
     shell = Shell(in_turn(running(), succeeded("7")))
-    shell.carry_out(calls.wait(shell.world, "arn:1", None))
-    assert shell.sent[1].try_s == calls.LONG_POLL_MS_MAX / 1_000 + calls.TRY_S_MAX
+    shell.carry_out(flows.wait(shell.world, "arn:1", None))
+    assert shell.sent[1].try_s == flows.LONG_POLL_MS_MAX / 1_000 + flows.TRY_S_MAX
 
 
 def test_waiting_outlives_a_server_that_is_away_longer_than_patience() -> None:
     away = [AWAY] * 100
     shell = Shell(in_turn(running(), *away, succeeded("7")))
-    assert shell.carry_out(calls.wait(shell.world, "arn:1", None)).result == 7
+    assert shell.carry_out(flows.wait(shell.world, "arn:1", None)).result == 7
     assert sum(shell.slept_s) > PATIENCE_S
 
 
 def test_waiting_for_a_server_that_never_answered_ends_with_patience() -> None:
     shell = Shell(always(AWAY))
     with pytest.raises(UnavailableError):
-        shell.carry_out(calls.wait(shell.world, "arn:1", None))
+        shell.carry_out(flows.wait(shell.world, "arn:1", None))
 
 
 def test_waiting_ends_with_the_callers_time() -> None:
     shell = Shell(always(running()))
 
-    def poll(call: calls.Call) -> Answer:
+    def poll(call: flows.Call) -> Answer:
         shell.now_s += getattr(call.request, "wait_ms", 0) / 1_000
         return running()
 
     shell.answer = poll
     with pytest.raises(WaitTimeoutError, match=r"still RUNNING after 90.0 s: arn:1"):
-        shell.carry_out(calls.wait(shell.world, "arn:1", 90.0))
+        shell.carry_out(flows.wait(shell.world, "arn:1", 90.0))
     assert shell.now_s == 1_090.0
 
 
@@ -183,45 +183,45 @@ def test_a_timeout_of_the_client_is_a_timeout_of_python() -> None:
 
 def test_running_returns_the_result_as_a_value() -> None:
     shell = Shell(in_turn(started(running()), succeeded('{"status": "processed"}')))
-    result = shell.carry_out(calls.run(shell.world, a_start(), None))
+    result = shell.carry_out(flows.run(shell.world, a_start(), None))
     assert result == {"status": "processed"}
 
 
 def test_running_what_has_ended_before_asks_nothing_more() -> None:
     shell = Shell(in_turn(started(succeeded("7"))))
-    assert shell.carry_out(calls.run(shell.world, a_start(), None)) == 7
+    assert shell.carry_out(flows.run(shell.world, a_start(), None)) == 7
 
 
 def test_the_start_of_a_run_waits_for_an_end_that_is_near() -> None:
     shell = Shell(in_turn(started(succeeded("7"))))
-    shell.carry_out(calls.run(shell.world, a_start(), None))
+    shell.carry_out(flows.run(shell.world, a_start(), None))
     (sent,) = shell.sent
     assert isinstance(sent.request, client_pb2.StartExecutionRequest)
-    assert sent.request.wait_ms == calls.START_WAIT_MS_MAX
-    assert sent.try_s == calls.START_WAIT_MS_MAX / 1_000 + calls.TRY_S_MAX
+    assert sent.request.wait_ms == flows.START_WAIT_MS_MAX
+    assert sent.try_s == flows.START_WAIT_MS_MAX / 1_000 + flows.TRY_S_MAX
 
 
 def test_the_start_of_a_run_waits_no_longer_than_its_caller() -> None:
     shell = Shell(in_turn(started(succeeded("7"))))
-    shell.carry_out(calls.run(shell.world, a_start(), 0.25))
+    shell.carry_out(flows.run(shell.world, a_start(), 0.25))
     assert [getattr(call.request, "wait_ms", None) for call in shell.sent] == [250]
 
 
 def test_the_start_of_a_run_with_a_large_input_does_not_wait() -> None:
     shell = Shell(in_turn(started(running()), succeeded("7")))
     large = start_request(
-        *("order", "order-1", "x" * calls.LARGE_CHARS_MIN, None),
+        *("order", "order-1", "x" * flows.LARGE_CHARS_MIN, None),
         execution_timeout_s=None,
         retention_days=None,
     )
-    assert shell.carry_out(calls.run(shell.world, large, None)) == 7
+    assert shell.carry_out(flows.run(shell.world, large, None)) == 7
     waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
-    assert waits_ms == [0, calls.LONG_POLL_MS_MAX]
+    assert waits_ms == [0, flows.LONG_POLL_MS_MAX]
 
 
 def test_a_run_whose_start_broke_while_it_waited_starts_again_under_its_name() -> None:
     shell = Shell(in_turn(AWAY, started(running()), *[AWAY] * 100, succeeded("7")))
-    assert shell.carry_out(calls.run(shell.world, a_start(), None)) == 7
+    assert shell.carry_out(flows.run(shell.world, a_start(), None)) == 7
     starts = [call.request for call in shell.sent[:2]]
     assert {getattr(each, "execution_name", None) for each in starts} == {"order-1"}
     assert sum(shell.slept_s) > PATIENCE_S
@@ -230,14 +230,14 @@ def test_a_run_whose_start_broke_while_it_waited_starts_again_under_its_name() -
 def test_running_raises_what_the_execution_ended_with() -> None:
     shell = Shell(in_turn(started(failed())))
     with pytest.raises(ExecutionFailedError, match="FAILED: ValueError: no such shop") as caught:
-        shell.carry_out(calls.run(shell.world, a_start(), None))
+        shell.carry_out(flows.run(shell.world, a_start(), None))
     assert (caught.value.status, caught.value.error_type) == ("FAILED", "ValueError")
     assert caught.value.error_message == "no such shop"
 
 
 def test_a_follower_goes_on_after_the_last_event_that_it_saw() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, None)
+    following = flows.Following(shell.world, "arn:1", 0, None)
     assert following.request().after_event_id == 0
     following.saw(event(1))
     following.saw(event(2))
@@ -247,7 +247,7 @@ def test_a_follower_goes_on_after_the_last_event_that_it_saw() -> None:
 
 def test_a_follower_waits_longer_each_time_until_it_hears_something() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, None)
+    following = flows.Following(shell.world, "arn:1", 0, None)
     assert [following.broke(AWAY) for _ in range(3)] == [0.05, 0.1, 0.2]
     following.saw(event(1))
     assert following.broke(AWAY) == 0.05
@@ -255,14 +255,14 @@ def test_a_follower_waits_longer_each_time_until_it_hears_something() -> None:
 
 def test_a_follower_is_told_what_cannot_be_followed() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, None)
+    following = flows.Following(shell.world, "arn:1", 0, None)
     with pytest.raises(NotFoundError):
         following.broke(NotFoundError("no execution"))
 
 
 def test_a_follower_gives_up_on_a_server_that_never_answered() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, None)
+    following = flows.Following(shell.world, "arn:1", 0, None)
     shell.now_s += PATIENCE_S
     with pytest.raises(UnavailableError):
         following.broke(AWAY)
@@ -270,7 +270,7 @@ def test_a_follower_gives_up_on_a_server_that_never_answered() -> None:
 
 def test_a_follower_that_has_heard_something_never_gives_up() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, None)
+    following = flows.Following(shell.world, "arn:1", 0, None)
     following.saw(event(1))
     shell.now_s += 100 * PATIENCE_S
     assert following.broke(AWAY) > 0
@@ -278,7 +278,7 @@ def test_a_follower_that_has_heard_something_never_gives_up() -> None:
 
 def test_following_ends_with_the_callers_time() -> None:
     shell = Shell(always(AWAY))
-    following = calls.Following(shell.world, "arn:1", 0, 5.0)
+    following = flows.Following(shell.world, "arn:1", 0, 5.0)
     following.saw(event(1))
     assert following.left_s() == 5.0
     shell.now_s += 5.0
@@ -297,11 +297,11 @@ def test_following_ends_with_the_callers_time() -> None:
     ],
 )
 def test_a_request_knows_its_call(request_type: type[Message], path: str) -> None:
-    assert calls.rpc_path(request_type) == f"/perdure_proto.v1.{path}"
+    assert flows.rpc_path(request_type) == f"/perdure_proto.v1.{path}"
 
 
 def test_every_call_of_the_contract_is_named_after_its_request() -> None:
     for name, service in client_pb2.DESCRIPTOR.services_by_name.items():
         for method in service.methods:
             request_type = getattr(client_pb2, method.input_type.name)
-            assert calls.rpc_path(request_type) == f"/perdure_proto.v1.{name}/{method.name}"
+            assert flows.rpc_path(request_type) == f"/perdure_proto.v1.{name}/{method.name}"

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import grpc.aio
 
-from perdure_gateway.attendance import Attendance, WorkerSettings
-from perdure_gateway.gate import Gate
-from perdure_gateway.server import GrpcServer
+from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.grpc_api.server import GrpcServer
+from perdure_gateway.workers.registry import Attendance, WorkerSettings
 from perdure_history.service import HistoryService
 from perdure_host.clock import WallClock
 from perdure_host.credentials import Tokens

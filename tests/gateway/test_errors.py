@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from perdure_core import refusals
-from perdure_gateway.refusals import Crowded, NotServing, SessionReplaced, WorkerSilent
-from perdure_gateway.statuses import MESSAGE_CHARS_MAX, status_of
+from perdure_gateway.errors import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_gateway.status_codes import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
 from perdure_host.codec import MalformedMessage
 from perdure_host.credentials import Tokens

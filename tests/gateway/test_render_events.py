@@ -6,7 +6,7 @@ import pytest
 
 from perdure_core import events as core
 from perdure_core.model import ErrorObject
-from perdure_gateway.render_events import event_to_message
+from perdure_gateway.views.event_messages import event_to_message
 from perdure_host.codec import timestamp_from_ms
 from perdure_host.services import NumberedEvent
 from perdure_proto.v1 import model_pb2

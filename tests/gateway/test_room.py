@@ -5,8 +5,8 @@ import asyncio
 import grpc
 import pytest
 
-from perdure_gateway.refusals import Crowded
-from perdure_gateway.room import ROOM_BYTES_MAX, SMALL_BYTES_MAX, Room
+from perdure_gateway.admission.memory_budget import ROOM_BYTES_MAX, SMALL_BYTES_MAX, Room
+from perdure_gateway.errors import Crowded
 from tests.gateway.serving import Peer, Served, failure_of, run, serving, start_request, step
 
 LARGE = SMALL_BYTES_MAX + 1

@@ -169,7 +169,7 @@ def test_more_calls_than_may_be_unanswered_are_answered_all_the_same(
             for number in range(2 * 51):
                 assert (await peer.reply(number)).HasField("error")
 
-    monkeypatch.setattr("perdure_gateway.worker_session.UNANSWERED_MAX", 50)
+    monkeypatch.setattr("perdure_gateway.workers.stream_session.UNANSWERED_MAX", 50)
     run(main)
 
 
@@ -185,7 +185,7 @@ def test_a_worker_beyond_the_limit_is_told_to_come_back(monkeypatch: pytest.Monk
             # One that is known already may always come back.
             await Peer.connect(served, registration("first"))
 
-    monkeypatch.setattr("perdure_gateway.attendance.WORKERS_MAX", 1)
+    monkeypatch.setattr("perdure_gateway.workers.registry.WORKERS_MAX", 1)
     run(main)
 
 
@@ -196,7 +196,7 @@ def test_a_stream_that_does_not_say_whose_it_is_is_ended(monkeypatch: pytest.Mon
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
             assert failure.details() == "no registration came within 0 s"
 
-    monkeypatch.setattr("perdure_gateway.workers.REGISTER_S_MAX", 0)
+    monkeypatch.setattr("perdure_gateway.grpc_api.worker_service.REGISTER_S_MAX", 0)
     run(main)
 
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from perdure_gateway.gate import Gate, Standing
-from perdure_gateway.web import WebServer, web_application
+from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.http_server import WebServer, web_application
 from perdure_host.credentials import Tokens
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address

@@ -10,9 +10,9 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_gateway.web import WebServer, web_application
 from perdure_host.credentials import Tokens
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics

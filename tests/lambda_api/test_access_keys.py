@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from perdure_gateway.gate import Gate
+from perdure_gateway.admission.readiness import Gate
 from perdure_gateway.lambda_api.application import LambdaApi, operations
-from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.door import Door
+from perdure_gateway.lambda_api.authentication import Door
 from perdure_gateway.lambda_api.invoke import Invoker
+from perdure_gateway.lambda_api.request import Call
 from perdure_host.access_keys import ACTIONS, AccessKey, AccessKeys
 from perdure_host.credentials import Tokens
 from perdure_host.ports import FunctionRow

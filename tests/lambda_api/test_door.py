@@ -10,9 +10,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
-from perdure_gateway.lambda_api.bodies import Body
+from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
 from perdure_host.lambda_json.bodies import BodyRoom
@@ -151,7 +151,7 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
 def test_a_head_that_does_not_arrive_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("perdure_gateway.web.HEAD_S_MAX", 0.05)
+    monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.05)
 
     async def main() -> None:
         async with lambda_serving() as api:
@@ -166,7 +166,7 @@ def test_a_head_that_does_not_arrive_ends_the_connection(
 
 
 def test_who_waits_for_an_answer_is_not_taken_for_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure_gateway.web.HEAD_S_MAX", 0.01)
+    monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.01)
 
     def make_api(gate: Gate) -> LambdaApi:
         return LambdaApi(gate, Invoker(wait_ms=200))
@@ -234,7 +234,7 @@ def test_a_body_without_a_length_is_cut_off_where_it_grows_too_large() -> None:
 
 
 def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure_gateway.lambda_api.bodies.BODY_S_MAX", 0.0)
+    monkeypatch.setattr("perdure_gateway.lambda_api.body.BODY_S_MAX", 0.0)
 
     async def main() -> None:
         with pytest.raises(LambdaError) as refusal:

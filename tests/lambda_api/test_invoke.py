@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.memory_store import MemoryStore

@@ -20,7 +20,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as AwsCredentials
 
-from perdure_gateway.gate import Gate
+from perdure_gateway.admission.readiness import Gate
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
 from tests.gateway.serving import run

@@ -24,7 +24,7 @@ from perdure.config import (
     Duration,
     WaitForCallbackConfig,
 )
-from perdure.drivers import blocking_branches as branches
+from perdure.drivers import blocking_branches
 from perdure.invocation.state import Turn
 from perdure.operations.composition import FIELD_CHARS_MAX
 from perdure.serdes import JsonSerDes, SerDes, SerDesContext
@@ -318,7 +318,7 @@ def test_one_at_a_time_any_of_is_a_chain_of_fallbacks() -> None:
 def test_branches_that_are_parked_come_to_the_same_end(
     in_place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(branches, "IN_PLACE_MAX", in_place)
+    monkeypatch.setattr(blocking_branches, "IN_PLACE_MAX", in_place)
     host = hosted(lambda context: context.race([nap(9, 9), nap(5, 5), nap(7, 7)]))
     assert host.finish() == Succeeded("5")
     assert host.now_ms == 1_005_000

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from perdure.drivers import blocking_branches as branches
+from perdure.drivers import blocking_branches
 from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash
 from tests.sdk.tree_runs import assert_same, finished
@@ -27,6 +27,6 @@ def test_branches_that_are_parked_come_to_the_same_end(
 ) -> None:
     whole = finished(tree, [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(branches, "IN_PLACE_MAX", 1)
+        patch.setattr(blocking_branches, "IN_PLACE_MAX", 1)
         parked = finished(tree, crashes)
     assert_same(whole, parked)

@@ -10,7 +10,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext, StepContext, StepError
 from perdure.config import Duration, StepConfig, StepSemantics
-from perdure.drivers import step_thread as body_thread
+from perdure.drivers import step_thread
 from perdure.drivers.step_thread import THREAD_NAME
 from perdure.exceptions import ExecutionError, StepCancelledError, StepTimeoutError, ValidationError
 from perdure.operations.attempt import Attempt, Watch
@@ -253,7 +253,7 @@ def test_a_body_sees_that_it_is_cancelled_and_goes(make: Make) -> None:
 
 @IN_THREADS
 def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_thread, "NOTICE_S", 0.0)
+    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
     ends: list[type[BaseException]] = []
 
     def body(_: StepContext) -> None:
@@ -273,8 +273,8 @@ def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.M
 def test_a_body_that_is_stuck_is_left_alone_and_counted(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(body_thread, "NOTICE_S", 0.0)
-    monkeypatch.setattr(body_thread, "CLEAN_S", 0.0)
+    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
+    monkeypatch.setattr(step_thread, "CLEAN_S", 0.0)
     free = threading.Lock()
     free.acquire()
     threads: list[threading.Thread] = []
@@ -298,11 +298,11 @@ def test_a_body_that_is_stuck_is_left_alone_and_counted(
 
 @IN_THREADS
 def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_thread, "NOTICE_S", 0.0)
-    monkeypatch.setattr(body_thread, "CLEAN_S", 0.0)
+    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
+    monkeypatch.setattr(step_thread, "CLEAN_S", 0.0)
     free = threading.Lock()
     free.acquire()
-    entered = [overdue_bodies.admit() for _ in range(body_thread.OVERDUE_MAX)]
+    entered = [overdue_bodies.admit() for _ in range(step_thread.OVERDUE_MAX)]
     assert all(entered)
     assert not overdue_bodies.admit()
 
@@ -321,7 +321,7 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     logging.getLogger("perdure").addHandler(release)
     try:
         assert failure_message(make(body, config(SOON))) is not None
-        assert overdue_bodies.count == body_thread.OVERDUE_MAX
+        assert overdue_bodies.count == step_thread.OVERDUE_MAX
     finally:
         logging.getLogger("perdure").removeHandler(release)
         for _ in entered:
@@ -333,7 +333,7 @@ def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
     plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None)
     attempt = Attempt(1, "it", watch, plan, timeout_ms=1)
     for _ in range(2_000):
-        thread = body_thread.BodyThread(attempt, lambda: "done")
+        thread = step_thread.BodyThread(attempt, lambda: "done")
         thread.start()
         thread.interrupt()
         assert thread.wait_ended(10.0)

@@ -17,7 +17,7 @@ from perdure.testing import (
 from perdure.testing.event_forms import event_form, operation_event
 from perdure_core import events
 from perdure_core.model import ErrorObject
-from perdure_gateway.render_events import event_to_message
+from perdure_gateway.views.event_messages import event_to_message
 from perdure_host.services import NumberedEvent
 from tests.testing.programs import approval, nested
 

@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from perdure_core.form import check_client_token, check_error
 from perdure_core.limits import REASON_CHARS_MAX
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import json_response
-from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.callbacks import ERROR_BODY_BYTES_MAX
+from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.responses import json_response
 from perdure_gateway.lambda_api.shapes import PauseShape
 from perdure_host.lambda_json.fields import seconds
 from perdure_host.lambda_json.shapes import ErrorShape
@@ -53,5 +53,5 @@ async def _pause_shape(call: Call) -> PauseShape:
     shape = await call.read(PauseShape, PAUSE_BODY_BYTES_MAX)
     if shape.client_token is not None:
         check_client_token(shape.client_token)
-    checks.check_length("Reason", shape.reason or "", REASON_CHARS_MAX)
+    validation.check_length("Reason", shape.reason or "", REASON_CHARS_MAX)
     return shape

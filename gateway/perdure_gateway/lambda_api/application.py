@@ -14,15 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.contextvars import bound_contextvars
 
-from perdure_gateway.gate import Gate
+from perdure_gateway.admission.memory_budget import Loan, Room
+from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.errors import NotServing
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
-from perdure_gateway.lambda_api.bodies import Body
-from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.door import INVOKE_FUNCTION, SIGNED, Door, resource_of
+from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION, SIGNED, Door, resource_of
+from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_gateway.refusals import NotServing
-from perdure_gateway.room import Loan, Room
+from perdure_gateway.lambda_api.request import Call
 from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.browsers import check_no_browser

@@ -13,10 +13,10 @@ from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import Operation, OperationType, OperationUpdate
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
-from perdure_gateway.lambda_api.answers import json_response
-from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.door import INVOKE_FUNCTION
-from perdure_gateway.room import borrowed_texts
+from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION
+from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.responses import json_response
+from perdure_gateway.views.payloads import borrowed_texts
 from perdure_host.lambda_json.bounds import (
     CHECKPOINT_BYTES_MAX,
     OPERATION_BYTES_MAX,

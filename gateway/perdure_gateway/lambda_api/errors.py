@@ -8,8 +8,8 @@ from typing import Final
 import grpc
 from starlette.responses import Response
 
-from perdure_gateway.lambda_api.answers import json_response
-from perdure_gateway.statuses import status_of
+from perdure_gateway.lambda_api.responses import json_response
+from perdure_gateway.status_codes import status_of
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 
 _CODES: Final = {

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import encoded, json_response
-from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.render import execution_json, summary_json
-from perdure_gateway.lambda_api.render_events import event_json
-from perdure_gateway.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
-from perdure_gateway.room import borrowed_texts, with_texts
+from perdure_gateway.admission import validation
+from perdure_gateway.grpc_api.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
+from perdure_gateway.lambda_api.event_resources import event_json
+from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.resources import execution_json, summary_json
+from perdure_gateway.lambda_api.responses import encoded, json_response
+from perdure_gateway.views.payloads import borrowed_texts, with_texts
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.fields import present
 from perdure_host.ports import FunctionRow, ListQuery
@@ -122,16 +122,16 @@ def _event_position(kind: str, marker: str | None) -> int:
     if marker is None:
         return 0
     (position,) = unpack_marker(kind, marker, tuple[int])
-    checks.check_range("the event in the marker", position, 1, EVENT_ID_MAX)
+    validation.check_range("the event in the marker", position, 1, EVENT_ID_MAX)
     return position
 
 
 def _list_query(call: Call, function: FunctionRow, limit: int) -> ListQuery:
     name = call.text("DurableExecutionName")
     if name is not None:
-        checks.check_execution_name(name)
+        validation.check_execution_name(name)
     statuses = tuple(call.request.query_params.getlist("Statuses"))
-    checks.check_statuses(statuses)
+    validation.check_statuses(statuses)
     marker = call.text("Marker")
     return ListQuery(
         namespace=function.namespace,
@@ -148,7 +148,7 @@ def _list_query(call: Call, function: FunctionRow, limit: int) -> ListQuery:
 
 def _list_position(marker: str) -> tuple[int, str]:
     started_ms, execution_id = unpack_marker(_EXECUTIONS, marker, tuple[int, str])
-    checks.check_range("the time in the marker", started_ms, 0, TIME_MS_MAX)
+    validation.check_range("the time in the marker", started_ms, 0, TIME_MS_MAX)
     if _EXECUTION_ID.fullmatch(execution_id) is None:
         raise Invalid("malformed page marker: it names no execution")
     return started_ms, execution_id

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_core.refusals import Invalid
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import json_response
-from perdure_gateway.lambda_api.call import Call
-from perdure_gateway.lambda_api.render import configuration_json
+from perdure_gateway.admission import validation
+from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.resources import configuration_json
+from perdure_gateway.lambda_api.responses import json_response
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import VERSION
 from perdure_host.tokens import pack_marker, unpack_marker
@@ -41,7 +41,7 @@ async def list_all(call: Call) -> Response:
     qualifier = _listed_version(call)
     marker = call.text("Marker")
     after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
-    checks.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
+    validation.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
     namespace = call.caller.namespace
     rows = [row for row in await call.history.functions() if row.namespace == namespace]
     later = sorted((row for row in rows if row.name > after), key=lambda row: row.name)

@@ -22,12 +22,12 @@ from perdure_core.model import EXECUTION_OPEN, ErrorObject, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.answers import encoded
-from perdure_gateway.lambda_api.call import Call
+from perdure_gateway.admission import validation
+from perdure_gateway.errors import Crowded
 from perdure_gateway.lambda_api.callbacks import text_of
-from perdure_gateway.refusals import Crowded
-from perdure_gateway.room import borrowed_texts
+from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.responses import encoded
+from perdure_gateway.views.payloads import borrowed_texts
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError, decoded
 from perdure_host.lambda_json.names import VERSION
@@ -132,10 +132,10 @@ def _invocation_type(call: Call) -> InvocationType:
 def _start_request(call: Call, kind: InvocationType, row: FunctionRow, body: bytes) -> StartRequest:
     name = call.header("x-amz-durable-execution-name")
     if name is not None:
-        checks.check_execution_name(name)
+        validation.check_execution_name(name)
     tenant_id = call.header("x-amz-tenant-id")
     if tenant_id is not None:
-        checks.check_tenant_id(tenant_id)
+        validation.check_tenant_id(tenant_id)
     trace_header = call.header("x-amzn-trace-id") or None
     check_trace_header("header X-Amzn-Trace-Id", trace_header)
     client_context = _client_context(call)

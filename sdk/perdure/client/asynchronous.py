@@ -14,8 +14,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from perdure.client import flows as calls
-from perdure.client import unary_flows as plans
+from perdure.client import flows, unary_flows
 from perdure.client.environment import real_world
 from perdure.client.errors import ClientError, InvalidArgumentError, read_rpc_error
 from perdure.client.models import (
@@ -47,7 +46,7 @@ class AsyncClient:
         tls_ca: str | None = None,
         tls_cert: str | None = None,
         tls_key: str | None = None,
-        patience_s: float = calls.PATIENCE_S_DEFAULT,
+        patience_s: float = flows.PATIENCE_S_DEFAULT,
     ) -> None:
         settings = connection_settings(
             os.environ,
@@ -99,7 +98,7 @@ class AsyncClient:
             tenant_id=tenant_id,
             trace_header=trace_header,
         )
-        return await self._carry_out(calls.start(self._world, request))
+        return await self._carry_out(flows.start(self._world, request))
 
     async def run(
         self,
@@ -122,19 +121,19 @@ class AsyncClient:
             retention_days=retention_days,
             tenant_id=tenant_id,
         )
-        return await self._carry_out(calls.run(self._world, request, timeout_s))
+        return await self._carry_out(flows.run(self._world, request, timeout_s))
 
     async def wait(
         self, execution_arn: str, *, timeout_s: float | None = None
     ) -> ExecutionDescription:
-        return await self._carry_out(calls.wait(self._world, execution_arn, timeout_s))
+        return await self._carry_out(flows.wait(self._world, execution_arn, timeout_s))
 
     async def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
-        return calls.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
+        return flows.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
 
     async def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
         return await self._carry_out(
-            plans.get(self._world, execution_arn, include_data=include_data)
+            unary_flows.get(self._world, execution_arn, include_data=include_data)
         )
 
     async def history(
@@ -148,7 +147,7 @@ class AsyncClient:
         marker = ""
         while True:  # ends with the last page
             page = await self._carry_out(
-                plans.history_page(
+                unary_flows.history_page(
                     self._world,
                     execution_arn,
                     newest_first=newest_first,
@@ -166,7 +165,7 @@ class AsyncClient:
     async def follow(
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
     ) -> AsyncIterator[HistoryEvent]:
-        following = calls.Following(self._world, execution_arn, after_event_id, timeout_s)
+        following = flows.Following(self._world, execution_arn, after_event_id, timeout_s)
         while True:  # ends with the execution, or with the caller's time
             try:
                 async for message in self._stream(following):
@@ -199,7 +198,7 @@ class AsyncClient:
                 page_items=page_items,
                 marker=marker,
             )
-            page = await self._carry_out(plans.list_page(self._world, request))
+            page = await self._carry_out(unary_flows.list_page(self._world, request))
             for item in page.items:
                 yield item
             marker = page.next_marker
@@ -215,7 +214,7 @@ class AsyncClient:
         error_data: str | None = None,
     ) -> datetime:
         error = error_form(error_type, error_message, error_data, ())
-        return await self._carry_out(plans.stop(self._world, execution_arn, error))
+        return await self._carry_out(unary_flows.stop(self._world, execution_arn, error))
 
     async def pause(
         self,
@@ -224,24 +223,26 @@ class AsyncClient:
         reason: str | None = None,
         execution_timeout_paused: bool = True,
     ) -> str:
-        plan = plans.pause(
+        plan = unary_flows.pause(
             self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
         )
         return await self._carry_out(plan)
 
     async def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
-        return await self._carry_out(plans.resume(self._world, execution_arn, reason))
+        return await self._carry_out(unary_flows.resume(self._world, execution_arn, reason))
 
     async def delete(self, execution_arn: str) -> datetime:
-        return await self._carry_out(plans.delete(self._world, execution_arn))
+        return await self._carry_out(unary_flows.delete(self._world, execution_arn))
 
     async def list_functions(self) -> tuple[FunctionDescription, ...]:
-        return await self._carry_out(plans.list_functions(self._world))
+        return await self._carry_out(unary_flows.list_functions(self._world))
 
     async def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None
     ) -> None:
-        await self._carry_out(plans.succeed_callback(self._world, callback_id, result, result_text))
+        await self._carry_out(
+            unary_flows.succeed_callback(self._world, callback_id, result, result_text)
+        )
 
     async def fail_callback(
         self,
@@ -253,12 +254,12 @@ class AsyncClient:
         stack_trace: Iterable[str] = (),
     ) -> None:
         error = error_form(error_type, error_message, error_data, stack_trace)
-        await self._carry_out(plans.fail_callback(self._world, callback_id, error))
+        await self._carry_out(unary_flows.fail_callback(self._world, callback_id, error))
 
     async def heartbeat_callback(self, callback_id: str) -> None:
-        await self._carry_out(plans.heartbeat_callback(self._world, callback_id))
+        await self._carry_out(unary_flows.heartbeat_callback(self._world, callback_id))
 
-    async def _carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+    async def _carry_out(self, plan: flows.Plan[_Result]) -> _Result:
         try:
             effect = next(plan)
             while True:  # ends with the plan
@@ -272,13 +273,13 @@ class AsyncClient:
             result: _Result = end.value
             return result
 
-    async def _perform(self, effect: calls.Effect) -> Message | None:
-        if isinstance(effect, calls.Sleep):
+    async def _perform(self, effect: flows.Effect) -> Message | None:
+        if isinstance(effect, flows.Sleep):
             await asyncio.sleep(effect.seconds)
             return None
         send = self._channel.unary_unary(
             effect.path,
-            request_serializer=calls.serialize,
+            request_serializer=flows.serialize,
             response_deserializer=effect.answer_type.FromString,
         )
         try:
@@ -286,11 +287,11 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
 
-    async def _stream(self, following: calls.Following) -> AsyncIterator[model_pb2.Event]:
+    async def _stream(self, following: flows.Following) -> AsyncIterator[model_pb2.Event]:
         request = following.request()
         open_stream = self._channel.unary_stream(
-            calls.rpc_path(type(request)),
-            request_serializer=calls.serialize,
+            flows.rpc_path(type(request)),
+            request_serializer=flows.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
         stream = open_stream(request, timeout=following.left_s())

@@ -17,8 +17,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from perdure.client import flows as calls
-from perdure.client import unary_flows as plans
+from perdure.client import flows, unary_flows
 from perdure.client.environment import real_world
 from perdure.client.errors import (
     ClientError,
@@ -56,7 +55,7 @@ class Client:
         tls_ca: str | None = None,
         tls_cert: str | None = None,
         tls_key: str | None = None,
-        patience_s: float = calls.PATIENCE_S_DEFAULT,
+        patience_s: float = flows.PATIENCE_S_DEFAULT,
     ) -> None:
         settings = connection_settings(
             os.environ,
@@ -118,7 +117,7 @@ class Client:
             tenant_id=tenant_id,
             trace_header=trace_header,
         )
-        return self._carry_out(calls.start(self._world, request))
+        return self._carry_out(flows.start(self._world, request))
 
     def run(
         self,
@@ -148,19 +147,21 @@ class Client:
             retention_days=retention_days,
             tenant_id=tenant_id,
         )
-        return self._carry_out(calls.run(self._world, request, timeout_s))
+        return self._carry_out(flows.run(self._world, request, timeout_s))
 
     def wait(self, execution_arn: str, *, timeout_s: float | None = None) -> ExecutionDescription:
         """Wait for the end of an execution, however it ends, and return the execution."""
-        return self._carry_out(calls.wait(self._world, execution_arn, timeout_s))
+        return self._carry_out(flows.wait(self._world, execution_arn, timeout_s))
 
     def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
         """Wait for the end of an execution and return its result, or raise what it ended with."""
-        return calls.result_of(self.wait(execution_arn, timeout_s=timeout_s))
+        return flows.result_of(self.wait(execution_arn, timeout_s=timeout_s))
 
     def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
         """Return one execution as it stands now; without data its input and result are None."""
-        return self._carry_out(plans.get(self._world, execution_arn, include_data=include_data))
+        return self._carry_out(
+            unary_flows.get(self._world, execution_arn, include_data=include_data)
+        )
 
     def history(
         self,
@@ -174,7 +175,7 @@ class Client:
         marker = ""
         while True:  # ends with the last page
             page = self._carry_out(
-                plans.history_page(
+                unary_flows.history_page(
                     self._world,
                     execution_arn,
                     newest_first=newest_first,
@@ -192,7 +193,7 @@ class Client:
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
     ) -> Iterator[HistoryEvent]:
         """Return the events so far, then each new one as it happens, until the end."""
-        following = calls.Following(self._world, execution_arn, after_event_id, timeout_s)
+        following = flows.Following(self._world, execution_arn, after_event_id, timeout_s)
         while True:  # ends with the execution, or with the caller's time
             try:
                 for message in self._stream(following):
@@ -226,7 +227,7 @@ class Client:
                 page_items=page_items,
                 marker=marker,
             )
-            page = self._carry_out(plans.list_page(self._world, request))
+            page = self._carry_out(unary_flows.list_page(self._world, request))
             yield from page.items
             marker = page.next_marker
             if not marker:
@@ -242,7 +243,7 @@ class Client:
     ) -> datetime:
         """End an execution as STOPPED and return when it ended, which may be long ago."""
         error = error_form(error_type, error_message, error_data, ())
-        return self._carry_out(plans.stop(self._world, execution_arn, error))
+        return self._carry_out(unary_flows.stop(self._world, execution_arn, error))
 
     def pause(
         self,
@@ -252,28 +253,28 @@ class Client:
         execution_timeout_paused: bool = True,
     ) -> str:
         """Allow no more invocations until `resume`; return PAUSING or PAUSED."""
-        plan = plans.pause(
+        plan = unary_flows.pause(
             self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
         )
         return self._carry_out(plan)
 
     def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
         """Take a pause back and return the status."""
-        return self._carry_out(plans.resume(self._world, execution_arn, reason))
+        return self._carry_out(unary_flows.resume(self._world, execution_arn, reason))
 
     def delete(self, execution_arn: str) -> datetime:
         """Forget an execution that has ended; return when this was asked for."""
-        return self._carry_out(plans.delete(self._world, execution_arn))
+        return self._carry_out(unary_flows.delete(self._world, execution_arn))
 
     def list_functions(self) -> tuple[FunctionDescription, ...]:
         """Return the functions that workers have announced, by name."""
-        return self._carry_out(plans.list_functions(self._world))
+        return self._carry_out(unary_flows.list_functions(self._world))
 
     def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None
     ) -> None:
         """Complete a callback with a value that JSON can hold, or with a text as it is."""
-        self._carry_out(plans.succeed_callback(self._world, callback_id, result, result_text))
+        self._carry_out(unary_flows.succeed_callback(self._world, callback_id, result, result_text))
 
     def fail_callback(
         self,
@@ -286,13 +287,13 @@ class Client:
     ) -> None:
         """Complete a callback with an error, which is raised where its result is awaited."""
         error = error_form(error_type, error_message, error_data, stack_trace)
-        self._carry_out(plans.fail_callback(self._world, callback_id, error))
+        self._carry_out(unary_flows.fail_callback(self._world, callback_id, error))
 
     def heartbeat_callback(self, callback_id: str) -> None:
         """Start the heartbeat timeout of a callback anew; its total timeout runs on."""
-        self._carry_out(plans.heartbeat_callback(self._world, callback_id))
+        self._carry_out(unary_flows.heartbeat_callback(self._world, callback_id))
 
-    def _carry_out(self, plan: calls.Plan[_Result]) -> _Result:
+    def _carry_out(self, plan: flows.Plan[_Result]) -> _Result:
         try:
             effect = next(plan)
             while True:  # ends with the plan
@@ -306,13 +307,13 @@ class Client:
             result: _Result = end.value
             return result
 
-    def _perform(self, effect: calls.Effect) -> Message | None:
-        if isinstance(effect, calls.Sleep):
+    def _perform(self, effect: flows.Effect) -> Message | None:
+        if isinstance(effect, flows.Sleep):
             time.sleep(effect.seconds)
             return None
         send = self._channel.unary_unary(
             effect.path,
-            request_serializer=calls.serialize,
+            request_serializer=flows.serialize,
             response_deserializer=effect.answer_type.FromString,
         )
         try:
@@ -320,11 +321,11 @@ class Client:
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
 
-    def _stream(self, following: calls.Following) -> Iterator[model_pb2.Event]:
+    def _stream(self, following: flows.Following) -> Iterator[model_pb2.Event]:
         request = following.request()
         open_stream = self._channel.unary_stream(
-            calls.rpc_path(type(request)),
-            request_serializer=calls.serialize,
+            flows.rpc_path(type(request)),
+            request_serializer=flows.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
         stream = open_stream(request, timeout=following.left_s())

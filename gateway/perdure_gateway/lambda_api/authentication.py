@@ -9,8 +9,8 @@ from typing import Final
 from starlette.requests import Request
 
 from perdure_core.identity import parse_arn
-from perdure_gateway import checks
-from perdure_gateway.lambda_api.bodies import Body
+from perdure_gateway.admission import validation
+from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, read_claim
 from perdure_host.access_keys import EVERYTHING, AccessKey, AccessKeys
 from perdure_host.clock import WallClock
@@ -32,7 +32,7 @@ class Caller:
 
     def __init__(self, key: AccessKey | None = None) -> None:
         self._key = key
-        self.namespace = checks.NAMESPACE if key is None else key.namespace
+        self.namespace = validation.NAMESPACE if key is None else key.namespace
 
     @property
     def is_limited(self) -> bool:

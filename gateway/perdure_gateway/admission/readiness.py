@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-from perdure_gateway.refusals import NotServing
+from perdure_gateway.errors import NotServing
 
 
 class Standing(StrEnum):

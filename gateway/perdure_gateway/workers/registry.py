@@ -12,11 +12,11 @@ from typing import Final, Protocol
 import msgspec
 
 from perdure_core.refusals import Invalid
-from perdure_gateway.gate import Gate, Standing
-from perdure_gateway.refusals import Crowded, SessionReplaced, WorkerSilent
-from perdure_gateway.room import Room
-from perdure_gateway.statuses import status_of
-from perdure_gateway.worker_calls import announced
+from perdure_gateway.admission.memory_budget import Room
+from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.errors import Crowded, SessionReplaced, WorkerSilent
+from perdure_gateway.status_codes import status_of
+from perdure_gateway.workers.requests import announced
 from perdure_host.errors import HostError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock

@@ -11,14 +11,14 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from perdure_gateway.attendance import Attendance, WorkerSettings
-from perdure_gateway.callbacks import CallbackService
-from perdure_gateway.executions import ExecutionService
-from perdure_gateway.gate import Gate, Standing
-from perdure_gateway.interceptors import BearerInterceptor, StatusInterceptor
-from perdure_gateway.nodes import Node, NodeService
-from perdure_gateway.room import Room
-from perdure_gateway.workers import WorkerService
+from perdure_gateway.admission.memory_budget import Room
+from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.grpc_api.callback_service import CallbackService
+from perdure_gateway.grpc_api.execution_service import ExecutionService
+from perdure_gateway.grpc_api.interceptors import BearerInterceptor, StatusInterceptor
+from perdure_gateway.grpc_api.node_service import Node, NodeService
+from perdure_gateway.grpc_api.worker_service import WorkerService
+from perdure_gateway.workers.registry import Attendance, WorkerSettings
 from perdure_host.channel import SERVER_OPTIONS
 from perdure_host.collector import look_at_everything, spare_what_stays
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials

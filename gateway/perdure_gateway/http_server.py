@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
 from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
 from perdure_host.credentials import TlsFiles, Tokens
 from perdure_host.errors import SettingsError

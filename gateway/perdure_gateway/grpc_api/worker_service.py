@@ -8,11 +8,12 @@ from typing import Any, Final, TypeAlias
 import grpc.aio
 
 from perdure_core.refusals import Invalid, Unknown
-from perdure_gateway import checks
-from perdure_gateway.attendance import Attendance
-from perdure_gateway.refusals import NotServing, WorkerSilent
-from perdure_gateway.room import Loan
-from perdure_gateway.worker_calls import (
+from perdure_gateway.admission import validation
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.errors import NotServing, WorkerSilent
+from perdure_gateway.workers.polling import PollingWorker
+from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.requests import (
     check_registration,
     checkpoint,
     complete,
@@ -20,8 +21,7 @@ from perdure_gateway.worker_calls import (
     heartbeat,
     state_page,
 )
-from perdure_gateway.worker_polls import PollingWorker
-from perdure_gateway.worker_session import WorkerSession
+from perdure_gateway.workers.stream_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 
 # How long a stream may be open without saying whose it is.
@@ -67,8 +67,8 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         self, request: worker_pb2.PollRequest, context: _Context
     ) -> worker_pb2.PollResponse:
         worker = self._polling_worker(request.worker_id)
-        checks.check_range("max_invocations", request.max_invocations, 1, worker.slots)
-        checks.check_range("wait_ms", request.wait_ms, 0, checks.POLL_WAIT_MS_MAX)
+        validation.check_range("max_invocations", request.max_invocations, 1, worker.slots)
+        validation.check_range("wait_ms", request.wait_ms, 0, validation.POLL_WAIT_MS_MAX)
         return await worker.poll(request.max_invocations, request.wait_ms)
 
     async def Checkpoint(
@@ -106,7 +106,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         return self._attendance.room.loan_of(context)
 
     def _polling_worker(self, worker_id: str) -> PollingWorker:
-        checks.check_worker_id(worker_id)
+        validation.check_worker_id(worker_id)
         worker = self._attendance.find(worker_id)
         if not isinstance(worker, PollingWorker):
             raise Unknown(f"worker {worker_id} has not registered here; call Register first")

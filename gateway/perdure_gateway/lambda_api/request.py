@@ -6,11 +6,11 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from perdure_core.refusals import Invalid
-from perdure_gateway.gate import Gate
-from perdure_gateway.lambda_api.bodies import Body
-from perdure_gateway.lambda_api.door import Caller
-from perdure_gateway.lambda_api.names import known_function
-from perdure_gateway.room import Loan
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.lambda_api.authentication import Caller
+from perdure_gateway.lambda_api.body import Body
+from perdure_gateway.lambda_api.function_lookup import known_function
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import parse_function
 from perdure_host.lambda_json.queries import SHOWN_CHARS_MAX, number_of, page_items_of

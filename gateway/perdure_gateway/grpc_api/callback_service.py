@@ -8,7 +8,7 @@ import grpc.aio
 
 from perdure_core.form import check_error, check_payload
 from perdure_core.model import ErrorObject
-from perdure_gateway.room import Room
+from perdure_gateway.admission.memory_budget import Room
 from perdure_host.codec import error_from_message
 from perdure_host.services import History
 from perdure_proto.v1 import client_pb2, client_pb2_grpc

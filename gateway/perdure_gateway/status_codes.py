@@ -18,7 +18,7 @@ from perdure_core.refusals import (
     TurnPassed,
     Unknown,
 )
-from perdure_gateway.refusals import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_gateway.errors import Crowded, NotServing, SessionReplaced, WorkerSilent
 from perdure_host.codec import MalformedMessage
 from perdure_host.errors import Fenced, StoreError
 from perdure_host.telemetry import open_log, report_incident

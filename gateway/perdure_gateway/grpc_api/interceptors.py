@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
-from perdure_gateway.gate import Gate
-from perdure_gateway.statuses import status_of
+from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.status_codes import status_of
 from perdure_host.credentials import Tokens
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import grpc.aio
 
 from perdure_core.limits import BUCKETS
-from perdure_gateway.gate import Gate, Standing
+from perdure_gateway.admission.readiness import Gate, Standing
 from perdure_host.metrics import perdure_version
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import node_pb2, node_pb2_grpc

@@ -6,19 +6,12 @@ bounded already. What a call has taken is given back when its answer has left, w
 it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 import grpc.aio
-import msgspec
 
-from perdure_core.events import Event
-from perdure_core.large_payloads import put_back, reference_in, references_of
-from perdure_core.limits import PAYLOAD_BYTES_MAX
-from perdure_core.payload import StoredPayload
-from perdure_gateway.refusals import Crowded
-from perdure_host.ports import ExecutionKey
-from perdure_host.services import History, NumberedEvent
+from perdure_gateway.errors import Crowded
 
 SMALL_BYTES_MAX: Final = 1_024 * 1_024
 # Twice the largest call, which is the view of an execution with its input and its result. On its
@@ -78,50 +71,3 @@ class Loan:
         self._over = True
         self._room.free += self._bytes
         self._bytes = 0
-
-
-async def borrowed_texts(
-    history: History, key: ExecutionKey, references: Iterable[StoredPayload], loan: Loan
-) -> Mapping[StoredPayload, str]:
-    """Return the texts, within what there is room for. Raises Crowded, Unknown, StoreError."""
-    wanted = list(dict.fromkeys(references))
-    if not wanted:
-        return {}
-    loan.take(sum(reference.size for reference in wanted))
-    return await history.texts(key, wanted)
-
-
-async def with_texts(
-    history: History,
-    key: ExecutionKey,
-    events: Sequence[NumberedEvent],
-    loan: Loan,
-    *,
-    bytes_max: int,
-    payload_bytes_max: int = PAYLOAD_BYTES_MAX,
-) -> list[NumberedEvent]:
-    """Return as many of the events as fit, with their texts; the first always does.
-
-    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay;
-    errors are always whole.
-    """
-    fitting: list[NumberedEvent] = []
-    references: list[StoredPayload] = []
-    for numbered in events:
-        wanted = _wanted(numbered.event, payload_bytes_max)
-        bytes_max -= sum(reference.size for reference in wanted)
-        if wanted and bytes_max < 0 and fitting:
-            break
-        references += wanted
-        fitting.append(numbered)
-    texts = await borrowed_texts(history, key, references, loan)
-    return [
-        msgspec.structs.replace(each, event=put_back(each.event, texts)) if texts else each
-        for each in fitting
-    ]
-
-
-def _wanted(event: Event, payload_bytes_max: int) -> list[StoredPayload]:
-    payload = reference_in(event)
-    too_large = payload is not None and payload.size > payload_bytes_max
-    return [each for each in references_of(event) if not (too_large and each is payload)]

@@ -13,12 +13,13 @@ from perdure_core.large_payloads import error_from
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_core.state import State
-from perdure_gateway import checks
-from perdure_gateway.gate import Gate
-from perdure_gateway.pages import execution_page, history_page
-from perdure_gateway.render import execution_to_message, function_to_message, state_key
-from perdure_gateway.render_events import event_to_message
-from perdure_gateway.room import Loan, Room, borrowed_texts, with_texts
+from perdure_gateway.admission import validation
+from perdure_gateway.admission.memory_budget import Loan, Room
+from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.grpc_api.pages import execution_page, history_page
+from perdure_gateway.views.event_messages import event_to_message
+from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
+from perdure_gateway.views.payloads import borrowed_texts, with_texts
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import History, Matching, NumberedEvent, StartRequest, key_of
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
@@ -53,7 +54,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def GetExecution(
         self, request: client_pb2.GetExecutionRequest, context: _Context
     ) -> model_pb2.Execution:
-        checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
+        validation.check_range("wait_ms", request.wait_ms, 0, validation.WAIT_MS_MAX)
         state = await self._wait_ended(request.execution_arn, request.wait_ms)
         if request.exclude_execution_data:
             return execution_to_message(state, exclude_data=True)
@@ -67,7 +68,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
         self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
     ) -> None:
-        checks.check_range("after_event_id", request.after_event_id, 0, EVENT_ID_MAX)
+        validation.check_range("after_event_id", request.after_event_id, 0, EVENT_ID_MAX)
         events = self._history.follow(request.execution_arn, request.after_event_id)
         try:
             async with self._gate.waiting():
@@ -93,7 +94,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def PauseExecution(
         self, request: client_pb2.PauseExecutionRequest, context: _Context
     ) -> client_pb2.PauseExecutionResponse:
-        checks.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
+        validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
         status = await self._history.pause(
             request.execution_arn,
             reason=request.reason if request.HasField("reason") else None,
@@ -106,7 +107,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def ResumeExecution(
         self, request: client_pb2.ResumeExecutionRequest, context: _Context
     ) -> client_pb2.ResumeExecutionResponse:
-        checks.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
+        validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
         reason = request.reason if request.HasField("reason") else None
         status = await self._history.resume(request.execution_arn, reason=reason)
         return client_pb2.ResumeExecutionResponse(status=status)
@@ -127,7 +128,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             functions=[
                 function_to_message(row, self._matching.workers_of(row.namespace, row.name))
                 for row in rows
-                if row.namespace == checks.NAMESPACE
+                if row.namespace == validation.NAMESPACE
             ]
         )
 
@@ -178,23 +179,23 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
 
 def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
     """Return what is asked for, checked for its form."""
-    checks.check_function_name(request.function_name)
+    validation.check_function_name(request.function_name)
     if request.HasField("execution_name"):
-        checks.check_execution_name(request.execution_name)
+        validation.check_execution_name(request.execution_name)
     timeout_s, days = request.execution_timeout_seconds, request.retention_days
     if request.HasField("execution_timeout_seconds"):
         field = "execution_timeout_seconds"
-        checks.check_range(field, timeout_s, 1, limits.EXECUTION_TIMEOUT_S_MAX)
+        validation.check_range(field, timeout_s, 1, limits.EXECUTION_TIMEOUT_S_MAX)
     if request.HasField("tenant_id"):
-        checks.check_tenant_id(request.tenant_id)
+        validation.check_tenant_id(request.tenant_id)
     if request.HasField("retention_days"):
-        checks.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
-    checks.check_range("wait_ms", request.wait_ms, 0, checks.WAIT_MS_MAX)
+        validation.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
+    validation.check_range("wait_ms", request.wait_ms, 0, validation.WAIT_MS_MAX)
     trace_header = request.trace_header if request.HasField("trace_header") else None
     check_trace_header("trace_header", trace_header)
     check_payload("input", request.input)
     return StartRequest(
-        namespace=checks.NAMESPACE,
+        namespace=validation.NAMESPACE,
         function=request.function_name,
         name=request.execution_name if request.HasField("execution_name") else None,
         input=request.input if request.HasField("input") else None,

@@ -7,10 +7,11 @@ the filters: they are repeated by the caller.
 
 from typing import Final
 
-from perdure_gateway import checks
-from perdure_gateway.render import summary_to_message
-from perdure_gateway.render_events import event_to_message
-from perdure_gateway.room import Loan, with_texts
+from perdure_gateway.admission import validation
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.views.event_messages import event_to_message
+from perdure_gateway.views.messages import summary_to_message
+from perdure_gateway.views.payloads import with_texts
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
 from perdure_host.services import History, key_of
@@ -31,7 +32,7 @@ async def history_page(
     history: History, request: client_pb2.GetExecutionHistoryRequest, loan: Loan
 ) -> client_pb2.GetExecutionHistoryResponse:
     """Return the page that is asked for. Raises Invalid, Unknown."""
-    limit = checks.checked_page_items("max_items", request.max_items)
+    limit = validation.checked_page_items("max_items", request.max_items)
     key = key_of(request.execution_arn)
     kind = _EVENTS_REVERSED if request.reverse_order else _EVENTS
     position = unpack_marker(kind, request.marker, tuple[int])[0] if request.marker else 0
@@ -72,7 +73,7 @@ async def execution_page(
     history: History, request: client_pb2.ListExecutionsRequest
 ) -> client_pb2.ListExecutionsResponse:
     """Return the page that is asked for. Raises Invalid."""
-    limit = checks.checked_page_items("max_items", request.max_items)
+    limit = validation.checked_page_items("max_items", request.max_items)
     rows = await history.list_executions(_list_query(request, limit + 1))
     marker = ""
     if len(rows) > limit:
@@ -85,14 +86,14 @@ async def execution_page(
 
 def _list_query(request: client_pb2.ListExecutionsRequest, limit: int) -> ListQuery:
     statuses = tuple(request.statuses)
-    checks.check_statuses(statuses)
+    validation.check_statuses(statuses)
     if request.function_name:
-        checks.check_function_name(request.function_name)
+        validation.check_function_name(request.function_name)
     if request.execution_name:
-        checks.check_execution_name(request.execution_name)
+        validation.check_execution_name(request.execution_name)
     marker = request.marker
     return ListQuery(
-        namespace=checks.NAMESPACE,
+        namespace=validation.NAMESPACE,
         limit=limit,
         function=request.function_name,
         name=request.execution_name,

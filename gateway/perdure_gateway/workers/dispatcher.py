@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from perdure_gateway.statuses import status_of
-from perdure_gateway.worker_calls import invocation_to_message
+from perdure_gateway.status_codes import status_of
+from perdure_gateway.workers.requests import invocation_to_message
 from perdure_host.errors import StoreError
 from perdure_host.ports import Clock
 from perdure_host.services import History, Matching, Task

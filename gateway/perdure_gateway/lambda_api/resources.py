@@ -7,7 +7,7 @@ from perdure_core.large_payloads import error_from, text_from
 from perdure_core.model import ExecutionStatus
 from perdure_core.payload import StoredPayload
 from perdure_core.state import PauseState, State, is_open
-from perdure_gateway.render import state_arn
+from perdure_gateway.views.messages import state_arn
 from perdure_host.lambda_json.fields import optional_seconds, present, seconds
 from perdure_host.lambda_json.names import VERSION, function_arn, version_arn
 from perdure_host.lambda_json.shapes import error_json

@@ -7,10 +7,10 @@ not leave with its answer stays in the inbox, and leaves with the next one.
 import asyncio
 from collections import deque
 
-from perdure_gateway.attendance import Attendance
-from perdure_gateway.dispatcher import Dispatcher
-from perdure_gateway.refusals import NotServing
-from perdure_gateway.worker_session import BATCH_BYTES_MAX
+from perdure_gateway.errors import NotServing
+from perdure_gateway.workers.dispatcher import Dispatcher
+from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.stream_session import BATCH_BYTES_MAX
 from perdure_host.errors import HostError
 from perdure_host.services import Task
 from perdure_proto.v1 import worker_pb2

@@ -17,8 +17,9 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.refusals import Invalid
-from perdure_gateway import checks
-from perdure_gateway.room import Loan, borrowed_texts
+from perdure_gateway.admission import validation
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.views.payloads import borrowed_texts
 from perdure_host.codec import (
     error_from_message,
     operation_to_message,
@@ -38,7 +39,7 @@ async def checkpoint(
 ) -> worker_pb2.CheckpointResponse:
     """Apply a batch of updates; the answer leaves out what the request itself carried."""
     if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
-        checks.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
+        validation.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
     size = request.ByteSize()
     if size > limits.CHECKPOINT_BYTES_MAX:
         raise Invalid(
@@ -67,7 +68,7 @@ async def complete(history: History, request: worker_pb2.CompleteRequest, loan: 
     check_error("error", error)
     check_payload("result", request.result)
     replayed = request.replayed_operations
-    checks.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
+    validation.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
     await history.complete(
         request.checkpoint_token,
         request.status,
@@ -81,7 +82,7 @@ async def state_page(
     history: History, request: worker_pb2.GetStateRequest, loan: Loan
 ) -> worker_pb2.GetStateResponse:
     """Return one page of an invocation's operations."""
-    limit = checks.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
+    limit = validation.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
     page = await history.state_page(request.checkpoint_token, request.marker, limit)
     texts = await borrowed_texts(history, page.key, references_in(page.operations), loan)
     response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
@@ -94,7 +95,7 @@ async def heartbeat(
     history: History, worker_id: str, invocation_ids: Sequence[str]
 ) -> worker_pb2.HeartbeatResponse:
     """Tell what runs in a worker; the answer names what should not."""
-    checks.check_count("invocation_ids", len(invocation_ids), checks.INVOCATIONS_LISTED_MAX)
+    validation.check_count("invocation_ids", len(invocation_ids), validation.INVOCATIONS_LISTED_MAX)
     lost = await history.heartbeat(worker_id, tuple(invocation_ids))
     return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
 
@@ -102,7 +103,7 @@ async def heartbeat(
 async def hand_back(history: History, request: worker_pb2.HandBackRequest) -> None:
     """Return unfinished invocations to their queues."""
     tokens = tuple(request.checkpoint_tokens)
-    checks.check_count("checkpoint_tokens", len(tokens), checks.INVOCATIONS_LISTED_MAX)
+    validation.check_count("checkpoint_tokens", len(tokens), validation.INVOCATIONS_LISTED_MAX)
     await history.hand_back(tokens)
 
 
@@ -129,20 +130,20 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
 
 def check_registration(request: worker_pb2.RegisterRequest) -> None:
     """Raise Invalid unless the registration is well-formed."""
-    checks.check_worker_id(request.worker_id)
-    checks.check_range("slots", request.slots, 1, checks.SLOTS_MAX)
-    checks.check_count("claims", len(request.claims), checks.INVOCATIONS_LISTED_MAX)
-    checks.check_count("functions", len(request.functions), checks.FUNCTIONS_PER_WORKER_MAX)
+    validation.check_worker_id(request.worker_id)
+    validation.check_range("slots", request.slots, 1, validation.SLOTS_MAX)
+    validation.check_count("claims", len(request.claims), validation.INVOCATIONS_LISTED_MAX)
+    validation.check_count("functions", len(request.functions), validation.FUNCTIONS_PER_WORKER_MAX)
     for function in request.functions:
-        checks.check_function_name(function.function_name)
+        validation.check_function_name(function.function_name)
         timeout_s = function.execution_timeout_seconds
-        checks.check_range(
+        validation.check_range(
             f"execution_timeout_seconds of function {function.function_name!r}",
             timeout_s,
             0,
             limits.EXECUTION_TIMEOUT_S_MAX,
         )
-        checks.check_range(
+        validation.check_range(
             f"retention_days of function {function.function_name!r}",
             function.retention_days,
             0,
@@ -154,7 +155,7 @@ def announced(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
     """Return the functions of a registration, with defaults where it names none."""
     return [
         FunctionRow(
-            namespace=checks.NAMESPACE,
+            namespace=validation.NAMESPACE,
             name=function.function_name,
             execution_timeout_s=function.execution_timeout_seconds
             or limits.EXECUTION_TIMEOUT_S_MAX,

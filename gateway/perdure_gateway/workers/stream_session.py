@@ -19,12 +19,12 @@ from typing import Any, Final, TypeAlias
 import grpc.aio
 
 from perdure_core.refusals import Invalid
-from perdure_gateway.attendance import Attendance
-from perdure_gateway.dispatcher import Dispatcher
-from perdure_gateway.refusals import NotServing, WorkerSilent
-from perdure_gateway.room import Loan
-from perdure_gateway.statuses import status_of
-from perdure_gateway.worker_calls import (
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.errors import NotServing, WorkerSilent
+from perdure_gateway.status_codes import status_of
+from perdure_gateway.workers.dispatcher import Dispatcher
+from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.requests import (
     checkpoint,
     complete,
     hand_back,

@@ -1,0 +1,1 @@
+"""The public gRPC services, their port, and what stands before each call."""

@@ -1,0 +1,1 @@
+"""What clients see of executions: state and events as messages, large payloads loaded."""

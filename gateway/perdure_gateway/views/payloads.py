@@ -1,0 +1,60 @@
+"""Large payloads, loaded from the store within the memory budget of their call."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from perdure_core.events import Event
+from perdure_core.large_payloads import put_back, reference_in, references_of
+from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.payload import StoredPayload
+from perdure_gateway.admission.memory_budget import Loan
+from perdure_host.ports import ExecutionKey
+from perdure_host.services import History, NumberedEvent
+
+
+async def borrowed_texts(
+    history: History, key: ExecutionKey, references: Iterable[StoredPayload], loan: Loan
+) -> Mapping[StoredPayload, str]:
+    """Return the texts, within what there is room for. Raises Crowded, Unknown, StoreError."""
+    wanted = list(dict.fromkeys(references))
+    if not wanted:
+        return {}
+    loan.take(sum(reference.size for reference in wanted))
+    return await history.texts(key, wanted)
+
+
+async def with_texts(
+    history: History,
+    key: ExecutionKey,
+    events: Sequence[NumberedEvent],
+    loan: Loan,
+    *,
+    bytes_max: int,
+    payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+) -> list[NumberedEvent]:
+    """Return as many of the events as fit, with their texts; the first always does.
+
+    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay;
+    errors are always whole.
+    """
+    fitting: list[NumberedEvent] = []
+    references: list[StoredPayload] = []
+    for numbered in events:
+        wanted = _wanted(numbered.event, payload_bytes_max)
+        bytes_max -= sum(reference.size for reference in wanted)
+        if wanted and bytes_max < 0 and fitting:
+            break
+        references += wanted
+        fitting.append(numbered)
+    texts = await borrowed_texts(history, key, references, loan)
+    return [
+        msgspec.structs.replace(each, event=put_back(each.event, texts)) if texts else each
+        for each in fitting
+    ]
+
+
+def _wanted(event: Event, payload_bytes_max: int) -> list[StoredPayload]:
+    payload = reference_in(event)
+    too_large = payload is not None and payload.size > payload_bytes_max
+    return [each for each in references_of(event) if not (too_large and each is payload)]

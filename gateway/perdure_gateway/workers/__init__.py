@@ -1,0 +1,1 @@
+"""Connected workers: who is here, what each may take, what they send."""
