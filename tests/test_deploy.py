@@ -21,7 +21,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from perdure_host.metrics import ServerMetrics
-from perdure_worker.metrics import WorkerMetrics
+from perdure_worker.metrics.metrics import WorkerMetrics
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

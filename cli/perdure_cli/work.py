@@ -22,8 +22,8 @@ from perdure_host.channel import ConnectionSettings, connection_settings
 from perdure_host.errors import HostError, SettingsError
 
 if TYPE_CHECKING:
-    from perdure_worker.hosting.opening import HostingSources
-    from perdure_worker.metrics_server import MetricsPort
+    from perdure_worker.hosting.load import HostingSources
+    from perdure_worker.metrics.server import MetricsPort
     from perdure_worker.settings import WorkerSettings
 
 SLOTS_DEFAULT: Final = 100
@@ -96,8 +96,8 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Serve every function of the modules, and host the Lambda handlers of files."""
     from perdure_host.telemetry import configure_logging
+    from perdure_worker.hosting.load import HostingSources
     from perdure_worker.hosting.log_lines import LineFormat
-    from perdure_worker.hosting.opening import HostingSources
     from perdure_worker.runner import WorkerSettings
 
     configure_logging(log_format.value)
@@ -128,7 +128,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def _serve(modules: list[str], sources: "HostingSources", settings: "WorkerSettings") -> int:
-    from perdure_worker.hosting.opening import check_names, hosting
+    from perdure_worker.hosting.load import check_names, hosting
     from perdure_worker.modules import load_functions
     from perdure_worker.runner import run_worker
 
@@ -161,7 +161,7 @@ def _metrics_port(
     """Return where and how metrics are served: the worker's own credentials guard them."""
     from perdure_host.credentials import read_tokens, tls_files
     from perdure_host.listen import Address, check_exposure
-    from perdure_worker.metrics_server import MetricsPort
+    from perdure_worker.metrics.server import MetricsPort
 
     if port is None:
         return None

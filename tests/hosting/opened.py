@@ -17,9 +17,9 @@ from perdure_core.model import (
     OperationType,
     StepDetails,
 )
-from perdure_worker.hosting.bridge import Bridge
-from perdure_worker.hosting.endpoint import Endpoint
-from perdure_worker.hosting.forwarding import Forwarding
+from perdure_worker.hosting.api.bridge import Bridge
+from perdure_worker.hosting.api.endpoint import Endpoint
+from perdure_worker.hosting.api.forwarding import Forwarding
 from tests.lambda_api.serving import boto_client
 from tests.sdk.scripted import Scripted
 

@@ -14,7 +14,7 @@ from perdure.worker_api import (
 )
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
 from perdure_core.model import OperationAction
-from perdure_worker.hosting.bridge import PAGE_BYTES_MAX
+from perdure_worker.hosting.api.bridge import PAGE_BYTES_MAX
 from tests.hosting.opened import (
     ARN,
     BAD_TOKEN,

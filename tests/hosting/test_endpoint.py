@@ -8,7 +8,7 @@ import pytest
 
 from perdure_host.lambda_json.bodies import BodyRoom
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
-from perdure_worker.hosting.http_server import Answer, HttpServer, Request
+from perdure_worker.hosting.api.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import INVALID, checkpoint_path, opened, play
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.forwarding import Forwarding
-from perdure_worker.hosting.http_server import Answer, HttpServer, Request
+from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import opened, play
 
 

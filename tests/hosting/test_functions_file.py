@@ -6,8 +6,11 @@ import pytest
 
 from perdure.worker_api import FunctionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.functions_file import FUNCTIONS_PER_FILE_MAX, read_functions_file
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.definitions.functions_file import (
+    FUNCTIONS_PER_FILE_MAX,
+    read_functions_file,
+)
 
 WHOLE = """
 [functions.OrderProcessor]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from perdure.worker_api import Failed, FunctionSettings, Outcome, Succeeded
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import FRAME_BYTES_MAX
+from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.function import Hosting
+from perdure_worker.hosting.processes.frames import FRAME_BYTES_MAX
 from tests.hosting.opened import INVALID, invocation
 from tests.sdk.scripted import Scripted
 

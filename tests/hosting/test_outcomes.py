@@ -7,11 +7,11 @@ import pytest
 
 from perdure.worker_api import Broken, Failed, FunctionSettings, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned
-from perdure_worker.hosting.outcomes import outcome_of, refusal_of
-from perdure_worker.hosting.pool import Verdict
-from perdure_worker.hosting.process import Exited, InitTimedOut, TimedOut
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.processes.frames import HandlerError, InitFailed, Raised, Returned
+from perdure_worker.hosting.processes.outcomes import outcome_of, refusal_of
+from perdure_worker.hosting.processes.pool import Verdict
+from perdure_worker.hosting.processes.process import Exited, InitTimedOut, TimedOut
 
 
 def ended(verdict: Verdict, *, durable: bool = True) -> Outcome:

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from perdure.worker_api import FunctionSettings
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.definitions.variables import process_environment
 from perdure_worker.hosting.log_lines import LineFormat
-from perdure_worker.hosting.pool import Pool, Verdict
-from perdure_worker.hosting.process import Exited, HandlerProcess, InitTimedOut, TimedOut
-from perdure_worker.hosting.variables import process_environment
+from perdure_worker.hosting.processes.frames import InitFailed, Invoke, Raised, Returned
+from perdure_worker.hosting.processes.pool import Pool, Verdict
+from perdure_worker.hosting.processes.process import Exited, HandlerProcess, InitTimedOut, TimedOut
 from tests.system.processes import ROOT
 
 FOLDER: Final = ROOT / "tests" / "hosting" / "functions"

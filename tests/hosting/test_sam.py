@@ -7,8 +7,8 @@ import pytest
 
 from perdure.worker_api import FunctionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.sam import read_template
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.definitions.sam import read_template
 
 WHOLE = """
 AWSTemplateFormatVersion: "2010-09-09"

@@ -8,7 +8,7 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableFunction, StepContext
 from perdure.worker_api import FunctionSettings
-from perdure_worker.handler_loop_thread import THREAD_NAME
+from perdure_worker.threads.handler_loop_thread import THREAD_NAME
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import SCENARIO_S_MAX, Gate, one_step, play, working
 

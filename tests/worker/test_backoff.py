@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure_worker.backoff import BACKOFF_MS_MAX, BACKOFF_MS_MIN, backoff_ms
+from perdure_worker.session.backoff import BACKOFF_MS_MAX, BACKOFF_MS_MIN, backoff_ms
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])

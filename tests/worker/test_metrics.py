@@ -1,7 +1,7 @@
 """What a worker counts, and where it can be read."""
 
 from perdure.worker_api import overdue_bodies
-from perdure_worker.metrics import Tally, WorkerMetrics, count_invocation
+from perdure_worker.metrics.metrics import Tally, WorkerMetrics, count_invocation
 
 
 def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:

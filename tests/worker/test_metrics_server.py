@@ -9,8 +9,8 @@ import pytest
 from perdure_host.credentials import Tokens
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
-from perdure_worker.metrics import WorkerMetrics
-from perdure_worker.metrics_server import MetricsPort, MetricsServer
+from perdure_worker.metrics.metrics import WorkerMetrics
+from perdure_worker.metrics.server import MetricsPort, MetricsServer
 
 LOOPBACK = Address("127.0.0.1", 0)
 

@@ -1,8 +1,13 @@
 """Messages of the session: few, and none that a peer would refuse for its size."""
 
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.outgoing import MESSAGE_BYTES_MAX, batches, checkpoint_message, complete_message
-from perdure_worker.turn import CheckpointCall, CompleteCall, Completion
+from perdure_worker.invocations.messages import (
+    MESSAGE_BYTES_MAX,
+    batches,
+    checkpoint_message,
+    complete_message,
+)
+from perdure_worker.invocations.protocol import CheckpointCall, CompleteCall, Completion
 
 
 def checkpoint(number: int, size: int = 0) -> worker_pb2.CheckpointCall:

@@ -14,7 +14,7 @@ import pytest
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
-from perdure_worker.metrics_server import MetricsPort
+from perdure_worker.metrics.server import MetricsPort
 from perdure_worker.runner import WorkerSettings, run_worker
 from tests.worker.peer import Peer, invocation
 from tests.worker.scenario import one_step, play, working

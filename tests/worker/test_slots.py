@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure_worker.slots import Slots
+from perdure_worker.invocations.slots import Slots
 
 
 def test_every_slot_is_promised_once() -> None:

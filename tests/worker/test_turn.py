@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.turn import (
+from perdure_worker.invocations.protocol import (
     CALL_BYTES_MAX,
     EDGES,
     CheckpointCall,

@@ -22,14 +22,14 @@ from perdure.worker_api import ServedFunction
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.backoff import backoff_ms
-from perdure_worker.metrics import WorkerMetrics
-from perdure_worker.metrics_server import MetricsServer
-from perdure_worker.replies import Replies
-from perdure_worker.running import RunningInvocations
-from perdure_worker.session import FINISH_S_MAX, Session, SessionEnd
+from perdure_worker.invocations.running import RunningInvocations
+from perdure_worker.metrics.metrics import WorkerMetrics
+from perdure_worker.metrics.server import MetricsServer
+from perdure_worker.session.backoff import backoff_ms
+from perdure_worker.session.call_failures import is_fatal
+from perdure_worker.session.replies import Replies
+from perdure_worker.session.session import FINISH_S_MAX, Session, SessionEnd
 from perdure_worker.settings import WorkerSettings
-from perdure_worker.verdict import is_fatal
 
 __all__ = ["WorkerSettings", "run_worker"]
 

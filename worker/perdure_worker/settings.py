@@ -7,7 +7,7 @@ import msgspec
 
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.metrics_server import MetricsPort
+from perdure_worker.metrics.server import MetricsPort
 
 SLOTS_MAX: Final = 10_000
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9\-_.:@]{1,128}")

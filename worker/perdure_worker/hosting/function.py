@@ -20,15 +20,15 @@ from typing import Any, Final, Self, TypeVar
 from perdure.worker_api import Broken, Checkpoints, Delivered, Dropped, Invocation, Outcome
 from perdure_core.model import ErrorObject, ExecutionDetails
 from perdure_core.payload import text_of
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.endpoint import Endpoint
-from perdure_worker.hosting.forwarding import Forwarding
-from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Returned
+from perdure_worker.hosting.api.endpoint import Endpoint
+from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.definitions.variables import process_environment
 from perdure_worker.hosting.log_lines import LineFormat, Lines
-from perdure_worker.hosting.outcomes import failure_of, outcome_of, refusal_of
-from perdure_worker.hosting.pool import Pool, Verdict
-from perdure_worker.hosting.process import HandlerProcess
-from perdure_worker.hosting.variables import process_environment
+from perdure_worker.hosting.processes.frames import InitFailed, Invoke, Raised, Returned
+from perdure_worker.hosting.processes.outcomes import failure_of, outcome_of, refusal_of
+from perdure_worker.hosting.processes.pool import Pool, Verdict
+from perdure_worker.hosting.processes.process import HandlerProcess
 
 THREAD_NAME: Final = "perdure-hosting"
 CLOSE_S_MAX: Final = 15.0

@@ -14,8 +14,8 @@ import grpc.aio
 import msgspec
 
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
-from perdure_worker.replies import Replies
-from perdure_worker.running import RunningInvocations
+from perdure_worker.invocations.running import RunningInvocations
+from perdure_worker.session.replies import Replies
 
 if TYPE_CHECKING:
     from perdure_proto.v1.worker_pb2_grpc import WorkerServiceAsyncStub

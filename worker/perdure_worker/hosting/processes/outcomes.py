@@ -16,10 +16,10 @@ from perdure_core.model import ErrorObject
 from perdure_core.payload import bytes_of
 from perdure_host.lambda_json.bounds import SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.shapes import ErrorShape
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import HandlerError, InitFailed, Raised, Returned
-from perdure_worker.hosting.pool import Verdict
-from perdure_worker.hosting.process import Exited, InitTimedOut, TimedOut
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.processes.frames import HandlerError, InitFailed, Raised, Returned
+from perdure_worker.hosting.processes.pool import Verdict
+from perdure_worker.hosting.processes.process import Exited, InitTimedOut, TimedOut
 
 EXIT_ERROR: Final = "Runtime.ExitError"
 TIMED_OUT: Final = "Sandbox.Timedout"

@@ -31,10 +31,10 @@ from perdure_host.codec import (
     update_to_message,
 )
 from perdure_proto.v1 import model_pb2, worker_pb2
-from perdure_worker.handler_loop_thread import Handling
-from perdure_worker.inbox import Inbox
-from perdure_worker.metrics import Tally
-from perdure_worker.turn import Call, Turn
+from perdure_worker.invocations.inbox import Inbox
+from perdure_worker.invocations.protocol import Call, Turn
+from perdure_worker.metrics.metrics import Tally
+from perdure_worker.threads.handler_loop_thread import Handling
 
 
 class Submitted(msgspec.Struct, frozen=True):

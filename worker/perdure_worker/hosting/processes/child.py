@@ -1,4 +1,4 @@
-"""The process of one handler: `python -m perdure_worker.hosting.child FD FORMAT`.
+"""The process of one handler: `python -m perdure_worker.hosting.processes.child FD FORMAT`.
 
 It takes one event after the other from the worker and calls the handler on its main thread, as
 Lambda's runtime does. When the worker closes the socket, or dies, the process ends at once.
@@ -18,7 +18,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from perdure_worker.hosting.frames import (
+from perdure_worker.hosting.log_lines import LineFormat, Lines
+from perdure_worker.hosting.processes.frames import (
     HEADER,
     FromProcess,
     HandlerError,
@@ -34,15 +35,14 @@ from perdure_worker.hosting.frames import (
     length,
     to_process,
 )
-from perdure_worker.hosting.handlers import (
+from perdure_worker.hosting.processes.handlers import (
     Handler,
     HandlerFailed,
     call_handler,
     error_of,
     load_handler,
 )
-from perdure_worker.hosting.lambda_context import LambdaContext, read_client_context
-from perdure_worker.hosting.log_lines import LineFormat, Lines
+from perdure_worker.hosting.processes.lambda_context import LambdaContext, read_client_context
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

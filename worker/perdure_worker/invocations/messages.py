@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from perdure_host.codec import error_to_message
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.turn import CheckpointCall, CompleteCall, PageCall
+from perdure_worker.invocations.protocol import CheckpointCall, CompleteCall, PageCall
 
 MESSAGE_BYTES_MAX: Final = 4 * 1_024 * 1_024
 

@@ -13,10 +13,10 @@ import msgspec
 from perdure.worker_api import ServedFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.functions_file import read_functions_file
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.definitions.functions_file import read_functions_file
+from perdure_worker.hosting.definitions.variables import region_of
 from perdure_worker.hosting.log_lines import LineFormat
-from perdure_worker.hosting.variables import region_of
 
 
 class HostingSources(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ def hosting(
         yield []
         return
     try:
-        from perdure_worker.hosting.forwarding import Forwarding  # noqa: PLC0415 - of the extra
+        from perdure_worker.hosting.api.forwarding import Forwarding  # noqa: PLC0415 - of the extra
         from perdure_worker.hosting.function import Hosting  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _missing(error) from None
@@ -78,7 +78,7 @@ def _definitions(sources: HostingSources) -> list[HostedDefinition]:
     definitions = [each for path in sources.functions_files for each in read_functions_file(path)]
     if sources.templates:
         try:
-            from perdure_worker.hosting.sam import read_template  # noqa: PLC0415 - of the extra
+            from perdure_worker.hosting.definitions.sam import read_template  # noqa: PLC0415 - of the extra
         except ModuleNotFoundError as error:
             raise _missing(error) from None
         for path in sources.templates:

@@ -12,7 +12,7 @@ from perdure_core.limits import (
     RETENTION_DAYS_MAX,
 )
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.definition import (
+from perdure_worker.hosting.definitions.definition import (
     ENVIRONMENT_BYTES_MAX,
     HANDLER,
     HANDLER_CHARS_MAX,
@@ -23,7 +23,7 @@ from perdure_worker.hosting.definition import (
     VARIABLE,
     HostedDefinition,
 )
-from perdure_worker.hosting.tables import Table, shown
+from perdure_worker.hosting.definitions.toml_tables import Table, shown
 
 FUNCTIONS_PER_FILE_MAX: Final = 1_000
 

@@ -17,26 +17,26 @@ from perdure_core.limits import (
     RETENTION_DAYS_MAX,
 )
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.definition import (
+from perdure_worker.hosting.definitions.definition import (
     MEMORY_MB_DEFAULT,
     SAM_TIMEOUT_S_DEFAULT,
     TIMEOUT_S_MAX,
     HostedDefinition,
 )
-from perdure_worker.hosting.functions_file import (
+from perdure_worker.hosting.definitions.functions_file import (
     check_count,
     check_environment,
     check_handler,
     check_name,
 )
-from perdure_worker.hosting.sam_values import (
+from perdure_worker.hosting.definitions.sam_values import (
     ACCOUNT_ID,
     Absent,
     References,
     Unresolved,
     read_yaml,
 )
-from perdure_worker.hosting.tables import Table, shown
+from perdure_worker.hosting.definitions.toml_tables import Table, shown
 
 FUNCTION: Final = "AWS::Serverless::Function"
 MEMORY_MB_LEAST: Final = 128

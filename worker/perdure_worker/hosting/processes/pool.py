@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import InitFailed, Invoke, Raised, Ready, Returned
-from perdure_worker.hosting.process import (
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.processes.frames import InitFailed, Invoke, Raised, Ready, Returned
+from perdure_worker.hosting.processes.process import (
     End,
     Exited,
     HandlerProcess,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_host.lambda_json.failures import Code, LambdaError
-from perdure_worker.hosting.http_server import Answer, Request
+from perdure_worker.hosting.api.http_server import Answer, Request
 
 # A synchronous Invoke waits 15 minutes at most.
 CALL_S_MAX: Final = 960.0

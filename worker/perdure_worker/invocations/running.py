@@ -29,14 +29,15 @@ from perdure.worker_api import (
 )
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.delivery import Delivery, Ended, Letter, Submitted
-from perdure_worker.handler_loop_thread import HandlerLoopThread
-from perdure_worker.inbox import Inbox
-from perdure_worker.metrics import InvocationOutcome, WorkerMetrics, count_invocation
-from perdure_worker.outgoing import batches, checkpoint_message, complete_message, page_message
-from perdure_worker.slots import Slots
-from perdure_worker.threads import HandlerThreads
-from perdure_worker.turn import (
+from perdure_worker.invocations.active import Delivery, Ended, Letter, Submitted
+from perdure_worker.invocations.inbox import Inbox
+from perdure_worker.invocations.messages import (
+    batches,
+    checkpoint_message,
+    complete_message,
+    page_message,
+)
+from perdure_worker.invocations.protocol import (
     Call,
     CheckpointCall,
     CompleteCall,
@@ -44,6 +45,10 @@ from perdure_worker.turn import (
     PageCall,
     Phase,
 )
+from perdure_worker.invocations.slots import Slots
+from perdure_worker.metrics.metrics import InvocationOutcome, WorkerMetrics, count_invocation
+from perdure_worker.threads.handler_loop_thread import HandlerLoopThread
+from perdure_worker.threads.handler_threads import HandlerThreads
 
 # How long updates that nobody waits for may wait for company.
 LINGER_S_MAX: Final = 0.1

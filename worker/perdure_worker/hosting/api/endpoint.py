@@ -15,9 +15,9 @@ from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_reques
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 from perdure_host.lambda_json.queries import page_items_of
 from perdure_host.telemetry import open_log, report_incident
-from perdure_worker.hosting.bridge import BRIDGE_ID_BYTES, Bridge, bridge_id_of
-from perdure_worker.hosting.forwarding import Forwarding
-from perdure_worker.hosting.http_server import (
+from perdure_worker.hosting.api.bridge import BRIDGE_ID_BYTES, Bridge, bridge_id_of
+from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.http_server import (
     Answer,
     HttpServer,
     Request,

@@ -20,12 +20,19 @@ from perdure.worker_api import (
 from perdure_core.model import ErrorObject
 from perdure_host.codec import MalformedMessage, operations_from_messages
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.backoff import backoff_ms
-from perdure_worker.delivery import Delivery
-from perdure_worker.metrics import WorkerMetrics
-from perdure_worker.running import RunningInvocations
-from perdure_worker.turn import Call, CheckpointCall, CompleteCall, Completion, PageCall, Phase
-from perdure_worker.verdict import Verdict, verdict_on_call
+from perdure_worker.invocations.active import Delivery
+from perdure_worker.invocations.protocol import (
+    Call,
+    CheckpointCall,
+    CompleteCall,
+    Completion,
+    PageCall,
+    Phase,
+)
+from perdure_worker.invocations.running import RunningInvocations
+from perdure_worker.metrics.metrics import WorkerMetrics
+from perdure_worker.session.backoff import backoff_ms
+from perdure_worker.session.call_failures import Verdict, verdict_on_call
 
 _log = logging.getLogger("perdure.worker")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from perdure_host.lambda_json.names import VERSION
-from perdure_worker.hosting.definition import HostedDefinition
+from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.log_lines import LineFormat
 
 REGION_DEFAULT: Final = "us-east-1"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from perdure_worker.hosting.frames import HandlerError
+from perdure_worker.hosting.processes.frames import HandlerError
 
 # Lambda quotas page: the payload of a response, and what surrounds it.
 RESULT_BYTES_MAX: Final = 6_291_556

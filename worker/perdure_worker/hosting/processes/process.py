@@ -22,8 +22,9 @@ from typing import Final
 
 import msgspec
 
-from perdure_worker.hosting.definition import HostedDefinition
-from perdure_worker.hosting.frames import (
+from perdure_worker.hosting.definitions.definition import HostedDefinition
+from perdure_worker.hosting.log_lines import LINE_CHARS_MAX, LineFormat, Lines
+from perdure_worker.hosting.processes.frames import (
     HEADER,
     BrokenFrame,
     FromProcess,
@@ -39,7 +40,6 @@ from perdure_worker.hosting.frames import (
     from_process,
     length,
 )
-from perdure_worker.hosting.log_lines import LINE_CHARS_MAX, LineFormat, Lines
 
 # How long imports of a handler may take. A cold machine needs seconds for an AWS SDK.
 INIT_S_MAX: Final = 60.0
@@ -171,7 +171,7 @@ class HandlerProcess:
         try:
             with theirs:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-u", "-P", "-m", "perdure_worker.hosting.child"),
+                    *(sys.executable, "-u", "-P", "-m", "perdure_worker.hosting.processes.child"),
                     *(str(theirs.fileno()), str(self._format)),
                     cwd=self.definition.folder,
                     env=self._environment,

@@ -1,0 +1,1 @@
+"""Which Lambda handlers a worker hosts: the functions file, SAM templates, variables."""

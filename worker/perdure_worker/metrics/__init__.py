@@ -1,0 +1,1 @@
+"""Prometheus metrics of a worker, and the port that serves them."""

@@ -1,0 +1,1 @@
+"""The session of a worker: its stream to the server, replies, reconnecting."""

@@ -1,0 +1,1 @@
+"""The threads that handlers run on."""
