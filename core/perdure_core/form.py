@@ -19,6 +19,7 @@ from perdure_core.model import (
 )
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
+from perdure_core.text import cut_bytes, preview
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -27,8 +28,6 @@ _PUBLISHED: Final = "$LATEST.PUBLISHED"
 _TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _CLIENT_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-
-_SHOWN_CHARS_MAX: Final = 100
 
 _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
     OperationType.EXECUTION: frozenset({OperationAction.SUCCEED, OperationAction.FAIL}),
@@ -54,21 +53,21 @@ def check_namespace(value: str) -> None:
     """Raise Invalid unless the value may stand in an ARN."""
     if len(value) > limits.NAMESPACE_CHARS_MAX or _NAMESPACE.fullmatch(value) is None:
         raise Invalid(
-            f"namespace {_shown(value)} must be 1 to {limits.NAMESPACE_CHARS_MAX} of a-z 0-9 -"
+            f"namespace {preview(value)} must be 1 to {limits.NAMESPACE_CHARS_MAX} of a-z 0-9 -"
         )
 
 
 def check_identifier(what: str, value: str, chars_max: int) -> None:
     """Raise Invalid unless value is 1 to chars_max characters of [A-Za-z0-9_-]."""
     if not _is_identifier(value, chars_max):
-        raise Invalid(f"{what} {_shown(value)} must be 1 to {chars_max} of A-Z a-z 0-9 _ -")
+        raise Invalid(f"{what} {preview(value)} must be 1 to {chars_max} of A-Z a-z 0-9 _ -")
 
 
 def check_tenant(what: str, tenant: str | None) -> None:
     """Raise Invalid unless the tenant id is absent or one (Lambda API model: TenantId)."""
     if tenant is not None and _TENANT_ID.fullmatch(tenant) is None:
         raise Invalid(
-            f"{what} {_shown(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} of"
+            f"{what} {preview(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} of"
             " A-Z a-z 0-9 . _ : / = + - @ and spaces"
         )
 
@@ -91,7 +90,7 @@ def check_trace_header(what: str, header: str | None) -> None:
     """Raise Invalid unless the trace header is absent or within its bound."""
     if header is not None and not 1 <= len(header) <= limits.TRACE_HEADER_CHARS_MAX:
         raise Invalid(
-            f"{what} {_shown(header)} must be 1 to {limits.TRACE_HEADER_CHARS_MAX:,} characters"
+            f"{what} {preview(header)} must be 1 to {limits.TRACE_HEADER_CHARS_MAX:,} characters"
         )
 
 
@@ -135,21 +134,25 @@ def bounded_error(error: ErrorObject) -> ErrorObject:
         return error
     room = limits.ERROR_BYTES_MAX // 4
     return ErrorObject(
-        message=_cut(error.message, room), type=_cut(error.type, room), data=_cut(error.data, room)
+        message=cut_bytes(error.message, room),
+        type=cut_bytes(error.type, room),
+        data=cut_bytes(error.data, room),
     )
 
 
 def beginning_of(error: ErrorObject, kept: StoredPayload) -> ErrorObject:
     """Return what stands in the record for an error that is kept outside."""
     room = limits.ERROR_INLINE_BYTES_MAX // 32
-    return ErrorObject(message=_cut(error.message, room), type=_cut(error.type, room), kept=kept)
+    return ErrorObject(
+        message=cut_bytes(error.message, room), type=cut_bytes(error.type, room), kept=kept
+    )
 
 
 def check_client_token(token: str) -> None:
     """Raise Invalid unless it is 1 to 64 printable characters without blanks."""
     if len(token) > limits.CLIENT_TOKEN_CHARS_MAX or _CLIENT_TOKEN.fullmatch(token) is None:
         raise Invalid(
-            f"client token {_shown(token)} must be 1 to {limits.CLIENT_TOKEN_CHARS_MAX} printable"
+            f"client token {preview(token)} must be 1 to {limits.CLIENT_TOKEN_CHARS_MAX} printable"
             " ASCII characters"
         )
 
@@ -191,7 +194,7 @@ def check_labels(update: OperationUpdate) -> None:
         len(name) > limits.OPERATION_NAME_CHARS_MAX or _PRINTABLE.fullmatch(name) is None
     ):
         raise Invalid(
-            f"name {_shown(name)} of operation {update.id!r} must be 1 to"
+            f"name {preview(name)} of operation {update.id!r} must be 1 to"
             f" {limits.OPERATION_NAME_CHARS_MAX} printable ASCII characters"
         )
 
@@ -200,7 +203,7 @@ def _check_update(update: OperationUpdate) -> int:
     """Return the size of what the update carries, in bytes. Raises Invalid."""
     if update.action not in _ACTIONS[update.type]:
         raise Invalid(
-            f"a {update.type} cannot {update.action} by checkpoint (operation {_shown(update.id)})"
+            f"a {update.type} cannot {update.action} by checkpoint (operation {preview(update.id)})"
         )
     _check_options(update)
     return _check_outcome(update) + bytes_of(update.trace_header)
@@ -319,17 +322,4 @@ def _is_identifier(value: str, chars_max: int) -> bool:
 
 
 def _where(update: OperationUpdate) -> str:
-    return f"{update.action} of {update.type} {_shown(update.id)}"
-
-
-def _shown(value: str) -> str:
-    """Return enough of the value to recognise it."""
-    if len(value) <= _SHOWN_CHARS_MAX:
-        return repr(value)
-    return f"{value[:_SHOWN_CHARS_MAX]!r}… ({len(value):,} characters)"
-
-
-def _cut(text: str | None, bytes_max: int) -> str | None:
-    if text is None or bytes_of(text) <= bytes_max:
-        return text
-    return text.encode()[: bytes_max - 4].decode(errors="ignore") + "…"
+    return f"{update.action} of {update.type} {preview(update.id)}"

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure_core.limits import ARN_CHARS_MAX, BUCKETS
 from perdure_core.refusals import Invalid
+from perdure_core.text import ARN_PREVIEW_CHARS_MAX, preview
 
 # One namespace for all, until tokens are bound to namespaces.
 NAMESPACE_DEFAULT: Final = "default"
@@ -21,9 +22,6 @@ _ARN: Final = re.compile(
     r":function:(?P<function>[A-Za-z0-9_-]{1,64}):\$LATEST"
     r"/durable-execution/(?P<name>[A-Za-z0-9_-]{1,64})/(?P<execution_id>[0-9a-f]{32})"
 )
-
-# Enough to recognise it.
-_SHOWN_CHARS_MAX: Final = 200
 
 
 class ExecutionIdentity(msgspec.Struct, frozen=True):
@@ -47,10 +45,10 @@ def parse_arn(arn: str) -> ExecutionIdentity:
     """Read an ARN. Raises Invalid when it is none of ours."""
     found = _ARN.fullmatch(arn) if len(arn) <= ARN_CHARS_MAX else None
     if found is None:
-        shown = arn if len(arn) <= _SHOWN_CHARS_MAX else f"{arn[:_SHOWN_CHARS_MAX]}…"
         raise Invalid(
-            f"malformed execution ARN {shown!r}: expected arn:perdure:lambda:NAMESPACE:000000000000"
-            ":function:FUNCTION:$LATEST/durable-execution/NAME/ID"
+            f"malformed execution ARN {preview(arn, ARN_PREVIEW_CHARS_MAX)}: expected"
+            " arn:perdure:lambda:NAMESPACE:000000000000:function:FUNCTION:$LATEST"
+            "/durable-execution/NAME/ID"
         )
     return ExecutionIdentity(**found.groupdict())
 

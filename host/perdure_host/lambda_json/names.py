@@ -11,6 +11,7 @@ from perdure_core.form import check_identifier
 from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_core.refusals import Invalid
+from perdure_core.text import ARN_PREVIEW_CHARS_MAX, preview
 
 # The only version of a function that there is.
 VERSION: Final = "$LATEST"
@@ -22,7 +23,6 @@ _FORM: Final = re.compile(
     r"(?:arn:(?P<partition>[A-Za-z-]+):lambda:(?P<region>[a-z0-9-]+):)?(?:\d{12}:)?(?:function:)?"
     r"(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[A-Za-z0-9_-]+))?"
 )
-_SHOWN_CHARS_MAX: Final = 200
 
 
 class FunctionName(NamedTuple):
@@ -38,8 +38,8 @@ def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionNam
     found = _FORM.fullmatch(text) if len(text) <= NAME_CHARS_MAX else None
     if found is None:
         raise Invalid(
-            f"malformed function name {text[:_SHOWN_CHARS_MAX]!r}: expected NAME, NAME:{VERSION}"
-            " or the ARN of a function"
+            f"malformed function name {preview(text, ARN_PREVIEW_CHARS_MAX)}: expected NAME,"
+            f" NAME:{VERSION} or the ARN of a function"
         )
     name = found["name"]
     check_identifier("function_name", name, FUNCTION_NAME_CHARS_MAX)
