@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from perdure_cli.output import answers, print_json
 from perdure_cli.payloads import read_payload
-from perdure_cli.screen import answers, print_json
 from perdure_cli.session import Session, connected
 
 app = typer.Typer(no_args_is_help=True, help="Complete callbacks that executions wait for.")

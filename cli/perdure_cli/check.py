@@ -17,7 +17,7 @@ from perdure.lint import (
     find_files,
 )
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.screen import answers, complain, print_json
+from perdure_cli.output import answers, complain, print_json
 from perdure_cli.session import OutputFormat, OutputOption
 
 _FOUND: Final = 1

@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
-from perdure_cli.descriptions import format_status, show_execution, show_executions
 from perdure_cli.durations import format_moment
-from perdure_cli.screen import answers, print_json
+from perdure_cli.output import answers, print_json
 from perdure_cli.session import Session, connected
+from perdure_cli.tables import format_status, show_execution, show_executions
 from perdure_cli.timelines import Timeline, format_row
 
 LIMIT_DEFAULT: Final = 50

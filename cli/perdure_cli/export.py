@@ -11,7 +11,7 @@ import typer
 
 from perdure.client import Client
 from perdure_cli.executions import ArnArgument
-from perdure_cli.screen import print_json, remark
+from perdure_cli.output import print_json, remark
 from perdure_cli.session import Session, connected
 
 FileOption = Annotated[

@@ -2,9 +2,9 @@
 
 import typer
 
-from perdure_cli.descriptions import show_functions
-from perdure_cli.screen import answers, print_json
+from perdure_cli.output import answers, print_json
 from perdure_cli.session import Session, connected
+from perdure_cli.tables import show_functions
 
 app = typer.Typer(no_args_is_help=True, help="See the functions that workers have announced.")
 

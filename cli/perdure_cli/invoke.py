@@ -12,8 +12,8 @@ from perdure.client import Client
 from perdure.client.errors import WaitTimeoutError
 from perdure.client.models import ExecutionDescription, StartedExecution
 from perdure_cli.exit_codes import ExitCode
+from perdure_cli.output import complain, print_json, print_text, remark, remarks
 from perdure_cli.payloads import read_payload
-from perdure_cli.screen import complain, print_json, print_text, remark, remarks
 from perdure_cli.session import Session, connected
 from perdure_cli.timelines import Timeline, format_error, format_row
 

@@ -7,13 +7,13 @@ import typer
 
 from perdure_cli import callbacks, executions, functions
 from perdure_cli.check import check
+from perdure_cli.dev import dev
 from perdure_cli.exit_codes import MEANINGS
 from perdure_cli.export import export
 from perdure_cli.invoke import invoke
-from perdure_cli.screen import print_text
-from perdure_cli.serve import migrate, serve
-from perdure_cli.watch import dev
-from perdure_cli.work import work
+from perdure_cli.output import print_text
+from perdure_cli.server import migrate, serve
+from perdure_cli.worker import work
 
 _EPILOG: Final = "\n\n".join(
     ["Exit status:", *(f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())]

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from perdure_cli.node_upkeep import Upkeep
+from perdure_cli.node_maintenance import Upkeep
 from perdure_gateway.admission.readiness import Gate, Standing
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application

@@ -17,7 +17,7 @@ import typer
 from perdure.client import Client
 from perdure.client.errors import ClientError, UnauthenticatedError, UnavailableError
 from perdure_cli.exit_codes import ExitCode, exit_code
-from perdure_cli.screen import complain, remark
+from perdure_cli.output import complain, remark
 from perdure_host.channel import SERVER_DEFAULT
 
 # A person at a terminal hears soon that nothing listens; a server that restarts is back by then.

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.screen import remark
+from perdure_cli.output import remark
 
 
 def run_until_signalled(body: Callable[[asyncio.Event], Awaitable[int]]) -> int:

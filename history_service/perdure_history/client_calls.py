@@ -24,11 +24,11 @@ from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
 from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, identity_of, is_open
-from perdure_history.chance import new_id
 from perdure_history.committer import Batch
+from perdure_history.execution_cache import Slot, expires_ms
 from perdure_history.executions import Executions
-from perdure_history.names import NameReader
-from perdure_history.slot import Slot, expires_ms
+from perdure_history.ids import new_id
+from perdure_history.name_lookup import NameReader
 from perdure_host.errors import StoreUnavailable
 from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest, key_of_identity

@@ -25,17 +25,17 @@ from perdure_core.fold import apply
 from perdure_core.large_payloads import Kept, take_out, take_out_of_decision
 from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
-from perdure_history import tally
+from perdure_history import event_metrics
+from perdure_history.change_notifier import Notices
 from perdure_history.committer import Batch, Committer
-from perdure_history.loading import Loader
-from perdure_history.notices import Notices
+from perdure_history.execution_cache import Slot, SlotCache, row_of
+from perdure_history.execution_loader import Loader
 from perdure_history.outbox import encode_delivery
 from perdure_history.payloads import Payloads
 from perdure_history.registry import FunctionRegistry
-from perdure_history.running import Running, RunningTable
+from perdure_history.running_invocations import Running, RunningTable
 from perdure_history.settings import HistorySettings
-from perdure_history.slot import Slot, SlotCache, row_of
-from perdure_history.statuses import status_events
+from perdure_history.status_events import status_events
 from perdure_history.timers import Timers
 from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
@@ -273,7 +273,7 @@ class Executions:
 
     def _committed(self, slot: Slot, record: Record, change: Change, lost: Running | None) -> None:
         """Do what follows a durable change."""
-        tally.count(self.metrics, slot.state.function, record)
+        event_metrics.count(self.metrics, slot.state.function, record)
         if change.alarm_moved:
             self.timers.moved(slot.key, change.alarm_ms)
         if change.outbox:

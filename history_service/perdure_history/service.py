@@ -13,12 +13,12 @@ from perdure_core.refusals import Invalid, Refused, Unknown
 from perdure_core.state import State
 from perdure_history.client_calls import ClientCalls
 from perdure_history.executions import Executions
-from perdure_history.offers import Reoffers
+from perdure_history.history_reader import Reading
 from perdure_history.outbox import OutboxDeliverer
-from perdure_history.reading import Reading
 from perdure_history.scanner import Scanner
 from perdure_history.settings import HistorySettings
-from perdure_history.status_delivery import StatusDeliverer
+from perdure_history.status_event_delivery import StatusDeliverer
+from perdure_history.task_recovery import Reoffers
 from perdure_history.worker_calls import WorkerCalls
 from perdure_host.errors import Fenced, HostError, StoreError
 from perdure_host.metrics import ServerMetrics

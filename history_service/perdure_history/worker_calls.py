@@ -30,13 +30,13 @@ from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_from
-from perdure_history.chance import new_id
 from perdure_history.committer import Batch
+from perdure_history.execution_cache import Slot
 from perdure_history.executions import Executions
-from perdure_history.lost import give_up_unclaimed, is_unclaimed, lose
+from perdure_history.ids import new_id
+from perdure_history.lost_invocations import give_up_unclaimed, is_unclaimed, lose
 from perdure_history.payloads import hashed
-from perdure_history.running import Running
-from perdure_history.slot import Slot
+from perdure_history.running_invocations import Running
 from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task

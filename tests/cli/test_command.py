@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from perdure_cli import session
+from perdure_cli.dev import watched_folders
 from perdure_cli.exit_codes import MEANINGS
 from perdure_cli.main import app
-from perdure_cli.watch import watched_folders
 from perdure_proto.v1 import client_pb2, model_pb2
 from tests.client.scripted_server import Script, event, serving, started, succeeded
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure_core.identity import arn_of
-from perdure_history.status_delivery import BACKOFF_MS_MAX
+from perdure_history.status_event_delivery import BACKOFF_MS_MAX
 from perdure_host.errors import SinkError
 from perdure_host.ports import StatusEvent
 from tests.history.world import World

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from perdure_core.refusals import Refused
-from perdure_history import chance
+from perdure_history import ids
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import HostError
 from tests.history.drive import Driver
@@ -30,12 +30,12 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dice = random.Random(seed)
-    ids = random.Random(seed + 1)
+    id_source = random.Random(seed + 1)
 
     def seeded_hex(size: int) -> str:
-        return ids.randbytes(size).hex()
+        return id_source.randbytes(size).hex()
 
-    monkeypatch.setattr(chance, "token_hex", seeded_hex)
+    monkeypatch.setattr(ids, "token_hex", seeded_hex)
     settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
     ear = Ear(random.Random(seed + 2))

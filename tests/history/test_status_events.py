@@ -13,8 +13,8 @@ from perdure_core.fold import apply
 from perdure_core.identity import arn_of, child_identity, parse_arn
 from perdure_core.model import ErrorObject
 from perdure_core.state import identity_of
-from perdure_history.status_delivery import BACKOFF_MS_LEAST, BACKOFF_MS_MAX, PAGE_MAX
-from perdure_history.statuses import status_events
+from perdure_history.status_event_delivery import BACKOFF_MS_LEAST, BACKOFF_MS_MAX, PAGE_MAX
+from perdure_history.status_events import status_events
 from perdure_host.errors import Fenced
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, ExecutionKey, StatusEventRow

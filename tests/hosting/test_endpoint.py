@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
-from perdure_host.lambda_json.bodies import BodyRoom
+from perdure_host.lambda_json.body_budget import BodyRoom
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_worker.hosting.api.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import INVALID, checkpoint_path, opened, play

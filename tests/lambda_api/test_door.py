@@ -15,7 +15,7 @@ from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
-from perdure_host.lambda_json.bodies import BodyRoom
+from perdure_host.lambda_json.body_budget import BodyRoom
 from perdure_host.lambda_json.failures import Code, LambdaError
 from tests.gateway.serving import run
 from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker

@@ -14,10 +14,10 @@ from perdure.retries import RetryPresets
 from perdure.worker_api import Succeeded
 from perdure_core.model import OPERATION_OPEN, OperationStatus, OperationType
 from perdure_core.state import is_open
+from tests.conformance.blocking import as_blocking
 from tests.sdk import watched_programs as programs
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Infos, Raising, Recorder, awaiting, blocking
-from tests.ways.blocking import as_blocking
 
 # A flaky step, a wait over two invocations, another step: `programs.busy`.
 BUSY = [

@@ -14,6 +14,8 @@ from perdure import (
 from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
 from perdure.waits import WaitForConditionConfig
 from perdure_core.state import Dispatch, is_open
+from tests.conformance.facts import disagreement, facts
+from tests.conformance.hosted_mode import history_of
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.trees import (
     ALL,
@@ -40,8 +42,6 @@ from tests.sdk.trees import (
     fail_until,
     go_on,
 )
-from tests.ways.facts import disagreement, facts
-from tests.ways.hosted_way import history_of
 
 
 def perform(context: DurableContext, body: tuple[Node, ...]) -> list[Any]:

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from perdure_history.slot import load_slot
+from perdure_history.execution_cache import load_slot
 from perdure_host.errors import SchemaTooNew, SchemaTooOld
 from perdure_host.ports import Change, FunctionRow
 from perdure_host.sql import migrate_store, migration, open_store

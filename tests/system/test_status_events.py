@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from perdure_history.status_delivery import PAGE_MAX
+from perdure_history.status_event_delivery import PAGE_MAX
 from tests.lambda_api.serving import boto_client
 from tests.system.processes import ROOT, Machine, wait_until
 

@@ -20,9 +20,9 @@ from perdure_gateway.grpc_api.node_service import Node, NodeService
 from perdure_gateway.grpc_api.worker_service import WorkerService
 from perdure_gateway.workers.registry import Attendance, WorkerSettings
 from perdure_host.channel import SERVER_OPTIONS
-from perdure_host.collector import look_at_everything, spare_what_stays
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
+from perdure_host.gc_tuning import look_at_everything, spare_what_stays
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock

@@ -23,9 +23,9 @@ from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.lambda_api.request import Call
-from perdure_host.lambda_json.bodies import BodyRoom
+from perdure_host.lambda_json.body_budget import BodyRoom
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
-from perdure_host.lambda_json.browsers import check_no_browser
+from perdure_host.lambda_json.browser_check import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import REQUEST_ID, Code
 from perdure_host.services import History

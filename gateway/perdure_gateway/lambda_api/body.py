@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from perdure_host.lambda_json.bodies import BodyRoom, check_body_size
+from perdure_host.lambda_json.body_budget import BodyRoom, check_body_size
 from perdure_host.lambda_json.failures import Code, LambdaError
 
 # A client that is slower than this holds room that others could use.

@@ -21,7 +21,7 @@ from perdure_host.ports import (
     StoredExecution,
     WaitingFor,
 )
-from perdure_host.sql import membership, migration, reading, upkeep
+from perdure_host.sql import maintenance, membership, migration, reading
 from perdure_host.sql.batch import Batch, execution_of
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
@@ -137,7 +137,7 @@ class SqlStore:
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         work = partial(
-            upkeep.sweep,
+            maintenance.sweep,
             dialect=self._dialect,
             incarnation=incarnation,
             now_ms=now_ms,
@@ -147,7 +147,10 @@ class SqlStore:
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         work = partial(
-            upkeep.put_functions, dialect=self._dialect, incarnation=incarnation, rows=functions
+            maintenance.put_functions,
+            dialect=self._dialect,
+            incarnation=incarnation,
+            rows=functions,
         )
         await self.database.write(work)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from perdure.worker_api import Checkpoints, Invocation
 from perdure_core.refusals import Invalid, Refused
-from perdure_host.lambda_json.browsers import check_no_browser
+from perdure_host.lambda_json.browser_check import check_no_browser
 from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 from perdure_host.lambda_json.queries import page_items_of

@@ -12,7 +12,7 @@ from typing import Final
 import h11
 import msgspec
 
-from perdure_host.lambda_json.bodies import BodyRoom, check_body_size
+from perdure_host.lambda_json.body_budget import BodyRoom, check_body_size
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import REQUEST_ID, Code, Failure, LambdaError, failure
 from perdure_host.telemetry import new_request_id

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from tests.ways.all import SCENARIOS
-from tests.ways.live_way import Attempt, crossing
-from tests.ways.run import Run, problem
-from tests.ways.strait import Moment
+from tests.conformance.all import SCENARIOS
+from tests.conformance.live_mode import Attempt, crossing
+from tests.conformance.run import Run, problem
+from tests.conformance.strait import Moment
 
 # Side by side, on one worker.
 ATTEMPTS_MAX: Final = 500

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from perdure.testing import ExecutionHistory
-from tests.ways.facts import disagreement, facts
-from tests.ways.scenario import End, Scenario
+from tests.conformance.facts import disagreement, facts
+from tests.conformance.scenario import End, Scenario
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from perdure.waits import (
     WaitStrategyConfig,
     create_wait_strategy,
 )
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import TICK
 
 
 def until(wanted: int) -> WaitForConditionConfig[int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.screen import complain, remark
+from perdure_cli.output import complain, remark
 from perdure_cli.signals import run_until_signalled
 from perdure_host.channel import SERVER_DEFAULT
 from perdure_host.errors import HostError, SchemaTooNew, SchemaTooOld, SettingsError

@@ -4,11 +4,11 @@ from perdure_core.commands import Complete, HandBack
 from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.state import Dispatch, State, is_open
-from perdure_history.chance import new_id
 from perdure_history.committer import Batch
+from perdure_history.execution_cache import Slot
 from perdure_history.executions import Executions
-from perdure_history.running import Running
-from perdure_history.slot import Slot
+from perdure_history.ids import new_id
+from perdure_history.running_invocations import Running
 
 WORKER_LOST = ErrorObject("The worker was lost while it ran the invocation.", "Runtime.ExitError")
 UNCLAIMED = ErrorObject(

@@ -2,8 +2,8 @@
 
 from perdure import AsyncDurableContext, StepContext, StepError
 from perdure.config import Duration, StepConfig, StepSemantics
-from tests.ways.scenario import End, expected, scenario
-from tests.ways.scenarios.bodies import failing, flaky, never, once_more, soon
+from tests.conformance.scenario import End, expected, scenario
+from tests.conformance.scenarios.bodies import failing, flaky, never, once_more, soon
 
 AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 
@@ -49,7 +49,7 @@ async def step_is_tried_again(context: AsyncDurableContext) -> int:
     End.succeeded(2),
     """
     1 StepStarted 'asked to wait'
-    1 StepFailed 'asked to wait' · tests.ways.scenarios.steps.TooMany:  · attempt 1
+    1 StepFailed 'asked to wait' · tests.conformance.scenarios.steps.TooMany:  · attempt 1
     · again in 123 ms
     1 StepStarted 'asked to wait'
     1 StepSucceeded 'asked to wait' · = 2 · attempt 2

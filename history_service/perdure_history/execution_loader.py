@@ -7,7 +7,7 @@ room than executions are asked for at the same time.
 import asyncio
 
 from perdure_core.refusals import Unknown
-from perdure_history.slot import Slot, SlotCache, load_slot
+from perdure_history.execution_cache import Slot, SlotCache, load_slot
 from perdure_host.ports import ExecutionKey, Store
 
 

@@ -9,7 +9,7 @@ from perdure_core.events import (
     StepFailed,
     StepSucceeded,
 )
-from perdure_history.statuses import STATUS_OF
+from perdure_history.status_events import STATUS_OF
 from perdure_host.metrics import ServerMetrics
 
 _COUNTED: Final[frozenset[type[Event]]] = frozenset({StepFailed, StepSucceeded, *STATUS_OF})

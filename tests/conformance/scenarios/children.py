@@ -4,8 +4,8 @@ from typing import Any
 
 from perdure import AsyncDurableContext, ChildContextError, WithRetryConfig, with_retry
 from perdure.config import ChildConfig
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import busy, busy_at, once_more, soon
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import busy, busy_at, once_more, soon
 
 # More than is kept of a result: 262,144 bytes.
 LARGE = 300_000

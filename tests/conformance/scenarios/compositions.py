@@ -4,8 +4,8 @@ from typing import Any
 
 from perdure import AnyOfError, AsyncDurableContext, ChildContextError, ParallelBranch
 from perdure.config import BranchesConfig, Duration
-from tests.ways.scenario import Answer, End, scenario
-from tests.ways.scenarios.bodies import TICK
+from tests.conformance.scenario import Answer, End, scenario
+from tests.conformance.scenarios.bodies import TICK
 
 
 async def never(context: AsyncDurableContext) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.screen import complain
-from perdure_cli.serve import LogFormat, LogFormatOption
+from perdure_cli.output import complain
+from perdure_cli.server import LogFormat, LogFormatOption
 from perdure_cli.session import (
     ServerOption,
     TlsCaOption,

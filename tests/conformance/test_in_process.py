@@ -10,12 +10,12 @@ from typing import Any, Final
 import pytest
 
 from perdure.testing import Crash as KitCrash
+from tests.conformance.all import SCENARIOS
+from tests.conformance.hosted_mode import run_hosted
+from tests.conformance.kit_mode import run_in_kit
+from tests.conformance.run import Run, problem
+from tests.conformance.scenario import End, Scenario
 from tests.sdk.hosted import Crash
-from tests.ways.all import SCENARIOS
-from tests.ways.hosted_way import run_hosted
-from tests.ways.kit_way import run_in_kit
-from tests.ways.run import Run, problem
-from tests.ways.scenario import End, Scenario
 
 FORMS: Final = ("blocking", "awaiting")
 

@@ -1,7 +1,7 @@
 """What the live worker serves: every scenario in both forms, and what they invoke."""
 
-from tests.ways.all import SCENARIOS
-from tests.ways.scenarios.invokes import TARGETS
+from tests.conformance.all import SCENARIOS
+from tests.conformance.scenarios.invokes import TARGETS
 
 globals().update(
     {

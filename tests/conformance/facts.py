@@ -29,7 +29,7 @@ from perdure import BatchItem, BatchItemStatus, BatchResult
 from perdure.serdes import ExtendedTypeSerDes, SerDesContext
 from perdure.testing import ExecutionHistory, HistoryEvent
 from perdure.testing.history import RetryDetails
-from tests.ways.places import Places
+from tests.conformance.places import Places
 
 # Longer texts are told by their length and a digest.
 TEXT_CHARS_MAX: Final = 60

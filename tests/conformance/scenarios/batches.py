@@ -4,8 +4,8 @@ from typing import Any
 
 from perdure import AsyncDurableContext
 from perdure.config import CompletionConfig, MapConfig, NestingType, ParallelConfig
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK, busy, busy_at, doubled, one
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import TICK, busy, busy_at, doubled, one
 
 ALL = CompletionConfig.all_completed()
 FLAT, NESTED = NestingType.FLAT, NestingType.NESTED

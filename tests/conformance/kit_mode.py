@@ -3,9 +3,9 @@
 from perdure import DurableFunction
 from perdure.testing import Crash, DurableFunctionTestResult, DurableFunctionTestRunner
 from perdure_core.model import ErrorObject
-from tests.ways.run import Run
-from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
-from tests.ways.scenarios.invokes import TARGETS
+from tests.conformance.run import Run
+from tests.conformance.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
+from tests.conformance.scenarios.invokes import TARGETS
 
 
 def run_in_kit(

@@ -2,8 +2,8 @@
 
 from perdure import AsyncDurableContext, WaitCancelledError
 from perdure.config import Duration
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import TICK
 
 
 @scenario(

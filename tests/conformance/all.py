@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tests.ways.scenario import Scenario
-from tests.ways.scenarios import (
+from tests.conformance.scenario import Scenario
+from tests.conformance.scenarios import (
     batches,
     callbacks,
     children,

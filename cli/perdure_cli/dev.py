@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 
-from perdure_cli.screen import remark
-from perdure_cli.serve import (
+from perdure_cli.output import remark
+from perdure_cli.server import (
     DATABASE_DEFAULT,
     HTTP_DEFAULT,
     DatabaseOption,
@@ -28,7 +28,7 @@ from perdure_cli.serve import (
     failing_with_meaning,
 )
 from perdure_cli.signals import run_until_signalled
-from perdure_cli.work import ModulesArgument
+from perdure_cli.worker import ModulesArgument
 from perdure_host.channel import SERVER_DEFAULT
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from perdure import (
     durable_execution,
     plain_function,
 )
-from tests.ways.scenario import End, scenario
+from tests.conformance.scenario import End, scenario
 
 
 @durable_execution(name="ways-doubled")

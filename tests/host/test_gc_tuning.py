@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from perdure_host.collector import THRESHOLDS, look_at_everything, spare_what_stays
+from perdure_host.gc_tuning import THRESHOLDS, look_at_everything, spare_what_stays
 
 
 class Ring:

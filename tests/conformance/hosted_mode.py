@@ -10,10 +10,10 @@ from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation
 from perdure_core.payload import text_of
 from perdure_core.state import is_open, waiting_for
+from tests.conformance.run import Run
+from tests.conformance.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
+from tests.conformance.scenarios.invokes import TARGETS
 from tests.sdk.hosted import Crash, Hosted
-from tests.ways.run import Run
-from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
-from tests.ways.scenarios.invokes import TARGETS
 
 
 def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -> Run:

@@ -2,7 +2,7 @@
 
 A scenario is a program, what the outside world does meanwhile, and what must come of it: the end of
 the execution and all of its history. The program is written as an async handler would be; blocking
-handlers run the same program, see `tests.ways.blocking`.
+handlers run the same program, see `tests.conformance.blocking`.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from perdure import AsyncDurableContext, DurableContext, DurableFunction
 from perdure.worker_api import FunctionSettings
-from tests.ways.blocking import as_blocking
+from tests.conformance.blocking import as_blocking
 
 Program = Callable[[AsyncDurableContext], Awaitable[Any]]
 
@@ -64,7 +64,7 @@ class End:
 
 @dataclass(frozen=True)
 class Expected:
-    """What comes of a scenario: the end, and the history as `tests.ways.facts` writes it."""
+    """What comes of a scenario: the end, and the history as `tests.conformance.facts` writes it."""
 
     end: End
     history: tuple[str, ...]

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from perdure import AsyncDurableContext
 from perdure.config import StepConfig
-from tests.ways.facts import CHANCE
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK
+from tests.conformance.facts import CHANCE
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import TICK
 
 
 @scenario(

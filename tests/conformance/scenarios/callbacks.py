@@ -9,8 +9,8 @@ from perdure import (
 )
 from perdure.config import CallbackConfig, Duration, StepConfig, WaitForCallbackConfig
 from perdure.types import WaitForCallbackContext
-from tests.ways.scenario import Answer, End, Heartbeat, Refusal, scenario
-from tests.ways.scenarios.bodies import once_more, soon
+from tests.conformance.scenario import Answer, End, Heartbeat, Refusal, scenario
+from tests.conformance.scenarios.bodies import once_more, soon
 
 SUBMITTED = "ask create callback id"
 

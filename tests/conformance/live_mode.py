@@ -17,11 +17,11 @@ import msgspec
 from perdure import AsyncClient, DurableFunction
 from perdure.client.models import ExecutionDescription
 from perdure.testing import ExecutionHistory
+from tests.conformance.run import Run
+from tests.conformance.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
+from tests.conformance.scenarios.invokes import TARGETS
+from tests.conformance.strait import Moment, Strait
 from tests.system.processes import ROOT, Machine
-from tests.ways.run import Run
-from tests.ways.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
-from tests.ways.scenarios.invokes import TARGETS
-from tests.ways.strait import Moment, Strait
 
 SERVED: Final = ROOT / "tests" / "ways" / "served.py"
 SLOTS: Final = 2_000

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from perdure.client.models import read_execution, read_function, read_summary
-from perdure_cli.descriptions import (
+from perdure_cli.tables import (
     format_payload,
     show_execution,
     show_executions,

@@ -12,8 +12,8 @@ from perdure import (
     continue_batch,
 )
 from perdure.config import CompletionConfig, Duration, MapConfig, NestingType, ParallelConfig
-from tests.ways.scenario import End, scenario
-from tests.ways.scenarios.bodies import TICK, doubled, one
+from tests.conformance.scenario import End, scenario
+from tests.conformance.scenarios.bodies import TICK, doubled, one
 
 
 async def fails(_context: AsyncDurableContext) -> int:
