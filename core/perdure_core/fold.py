@@ -94,8 +94,11 @@ def _new(record: Record) -> State:
 
 
 def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool) -> None:
-    operation_id, abandoned = event.subject.id, _is_abandoned(state, event.subject.parent_id)
+    operation_id = event.subject.id
     before = state.operations.get(operation_id)
+    # A later update need not repeat the parent.
+    parent_id = event.subject.parent_id if before is None else before.parent_id
+    abandoned = _is_abandoned(state, parent_id)
     pending_before = None if before is None or abandoned else operations.pending(before)
     operation = operations.apply(before, event, at_ms)
     if before is None:

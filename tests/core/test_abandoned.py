@@ -108,3 +108,19 @@ def test_only_what_is_open_is_remembered_by_its_context() -> None:
     scene.checkpoint(update("CONTEXT", "SUCCEED", "inner", parent_id="outer"))
     assert scene.state.open_below == {}
     scene.do(CompleteCallback(operation_id="own", succeeded=True))
+
+
+@pytest.mark.parametrize("parent_id", ["context", None])
+def test_a_retry_below_an_ended_context_keeps_no_time_whether_or_not_it_repeats_the_parent(
+    parent_id: str | None,
+) -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(
+        update("CONTEXT", "START", "context"),
+        update("CONTEXT", "SUCCEED", "context"),
+        update("STEP", "START", "step", parent_id="context"),
+    )
+    scene.checkpoint(update("STEP", "RETRY", "step", parent_id=parent_id))
+    assert scene.state.alarms.snapshot().keys() == {DEADLINE}
+    assert scene.state.timed_open == 0
