@@ -9,7 +9,7 @@ import copy
 
 import msgspec
 
-from perdure_core import callback, chained_invoke, context, form, limits, step, wait
+from perdure_core import callback, chained_invoke, context, limits, step, validation, wait
 from perdure_core import operation as operations
 from perdure_core.commands import Checkpoint
 from perdure_core.decision import StartChild
@@ -50,13 +50,13 @@ class Draft:
     def update(self, update: OperationUpdate) -> None:
         """Decide one update. Raises Invalid."""
         if update.type is OperationType.EXECUTION:
-            form.check_labels(update)
+            validation.check_labels(update)
             self.events.append(_outcome(update))
             self.has_outcome = True
             return
         operation = self._find(update.id)
         if operation is None:
-            form.check_labels(update)
+            validation.check_labels(update)
             self._check_parent(update)
             self._check_count(update)
         else:
@@ -144,7 +144,7 @@ class Draft:
 
 def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
     """Return the draft after all updates. Raises Invalid, and then nothing has changed."""
-    form.check_batch(command.updates)
+    validation.check_batch(command.updates)
     draft = Draft(state, command, now_ms)
     for update in command.updates:
         draft.update(update)

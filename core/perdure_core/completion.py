@@ -7,7 +7,7 @@ guide, retries).
 
 from typing import Final
 
-from perdure_core import form, limits
+from perdure_core import limits, validation
 from perdure_core.commands import Complete, Turn
 from perdure_core.decision import Decision, ReportEnd
 from perdure_core.events import (
@@ -112,7 +112,7 @@ def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFa
     if command.status == "SUCCEEDED":
         return ExecutionSucceeded(command.result)
     if command.status == "FAILED":
-        return ExecutionFailed(form.bounded_error(command.error or ErrorObject()))
+        return ExecutionFailed(validation.bounded_error(command.error or ErrorObject()))
     return None
 
 
@@ -173,7 +173,7 @@ def _error_of(command: Complete) -> ErrorObject | None:
     """Return why the invocation broke, if it did; there is always something to say then."""
     if command.status not in _BREAKS:
         return None
-    return form.bounded_error(command.error or ErrorObject(None, _BREAKS[command.status]))
+    return validation.bounded_error(command.error or ErrorObject(None, _BREAKS[command.status]))
 
 
 def backoff_ms(failures_before: int) -> int:

@@ -12,7 +12,7 @@ ends the execution.
 
 from typing import assert_never
 
-from perdure_core import callback, chained_invoke, form, limits
+from perdure_core import callback, chained_invoke, limits, validation
 from perdure_core import operation as operations
 from perdure_core.checkpoint import decide_updates
 from perdure_core.commands import (
@@ -63,13 +63,13 @@ from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_o
 
 def begin(command: Start, now_ms: int) -> Record:
     """Return the first record of a history. Raises Invalid."""
-    form.check_namespace(command.namespace)
-    form.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
-    form.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
-    form.check_payload("input", command.input)
-    form.check_tenant("tenant id", command.tenant_id)
-    form.check_trace_header("trace header", command.trace_header)
-    form.check_client_context("client context", command.client_context)
+    validation.check_namespace(command.namespace)
+    validation.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
+    validation.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
+    validation.check_payload("input", command.input)
+    validation.check_tenant("tenant id", command.tenant_id)
+    validation.check_trace_header("trace header", command.trace_header)
+    validation.check_client_context("client context", command.client_context)
     _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
     _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
     started = ExecutionStarted(
@@ -143,7 +143,7 @@ def is_repeat(state: State, command: Checkpoint) -> bool:
 
 
 def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
-    form.check_client_token(command.client_token)
+    validation.check_client_token(command.client_token)
     if is_repeat(state, command):
         return NOTHING
     _require_turn(state, command.turn)
@@ -234,10 +234,10 @@ def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_m
             return NOTHING
         event = CallbackHeartbeat(subject)
     elif command.succeeded:
-        form.check_payload("callback result", command.result)
+        validation.check_payload("callback result", command.result)
         event = CallbackSucceeded(subject, command.result)
     else:
-        form.check_error("callback error", command.error)
+        validation.check_error("callback error", command.error)
         event = CallbackFailed(subject, command.error or ErrorObject())
     return Decision(Record(now_ms, (event,)))
 
@@ -255,7 +255,7 @@ def _control(state: State, command: Stop | Pause | Resume | Delete, now_ms: int)
         case Stop():
             if not is_open(state):
                 return NOTHING
-            form.check_error("stop error", command.error)
+            validation.check_error("stop error", command.error)
             return end(state, (ExecutionStopped(command.error or ErrorObject()),), now_ms)
         case Pause():
             return _pause(state, command, now_ms)

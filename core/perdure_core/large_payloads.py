@@ -36,7 +36,6 @@ from perdure_core.events import (
     StepSucceeded,
     WaitCancelled,
 )
-from perdure_core.form import beginning_of, error_bytes
 from perdure_core.limits import ERROR_INLINE_BYTES_MAX, PAYLOAD_INLINE_BYTES_MAX
 from perdure_core.model import (
     CallbackDetails,
@@ -49,6 +48,7 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.payload import Payload, StoredPayload, bytes_of, stored
+from perdure_core.validation import beginning_of, error_bytes
 
 _Field = Literal["input", "result"]
 _Holder = TypeVar("_Holder", bound="Event | Delivery | Details")

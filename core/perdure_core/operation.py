@@ -11,7 +11,6 @@ from perdure_core.events import (
     Subject,
     WaitEvent,
 )
-from perdure_core.form import error_bytes
 from perdure_core.model import (
     ExecutionDetails,
     Operation,
@@ -20,6 +19,7 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.payload import bytes_of
+from perdure_core.validation import error_bytes
 
 # What an open operation waits for: time, somebody outside, or a child execution.
 Pending = Literal["timed", "callback", "child"]

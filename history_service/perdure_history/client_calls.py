@@ -18,12 +18,12 @@ from perdure_core.commands import (
 )
 from perdure_core.decision import StartChild
 from perdure_core.execution import begin
-from perdure_core.form import check_error, check_identifier, check_tenancy
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
 from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.state import State, identity_of, is_open
+from perdure_core.validation import check_error, check_identifier, check_tenancy
 from perdure_history.committer import Batch
 from perdure_history.execution_cache import Slot, expires_ms
 from perdure_history.executions import Executions

@@ -20,7 +20,6 @@ from perdure_core.events import (
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply, fold
-from perdure_core.form import beginning_of, error_bytes
 from perdure_core.large_payloads import (
     _FAILING,  # pyright: ignore[reportPrivateUsage]
     _FIELDS,  # pyright: ignore[reportPrivateUsage]
@@ -37,6 +36,7 @@ from perdure_core.large_payloads import (
 )
 from perdure_core.model import CallbackDetails, Details, ErrorObject, StepDetails
 from perdure_core.payload import NotLoaded, StoredPayload, bytes_of, stored, text_of
+from perdure_core.validation import beginning_of, error_bytes
 from tests.core.scene import Scene, update
 
 LARGE = "x" * (limits.PAYLOAD_INLINE_BYTES_MAX + 1)

@@ -17,10 +17,10 @@ from perdure_core.commands import (
 from perdure_core.completion import backoff_ms
 from perdure_core.events import ExecutionFailed, InvocationCompleted
 from perdure_core.execution import begin
-from perdure_core.form import error_bytes
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.refusals import Invalid
 from perdure_core.state import wants_task
+from perdure_core.validation import error_bytes
 from tests.core.scene import ORDER, Scene, update
 
 PROBE = "x"

@@ -24,9 +24,9 @@ from perdure.exceptions import (
 )
 from perdure.serdes.error_records import operation_error, step_error
 from perdure.worker_api import error_object
-from perdure_core.form import error_bytes
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.model import ErrorObject
+from perdure_core.validation import error_bytes
 
 
 class SoldOutError(DurableOperationError):

@@ -7,10 +7,10 @@ import re
 from typing import Final
 
 from perdure_core import limits
-from perdure_core.form import check_identifier, check_tenant
 from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Invalid
+from perdure_core.validation import check_identifier, check_tenant
 
 NAMESPACE: Final = NAMESPACE_DEFAULT
 

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
-from perdure_core.form import check_error, check_payload
 from perdure_core.model import ErrorObject
+from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission.memory_budget import Room
 from perdure_host.codec import error_from_message
 from perdure_host.services import History

@@ -8,11 +8,11 @@ from typing import Any, Final, TypeAlias
 import grpc.aio
 
 from perdure_core import limits
-from perdure_core.form import check_error, check_payload, check_trace_header
 from perdure_core.large_payloads import error_from
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_core.state import State
+from perdure_core.validation import check_error, check_payload, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan, Room
 from perdure_gateway.admission.readiness import Gate

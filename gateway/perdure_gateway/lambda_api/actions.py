@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from perdure_core.form import check_client_token, check_error
 from perdure_core.limits import REASON_CHARS_MAX
+from perdure_core.validation import check_client_token, check_error
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.callbacks import ERROR_BODY_BYTES_MAX
 from perdure_gateway.lambda_api.request import Call

@@ -6,9 +6,9 @@ from typing import Final
 
 from starlette.responses import Response
 
-from perdure_core.form import check_error
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.refusals import CallbackClosed, Ended, Invalid
+from perdure_core.validation import check_error
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX

@@ -7,12 +7,12 @@ from typing import Final
 
 from starlette.responses import Response
 
-from perdure_core.form import check_payload, error_bytes
 from perdure_core.identity import parse_arn
 from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import Operation, OperationType, OperationUpdate
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
+from perdure_core.validation import check_payload, error_bytes
 from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.responses import json_response

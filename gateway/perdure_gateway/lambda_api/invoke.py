@@ -16,12 +16,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perdure_core.form import check_client_context, check_trace_header
 from perdure_core.large_payloads import error_from
 from perdure_core.model import EXECUTION_OPEN, ErrorObject, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
+from perdure_core.validation import check_client_context, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.errors import Crowded
 from perdure_gateway.lambda_api.callbacks import text_of

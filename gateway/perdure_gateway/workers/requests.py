@@ -7,7 +7,6 @@ import msgspec
 
 from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
-from perdure_core.form import check_error, check_payload
 from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import (
     ACTIONS_OPEN,
@@ -17,6 +16,7 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.refusals import Invalid
+from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan
 from perdure_gateway.views.payloads import borrowed_texts

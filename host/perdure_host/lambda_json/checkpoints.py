@@ -5,9 +5,9 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from perdure_core import limits
-from perdure_core.form import check_client_token
 from perdure_core.model import Operation, OperationUpdate
 from perdure_core.refusals import Invalid
+from perdure_core.validation import check_client_token
 from perdure_host.lambda_json.bounds import CHECKPOINT_BYTES_MAX
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.fields import present

@@ -7,11 +7,11 @@ no matter here. In an ARN of ours the region's place holds the namespace.
 import re
 from typing import Final, NamedTuple
 
-from perdure_core.form import check_identifier
 from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_core.refusals import Invalid
 from perdure_core.text import ARN_PREVIEW_CHARS_MAX, preview
+from perdure_core.validation import check_identifier
 
 # The only version of a function that there is.
 VERSION: Final = "$LATEST"

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from perdure_core.form import bounded_error
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
+from perdure_core.validation import bounded_error
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import target_name
 

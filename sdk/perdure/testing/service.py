@@ -21,13 +21,13 @@ from perdure.worker_api import ServedFunction
 from perdure_core import commands, execution
 from perdure_core.decision import ReportEnd, StartChild
 from perdure_core.fold import apply
-from perdure_core.form import check_tenancy
 from perdure_core.identity import ExecutionIdentity
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_MAX
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus, OperationType
 from perdure_core.payload import text_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import is_open, waiting_for, wants_task
+from perdure_core.validation import check_tenancy
 
 NAMESPACE: Final = "test"
 # In a row. The service would try for as long as the execution may last; a test wants to know.

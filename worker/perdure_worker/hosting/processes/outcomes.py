@@ -11,9 +11,9 @@ from typing import Final, assert_never
 import msgspec
 
 from perdure.worker_api import Broken, Failed, Outcome, Pending, Succeeded
-from perdure_core.form import bounded_error
 from perdure_core.model import ErrorObject
 from perdure_core.payload import bytes_of
+from perdure_core.validation import bounded_error
 from perdure_host.lambda_json.bounds import SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.shapes import ErrorShape
 from perdure_worker.hosting.definitions.definition import HostedDefinition
