@@ -9,8 +9,7 @@ import copy
 
 import msgspec
 
-from perdure_core import callback, chained_invoke, context, limits, step, validation, wait
-from perdure_core import operation as operations
+from perdure_core import limits, operations, validation
 from perdure_core.commands import Checkpoint
 from perdure_core.decision import StartChild
 from perdure_core.events import (
@@ -28,6 +27,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
+from perdure_core.operations import callback, chained_invoke, context, step, wait
 from perdure_core.refusals import Invalid
 from perdure_core.state import State, identity_of
 

@@ -12,8 +12,7 @@ ends the execution.
 
 from typing import assert_never
 
-from perdure_core import callback, chained_invoke, limits, validation
-from perdure_core import operation as operations
+from perdure_core import limits, operations, validation
 from perdure_core.checkpoint import decide_updates
 from perdure_core.commands import (
     AlarmDue,
@@ -57,6 +56,7 @@ from perdure_core.events import (
     TurnTaken,
 )
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation, OperationType
+from perdure_core.operations import callback, chained_invoke
 from perdure_core.refusals import Ended, Invalid, NotEnded, TurnPassed, Unknown
 from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_open
 

@@ -9,7 +9,7 @@ for it again, so it has no alarm, counts for nothing, and what becomes of it wak
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from perdure_core import operation as operations
+from perdure_core import operations
 from perdure_core.events import (
     AnyOperationEvent,
     CallbackHeartbeat,

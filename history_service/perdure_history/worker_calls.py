@@ -25,7 +25,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
-from perdure_core.operation import outcome_bytes
+from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure_core import callback, chained_invoke, context, step, wait
-from perdure_core import operation as operations
+from perdure_core import operations
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,
@@ -64,6 +63,7 @@ from perdure_core.model import (
     StepDetails,
     WaitDetails,
 )
+from perdure_core.operations import callback, chained_invoke, context, step, wait
 from perdure_core.refusals import CallbackClosed, Ended, Invalid, NotEnded, Refused, TurnPassed
 from perdure_core.state import Dispatch
 from tests.core.scene import Scene, snapshot, update

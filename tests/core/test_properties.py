@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
-from perdure_core import operation as operations
+from perdure_core import operations
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,

@@ -16,7 +16,7 @@ from perdure.testing.event_forms import operation_event
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
 from perdure.worker_api import CheckpointAnswer
-from perdure_core import operation as operations
+from perdure_core import operations
 from perdure_core.events import (
     AnyOperationEvent,
     ContextSucceeded,

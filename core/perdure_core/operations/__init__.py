@@ -1,8 +1,7 @@
-"""One door to the five operation machines: apply an event, ask for a due time, fire it."""
+"""The machines of operations, one file each: apply an event, find a due time, fire it."""
 
 from typing import Final, Literal
 
-from perdure_core import callback, chained_invoke, context, step, wait
 from perdure_core.events import (
     AnyOperationEvent,
     CallbackEvent,
@@ -18,6 +17,7 @@ from perdure_core.model import (
     OperationType,
     WaitDetails,
 )
+from perdure_core.operations import callback, chained_invoke, context, step, wait
 from perdure_core.payload import bytes_of
 from perdure_core.validation import error_bytes
 
