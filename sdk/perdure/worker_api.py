@@ -16,7 +16,7 @@ from perdure.protocol.invocation import (
     TurnPassed,
 )
 from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
-from perdure.serdes.error_records import error_object
+from perdure.serdes.error_records import error_record
 from perdure.settings.functions import FunctionSettings
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "Succeeded",
     "TurnPassed",
     "close_loop",
-    "error_object",
+    "error_record",
     "overdue_bodies",
     "run_invocation",
     "run_invocation_async",

@@ -10,7 +10,11 @@ import pytest
 
 from perdure import AsyncDurableContext, DurableContext
 from perdure.config import ChildConfig, Duration
-from perdure.primitives.deterministic import derived_name, derived_random, derived_uuid
+from perdure.primitives.deterministic import (
+    deterministic_name,
+    deterministic_random,
+    deterministic_uuid,
+)
 from perdure.testing.worker import completion
 from perdure.worker_api import Dropped, Failed, Outcome, Succeeded
 from perdure_core.execution import current_turn
@@ -118,16 +122,16 @@ def test_nothing_is_recorded_of_identifiers_and_chance() -> None:
 
 
 def test_executions_differ_from_each_other() -> None:
-    first, second = (derived_name(arn, None, "uuid", 1) for arn in ("arn-1", "arn-2"))
-    assert derived_uuid(first) != derived_uuid(second)
-    assert derived_random(first).random() != derived_random(second).random()
+    first, second = (deterministic_name(arn, None, "uuid", 1) for arn in ("arn-1", "arn-2"))
+    assert deterministic_uuid(first) != deterministic_uuid(second)
+    assert deterministic_random(first).random() != deterministic_random(second).random()
 
 
 def test_the_derivation_is_what_it_has_always_been() -> None:
-    name = derived_name("arn:perdure:default:order/one/0f", None, "uuid", 1)
-    assert derived_uuid(name) == UUID("35883c45-cf7e-58cb-a3dc-b53ad751986c")
-    assert derived_uuid(name).version == 5
-    assert derived_random(name).random() == 0.15474577467913675
+    name = deterministic_name("arn:perdure:default:order/one/0f", None, "uuid", 1)
+    assert deterministic_uuid(name) == UUID("35883c45-cf7e-58cb-a3dc-b53ad751986c")
+    assert deterministic_uuid(name).version == 5
+    assert deterministic_random(name).random() == 0.15474577467913675
 
 
 def test_asking_for_one_kind_shifts_no_other() -> None:

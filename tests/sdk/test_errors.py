@@ -23,7 +23,7 @@ from perdure.exceptions import (
     register_operation_error,
 )
 from perdure.serdes.error_records import operation_error, step_error
-from perdure.worker_api import error_object
+from perdure.worker_api import error_record
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.model import ErrorObject
 from perdure_core.validation import error_bytes
@@ -61,24 +61,24 @@ def test_an_error_is_recorded_under_its_full_name_and_builtins_bare(
     error: Exception, name: str
 ) -> None:
     assert qualified_name(type(error)) == name
-    assert error_object(error).type == name
+    assert error_record(error).type == name
 
 
 def test_a_record_holds_message_and_lines() -> None:
-    recorded = error_object(raised(ValueError("no stock")))
+    recorded = error_record(raised(ValueError("no stock")))
     assert recorded.message == "no stock"
     assert recorded.data is None
     assert "in fail" in recorded.stack_trace[-1]
 
 
 def test_the_data_of_an_operation_error_is_recorded() -> None:
-    assert error_object(StepError("x", "T", "data")).data == "data"
+    assert error_record(StepError("x", "T", "data")).data == "data"
 
 
 def test_a_record_stays_within_its_bound_and_keeps_the_innermost_frames() -> None:
     with pytest.raises(ValueError, match="ä") as caught:
         recursion(300)
-    recorded = error_object(caught.value)
+    recorded = error_record(caught.value)
     assert error_bytes(recorded) <= ERROR_BYTES_MAX
     assert (recorded.message or "").endswith("…")
     assert "raise ValueError" in recorded.stack_trace[-1]
@@ -88,11 +88,11 @@ def test_a_record_stays_within_its_bound_and_keeps_the_innermost_frames() -> Non
 @given(st.text(), st.text(), st.integers(0, 5))
 def test_any_record_stays_within_its_bound(message: str, data: str, scale: int) -> None:
     error = StepError(message * 10**scale, "T", data * 10**scale)
-    assert error_bytes(error_object(raised(error))) <= ERROR_BYTES_MAX
+    assert error_bytes(error_record(raised(error))) <= ERROR_BYTES_MAX
 
 
 def test_text_that_cannot_travel_is_replaced() -> None:
-    assert error_object(ValueError("file \udcff")).message == "file ?"
+    assert error_record(ValueError("file \udcff")).message == "file ?"
 
 
 def test_an_error_that_cannot_be_shown_is_recorded_all_the_same() -> None:
@@ -100,7 +100,7 @@ def test_an_error_that_cannot_be_shown_is_recorded_all_the_same() -> None:
         def __str__(self) -> str:
             raise KeyError("hidden")
 
-    assert "Shy could not be shown" in (error_object(Shy()).message or "")
+    assert "Shy could not be shown" in (error_record(Shy()).message or "")
 
 
 RECORD = ErrorObject("sold out", f"{__name__}.SoldOutError", "{}", ("line",))

@@ -17,7 +17,7 @@ from perdure.plugin import (
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
-from perdure.plugins.changes import Changes
+from perdure.plugins.changes import ChangeNotifier
 from perdure.worker_api import Broken, Succeeded, run_invocation
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Raising, Recorder, awaiting, blocking
@@ -147,10 +147,10 @@ def test_a_slow_plugin_hears_of_changes_together() -> None:
 def test_without_a_thread_changes_are_told_at_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(_: Changes) -> None:
+    def refuse(_: ChangeNotifier) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(Changes, "start", refuse)
+    monkeypatch.setattr(ChangeNotifier, "start", refuse)
     for kind in (0, 1):
         recorder = Recorder()
         assert Hosted(both(recorder)[kind]).finish() == Succeeded("3")

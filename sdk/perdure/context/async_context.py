@@ -31,7 +31,12 @@ from perdure.operations.attempt import Attempt
 from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.operations.program import Program
 from perdure.primitives.bound_function import is_coroutine_function
-from perdure.primitives.deterministic import RANDOMS, UUIDS, derived_random, derived_uuid
+from perdure.primitives.deterministic import (
+    RANDOM_KIND,
+    UUID_KIND,
+    deterministic_random,
+    deterministic_uuid,
+)
 from perdure.primitives.duration import Duration
 from perdure.primitives.execution_context import ExecutionContext
 from perdure.primitives.logger import Logger
@@ -153,11 +158,11 @@ class AsyncDurableContext:
 
     def uuid(self) -> UUID:
         """Return an identifier that no other call gets, and the same in every replay, at once."""
-        return derived_uuid(self._derive(UUIDS))
+        return deterministic_uuid(self._derive(UUID_KIND))
 
     def random(self) -> Random:
         """Return a generator of random numbers, the same ones in every replay, at once."""
-        return derived_random(self._derive(RANDOMS))
+        return deterministic_random(self._derive(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None

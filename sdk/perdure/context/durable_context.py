@@ -24,7 +24,12 @@ from perdure.operations.attempt import Attempt
 from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.operations.program import Program
 from perdure.primitives.bound_function import refuse_coroutine_function
-from perdure.primitives.deterministic import RANDOMS, UUIDS, derived_random, derived_uuid
+from perdure.primitives.deterministic import (
+    RANDOM_KIND,
+    UUID_KIND,
+    deterministic_random,
+    deterministic_uuid,
+)
 from perdure.primitives.duration import Duration
 from perdure.primitives.execution_context import ExecutionContext
 from perdure.primitives.logger import Logger
@@ -145,14 +150,14 @@ class DurableContext:
         the context before. So a call that is put in front shifts those that follow. It is no
         secret. Raises `ExecutionError` inside a step.
         """
-        return derived_uuid(self._scope.derive(UUIDS))
+        return deterministic_uuid(self._scope.derive(UUID_KIND))
 
     def random(self) -> Random:
         """Return a generator of random numbers, the same ones in every replay.
 
         It starts as `uuid` is made, so what is said there holds here.
         """
-        return derived_random(self._scope.derive(RANDOMS))
+        return deterministic_random(self._scope.derive(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None

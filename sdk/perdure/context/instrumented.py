@@ -26,8 +26,7 @@ from perdure.plugins.hooks import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.invocation_plugins import InvocationPlugins
-from perdure.primitives.timestamps import moment
-from perdure.serdes.error_records import error_object, recorded_of
+from perdure.serdes.error_records import error_record, record_of
 from perdure_core.model import (
     OPERATION_OPEN,
     ErrorObject,
@@ -37,6 +36,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
+from perdure_core.timestamps import from_epoch_ms
 
 T = TypeVar("T")
 
@@ -108,22 +108,22 @@ class _Watch:
         if operation is None:
             return
         if operation.status not in OPERATION_OPEN:
-            self._plugins.tell_end(operation.id)
+            self._plugins.notify_end(operation.id)
         elif operation.status is not OperationStatus.READY:  # that one is about to start again
-            self._plugins.tell_met(operation)
+            self._plugins.notify_replayed(operation)
 
     def before(self, effect: Effect) -> Effect:
         """Tell what `effect` begins; return it, with the trace header that plugins give."""
         match effect:
             case Send(update) | Commit(update) if update.action is OperationAction.START:
-                self._plugins.tell_start(self._start_info())
+                self._plugins.notify_start(self._start_info())
                 if update.type is OperationType.CHAINED_INVOKE:
                     return Commit(self._with_header(update))
             case Send(update) | Commit(update) if update.action in _CLOSES:
                 self._plugins.note_closing(update)
             case Run() | Nest():
                 self._running = self._function_info()
-                self._plugins.tell(self._running)
+                self._plugins.notify(self._running)
             case _:
                 pass
         return effect
@@ -132,9 +132,9 @@ class _Watch:
         """Tell what has ended now that `effect` is done."""
         match effect:
             case Commit(update):
-                self._plugins.tell_end(update.id)
+                self._plugins.notify_end(update.id)
             case Suspend(operation_id):
-                self._plugins.tell_end(operation_id)
+                self._plugins.notify_end(operation_id)
             case Run() | Nest():
                 self._end_function(UserFunctionOutcome.SUCCEEDED)
             case _:
@@ -144,7 +144,7 @@ class _Watch:
         """Tell what has ended because an effect failed; return what the program is told."""
         try:
             if isinstance(error, Exception):
-                self._end_function(UserFunctionOutcome.FAILED, error_object(error))
+                self._end_function(UserFunctionOutcome.FAILED, error_record(error))
             else:
                 self._end_function(UserFunctionOutcome.INCOMPLETE)
         except BaseException as stop:  # noqa: BLE001 - a plugin asks to stop
@@ -154,12 +154,12 @@ class _Watch:
     def returned(self) -> None:
         """Tell the end of a context that records none."""
         if self._virtual or self._again:
-            self._plugins.tell(self._end_info(OperationStatus.SUCCEEDED))
+            self._plugins.notify(self._end_info(OperationStatus.SUCCEEDED))
 
     def raised(self, error: ChildContextError | SerDesError) -> None:
         """Tell the end of a context that records none."""
         if self._virtual:
-            self._plugins.tell(self._end_info(OperationStatus.FAILED, recorded_of(error)))
+            self._plugins.notify(self._end_info(OperationStatus.FAILED, record_of(error)))
 
     def _with_header(self, update: OperationUpdate) -> OperationUpdate:
         target = PropagationInput(
@@ -174,13 +174,13 @@ class _Watch:
         running, self._running = self._running, None
         if running is not None:
             end = UserFunctionEndInfo.from_start_info(running, error, outcome=outcome)
-            self._plugins.tell(replace(end, end_time=self._now()))
+            self._plugins.notify(replace(end, end_time=self._now()))
 
     def _start_info(self) -> OperationStartInfo:
         operation = self._recorded(self._identity.id)
         return OperationStartInfo(
             **self._who(),
-            start_time=None if operation is None else moment(operation.started_ms),
+            start_time=None if operation is None else from_epoch_ms(operation.started_ms),
             is_replayed=operation is not None,
             status=OperationStatus.STARTED,
         )
@@ -220,4 +220,4 @@ class _Watch:
         }
 
     def _now(self) -> datetime:
-        return moment(self._plugins.now_ms())
+        return from_epoch_ms(self._plugins.now_ms())

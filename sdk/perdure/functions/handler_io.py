@@ -7,7 +7,7 @@ from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
 from perdure.invocation.state import failure_end
 from perdure.protocol.invocation import Invocation
 from perdure.protocol.outcome import Broken, Failed, Outcome, Pending
-from perdure.serdes.error_records import error_object
+from perdure.serdes.error_records import error_record
 from perdure.settings.functions import FunctionSettings
 from perdure.typed.serdes import decode_event, encode_result
 from perdure_core.limits import PAYLOAD_BYTES_MAX
@@ -50,6 +50,6 @@ def outcome_of(error: BaseException) -> Outcome:
         case SuspendExecution():
             return Pending()
         case Exception() | CancelledError():
-            return failure_end(error) or Failed(error_object(error))
+            return failure_end(error) or Failed(error_record(error))
         case _:  # SystemExit and its like are no answer of the handler
-            return failure_end(error) or Broken(error_object(error))
+            return failure_end(error) or Broken(error_record(error))

@@ -12,10 +12,10 @@ from perdure.functions.handler_io import HandledFunction, event_of, outcome_of, 
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import Turn
 from perdure.primitives.logger import Logger, log_extra
-from perdure.primitives.timestamps import moment
 from perdure.protocol.invocation import Invocation
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
-from perdure.serdes.error_records import error_object
+from perdure.serdes.error_records import error_record
+from perdure_core.timestamps import from_epoch_ms
 
 
 def call_handler(
@@ -55,7 +55,7 @@ async def _handle(
 def _ending(error: BaseException) -> Outcome:
     end = outcome_of(error)
     # There is nothing that it could wait for, and nothing that it could differ from.
-    return Failed(error_object(error)) if isinstance(end, Pending | Diverged) else end
+    return Failed(error_record(error)) if isinstance(end, Pending | Diverged) else end
 
 
 def _divergence(function: HandledFunction, invocation: Invocation) -> Diverged | None:
@@ -68,7 +68,7 @@ def _divergence(function: HandledFunction, invocation: Invocation) -> Diverged |
         f"operation, and {recorded:,} are recorded. Serve it as a durable function until its "
         "executions have ended, or give the plain one another name."
     )
-    return Diverged(error_object(error))
+    return Diverged(error_record(error))
 
 
 def _context(invocation: Invocation, now_ms: Callable[[], int]) -> PlainContext:
@@ -77,7 +77,7 @@ def _context(invocation: Invocation, now_ms: Callable[[], int]) -> PlainContext:
         execution_arn=invocation.execution_arn,
         function_name=invocation.function_name,
         logger=Logger(logging.getLogger(), log_extra(invocation.execution_arn)),
-        deadline=None if deadline_ms is None else moment(deadline_ms),
+        deadline=None if deadline_ms is None else from_epoch_ms(deadline_ms),
         tenant_id=invocation.tenant_id,
-        now=lambda: moment(now_ms()),
+        now=lambda: from_epoch_ms(now_ms()),
     )

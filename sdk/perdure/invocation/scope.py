@@ -25,7 +25,7 @@ from perdure.operations.identity import (
 )
 from perdure.operations.program import Live, Replayed, Resumed, StepFinished
 from perdure.primitives.call_site import user_line
-from perdure.primitives.deterministic import derived_name
+from perdure.primitives.deterministic import deterministic_name
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Scope:
         self.enter(f"{kind}()")
         self._require_current(f"{kind}()")
         number = self._derived[kind] = self._derived.get(kind, 0) + 1
-        return derived_name(self.turn.execution_arn, self.prefix, kind, number)
+        return deterministic_name(self.turn.execution_arn, self.prefix, kind, number)
 
     def enter(self, call: str) -> None:
         """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""

@@ -39,7 +39,7 @@ from perdure.protocol.invocation import (
     TurnPassed,
 )
 from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending
-from perdure.serdes.error_records import error_object
+from perdure.serdes.error_records import error_record
 from perdure_core.model import (
     Operation,
     OperationAction,
@@ -342,7 +342,7 @@ class Turn:
     def _learn(self, answer: CheckpointAnswer) -> None:
         changed = {operation.id: operation for operation in answer.operations}
         if self.plugins is not None:
-            self.plugins.learn(answer.operations)
+            self.plugins.update(answer.operations)
         with self.lock:
             self._operations.update(changed)
             self._note_waits(answer.operations)
@@ -373,11 +373,11 @@ def failure_end(error: BaseException) -> Settled | None:
         case TurnPassed():
             return Dropped()
         case InvocationError() if error.is_retryable():
-            return Broken(error_object(error))
+            return Broken(error_record(error))
         case NonDeterministicExecutionError():
-            return Diverged(error_object(error))
+            return Diverged(error_record(error))
         case ExecutionError() | InvocationError():
-            return Failed(error_object(error))
+            return Failed(error_record(error))
         case _:
             return None
 

@@ -37,7 +37,7 @@ from perdure.primitives.completion import (
     CompletionReason,
 )
 from perdure.serdes.batch_result import BatchItem, BatchResult, BatchSummary
-from perdure.serdes.error_records import recorded_of
+from perdure.serdes.error_records import record_of
 
 # A batch without a limit of its own runs so many at a time, those that are parked left aside.
 RUNNING_MAX: Final = 1_000
@@ -174,7 +174,7 @@ def _item(end: BranchEnd) -> BatchItem[Any]:
         return BatchItem(end.index, BatchItemStatus.SUCCEEDED, end.value)
     if not isinstance(error, (ChildContextError, SerDesError)):
         raise error
-    return BatchItem(end.index, BatchItemStatus.FAILED, error=recorded_of(error))
+    return BatchItem(end.index, BatchItemStatus.FAILED, error=record_of(error))
 
 
 def _read(summary: str, total: int) -> BatchSummary:

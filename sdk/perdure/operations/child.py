@@ -22,7 +22,7 @@ from perdure.exceptions import (
 from perdure.operations.identity import Identity
 from perdure.operations.program import Live, Nest, Program, Replayed, Resumed, Send, commit
 from perdure.operations.step import check_size
-from perdure.serdes.error_records import error_object, operation_error
+from perdure.serdes.error_records import error_record, operation_error
 from perdure.serdes.serializers import Payloads
 from perdure_core.model import (
     ContextDetails,
@@ -42,7 +42,7 @@ class ChildPlan:
     payloads: Payloads
     summarize: Callable[[Any], str] | None = None
     virtual: bool = False
-    failure: Callable[[BaseException], ErrorObject] = error_object
+    failure: Callable[[BaseException], ErrorObject] = error_record
 
 
 def child(
@@ -98,7 +98,7 @@ def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
         result = plan.payloads.read(plan.payloads.write(value))
     except Exception as error:  # noqa: BLE001 - whatever a body raises comes out as its record
         _let_pass(error)
-        failure = error_object(error)
+        failure = error_record(error)
     else:
         yield Resumed()
         return result

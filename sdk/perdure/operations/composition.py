@@ -27,9 +27,9 @@ from perdure.primitives.completion import BatchItemStatus, CompletionConfig
 from perdure.serdes.batch_result import BatchItem, BatchResult
 from perdure.serdes.error_records import (
     DATA_BYTES_MAX,
-    error_object,
+    error_record,
     operation_error,
-    recorded_of,
+    record_of,
     wrapping_error,
 )
 from perdure.serdes.serializers import SerDes, SerDesContext
@@ -156,7 +156,7 @@ def undisguised(program: Program[Any]) -> Program[Any]:
 
 def failure_of_branch(error: BaseException) -> ErrorObject:
     """Return what is recorded of a context whose branch failed: the same as of the branch."""
-    return recorded_of(error) if isinstance(error, ChildContextError) else error_object(error)
+    return record_of(error) if isinstance(error, ChildContextError) else error_record(error)
 
 
 @dataclass(frozen=True)

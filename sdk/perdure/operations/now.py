@@ -9,8 +9,8 @@ from datetime import datetime
 from perdure.exceptions import InvocationError
 from perdure.operations.identity import Identity
 from perdure.operations.program import Live, Program, Replayed, Send, commit
-from perdure.primitives.timestamps import moment
 from perdure_core.model import OPERATION_OPEN, Operation, OperationAction
+from perdure_core.timestamps import from_epoch_ms
 
 
 def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
@@ -25,4 +25,4 @@ def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
         yield Replayed()
     if operation.ended_ms is None:
         raise InvocationError(f"The record of {identity.describe()} does not say when it ended.")
-    return moment(operation.ended_ms)
+    return from_epoch_ms(operation.ended_ms)

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final, cast
 
 from perdure.primitives.duration import Duration
-from perdure.primitives.timestamps import moment
 from perdure_core.limits import WAIT_MS_MAX
+from perdure_core.timestamps import from_epoch_ms
 
 # How far the chain of causes is followed.
 CAUSES_MAX: Final = 8
@@ -63,7 +63,7 @@ def _until(date: str, sent: str | None, now_ms: Callable[[], int]) -> int | None
     if until is None:
         return None
     since = _parsed(sent)
-    now = moment(now_ms()) if since is None else since
+    now = from_epoch_ms(now_ms()) if since is None else since
     return _milliseconds(until - now)
 
 

@@ -45,7 +45,7 @@ from perdure.operations.program import (
     suspend,
 )
 from perdure.operations.retry_after import retry_after_ms
-from perdure.serdes.error_records import error_object, step_error
+from perdure.serdes.error_records import error_record, step_error
 from perdure.serdes.serializers import Payloads
 from perdure.settings.operations import StepSemantics
 from perdure.settings.retry_strategies import RetryStrategy, delay_ms
@@ -210,7 +210,7 @@ def _fail(
     identity: Identity, operation: Operation | None, plan: StepPlan, error: Exception
 ) -> Program[Operation]:
     """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
-    failure = error_object(error)
+    failure = error_record(error)
     delay = _retry_delay_ms(identity, plan, error, attempt_number(operation))
     if delay is None:
         yield from commit(identity.update(OperationAction.FAIL, error=failure))

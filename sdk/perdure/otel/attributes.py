@@ -1,6 +1,5 @@
 """What spans say about executions: names, values, outcomes. Names are those of the AWS package."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from opentelemetry.trace import Span, StatusCode
@@ -18,15 +17,7 @@ from perdure_core.model import ErrorObject, OperationStatus
 TRUNCATED: Final = "durable.span.truncated_at_invocation_boundary"
 SYNTHETIC: Final = "durable.execution.synthetic_root"
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_US: Final = timedelta(microseconds=1)
-
 Attributes = dict[str, str | bool | int]
-
-
-def nanoseconds(moment: datetime) -> int:
-    """Return a moment in nanoseconds since 1970, exact to its microsecond."""
-    return (moment - _EPOCH) // _US * 1_000
 
 
 def of_execution(execution_arn: str) -> Attributes:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from opentelemetry.trace import SpanContext
 
-from perdure.otel.attributes import name_of, nanoseconds, of_operation, tell_operation
+from perdure.otel.attributes import name_of, of_operation, tell_operation
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.invocation_spans import InvocationSpans, placeholder
 from perdure.otel.log_filter import current_span_context
@@ -30,6 +30,7 @@ from perdure.plugins.hooks import (
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
+from perdure_core.timestamps import to_epoch_ns
 
 
 @dataclass
@@ -142,7 +143,7 @@ class ExecutionOtelPlugin(DurableInstrumentationPlugin):
         if operation is not None:
             operation.widen(None, ended)
         if info.operation_type is OperationType.STEP:
-            spans.end_attempt(info, None if ended is None else nanoseconds(ended))
+            spans.end_attempt(info, None if ended is None else to_epoch_ns(ended))
             return
         if operation is not None:
             _around.set(operation.outer)
@@ -173,7 +174,7 @@ class ExecutionOtelPlugin(DurableInstrumentationPlugin):
         tell_operation(span, info)
         self._note(info.parent_id, operation)
         ended = _after(operation.started, operation.ended)
-        spans.export(span, info, None if ended is None else nanoseconds(ended))
+        spans.export(span, info, None if ended is None else to_epoch_ns(ended))
 
     def _note(self, parent_id: str | None, ended: _Open) -> None:
         with self._lock:

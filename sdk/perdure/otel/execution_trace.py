@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from perdure.otel.attributes import SYNTHETIC, Attributes, nanoseconds, of_execution
+from perdure.otel.attributes import SYNTHETIC, Attributes, of_execution
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.extractors import ExtractedContext, either_context_extractor
 from perdure.otel.ids import (
@@ -26,6 +26,7 @@ from perdure.otel.ids import (
 from perdure.otel.provider import create_tracer_provider, flush_at_exit
 from perdure.otel.sampling import ExecutionSampler, decided, resolve
 from perdure.plugins.hooks import InvocationStartInfo
+from perdure_core.timestamps import to_epoch_ns
 
 _ROOT_NAME: Final = "DurableExecutionRoot"
 
@@ -90,13 +91,13 @@ class ExecutionTrace:
                 decided(under, self.sampling),
                 attributes=attributes,
                 links=[Link(context) for context in links],
-                start_time=None if started is None else nanoseconds(started),
+                start_time=None if started is None else to_epoch_ns(started),
             )
 
     def start_root(self) -> Span:
         """Start the span above all others, which ends as it starts: when the execution does."""
         attributes = of_execution(self.execution_arn) | {SYNTHETIC: True}
-        at = nanoseconds(self.started)
+        at = to_epoch_ns(self.started)
         with self.ids.use_ids(trace_id=self.ancestor.trace_id, span_id=self.ancestor.span_id):
             return self.tracer.start_span(
                 _ROOT_NAME,

@@ -23,7 +23,6 @@ from perdure.otel.attributes import (
     TRUNCATED,
     Attributes,
     name_of,
-    nanoseconds,
     of_attempt,
     of_execution,
     tell_invocation,
@@ -45,6 +44,7 @@ from perdure.plugins.hooks import (
     UserFunctionStartInfo,
 )
 from perdure_core.model import OperationStatus
+from perdure_core.timestamps import to_epoch_ns
 
 _ENDS_EXECUTION = (InvocationStatus.SUCCEEDED, InvocationStatus.FAILED)
 
@@ -66,7 +66,7 @@ class InvocationSpans:
         self._accepted = False
         self._held: list[tuple[Span, int | None]] = []
         if info.is_first_invocation and not trace_.ancestor.is_remote:
-            self._held.append((trace_.start_root(), nanoseconds(trace_.started)))
+            self._held.append((trace_.start_root(), to_epoch_ns(trace_.started)))
         first = of_execution(trace_.execution_arn) | {
             "durable.invocation.first": info.is_first_invocation
         }
@@ -193,8 +193,8 @@ class InvocationSpans:
 
 
 def end_now(not_before: datetime) -> int:
-    """Return the present in nanoseconds since 1970, or `not_before` where a clock is behind it."""
-    return max(time.time_ns(), nanoseconds(not_before))
+    """Return the present in to_epoch_ns since 1970, or `not_before` where a clock is behind it."""
+    return max(time.time_ns(), to_epoch_ns(not_before))
 
 
 def placeholder(context: SpanContext) -> Span:

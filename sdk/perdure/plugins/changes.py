@@ -13,7 +13,7 @@ from typing import Final
 THREAD_NAME: Final = "plugin-change"
 
 
-class Changes:
+class ChangeNotifier:
     """Hands the ids of changed operations to `deliver`, which does not raise.
 
     When no thread can be started, everything is delivered at the end, by whoever calls `stop`.

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol, Self
 
-from perdure.primitives.timestamps import moment
 from perdure_core.model import (
     CallbackDetails,
     ChainedInvokeDetails,
@@ -29,6 +28,7 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.payload import text_of
+from perdure_core.timestamps import from_epoch_ms
 
 __all__ = [
     "DurableInstrumentationPlugin",
@@ -104,10 +104,10 @@ class OperationInfo:
             sub_type=operation.sub_type,
             name=operation.name,
             parent_id=operation.parent_id,
-            start_time=moment(operation.started_ms),
+            start_time=from_epoch_ms(operation.started_ms),
             is_replayed=is_replayed,
             status=operation.status,
-            end_time=None if operation.ended_ms is None else moment(operation.ended_ms),
+            end_time=None if operation.ended_ms is None else from_epoch_ms(operation.ended_ms),
             result=result,
             error=error,
             attempt=details.attempt if isinstance(details, StepDetails) else None,

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final, assert_never, cast
 
-from perdure.plugins.changes import Changes
+from perdure.plugins.changes import ChangeNotifier
 from perdure.plugins.hooks import (
     DurableInstrumentationPlugin,
     InvocationEndInfo,
@@ -34,10 +34,9 @@ from perdure.plugins.hooks import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.loading import Factories
-from perdure.primitives.timestamps import moment
 from perdure.protocol.invocation import Invocation, TurnPassed
 from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
-from perdure.serdes.error_records import error_object
+from perdure.serdes.error_records import error_record
 from perdure_core.limits import TRACE_HEADER_CHARS_MAX
 from perdure_core.model import (
     OPERATION_OPEN,
@@ -47,6 +46,7 @@ from perdure_core.model import (
     OperationUpdate,
 )
 from perdure_core.payload import text_of
+from perdure_core.timestamps import from_epoch_ms
 
 # They ask the thread that runs to stop, which is not for us to refuse.
 _STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -79,9 +79,9 @@ class InvocationPlugins:
             operation.id: OperationInfo.from_operation(operation)
             for operation in invocation.operations
         }
-        self._due: dict[str, OperationInfo] = {}
+        self._pending_ends: dict[str, OperationInfo] = {}
         # What has been due below each operation; what was told since then is no longer in `_due`.
-        self._due_below: dict[str, dict[str, None]] = {}
+        self._pending_ends_below: dict[str, dict[str, None]] = {}
         for id_ in invocation.updated_operation_ids:
             if (info := self._infos.get(id_)) is not None:
                 self._note_end(info)
@@ -90,7 +90,7 @@ class InvocationPlugins:
         self._plugins: list[DurableInstrumentationPlugin] = []
         self._logged: set[tuple[int, str]] = set()
         self._start_info = self._described()
-        self._changes: Changes | None = None
+        self._changes: ChangeNotifier | None = None
         self._over = False
 
     @classmethod
@@ -105,15 +105,15 @@ class InvocationPlugins:
         for plugin in self._made():
             self._plugins.append(plugin)  # a start hook that fails may have begun something
             self._call(plugin, self._start_info)
-        if not any(_hears_changes(plugin) for plugin in self._plugins):
+        if not any(_overrides_change_hook(plugin) for plugin in self._plugins):
             return
-        self._changes = Changes(self._tell_changes)
+        self._changes = ChangeNotifier(self._notify_changes)
         try:
             self._changes.start()
         except RuntimeError:
             _log.warning("No thread for plugins: changes are told at the end.", exc_info=True)
 
-    def learn(self, operations: Iterable[Operation]) -> None:
+    def update(self, operations: Iterable[Operation]) -> None:
         """Take in how operations stand now. Waits for nobody and calls no hook."""
         changed: dict[str, None] = {}
         with self._lock:
@@ -132,31 +132,31 @@ class InvocationPlugins:
         with self._lock:
             self._closing[update.id] = update
 
-    def tell_start(self, info: OperationStartInfo) -> None:
+    def notify_start(self, info: OperationStartInfo) -> None:
         """Tell that an operation starts, or is met again before its end."""
         with self._lock:
             self._replayed.add(info.operation_id)
-        self._tell(info)
+        self._notify(info)
 
-    def tell_met(self, operation: Operation) -> None:
+    def notify_replayed(self, operation: Operation) -> None:
         """Tell that an operation which an earlier invocation started is met again, once."""
         with self._lock:
             known = operation.id in self._replayed
             self._replayed.add(operation.id)
         if not known:
             info = OperationInfo.from_operation(operation, is_replayed=True)
-            self._tell(OperationStartInfo(**vars(info)))
+            self._notify(OperationStartInfo(**vars(info)))
 
-    def tell_end(self, operation_id: str) -> None:
+    def notify_end(self, operation_id: str) -> None:
         """Tell that an operation has ended, if that is due; before it, what ended below it."""
         with self._lock:
             infos = self._take(operation_id)
         for info in infos:
-            self._tell(OperationEndInfo(**vars(info)))
+            self._notify(OperationEndInfo(**vars(info)))
 
-    def tell(self, info: OperationEndInfo | UserFunctionStartInfo | UserFunctionEndInfo) -> None:
+    def notify(self, info: OperationEndInfo | UserFunctionStartInfo | UserFunctionEndInfo) -> None:
         """Tell what nobody else knows of."""
-        self._tell(info)
+        self._notify(info)
 
     def trace_header(self, target: PropagationInput) -> str | None:
         """Return what the first plugin that has a trace header gives a chained invoke."""
@@ -165,14 +165,14 @@ class InvocationPlugins:
 
     def stop_changes(self) -> Future[None]:
         """Have all changes told; the future resolves when they are."""
-        changes = self._changes or Changes(self._tell_changes)
+        changes = self._changes or ChangeNotifier(self._notify_changes)
         return changes.stop()
 
     def end(self, outcome: Outcome) -> None:
         """Tell what is still due, then how the invocation ended. Raises nothing."""
-        while self._due:
-            for left in list(self._due):
-                _contained(self.tell_end, left)
+        while self._pending_ends:
+            for left in list(self._pending_ends):
+                _contained(self.notify_end, left)
         info = self._ended(outcome)
         for plugin in self._plugins:
             _contained(self._call, plugin, info)
@@ -181,7 +181,7 @@ class InvocationPlugins:
     def _running(self) -> list[DurableInstrumentationPlugin]:
         return [] if self._over else self._plugins
 
-    def _tell(self, info: Info) -> None:
+    def _notify(self, info: Info) -> None:
         for plugin in self._running():
             self._call(plugin, info)
 
@@ -189,11 +189,11 @@ class InvocationPlugins:
         try:
             _hook(plugin, info)
         except BaseException as error:  # noqa: BLE001 - plugins only watch
-            self._contain(plugin, type(info).__name__, error)
+            self._log_failure(plugin, type(info).__name__, error)
 
-    def _contain(self, plugin: object, what: str, error: BaseException) -> None:
+    def _log_failure(self, plugin: object, what: str, error: BaseException) -> None:
         """Log what a plugin raised, once for each of its hooks; raise what asks to stop."""
-        stops, rest = _parted(error)
+        stops, rest = _split_control_flow(error)
         if rest is not None and (key := (id(plugin), what)) not in self._logged:
             self._logged.add(key)
             _log.error(
@@ -212,7 +212,7 @@ class InvocationPlugins:
             try:
                 plugin = _plugin(factory.create_plugin(self._start_info))
             except BaseException as error:  # noqa: BLE001 - plugins only watch
-                self._contain(factory, "create_plugin", error)
+                self._log_failure(factory, "create_plugin", error)
             else:
                 yield plugin
 
@@ -222,7 +222,7 @@ class InvocationPlugins:
         try:
             return _header(plugin.provide_propagation_metadata(target))
         except BaseException as error:  # noqa: BLE001 - plugins only watch
-            self._contain(plugin, type(target).__name__, error)
+            self._log_failure(plugin, type(target).__name__, error)
             return None
 
     def _info(self, operation: Operation) -> OperationInfo:
@@ -237,19 +237,19 @@ class InvocationPlugins:
         """Have the end of an operation told, if it has ended."""
         if info.status in OPERATION_OPEN:
             return
-        self._due[info.operation_id] = info
+        self._pending_ends[info.operation_id] = info
         if info.parent_id is not None:
-            self._due_below.setdefault(info.parent_id, {})[info.operation_id] = None
+            self._pending_ends_below.setdefault(info.parent_id, {})[info.operation_id] = None
 
     def _take(self, operation_id: str) -> list[OperationInfo]:
         """Take what is due for an operation and, before it, for those below it."""
-        info = self._due.pop(operation_id, None)
+        info = self._pending_ends.pop(operation_id, None)
         if info is None:
             return []
-        below = self._due_below.pop(operation_id, {})
+        below = self._pending_ends_below.pop(operation_id, {})
         return [*(each for id_ in below for each in self._take(id_)), info]
 
-    def _tell_changes(self, operation_ids: dict[str, None]) -> None:
+    def _notify_changes(self, operation_ids: dict[str, None]) -> None:
         with self._lock:
             operations = dict(self._infos)
         updated = {id_: operations[id_] for id_ in operation_ids}
@@ -264,7 +264,7 @@ class InvocationPlugins:
             request_id=invocation.invocation_id,
             execution_arn=invocation.execution_arn,
             is_first_invocation=invocation.first,
-            execution_start_time=None if execution is None else moment(execution.started_ms),
+            execution_start_time=None if execution is None else from_epoch_ms(execution.started_ms),
             execution_input=_input(execution),
             operations=dict(self._infos),
             updated_operations={
@@ -320,12 +320,12 @@ def _plugin(made: object) -> DurableInstrumentationPlugin:
     return made
 
 
-def _hears_changes(plugin: DurableInstrumentationPlugin) -> bool:
+def _overrides_change_hook(plugin: DurableInstrumentationPlugin) -> bool:
     hook = getattr(plugin.on_operation_change, "__func__", None)
     return hook is not DurableInstrumentationPlugin.on_operation_change
 
 
-def _parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+def _split_control_flow(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
     """Part what asks the thread to stop from what is only a failure."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
@@ -381,6 +381,6 @@ def _end(outcome: Outcome) -> tuple[InvocationStatus, ErrorObject | None, str | 
         case Broken(error) | Diverged(error):
             return InvocationStatus.RETRY, error, None
         case Dropped():
-            return InvocationStatus.RETRY, error_object(TurnPassed("The turn has passed.")), None
+            return InvocationStatus.RETRY, error_record(TurnPassed("The turn has passed.")), None
         case _:
             assert_never(outcome)

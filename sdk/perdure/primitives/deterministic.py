@@ -10,23 +10,23 @@ from random import Random
 from typing import Final
 from uuid import UUID, uuid5
 
-UUIDS: Final = "uuid"
-RANDOMS: Final = "random"
+UUID_KIND: Final = "uuid"
+RANDOM_KIND: Final = "random"
 # Must never change: it is part of what every replay derives.
 NAMESPACE: Final = UUID("b8e3ae4c-5f0a-5d43-9d52-1f8a8f0c6b6e")
 
 
-def derived_name(execution_arn: str, prefix: str | None, kind: str, number: int) -> str:
+def deterministic_name(execution_arn: str, prefix: str | None, kind: str, number: int) -> str:
     """Return the name of the `number`-th value of a kind, from 1, in the context of `prefix`."""
     return f"{execution_arn}/{prefix or ''}/{kind}/{number}"
 
 
-def derived_uuid(name: str) -> UUID:
+def deterministic_uuid(name: str) -> UUID:
     """Return the UUID, version 5 (RFC 9562, section 5.5), of a name."""
     return uuid5(NAMESPACE, name)
 
 
-def derived_random(name: str) -> Random:
+def deterministic_random(name: str) -> Random:
     """Return a generator that starts with the BLAKE2b hash of a name."""
     seed = int.from_bytes(hashlib.blake2b(name.encode()).digest())
     return Random(seed)  # noqa: S311 - equal in every replay, and so no secret

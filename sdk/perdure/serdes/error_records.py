@@ -28,7 +28,7 @@ E = TypeVar("E", bound=DurableOperationError | SerDesError)
 _SDK_FOLDER = str(Path(__file__).parents[1])
 
 
-def error_object(error: BaseException) -> ErrorObject:
+def error_record(error: BaseException) -> ErrorObject:
     """Return what is recorded about `error`, at most 32,768 bytes over all fields."""
     fields = (
         _cut(_message(error), MESSAGE_BYTES_MAX),
@@ -48,13 +48,13 @@ def operation_error(
     """
     known = recorded or ErrorObject()
     raised = SerDesError if known.type == SERDES_ERROR_TYPE else error_class
-    return _with_stand_in(raised(*_fields(known)), known)
+    return _with_cause(raised(*_fields(known)), known)
 
 
 def wrapping_error(error_class: type[E], recorded: ErrorObject | None) -> E:
     """Return an `error_class` for a recorded failure, of whatever type that is."""
     known = recorded or ErrorObject()
-    return _with_stand_in(error_class(*_fields(known)), known)
+    return _with_cause(error_class(*_fields(known)), known)
 
 
 def step_error(recorded: ErrorObject | None) -> DurableOperationError | SerDesError:
@@ -62,7 +62,7 @@ def step_error(recorded: ErrorObject | None) -> DurableOperationError | SerDesEr
     return operation_error(StepError, recorded)
 
 
-def recorded_of(error: DurableOperationError | SerDesError) -> ErrorObject:
+def record_of(error: DurableOperationError | SerDesError) -> ErrorObject:
     """Return the record from which `error` was made."""
     return ErrorObject(error.message, error.error_type, error.data, tuple(error.stack_trace or ()))
 
@@ -73,7 +73,7 @@ def _fields(
     return known.message, known.type, known.data, known.stack_trace or None
 
 
-def _with_stand_in(error: E, known: ErrorObject) -> E:
+def _with_cause(error: E, known: ErrorObject) -> E:
     message, error_type, data, stack_trace = _fields(known)
     error.__cause__ = DurableOperationError.from_error_fields(
         error_type, message, data, stack_trace

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, get_args
 
-from perdure.primitives.timestamps import milliseconds, moment
 from perdure.testing.history import HistoryError, HistoryEvent, RetryDetails
 from perdure_core.events import (
     AnyOperationEvent,
@@ -20,6 +19,7 @@ from perdure_core.events import (
     is_public,
 )
 from perdure_core.model import ErrorObject
+from perdure_core.timestamps import from_epoch_ms, to_epoch_ms
 
 _RENAMED: Final = {
     "timeout_s": "timeout_seconds",
@@ -52,7 +52,7 @@ def event_form(event_id: int, event: Event, at_ms: int) -> HistoryEvent:
     return HistoryEvent(
         event_id=event_id,
         event_type=type(event).__name__,
-        event_timestamp=moment(at_ms),
+        event_timestamp=from_epoch_ms(at_ms),
         **_told(event, at_ms),
     )
 
@@ -96,11 +96,13 @@ def _told(event: Event, at_ms: int) -> dict[str, Any]:
             case "next_attempt_delay_ms":
                 pass
             case _ if name not in _UNTOLD:
-                fields[_RENAMED.get(name, name)] = moment(value) if _is_moment(name) else value
+                fields[_RENAMED.get(name, name)] = (
+                    from_epoch_ms(value) if _is_moment(name) else value
+                )
             case _:
                 pass
     if isinstance(event, ExecutionResumed):
-        fields["request_timestamp"] = moment(at_ms)
+        fields["request_timestamp"] = from_epoch_ms(at_ms)
     return fields
 
 
@@ -131,4 +133,4 @@ def _read(form: HistoryEvent, name: str) -> Any:
     if reader is not None:
         return reader(form)
     value = getattr(form, _RENAMED.get(name, name))
-    return milliseconds(value) if isinstance(value, datetime) else value
+    return to_epoch_ms(value) if isinstance(value, datetime) else value

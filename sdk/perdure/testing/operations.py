@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from perdure.primitives.timestamps import moment
 from perdure.serdes.serializers import ExtendedTypeSerDes
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure_core.model import (
@@ -26,6 +25,7 @@ from perdure_core.model import (
 )
 from perdure_core.model import Operation as Recorded
 from perdure_core.payload import text_of
+from perdure_core.timestamps import from_epoch_ms
 
 _EXTENDED_TYPES = ExtendedTypeSerDes()
 
@@ -204,7 +204,7 @@ def _view(recorded: Recorded, children: tuple[Operation, ...]) -> Operation:
         case ExecutionDetails(input=payload):
             return ExecutionOperation(**shared, input_payload=text_of(payload))
         case WaitDetails(scheduled_end_ms=end_ms):
-            return WaitOperation(**shared, scheduled_end_timestamp=moment(end_ms))
+            return WaitOperation(**shared, scheduled_end_timestamp=from_epoch_ms(end_ms))
         case ChainedInvokeDetails(function, arn, result, error):
             return InvokeOperation(
                 **shared,
@@ -243,7 +243,7 @@ def _step_view(details: StepDetails, shared: dict[str, Any]) -> StepOperation:
 
 
 def _optional_moment(at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else moment(at_ms)
+    return None if at_ms is None else from_epoch_ms(at_ms)
 
 
 def _shared(recorded: Recorded) -> dict[str, Any]:
@@ -254,6 +254,6 @@ def _shared(recorded: Recorded) -> dict[str, Any]:
         "parent_id": recorded.parent_id,
         "name": recorded.name,
         "sub_type": recorded.sub_type,
-        "start_timestamp": moment(recorded.started_ms),
-        "end_timestamp": None if recorded.ended_ms is None else moment(recorded.ended_ms),
+        "start_timestamp": from_epoch_ms(recorded.started_ms),
+        "end_timestamp": None if recorded.ended_ms is None else from_epoch_ms(recorded.ended_ms),
     }

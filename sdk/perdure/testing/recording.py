@@ -11,7 +11,6 @@ from concurrent.futures import Future
 import msgspec
 
 from perdure.exceptions import SuspendExecution
-from perdure.primitives.timestamps import milliseconds
 from perdure.testing.event_forms import operation_event
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
@@ -37,6 +36,7 @@ from perdure_core.model import (
 )
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
+from perdure_core.timestamps import to_epoch_ms
 
 
 def recorded_state(history: ExecutionHistory) -> State:
@@ -113,12 +113,12 @@ def _begin(history: ExecutionHistory) -> State:
         retention_days=RETENTION_DAYS_DEFAULT,
         input=first.input,
     )
-    return apply(None, Record(milliseconds(first.event_timestamp), (started,)))
+    return apply(None, Record(to_epoch_ms(first.event_timestamp), (started,)))
 
 
 def _fold(state: State, form: HistoryEvent, event: AnyOperationEvent) -> None:
     """Fold the operation's part of an event: whose turn it was is not public."""
-    at_ms = milliseconds(form.event_timestamp)
+    at_ms = to_epoch_ms(form.event_timestamp)
     operation = state.operations.get(event.subject.id)
     if operation is not None and operation.status is OperationStatus.PENDING:
         operation = operations.apply(operation, StepReady(event.subject), at_ms)

@@ -17,7 +17,6 @@ from typing import Any, ParamSpec, Self, cast
 
 from perdure.context.durable_context import DurableContext
 from perdure.primitives.duration import Duration
-from perdure.primitives.timestamps import moment
 from perdure.testing.clock import SystemClock, VirtualClock
 from perdure.testing.failures import CrashAt, DurableFunctionsTestError, crash_plan
 from perdure.testing.history import ExecutionHistory
@@ -34,12 +33,13 @@ from perdure.testing.result import DurableFunctionTestResult, result_of
 from perdure.testing.service import NAMESPACE, Service, execution_id_of
 from perdure.testing.timeline import timeline
 from perdure.testing.worker import deliver
-from perdure.worker_api import ServedFunction, error_object
+from perdure.worker_api import ServedFunction, error_record
 from perdure_core import commands
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
 from perdure_core.refusals import Refused
 from perdure_core.state import is_open
+from perdure_core.timestamps import from_epoch_ms
 
 P = ParamSpec("P")
 
@@ -285,7 +285,7 @@ class DurableFunctionTestRunner:
     @property
     def now(self) -> datetime:
         """The moment that it is for the executions."""
-        return moment(self._service.clock.now_ms())
+        return from_epoch_ms(self._service.clock.now_ms())
 
     def _complete(self, callback_id: str, **outcome: Any) -> None:
         execution, operation_id = self._find_callback(callback_id)
@@ -357,7 +357,7 @@ def _as_text(value: Any) -> str | None:
 
 def _error_object(error: ErrorObject | BaseException | str | None) -> ErrorObject | None:
     if isinstance(error, BaseException):
-        return error_object(error)
+        return error_record(error)
     return ErrorObject(error) if isinstance(error, str) else error
 
 

@@ -19,7 +19,7 @@ from perdure.worker_api import (
     Outcome,
     ServedFunction,
     TurnPassed,
-    error_object,
+    error_record,
     run_invocation,
     run_invocation_async,
 )
@@ -124,7 +124,7 @@ class Delivery:
         except TurnPassed:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must come back
-            self._async_outcome = Broken(error_object(error))
+            self._async_outcome = Broken(error_record(error))
 
     def tell_end(self) -> None:
         """Tell how `run_async` ended; also when it was cancelled before it could begin."""
@@ -163,7 +163,7 @@ class Delivery:
         except TurnPassed:
             return Dropped()
         except BaseException as error:  # noqa: BLE001 - a thread that says nothing keeps its slot for ever
-            return Broken(error_object(error))
+            return Broken(error_record(error))
 
     def _invocation(self) -> Invocation:
         message = self._message
