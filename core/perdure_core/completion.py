@@ -23,6 +23,7 @@ from perdure_core.events import (
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.payload import bytes_of
 from perdure_core.state import State
+from perdure_core.text import cut_chars
 
 _INVALID_TYPE: Final = "InvalidParameterValueException"
 
@@ -30,7 +31,6 @@ _INVALID_TYPE: Final = "InvalidParameterValueException"
 DIVERGED_REASON: Final = "replay differs from history"
 # The ends of an invocation that say something is wrong with it, and what when they do not.
 _BREAKS: Final = {"ERROR": "Runtime.Unknown", "DIVERGED": "NonDeterministicExecutionError"}
-_REASON_CUT: Final = limits.REASON_CHARS_MAX - 1
 
 
 def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
@@ -56,7 +56,7 @@ def _diverged(state: State, command: Complete, now_ms: int) -> Decision:
     error = completed.error
     assert error is not None
     message = f"{DIVERGED_REASON}: {error.message or error.type}"
-    reason = message if len(message) <= limits.REASON_CHARS_MAX else message[:_REASON_CUT] + "…"
+    reason = cut_chars(message, limits.REASON_CHARS_MAX)
     requested_ms = now_ms if state.pause is None else state.pause.requested_ms
     paused = ExecutionPaused(requested_ms, reason, diverged=True)
     return Decision(Record(now_ms, (completed, paused)))

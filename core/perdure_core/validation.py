@@ -27,6 +27,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PUBLISHED: Final = "$LATEST.PUBLISHED"
 _TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
+_WORKER_ID: Final = re.compile(rf"[A-Za-z0-9\-_.:@]{{1,{limits.WORKER_ID_CHARS_MAX}}}")
 _CLIENT_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
@@ -47,6 +48,16 @@ _ACTIONS: Final[dict[OperationType, frozenset[OperationAction]]] = {
     OperationType.CALLBACK: frozenset({OperationAction.START}),
     OperationType.CHAINED_INVOKE: frozenset({OperationAction.START}),
 }
+
+
+def is_function_name(value: str) -> bool:
+    """Return whether the value can name a function."""
+    return _is_identifier(value, limits.FUNCTION_NAME_CHARS_MAX)
+
+
+def is_worker_id(value: str) -> bool:
+    """Return whether the value can name a worker process."""
+    return _WORKER_ID.fullmatch(value) is not None
 
 
 def check_namespace(value: str) -> None:

@@ -29,6 +29,7 @@ from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
+from perdure_core.text import preview
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.committer import Batch
 from perdure_history.execution_cache import Slot
@@ -172,7 +173,7 @@ class WorkerCalls:
         """End an invocation."""
         known = _STATUSES.get(status)
         if known is None:
-            raise Invalid(f"status {status!r:.40} must be {', '.join(COMPLETION_STATUSES)}")
+            raise Invalid(f"status {preview(status)} must be {', '.join(COMPLETION_STATUSES)}")
         key, turn = self._signer.read_turn(token)
         kept = await hashed((result,))
         slot = await self._slot(key)

@@ -31,6 +31,7 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.payload import text_of
+from perdure_core.text import preview
 from perdure_proto.v1 import model_pb2, worker_pb2
 
 MS_PER_S = 1_000
@@ -40,7 +41,6 @@ TIMESTAMP_S_MIN = -62_135_596_800
 TIMESTAMP_S_MAX = 253_402_300_799
 
 _ID = re.compile(rf"[A-Za-z0-9\-_]{{1,{OPERATION_ID_CHARS_MAX}}}")
-_QUOTED_CHARS_MAX = 80
 
 # A dictionary is ten times faster than calling the enum, and this runs for every operation.
 _TYPES = {str(word): word for word in OperationType}
@@ -375,20 +375,14 @@ def _optional_error(error: ErrorObject | None) -> model_pb2.ErrorObject | None:
 def _word(words: Mapping[str, _Word], text: str, what: str) -> _Word:
     word = words.get(text)
     if word is None:
-        raise MalformedMessage(f"unknown {what} {_quoted(text)}; expected {' | '.join(words)}")
+        raise MalformedMessage(f"unknown {what} {preview(text)}; expected {' | '.join(words)}")
     return word
 
 
 def _checked_id(text: str, what: str) -> str:
     if _ID.fullmatch(text) is None:
         raise MalformedMessage(
-            f"malformed {what} {_quoted(text)}; "
+            f"malformed {what} {preview(text)}; "
             f"expected 1 to {OPERATION_ID_CHARS_MAX} characters of [A-Za-z0-9-_]"
         )
     return text
-
-
-def _quoted(text: str) -> str:
-    # What a peer sent goes into a message, and from there into a log, only so far.
-    shown = text if len(text) <= _QUOTED_CHARS_MAX else text[:_QUOTED_CHARS_MAX] + "…"
-    return repr(shown)

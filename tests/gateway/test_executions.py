@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from perdure_gateway.grpc_api.pages import PAGE_BYTES_MAX
+from perdure_core.limits import PAGE_BYTES_MAX
 from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
 from tests.gateway.serving import (
     Peer,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from perdure_gateway.grpc_api.pages import PAGE_BYTES_MAX
+from perdure_core.limits import PAGE_BYTES_MAX
 from perdure_proto.v1 import worker_pb2
 from tests.gateway.serving import Peer, SteppedClock, run, step
 from tests.lambda_api.calls import events

@@ -1,16 +1,12 @@
 """The settings of a worker. Each field says what it is for; all are checked once, here."""
 
-import re
-from typing import Final
-
 import msgspec
 
+from perdure_core.limits import SLOTS_MAX, WORKER_ID_CHARS_MAX
+from perdure_core.validation import is_worker_id
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.metrics.server import MetricsPort
-
-SLOTS_MAX: Final = 10_000
-_WORKER_ID: Final = re.compile(r"[A-Za-z0-9\-_.:@]{1,128}")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +25,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= SLOTS_MAX:
             raise SettingsError(f"slots must be 1 to {SLOTS_MAX:,}, not {self.slots}")
-        if self.worker_id is not None and _WORKER_ID.fullmatch(self.worker_id) is None:
+        if self.worker_id is not None and not is_worker_id(self.worker_id):
             raise SettingsError(
-                f"a worker id is 1 to 128 characters of [A-Za-z0-9-_.:@], not {self.worker_id!r}"
+                f"a worker id is 1 to {WORKER_ID_CHARS_MAX} characters of [A-Za-z0-9-_.:@],"
+                f" not {self.worker_id!r}"
             )
         if self.drain_s < 0:
             raise SettingsError(f"the time to drain cannot be negative: {self.drain_s}")

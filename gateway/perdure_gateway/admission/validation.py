@@ -3,28 +3,17 @@
 Every message names the field, what was sent, and the bound.
 """
 
-import re
 from typing import Final
 
 from perdure_core import limits
 from perdure_core.identity import NAMESPACE_DEFAULT
 from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Invalid
-from perdure_core.validation import check_identifier, check_tenant
+from perdure_core.text import preview
+from perdure_core.validation import check_identifier, check_tenant, is_worker_id
 
 NAMESPACE: Final = NAMESPACE_DEFAULT
 
-WAIT_MS_MAX: Final = 900_000
-POLL_WAIT_MS_MAX: Final = 60_000
-STATUSES_MAX: Final = 10
-FUNCTIONS_PER_WORKER_MAX: Final = 1_000
-SLOTS_MAX: Final = 10_000
-# As many as slots: nothing else can be claimed, beaten for or given back.
-INVOCATIONS_LISTED_MAX: Final = SLOTS_MAX
-WORKER_ID_CHARS_MAX: Final = 128
-
-_WORKER_ID: Final = re.compile(rf"[A-Za-z0-9\-_.:@]{{1,{WORKER_ID_CHARS_MAX}}}")
-_SHOWN_CHARS_MAX: Final = 100
 _STATUS_WORDS: Final = frozenset(str(status) for status in ExecutionStatus)
 
 
@@ -63,10 +52,10 @@ def check_length(field: str, text: str, chars_max: int) -> None:
 
 def check_worker_id(worker_id: str) -> None:
     """Raise Invalid unless it can name a worker."""
-    if _WORKER_ID.fullmatch(worker_id) is None:
+    if not is_worker_id(worker_id):
         raise Invalid(
-            f"worker_id {worker_id[:_SHOWN_CHARS_MAX]!r} ({len(worker_id):,} characters) must be "
-            f"1 to {WORKER_ID_CHARS_MAX} of A-Z a-z 0-9 - _ . : @"
+            f"worker_id {preview(worker_id)} must be 1 to {limits.WORKER_ID_CHARS_MAX} of"
+            " A-Z a-z 0-9 - _ . : @"
         )
 
 
@@ -80,8 +69,8 @@ def checked_page_items(field: str, value: int, default: int = limits.PAGE_ITEMS_
 
 def check_statuses(statuses: tuple[str, ...]) -> None:
     """Raise Invalid unless every word is a status."""
-    check_count("statuses", len(statuses), STATUSES_MAX)
+    check_count("statuses", len(statuses), limits.STATUSES_MAX)
     for status in statuses:
         if status not in _STATUS_WORDS:
             known = " | ".join(ExecutionStatus)
-            raise Invalid(f"unknown status {status[:_SHOWN_CHARS_MAX]!r}; expected {known}")
+            raise Invalid(f"unknown status {preview(status)}; expected {known}")

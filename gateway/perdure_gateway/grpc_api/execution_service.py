@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -25,8 +25,6 @@ from perdure_host.services import History, Matching, NumberedEvent, StartRequest
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-
-EVENT_ID_MAX: Final = 2**31 - 1
 
 
 class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
@@ -54,7 +52,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def GetExecution(
         self, request: client_pb2.GetExecutionRequest, context: _Context
     ) -> model_pb2.Execution:
-        validation.check_range("wait_ms", request.wait_ms, 0, validation.WAIT_MS_MAX)
+        validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
         state = await self._wait_ended(request.execution_arn, request.wait_ms)
         if request.exclude_execution_data:
             return execution_to_message(state, exclude_data=True)
@@ -68,7 +66,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
         self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
     ) -> None:
-        validation.check_range("after_event_id", request.after_event_id, 0, EVENT_ID_MAX)
+        validation.check_range("after_event_id", request.after_event_id, 0, limits.EVENT_ID_MAX)
         events = self._history.follow(request.execution_arn, request.after_event_id)
         try:
             async with self._gate.waiting():
@@ -190,7 +188,7 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
         validation.check_tenant_id(request.tenant_id)
     if request.HasField("retention_days"):
         validation.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
-    validation.check_range("wait_ms", request.wait_ms, 0, validation.WAIT_MS_MAX)
+    validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
     trace_header = request.trace_header if request.HasField("trace_header") else None
     check_trace_header("trace_header", trace_header)
     check_payload("input", request.input)

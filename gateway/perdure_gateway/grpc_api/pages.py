@@ -1,12 +1,13 @@
 """Pages of histories and of lists: what fits into one answer, and the marker of the next.
 
-A page ends at the number of items that was asked for or, because a history may hold payloads of a
-mebibyte each, when it has grown large enough. A marker holds where the page ended, and nothing of
+A page ends at the number of items that was asked for or, because a history may hold payloads of 64
+MiB each, when it has grown large enough. A marker holds where the page ended, and nothing of
 the filters: they are repeated by the caller.
 """
 
 from typing import Final
 
+from perdure_core.limits import PAGE_BYTES_MAX
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan
 from perdure_gateway.views.event_messages import event_to_message
@@ -18,8 +19,6 @@ from perdure_host.services import History, key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
-# With one large event more it is still below the 4 MiB that gRPC clients take by default.
-PAGE_BYTES_MAX: Final = 2 * 1_024 * 1_024
 # Events are fetched in portions, so that a page of large ones is not held in memory ten times over.
 PORTION_ITEMS_MAX: Final = 100
 

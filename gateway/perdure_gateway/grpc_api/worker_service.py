@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
+from perdure_core import limits
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan
@@ -68,7 +69,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.PollResponse:
         worker = self._polling_worker(request.worker_id)
         validation.check_range("max_invocations", request.max_invocations, 1, worker.slots)
-        validation.check_range("wait_ms", request.wait_ms, 0, validation.POLL_WAIT_MS_MAX)
+        validation.check_range("wait_ms", request.wait_ms, 0, limits.POLL_WAIT_MS_MAX)
         return await worker.poll(request.max_invocations, request.wait_ms)
 
     async def Checkpoint(

@@ -12,6 +12,7 @@ from perdure_core.large_payloads import operations_with_texts, references_in
 from perdure_core.model import Operation, OperationType, OperationUpdate
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
+from perdure_core.text import preview
 from perdure_core.validation import check_payload, error_bytes
 from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION
 from perdure_gateway.lambda_api.request import Call
@@ -79,7 +80,7 @@ def _check_bounds(updates: Sequence[OperationUpdate]) -> None:
     for update in updates:
         is_outcome = update.type is OperationType.EXECUTION
         bytes_max = SYNCHRONOUS_BYTES_MAX if is_outcome else OPERATION_BYTES_MAX
-        check_payload(f"payload of operation {update.id[:64]!r}", update.payload, bytes_max)
+        check_payload(f"payload of operation {preview(update.id)}", update.payload, bytes_max)
         size += bytes_of(update.payload)
         size += 0 if update.error is None else error_bytes(update.error)
     if size > CHECKPOINT_BYTES_MAX:

@@ -7,11 +7,12 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
+from perdure_core.limits import EVENT_ID_MAX, PAGE_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
 from perdure_gateway.admission import validation
-from perdure_gateway.grpc_api.pages import PAGE_BYTES_MAX, PORTION_ITEMS_MAX
+from perdure_gateway.grpc_api.pages import PORTION_ITEMS_MAX
 from perdure_gateway.lambda_api.event_resources import event_json
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.resources import execution_json, summary_json
@@ -23,7 +24,6 @@ from perdure_host.ports import FunctionRow, ListQuery
 from perdure_host.services import key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 
-EVENT_ID_MAX: Final = 2**31 - 1
 # The year 9999, as far as times of clients go.
 TIME_MS_MAX: Final = 253_402_300_799_999
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from perdure_core.limits import FUNCTION_VERSION_CHARS_MAX
 from perdure_core.refusals import Invalid, Unknown
+from perdure_core.text import ARN_PREVIEW_CHARS_MAX, cut_chars, preview
 from perdure_host.lambda_json.names import VERSION, function_arn, parse_function
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
@@ -12,7 +13,6 @@ from perdure_host.services import History
 _QUALIFIER: Final = re.compile(
     rf"\$LATEST\.PUBLISHED|[A-Za-z0-9$_-]{{1,{FUNCTION_VERSION_CHARS_MAX}}}"
 )
-_SHOWN_CHARS_MAX: Final = 200
 
 
 async def known_function(
@@ -25,7 +25,7 @@ async def known_function(
     asked = parse_function(text, namespace)
     if qualifier is not None and _QUALIFIER.fullmatch(qualifier) is None:
         raise Invalid(
-            f"Qualifier {qualifier[:_SHOWN_CHARS_MAX]!r} must be {VERSION}, or 1 to"
+            f"Qualifier {preview(qualifier)} must be {VERSION}, or 1 to"
             f" {FUNCTION_VERSION_CHARS_MAX} of A-Z a-z 0-9 $ _ -"
         )
     if qualifier is not None and asked.qualifier not in (None, qualifier):
@@ -37,4 +37,4 @@ async def known_function(
         if (row.namespace, row.name, VERSION) == (asked.namespace, asked.name, version):
             return row
     arn = function_arn(asked.namespace, asked.name)
-    raise Unknown(f"Function not found: {arn}:{version[:_SHOWN_CHARS_MAX]}")
+    raise Unknown(f"Function not found: {arn}:{cut_chars(version, ARN_PREVIEW_CHARS_MAX)}")

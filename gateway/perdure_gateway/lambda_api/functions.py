@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_core.refusals import Invalid
+from perdure_core.text import preview
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.resources import configuration_json
@@ -21,7 +22,6 @@ from perdure_host.tokens import pack_marker, unpack_marker
 ITEMS_MAX: Final = 50
 ITEMS_ASKED_MAX: Final = 10_000
 
-_SHOWN_CHARS_MAX: Final = 100
 _FUNCTIONS: Final = "lambda functions"
 
 
@@ -59,7 +59,7 @@ def _listed_version(call: Call) -> str | None:
     """Return what ARNs of the list end with: with all versions asked for, that of each."""
     given = call.text("FunctionVersion")
     if given not in (None, "ALL"):
-        raise Invalid(f"FunctionVersion is {given[:_SHOWN_CHARS_MAX]!r}; ALL is expected")
+        raise Invalid(f"FunctionVersion is {preview(given)}; ALL is expected")
     return None if given is None else VERSION
 
 

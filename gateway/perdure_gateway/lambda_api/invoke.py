@@ -17,10 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perdure_core.large_payloads import error_from
+from perdure_core.limits import EXECUTION_WAIT_MS_MAX
 from perdure_core.model import EXECUTION_OPEN, ErrorObject, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
+from perdure_core.text import preview
 from perdure_core.validation import check_client_context, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.errors import Crowded
@@ -34,13 +36,11 @@ from perdure_host.lambda_json.names import VERSION
 from perdure_host.ports import FunctionRow
 from perdure_host.services import StartRequest, key_of
 
-WAIT_MS_MAX: Final = 900_000
 # Fewer than the connections that the port takes, so that others still get in.
 WAITS_MAX: Final = 1_500
 
 # What a handler gets from a caller who sends nothing.
 _NOTHING_SENT: Final = "{}"
-_SHOWN_CHARS_MAX: Final = 100
 
 
 class InvocationType(StrEnum):
@@ -70,7 +70,7 @@ class Invoker:
 
     def __init__(
         self,
-        wait_ms: int = WAIT_MS_MAX,
+        wait_ms: int = EXECUTION_WAIT_MS_MAX,
         waits: int = WAITS_MAX,
         *,
         require_qualified: bool = False,
@@ -124,9 +124,7 @@ def _invocation_type(call: Call) -> InvocationType:
         return InvocationType(given)
     except ValueError:
         known = " | ".join(InvocationType)
-        raise Invalid(
-            f"unknown invocation type {given[:_SHOWN_CHARS_MAX]!r}; expected {known}"
-        ) from None
+        raise Invalid(f"unknown invocation type {preview(given)}; expected {known}") from None
 
 
 def _start_request(call: Call, kind: InvocationType, row: FunctionRow, body: bytes) -> StartRequest:
@@ -176,7 +174,7 @@ def _check_log_type(call: Call) -> None:
         LogType(given)
     except ValueError:
         known = " | ".join(LogType)
-        raise Invalid(f"unknown log type {given[:_SHOWN_CHARS_MAX]!r}; expected {known}") from None
+        raise Invalid(f"unknown log type {preview(given)}; expected {known}") from None
 
 
 async def _wait_ended_or_gone(call: Call, arn: str, wait_ms: int) -> None:

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from perdure_core.refusals import Invalid
+from perdure_core.text import preview
 from perdure_gateway.admission.memory_budget import Loan
 from perdure_gateway.admission.readiness import Gate
 from perdure_gateway.lambda_api.authentication import Caller
@@ -13,7 +14,7 @@ from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.function_lookup import known_function
 from perdure_host.lambda_json.failures import decoded
 from perdure_host.lambda_json.names import parse_function
-from perdure_host.lambda_json.queries import SHOWN_CHARS_MAX, number_of, page_items_of
+from perdure_host.lambda_json.queries import number_of, page_items_of
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
 
@@ -66,7 +67,7 @@ class Call:
         if given is None:
             return default
         if given.lower() not in ("true", "false"):
-            raise Invalid(f"{name} is {given[:SHOWN_CHARS_MAX]!r}; true or false is expected")
+            raise Invalid(f"{name} is {preview(given)}; true or false is expected")
         return given.lower() == "true"
 
     def items(self) -> int:
@@ -86,9 +87,7 @@ class Call:
         try:
             moment = datetime.fromisoformat(given)
         except ValueError:
-            raise Invalid(
-                f"{name} is {given[:SHOWN_CHARS_MAX]!r}; a time in ISO 8601 is expected"
-            ) from None
+            raise Invalid(f"{name} is {preview(given)}; a time in ISO 8601 is expected") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return (moment - _EPOCH) // _MILLISECOND

@@ -16,6 +16,7 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.refusals import Invalid
+from perdure_core.text import preview
 from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan
@@ -63,7 +64,7 @@ async def complete(history: History, request: worker_pb2.CompleteRequest, loan: 
     loan.take(request.ByteSize())
     if request.status not in COMPLETION_STATUSES:
         known = " | ".join(COMPLETION_STATUSES)
-        raise Invalid(f"unknown completion status {request.status[:100]!r}; expected {known}")
+        raise Invalid(f"unknown completion status {preview(request.status)}; expected {known}")
     error = error_from_message(request.error) if request.HasField("error") else None
     check_error("error", error)
     check_payload("result", request.result)
@@ -95,7 +96,7 @@ async def heartbeat(
     history: History, worker_id: str, invocation_ids: Sequence[str]
 ) -> worker_pb2.HeartbeatResponse:
     """Tell what runs in a worker; the answer names what should not."""
-    validation.check_count("invocation_ids", len(invocation_ids), validation.INVOCATIONS_LISTED_MAX)
+    validation.check_count("invocation_ids", len(invocation_ids), limits.INVOCATIONS_LISTED_MAX)
     lost = await history.heartbeat(worker_id, tuple(invocation_ids))
     return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
 
@@ -103,7 +104,7 @@ async def heartbeat(
 async def hand_back(history: History, request: worker_pb2.HandBackRequest) -> None:
     """Return unfinished invocations to their queues."""
     tokens = tuple(request.checkpoint_tokens)
-    validation.check_count("checkpoint_tokens", len(tokens), validation.INVOCATIONS_LISTED_MAX)
+    validation.check_count("checkpoint_tokens", len(tokens), limits.INVOCATIONS_LISTED_MAX)
     await history.hand_back(tokens)
 
 
@@ -131,9 +132,9 @@ def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
 def check_registration(request: worker_pb2.RegisterRequest) -> None:
     """Raise Invalid unless the registration is well-formed."""
     validation.check_worker_id(request.worker_id)
-    validation.check_range("slots", request.slots, 1, validation.SLOTS_MAX)
-    validation.check_count("claims", len(request.claims), validation.INVOCATIONS_LISTED_MAX)
-    validation.check_count("functions", len(request.functions), validation.FUNCTIONS_PER_WORKER_MAX)
+    validation.check_range("slots", request.slots, 1, limits.SLOTS_MAX)
+    validation.check_count("claims", len(request.claims), limits.INVOCATIONS_LISTED_MAX)
+    validation.check_count("functions", len(request.functions), limits.FUNCTIONS_PER_WORKER_MAX)
     for function in request.functions:
         validation.check_function_name(function.function_name)
         timeout_s = function.execution_timeout_seconds

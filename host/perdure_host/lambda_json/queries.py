@@ -5,9 +5,7 @@ from typing import Final
 
 from perdure_core.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from perdure_core.refusals import Invalid
-
-# Enough to recognise it.
-SHOWN_CHARS_MAX: Final = 100
+from perdure_core.text import preview
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 
@@ -15,7 +13,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 def number_of(name: str, given: str, *, least: int, most: int) -> int:
     """Return a parameter that is a number, bounds included. Raises Invalid."""
     if _NUMBER.fullmatch(given) is None:
-        raise Invalid(f"{name} is {given[:SHOWN_CHARS_MAX]!r}; a number is expected")
+        raise Invalid(f"{name} is {preview(given)}; a number is expected")
     number = int(given)
     if not least <= number <= most:
         raise Invalid(f"{name} is {number:,}; {least:,} to {most:,} are allowed")

@@ -1,7 +1,6 @@
 """What every kind of function is announced with, and the bounds of it."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -13,8 +12,7 @@ from perdure_core.limits import (
     RETENTION_DAYS_DEFAULT,
     RETENTION_DAYS_MAX,
 )
-
-_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{FUNCTION_NAME_CHARS_MAX}}}")
+from perdure_core.validation import is_function_name
 
 
 class FunctionSettings(msgspec.Struct, frozen=True):
@@ -32,7 +30,7 @@ class FunctionSettings(msgspec.Struct, frozen=True):
     tenant_isolation: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not is_function_name(self.name):
             raise ValidationError(
                 f"A function's name is 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_]: "
                 f"{self.name!r}. Give one with name=…."

@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 
 from perdure.worker_api import FunctionSettings
-from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 
 TIMEOUT_S_MAX: Final = 900
 # What a template that says nothing means (Lambda API model, CreateFunction).
@@ -16,7 +15,6 @@ MEMORY_MB_DEFAULT: Final = 128
 ENVIRONMENT_BYTES_MAX: Final = 4_096
 HANDLER_CHARS_MAX: Final = 128
 
-NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{FUNCTION_NAME_CHARS_MAX}}}")
 HANDLER: Final = re.compile(r"[^\s.](?:[^\s]*[^\s.])?\.[^\s.]+")
 VARIABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 

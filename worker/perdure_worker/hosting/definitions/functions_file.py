@@ -11,12 +11,12 @@ from perdure_core.limits import (
     RETENTION_DAYS_DEFAULT,
     RETENTION_DAYS_MAX,
 )
+from perdure_core.validation import is_function_name
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definitions.definition import (
     ENVIRONMENT_BYTES_MAX,
     HANDLER,
     HANDLER_CHARS_MAX,
-    NAME,
     RESERVED,
     TIMEOUT_S_DEFAULT,
     TIMEOUT_S_MAX,
@@ -55,7 +55,7 @@ def check_count(where: str, count: int) -> None:
 
 def check_name(where: str, name: str) -> None:
     """Raise SettingsError unless it can name a function."""
-    if NAME.fullmatch(name) is None:
+    if not is_function_name(name):
         raise SettingsError(
             f"{where}: the function name {shown(name)} is not 1 to {FUNCTION_NAME_CHARS_MAX}"
             " characters of A-Z a-z 0-9 _ -"

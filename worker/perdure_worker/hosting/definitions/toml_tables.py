@@ -5,11 +5,10 @@ Each complaint names file, table and key, says what stands there, and what is ex
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Final, cast
+from typing import cast
 
+from perdure_core.text import PREVIEW_CHARS_MAX, cut_chars
 from perdure_host.errors import SettingsError
-
-_SHOWN_CHARS_MAX: Final = 80
 
 
 class Table:
@@ -98,5 +97,4 @@ class Table:
 
 def shown(value: object) -> str:
     """Return enough of a value to recognise it."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
+    return cut_chars(repr(value), PREVIEW_CHARS_MAX)
