@@ -10,7 +10,7 @@ from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
     CheckpointUnavailable,
-    TurnPassed,
+    InvocationLost,
 )
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
 from perdure_core.model import OperationAction
@@ -201,7 +201,7 @@ def test_after_a_checkpoint_that_could_not_be_recorded_nothing_is() -> None:
 
 def test_a_turn_that_has_passed_is_an_invalid_token() -> None:
     async def scenario() -> None:
-        async with opened(Scripted(TurnPassed())) as served:
+        async with opened(Scripted(InvocationLost())) as served:
             refusal = await served.refusal(served.checkpoint(served.bridge.token))
             assert refusal == (
                 *(400, INVALID),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from perdure.worker_api import Broken, Failed, FunctionSettings, Outcome, Pending, Succeeded
+from perdure.worker_api import Errored, Failed, FunctionSettings, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.processes.frames import HandlerError, InitFailed, Raised, Returned
@@ -115,7 +115,7 @@ def test_what_breaks_an_invocation_fails_plain_executions_only(
     verdict: Verdict, error_type: str, message: str
 ) -> None:
     error = ErrorObject(message, error_type)
-    assert ended(verdict) == Broken(error)
+    assert ended(verdict) == Errored(error)
     assert ended(verdict, durable=False) == Failed(error)
 
 

@@ -24,9 +24,9 @@ from perdure.worker_api import (
     CheckpointRefused,
     FunctionSettings,
     Invocation,
+    InvocationLost,
     Outcome,
-    ServedFunction,
-    TurnPassed,
+    RegisteredFunction,
     run_invocation,
 )
 from perdure_core import commands, execution
@@ -82,7 +82,7 @@ class Hosted:
 
     def __init__(
         self,
-        function: ServedFunction,
+        function: RegisteredFunction,
         payload: str | None = None,
         crashes: Collection[Crash] = (),
         targets: Collection[str] = (),
@@ -266,7 +266,7 @@ class HostedCheckpoints:
             self._call(tuple(update for updates, _ in waiting for update in updates))
         except Invalid as refusal:
             self._resolve(waiting, CheckpointRefused(str(refusal)))
-        except TurnPassed as lost:
+        except InvocationLost as lost:
             self._resolve(waiting, lost)
         else:
             self._resolve(waiting, None)
@@ -277,7 +277,7 @@ class HostedCheckpoints:
         if self._lost or (crash and not crash.accepted):
             self._lost = True
             host.calls.append(())
-            raise TurnPassed
+            raise InvocationLost
         host.command(checkpoint(self.turn, number, updates, host.targets))
         host.calls.append(updates)
         changed = [] if host.state.last_call is None else list(host.state.last_call.changed)
@@ -286,7 +286,7 @@ class HostedCheckpoints:
         )
         if crash:
             self._lost = True
-            raise TurnPassed
+            raise InvocationLost
         answer = tuple(told(host.state.operations[id_], updates) for id_ in changed)
         assert self._listener is not None
         self._listener(CheckpointAnswer(answer, host.state.revoked))

@@ -7,9 +7,9 @@ from typing import Any
 from perdure import AsyncDurableContext, PlainContext, PlainFunction
 from perdure.drivers.tasks import BEGIN_ROUNDS_MAX
 from perdure.worker_api import (
-    Dropped,
     FunctionSettings,
     HandlerLoop,
+    Lost,
     Outcome,
     Succeeded,
     run_invocation_async,
@@ -79,7 +79,7 @@ def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None
 
     cleaning, passed = asyncio.Event(), asyncio.Event()
     with asyncio.Runner(loop_factory=HandlerLoop) as runner:
-        assert runner.run(scenario()) == Dropped()
+        assert runner.run(scenario()) == Lost()
     assert cleaned == ["task"]
 
 

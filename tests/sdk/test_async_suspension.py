@@ -11,7 +11,7 @@ import pytest
 from perdure import AsyncDurableContext, StepContext
 from perdure.config import CompletionConfig, Duration, MapConfig, ParallelConfig
 from perdure.exceptions import OrphanedChildException, SuspendExecution
-from perdure.worker_api import Dropped, Failed, Pending, Succeeded, TurnPassed
+from perdure.worker_api import Failed, InvocationLost, Lost, Pending, Succeeded
 from tests.sdk.hosted import Crash, hosted_async
 
 Waiting = Callable[[Coroutine[Any, Any, Any], AsyncDurableContext], Coroutine[Any, Any, Any]]
@@ -313,7 +313,7 @@ def test_a_turn_that_has_passed_cancels_the_handler() -> None:
 
     host = hosted_async(body)
     host.crashes[1] = Crash(1, accepted=False)
-    assert host.deliver() == Dropped()
+    assert host.deliver() == Lost()
     assert seen == ["cancelled"]
 
 
@@ -406,8 +406,8 @@ def test_bodies_of_steps_run_in_threads_and_on_the_loop_side_by_side() -> None:
 def test_control_flow_that_a_body_lets_through_is_no_failure_of_its_step() -> None:
     async def body(context: AsyncDurableContext) -> Any:
         async def work(_: StepContext) -> None:
-            raise TurnPassed
+            raise InvocationLost
 
         await context.step(work)
 
-    assert hosted_async(body).deliver() == Dropped()
+    assert hosted_async(body).deliver() == Lost()

@@ -10,7 +10,7 @@ from perdure import DurableContext, StepContext
 from perdure.config import CompletionConfig, ParallelConfig
 from perdure.exceptions import StepCancelledError
 from perdure.testing import DurableFunctionTestRunner
-from perdure.worker_api import CheckpointAnswer, Dropped, Succeeded, run_invocation
+from perdure.worker_api import CheckpointAnswer, Lost, Succeeded, run_invocation
 from perdure_core.model import ExecutionStatus
 from tests.sdk.hosted import Hosted, handler
 from tests.sdk.scripted import Scripted, delivery
@@ -35,8 +35,8 @@ class Patient:
         self.cancelled = True
 
 
-class Lost(Scripted):
-    """Checkpoints whose turn passes when a test says so."""
+class LosableCheckpoints(Scripted):
+    """Checkpoints of an invocation that is lost when a test says so."""
 
     def lose(self) -> None:
         assert self._listener is not None
@@ -77,7 +77,7 @@ def test_the_body_of_the_loser_of_a_race_is_cancelled() -> None:
 
 def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None:
     patient = Patient()
-    checkpoints = Lost()
+    checkpoints = LosableCheckpoints()
     function = handler(lambda _, context: context.step(patient))
 
     def lose() -> None:
@@ -86,7 +86,7 @@ def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None
 
     loser = threading.Thread(target=lose)
     loser.start()
-    assert run_invocation(function, delivery(), checkpoints) == Dropped()
+    assert run_invocation(function, delivery(), checkpoints) == Lost()
     loser.join()
     assert patient.cancelled
     assert [update.action for updates, _ in checkpoints.calls for update in updates] == ["START"]

@@ -20,7 +20,7 @@ from perdure import (
 )
 from perdure.config import Duration
 from perdure.worker_api import (
-    Broken,
+    Errored,
     Failed,
     FunctionSettings,
     Invocation,
@@ -168,7 +168,7 @@ def test_a_handler_that_exits_breaks_its_invocation_only(error: BaseException) -
         raise error
 
     outcome = outcome_of(exiting)
-    assert isinstance(outcome, Broken)
+    assert isinstance(outcome, Errored)
     assert outcome.error.type == type(error).__name__
 
 
@@ -177,7 +177,7 @@ def test_an_invocation_without_its_execution_is_broken() -> None:
         invocation_id="i", execution_arn="arn", function_name="f", operations=()
     )
     outcome = run_invocation(handler(lambda _, __: None), invocation, Scripted())
-    assert isinstance(outcome, Broken)
+    assert isinstance(outcome, Errored)
 
 
 def test_a_handler_knows_which_execution_it_is() -> None:

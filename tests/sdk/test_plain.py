@@ -15,12 +15,12 @@ from perdure import PlainContext, PlainFunction, ValidationError, plain_function
 from perdure.config import Duration
 from perdure.exceptions import InvocationError, NonDeterministicExecutionError, SuspendExecution
 from perdure.worker_api import (
-    Broken,
     Diverged,
-    Dropped,
+    Errored,
     Failed,
     FunctionSettings,
     HandlerLoop,
+    Lost,
     Outcome,
     Succeeded,
     run_invocation,
@@ -151,7 +151,7 @@ def test_what_it_raises_is_recorded_as_that_of_other_handlers() -> None:
 @pytest.mark.parametrize("error", [InvocationError("away"), SystemExit(3)])
 def test_what_breaks_the_invocation_lets_it_run_again(error: BaseException) -> None:
     for handle in raising(error):
-        assert isinstance(outcome_of(handle), Broken)
+        assert isinstance(outcome_of(handle), Errored)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_async_one_whose_turn_has_passed_is_cancelled_with_all_that_it_starte
 
     entered = asyncio.Event()
     with asyncio.Runner(loop_factory=HandlerLoop) as runner:
-        assert runner.run(scenario()) == Dropped()
+        assert runner.run(scenario()) == Lost()
     assert sorted(cleaned) == ["handler", "task"]
 
 

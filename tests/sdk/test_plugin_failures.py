@@ -18,7 +18,7 @@ from perdure.plugin import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.changes import ChangeNotifier
-from perdure.worker_api import Broken, Succeeded, run_invocation
+from perdure.worker_api import Errored, Succeeded, run_invocation
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Raising, Recorder, awaiting, blocking
 from tests.sdk.scripted import Scripted, delivery
@@ -78,7 +78,7 @@ def test_what_asks_to_stop_ends_the_invocation_which_is_run_again(
         recorder = Recorder()
         host = Hosted(both(Always(plugin), recorder)[kind])
         assert host.finish() == Succeeded("3")
-        assert isinstance(host.outcomes[0], Broken)
+        assert isinstance(host.outcomes[0], Errored)
         assert recorder.log.count("RETRY") == 1
 
 
@@ -92,7 +92,7 @@ def test_what_asks_to_stop_at_the_start_keeps_later_plugins_out_of_the_invocatio
         factories = (first, Always(plugin), last)
         host = Hosted(both(*factories)[kind])
         assert host.finish() == Succeeded("3")
-        assert isinstance(host.outcomes[0], Broken)
+        assert isinstance(host.outcomes[0], Errored)
         assert first.log[:3] == ["invocation", "RETRY", "invocation"]
         assert last.log[:2] == ["invocation", "start one"]
 
@@ -114,7 +114,7 @@ def test_a_group_is_parted_into_what_stops_and_what_is_only_a_failure(
 ) -> None:
     group = BaseExceptionGroup("both", [KeyboardInterrupt(), ValueError("only a failure")])
     host = Hosted(blocking(steps, Factory(lambda: _once("on_operation_start", group))))
-    assert isinstance(host.run(), Broken)
+    assert isinstance(host.run(), Errored)
     assert "only a failure" in caplog.text
 
 
@@ -179,7 +179,7 @@ def test_plugins_hear_that_the_turn_has_passed() -> None:
         end = recorder.infos[-1]
         assert isinstance(end, InvocationEndInfo)
         assert end.error is not None
-        assert end.error.type == "perdure.protocol.invocation.TurnPassed"
+        assert end.error.type == "perdure.delivery.TurnPassed"
 
 
 def test_an_input_that_is_not_json_is_told_as_none() -> None:

@@ -9,8 +9,8 @@ import perdure
 from perdure import DurableContext, exceptions
 from perdure.config import Duration
 from perdure.worker_api import (
-    Broken,
     CheckpointRefused,
+    Errored,
     Failed,
     Outcome,
     Pending,
@@ -95,7 +95,7 @@ def first_outcome(error: BaseException) -> tuple[Hosted, Outcome]:
 
 def test_an_invocation_error_of_a_handler_runs_it_again() -> None:
     host, outcome = first_outcome(exceptions.InvocationError("the network is away"))
-    assert isinstance(outcome, Broken)
+    assert isinstance(outcome, Errored)
     assert host.finish() == Succeeded('"again"')
 
 

@@ -40,7 +40,7 @@ from perdure.retries import RetryPresets, WithRetryConfig, with_retry
 from perdure.serdes import JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
 from perdure.serdes.batch_result import BatchItem, CompletionReason
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from perdure.worker_api import Broken, Failed, Pending, Succeeded
+from perdure.worker_api import Errored, Failed, Pending, Succeeded
 from perdure_core.model import ErrorObject, OperationStatus, StepDetails
 from tests.sdk.hosted import Hosted, handler
 
@@ -240,7 +240,7 @@ def test_a_body_whose_storage_is_away_runs_the_invocation_again() -> None:
         raise RetryableSerDesError("away")
 
     host = Hosted(handler(lambda _, context: context.step(work, "s")))
-    assert isinstance(host.deliver(), Broken)
+    assert isinstance(host.deliver(), Errored)
 
 
 def checked(error: Exception) -> Callable[[Any, DurableContext], Any]:
@@ -255,7 +255,7 @@ def checked(error: Exception) -> Callable[[Any, DurableContext], Any]:
 
 
 def test_an_invocation_error_of_a_check_fails_it_unless_it_may_be_tried_again() -> None:
-    assert isinstance(Hosted(handler(checked(InvocationError("away")))).deliver(), Broken)
+    assert isinstance(Hosted(handler(checked(InvocationError("away")))).deliver(), Errored)
     outcome = Hosted(handler(checked(Reluctant("away")))).finish()
     assert isinstance(outcome, Failed)
     assert outcome.error.type == qualified_name(WaitForConditionError)

@@ -10,7 +10,7 @@ from perdure import DurableContext, RetryableSerDesError, SerDesError
 from perdure.config import ChildConfig, InvokeConfig, MapConfig, ParallelConfig, StepConfig
 from perdure.serdes import ExtendedTypeSerDes, JsonSerDes
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from perdure.worker_api import Broken, Failed, Outcome, Succeeded
+from perdure.worker_api import Errored, Failed, Outcome, Succeeded
 from tests.sdk.hosted import Hosted, handler
 
 DAY = date(2030, 1, 2)
@@ -73,7 +73,7 @@ def test_a_serdes_that_is_away_runs_the_invocation_again(call: Call) -> None:
     away = Away()
     host = Hosted(handler(lambda _, context: call(context, away)))
     assert host.finish() == Succeeded('"2030-01-02"')
-    assert isinstance(host.outcomes[0], Broken)
+    assert isinstance(host.outcomes[0], Errored)
     assert not any(update.startswith(("FAIL", "RETRY")) for update in host.updates)
 
 

@@ -17,7 +17,7 @@ from perdure.exceptions import (
 )
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes import JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
-from perdure.worker_api import Broken, Failed, Pending, Succeeded
+from perdure.worker_api import Errored, Failed, Pending, Succeeded
 from perdure_core.model import OperationStatus, StepDetails
 from tests.sdk.hosted import Crash, Hosted, handler
 
@@ -165,7 +165,7 @@ def test_a_start_that_is_recorded_already_is_not_recorded_again() -> None:
 
     host = Hosted(handler(fragile))
     assert host.run() == Succeeded("1")
-    assert isinstance(host.outcomes[0], Broken)
+    assert isinstance(host.outcomes[0], Errored)
     assert host.history.count("StepStarted") == 1
 
 
@@ -279,7 +279,7 @@ class Away(SerDes[Any]):
 
 def test_a_value_that_cannot_be_written_for_now_runs_the_invocation_again() -> None:
     outcome = hosted(Body(), StepConfig(serdes=Away())).deliver()
-    assert isinstance(outcome, Broken)
+    assert isinstance(outcome, Errored)
     assert outcome.error.type == "perdure.exceptions.RetryableSerDesError"
 
 

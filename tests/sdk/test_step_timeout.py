@@ -18,7 +18,7 @@ from perdure.operations.heartbeats import HeartbeatPlan
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes.serializers import JsonSerDes, Payloads, SerDesContext
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
-from perdure.worker_api import Failed, Outcome, Pending, Succeeded, overdue_bodies
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded, abandoned_steps
 from perdure_core.limits import WAIT_MS_MAX
 from tests.sdk.hosted import Crash, Hosted, async_handler, handler
 from tests.sdk.timed_steps import (
@@ -266,7 +266,7 @@ def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.M
 
     assert failure_message(make(body, config(SOON))) is not None
     assert [issubclass(end, StepCancelledError) for end in ends] == [True]
-    assert overdue_bodies.count == 0
+    assert abandoned_steps.count == 0
 
 
 @IN_THREADS
@@ -286,10 +286,10 @@ def test_a_body_that_is_stuck_is_left_alone_and_counted(
 
     with caplog.at_level(logging.INFO, "perdure"):
         assert failure_message(make(body, config(SOON))) is not None
-        assert overdue_bodies.count == 1
+        assert abandoned_steps.count == 1
         free.release()
         threads[0].join()
-    assert overdue_bodies.count == 0
+    assert abandoned_steps.count == 0
     assert [record.getMessage() for record in caplog.records if record.name == "perdure"] == [
         "Attempt 1 of STEP (Step) 'work' does not end after its timeout; it is left alone",
         "Attempt 1 of STEP (Step) 'work' has ended, after its timeout",
@@ -302,9 +302,9 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(step_thread, "CLEAN_S", 0.0)
     free = threading.Lock()
     free.acquire()
-    entered = [overdue_bodies.admit() for _ in range(step_thread.OVERDUE_MAX)]
+    entered = [abandoned_steps.admit() for _ in range(step_thread.OVERDUE_MAX)]
     assert all(entered)
-    assert not overdue_bodies.admit()
+    assert not abandoned_steps.admit()
 
     class Release(logging.Handler):
         """Frees the body once it is said that it is waited for."""
@@ -321,11 +321,11 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     logging.getLogger("perdure").addHandler(release)
     try:
         assert failure_message(make(body, config(SOON))) is not None
-        assert overdue_bodies.count == step_thread.OVERDUE_MAX
+        assert abandoned_steps.count == step_thread.OVERDUE_MAX
     finally:
         logging.getLogger("perdure").removeHandler(release)
         for _ in entered:
-            overdue_bodies.leave()
+            abandoned_steps.leave()
 
 
 def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
@@ -333,7 +333,7 @@ def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
     plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None)
     attempt = Attempt(1, "it", watch, plan, timeout_ms=1)
     for _ in range(2_000):
-        thread = step_thread.BodyThread(attempt, lambda: "done")
+        thread = step_thread.StepThread(attempt, lambda: "done")
         thread.start()
         thread.interrupt()
         assert thread.wait_ended(10.0)

@@ -15,16 +15,16 @@ from perdure.exceptions import (
     SuspendExecution,
 )
 from perdure.worker_api import (
-    Broken,
     CheckpointRefused,
     CheckpointUnavailable,
     Diverged,
-    Dropped,
+    Errored,
     Failed,
+    InvocationLost,
+    Lost,
     Outcome,
     Pending,
     Succeeded,
-    TurnPassed,
     run_invocation,
 )
 from perdure_core import commands
@@ -51,9 +51,9 @@ def swallowing(_: Any, context: DurableContext) -> str:
 @pytest.mark.parametrize(
     ("trouble", "outcome"),
     [
-        (TurnPassed(), Dropped),
+        (InvocationLost(), Lost),
         (CheckpointRefused("no such thing"), Failed),
-        (CheckpointUnavailable("database is down"), Broken),
+        (CheckpointUnavailable("database is down"), Errored),
     ],
 )
 def test_trouble_with_a_checkpoint_decides_the_outcome_even_when_it_is_swallowed(
@@ -74,14 +74,14 @@ def test_a_refused_checkpoint_fails_the_execution_with_the_reason() -> None:
 
 def test_an_unavailable_service_breaks_the_invocation_with_the_reason() -> None:
     outcome = ended_by(Scripted(CheckpointUnavailable("database is down")), swallowing)
-    assert isinstance(outcome, Broken)
+    assert isinstance(outcome, Errored)
     assert outcome.error.message == "A checkpoint could not be recorded: database is down"
 
 
 @pytest.mark.parametrize(
     ("trouble", "first", "later"),
     [
-        (TurnPassed(), TurnPassed, TurnPassed),
+        (InvocationLost(), InvocationLost, InvocationLost),
         (CheckpointRefused("no"), ExecutionError, SuspendExecution),
         (CheckpointUnavailable("no"), InvocationError, SuspendExecution),
     ],
@@ -192,7 +192,7 @@ def test_what_was_sent_and_not_awaited_is_durable_before_the_invocation_ends() -
 
 @pytest.mark.parametrize(
     ("trouble", "outcome"),
-    [(TurnPassed(), Dropped), (CheckpointUnavailable("down"), Broken)],
+    [(InvocationLost(), Lost), (CheckpointUnavailable("down"), Errored)],
 )
 def test_trouble_while_the_last_updates_are_written_outweighs_a_suspension(
     trouble: BaseException, outcome: type[Outcome]
@@ -208,15 +208,15 @@ def test_a_start_that_fails_while_its_body_runs_stops_the_step_before_its_end_is
     checkpoints = Scripted()
 
     def lose(_: StepContext) -> None:
-        checkpoints.resolve(TurnPassed())
+        checkpoints.resolve(InvocationLost())
 
-    assert ended_by(checkpoints, lambda _, context: context.step(lose)) == Dropped()
+    assert ended_by(checkpoints, lambda _, context: context.step(lose)) == Lost()
     assert len(checkpoints.calls) == 1
 
 
 def test_an_answer_that_says_nothing_about_a_started_wait_breaks_the_invocation() -> None:
     ended = ended_by(Scripted(), lambda _, context: context.wait(Duration(1)))
-    assert isinstance(ended, Broken)
+    assert isinstance(ended, Errored)
 
 
 def test_a_replay_that_differs_stops_the_execution_and_records_nothing() -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from perdure import DurableContext, DurableFunction, StepContext
-from perdure.worker_api import FunctionSettings, ServedFunction
+from perdure.worker_api import FunctionSettings, RegisteredFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_worker.runner import WorkerSettings, run_worker
 from tests.worker.peer import DEADLINE_S, Peer
@@ -51,7 +51,7 @@ class RunningWorker:
 
 @asynccontextmanager
 async def working(
-    peer: Peer, *functions: ServedFunction, slots: int = 2, **settings: Any
+    peer: Peer, *functions: RegisteredFunction, slots: int = 2, **settings: Any
 ) -> AsyncGenerator[RunningWorker]:
     """Run a worker against `peer` for the length of the block."""
     stop = asyncio.Event()

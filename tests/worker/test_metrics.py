@@ -1,6 +1,6 @@
 """What a worker counts, and where it can be read."""
 
-from perdure.worker_api import overdue_bodies
+from perdure.worker_api import abandoned_steps
 from perdure_worker.metrics.metrics import Tally, WorkerMetrics, count_invocation
 
 
@@ -31,9 +31,9 @@ def test_every_outcome_is_there_from_the_start() -> None:
 
 def test_bodies_that_run_on_after_their_timeout_are_counted() -> None:
     metrics = WorkerMetrics()
-    assert overdue_bodies.admit()
+    assert abandoned_steps.admit()
     try:
-        assert value(metrics, "overdue_bodies") == 1
+        assert value(metrics, "abandoned_steps") == 1
     finally:
-        overdue_bodies.leave()
-    assert value(metrics, "overdue_bodies") == 0
+        abandoned_steps.leave()
+    assert value(metrics, "abandoned_steps") == 0

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 from perdure import PlainContext, PlainFunction
-from perdure.worker_api import Delivered, Dropped, FunctionSettings, Outcome, Succeeded
+from perdure.worker_api import FunctionSettings, InvocationEnvironment, Lost, Outcome, Succeeded
 from tests.worker.peer import DEADLINE_S, Peer, invocation
 from tests.worker.scenario import one_step, play, working
 
@@ -20,17 +20,17 @@ class Elsewhere:
         self.is_async = is_async
         self.entered, self.stopped = threading.Event(), threading.Event()
 
-    def run(self, delivered: Delivered) -> Outcome:
+    def run(self, delivered: InvocationEnvironment) -> Outcome:
         delivered.checkpoints.submit([], urgent=True).result(DEADLINE_S)
         return Succeeded(f'"{delivered.invocation.function_name}"')
 
-    async def run_async(self, delivered: Delivered) -> Outcome:
+    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
         try:
             self.entered.set()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.stopped.set()
-        return Dropped()
+        return Lost()
 
 
 def test_a_worker_announces_which_functions_are_durable() -> None:

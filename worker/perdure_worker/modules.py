@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Final
 
 from perdure.execution import DurableFunction
-from perdure.worker_api import PlainFunction, ServedFunction
+from perdure.worker_api import PlainFunction, RegisteredFunction
 
 # The kinds of functions that user code makes.
 _KINDS: Final = (DurableFunction, PlainFunction)
@@ -23,13 +23,13 @@ class ModuleLoadError(Exception):
     """A module cannot be served; the message says which and why."""
 
 
-def load_functions(modules: Sequence[str]) -> list[ServedFunction]:
+def load_functions(modules: Sequence[str]) -> list[RegisteredFunction]:
     """Return every function, durable or plain, that is bound at the top of `modules`.
 
     A module is an importable name, looked up in the current directory too, or the path of a `.py`
     file. A function imported from elsewhere counts; the same function found twice counts once.
     """
-    found: dict[str, tuple[ServedFunction, str]] = {}
+    found: dict[str, tuple[RegisteredFunction, str]] = {}
     for module in modules:
         functions = _functions_in(_load(module))
         if not functions:
@@ -47,7 +47,7 @@ def load_functions(modules: Sequence[str]) -> list[ServedFunction]:
     return [function for function, _ in found.values()]
 
 
-def _functions_in(module: ModuleType) -> list[ServedFunction]:
+def _functions_in(module: ModuleType) -> list[RegisteredFunction]:
     values = list(vars(module).values())
     return [value for value in values if isinstance(value, _KINDS)]
 

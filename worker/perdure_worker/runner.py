@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from perdure.worker_api import ServedFunction
+from perdure.worker_api import RegisteredFunction
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
@@ -46,7 +46,7 @@ _log = logging.getLogger("perdure.worker")
 
 
 async def run_worker(
-    functions: Sequence[ServedFunction],
+    functions: Sequence[RegisteredFunction],
     settings: WorkerSettings,
     *,
     stop: asyncio.Event,
@@ -70,7 +70,7 @@ async def run_worker(
 class _Worker:
     def __init__(
         self,
-        functions: Sequence[ServedFunction],
+        functions: Sequence[RegisteredFunction],
         settings: WorkerSettings,
         metrics: WorkerMetrics,
         ready: Callable[[], None] | None,

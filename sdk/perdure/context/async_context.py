@@ -46,7 +46,7 @@ from perdure.primitives.operation_contexts import (
     WaitForCallbackContext,
     WaitForConditionCheckContext,
 )
-from perdure.protocol.invocation import TurnPassed
+from perdure.protocol.invocation import InvocationLost
 from perdure.serdes.batch_result import BatchResult
 from perdure.settings.operations import (
     BranchesConfig,
@@ -73,7 +73,7 @@ _PASSING: Final = (
     NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
-    TurnPassed,
+    InvocationLost,
 )
 
 _Branch: TypeAlias = "Callable[[AsyncDurableContext], Coroutine[Any, Any, T]]"

@@ -26,7 +26,7 @@ from perdure.operations.program import (
     StepFinished,
     Suspend,
 )
-from perdure.protocol.invocation import TurnPassed
+from perdure.protocol.invocation import InvocationLost
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ async def perform(crew: Crew, scope: Scope, program: Program[T]) -> T:
     """Carry `program` out and return its value; what cannot be repaired ends the invocation."""
     try:
         return await _Performance(crew, scope).perform(program)
-    except (TurnPassed, ExecutionError, InvocationError) as error:
+    except (InvocationLost, ExecutionError, InvocationError) as error:
         crew.turn.settle_failure(scope.caller().strand, error)
         raise
 

@@ -22,7 +22,7 @@ from perdure.operations.program import (
     StepFinished,
     Suspend,
 )
-from perdure.protocol.invocation import TurnPassed
+from perdure.protocol.invocation import InvocationLost
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def perform(scope: Scope, program: Program[T]) -> T:
     """Carry `program` out and return its value; what cannot be repaired ends the invocation."""
     try:
         return _Performance(scope).perform(program)
-    except (TurnPassed, ExecutionError, InvocationError) as error:
+    except (InvocationLost, ExecutionError, InvocationError) as error:
         scope.turn.settle_failure(scope.caller().strand, error)
         raise
 

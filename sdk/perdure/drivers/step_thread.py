@@ -39,7 +39,7 @@ class _Interrupted(StepCancelledError):
         super().__init__("The body did not stop when its time was over.")
 
 
-class OverdueBodies:
+class AbandonedSteps:
     """Counts the bodies of this process that nobody waits for."""
 
     def __init__(self) -> None:
@@ -65,10 +65,10 @@ class OverdueBodies:
             self._count -= 1
 
 
-overdue_bodies: Final = OverdueBodies()
+abandoned_steps: Final = AbandonedSteps()
 
 
-class BodyThread:
+class StepThread:
     """One body, which begins at once. `on_end` is called on its thread, unless it was given up."""
 
     def __init__(self, attempt: Attempt, body: Callable[[], Any]) -> None:
@@ -104,7 +104,7 @@ class BodyThread:
         with self._lock:
             if self._ended:
                 return False
-            if not overdue_bodies.admit():
+            if not abandoned_steps.admit():
                 _log.error(
                     "%s does not end after its timeout, and is waited for: %d bodies like it run",
                     self._attempt.title,
@@ -138,7 +138,7 @@ class BodyThread:
             given_up = self._given_up
             self._changed.notify_all()
         if given_up:
-            overdue_bodies.leave()
+            abandoned_steps.leave()
             _log.info("%s has ended, after its timeout", self._attempt.title)
         else:
             self.on_end()
@@ -150,7 +150,7 @@ def call_in_time(attempt: Attempt, body: Callable[[], Any]) -> Any:
     When the attempt is overdue the body is asked, interrupted and then left alone; whoever made the
     attempt says that it failed.
     """
-    thread = BodyThread(attempt, body)
+    thread = StepThread(attempt, body)
     thread.start()
     while not thread.wait_ended(min(attempt.left_s, threading.TIMEOUT_MAX)):
         if attempt.left_s <= 0:

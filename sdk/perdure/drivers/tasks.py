@@ -27,8 +27,8 @@ from perdure.invocation.scope import step_running
 from perdure.invocation.state import REFRESH_S_FIRST, REFRESH_S_MAX, Turn, failure_end, failure_of
 from perdure.operations.attempt import Attempt
 from perdure.operations.program import Suspend
-from perdure.protocol.invocation import CheckpointRefused, CheckpointUnavailable, TurnPassed
-from perdure.protocol.outcome import Dropped, Outcome, Pending
+from perdure.protocol.invocation import CheckpointRefused, CheckpointUnavailable, InvocationLost
+from perdure.protocol.outcome import Lost, Outcome, Pending
 from perdure_core.model import Operation, OperationUpdate
 
 T = TypeVar("T")
@@ -84,13 +84,13 @@ class Crew:
         try:
             await self._over
         except asyncio.CancelledError:
-            self.turn.settle(Dropped())
+            self.turn.settle(Lost())
         ending = self._loop.create_task(self.end(handling))
         while not ending.done():
             try:
                 await asyncio.wait((ending,))
             except asyncio.CancelledError:
-                self.turn.settle(Dropped())
+                self.turn.settle(Lost())
         return ending.result()
 
     async def end(self, handling: "asyncio.Task[Outcome]") -> Outcome:
@@ -104,9 +104,9 @@ class Crew:
         try:
             for future in turn.unwritten():
                 await self.recorded(future)
-        except (TurnPassed, ExecutionError, InvocationError) as error:
+        except (InvocationLost, ExecutionError, InvocationError) as error:
             turn.settle(failure_end(error) or Pending())
-        return turn.settled or (handling.result() if _returned(handling) else Dropped())
+        return turn.settled or (handling.result() if _returned(handling) else Lost())
 
     async def _let_begin(self) -> None:
         """Let new tasks run for the first time: what they were given is awaited there, or never.

@@ -15,13 +15,13 @@ from perdure.plugins.hooks import DurableInstrumentationPluginFactory
 from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.plugins.loading import Factories, load_plugins
 from perdure.primitives.duration import Duration
-from perdure.protocol.invocation import Delivered
+from perdure.protocol.invocation import InvocationEnvironment
 from perdure.protocol.outcome import Outcome
 from perdure.settings.functions import FunctionSettings, settings_of
 
 __all__ = ["DurableFunction", "durable_execution"]
 
-Handler = (
+DurableHandler = (
     Callable[[Any, DurableContext], Any]
     | Callable[[Any, AsyncDurableContext], Coroutine[Any, Any, Any]]
 )
@@ -38,7 +38,7 @@ class DurableFunction:
     __name__: str
 
     def __init__(
-        self, handler: Handler, settings: FunctionSettings, *, plugins: Factories = ()
+        self, handler: DurableHandler, settings: FunctionSettings, *, plugins: Factories = ()
     ) -> None:
         functools.update_wrapper(self, cast("Callable[..., Any]", handler))
         self.settings = settings
@@ -58,15 +58,15 @@ class DurableFunction:
             )
         return self.handler(event, context)
 
-    def run(self, delivered: Delivered) -> Outcome:
+    def run(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread; workers call this."""
         return run_handler(self, delivered.invocation, self._turn(delivered))
 
-    async def run_async(self, delivered: Delivered) -> Outcome:
+    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
         return await run_handler_async(self, delivered.invocation, self._turn(delivered))
 
-    def _turn(self, delivered: Delivered) -> Turn:
+    def _turn(self, delivered: InvocationEnvironment) -> Turn:
         plugins = InvocationPlugins.of(self.plugins, delivered.invocation, delivered.now_ms)
         return Turn.of(delivered, plugins)
 
@@ -75,7 +75,7 @@ class DurableFunction:
 
 
 @overload
-def durable_execution(func: Handler, /) -> DurableFunction: ...
+def durable_execution(func: DurableHandler, /) -> DurableFunction: ...
 @overload
 def durable_execution(
     func: None = None,
@@ -85,16 +85,16 @@ def durable_execution(
     retention_days: int | None = None,
     tenant_isolation: bool = False,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
-) -> Callable[[Handler], DurableFunction]: ...
+) -> Callable[[DurableHandler], DurableFunction]: ...
 def durable_execution(
-    func: Handler | None = None,
+    func: DurableHandler | None = None,
     *,
     name: str | None = None,
     execution_timeout: Duration | None = None,
     retention_days: int | None = None,
     tenant_isolation: bool = False,
     plugins: Sequence[DurableInstrumentationPluginFactory] | None = None,
-) -> DurableFunction | Callable[[Handler], DurableFunction]:
+) -> DurableFunction | Callable[[DurableHandler], DurableFunction]:
     """Make a durable function of a handler `(event, context)`; usable bare or with arguments.
 
     `name`: 1 to 64 characters of [A-Za-z0-9-_]; the handler's own by default. `execution_timeout`:
@@ -108,7 +108,7 @@ def durable_execution(
     DURABLE_EXECUTION_PLUGINS names come after them. Raises `PluginLoadError` for anything else.
     """
 
-    def decorate(handler: Handler) -> DurableFunction:
+    def decorate(handler: DurableHandler) -> DurableFunction:
         settings = settings_of(
             handler,
             name=name,

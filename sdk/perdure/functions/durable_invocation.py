@@ -7,7 +7,7 @@ from typing import Any
 from perdure.context.async_context import AsyncDurableContext, AwaitingShell
 from perdure.context.durable_context import DurableContext
 from perdure.drivers.tasks import Crew
-from perdure.functions.handler_io import HandledFunction, event_of, outcome_of, result_of
+from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.invocation.scope import Scope
 from perdure.invocation.state import Turn
 from perdure.plugins.invocation_plugins import InvocationPlugins
@@ -15,7 +15,7 @@ from perdure.protocol.invocation import Invocation
 from perdure.protocol.outcome import Outcome, Succeeded
 
 
-def run_handler(function: HandledFunction, invocation: Invocation, turn: Turn) -> Outcome:
+def run_handler(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
     """Run the handler on this thread until it returns, raises or suspends."""
     plugins = turn.plugins
     if plugins is None:
@@ -24,9 +24,7 @@ def run_handler(function: HandledFunction, invocation: Invocation, turn: Turn) -
     return copy_context().run(_run_watched, function, invocation, turn, plugins)
 
 
-async def run_handler_async(
-    function: HandledFunction, invocation: Invocation, turn: Turn
-) -> Outcome:
+async def run_handler_async(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
     """Run the async handler on this loop; being cancelled means that the turn has passed."""
     crew = Crew(turn)
     outcome = await crew.conduct(_handle(function, invocation, crew))
@@ -39,7 +37,7 @@ async def run_handler_async(
 
 
 def _run_watched(
-    function: HandledFunction, invocation: Invocation, turn: Turn, plugins: InvocationPlugins
+    function: Handler, invocation: Invocation, turn: Turn, plugins: InvocationPlugins
 ) -> Outcome:
     outcome = _run(function, invocation, turn)
     # Without a deadline: this is user code, and the invocation lasts as long as it runs.
@@ -48,21 +46,21 @@ def _run_watched(
     return outcome
 
 
-def _run(function: HandledFunction, invocation: Invocation, turn: Turn) -> Outcome:
+def _run(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
     scope = _root(invocation, turn)
     try:
         if turn.plugins is not None:
             turn.plugins.start()
-        event = event_of(function, invocation)
+        event = decode_input(function, invocation)
         value = scope.run(lambda: function(event, DurableContext(scope)))
         scope.require_all_asked()
-        end: Outcome = Succeeded(result_of(function, value))
+        end: Outcome = Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
-        end = outcome_of(error)
+        end = outcome_for(error)
     return turn.end(end)
 
 
-async def _handle(function: HandledFunction, invocation: Invocation, crew: Crew) -> Outcome:
+async def _handle(function: Handler, invocation: Invocation, crew: Crew) -> Outcome:
     scope = _root(invocation, crew.turn)
     shell = AwaitingShell(crew)
 
@@ -76,11 +74,11 @@ async def _handle(function: HandledFunction, invocation: Invocation, crew: Crew)
     try:
         if crew.turn.plugins is not None:
             crew.turn.plugins.start()
-        event = event_of(function, invocation)
+        event = decode_input(function, invocation)
         value = await shell.enter(scope, body)
-        return Succeeded(result_of(function, value))
+        return Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
-        return outcome_of(error)
+        return outcome_for(error)
 
 
 def _root(invocation: Invocation, turn: Turn) -> Scope:

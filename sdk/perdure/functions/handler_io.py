@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
 from perdure.invocation.state import failure_end
 from perdure.protocol.invocation import Invocation
-from perdure.protocol.outcome import Broken, Failed, Outcome, Pending
+from perdure.protocol.outcome import Errored, Failed, Outcome, Pending
 from perdure.serdes.error_records import error_record
 from perdure.settings.functions import FunctionSettings
 from perdure.typed.serdes import decode_event, encode_result
@@ -15,7 +15,7 @@ from perdure_core.model import ExecutionDetails
 from perdure_core.payload import text_of
 
 
-class HandledFunction(Protocol):
+class Handler(Protocol):
     """A function as a run of its handler sees it; its annotations are those of the handler."""
 
     settings: FunctionSettings
@@ -25,7 +25,7 @@ class HandledFunction(Protocol):
         ...
 
 
-def event_of(function: HandledFunction, invocation: Invocation) -> Any:
+def decode_input(function: Handler, invocation: Invocation) -> Any:
     """Return what the handler is given."""
     details = invocation.operations[0].details if invocation.operations else None
     if not isinstance(details, ExecutionDetails):
@@ -33,7 +33,7 @@ def event_of(function: HandledFunction, invocation: Invocation) -> Any:
     return decode_event(function, text_of(details.input))
 
 
-def result_of(function: HandledFunction, value: Any) -> str:
+def encode_output(function: Handler, value: Any) -> str:
     """Return what the handler returned, as it is recorded."""
     text = encode_result(function, value)
     if len(text) > PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
@@ -44,7 +44,7 @@ def result_of(function: HandledFunction, value: Any) -> str:
     return text
 
 
-def outcome_of(error: BaseException) -> Outcome:
+def outcome_for(error: BaseException) -> Outcome:
     """Return how a handler ends its invocation by raising `error`."""
     match error:
         case SuspendExecution():
@@ -52,4 +52,4 @@ def outcome_of(error: BaseException) -> Outcome:
         case Exception() | CancelledError():
             return failure_end(error) or Failed(error_record(error))
         case _:  # SystemExit and its like are no answer of the handler
-            return failure_end(error) or Broken(error_record(error))
+            return failure_end(error) or Errored(error_record(error))

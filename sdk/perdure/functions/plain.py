@@ -14,7 +14,7 @@ from perdure.functions.plain_context import PlainContext
 from perdure.functions.plain_invocation import call_handler, call_handler_async
 from perdure.invocation.state import Turn
 from perdure.primitives.duration import Duration
-from perdure.protocol.invocation import Delivered
+from perdure.protocol.invocation import InvocationEnvironment
 from perdure.protocol.outcome import Outcome
 from perdure.settings.functions import FunctionSettings, settings_of
 
@@ -43,11 +43,11 @@ class PlainFunction:
         """Call the handler; what an async one returns is to be awaited."""
         return self.handler(event, context)
 
-    def run(self, delivered: Delivered) -> Outcome:
+    def run(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread; workers call this."""
         return call_handler(self, delivered.invocation, delivered.now_ms)
 
-    async def run_async(self, delivered: Delivered) -> Outcome:
+    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
         return await call_handler_async(
             self, delivered.invocation, Turn.of(delivered), delivered.now_ms

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from perdure.drivers.tasks import Crew
 from perdure.exceptions import NonDeterministicExecutionError
-from perdure.functions.handler_io import HandledFunction, event_of, outcome_of, result_of
+from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import Turn
 from perdure.primitives.logger import Logger, log_extra
@@ -18,22 +18,20 @@ from perdure.serdes.error_records import error_record
 from perdure_core.timestamps import from_epoch_ms
 
 
-def call_handler(
-    function: HandledFunction, invocation: Invocation, now_ms: Callable[[], int]
-) -> Outcome:
+def call_handler(function: Handler, invocation: Invocation, now_ms: Callable[[], int]) -> Outcome:
     """Call the handler on this thread."""
     diverged = _divergence(function, invocation)
     if diverged is not None:
         return diverged
     try:
-        event = event_of(function, invocation)
-        return Succeeded(result_of(function, function(event, _context(invocation, now_ms))))
+        event = decode_input(function, invocation)
+        return Succeeded(encode_output(function, function(event, _context(invocation, now_ms))))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
 
 async def call_handler_async(
-    function: HandledFunction, invocation: Invocation, turn: Turn, now_ms: Callable[[], int]
+    function: Handler, invocation: Invocation, turn: Turn, now_ms: Callable[[], int]
 ) -> Outcome:
     """Call the async handler on this loop; being cancelled means that the turn has passed."""
     diverged = _divergence(function, invocation)
@@ -42,23 +40,23 @@ async def call_handler_async(
     return await Crew(turn).conduct(_handle(function, invocation, now_ms))
 
 
-async def _handle(
-    function: HandledFunction, invocation: Invocation, now_ms: Callable[[], int]
-) -> Outcome:
+async def _handle(function: Handler, invocation: Invocation, now_ms: Callable[[], int]) -> Outcome:
     try:
-        event = event_of(function, invocation)
-        return Succeeded(result_of(function, await function(event, _context(invocation, now_ms))))
+        event = decode_input(function, invocation)
+        return Succeeded(
+            encode_output(function, await function(event, _context(invocation, now_ms)))
+        )
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
 
 def _ending(error: BaseException) -> Outcome:
-    end = outcome_of(error)
+    end = outcome_for(error)
     # There is nothing that it could wait for, and nothing that it could differ from.
     return Failed(error_record(error)) if isinstance(end, Pending | Diverged) else end
 
 
-def _divergence(function: HandledFunction, invocation: Invocation) -> Diverged | None:
+def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:
     """Return that the execution belongs to a durable function of this name, if it does."""
     recorded = len(invocation.operations) - 1
     if recorded <= 0:

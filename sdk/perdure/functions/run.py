@@ -8,20 +8,20 @@ from collections.abc import Callable
 
 from perdure.drivers.handler_loop import HandlerLoop, close_loop, run_to_end
 from perdure.invocation.state import system_now_ms
-from perdure.protocol.function import ServedFunction
+from perdure.protocol.function import RegisteredFunction
 from perdure.protocol.invocation import (
-    Checkpoints,
-    Delivered,
+    CheckpointWriter,
     Invocation,
+    InvocationEnvironment,
     InvocationObserver,
 )
 from perdure.protocol.outcome import Outcome
 
 
 def run_invocation(
-    function: ServedFunction,
+    function: RegisteredFunction,
     invocation: Invocation,
-    checkpoints: Checkpoints,
+    checkpoints: CheckpointWriter,
     *,
     observer: InvocationObserver | None = None,
     now_ms: Callable[[], int] = system_now_ms,
@@ -33,7 +33,7 @@ def run_invocation(
     service's timers: a branch that waits for time goes on in place when others keep the invocation
     going until then.
     """
-    delivered = Delivered(invocation, checkpoints, observer, now_ms)
+    delivered = InvocationEnvironment(invocation, checkpoints, observer, now_ms)
     if not function.is_async:
         return function.run(delivered)
     loop = HandlerLoop()
@@ -44,9 +44,9 @@ def run_invocation(
 
 
 async def run_invocation_async(
-    function: ServedFunction,
+    function: RegisteredFunction,
     invocation: Invocation,
-    checkpoints: Checkpoints,
+    checkpoints: CheckpointWriter,
     *,
     observer: InvocationObserver | None = None,
     now_ms: Callable[[], int] = system_now_ms,
@@ -55,5 +55,5 @@ async def run_invocation_async(
 
     Many may run at once. Being cancelled means that the turn has passed.
     """
-    delivered = Delivered(invocation, checkpoints, observer, now_ms)
+    delivered = InvocationEnvironment(invocation, checkpoints, observer, now_ms)
     return await function.run_async(delivered)

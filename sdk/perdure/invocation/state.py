@@ -31,14 +31,14 @@ from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.protocol.invocation import (
     CheckpointAnswer,
     CheckpointRefused,
-    Checkpoints,
     CheckpointUnavailable,
-    Delivered,
+    CheckpointWriter,
     Invocation,
+    InvocationEnvironment,
+    InvocationLost,
     InvocationObserver,
-    TurnPassed,
 )
-from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending
+from perdure.protocol.outcome import Diverged, Errored, Failed, Lost, Outcome, Pending
 from perdure.serdes.error_records import error_record
 from perdure_core.model import (
     Operation,
@@ -48,10 +48,10 @@ from perdure_core.model import (
     OperationUpdate,
 )
 
-Settled = Failed | Pending | Broken | Diverged | Dropped
+Settled = Failed | Pending | Errored | Diverged | Lost
 
 # A suspended turn may prove broken while its last updates are written; a passed one has no say.
-_WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Broken: 1, Diverged: 1, Dropped: 2}
+_WEIGHT: dict[type[Settled], int] = {Pending: 0, Failed: 1, Errored: 1, Diverged: 1, Lost: 2}
 
 # Starts that are remembered until an answer brings the operation.
 _TRACED: Final = (OperationType.WAIT, OperationType.CONTEXT)
@@ -83,7 +83,7 @@ class Turn:
     def __init__(
         self,
         invocation: Invocation,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointWriter,
         observer: InvocationObserver | None = None,
         now_ms: Callable[[], int] = system_now_ms,
         plugins: InvocationPlugins | None = None,
@@ -112,7 +112,9 @@ class Turn:
         checkpoints.subscribe(self._learn)
 
     @classmethod
-    def of(cls, delivered: Delivered, plugins: InvocationPlugins | None = None) -> "Turn":
+    def of(
+        cls, delivered: InvocationEnvironment, plugins: InvocationPlugins | None = None
+    ) -> "Turn":
         """Return the turn of what a worker delivers."""
         return cls(
             delivered.invocation,
@@ -181,7 +183,7 @@ class Turn:
         """Record `update` at once, without waiting; None when nothing can be recorded any more."""
         try:
             return self.send(strand, update, urgent=True)
-        except (TurnPassed, SuspendExecution, OrphanedChildException):
+        except (InvocationLost, SuspendExecution, OrphanedChildException):
             return None
 
     def commit(self, strand: Strand, update: OperationUpdate) -> Operation:
@@ -242,7 +244,7 @@ class Turn:
         self.strands.wake(strand)
 
     def require_open(self, strand: Strand) -> None:
-        """Raise `TurnPassed` or `SuspendExecution` when the end is settled.
+        """Raise `InvocationLost` or `SuspendExecution` when the end is settled.
 
         Raises `SuspendExecution` when the strand is parked, `OrphanedChildException` when nobody
         waits for it any more.
@@ -250,9 +252,9 @@ class Turn:
         match self._settled:
             case None:
                 pass
-            case Dropped():
-                raise TurnPassed
-            case Pending() | Failed() | Broken() | Diverged() as settled:
+            case Lost():
+                raise InvocationLost
+            case Pending() | Failed() | Errored() | Diverged() as settled:
                 raise SuspendExecution(f"This invocation has ended ({type(settled).__name__}).")
         if strand.parked:
             raise SuspendExecution("This branch goes on in the next invocation.")
@@ -269,7 +271,7 @@ class Turn:
     def settle_failure(self, strand: Strand, error: BaseException) -> None:
         """Settle what cannot be repaired; anything else, or anybody abandoned, settles nothing."""
         end = failure_end(error)
-        if end is not None and (not strand.abandoned or isinstance(end, Dropped)):
+        if end is not None and (not strand.abandoned or isinstance(end, Lost)):
             self.settle(end)
 
     def end(self, handler_end: Outcome) -> Outcome:
@@ -279,13 +281,13 @@ class Turn:
         try:
             for future in self.unwritten():
                 _wait(future)
-        except (TurnPassed, ExecutionError, InvocationError) as error:
+        except (InvocationLost, ExecutionError, InvocationError) as error:
             self.settle_failure(self.strands.root, error)
         return self._settled or handler_end
 
     def unwritten(self) -> Iterator[Future[None]]:
         """Yield what has to be waited for before the invocation may end."""
-        if isinstance(self._settled, Dropped | Broken | Diverged):
+        if isinstance(self._settled, Lost | Errored | Diverged):
             return
         if not all(future.done() for future in self._unawaited):
             yield self.refresh()
@@ -351,7 +353,7 @@ class Turn:
             if answer.revoked:
                 self._settle(Pending())
             if answer.lost:
-                self._settle(Dropped())
+                self._settle(Lost())
 
     def _note_waits(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
@@ -370,10 +372,10 @@ class Turn:
 def failure_end(error: BaseException) -> Settled | None:
     """Return how an invocation ends that `error` cannot be kept from ending; None if it can."""
     match error:
-        case TurnPassed():
-            return Dropped()
+        case InvocationLost():
+            return Lost()
         case InvocationError() if error.is_retryable():
-            return Broken(error_record(error))
+            return Errored(error_record(error))
         case NonDeterministicExecutionError():
             return Diverged(error_record(error))
         case ExecutionError() | InvocationError():

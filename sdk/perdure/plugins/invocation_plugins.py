@@ -34,8 +34,8 @@ from perdure.plugins.hooks import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.loading import Factories
-from perdure.protocol.invocation import Invocation, TurnPassed
-from perdure.protocol.outcome import Broken, Diverged, Dropped, Failed, Outcome, Pending, Succeeded
+from perdure.protocol.invocation import Invocation, InvocationLost
+from perdure.protocol.outcome import Diverged, Errored, Failed, Lost, Outcome, Pending, Succeeded
 from perdure.serdes.error_records import error_record
 from perdure_core.limits import TRACE_HEADER_CHARS_MAX
 from perdure_core.model import (
@@ -378,9 +378,13 @@ def _end(outcome: Outcome) -> tuple[InvocationStatus, ErrorObject | None, str | 
             return InvocationStatus.FAILED, error, None
         case Pending():
             return InvocationStatus.PENDING, None, None
-        case Broken(error) | Diverged(error):
+        case Errored(error) | Diverged(error):
             return InvocationStatus.RETRY, error, None
-        case Dropped():
-            return InvocationStatus.RETRY, error_record(TurnPassed("The turn has passed.")), None
+        case Lost():
+            return (
+                InvocationStatus.RETRY,
+                error_record(InvocationLost("The turn has passed.")),
+                None,
+            )
         case _:
             assert_never(outcome)

@@ -7,12 +7,12 @@ testing kit) knows this protocol and no kind.
 
 from typing import Protocol
 
-from perdure.protocol.invocation import Delivered
+from perdure.protocol.invocation import InvocationEnvironment
 from perdure.protocol.outcome import Outcome
 from perdure.settings.functions import FunctionSettings
 
 
-class ServedFunction(Protocol):
+class RegisteredFunction(Protocol):
     """A function as workers announce and run it."""
 
     @property
@@ -30,17 +30,17 @@ class ServedFunction(Protocol):
         """Whether invocations are run by `run_async`, and not by `run`."""
         ...
 
-    def run(self, delivered: Delivered) -> Outcome:
+    def run(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread, which is its own, and say how it ended.
 
         Whatever goes wrong becomes an outcome. A turn that has passed is learned from checkpoints
-        alone, and ends as `Dropped`.
+        alone, and ends as `Lost`.
         """
         ...
 
-    async def run_async(self, delivered: Delivered) -> Outcome:
+    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop` that it shares with others.
 
-        Being cancelled means that the turn has passed: stop what runs, and return `Dropped`.
+        Being cancelled means that the turn has passed: stop what runs, and return `Lost`.
         """
         ...

@@ -54,7 +54,7 @@ class CheckpointAnswer(msgspec.Struct, frozen=True):
     lost: bool = False
 
 
-class Checkpoints(Protocol):
+class CheckpointWriter(Protocol):
     """Records operation updates, in the order of the calls. The worker implements it."""
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
@@ -68,7 +68,7 @@ class Checkpoints(Protocol):
         """Record `updates` after everything submitted before; safe from any thread.
 
         `urgent` says that somebody waits: flush now. Otherwise the updates may wait up to 100 ms to
-        share a call. No updates, urgently, is a refresh. The future raises `TurnPassed`,
+        share a call. No updates, urgently, is a refresh. The future raises `InvocationLost`,
         `CheckpointRefused` or `CheckpointUnavailable`, and always resolves.
         """
         ...
@@ -86,20 +86,25 @@ class InvocationObserver(Protocol):
         ...
 
 
-class Delivered(msgspec.Struct, frozen=True):
+class InvocationEnvironment(msgspec.Struct, frozen=True):
     """An invocation as a function is given it, and all that it may use of the worker meanwhile.
 
     `now_ms` is the clock of the service's timers, in milliseconds since 1970.
     """
 
     invocation: Invocation
-    checkpoints: Checkpoints
+    checkpoints: CheckpointWriter
     observer: InvocationObserver | None
     now_ms: Callable[[], int]
 
 
-class TurnPassed(BaseException):
-    """The invocation is no longer ours: stop, say nothing."""
+class InvocationLost(BaseException):
+    """The invocation was taken away, and its worker may record nothing more: stop, report nothing.
+
+    The execution has ended, was stopped, or runs in another invocation.
+    """
+
+    __recorded_name__ = "perdure.delivery.TurnPassed"
 
 
 class CheckpointRefused(Exception):

@@ -21,7 +21,7 @@ class Pending(msgspec.Struct, frozen=True):
     """The handler waits for something, or its turn was revoked; it will be invoked again."""
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Errored(msgspec.Struct, frozen=True):
     """The invocation, not the execution, went wrong; it is to be run again."""
 
     error: ErrorObject
@@ -33,8 +33,8 @@ class Diverged(msgspec.Struct, frozen=True):
     error: ErrorObject
 
 
-class Dropped(msgspec.Struct, frozen=True):
+class Lost(msgspec.Struct, frozen=True):
     """The turn has passed to somebody else; there is nothing to report."""
 
 
-Outcome = Succeeded | Failed | Pending | Broken | Diverged | Dropped
+Outcome = Succeeded | Failed | Pending | Errored | Diverged | Lost

@@ -73,7 +73,7 @@ def error_form(error: ErrorObject | None) -> HistoryError | None:
     return HistoryError(error.type, error.message, error.data, error.stack_trace)
 
 
-def error_object(form: HistoryError | None) -> ErrorObject | None:
+def error_record(form: HistoryError | None) -> ErrorObject | None:
     """Return an error of the core."""
     if form is None:
         return None
@@ -120,7 +120,7 @@ def _is_moment(name: str) -> bool:
 
 _READERS: Final[dict[str, Callable[[HistoryEvent], Any]]] = {
     "subject": lambda form: Subject(form.id or "", form.name, form.sub_type, form.parent_id),
-    "error": lambda form: error_object(form.error),
+    "error": lambda form: error_record(form.error),
     "attempt": lambda form: (form.retry_details or RetryDetails()).current_attempt,
     "next_attempt_delay_ms": lambda form: (
         (form.retry_details or RetryDetails()).next_attempt_delay_ms

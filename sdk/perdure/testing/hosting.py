@@ -16,7 +16,7 @@ from perdure.primitives.bound_function import like
 from perdure.testing.event_forms import public_events
 from perdure.testing.failures import Crash
 from perdure.testing.history import ExecutionHistory
-from perdure.worker_api import FunctionSettings, ServedFunction
+from perdure.worker_api import FunctionSettings, RegisteredFunction
 from perdure_core.events import Record
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.state import State
@@ -47,7 +47,7 @@ class Execution:
     has ended without it.
     """
 
-    function: ServedFunction
+    function: RegisteredFunction
     identity: ExecutionIdentity
     state: State
     records: list[Record]

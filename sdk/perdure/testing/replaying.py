@@ -32,11 +32,11 @@ from perdure.testing.recording import (
 )
 from perdure.testing.result import InvocationStatus
 from perdure.worker_api import (
-    Broken,
     Diverged,
-    Dropped,
+    Errored,
     Failed,
     Invocation,
+    Lost,
     Outcome,
     Pending,
     Succeeded,
@@ -229,9 +229,9 @@ def _report(outcome: Outcome, not_reached: tuple[str, ...]) -> ReplayReport:
     match outcome:
         case Succeeded(result):
             return ReplayReport(InvocationStatus.SUCCEEDED, result)
-        case Failed(error) | Broken(error) | Diverged(error):
+        case Failed(error) | Errored(error) | Diverged(error):
             return ReplayReport(InvocationStatus.FAILED, None, error)
-        case Pending() | Dropped():
+        case Pending() | Lost():
             return ReplayReport(InvocationStatus.PENDING, not_reached=not_reached)
 
 
@@ -244,7 +244,7 @@ def _ending(outcome: Outcome) -> str:
     match outcome:
         case Succeeded() | Diverged():  # other differences were told call by call
             return "the handler returns"
-        case Failed(error) | Broken(error):
+        case Failed(error) | Errored(error):
             return f"the handler raises {error.type}: {error.message}"
-        case Pending() | Dropped():
+        case Pending() | Lost():
             return "the handler waits"

@@ -33,7 +33,7 @@ from perdure.testing.result import DurableFunctionTestResult, result_of
 from perdure.testing.service import NAMESPACE, Service, execution_id_of
 from perdure.testing.timeline import timeline
 from perdure.testing.worker import deliver
-from perdure.worker_api import ServedFunction, error_record
+from perdure.worker_api import RegisteredFunction, error_record
 from perdure_core import commands
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
@@ -300,7 +300,7 @@ class DurableFunctionTestRunner:
                 return execution
         raise DurableFunctionsTestError(f"There is no execution {arn!r} in this runner.")
 
-    def _find_function(self, name: str | None) -> ServedFunction:
+    def _find_function(self, name: str | None) -> RegisteredFunction:
         if name is None:
             return self._function
         return self._service.functions.get(name) or named(self._function, name)

@@ -17,7 +17,7 @@ from perdure.testing.clock import Clock, VirtualClock
 from perdure.testing.failures import Crash, DurableFunctionsTestError
 from perdure.testing.hosting import Execution, Family
 from perdure.testing.timeline import timeline
-from perdure.worker_api import ServedFunction
+from perdure.worker_api import RegisteredFunction
 from perdure_core import commands, execution
 from perdure_core.decision import ReportEnd, StartChild
 from perdure_core.fold import apply
@@ -44,7 +44,7 @@ class Service:
         self.clock = clock
         self.always_replay = always_replay
         self.changed = threading.Condition()
-        self.functions: dict[str, ServedFunction] = {}
+        self.functions: dict[str, RegisteredFunction] = {}
         self.callbacks: dict[str, tuple[Execution, str]] = {}
         self.executions: dict[str, Execution] = {}
         self.closed = False
@@ -57,7 +57,7 @@ class Service:
     def start(
         self,
         begin: commands.Start,
-        function: ServedFunction,
+        function: RegisteredFunction,
         crashes: dict[int, Crash],
         family: Family | None = None,
     ) -> Execution:

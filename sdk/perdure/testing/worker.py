@@ -16,17 +16,17 @@ import msgspec
 from perdure.testing.hosting import Execution
 from perdure.testing.service import Service
 from perdure.worker_api import (
-    Broken,
     CheckpointAnswer,
     CheckpointRefused,
     Diverged,
-    Dropped,
+    Errored,
     Failed,
     Invocation,
+    InvocationLost,
+    Lost,
     Outcome,
     Pending,
     Succeeded,
-    TurnPassed,
     run_invocation,
 )
 from perdure_core import commands, execution, refusals
@@ -106,8 +106,8 @@ class HostedCheckpoints:
         try:
             self._call(tuple(update for updates, _ in batch for update in updates))
         except refusals.TurnPassed:
-            error = TurnPassed()
-        except TurnPassed as lost:
+            error = InvocationLost()
+        except InvocationLost as lost:
             error = lost
         except refusals.Invalid as refusal:
             error = CheckpointRefused(str(refusal))
@@ -120,7 +120,7 @@ class HostedCheckpoints:
     def _call(self, updates: tuple[OperationUpdate, ...]) -> None:
         service, target = self._service, self._target
         if self._lost or service.closed:
-            raise TurnPassed
+            raise InvocationLost
         if not service.clock.skips:
             service.fire_due()
         if not updates and not target.state.unseen:
@@ -128,14 +128,14 @@ class HostedCheckpoints:
         crash = target.crashes.pop(target.checkpoints + 1, None) if updates else None
         self._lost = crash is not None
         if crash is not None and not crash.accepted:
-            raise TurnPassed
+            raise InvocationLost
         service.command(target, self._command(updates))
         target.checkpoints += bool(updates)
         self._turn = execution.current_turn(
             target.state, self._turn.invocation_id, self._turn.started_ms
         )
         if crash is not None:
-            raise TurnPassed
+            raise InvocationLost
         self._answer(updates)
 
     def _command(self, updates: tuple[OperationUpdate, ...]) -> commands.Checkpoint:
@@ -201,11 +201,11 @@ def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
             return commands.Complete(turn=turn, status="FAILED", error=error)
         case Pending():
             return commands.Complete(turn=turn, status="PENDING")
-        case Broken(error):
+        case Errored(error):
             return commands.Complete(turn=turn, status="ERROR", error=error)
         case Diverged(error):
             return commands.Complete(turn=turn, status="DIVERGED", error=error)
-        case Dropped():
+        case Lost():
             lost = ErrorObject("The worker was lost.", "Runtime.ExitError")
             return commands.Complete(turn=turn, status="ERROR", error=lost)
 

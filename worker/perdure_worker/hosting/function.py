@@ -17,7 +17,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from perdure.worker_api import Broken, Checkpoints, Delivered, Dropped, Invocation, Outcome
+from perdure.worker_api import (
+    CheckpointWriter,
+    Errored,
+    Invocation,
+    InvocationEnvironment,
+    Lost,
+    Outcome,
+)
 from perdure_core.model import ErrorObject, ExecutionDetails
 from perdure_core.payload import text_of
 from perdure_worker.hosting.api.endpoint import Endpoint
@@ -39,7 +46,7 @@ _Value = TypeVar("_Value")
 
 
 class HostedFunction:
-    """A function whose handler runs in a process of its own. See `ServedFunction`."""
+    """A function whose handler runs in a process of its own. See `RegisteredFunction`."""
 
     def __init__(self, definition: HostedDefinition, hosting: "Hosting") -> None:
         self.settings = definition.settings
@@ -48,11 +55,11 @@ class HostedFunction:
         self._definition = definition
         self._hosting = hosting
 
-    def run(self, delivered: Delivered) -> Outcome:
+    def run(self, delivered: InvocationEnvironment) -> Outcome:
         """Run one invocation, and wait for its end."""
         return self._hosting.run(self._definition, delivered.invocation, delivered.checkpoints)
 
-    async def run_async(self, delivered: Delivered) -> Outcome:
+    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
         """Nobody calls this: whoever serves functions asks `is_async` first."""
         del delivered
         raise AssertionError(self.settings.name)
@@ -106,7 +113,7 @@ class Hosting:
             self._stop()
 
     def run(
-        self, definition: HostedDefinition, invocation: Invocation, checkpoints: Checkpoints
+        self, definition: HostedDefinition, invocation: Invocation, checkpoints: CheckpointWriter
     ) -> Outcome:
         """Run one invocation in a process, from any thread but the loop's."""
         refusal = None if definition.durable else refusal_of(_input_of(invocation))
@@ -116,7 +123,7 @@ class Hosting:
             return self._wait(self._run(definition, invocation, checkpoints), seconds=None)
         except (CancelledError, _Closed):
             # The worker is ending: nobody listens to an outcome any more.
-            return Dropped()
+            return Lost()
 
     @property
     def pool(self) -> Pool:
@@ -136,7 +143,7 @@ class Hosting:
         await self._endpoint.close()
 
     async def _run(
-        self, definition: HostedDefinition, invocation: Invocation, checkpoints: Checkpoints
+        self, definition: HostedDefinition, invocation: Invocation, checkpoints: CheckpointWriter
     ) -> Outcome:
         task = asyncio.current_task()
         assert task is not None
@@ -157,7 +164,7 @@ class Hosting:
             verdict = await self._pool.run(definition, invoke)
         except OSError as error:
             text = f"the process of the handler cannot be started: {error}"
-            return Broken(ErrorObject(text, "Worker.ProcessNotStarted"))
+            return Errored(ErrorObject(text, "Worker.ProcessNotStarted"))
         finally:
             self._endpoint.shut(bridge)
             self._invocations.discard(task)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.worker_api import ServedFunction
+from perdure.worker_api import RegisteredFunction
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_worker.hosting.definitions.definition import HostedDefinition
@@ -36,7 +36,7 @@ class HostingSources(msgspec.Struct, frozen=True, kw_only=True):
 @contextmanager
 def hosting(
     sources: HostingSources, connection: ConnectionSettings, *, slots: int
-) -> Generator[list[ServedFunction]]:
+) -> Generator[list[RegisteredFunction]]:
     """Yield the functions of the files, and run their processes for the length of the block.
 
     Raises SettingsError for what the files, the URL or the installation do not allow.
@@ -64,7 +64,7 @@ def hosting(
         yield [*host.functions]
 
 
-def check_names(functions: Sequence[ServedFunction]) -> None:
+def check_names(functions: Sequence[RegisteredFunction]) -> None:
     """Raise SettingsError when two functions of a worker have one name."""
     names: set[str] = set()
     for function in functions:

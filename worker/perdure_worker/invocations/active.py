@@ -11,14 +11,14 @@ from typing import Final
 import msgspec
 
 from perdure.worker_api import (
-    Broken,
     CheckpointAnswer,
     CheckpointRefused,
-    Dropped,
+    Errored,
     Invocation,
+    InvocationLost,
+    Lost,
     Outcome,
-    ServedFunction,
-    TurnPassed,
+    RegisteredFunction,
     error_record,
     run_invocation,
     run_invocation_async,
@@ -64,7 +64,7 @@ class Delivery:
     def __init__(
         self,
         message: worker_pb2.Invocation,
-        function: ServedFunction | None,
+        function: RegisteredFunction | None,
         inbox: Inbox[Letter],
     ) -> None:
         self.invocation_id = message.invocation_id
@@ -76,7 +76,7 @@ class Delivery:
         self._message = message
         self._pages: list[model_pb2.Operation] = []
         self._inbox = inbox
-        self._async_outcome: Outcome = Dropped()
+        self._async_outcome: Outcome = Lost()
         self._lost = False
 
         # The notes of `RunningInvocations`.
@@ -121,17 +121,17 @@ class Delivery:
             self._async_outcome = await run_invocation_async(
                 self.function, self._invocation(), self, observer=self.tally
             )
-        except TurnPassed:
+        except InvocationLost:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must come back
-            self._async_outcome = Broken(error_record(error))
+            self._async_outcome = Errored(error_record(error))
 
     def tell_end(self) -> None:
         """Tell how `run_async` ended; also when it was cancelled before it could begin."""
         self._inbox.put(Ended(self, self._async_outcome))
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
-        """Call `listener` for every answer; see `Checkpoints`."""
+        """Call `listener` for every answer; see `CheckpointWriter`."""
         self.listeners.append(listener)
         if self._lost:  # between its delivery and its handler's beginning
             listener(_LOST)
@@ -143,7 +143,7 @@ class Delivery:
             listener(_LOST)
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> "Future[None]":
-        """Record `updates`; see `Checkpoints`."""
+        """Record `updates`; see `CheckpointWriter`."""
         future: Future[None] = Future()
         try:
             messages = [update_to_message(update) for update in updates]
@@ -152,7 +152,7 @@ class Delivery:
             future.set_exception(CheckpointRefused(f"an update cannot be sent: {error}"))
             return future
         if not self._inbox.put(Submitted(self, messages, future, urgent)) and not future.done():
-            future.set_exception(TurnPassed())
+            future.set_exception(InvocationLost())
         return future
 
     def _outcome(self) -> Outcome:
@@ -160,10 +160,10 @@ class Delivery:
         try:
             invocation = self._invocation()
             return run_invocation(self.function, invocation, self, observer=self.tally)
-        except TurnPassed:
-            return Dropped()
+        except InvocationLost:
+            return Lost()
         except BaseException as error:  # noqa: BLE001 - a thread that says nothing keeps its slot for ever
-            return Broken(error_record(error))
+            return Errored(error_record(error))
 
     def _invocation(self) -> Invocation:
         message = self._message

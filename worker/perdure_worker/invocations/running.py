@@ -17,15 +17,15 @@ from concurrent.futures import Future
 from typing import Final, assert_never
 
 from perdure.worker_api import (
-    Broken,
     Diverged,
-    Dropped,
+    Errored,
     Failed,
+    InvocationLost,
+    Lost,
     Outcome,
     Pending,
-    ServedFunction,
+    RegisteredFunction,
     Succeeded,
-    TurnPassed,
 )
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
@@ -64,7 +64,7 @@ class RunningInvocations:
 
     def __init__(
         self,
-        functions: Mapping[str, ServedFunction],
+        functions: Mapping[str, RegisteredFunction],
         *,
         worker_id: str,
         slots: int,
@@ -215,7 +215,7 @@ class RunningInvocations:
         """Report an invocation that could not even start."""
         delivery.thread_ended = True
         self._release_slot()
-        self._report(delivery, Broken(error))
+        self._report(delivery, Errored(error))
 
     def outgoing(self) -> list[worker_pb2.WorkerMessage]:
         """Return everything that is to be said now, in few messages."""
@@ -360,11 +360,11 @@ def _completion(outcome: Outcome) -> tuple[InvocationOutcome, Completion | None]
             return "failed", Completion("FAILED", error=error)
         case Pending():
             return "pending", Completion("PENDING")
-        case Broken(error):
+        case Errored(error):
             return "error", Completion("ERROR", error=error)
         case Diverged(error):
             return "diverged", Completion("DIVERGED", error=error)
-        case Dropped():
+        case Lost():
             return "dropped", None
         case _:
             assert_never(outcome)
@@ -373,4 +373,4 @@ def _completion(outcome: Outcome) -> tuple[InvocationOutcome, Completion | None]
 def _give_up(futures: Iterable[Future[None]]) -> None:
     for future in futures:
         if not future.done():
-            future.set_exception(TurnPassed())
+            future.set_exception(InvocationLost())

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from perdure.worker_api import overdue_bodies
+from perdure.worker_api import abandoned_steps
 
 InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "dropped"]
 StepOutcome = Literal["succeeded", "failed", "retried"]
@@ -56,12 +56,12 @@ class WorkerMetrics:
             buckets=CHECKPOINT_BUCKETS_S,
             registry=self.registry,
         )
-        self.overdue_bodies = Gauge(
+        self.abandoned_steps = Gauge(
             "perdure_worker_overdue_bodies",
             "Bodies of steps that run on in this process after their timeout, for nobody.",
             registry=self.registry,
         )
-        self.overdue_bodies.set_function(lambda: overdue_bodies.count)
+        self.abandoned_steps.set_function(lambda: abandoned_steps.count)
         self.reconnects = Counter(
             "perdure_worker_reconnects",
             "Sessions that were opened after the first.",

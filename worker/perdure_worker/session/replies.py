@@ -15,7 +15,7 @@ from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
     CheckpointUnavailable,
-    TurnPassed,
+    InvocationLost,
 )
 from perdure_core.model import ErrorObject
 from perdure_host.codec import MalformedMessage, operations_from_messages
@@ -92,7 +92,7 @@ class Replies:
             for listener in delivery.listeners:
                 listener(CheckpointAnswer(operations, revoked))
             _settle(futures, None)
-        _settle(unrecorded, TurnPassed())
+        _settle(unrecorded, InvocationLost())
 
     def _page_received(self, delivery: Delivery, answer: worker_pb2.GetStateResponse) -> None:
         delivery.failures = 0

@@ -1,7 +1,7 @@
 """The checkpoints of one invocation, between a handler that speaks HTTP and the worker's session.
 
 The handler's AWS SDK is given tokens of our own, one for each turn. Behind them is the port
-`Checkpoints`, which reconnects, repeats and claims as it does for every other handler.
+`CheckpointWriter`, which reconnects, repeats and claims as it does for every other handler.
 
 Must stay true: one call is one checkpoint, all or nothing; a token is used up by the call that it
 was accepted with; the same call again (same token, same client token) gets the same answer, also
@@ -19,10 +19,10 @@ import msgspec
 from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
-    Checkpoints,
     CheckpointUnavailable,
+    CheckpointWriter,
     Invocation,
-    TurnPassed,
+    InvocationLost,
 )
 from perdure_core.model import Operation
 from perdure_core.refusals import Invalid
@@ -56,7 +56,9 @@ def bridge_id_of(token: str) -> bytes:
 class Bridge:
     """One invocation's turns. Belongs to a loop."""
 
-    def __init__(self, bridge_id: bytes, invocation: Invocation, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, bridge_id: bytes, invocation: Invocation, checkpoints: CheckpointWriter
+    ) -> None:
         assert len(bridge_id) == BRIDGE_ID_BYTES
         self.id = bridge_id
         self.execution_arn = invocation.execution_arn
@@ -117,7 +119,7 @@ class Bridge:
             raise LambdaError(Code.SERVICE, self._broken)
         try:
             await asyncio.wrap_future(self._checkpoints.submit(request.updates, urgent=True))
-        except TurnPassed:
+        except InvocationLost:
             raise Invalid(f"{TURN_REFUSED}: the turn of this invocation has passed") from None
         except CheckpointRefused as error:
             raise Invalid(error.message) from None

@@ -8,7 +8,7 @@ import secrets
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from perdure.worker_api import Checkpoints, Invocation
+from perdure.worker_api import CheckpointWriter, Invocation
 from perdure_core.refusals import Invalid, Refused
 from perdure_host.lambda_json.browser_check import check_no_browser
 from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_request
@@ -51,7 +51,7 @@ class Endpoint:
         if self._forwarding is not None:
             self._forwarding.close()
 
-    def open(self, invocation: Invocation, checkpoints: Checkpoints) -> Bridge:
+    def open(self, invocation: Invocation, checkpoints: CheckpointWriter) -> Bridge:
         """Serve the checkpoints of an invocation until `shut`."""
         bridge = Bridge(secrets.token_bytes(BRIDGE_ID_BYTES), invocation, checkpoints)
         self._bridges[bridge.id] = bridge

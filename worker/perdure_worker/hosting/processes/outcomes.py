@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from perdure.worker_api import Broken, Failed, Outcome, Pending, Succeeded
+from perdure.worker_api import Errored, Failed, Outcome, Pending, Succeeded
 from perdure_core.model import ErrorObject
 from perdure_core.payload import bytes_of
 from perdure_core.validation import bounded_error
@@ -39,7 +39,7 @@ def outcome_of(definition: HostedDefinition, verdict: Verdict, request_id: str) 
     if isinstance(verdict, Returned):
         return _durable_end(verdict.result) if definition.durable else _plain_end(verdict.result)
     error = bounded_error(failure_of(verdict, request_id))
-    return Broken(error) if definition.durable else Failed(error)
+    return Errored(error) if definition.durable else Failed(error)
 
 
 def refusal_of(event: str) -> Failed | None:
