@@ -33,7 +33,7 @@ def test_bodies_that_run_on_after_their_timeout_are_counted() -> None:
     metrics = WorkerMetrics()
     assert abandoned_steps.admit()
     try:
-        assert value(metrics, "abandoned_steps") == 1
+        assert value(metrics, "overdue_bodies") == 1
     finally:
         abandoned_steps.leave()
-    assert value(metrics, "abandoned_steps") == 0
+    assert value(metrics, "overdue_bodies") == 0
