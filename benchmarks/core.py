@@ -12,7 +12,14 @@ from typing import Any
 
 import msgspec
 
-from perdure_core.commands import AlarmDue, Checkpoint, Command, CompleteCallback, Start, Turn
+from perdure_core.commands import (
+    AlarmDue,
+    Checkpoint,
+    CheckpointToken,
+    Command,
+    CompleteCallback,
+    Start,
+)
 from perdure_core.events import Record, decode_record, encode_record
 from perdure_core.execution import begin, current_turn, decide
 from perdure_core.fold import apply, fold
@@ -45,7 +52,7 @@ class Worker:
     def __init__(self) -> None:
         self.records = [begin(START, NOW_MS)]
         self.state: State = apply(None, self.records[0])
-        self.turn: Turn = current_turn(self.state, "f" * 32, NOW_MS)
+        self.turn: CheckpointToken = current_turn(self.state, "f" * 32, NOW_MS)
         self.calls = 0
 
     def checkpoint(self, *updates: OperationUpdate) -> Checkpoint:

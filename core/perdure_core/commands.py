@@ -31,7 +31,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     client_context: str | None = None
 
 
-class Turn(msgspec.Struct, frozen=True, array_like=True):
+class CheckpointToken(msgspec.Struct, frozen=True, array_like=True):
     """What a checkpoint token says.
 
     `number` counts accepted turns, `seen` is the record up to which the handler knows the state,
@@ -51,7 +51,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     a CHAINED_INVOKE names whether it exists; both are the caller's to prepare.
     """
 
-    turn: Turn
+    turn: CheckpointToken
     client_token: str
     updates: tuple[OperationUpdate, ...] = ()
     callback_ids: Mapping[str, str] = {}
@@ -65,7 +65,7 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
     for other operations than the history holds.
     """
 
-    turn: Turn
+    turn: CheckpointToken
     status: CompletionStatus
     result: str | None = None
     error: ErrorObject | None = None
@@ -74,7 +74,7 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
 class HandBack(msgspec.Struct, frozen=True):
     """Return an unfinished invocation to the queue; no failure."""
 
-    turn: Turn
+    turn: CheckpointToken
 
 
 class AlarmDue(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ guide, retries).
 from typing import Final
 
 from perdure_core import limits, validation
-from perdure_core.commands import Complete, Turn
+from perdure_core.commands import CheckpointToken, Complete
 from perdure_core.decision import Decision, ReportEnd
 from perdure_core.events import (
     Event,
@@ -144,7 +144,7 @@ def _has_news(state: State, command: Complete) -> bool:
     return state.news or state.revoked or has_changed_since(state, command.turn)
 
 
-def has_changed_since(state: State, turn: Turn) -> bool:
+def has_changed_since(state: State, turn: CheckpointToken) -> bool:
     """Tell whether anything changed behind the back of a handler that holds this turn."""
     # Between two turns an operation changes once at most, so the latest change stands last.
     return bool(state.unseen) and next(reversed(state.unseen.values())) > turn.seen

@@ -277,7 +277,7 @@ class ChainedInvokeStopped(ChainedInvokeEvent, frozen=True, tag=64):
 # Private facts: folded like the others, but neither numbered nor shown.
 
 
-class TurnTaken(ExecutionEvent, frozen=True, tag=80):
+class CheckpointAccepted(ExecutionEvent, frozen=True, tag=80):
     """A checkpoint was accepted. The events after it in its record are that checkpoint's own.
 
     `news` says that the answer carried changes which the handler had not seen; `revoked` that it
@@ -347,7 +347,7 @@ AnyExecutionEvent = (
     | ExecutionPaused
     | ExecutionResumed
     | InvocationCompleted
-    | TurnTaken
+    | CheckpointAccepted
     | InvocationReturned
     | InvocationRetryDue
     | OutcomeRecorded
@@ -374,7 +374,7 @@ Event = AnyExecutionEvent | AnyOperationEvent
 
 _PRIVATE = frozenset(
     {
-        TurnTaken,
+        CheckpointAccepted,
         InvocationReturned,
         InvocationRetryDue,
         OutcomeRecorded,

@@ -17,6 +17,7 @@ from perdure_core.checkpoint import decide_updates
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,
+    CheckpointToken,
     ChildEnded,
     Command,
     Complete,
@@ -28,7 +29,6 @@ from perdure_core.commands import (
     Resume,
     Start,
     Stop,
-    Turn,
 )
 from perdure_core.completion import (
     decide_completion,
@@ -42,6 +42,7 @@ from perdure_core.events import (
     CallbackFailed,
     CallbackHeartbeat,
     CallbackSucceeded,
+    CheckpointAccepted,
     DeletionRequested,
     Event,
     ExecutionPaused,
@@ -53,11 +54,10 @@ from perdure_core.events import (
     InvocationReturned,
     PauseRequested,
     Record,
-    TurnTaken,
 )
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation, OperationType
 from perdure_core.operations import callback, chained_invoke
-from perdure_core.refusals import Ended, Invalid, NotEnded, TurnPassed, Unknown
+from perdure_core.refusals import Ended, Invalid, NotEnded, StaleToken, Unknown
 from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_open
 
 
@@ -109,7 +109,7 @@ def decide(state: State, command: Command, now_ms: int) -> Decision:
             assert_never(command)
 
 
-def current_turn(state: State, invocation_id: str, started_ms: int) -> Turn:
+def current_turn(state: State, invocation_id: str, started_ms: int) -> CheckpointToken:
     """Return the turn that a token handed out now has to carry.
 
     A token that goes with the answer to a checkpoint says no more than that answer: what changed
@@ -117,10 +117,10 @@ def current_turn(state: State, invocation_id: str, started_ms: int) -> Turn:
     """
     last = state.last_call
     seen = state.sequence if last is None else last.sequence
-    return Turn(invocation_id, state.turn, seen, started_ms)
+    return CheckpointToken(invocation_id, state.turn, seen, started_ms)
 
 
-def is_current(state: State, turn: Turn) -> bool:
+def is_current(state: State, turn: CheckpointToken) -> bool:
     """Tell whether the turn may still act. A revoked one may still end its invocation."""
     present = state.turn - 1 if state.revoked else state.turn
     return (
@@ -148,10 +148,10 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
         return NOTHING
     _require_turn(state, command.turn)
     if state.revoked:
-        raise TurnPassed("Invalid checkpoint token: the turn was revoked; end the invocation")
+        raise StaleToken("Invalid checkpoint token: the turn was revoked; end the invocation")
     draft = decide_updates(state, command, now_ms)
     turn = command.turn
-    taken = TurnTaken(
+    taken = CheckpointAccepted(
         invocation_id=turn.invocation_id,
         started_ms=turn.started_ms,
         client_token=command.client_token,
@@ -163,7 +163,7 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
     return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
 
 
-def _told(state: State, turn: Turn) -> int | None:
+def _told(state: State, turn: CheckpointToken) -> int | None:
     """Return how many changes an answer has room for; None when it has room for all."""
     if not has_changed_since(state, turn):
         return None
@@ -294,7 +294,7 @@ def _resume(state: State, command: Resume, now_ms: int) -> Decision:
     return Decision(Record(now_ms, (ExecutionResumed(command.reason),)))
 
 
-def _require_turn(state: State, turn: Turn) -> None:
+def _require_turn(state: State, turn: CheckpointToken) -> None:
     if is_current(state, turn):
         return
     if not is_open(state):
@@ -307,7 +307,7 @@ def _require_turn(state: State, turn: Turn) -> None:
         reason = f"no invocation is due ({state.dispatch})"
     else:
         reason = f"turn {turn.number} was taken by another invocation, {state.invocation_id}"
-    raise TurnPassed(f"Invalid checkpoint token: {reason}")
+    raise StaleToken(f"Invalid checkpoint token: {reason}")
 
 
 def _require_open(state: State, what: str) -> None:

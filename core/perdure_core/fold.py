@@ -13,6 +13,7 @@ from perdure_core import operations
 from perdure_core.events import (
     AnyOperationEvent,
     CallbackHeartbeat,
+    CheckpointAccepted,
     ContextFailed,
     ContextSucceeded,
     DeletionRequested,
@@ -30,7 +31,6 @@ from perdure_core.events import (
     OutcomeRecorded,
     PauseRequested,
     Record,
-    TurnTaken,
     public_count,
 )
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX
@@ -65,7 +65,7 @@ def apply(state: State | None, record: Record) -> State:
     own = False
     for event in record.events:
         if isinstance(event, ExecutionEvent):
-            own = own or isinstance(event, TurnTaken)
+            own = own or isinstance(event, CheckpointAccepted)
             _FOLDS[type(event)](state, event, record.at_ms)
         else:
             _operation(state, event, record.at_ms, own=own)
@@ -171,7 +171,7 @@ def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
     state.alarms.move(DEADLINE, state.deadline_ms)
 
 
-def _turn_taken(state: State, event: TurnTaken, _at_ms: int) -> None:
+def _checkpoint_accepted(state: State, event: CheckpointAccepted, _at_ms: int) -> None:
     news = [id_ for id_, sequence in state.unseen.items() if sequence > event.seen]
     told = len(news) if event.told is None else event.told
     state.last_call = LastCall(
@@ -294,7 +294,7 @@ def _deletion_requested(state: State, _event: DeletionRequested, at_ms: int) -> 
 
 _FOLDS: Final[dict[type[ExecutionEvent], Callable[[State, Any, int], None]]] = {
     ExecutionStarted: _started,
-    TurnTaken: _turn_taken,
+    CheckpointAccepted: _checkpoint_accepted,
     InvocationCompleted: _invocation_completed,
     InvocationReturned: _invocation_returned,
     InvocationRetryDue: _retry_due,

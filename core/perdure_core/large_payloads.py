@@ -85,7 +85,7 @@ _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(ErrorObject)
 
 
-class Kept:
+class ExternalPayloads:
     """The texts that one change keeps outside, as UTF-8 by digest."""
 
     __slots__ = ("_known", "bodies")
@@ -123,7 +123,7 @@ class Kept:
         return reference
 
 
-def take_out(record: Record, kept: Kept) -> Record:
+def externalize(record: Record, kept: ExternalPayloads) -> Record:
     """Return the record as it is written; the large texts of its events are in `kept`."""
     # Nearly every record has none, and is left as it is after one look.
     if not any(map(_is_large, record.events)):
@@ -131,11 +131,11 @@ def take_out(record: Record, kept: Kept) -> Record:
     return Record(record.at_ms, tuple([kept.without_texts(event) for event in record.events]))
 
 
-def take_out_of_decision(decision: Decision, kept: Kept) -> Decision:
+def externalize_decision(decision: Decision, kept: ExternalPayloads) -> Decision:
     """Return the decision as it is folded and written; its large texts are in `kept`."""
     if decision.record is None:
         return decision
-    record = take_out(decision.record, kept)
+    record = externalize(decision.record, kept)
     if record is decision.record:
         return decision
     return Decision(record, tuple([kept.without_texts(each) for each in decision.deliveries]))
@@ -176,7 +176,7 @@ def error_from(error: ErrorObject | None, texts: Mapping[StoredPayload, str]) ->
     return _decoder.decode(texts[error.kept])
 
 
-def put_back(holder: _Holder, texts: Mapping[StoredPayload, str]) -> _Holder:
+def inline(holder: _Holder, texts: Mapping[StoredPayload, str]) -> _Holder:
     """Return a copy with its texts instead of references; the same if none of them is given."""
     replaced: dict[str, object] = {}
     reference, error = reference_in(holder), _error_of(holder)
@@ -191,7 +191,7 @@ def operation_with_text(operation: Operation, texts: Mapping[StoredPayload, str]
     """Return the operation with its texts instead of references, if they are given."""
     if not references_of(operation.details):
         return operation
-    return msgspec.structs.replace(operation, details=put_back(operation.details, texts))
+    return msgspec.structs.replace(operation, details=inline(operation.details, texts))
 
 
 def operations_with_texts(

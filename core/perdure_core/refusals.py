@@ -15,7 +15,7 @@ class Invalid(Refused):
     """The request is malformed, whatever the state."""
 
 
-class TurnPassed(Refused):
+class StaleToken(Refused):
     """Invalid checkpoint token: its turn has passed."""
 
 

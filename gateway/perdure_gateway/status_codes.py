@@ -15,7 +15,7 @@ from perdure_core.refusals import (
     NameTaken,
     NotEnded,
     Refused,
-    TurnPassed,
+    StaleToken,
     Unknown,
 )
 from perdure_gateway.errors import Crowded, NotServing, SessionReplaced, WorkerSilent
@@ -71,7 +71,7 @@ def _code_of_refusal(error: Refused) -> grpc.StatusCode:
             return grpc.StatusCode.NOT_FOUND
         case NameTaken():
             return grpc.StatusCode.ALREADY_EXISTS
-        case TurnPassed():
+        case StaleToken():
             return grpc.StatusCode.ABORTED
         case Ended() | NotEnded() | CallbackClosed():
             return grpc.StatusCode.FAILED_PRECONDITION

@@ -22,7 +22,7 @@ from perdure_core.events import (
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply
-from perdure_core.large_payloads import Kept, take_out, take_out_of_decision
+from perdure_core.large_payloads import ExternalPayloads, externalize, externalize_decision
 from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
 from perdure_history import event_metrics
@@ -170,7 +170,7 @@ class Executions:
         slot: Slot,
         decision: Decision,
         outbox_done: Sequence[OutboxRow] = (),
-        kept: Kept | None = None,
+        kept: ExternalPayloads | None = None,
     ) -> Batch:
         """Fold a decision in and put it into the next commit. What follows happens by itself.
 
@@ -179,8 +179,8 @@ class Executions:
         record = decision.record
         if record is None:
             return self.committer.submit(None, outbox_done=outbox_done)
-        kept = kept or Kept()
-        decision = take_out_of_decision(decision, kept)
+        kept = kept or ExternalPayloads()
+        decision = externalize_decision(decision, kept)
         record = decision.record
         assert record is not None
         first_event_id = slot.state.event_count + 1
@@ -216,8 +216,8 @@ class Executions:
     ) -> Batch:
         """Begin an execution with its first record."""
         self.require_ready()
-        kept = Kept()
-        record = take_out(record, kept)
+        kept = ExternalPayloads()
+        record = externalize(record, kept)
         slot = Slot(key, apply(None, record), input_digest)
         batch = self._submit(slot, record, 1, (), outbox_done, kept, new=True)
         self._cache.add(slot)
@@ -230,7 +230,7 @@ class Executions:
         first_event_id: int,
         outbox: tuple[OutboxRow, ...],
         outbox_done: Sequence[OutboxRow],
-        kept: Kept,
+        kept: ExternalPayloads,
         *,
         new: bool,
     ) -> Batch:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from perdure_core.large_payloads import Kept
+from perdure_core.large_payloads import ExternalPayloads
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_host.ports import ExecutionKey, PayloadRow, Store
@@ -23,9 +23,9 @@ HASHED_CHARS_MAX: Final = 1_024 * 1_024
 _Place = tuple[ExecutionKey, bytes]
 
 
-async def hashed(texts: Iterable[str | None]) -> Kept:
+async def hashed(texts: Iterable[str | None]) -> ExternalPayloads:
     """Return what knows the references to those of the texts that take long to hash."""
-    kept = Kept()
+    kept = ExternalPayloads()
     for text in texts:
         if text is not None and len(text) > HASHED_CHARS_MAX:
             await asyncio.to_thread(kept.know, text)

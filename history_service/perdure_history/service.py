@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
-from perdure_core.large_payloads import put_back, references_of
+from perdure_core.large_payloads import inline, references_of
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.payload import StoredPayload, text_of
 from perdure_core.refusals import Invalid, Refused, Unknown
@@ -302,7 +302,7 @@ class HistoryService:
         # Few at a time: each is held whole until it is durable at its receiver.
         async with self._large_deliveries:
             texts = await self._executions.payloads.texts(row.sender, references)
-            await self._deliver_whole(put_back(delivery, texts), row)
+            await self._deliver_whole(inline(delivery, texts), row)
 
     async def _deliver_whole(self, delivery: Delivery, row: OutboxRow) -> None:
         if isinstance(delivery, ReportEnd):

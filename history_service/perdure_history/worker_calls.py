@@ -9,10 +9,10 @@ import msgspec
 from perdure_core.commands import (
     COMPLETION_STATUSES,
     Checkpoint,
+    CheckpointToken,
     Complete,
     CompletionStatus,
     HandBack,
-    Turn,
 )
 from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.identity import arn_of
@@ -27,7 +27,7 @@ from perdure_core.model import (
 )
 from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
-from perdure_core.refusals import Invalid, Refused, TurnPassed, Unknown
+from perdure_core.refusals import Invalid, Refused, StaleToken, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.text import preview
 from perdure_core.views import changed_operations, execution_operation, visible_from
@@ -96,7 +96,7 @@ class WorkerCalls:
             invocation_id=invocation_id,
             arn=arn_of(identity_of(state)),
             function=state.function,
-            token=self._signer.sign_turn(key, turn),
+            token=self._signer.sign_token(key, turn),
             page=page,
             updated_operation_ids=tuple(state.unseen),
             first=state.invocations_completed == 0 and state.turn == 0,
@@ -109,7 +109,7 @@ class WorkerCalls:
 
     async def claim(self, token: str, worker_id: str) -> str | None:
         """Adopt an invocation that runs in the worker already."""
-        key, turn = self._signer.read_turn(token)
+        key, turn = self._signer.read_token(token)
         executions = self._executions
         try:
             slot = await executions.settled(key)
@@ -128,7 +128,7 @@ class WorkerCalls:
     ) -> CheckpointAnswer:
         """Accept a batch, all or nothing."""
         executions = self._executions
-        key, turn = self._signer.read_turn(token)
+        key, turn = self._signer.read_token(token)
         kept = await hashed(update.payload for update in updates)
         slot = await self._slot(key)
         arrived_ms = executions.clock.now_ms()
@@ -152,10 +152,10 @@ class WorkerCalls:
 
     async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
         """Return a further page for the running invocation."""
-        key, turn = self._signer.read_turn(token)
+        key, turn = self._signer.read_token(token)
         slot = await self._settled(key)
         if not is_current(slot.state, turn):
-            raise TurnPassed
+            raise StaleToken
         (position,) = unpack_marker("state", marker, tuple[int]) if marker else (0,)
         if position < 0:
             raise Invalid("malformed page marker: take it unchanged from next_marker")
@@ -174,7 +174,7 @@ class WorkerCalls:
         known = _STATUSES.get(status)
         if known is None:
             raise Invalid(f"status {preview(status)} must be {', '.join(COMPLETION_STATUSES)}")
-        key, turn = self._signer.read_turn(token)
+        key, turn = self._signer.read_token(token)
         kept = await hashed((result,))
         slot = await self._slot(key)
         executions = self._executions
@@ -191,7 +191,7 @@ class WorkerCalls:
     async def hand_back(self, tokens: Sequence[str]) -> None:
         """Return unfinished invocations to their queues."""
         executions = self._executions
-        turns = [self._signer.read_turn(token) for token in tokens]
+        turns = [self._signer.read_token(token) for token in tokens]
         batches: list[Batch] = []
         for key, turn in turns:
             try:
@@ -277,7 +277,7 @@ class WorkerCalls:
             await batch.wait()
             executions.metrics.invocations["lost"].inc()
 
-    def _answer(self, slot: Slot, turn: Turn) -> CheckpointAnswer:
+    def _answer(self, slot: Slot, turn: CheckpointToken) -> CheckpointAnswer:
         """Return the answer to the accepted checkpoint as of now.
 
         The state may move on before the checkpoint is durable.
@@ -288,11 +288,11 @@ class WorkerCalls:
         token = ""
         if not last.revoked:
             following = current_turn(state, turn.invocation_id, turn.started_ms)
-            token = self._signer.sign_turn(slot.key, following)
+            token = self._signer.sign_token(slot.key, following)
         operations = tuple([_copied(each) for each in changed_operations(state)])
         return CheckpointAnswer(slot.key, token, operations)
 
-    def _adopt(self, key: ExecutionKey, turn: Turn, worker_id: str | None) -> None:
+    def _adopt(self, key: ExecutionKey, turn: CheckpointToken, worker_id: str | None) -> None:
         now_ms = self._executions.clock.now_ms()
         self._executions.running.add(
             Running(
@@ -306,7 +306,7 @@ class WorkerCalls:
             )
         )
 
-    def _sign_of_life(self, key: ExecutionKey, turn: Turn, now_ms: int) -> None:
+    def _sign_of_life(self, key: ExecutionKey, turn: CheckpointToken, now_ms: int) -> None:
         running = self._executions.running.get(key)
         if running is None or running.invocation_id != turn.invocation_id:
             self._adopt(key, turn, None)
@@ -365,13 +365,13 @@ class WorkerCalls:
         try:
             return await self._executions.slot(key)
         except Unknown as unknown:
-            raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
+            raise StaleToken("Invalid checkpoint token: its execution is gone") from unknown
 
     async def _settled(self, key: ExecutionKey) -> Slot:
         try:
             return await self._executions.settled(key)
         except Unknown as unknown:
-            raise TurnPassed("Invalid checkpoint token: its execution is gone") from unknown
+            raise StaleToken("Invalid checkpoint token: its execution is gone") from unknown
 
 
 _OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
@@ -398,7 +398,7 @@ def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
         yield number + 1, operation
 
 
-def _may_go_on(state: State, turn: Turn) -> bool:
+def _may_go_on(state: State, turn: CheckpointToken) -> bool:
     """Tell whether the turn may act, or its last call was accepted and the answer got lost."""
     if is_current(state, turn):
         return True

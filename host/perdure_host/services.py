@@ -226,11 +226,11 @@ class History(Protocol):
     async def checkpoint(
         self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
     ) -> CheckpointAnswer:
-        """Accept a batch, all or nothing. Raises TurnPassed, Invalid."""
+        """Accept a batch, all or nothing. Raises StaleToken, Invalid."""
         ...
 
     async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
-        """Return a further page for the running invocation. Raises TurnPassed, Invalid."""
+        """Return a further page for the running invocation. Raises StaleToken, Invalid."""
         ...
 
     async def complete(
@@ -242,7 +242,7 @@ class History(Protocol):
         error: ErrorObject | None,
         replayed_operations: int = 0,
     ) -> None:
-        """End an invocation. Raises TurnPassed, Invalid."""
+        """End an invocation. Raises StaleToken, Invalid."""
         ...
 
     async def hand_back(self, tokens: Sequence[str]) -> None:

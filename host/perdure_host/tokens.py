@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from perdure_core.commands import Turn
+from perdure_core.commands import CheckpointToken
 from perdure_core.limits import (
     BUCKETS,
     CALLBACK_ID_CHARS_MAX,
@@ -57,7 +57,7 @@ class Signer:
         self._turn_mac = blake2b(key=secret, digest_size=MAC_BYTES, person=b"perdure-turn")
         self._callback_mac = blake2b(key=secret, digest_size=MAC_BYTES, person=b"perdure-callback")
 
-    def sign_turn(self, key: ExecutionKey, turn: Turn) -> str:
+    def sign_token(self, key: ExecutionKey, turn: CheckpointToken) -> str:
         """Return the checkpoint token of `turn`."""
         content = _TURN.pack(
             VERSION,
@@ -70,14 +70,16 @@ class Signer:
         )
         return _to_text(content + _mac(self._turn_mac, content))
 
-    def read_turn(self, token: str) -> tuple[ExecutionKey, Turn]:
-        """Return what `sign_turn` wrote. Raises Invalid for anything else."""
+    def read_token(self, token: str) -> tuple[ExecutionKey, CheckpointToken]:
+        """Return what `sign_token` wrote. Raises Invalid for anything else."""
         what = "checkpoint token"
         content = _checked(self._turn_mac, token, what, CHECKPOINT_TOKEN_CHARS_MAX)
         if len(content) != _TURN.size:
             raise _invalid(what, "its length is wrong")
         _, bucket, execution, invocation, number, seen, started_ms = _TURN.unpack(content)
-        turn = Turn(invocation_id=invocation.hex(), number=number, seen=seen, started_ms=started_ms)
+        turn = CheckpointToken(
+            invocation_id=invocation.hex(), number=number, seen=seen, started_ms=started_ms
+        )
         return _key(bucket, execution, what), turn
 
     def sign_callback(self, key: ExecutionKey, operation_id: str) -> str:

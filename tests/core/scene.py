@@ -12,6 +12,7 @@ from perdure_core.alarms import Alarms
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,
+    CheckpointToken,
     ChildEnded,
     Command,
     Complete,
@@ -19,7 +20,6 @@ from perdure_core.commands import (
     HandBack,
     Pause,
     Start,
-    Turn,
 )
 from perdure_core.decision import Decision, Delivery
 from perdure_core.events import Event, Record, decode_record, encode_record, is_public
@@ -81,7 +81,7 @@ class Scene:
         self.records: list[Record] = [begin(start, now_ms)]
         self.deliveries: list[Delivery] = []
         self.state = apply(None, self.records[0])
-        self.turn: Turn | None = None
+        self.turn: CheckpointToken | None = None
         self.calls = 0
         self.invocations = 0
 
@@ -108,7 +108,7 @@ class Scene:
             return refused
         raise AssertionError(f"accepted: {command}")
 
-    def take(self) -> Turn:
+    def take(self) -> CheckpointToken:
         """Hand the invocation out."""
         assert wants_task(self.state)
         self.invocations += 1
@@ -161,7 +161,7 @@ class Scene:
         self.turn = None
         return decision
 
-    def held(self) -> Turn:
+    def held(self) -> CheckpointToken:
         """Return the turn that the worker holds."""
         assert self.turn is not None
         return self.turn

@@ -64,7 +64,7 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.operations import callback, chained_invoke, context, step, wait
-from perdure_core.refusals import CallbackClosed, Ended, Invalid, NotEnded, Refused, TurnPassed
+from perdure_core.refusals import CallbackClosed, Ended, Invalid, NotEnded, Refused, StaleToken
 from perdure_core.state import Dispatch
 from tests.core.scene import Scene, snapshot, update
 
@@ -397,7 +397,7 @@ def answers(*, running: Answer, pausing: Answer, paused: Answer, ended: Answer) 
     return [running, pausing, paused, *[ended] * 5]
 
 
-TURN = answers(running="yes", pausing="yes", paused=TurnPassed, ended=TurnPassed)
+TURN = answers(running="yes", pausing="yes", paused=StaleToken, ended=StaleToken)
 CALLER = answers(running="yes", pausing="yes", paused="yes", ended=Ended)
 EXPECTED: dict[str, list[Answer]] = {
     "checkpoint": TURN,
@@ -476,10 +476,10 @@ def test_no_turn_is_current_unless_an_invocation_is_due(
     assert scene.state.dispatch is dispatch
     guessed = msgspec.structs.replace(Complete(turn=scene.held(), status=status), turn=guess(scene))
     refused = scene.refusal(guessed)
-    assert isinstance(refused, TurnPassed)
+    assert isinstance(refused, StaleToken)
     assert dispatch in str(refused)
     refused = scene.refusal(Checkpoint(turn=guessed.turn, client_token="c", updates=()))
-    assert isinstance(refused, TurnPassed)
+    assert isinstance(refused, StaleToken)
 
 
 def guess(scene: Scene) -> Any:

@@ -23,15 +23,15 @@ from perdure_core.fold import apply, fold
 from perdure_core.large_payloads import (
     _FAILING,  # pyright: ignore[reportPrivateUsage]
     _FIELDS,  # pyright: ignore[reportPrivateUsage]
-    Kept,
+    ExternalPayloads,
     error_from,
+    externalize,
+    externalize_decision,
+    inline,
     operation_with_text,
-    put_back,
     reference_in,
     references_in,
     references_of,
-    take_out,
-    take_out_of_decision,
     text_from,
 )
 from perdure_core.model import CallbackDetails, Details, ErrorObject, StepDetails
@@ -58,15 +58,15 @@ def step_succeeded(result: str) -> Record:
 
 
 def test_a_text_at_the_bound_stays_in_its_event() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     record = step_succeeded(FITTING)
-    assert take_out(record, kept) is record
+    assert externalize(record, kept) is record
     assert kept.bodies == {}
 
 
 def test_a_text_beyond_the_bound_is_replaced_by_its_reference() -> None:
-    kept = Kept()
-    record = take_out(step_succeeded(LARGE), kept)
+    kept = ExternalPayloads()
+    record = externalize(step_succeeded(LARGE), kept)
     assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
     assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
     assert decode_record(encode_record(record)) == record
@@ -74,29 +74,29 @@ def test_a_text_beyond_the_bound_is_replaced_by_its_reference() -> None:
 
 
 def test_a_text_that_was_looked_at_ahead_is_kept_only_where_it_is_found() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     kept.know(LARGE)
     assert kept.bodies == {}
-    record = take_out(step_succeeded(LARGE), kept)
+    record = externalize(step_succeeded(LARGE), kept)
     assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
     assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
 
 
 def test_equal_texts_of_one_change_are_kept_once() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     for text in (LARGE, LARGE[:-1] + "x"):
-        assert take_out(step_succeeded(text), kept).events[0] == StepSucceeded(
+        assert externalize(step_succeeded(text), kept).events[0] == StepSucceeded(
             Subject("s"), 1, REFERENCE
         )
     assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
 
 
 def test_the_bound_counts_bytes_not_characters() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     wide = "é" * (limits.PAYLOAD_INLINE_BYTES_MAX // 2)
-    assert take_out(step_succeeded(wide), kept).events == step_succeeded(wide).events
+    assert externalize(step_succeeded(wide), kept).events == step_succeeded(wide).events
     wider = wide + "é"
-    (event,) = take_out(step_succeeded(wider), kept).events
+    (event,) = externalize(step_succeeded(wider), kept).events
     reference = reference_in(event)
     assert reference is not None
     assert reference.size == bytes_of(wider) == limits.PAYLOAD_INLINE_BYTES_MAX + 2
@@ -127,31 +127,31 @@ def test_the_text_of_an_event_and_of_its_delivery_is_kept_once() -> None:
     scene = Scene()
     scene.take()
     decision = scene.do(scene.call(update("CHAINED_INVOKE", "START", "i", payload=LARGE)))
-    kept = Kept()
-    taken = take_out_of_decision(decision, kept)
+    kept = ExternalPayloads()
+    taken = externalize_decision(decision, kept)
     assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
     (delivery,) = taken.deliveries
     assert reference_in(delivery) == REFERENCE
-    assert put_back(delivery, {REFERENCE: LARGE}) == decision.deliveries[0]
+    assert inline(delivery, {REFERENCE: LARGE}) == decision.deliveries[0]
 
 
 def test_an_outcome_that_was_kept_outside_ends_the_execution_without_its_text() -> None:
     scene = Scene()
     scene.take()
     decision = scene.do(scene.call(update("EXECUTION", "SUCCEED", "end", payload=LARGE)))
-    taken = take_out_of_decision(decision, Kept()).record
+    taken = externalize_decision(decision, ExternalPayloads()).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
     ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
     assert ended.record is not None
-    kept = Kept()
-    assert take_out_of_decision(ended, kept) is ended
+    kept = ExternalPayloads()
+    assert externalize_decision(ended, kept) is ended
     assert apply(state, ended.record).result == REFERENCE
 
 
 def test_a_decision_that_changes_nothing_keeps_nothing() -> None:
-    kept = Kept()
-    assert take_out_of_decision(NOTHING, kept) is NOTHING
+    kept = ExternalPayloads()
+    assert externalize_decision(NOTHING, kept) is NOTHING
     assert kept.bodies == {}
 
 
@@ -179,16 +179,16 @@ def test_whatever_holds_an_error_can_have_it_kept_outside() -> None:
 
 
 def test_an_error_at_the_bound_stays_in_its_event() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     record = Record(7, (ExecutionFailed(error_of(limits.ERROR_INLINE_BYTES_MAX)),))
-    assert take_out(record, kept) is record
+    assert externalize(record, kept) is record
     assert kept.bodies == {}
 
 
 def test_an_error_beyond_the_bound_leaves_its_beginning() -> None:
-    kept = Kept()
+    kept = ExternalPayloads()
     error = error_of(limits.ERROR_INLINE_BYTES_MAX + 1)
-    record = take_out(Record(7, (ExecutionFailed(error),)), kept)
+    record = externalize(Record(7, (ExecutionFailed(error),)), kept)
     assert decode_record(encode_record(record)) == record
     assert len(encode_record(record)) < 1_500
     (event,) = record.events
@@ -201,10 +201,10 @@ def test_an_error_beyond_the_bound_leaves_its_beginning() -> None:
     (reference,) = references_of(event)
     texts = {reference: kept.bodies[reference.digest].decode()}
     assert error_from(beginning, texts) == error
-    assert put_back(event, texts) == ExecutionFailed(error)
+    assert inline(event, texts) == ExecutionFailed(error)
     assert error_from(beginning, {}) == beginning
-    again = Kept()
-    assert take_out(record, again) is record
+    again = ExternalPayloads()
+    assert externalize(record, again) is record
     assert again.bodies == {}
 
 
@@ -220,7 +220,7 @@ def test_a_step_may_hold_a_large_state_and_a_large_error() -> None:
     details = StepDetails(result=REFERENCE, error=beginning_of(error, stored(body.encode())))
     assert references_of(details) == (REFERENCE, stored(body.encode()))
     texts = {REFERENCE: LARGE, stored(body.encode()): body}
-    assert put_back(details, texts) == StepDetails(result=LARGE, error=error)
+    assert inline(details, texts) == StepDetails(result=LARGE, error=error)
 
 
 def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() -> None:
@@ -228,14 +228,14 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     scene.take()
     error = error_of(limits.ERROR_BYTES_MAX)
     decision = scene.do(scene.call(update("EXECUTION", "FAIL", "end", error=error)))
-    kept = Kept()
-    taken = take_out_of_decision(decision, kept).record
+    kept = ExternalPayloads()
+    taken = externalize_decision(decision, kept).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
     ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
     assert ended.record is not None
-    again = Kept()
-    assert take_out_of_decision(ended, again) is ended
+    again = ExternalPayloads()
+    assert externalize_decision(ended, again) is ended
     beginning = apply(state, ended.record).error
     assert beginning is not None
     assert beginning.kept is not None

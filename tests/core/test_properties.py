@@ -14,6 +14,7 @@ from perdure_core import operations
 from perdure_core.commands import (
     AlarmDue,
     Checkpoint,
+    CheckpointToken,
     ChildEnded,
     Command,
     Complete,
@@ -25,7 +26,6 @@ from perdure_core.commands import (
     Resume,
     Start,
     Stop,
-    Turn,
 )
 from perdure_core.decision import NOTHING, Decision, ReportEnd, StartChild
 from perdure_core.events import (
@@ -51,7 +51,7 @@ from perdure_core.model import (
     OperationStatus,
     OperationUpdate,
 )
-from perdure_core.refusals import Invalid, Refused, TurnPassed
+from perdure_core.refusals import Invalid, Refused, StaleToken
 from perdure_core.state import (
     DEADLINE,
     INVOCATION_RETRY,
@@ -133,8 +133,8 @@ class CarelessHost:
         self.draw = draw
         self.scene = Scene(START)
         # Turns that a worker may hold, and those of which it is certain that they have passed.
-        self.held: list[Turn] = []
-        self.passed: list[Turn] = []
+        self.held: list[CheckpointToken] = []
+        self.passed: list[CheckpointToken] = []
         self.last: Checkpoint | None = None
         self.answered: set[str] = set()
 
@@ -250,7 +250,7 @@ class CarelessHost:
             return
         self.scene.turn = turn = self.draw(st.sampled_from(self.passed))
         for command in (self.scene.call(*self.draw(batches)), HandBack(turn)):
-            assert isinstance(self.scene.refusal(command), TurnPassed | Invalid)
+            assert isinstance(self.scene.refusal(command), StaleToken | Invalid)
 
     def complete(self) -> None:
         if not self.held:
@@ -277,7 +277,7 @@ class CarelessHost:
             self.pass_all()
             # Nobody has heard what the invocation came to.
             completion = Complete(turn=turn, status="SUCCEEDED")
-            assert isinstance(self.scene.refusal(completion), TurnPassed)
+            assert isinstance(self.scene.refusal(completion), StaleToken)
 
     def let_time_pass(self) -> None:
         self.scene.now_ms += self.draw(st.sampled_from([0, 1, 999, 1_000, 2_000, 30_000]))

@@ -8,7 +8,7 @@ import pytest
 from perdure_core.commands import Complete, HandBack, HeartbeatCallback, Pause, Resume
 from perdure_core.execution import current_turn, is_current
 from perdure_core.model import ErrorObject
-from perdure_core.refusals import TurnPassed
+from perdure_core.refusals import StaleToken
 from perdure_core.state import Dispatch, wants_task
 from tests.core.scene import Scene, update
 
@@ -70,7 +70,7 @@ def test_a_revoked_turn_may_end_its_invocation_and_nothing_else() -> None:
     scene.checkpoint()
     assert scene.state.revoked
     assert is_current(scene.state, revoked)
-    assert isinstance(scene.refusal(scene.call()), TurnPassed)
+    assert isinstance(scene.refusal(scene.call()), StaleToken)
     scene.complete("PENDING")
     assert scene.state.status == "PAUSED"
     assert scene.state.dispatch is Dispatch.WANTED
@@ -98,7 +98,7 @@ def test_who_was_given_up_does_not_hear_that_it_is_done() -> None:
     turn = scene.held()
     scene.complete("ERROR", error=ErrorObject("the worker is silent", "Runtime.ExitError"))
     late = Complete(turn=turn, status="SUCCEEDED", result="1")
-    assert isinstance(scene.refusal(late), TurnPassed)
+    assert isinstance(scene.refusal(late), StaleToken)
     again = Complete(turn=turn, status="ERROR")
     assert scene.do(again).record is None
 

@@ -36,7 +36,7 @@ def test_every_refusal_and_error_has_its_status() -> None:
         MalformedMessage: Code.INVALID_ARGUMENT,
         refusals.Unknown: Code.NOT_FOUND,
         refusals.NameTaken: Code.ALREADY_EXISTS,
-        refusals.TurnPassed: Code.ABORTED,
+        refusals.StaleToken: Code.ABORTED,
         refusals.Ended: Code.FAILED_PRECONDITION,
         refusals.NotEnded: Code.FAILED_PRECONDITION,
         refusals.CallbackClosed: Code.FAILED_PRECONDITION,

@@ -119,7 +119,12 @@ def test_an_event_is_shown_as_the_contract_says(event: core.Event, fields: model
 
 def test_every_public_event_is_among_the_cases() -> None:
     private = {
-        *(core.TurnTaken, core.InvocationReturned, core.InvocationRetryDue, core.OutcomeRecorded),
+        *(
+            core.CheckpointAccepted,
+            core.InvocationReturned,
+            core.InvocationRetryDue,
+            core.OutcomeRecorded,
+        ),
         *(core.PauseRequested, core.DeletionRequested, core.StepReady, core.StepHeartbeat),
         core.CallbackHeartbeat,
     }

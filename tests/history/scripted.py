@@ -23,7 +23,7 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.payload import text_of
-from perdure_core.refusals import CallbackClosed, Ended, TurnPassed
+from perdure_core.refusals import CallbackClosed, Ended, StaleToken
 from perdure_host.errors import StoreError
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
 from tests.history.hand import update
@@ -261,7 +261,7 @@ class Run:
                 await self._complete("PENDING", None)
             else:
                 await self._complete("SUCCEEDED", json.dumps(results))
-        except TurnPassed:
+        except StaleToken:
             return
 
     async def _read_state(self) -> None:

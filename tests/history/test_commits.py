@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from perdure_core.refusals import TurnPassed
+from perdure_core.refusals import StaleToken
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
 from perdure_host.services import CheckpointAnswer, key_of
 from tests.history.hand import Hand, update
@@ -240,7 +240,7 @@ async def test_a_caller_that_goes_away_harms_no_other() -> None:
         await asyncio.sleep(0)
         leaving.cancel()
         await staying
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await invocation.step("b")
         assert (await world.history.describe(arn)).status == "STOPPED"
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from perdure_core.refusals import Ended, NotEnded, TurnPassed
+from perdure_core.refusals import Ended, NotEnded, StaleToken
 from perdure_host.services import key_of
 from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
@@ -62,7 +62,7 @@ async def test_a_pause_begins_though_the_node_forgot_what_was_handed_out() -> No
         await world.restart()
         await world.pass_ms(world.settings.claim_wait_ms)
         assert (await world.history.describe(arn)).status == "PAUSED"
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await invocation.step("a")
         await world.history.resume(arn, reason=None)
         hand.attach()
@@ -117,7 +117,7 @@ async def test_stopping_ends_at_once_and_again_says_the_same() -> None:
         ended_ms = await world.history.stop(arn, None)
         world.clock.advance(5)
         assert await world.history.stop(arn, None) == ended_ms
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await invocation.step("a")
         with pytest.raises(Ended):
             await world.history.pause(arn, reason=None, timeout_paused=True)

@@ -7,7 +7,7 @@ import pytest
 
 from perdure_core.events import InvocationCompleted
 from perdure_core.model import ErrorObject
-from perdure_core.refusals import Invalid, TurnPassed
+from perdure_core.refusals import Invalid, StaleToken
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreUnavailable
 from perdure_host.services import key_of
@@ -91,7 +91,7 @@ async def test_state_comes_in_pages() -> None:
             page = await world.history.state_page(second.token, page.next_marker, 2)
             ids += [operation.id for operation in page.operations]
         assert ids[1:] == ["a", "b", "c", "d"]
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await world.history.state_page(first.token, "", 2)
         with pytest.raises(Invalid):
             await world.history.state_page(second.token, "junk", 2)
@@ -168,7 +168,7 @@ async def test_an_unclaimed_invocation_is_lost_once_the_time_for_claims_is_over(
         await world.pass_ms(1)
         assert await hand.begun(arn) is None
         assert errors(world, arn) == ["Runtime.ExitError"]
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await invocation.step("b")
         hand.tasks.clear()
         second = await hand.begun(arn)
@@ -397,7 +397,7 @@ async def test_handing_back_is_no_failure_and_offers_at_once() -> None:
         assert errors(world, arn) == []
         second = await hand.take()
         assert [operation.id for operation in second.offer.page.operations][1:] == ["a"]
-        with pytest.raises(TurnPassed):
+        with pytest.raises(StaleToken):
             await invocation.step("b")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure_core.commands import Turn
+from perdure_core.commands import CheckpointToken
 from perdure_core.limits import BUCKETS, CALLBACK_ID_CHARS_MAX, CHECKPOINT_TOKEN_CHARS_MAX
 from perdure_core.refusals import Invalid
 from perdure_host.ports import ExecutionKey
@@ -15,21 +15,25 @@ from perdure_host.tokens import MARKER_CHARS_MAX, Signer, pack_marker, unpack_ma
 
 SIGNER = Signer(b"s" * 32)
 KEY = ExecutionKey(17, "ab" * 16)
-TURN = Turn("cd" * 16, 3, 7, 1_700_000_000_000)
+TURN = CheckpointToken("cd" * 16, 3, 7, 1_700_000_000_000)
 FORM = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 hex_ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
 keys = st.builds(ExecutionKey, st.integers(0, BUCKETS - 1), hex_ids)
 turns = st.builds(
-    Turn, hex_ids, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**63)
+    CheckpointToken,
+    hex_ids,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**63),
 )
 operation_ids = st.text("abcXYZ019-_", min_size=1, max_size=64)
 
 
 @given(keys, turns)
-def test_a_turn_comes_back_as_it_was_signed(key: ExecutionKey, turn: Turn) -> None:
-    token = SIGNER.sign_turn(key, turn)
-    assert SIGNER.read_turn(token) == (key, turn)
+def test_a_turn_comes_back_as_it_was_signed(key: ExecutionKey, turn: CheckpointToken) -> None:
+    token = SIGNER.sign_token(key, turn)
+    assert SIGNER.read_token(token) == (key, turn)
     assert FORM.fullmatch(token)
     assert len(token) <= CHECKPOINT_TOKEN_CHARS_MAX
 
@@ -43,27 +47,27 @@ def test_a_callback_comes_back_as_it_was_signed(key: ExecutionKey, operation_id:
 
 
 def test_signing_twice_gives_the_same_token() -> None:
-    assert SIGNER.sign_turn(KEY, TURN) == Signer(b"s" * 32).sign_turn(KEY, TURN)
+    assert SIGNER.sign_token(KEY, TURN) == Signer(b"s" * 32).sign_token(KEY, TURN)
 
 
 @given(st.integers(0, 65), st.integers(1, 255))
 def test_no_byte_of_a_token_can_be_changed(position: int, difference: int) -> None:
-    signed = bytearray(b64decode(SIGNER.sign_turn(KEY, TURN)))
+    signed = bytearray(b64decode(SIGNER.sign_token(KEY, TURN)))
     signed[position] ^= difference
     with pytest.raises(Invalid, match=r"^Invalid checkpoint token: "):
-        SIGNER.read_turn(b64encode(signed).decode())
+        SIGNER.read_token(b64encode(signed).decode())
 
 
 def test_another_secret_reads_nothing() -> None:
     with pytest.raises(Invalid, match="signature does not match"):
-        Signer(b"t" * 32).read_turn(SIGNER.sign_turn(KEY, TURN))
+        Signer(b"t" * 32).read_token(SIGNER.sign_token(KEY, TURN))
 
 
 def test_a_callback_id_is_no_checkpoint_token_and_the_reverse() -> None:
     with pytest.raises(Invalid):
-        SIGNER.read_turn(SIGNER.sign_callback(KEY, "o" * 32))
+        SIGNER.read_token(SIGNER.sign_callback(KEY, "o" * 32))
     with pytest.raises(Invalid):
-        SIGNER.read_callback(SIGNER.sign_turn(KEY, TURN))
+        SIGNER.read_callback(SIGNER.sign_token(KEY, TURN))
 
 
 def test_another_spelling_of_the_same_bytes_is_refused() -> None:
@@ -85,14 +89,14 @@ def test_another_spelling_of_the_same_bytes_is_refused() -> None:
 )
 def test_nonsense_is_refused_with_its_kind_and_reason(token: str) -> None:
     with pytest.raises(Invalid, match=r"^Invalid checkpoint token: "):
-        SIGNER.read_turn(token)
+        SIGNER.read_token(token)
     with pytest.raises(Invalid, match=r"^Invalid callback id: "):
         SIGNER.read_callback(token)
 
 
 def test_a_token_over_the_limit_is_refused_by_its_length() -> None:
     with pytest.raises(Invalid, match="2052 characters, expected 1 to 2048"):
-        SIGNER.read_turn("A" * (CHECKPOINT_TOKEN_CHARS_MAX + 4))
+        SIGNER.read_token("A" * (CHECKPOINT_TOKEN_CHARS_MAX + 4))
 
 
 def test_a_short_secret_is_refused() -> None:

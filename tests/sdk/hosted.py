@@ -304,7 +304,7 @@ class HostedCheckpoints:
 
 
 def checkpoint(
-    turn: commands.Turn,
+    turn: commands.CheckpointToken,
     number: int,
     updates: tuple[OperationUpdate, ...],
     targets: Mapping[str, bool],

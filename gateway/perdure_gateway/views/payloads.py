@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from perdure_core.events import Event
-from perdure_core.large_payloads import put_back, reference_in, references_of
+from perdure_core.large_payloads import inline, reference_in, references_of
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_gateway.admission.memory_budget import Loan
@@ -49,7 +49,7 @@ async def with_texts(
         fitting.append(numbered)
     texts = await borrowed_texts(history, key, references, loan)
     return [
-        msgspec.structs.replace(each, event=put_back(each.event, texts)) if texts else each
+        msgspec.structs.replace(each, event=inline(each.event, texts)) if texts else each
         for each in fitting
     ]
 

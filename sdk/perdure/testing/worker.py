@@ -60,14 +60,14 @@ def deliver(service: Service, target: Execution) -> None:
     outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
     with service.changed:
         target.on_lost = None
-    with suppress(refusals.TurnPassed):  # it was stopped meanwhile
+    with suppress(refusals.StaleToken):  # it was stopped meanwhile
         service.returned(target, checkpoints.ending(outcome))
 
 
 class HostedCheckpoints:
     """The checkpoints of one invocation: urgent ones are applied at once, with all before them."""
 
-    def __init__(self, service: Service, target: Execution, turn: commands.Turn) -> None:
+    def __init__(self, service: Service, target: Execution, turn: commands.CheckpointToken) -> None:
         self._service = service
         self._target = target
         self._turn = turn
@@ -105,7 +105,7 @@ class HostedCheckpoints:
         error: BaseException | None = None
         try:
             self._call(tuple(update for updates, _ in batch for update in updates))
-        except refusals.TurnPassed:
+        except refusals.StaleToken:
             error = InvocationLost()
         except InvocationLost as lost:
             error = lost
@@ -192,7 +192,7 @@ def _invocation(service: Service, target: Execution, invocation_id: str) -> Invo
     )
 
 
-def completion(outcome: Outcome, turn: commands.Turn) -> commands.Complete:
+def completion(outcome: Outcome, turn: commands.CheckpointToken) -> commands.Complete:
     """Return what the worker, or the service on its behalf, says when an invocation is over."""
     match outcome:
         case Succeeded(result):
