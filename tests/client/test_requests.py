@@ -5,37 +5,37 @@ from datetime import UTC, datetime
 import pytest
 
 from perdure.client.errors import InvalidArgumentError
-from perdure.client.requests import error_form, list_request, payload_form, start_request
+from perdure.client.requests import error_message, list_request, payload_text, start_request
 
 
 def test_a_value_travels_as_compact_json_in_its_own_order() -> None:
-    assert payload_form({"b": 1, "a": "ü"}, None) == '{"b":1,"a":"ü"}'
+    assert payload_text({"b": 1, "a": "ü"}, None) == '{"b":1,"a":"ü"}'
 
 
 def test_text_travels_as_it_is() -> None:
-    assert payload_form(None, "{ } ") == "{ } "
+    assert payload_text(None, "{ } ") == "{ } "
 
 
 def test_nothing_travels_for_none() -> None:
-    assert payload_form(None, None) is None
+    assert payload_text(None, None) is None
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", object()])
 def test_a_value_that_is_no_json_is_refused(value: object) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be written as JSON"):
-        payload_form(value, None)
+        payload_text(value, None)
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     knot: list[object] = []
     knot.append(knot)
     with pytest.raises(InvalidArgumentError, match="cannot be written as JSON"):
-        payload_form(knot, None)
+        payload_text(knot, None)
 
 
 def test_value_and_text_at_once_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="not both"):
-        payload_form({}, "{}")
+        payload_text({}, "{}")
 
 
 def test_a_start_without_a_payload_has_no_input() -> None:
@@ -51,7 +51,7 @@ def test_a_number_beyond_the_message_is_the_callers_fault() -> None:
 
 
 def test_an_error_without_parts_is_no_error() -> None:
-    assert error_form(None, None, None, ()) is None
+    assert error_message(None, None, None, ()) is None
 
 
 def test_a_list_asks_for_what_was_given() -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from perdure.serdes import ExtendedTypeSerDes
 from perdure.typed import TypedSerDes
-from perdure.typed.codecs import kind_of
+from perdure.typed.codecs import type_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -267,7 +267,7 @@ TYPED = st.one_of(
 
 def same(one: Any, other: Any) -> bool:
     """Compare values with the types of everything inside."""
-    kind = kind_of(one)
+    kind = type_of(one)
     if kind is not type(other) or one != other:
         return False
     if kind is dict:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure.client.models import json_form
+from perdure.client.models import to_json_dict
 from perdure.testing import (
     DurableFunctionsTestError,
     DurableFunctionTestRunner,
@@ -75,7 +75,7 @@ def test_every_public_event_is_tried_here() -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_is_told_as_a_gateway_tells_it(event: events.Event) -> None:
     message = event_to_message(NumberedEvent(event_id=3, at_ms=1_234, event=event))
-    there = msgspec.convert(json_form(message), HistoryEvent, strict=False)
+    there = msgspec.convert(to_json_dict(message), HistoryEvent, strict=False)
     assert event_form(3, event, 1_234) == there
 
 

@@ -14,8 +14,8 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from perdure.client import flows, unary_flows
-from perdure.client.environment import real_world
+from perdure.client import flows, requests, unary_flows
+from perdure.client.environment import system_environment
 from perdure.client.errors import ClientError, InvalidArgumentError, read_rpc_error
 from perdure.client.models import (
     ExecutionDescription,
@@ -24,7 +24,6 @@ from perdure.client.models import (
     HistoryEvent,
     StartedExecution,
 )
-from perdure.client.requests import error_form, list_request, start_request
 from perdure_host.channel import connection_settings, open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import model_pb2
@@ -60,7 +59,7 @@ class AsyncClient:
             self._channel = open_aio_channel(settings)
         except SettingsError as error:
             raise InvalidArgumentError(str(error)) from error
-        self._world = real_world(patience_s)
+        self._environment = system_environment(patience_s)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -88,9 +87,9 @@ class AsyncClient:
         tenant_id: str | None = None,
         trace_header: str | None = None,
     ) -> StartedExecution:
-        request = start_request(
+        request = requests.start_request(
             function_name,
-            name or self._world.new_name(),
+            name or self._environment.new_name(),
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
@@ -98,7 +97,7 @@ class AsyncClient:
             tenant_id=tenant_id,
             trace_header=trace_header,
         )
-        return await self._carry_out(flows.start(self._world, request))
+        return await self._drive(flows.start(self._environment, request))
 
     async def run(
         self,
@@ -112,28 +111,28 @@ class AsyncClient:
         retention_days: int | None = None,
         tenant_id: str | None = None,
     ) -> Any:
-        request = start_request(
+        request = requests.start_request(
             function_name,
-            name or self._world.new_name(),
+            name or self._environment.new_name(),
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
         )
-        return await self._carry_out(flows.run(self._world, request, timeout_s))
+        return await self._drive(flows.run(self._environment, request, timeout_s))
 
     async def wait(
         self, execution_arn: str, *, timeout_s: float | None = None
     ) -> ExecutionDescription:
-        return await self._carry_out(flows.wait(self._world, execution_arn, timeout_s))
+        return await self._drive(flows.wait(self._environment, execution_arn, timeout_s))
 
     async def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
         return flows.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
 
     async def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
-        return await self._carry_out(
-            unary_flows.get(self._world, execution_arn, include_data=include_data)
+        return await self._drive(
+            unary_flows.get(self._environment, execution_arn, include_data=include_data)
         )
 
     async def history(
@@ -146,9 +145,9 @@ class AsyncClient:
     ) -> AsyncIterator[HistoryEvent]:
         marker = ""
         while True:  # ends with the last page
-            page = await self._carry_out(
+            page = await self._drive(
                 unary_flows.history_page(
-                    self._world,
+                    self._environment,
                     execution_arn,
                     newest_first=newest_first,
                     page_items=page_items,
@@ -165,13 +164,15 @@ class AsyncClient:
     async def follow(
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
     ) -> AsyncIterator[HistoryEvent]:
-        following = flows.Following(self._world, execution_arn, after_event_id, timeout_s)
+        history_stream = flows.HistoryStream(
+            self._environment, execution_arn, after_event_id, timeout_s
+        )
         while True:  # ends with the execution, or with the caller's time
             try:
-                async for message in self._stream(following):
-                    yield following.saw(message)
+                async for message in self._stream(history_stream):
+                    yield history_stream.received(message)
             except grpc.RpcError as error:
-                await asyncio.sleep(following.broke(read_rpc_error(error)))
+                await asyncio.sleep(history_stream.disconnected(read_rpc_error(error)))
             else:
                 return
 
@@ -188,7 +189,7 @@ class AsyncClient:
     ) -> AsyncIterator[ExecutionSummary]:
         marker = ""
         while True:  # ends with the last page
-            request = list_request(
+            request = requests.list_request(
                 function_name=function_name,
                 execution_name=name,
                 statuses=statuses,
@@ -198,7 +199,7 @@ class AsyncClient:
                 page_items=page_items,
                 marker=marker,
             )
-            page = await self._carry_out(unary_flows.list_page(self._world, request))
+            page = await self._drive(unary_flows.list_page(self._environment, request))
             for item in page.items:
                 yield item
             marker = page.next_marker
@@ -213,8 +214,8 @@ class AsyncClient:
         error_message: str | None = None,
         error_data: str | None = None,
     ) -> datetime:
-        error = error_form(error_type, error_message, error_data, ())
-        return await self._carry_out(unary_flows.stop(self._world, execution_arn, error))
+        error = requests.error_message(error_type, error_message, error_data, ())
+        return await self._drive(unary_flows.stop(self._environment, execution_arn, error))
 
     async def pause(
         self,
@@ -223,25 +224,28 @@ class AsyncClient:
         reason: str | None = None,
         execution_timeout_paused: bool = True,
     ) -> str:
-        plan = unary_flows.pause(
-            self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
+        program = unary_flows.pause(
+            self._environment,
+            execution_arn,
+            reason,
+            execution_timeout_paused=execution_timeout_paused,
         )
-        return await self._carry_out(plan)
+        return await self._drive(program)
 
     async def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
-        return await self._carry_out(unary_flows.resume(self._world, execution_arn, reason))
+        return await self._drive(unary_flows.resume(self._environment, execution_arn, reason))
 
     async def delete(self, execution_arn: str) -> datetime:
-        return await self._carry_out(unary_flows.delete(self._world, execution_arn))
+        return await self._drive(unary_flows.delete(self._environment, execution_arn))
 
     async def list_functions(self) -> tuple[FunctionDescription, ...]:
-        return await self._carry_out(unary_flows.list_functions(self._world))
+        return await self._drive(unary_flows.list_functions(self._environment))
 
     async def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None
     ) -> None:
-        await self._carry_out(
-            unary_flows.succeed_callback(self._world, callback_id, result, result_text)
+        await self._drive(
+            unary_flows.succeed_callback(self._environment, callback_id, result, result_text)
         )
 
     async def fail_callback(
@@ -253,22 +257,22 @@ class AsyncClient:
         error_data: str | None = None,
         stack_trace: Iterable[str] = (),
     ) -> None:
-        error = error_form(error_type, error_message, error_data, stack_trace)
-        await self._carry_out(unary_flows.fail_callback(self._world, callback_id, error))
+        error = requests.error_message(error_type, error_message, error_data, stack_trace)
+        await self._drive(unary_flows.fail_callback(self._environment, callback_id, error))
 
     async def heartbeat_callback(self, callback_id: str) -> None:
-        await self._carry_out(unary_flows.heartbeat_callback(self._world, callback_id))
+        await self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
 
-    async def _carry_out(self, plan: flows.Plan[_Result]) -> _Result:
+    async def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:
-            effect = next(plan)
+            effect = next(program)
             while True:  # ends with the plan
                 try:
                     answer = await self._perform(effect)
                 except ClientError as error:
-                    effect = plan.throw(error)
+                    effect = program.throw(error)
                 else:
-                    effect = plan.send(answer)
+                    effect = program.send(answer)
         except StopIteration as end:
             result: _Result = end.value
             return result
@@ -287,14 +291,14 @@ class AsyncClient:
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
 
-    async def _stream(self, following: flows.Following) -> AsyncIterator[model_pb2.Event]:
-        request = following.request()
+    async def _stream(self, history_stream: flows.HistoryStream) -> AsyncIterator[model_pb2.Event]:
+        request = history_stream.request()
         open_stream = self._channel.unary_stream(
             flows.rpc_path(type(request)),
             request_serializer=flows.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
-        stream = open_stream(request, timeout=following.left_s())
+        stream = open_stream(request, timeout=history_stream.left_s())
         try:
             async for message in stream:
                 yield message

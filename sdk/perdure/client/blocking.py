@@ -17,8 +17,8 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from perdure.client import flows, unary_flows
-from perdure.client.environment import real_world
+from perdure.client import flows, requests, unary_flows
+from perdure.client.environment import system_environment
 from perdure.client.errors import (
     ClientError,
     InvalidArgumentError,
@@ -31,7 +31,6 @@ from perdure.client.models import (
     HistoryEvent,
     StartedExecution,
 )
-from perdure.client.requests import error_form, list_request, start_request
 from perdure_host.channel import connection_settings, open_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import model_pb2
@@ -69,7 +68,7 @@ class Client:
             self._channel = open_channel(settings)
         except SettingsError as error:
             raise InvalidArgumentError(str(error)) from error
-        self._world = real_world(patience_s)
+        self._environment = system_environment(patience_s)
 
     def close(self) -> None:
         """Give the connection back; the client is of no more use."""
@@ -107,9 +106,9 @@ class Client:
         trace that the start belongs to, as `X-Amzn-Trace-Id` has it: 1 to 8,192 characters,
         which the execution keeps and hands on.
         """
-        request = start_request(
+        request = requests.start_request(
             function_name,
-            name or self._world.new_name(),
+            name or self._environment.new_name(),
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
@@ -117,7 +116,7 @@ class Client:
             tenant_id=tenant_id,
             trace_header=trace_header,
         )
-        return self._carry_out(flows.start(self._world, request))
+        return self._drive(flows.start(self._environment, request))
 
     def run(
         self,
@@ -138,20 +137,20 @@ class Client:
         the client's patience where it goes before it has answered the start, which it does within
         a second, and without end after that.
         """
-        request = start_request(
+        request = requests.start_request(
             function_name,
-            name or self._world.new_name(),
+            name or self._environment.new_name(),
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
         )
-        return self._carry_out(flows.run(self._world, request, timeout_s))
+        return self._drive(flows.run(self._environment, request, timeout_s))
 
     def wait(self, execution_arn: str, *, timeout_s: float | None = None) -> ExecutionDescription:
         """Wait for the end of an execution, however it ends, and return the execution."""
-        return self._carry_out(flows.wait(self._world, execution_arn, timeout_s))
+        return self._drive(flows.wait(self._environment, execution_arn, timeout_s))
 
     def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
         """Wait for the end of an execution and return its result, or raise what it ended with."""
@@ -159,8 +158,8 @@ class Client:
 
     def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
         """Return one execution as it stands now; without data its input and result are None."""
-        return self._carry_out(
-            unary_flows.get(self._world, execution_arn, include_data=include_data)
+        return self._drive(
+            unary_flows.get(self._environment, execution_arn, include_data=include_data)
         )
 
     def history(
@@ -174,9 +173,9 @@ class Client:
         """Return the events so far, page by page; without data their payloads are None."""
         marker = ""
         while True:  # ends with the last page
-            page = self._carry_out(
+            page = self._drive(
                 unary_flows.history_page(
-                    self._world,
+                    self._environment,
                     execution_arn,
                     newest_first=newest_first,
                     page_items=page_items,
@@ -193,13 +192,15 @@ class Client:
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
     ) -> Iterator[HistoryEvent]:
         """Return the events so far, then each new one as it happens, until the end."""
-        following = flows.Following(self._world, execution_arn, after_event_id, timeout_s)
+        history_stream = flows.HistoryStream(
+            self._environment, execution_arn, after_event_id, timeout_s
+        )
         while True:  # ends with the execution, or with the caller's time
             try:
-                for message in self._stream(following):
-                    yield following.saw(message)
+                for message in self._stream(history_stream):
+                    yield history_stream.received(message)
             except grpc.RpcError as error:
-                time.sleep(following.broke(read_rpc_error(error)))
+                time.sleep(history_stream.disconnected(read_rpc_error(error)))
             else:
                 return
 
@@ -217,7 +218,7 @@ class Client:
         """Return the executions that match all filters. Times without a zone are UTC."""
         marker = ""
         while True:  # ends with the last page
-            request = list_request(
+            request = requests.list_request(
                 function_name=function_name,
                 execution_name=name,
                 statuses=statuses,
@@ -227,7 +228,7 @@ class Client:
                 page_items=page_items,
                 marker=marker,
             )
-            page = self._carry_out(unary_flows.list_page(self._world, request))
+            page = self._drive(unary_flows.list_page(self._environment, request))
             yield from page.items
             marker = page.next_marker
             if not marker:
@@ -242,8 +243,8 @@ class Client:
         error_data: str | None = None,
     ) -> datetime:
         """End an execution as STOPPED and return when it ended, which may be long ago."""
-        error = error_form(error_type, error_message, error_data, ())
-        return self._carry_out(unary_flows.stop(self._world, execution_arn, error))
+        error = requests.error_message(error_type, error_message, error_data, ())
+        return self._drive(unary_flows.stop(self._environment, execution_arn, error))
 
     def pause(
         self,
@@ -253,28 +254,33 @@ class Client:
         execution_timeout_paused: bool = True,
     ) -> str:
         """Allow no more invocations until `resume`; return PAUSING or PAUSED."""
-        plan = unary_flows.pause(
-            self._world, execution_arn, reason, execution_timeout_paused=execution_timeout_paused
+        program = unary_flows.pause(
+            self._environment,
+            execution_arn,
+            reason,
+            execution_timeout_paused=execution_timeout_paused,
         )
-        return self._carry_out(plan)
+        return self._drive(program)
 
     def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
         """Take a pause back and return the status."""
-        return self._carry_out(unary_flows.resume(self._world, execution_arn, reason))
+        return self._drive(unary_flows.resume(self._environment, execution_arn, reason))
 
     def delete(self, execution_arn: str) -> datetime:
         """Forget an execution that has ended; return when this was asked for."""
-        return self._carry_out(unary_flows.delete(self._world, execution_arn))
+        return self._drive(unary_flows.delete(self._environment, execution_arn))
 
     def list_functions(self) -> tuple[FunctionDescription, ...]:
         """Return the functions that workers have announced, by name."""
-        return self._carry_out(unary_flows.list_functions(self._world))
+        return self._drive(unary_flows.list_functions(self._environment))
 
     def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None
     ) -> None:
         """Complete a callback with a value that JSON can hold, or with a text as it is."""
-        self._carry_out(unary_flows.succeed_callback(self._world, callback_id, result, result_text))
+        self._drive(
+            unary_flows.succeed_callback(self._environment, callback_id, result, result_text)
+        )
 
     def fail_callback(
         self,
@@ -286,23 +292,23 @@ class Client:
         stack_trace: Iterable[str] = (),
     ) -> None:
         """Complete a callback with an error, which is raised where its result is awaited."""
-        error = error_form(error_type, error_message, error_data, stack_trace)
-        self._carry_out(unary_flows.fail_callback(self._world, callback_id, error))
+        error = requests.error_message(error_type, error_message, error_data, stack_trace)
+        self._drive(unary_flows.fail_callback(self._environment, callback_id, error))
 
     def heartbeat_callback(self, callback_id: str) -> None:
         """Start the heartbeat timeout of a callback anew; its total timeout runs on."""
-        self._carry_out(unary_flows.heartbeat_callback(self._world, callback_id))
+        self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
 
-    def _carry_out(self, plan: flows.Plan[_Result]) -> _Result:
+    def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:
-            effect = next(plan)
+            effect = next(program)
             while True:  # ends with the plan
                 try:
                     answer = self._perform(effect)
                 except ClientError as error:
-                    effect = plan.throw(error)
+                    effect = program.throw(error)
                 else:
-                    effect = plan.send(answer)
+                    effect = program.send(answer)
         except StopIteration as end:
             result: _Result = end.value
             return result
@@ -321,14 +327,14 @@ class Client:
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
 
-    def _stream(self, following: flows.Following) -> Iterator[model_pb2.Event]:
-        request = following.request()
+    def _stream(self, history_stream: flows.HistoryStream) -> Iterator[model_pb2.Event]:
+        request = history_stream.request()
         open_stream = self._channel.unary_stream(
             flows.rpc_path(type(request)),
             request_serializer=flows.serialize,
             response_deserializer=model_pb2.Event.FromString,
         )
-        stream = open_stream(request, timeout=following.left_s())
+        stream = open_stream(request, timeout=history_stream.left_s())
         try:
             yield from stream
         finally:

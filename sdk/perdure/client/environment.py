@@ -4,14 +4,14 @@ import random
 import time
 import uuid
 
-from perdure.client.flows import World
+from perdure.client.flows import ClientEnvironment
 
 
-def real_world(patience_s: float) -> World:
+def system_environment(patience_s: float) -> ClientEnvironment:
     """Return this machine's clock and dice."""
-    return World(
+    return ClientEnvironment(
         now_s=time.monotonic,
-        chance=random.random,
+        random_unit=random.random,
         new_name=lambda: str(uuid.uuid4()),
         patience_s=patience_s,
     )

@@ -75,17 +75,17 @@ class Sleep:
 
 
 Effect = Call | Sleep
-Plan = Generator[Effect, Message | None, _Result]
+Program = Generator[Effect, Message | None, _Result]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ClientEnvironment:
     """What plans need from outside: time, chance and identity."""
 
     # Seconds, never going back.
     now_s: Callable[[], float]
     # From 0 to 1.
-    chance: Callable[[], float]
+    random_unit: Callable[[], float]
     new_name: Callable[[], str]
     # How long a call without a time of its own goes on trying.
     patience_s: float = PATIENCE_S_DEFAULT
@@ -103,29 +103,31 @@ def serialize(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-def backoff_s(failures: int, chance: float) -> float:
+def backoff_s(failures: int, random_unit: float) -> float:
     """Return how long to wait after so many failures in a row: doubling, half of it by chance."""
     longest: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures, _DOUBLINGS_MAX))
-    return longest / 2 + chance * longest / 2
+    return longest / 2 + random_unit * longest / 2
 
 
 def call(
-    world: World,
+    environment: ClientEnvironment,
     request: Message,
     answer_type: type[_Answer],
     *,
     give_up_at_s: float | None = None,
     server_waits_s: float = 0.0,
-) -> Plan[_Answer]:
+) -> Program[_Answer]:
     """Send a request until it is answered; raise what refused it or kept it from that."""
-    give_up_at_s = world.now_s() + world.patience_s if give_up_at_s is None else give_up_at_s
+    give_up_at_s = (
+        environment.now_s() + environment.patience_s if give_up_at_s is None else give_up_at_s
+    )
     try_s = TRY_S_MAX + request.ByteSize() // UPLOAD_BYTES_PER_S_MIN
     for failures in count():  # ends when the time is over; give_up_at_s may be never
         try:
             answer = yield Call(request, answer_type, try_s + server_waits_s)
         except (UnavailableError, ResourceExhaustedError):
-            delay_s = backoff_s(failures, world.chance())
-            if world.now_s() + delay_s >= give_up_at_s:
+            delay_s = backoff_s(failures, environment.random_unit())
+            if environment.now_s() + delay_s >= give_up_at_s:
                 raise
             yield Sleep(delay_s)
         else:
@@ -135,11 +137,13 @@ def call(
     raise AssertionError  # count() does not end
 
 
-def start(world: World, request: client_pb2.StartExecutionRequest) -> Plan[StartedExecution]:
+def start(
+    environment: ClientEnvironment, request: client_pb2.StartExecutionRequest
+) -> Program[StartedExecution]:
     """Start an execution, or find the one that an equal start has made."""
     waits_s = request.wait_ms / 1_000
     answer = yield from call(
-        world, request, client_pb2.StartExecutionResponse, server_waits_s=waits_s
+        environment, request, client_pb2.StartExecutionResponse, server_waits_s=waits_s
     )
     return StartedExecution(
         execution_arn=answer.execution_arn,
@@ -149,23 +153,27 @@ def start(world: World, request: client_pb2.StartExecutionRequest) -> Plan[Start
 
 
 def wait(
-    world: World, execution_arn: str, timeout_s: float | None, *, answered: bool = False
-) -> Plan[ExecutionDescription]:
+    environment: ClientEnvironment,
+    execution_arn: str,
+    timeout_s: float | None,
+    *,
+    answered: bool = False,
+) -> Program[ExecutionDescription]:
     """Return the execution once it has ended; without a timeout this may take years.
 
     Patience bounds only the first answer. A server that is away after it is waited for, since the
     execution outlives it.
     """
-    give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    give_up_at_s = inf if timeout_s is None else environment.now_s() + timeout_s
     # A large input is not sent again with each answer that says that there is none yet.
     bare = False
     while True:  # ends with the execution, or with the caller's time
-        wait_ms = _long_poll_ms(give_up_at_s - world.now_s()) if answered else 0
+        wait_ms = _long_poll_ms(give_up_at_s - environment.now_s()) if answered else 0
         request = client_pb2.GetExecutionRequest(
             execution_arn=execution_arn, wait_ms=wait_ms, exclude_execution_data=bare
         )
         message = yield from call(
-            world,
+            environment,
             request,
             model_pb2.Execution,
             give_up_at_s=give_up_at_s if answered or timeout_s is not None else None,
@@ -176,27 +184,29 @@ def wait(
         if execution.ended and not bare:
             return execution
         bare = not execution.ended and (bare or len(message.input) > LARGE_CHARS_MIN)
-        if not execution.ended and world.now_s() >= give_up_at_s:
+        if not execution.ended and environment.now_s() >= give_up_at_s:
             raise WaitTimeoutError(f"still {execution.status} after {timeout_s} s: {execution_arn}")
 
 
 def run(
-    world: World, request: client_pb2.StartExecutionRequest, timeout_s: float | None
-) -> Plan[Any]:
+    environment: ClientEnvironment,
+    request: client_pb2.StartExecutionRequest,
+    timeout_s: float | None,
+) -> Program[Any]:
     """Start an execution and return its result; the start itself waits for an end that is near.
 
     Patience bounds the first answer, so a server that goes away while the start waits is tried
     again for that long only.
     """
-    give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
+    give_up_at_s = inf if timeout_s is None else environment.now_s() + timeout_s
     # The server would hold a large input all the while.
     if request.ByteSize() <= LARGE_CHARS_MIN:
-        request.wait_ms = min(START_WAIT_MS_MAX, _long_poll_ms(give_up_at_s - world.now_s()))
-    started = yield from start(world, request)
+        request.wait_ms = min(START_WAIT_MS_MAX, _long_poll_ms(give_up_at_s - environment.now_s()))
+    started = yield from start(environment, request)
     if started.execution.ended:
         return result_of(started.execution)
-    left_s = None if timeout_s is None else max(0.0, give_up_at_s - world.now_s())
-    waiting = wait(world, started.execution_arn, left_s, answered=True)
+    left_s = None if timeout_s is None else max(0.0, give_up_at_s - environment.now_s())
+    waiting = wait(environment, started.execution_arn, left_s, answered=True)
     return result_of((yield from waiting))
 
 
@@ -215,7 +225,7 @@ def result_of(execution: ExecutionDescription) -> Any:
     )
 
 
-class Following:
+class HistoryStream:
     """Where a follower of one history stands, so that a broken stream goes on after the last event.
 
     The shell opens a stream for `request()`, passes each message through `saw`, and sleeps for what
@@ -224,13 +234,19 @@ class Following:
     """
 
     def __init__(
-        self, world: World, execution_arn: str, after_event_id: int, timeout_s: float | None
+        self,
+        environment: ClientEnvironment,
+        execution_arn: str,
+        after_event_id: int,
+        timeout_s: float | None,
     ) -> None:
-        self._world = world
+        self._environment = environment
         self._arn = execution_arn
         self._last_event_id = after_event_id
-        self._give_up_at_s = inf if timeout_s is None else world.now_s() + timeout_s
-        self._first_answer_by_s = world.now_s() + world.patience_s if timeout_s is None else inf
+        self._give_up_at_s = inf if timeout_s is None else environment.now_s() + timeout_s
+        self._first_answer_by_s = (
+            environment.now_s() + environment.patience_s if timeout_s is None else inf
+        )
         self._failures = 0
 
     def request(self) -> client_pb2.FollowExecutionHistoryRequest:
@@ -243,25 +259,25 @@ class Following:
         """Return how long the stream may last."""
         if self._give_up_at_s == inf:
             return None
-        return max(0.0, self._give_up_at_s - self._world.now_s())
+        return max(0.0, self._give_up_at_s - self._environment.now_s())
 
-    def saw(self, message: model_pb2.Event) -> HistoryEvent:
+    def received(self, message: model_pb2.Event) -> HistoryEvent:
         """Remember how far the story has come."""
         self._last_event_id = message.event_id
         self._failures = 0
         self._first_answer_by_s = inf
         return read_event(message)
 
-    def broke(self, error: ClientError) -> float:
+    def disconnected(self, error: ClientError) -> float:
         """Return how long to sleep before the next stream; raise when there shall be none."""
-        now_s = self._world.now_s()
+        now_s = self._environment.now_s()
         if now_s >= self._give_up_at_s:
             raise WaitTimeoutError(f"the execution has not ended: {self._arn}") from error
         if not isinstance(error, UnavailableError | ResourceExhaustedError):
             raise error
         if now_s >= self._first_answer_by_s:
             raise error
-        delay_s = backoff_s(self._failures, self._world.chance())
+        delay_s = backoff_s(self._failures, self._environment.random_unit())
         self._failures += 1
         return min(delay_s, self._give_up_at_s - now_s)
 

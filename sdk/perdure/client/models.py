@@ -66,7 +66,7 @@ class ExecutionSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the API's message as JSON."""
-        return json_form(self.wire)
+        return to_json_dict(self.wire)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +107,7 @@ class ExecutionDescription:
 
     def to_json(self) -> dict[str, Any]:
         """Return the API's message as JSON."""
-        return json_form(self.wire)
+        return to_json_dict(self.wire)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ class HistoryEvent:
 
     def to_json(self) -> dict[str, Any]:
         """Return the API's message as JSON."""
-        return json_form(self.wire)
+        return to_json_dict(self.wire)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,10 +164,10 @@ class FunctionDescription:
 
     def to_json(self) -> dict[str, Any]:
         """Return the API's message as JSON."""
-        return json_form(self.wire)
+        return to_json_dict(self.wire)
 
 
-def json_form(message: Message) -> dict[str, Any]:
+def to_json_dict(message: Message) -> dict[str, Any]:
     """Return a message of the contract as JSON, with the contract's names."""
     form: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

@@ -19,7 +19,7 @@ def start_request(
     function_name: str,
     execution_name: str,
     payload: Any,
-    payload_text: str | None,
+    text: str | None,
     *,
     execution_timeout_s: int | None,
     retention_days: int | None,
@@ -31,7 +31,7 @@ def start_request(
         return client_pb2.StartExecutionRequest(
             function_name=function_name,
             execution_name=execution_name,
-            input=payload_form(payload, payload_text),
+            input=payload_text(payload, text),
             execution_timeout_seconds=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
@@ -64,7 +64,7 @@ def list_request(
         )
 
 
-def error_form(
+def error_message(
     error_type: str | None,
     error_message: str | None,
     error_data: str | None,
@@ -82,7 +82,7 @@ def error_form(
     )
 
 
-def payload_form(value: Any, text: str | None) -> str | None:
+def payload_text(value: Any, text: str | None) -> str | None:
     """Return what travels: the text as it is, or the value as JSON, or nothing for None.
 
     Keys keep their order, so that the same call gives the same text and a repeated start is equal.
@@ -94,11 +94,11 @@ def payload_form(value: Any, text: str | None) -> str | None:
     if value is None:
         return None
     try:
-        form = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        form.encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"the payload cannot be written as JSON: {error}") from error
-    return form
+    return text
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from perdure.client.flows import Plan, World, call
+from perdure.client.flows import ClientEnvironment, Program, call
 from perdure.client.models import (
     ExecutionDescription,
     ExecutionSummary,
@@ -19,7 +19,7 @@ from perdure.client.models import (
     read_summary,
     read_time,
 )
-from perdure.client.requests import payload_form
+from perdure.client.requests import payload_text
 from perdure_proto.v1 import client_pb2, model_pb2
 
 _Item = TypeVar("_Item")
@@ -33,23 +33,25 @@ class Page(Generic[_Item]):
     next_marker: str
 
 
-def get(world: World, execution_arn: str, *, include_data: bool) -> Plan[ExecutionDescription]:
+def get(
+    environment: ClientEnvironment, execution_arn: str, *, include_data: bool
+) -> Program[ExecutionDescription]:
     """Ask for one execution as it stands."""
     request = client_pb2.GetExecutionRequest(
         execution_arn=execution_arn, exclude_execution_data=not include_data
     )
-    return read_execution((yield from call(world, request, model_pb2.Execution)))
+    return read_execution((yield from call(environment, request, model_pb2.Execution)))
 
 
 def history_page(
-    world: World,
+    environment: ClientEnvironment,
     execution_arn: str,
     *,
     newest_first: bool,
     page_items: int,
     marker: str,
     include_data: bool,
-) -> Plan[Page[HistoryEvent]]:
+) -> Program[Page[HistoryEvent]]:
     """Ask for one page of a history."""
     request = client_pb2.GetExecutionHistoryRequest(
         execution_arn=execution_arn,
@@ -58,76 +60,82 @@ def history_page(
         reverse_order=newest_first,
         exclude_execution_data=not include_data,
     )
-    answer = yield from call(world, request, client_pb2.GetExecutionHistoryResponse)
+    answer = yield from call(environment, request, client_pb2.GetExecutionHistoryResponse)
     return Page(tuple(read_event(each) for each in answer.events), answer.next_marker)
 
 
 def list_page(
-    world: World, request: client_pb2.ListExecutionsRequest
-) -> Plan[Page[ExecutionSummary]]:
+    environment: ClientEnvironment, request: client_pb2.ListExecutionsRequest
+) -> Program[Page[ExecutionSummary]]:
     """Ask for one page of executions."""
-    answer = yield from call(world, request, client_pb2.ListExecutionsResponse)
+    answer = yield from call(environment, request, client_pb2.ListExecutionsResponse)
     return Page(tuple(read_summary(each) for each in answer.executions), answer.next_marker)
 
 
-def stop(world: World, execution_arn: str, error: model_pb2.ErrorObject | None) -> Plan[datetime]:
+def stop(
+    environment: ClientEnvironment, execution_arn: str, error: model_pb2.ErrorObject | None
+) -> Program[datetime]:
     """End an execution; answers when it ended, which may have been before."""
     request = client_pb2.StopExecutionRequest(execution_arn=execution_arn, error=error)
-    answer = yield from call(world, request, client_pb2.StopExecutionResponse)
+    answer = yield from call(environment, request, client_pb2.StopExecutionResponse)
     return read_time(answer.stop_timestamp)
 
 
 def pause(
-    world: World, execution_arn: str, reason: str | None, *, execution_timeout_paused: bool
-) -> Plan[str]:
+    environment: ClientEnvironment,
+    execution_arn: str,
+    reason: str | None,
+    *,
+    execution_timeout_paused: bool,
+) -> Program[str]:
     """Ask for no more invocations; answers PAUSING or PAUSED."""
     request = client_pb2.PauseExecutionRequest(
         execution_arn=execution_arn,
         reason=reason,
         execution_timeout_paused=execution_timeout_paused,
     )
-    return (yield from call(world, request, client_pb2.PauseExecutionResponse)).status
+    return (yield from call(environment, request, client_pb2.PauseExecutionResponse)).status
 
 
-def resume(world: World, execution_arn: str, reason: str | None) -> Plan[str]:
+def resume(environment: ClientEnvironment, execution_arn: str, reason: str | None) -> Program[str]:
     """Take a pause back; answers the status."""
     request = client_pb2.ResumeExecutionRequest(execution_arn=execution_arn, reason=reason)
-    return (yield from call(world, request, client_pb2.ResumeExecutionResponse)).status
+    return (yield from call(environment, request, client_pb2.ResumeExecutionResponse)).status
 
 
-def delete(world: World, execution_arn: str) -> Plan[datetime]:
+def delete(environment: ClientEnvironment, execution_arn: str) -> Program[datetime]:
     """Forget an execution that has ended; answers when this was asked for first."""
     request = client_pb2.DeleteExecutionRequest(execution_arn=execution_arn)
-    answer = yield from call(world, request, client_pb2.DeleteExecutionResponse)
+    answer = yield from call(environment, request, client_pb2.DeleteExecutionResponse)
     return read_time(answer.deletion_request_timestamp)
 
 
-def list_functions(world: World) -> Plan[tuple[FunctionDescription, ...]]:
+def list_functions(environment: ClientEnvironment) -> Program[tuple[FunctionDescription, ...]]:
     """Ask for the functions that workers have announced."""
     request = client_pb2.ListFunctionsRequest()
-    answer = yield from call(world, request, client_pb2.ListFunctionsResponse)
+    answer = yield from call(environment, request, client_pb2.ListFunctionsResponse)
     return tuple(read_function(each) for each in answer.functions)
 
 
 def succeed_callback(
-    world: World, callback_id: str, result: Any, result_text: str | None
-) -> Plan[None]:
+    environment: ClientEnvironment, callback_id: str, result: Any, result_text: str | None
+) -> Program[None]:
     """Complete a callback with a result."""
     request = client_pb2.SucceedCallbackRequest(
-        callback_id=callback_id, result=payload_form(result, result_text)
+        callback_id=callback_id, result=payload_text(result, result_text)
     )
-    yield from call(world, request, client_pb2.SucceedCallbackResponse)
+    yield from call(environment, request, client_pb2.SucceedCallbackResponse)
 
 
 def fail_callback(
-    world: World, callback_id: str, error: model_pb2.ErrorObject | None
-) -> Plan[None]:
+    environment: ClientEnvironment, callback_id: str, error: model_pb2.ErrorObject | None
+) -> Program[None]:
     """Complete a callback with an error."""
     request = client_pb2.FailCallbackRequest(callback_id=callback_id, error=error)
-    yield from call(world, request, client_pb2.FailCallbackResponse)
+    yield from call(environment, request, client_pb2.FailCallbackResponse)
 
 
-def heartbeat_callback(world: World, callback_id: str) -> Plan[None]:
+def heartbeat_callback(environment: ClientEnvironment, callback_id: str) -> Program[None]:
     """Start the heartbeat timeout of a callback anew."""
     request = client_pb2.HeartbeatCallbackRequest(callback_id=callback_id)
-    yield from call(world, request, client_pb2.HeartbeatCallbackResponse)
+    yield from call(environment, request, client_pb2.HeartbeatCallbackResponse)

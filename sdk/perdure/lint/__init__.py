@@ -12,12 +12,12 @@ import tokenize
 from collections.abc import Collection
 from pathlib import Path
 
+from perdure.lint.analyzer import analyze_module
+from perdure.lint.files import find_files
 from perdure.lint.findings import Finding, UnreadableError, UnreadableFileError
 from perdure.lint.rules import TITLES, Rule
 from perdure.lint.scopes import Module, read_module
 from perdure.lint.suppressions import read_suppressions, suppress
-from perdure.lint.survey import survey
-from perdure.lint.targets import find_files
 
 __all__ = [
     "TITLES",
@@ -46,7 +46,7 @@ def check_source(
     """Return what is wrong with a source, which `path` names in findings."""
     module = _read(source, path)
     try:
-        found = survey(module)
+        found = analyze_module(module)
     except RecursionError:
         raise UnreadableFileError(path, None, "nested too deeply to be followed") from None
     left = suppress(path, found, read_suppressions(module.text), ignored)

@@ -4,12 +4,12 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from perdure.lint.frames import Frame
+from perdure.lint.call_frames import CallFrame
+from perdure.lint.name_resolver import NameResolver
+from perdure.lint.nondeterminism import ENVIRONMENT_OBJECTS, rule_broken_by
 from perdure.lint.operations import Reader
-from perdure.lint.origins import Origins
 from perdure.lint.rules import Rule
 from perdure.lint.scopes import Assigned, Binding, Scope
-from perdure.lint.sources import ENVIRONMENT_OBJECTS, rule_broken_by
 
 _DIFFERS: Final = {
     Rule.CLOCK: "comes from the clock",
@@ -21,11 +21,11 @@ _DIFFERS: Final = {
 class Conditions:
     """Answers for one module."""
 
-    def __init__(self, origins: Origins, reader: Reader) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver, reader: Reader) -> None:
+        self._resolver = resolver
         self._reader = reader
 
-    def cause(self, test: ast.expr, frame: Frame) -> str | None:
+    def cause(self, test: ast.expr, frame: CallFrame) -> str | None:
         """Return why a condition may differ on replay, if it may, by way of a variable.
 
         What it asks of the world itself breaks a rule of its own, at the same place.
@@ -42,7 +42,7 @@ class Conditions:
                     pass
         return None
 
-    def _why(self, name: str, scope: Scope, frame: Frame) -> str | None:
+    def _why(self, name: str, scope: Scope, frame: CallFrame) -> str | None:
         waiting, seen = [(name, scope)], set[tuple[Scope, str]]()
         while waiting:
             wanted, where = waiting.pop()
@@ -60,22 +60,22 @@ class Conditions:
                         waiting.append((node.id, owner))
         return None
 
-    def _values(self, bindings: list[Binding], owner: Scope, frame: Frame) -> list[ast.expr]:
+    def _values(self, bindings: list[Binding], owner: Scope, frame: CallFrame) -> list[ast.expr]:
         values = [each.value for each in bindings if isinstance(each, Assigned) and each.value]
         return [each for each in values if not self._is_recorded(each, owner, frame)]
 
     def _rule(self, node: ast.AST, scope: Scope) -> Rule | None:
         match node:
             case ast.Call(func=function, args=arguments):
-                origin = self._origins.of(function, scope)
+                origin = self._resolver.path_of(function, scope)
                 return rule_broken_by(origin, len(arguments)) if origin else None
             case ast.Attribute() | ast.Name():
-                found = self._origins.of(node, scope) in ENVIRONMENT_OBJECTS
+                found = self._resolver.path_of(node, scope) in ENVIRONMENT_OBJECTS
                 return Rule.ENVIRONMENT if found else None
             case _:
                 return None
 
-    def _is_recorded(self, value: ast.expr, scope: Scope, frame: Frame) -> bool:
+    def _is_recorded(self, value: ast.expr, scope: Scope, frame: CallFrame) -> bool:
         inner = value.value if isinstance(value, ast.Await) else value
         return isinstance(inner, ast.Call) and (
             self._reader.operation(inner, scope, frame.contexts) is not None

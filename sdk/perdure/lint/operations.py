@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from perdure.lint.origins import Origins
+from perdure.lint.name_resolver import NameResolver
 from perdure.lint.scopes import Assigned, Parameter, Scope
 
 
@@ -85,12 +85,12 @@ Contexts = frozenset[tuple[Scope, str]]
 class Reader:
     """Recognizes contexts and operations in one module."""
 
-    def __init__(self, origins: Origins) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
 
     def operation(self, call: ast.Call, scope: Scope, contexts: Contexts) -> Operation | None:
         """Return the durable operation that a call is."""
-        if self._origins.sdk_name(call.func, scope) == "with_retry":
+        if self._resolver.sdk_name(call.func, scope) == "with_retry":
             given = argument(call, 0, "context")
             return Operation("with_retry", given) if given else None
         if not isinstance(call.func, ast.Attribute):
@@ -124,7 +124,7 @@ class Reader:
             return owner
         for binding in bindings:
             match binding:
-                case Parameter(node) if self._says_context(node.annotation, owner):
+                case Parameter(node) if self._is_context_annotation(node.annotation, owner):
                     return owner
                 case Assigned(ast.Name() | ast.Attribute() as value):
                     return self.context_owner(value, owner, contexts, depth + 1)
@@ -135,7 +135,7 @@ class Reader:
     def takes_context(self, scope: Scope) -> bool:
         """Whether a parameter of a function is annotated as a context."""
         return any(
-            self._says_context(binding.node.annotation, scope)
+            self._is_context_annotation(binding.node.annotation, scope)
             for bindings in scope.bindings.values()
             for binding in bindings
             if isinstance(binding, Parameter)
@@ -144,7 +144,7 @@ class Reader:
     def role_of(self, function: Scope) -> tuple[Role, int] | None:
         """Return what a decorated function is for, and which parameter gets its context."""
         for decorator in function.decorators:
-            name = self._origins.sdk_name(decorator, function.parent or function)
+            name = self._resolver.sdk_name(decorator, function.parent or function)
             if name in DECORATORS:
                 return DECORATORS[name]
         return None
@@ -157,7 +157,7 @@ class Reader:
             if part in seen:
                 continue
             seen.add(part)
-            function = self._origins.function_of(part, where)
+            function = self._resolver.function_of(part, where)
             if function is not None:
                 yield function
             else:
@@ -183,11 +183,11 @@ class Reader:
                 pass
 
     def _made_by(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
-        if self._origins.sdk_name(call.func, scope) == "ParallelBranch":
+        if self._resolver.sdk_name(call.func, scope) == "ParallelBranch":
             given = argument(call, 0, "func")
             yield from ((given, scope),) if given else ()
             return
-        factory = self._origins.function_of(call.func, scope)
+        factory = self._resolver.function_of(call.func, scope)
         if factory is None:
             return
         if self.role_of(factory) is not None:
@@ -214,11 +214,13 @@ class Reader:
         return None
 
     def _attribute_owner(self, node: ast.Attribute, scope: Scope, depth: int) -> Scope | None:
-        owner = self._origins.class_of(node.value, scope)
+        owner = self._resolver.class_of(node.value, scope)
         if owner is None:
             return None
         for binding in owner.bindings.get(node.attr, []):
-            if isinstance(binding, Assigned) and self._says_context(binding.annotation, owner):
+            if isinstance(binding, Assigned) and self._is_context_annotation(
+                binding.annotation, owner
+            ):
                 return owner
         given = owner.attributes.get(node.attr, [])
         kept = any(
@@ -226,15 +228,17 @@ class Reader:
         )
         return owner if kept else None
 
-    def _says_context(self, annotation: ast.expr | None, scope: Scope) -> bool:
+    def _is_context_annotation(self, annotation: ast.expr | None, scope: Scope) -> bool:
         match annotation:
             case ast.Constant(value=str(text)):
                 return _CONTEXT_NAME.search(text) is not None
             case ast.Name() | ast.Attribute():
-                origin = self._origins.of(annotation, scope) or ""
+                origin = self._resolver.path_of(annotation, scope) or ""
                 return origin.rsplit(".", 1)[-1] == "DurableContext"
             case ast.BinOp(left=left, right=right):
-                return self._says_context(left, scope) or self._says_context(right, scope)
+                return self._is_context_annotation(left, scope) or self._is_context_annotation(
+                    right, scope
+                )
             case _:
                 return False
 

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from perdure.lint.origins import Origins
+from perdure.lint.name_resolver import NameResolver
 from perdure.lint.scopes import Assigned, Binding, Parameter, Scope
 
 _SETS: Final = frozenset({"builtins.set", "builtins.frozenset"})
@@ -33,8 +33,8 @@ _LEAVES_ORDER: Final = frozenset(
 class SetOrder:
     """Answers for one module."""
 
-    def __init__(self, origins: Origins) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
         self._harmless: set[ast.AST] = set()
         self._known: dict[tuple[Scope, str], bool] = {}
 
@@ -64,7 +64,7 @@ class SetOrder:
             case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _KEEPS_SET:
                 return self.is_set(value, scope)
             case ast.Call(func=function, args=arguments):
-                return self._origins.of(function, scope) in _SETS and not any(
+                return self._resolver.path_of(function, scope) in _SETS and not any(
                     self._is_range(each, scope) for each in arguments
                 )
             case ast.BinOp(left=one, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
@@ -75,7 +75,7 @@ class SetOrder:
                 return False
 
     def _escapes_call(self, call: ast.Call, scope: Scope) -> Iterator[ast.expr]:
-        origin = self._origins.of(call.func, scope)
+        origin = self._resolver.path_of(call.func, scope)
         if origin in _LEAVES_ORDER:
             self._harmless.update(call.args)
         elif origin in _TAKES_ORDER:
@@ -108,7 +108,7 @@ class SetOrder:
                 return False
 
     def _is_range(self, expression: ast.expr, scope: Scope) -> bool:
-        return self._origins.of(expression, scope) == "builtins.range()"
+        return self._resolver.path_of(expression, scope) == "builtins.range()"
 
 
 def _is_whole_number(expression: ast.expr) -> bool:

@@ -8,8 +8,8 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
+from perdure.lint.name_resolver import NameResolver
 from perdure.lint.operations import own_nodes
-from perdure.lint.origins import Origins
 from perdure.lint.scopes import Scope
 
 _CONTROL_FLOW: Final = frozenset(
@@ -20,8 +20,8 @@ _CONTROL_FLOW: Final = frozenset(
 class Suspension:
     """Answers for one module."""
 
-    def __init__(self, origins: Origins) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver) -> None:
+        self._resolver = resolver
 
     def swallowed_by(self, node: ast.Try | ast.TryStar, scope: Scope) -> Iterator[ast.AST]:
         """Yield what swallows suspensions of the statement's body."""
@@ -38,7 +38,7 @@ class Suspension:
         for item in node.items:
             match item.context_expr:
                 case ast.Call(func=function, args=arguments) as call if (
-                    self._origins.of(function, scope) == "contextlib.suppress"
+                    self._resolver.path_of(function, scope) == "contextlib.suppress"
                 ):
                     if any(self._catches(each, scope) for each in arguments):
                         yield call
@@ -50,9 +50,9 @@ class Suspension:
             return True
         if isinstance(kind, ast.Tuple):
             return any(self._catches(each, scope) for each in kind.elts)
-        if self._origins.of(kind, scope) == "builtins.BaseException":
+        if self._resolver.path_of(kind, scope) == "builtins.BaseException":
             return True
-        return self._origins.sdk_name(kind, scope) in _CONTROL_FLOW
+        return self._resolver.sdk_name(kind, scope) in _CONTROL_FLOW
 
 
 def _raises_again(handler: ast.ExceptHandler) -> bool:

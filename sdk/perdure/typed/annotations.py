@@ -1,7 +1,8 @@
-"""From an annotation to its codec.
+"""Compiler from annotations to codecs.
 
-Codecs are kept by annotation, since compiling one takes far longer than using it. Whatever has no
-codec is `Unsupported`: the callers decide whether that is an error, or plain data as ever.
+Codecs are cached by annotation, since compiling one takes far longer than using it. An annotation
+that has no codec raises `UnsupportedAnnotation`: the callers decide whether that is an error, or
+plain data.
 """
 
 import dataclasses
@@ -15,15 +16,23 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from perdure.serdes.batch_result import BatchResult
-from perdure.typed.batch import Batch
-from perdure.typed.codecs import SCALARS, AnyJson, Codec, Literals, Members, Paths, kind_of
-from perdure.typed.containers import Entries, Fixed, Items, Union
+from perdure.typed.batch import BatchResultCodec
+from perdure.typed.codecs import (
+    SCALARS,
+    Codec,
+    EnumCodec,
+    JsonCodec,
+    LiteralCodec,
+    PathCodec,
+    type_of,
+)
+from perdure.typed.containers import DictCodec, ListCodec, TupleCodec, UnionCodec
 from perdure.typed.records import (
-    Field,
-    FieldOf,
-    Keys,
-    Model,
-    Record,
+    ClassCodec,
+    FieldCodec,
+    FieldSpec,
+    PydanticCodec,
+    TypedDictCodec,
     fields_of,
     is_model,
 )
@@ -47,19 +56,21 @@ SELF: Final[Any] = typing.Self  # pyright: ignore[reportUnknownMemberType] - out
 _WRAPPERS: Final = (typing.Required, typing.NotRequired, typing.Final, typing.ClassVar)
 
 
-class Unsupported(Exception):
+class UnsupportedAnnotation(Exception):
     """There is no way to write values of this annotation."""
 
 
 def codec_of(annotation: Any) -> Codec:
-    """Return the codec of an annotation; raise `Unsupported`."""
+    """Return the codec of an annotation; raise `UnsupportedAnnotation`."""
     try:
-        return _kept(annotation)
+        return _compiled(annotation)
     except TypeError as error:  # it cannot be hashed
-        raise Unsupported(f"{annotation!r} is no annotation of values: {error}") from error
+        raise UnsupportedAnnotation(
+            f"{annotation!r} is no annotation of values: {error}"
+        ) from error
 
 
-def bare(annotation: Any, bindings: Bindings) -> Any:
+def unwrapped(annotation: Any, bindings: Bindings) -> Any:
     """Return an annotation without what says nothing about the value's form."""
     while True:
         origin = typing.get_origin(annotation)
@@ -86,7 +97,7 @@ def is_union(annotation: Any) -> bool:
 
 def name_of(annotation: Any, bindings: Bindings) -> str:
     """Return what messages and tags call an annotation."""
-    annotation = bare(annotation, bindings)
+    annotation = unwrapped(annotation, bindings)
     if annotation in (None, type(None)):
         return "None"
     if annotation is ...:
@@ -100,15 +111,17 @@ def name_of(annotation: Any, bindings: Bindings) -> str:
     return f"{name}[{', '.join(name_of(arg, bindings) for arg in args)}]" if args else name
 
 
-def hints_of(kind: Any, *, marks: bool = False) -> dict[str, Any]:
+def hints_of(kind: Any, *, with_markers: bool = False) -> dict[str, Any]:
     """Return the annotations of a class, which may name itself.
 
-    With `marks`, `Annotated`, `Required` and `NotRequired` are left in.
+    With `with_markers`, `Annotated`, `Required` and `NotRequired` are left in.
     """
     try:
-        return typing.get_type_hints(kind, localns={kind.__name__: kind}, include_extras=marks)
+        return typing.get_type_hints(
+            kind, localns={kind.__name__: kind}, include_extras=with_markers
+        )
     except Exception as error:  # an annotation is code of the user's
-        raise Unsupported(
+        raise UnsupportedAnnotation(
             f"The annotations of {kind.__qualname__} cannot be resolved: {error}"
         ) from error
 
@@ -116,7 +129,7 @@ def hints_of(kind: Any, *, marks: bool = False) -> dict[str, Any]:
 def bindings_of(kind: Any, args: tuple[Any, ...], outer: Bindings) -> dict[Any, Any]:
     """Return what the type variables of a generic class and of its bases stand for."""
     parameters = getattr(kind, "__parameters__", ())
-    bindings = {p: bare(a, outer) for p, a in zip(parameters, args, strict=False)}
+    bindings = {p: unwrapped(a, outer) for p, a in zip(parameters, args, strict=False)}
     for ancestor in reversed(kind.__dict__.get("__orig_bases__", ())):
         origin = typing.get_origin(ancestor)
         if isinstance(origin, type) and origin not in (typing.Generic, typing.Protocol):
@@ -132,11 +145,11 @@ class _Compiler:
         self._records: dict[Any, Codec] = {}
 
     def compile(self, annotation: Any, bindings: Bindings, depth: int) -> Codec:
-        annotation = bare(annotation, bindings)
+        annotation = unwrapped(annotation, bindings)
         if depth > DEPTH_MAX:
-            raise Unsupported(f"{name_of(annotation, {})} contains itself without end.")
+            raise UnsupportedAnnotation(f"{name_of(annotation, {})} contains itself without end.")
         if annotation in (Any, object):
-            return AnyJson()
+            return JsonCodec()
         if annotation in SCALARS:
             return SCALARS[annotation]
         origin = typing.get_origin(annotation) or annotation
@@ -148,15 +161,17 @@ class _Compiler:
         if origin in CONCRETE:
             return self._collection(CONCRETE[origin], args, bindings, depth)
         if origin is BatchResult:
-            return Batch(self.compile(args[0] if args else Any, bindings, depth + 1))
+            return BatchResultCodec(self.compile(args[0] if args else Any, bindings, depth + 1))
         if isinstance(origin, type):
             return self._class(origin, args, bindings, depth)
-        raise Unsupported(f"There is no way to record a value annotated with {annotation!r}.")
+        raise UnsupportedAnnotation(
+            f"There is no way to record a value annotated with {annotation!r}."
+        )
 
     def _union(self, args: tuple[Any, ...], bindings: Bindings, depth: int) -> Codec:
-        members = list(dict.fromkeys(bare(arg, bindings) for arg in args))
+        members = list(dict.fromkeys(unwrapped(arg, bindings) for arg in args))
         if Any in members or object in members:
-            return AnyJson()
+            return JsonCodec()
         names = [name_of(member, bindings) for member in members]
         twice = {name for name, count in Counter(names).items() if count > 1}
         names = [
@@ -164,42 +179,44 @@ class _Compiler:
             for member, name in zip(members, names, strict=True)
         ]
         if len(set(names)) < len(names):
-            raise Unsupported(f"Members of {' | '.join(names)} have the same name.")
-        return Union([self.compile(m, bindings, depth + 1) for m in members], names)
+            raise UnsupportedAnnotation(f"Members of {' | '.join(names)} have the same name.")
+        return UnionCodec([self.compile(m, bindings, depth + 1) for m in members], names)
 
     def _literal(self, constants: tuple[Any, ...], depth: int) -> Codec:
-        kinds = map(kind_of, constants)
-        return Literals(constants, tuple(self.compile(kind, {}, depth + 1) for kind in kinds))
+        kinds = map(type_of, constants)
+        return LiteralCodec(constants, tuple(self.compile(kind, {}, depth + 1) for kind in kinds))
 
     def _collection(
         self, kind: type, args: tuple[Any, ...], bindings: Bindings, depth: int
     ) -> Codec:
         if any(getattr(arg, "__unpacked__", False) for arg in args):
-            raise Unsupported(f"There is no way to record a tuple with {args[-1]!r} inside.")
+            raise UnsupportedAnnotation(
+                f"There is no way to record a tuple with {args[-1]!r} inside."
+            )
         inner = [self.compile(arg, bindings, depth + 1) for arg in args if arg is not ...]
         if kind is tuple and args and args[-1] is not ...:
-            return Fixed(inner)
+            return TupleCodec(inner)
         if kind is tuple and not args:
-            return Items(tuple, AnyJson())
+            return ListCodec(tuple, JsonCodec())
         if kind is dict:
-            key, value = inner or (SCALARS[str], AnyJson())
-            return Entries(key, value)
-        return Items(kind, inner[0] if inner else AnyJson())
+            key, value = inner or (SCALARS[str], JsonCodec())
+            return DictCodec(key, value)
+        return ListCodec(kind, inner[0] if inner else JsonCodec())
 
     def _class(self, kind: Any, args: tuple[Any, ...], bindings: Bindings, depth: int) -> Codec:
         if issubclass(kind, Enum):
-            return Members(kind)
+            return EnumCodec(kind)
         if issubclass(kind, PurePath):
-            return Paths(kind)
+            return PathCodec(kind)
         if is_model(kind):
-            return Model(kind, kind.__name__)
+            return PydanticCodec(kind, kind.__name__)
         hints = hints_of(kind)
-        fields = fields_of(kind, hints_of(kind, marks=True))
+        fields = fields_of(kind, hints_of(kind, with_markers=True))
         if fields is None:
-            raise Unsupported(f"There is no way to record a {kind.__qualname__}.")
+            raise UnsupportedAnnotation(f"There is no way to record a {kind.__qualname__}.")
         _refuse_init_only(kind, hints)
         inner = {**bindings_of(kind, args, bindings), SELF: kind}
-        alias = kind[tuple(bare(arg, bindings) for arg in args)] if args else kind
+        alias = kind[tuple(unwrapped(arg, bindings) for arg in args)] if args else kind
         return self._record(alias, kind, hints, fields, inner, depth)
 
     def _record(
@@ -207,18 +224,18 @@ class _Compiler:
         alias: Any,
         kind: Any,
         hints: Mapping[str, Any],
-        fields: list[FieldOf],
+        fields: list[FieldSpec],
         bindings: Bindings,
         depth: int,
     ) -> Codec:
         if alias in self._records:
             return self._records[alias]
         name = name_of(alias, {})
-        record = Keys(name) if typing.is_typeddict(kind) else Record(kind, name)
+        record = TypedDictCodec(name) if typing.is_typeddict(kind) else ClassCodec(kind, name)
         self._records[alias] = record
         record.complete(
             [
-                Field(field, self.compile(hints.get(field.name, Any), bindings, depth + 1))
+                FieldCodec(field, self.compile(hints.get(field.name, Any), bindings, depth + 1))
                 for field in fields
             ]
         )
@@ -226,7 +243,7 @@ class _Compiler:
 
 
 @functools.lru_cache(maxsize=CODECS_MAX)
-def _kept(annotation: Any) -> Codec:
+def _compiled(annotation: Any) -> Codec:
     return _Compiler().compile(annotation, {}, 0)
 
 
@@ -239,6 +256,6 @@ def _default(variable: typing.TypeVar) -> Any:
 def _refuse_init_only(kind: Any, hints: Mapping[str, Any]) -> None:
     for name, hint in hints.items():
         if isinstance(hint, dataclasses.InitVar) and not hasattr(kind, name):
-            raise Unsupported(
+            raise UnsupportedAnnotation(
                 f"{kind.__qualname__}.{name} is an InitVar without a default, which nobody keeps."
             )

@@ -5,10 +5,10 @@ from typing import Any
 
 from perdure.primitives.completion import BatchItemStatus
 from perdure.serdes.batch_result import BatchResult
-from perdure.typed.codecs import OBJECT, Codec, Mismatch, kind_of
+from perdure.typed.codecs import OBJECT, Codec, Mismatch, type_of
 
 
-class Batch(Codec):
+class BatchResultCodec(Codec):
     """A batch whose results are all of one kind, or are told apart by their index."""
 
     expected = "BatchResult"
@@ -19,7 +19,7 @@ class Batch(Codec):
         self._items = (item, *others)
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not BatchResult:
+        if type_of(value) is not BatchResult:
             raise self.refuse(value)
         written = value.to_dict()
         self._each(written["all"], lambda codec, result: codec.write(result))
@@ -41,4 +41,4 @@ class Batch(Codec):
             try:
                 item["result"] = action(codec, item["result"])
             except Mismatch as mismatch:
-                raise mismatch.below(f".all[{place}].result") from None
+                raise mismatch.at(f".all[{place}].result") from None

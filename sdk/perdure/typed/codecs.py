@@ -45,7 +45,7 @@ class Mismatch(Exception):
         self.got = got
         self.path = ""
 
-    def below(self, part: str) -> "Mismatch":
+    def at(self, part: str) -> "Mismatch":
         """Return this, found in the part `.field` or `[index]` of something larger."""
         self.path = part + self.path
         return self
@@ -80,7 +80,7 @@ class Codec(ABC):
         return Mismatch(self.expected, describe(value))
 
 
-class Native(Codec):
+class PrimitiveCodec(Codec):
     """A type that JSON has itself: the type must be exact, since no subclass would come back."""
 
     def __init__(self, kind: type) -> None:
@@ -89,7 +89,7 @@ class Native(Codec):
         self.shapes = frozenset({shape_of(kind)})
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         return value
 
@@ -97,7 +97,7 @@ class Native(Codec):
         return self.write(written)
 
 
-class Number(Codec):
+class FloatCodec(Codec):
     """A float. Type checkers let an int stand for one, and JSON has one kind of number."""
 
     expected = "float"
@@ -105,9 +105,9 @@ class Number(Codec):
     kind = float
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is float:
+        if type_of(value) is float:
             return value
-        if kind_of(value) is int and abs(value) <= 1 << 53:  # beyond, floats have gaps
+        if type_of(value) is int and abs(value) <= 1 << 53:  # beyond, floats have gaps
             return float(value)
         raise self.refuse(value)
 
@@ -115,18 +115,18 @@ class Number(Codec):
         return self.write(written)
 
 
-class AnyJson(Codec):
+class JsonCodec(Codec):
     """No annotation, inside something that has one: only what JSON gives back by itself."""
 
     expected = "plain JSON, as there is no annotation that says more"
     shapes = EVERY_SHAPE
 
     def write(self, value: Any) -> Any:
-        kind = kind_of(value)
+        kind = type_of(value)
         if kind is list:
             self._each((f"[{index}]", item) for index, item in enumerate(value))
         elif kind is dict:
-            if not all(kind_of(key) is str for key in value):
+            if not all(type_of(key) is str for key in value):
                 raise Mismatch("keys of type str, as no annotation says otherwise", "others")
             self._each((f"[{key!r}]", item) for key, item in value.items())
         elif kind not in PRIMITIVES:
@@ -141,10 +141,10 @@ class AnyJson(Codec):
             try:
                 self.write(item)
             except Mismatch as mismatch:
-                raise mismatch.below(part) from None
+                raise mismatch.at(part) from None
 
 
-class Texts(Codec):
+class TextCodec(Codec):
     """A type whose values are written as text."""
 
     shapes = frozenset({TEXT})
@@ -158,12 +158,12 @@ class Texts(Codec):
         self._of_text = of_text
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         return self._to_text(value)
 
     def read(self, written: Any) -> Any:
-        if kind_of(written) is not str:
+        if type_of(written) is not str:
             raise self.refuse(written)
         try:
             return self._of_text(written)
@@ -171,17 +171,17 @@ class Texts(Codec):
             raise self.refuse(written) from None
 
 
-class Decimals(Texts):
+class DecimalCodec(TextCodec):
     """A Decimal, as text; numbers, as others may send them, are read too."""
 
     def __init__(self) -> None:
         super().__init__(Decimal, str, Decimal)
 
     def read(self, written: Any) -> Any:
-        return super().read(str(written) if kind_of(written) in (int, float) else written)
+        return super().read(str(written) if type_of(written) in (int, float) else written)
 
 
-class Paths(Codec):
+class PathCodec(Codec):
     """A path. `Path("x")` is of a class that depends on the system, so that class decides."""
 
     shapes = frozenset({TEXT})
@@ -192,17 +192,17 @@ class Paths(Codec):
         self._class = cast("Any", kind)
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         return str(value)
 
     def read(self, written: Any) -> Any:
-        if kind_of(written) is not str:
+        if type_of(written) is not str:
             raise self.refuse(written)
         return self._class(written)
 
 
-class Members(Codec):
+class EnumCodec(Codec):
     """An enum, by value where all its values are JSON primitives, else by name.
 
     Flags are always written by value, since their combinations have no name.
@@ -220,7 +220,7 @@ class Members(Codec):
         self.shapes = frozenset({INT} if issubclass(kind, Flag) else map(json_shape, written))
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         return self._write(value)
 
@@ -234,7 +234,7 @@ class Members(Codec):
         return member.value if self._by_value else member.name
 
 
-class Literals(Codec):
+class LiteralCodec(Codec):
     """A few constants, each written as its type is."""
 
     def __init__(self, constants: tuple[Any, ...], codecs: tuple[Codec, ...]) -> None:
@@ -257,14 +257,14 @@ class Literals(Codec):
         raise self.refuse(written)
 
 
-def kind_of(value: Any) -> Any:
+def type_of(value: Any) -> Any:
     """Return the class of a value, which says nothing to type checkers."""
     return cast("Any", type(value))
 
 
 def json_shape(written: Any) -> str:
     """Return which kind of JSON `written` is."""
-    return shape_of(kind_of(written))
+    return shape_of(type_of(written))
 
 
 def shape_of(kind: type) -> str:
@@ -294,28 +294,28 @@ def json_text(written: Any) -> str:
 
 
 SCALARS: Final[Mapping[Any, Codec]] = {
-    None: Native(type(None)),
-    type(None): Native(type(None)),
-    str: Native(str),
-    bool: Native(bool),
-    int: Native(int),
-    float: Number(),
-    bytes: Texts(
+    None: PrimitiveCodec(type(None)),
+    type(None): PrimitiveCodec(type(None)),
+    str: PrimitiveCodec(str),
+    bool: PrimitiveCodec(bool),
+    int: PrimitiveCodec(int),
+    float: FloatCodec(),
+    bytes: TextCodec(
         bytes,
         lambda value: base64.b64encode(value).decode("ascii"),
         lambda text: base64.b64decode(text, validate=True),
     ),
-    bytearray: Texts(
+    bytearray: TextCodec(
         bytearray,
         lambda value: base64.b64encode(value).decode("ascii"),
         lambda text: bytearray(base64.b64decode(text, validate=True)),
     ),
-    UUID: Texts(UUID, str, UUID),
-    Decimal: Decimals(),
-    datetime: Texts(datetime, datetime.isoformat, datetime.fromisoformat),
-    date: Texts(date, date.isoformat, date.fromisoformat),
-    time: Texts(time, time.isoformat, time.fromisoformat),
-    timedelta: Texts(
+    UUID: TextCodec(UUID, str, UUID),
+    Decimal: DecimalCodec(),
+    datetime: TextCodec(datetime, datetime.isoformat, datetime.fromisoformat),
+    date: TextCodec(date, date.isoformat, date.fromisoformat),
+    time: TextCodec(time, time.isoformat, time.fromisoformat),
+    timedelta: TextCodec(
         timedelta, msgspec.to_builtins, lambda text: msgspec.convert(text, type=timedelta)
     ),
 }

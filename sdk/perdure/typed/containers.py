@@ -19,14 +19,14 @@ from perdure.typed.codecs import (
     describe,
     json_shape,
     json_text,
-    kind_of,
+    type_of,
 )
 
 TYPE_KEY: Final = "$type"
 VALUE_KEY: Final = "$value"
 
 
-class Items(Codec):
+class ListCodec(Codec):
     """A list, set or frozenset of one kind of item; sets are written in a fixed order."""
 
     shapes = frozenset({ARRAY})
@@ -40,13 +40,13 @@ class Items(Codec):
         self._item = item
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise Mismatch(self._name, describe(value))
         written = _each(self._item.write, value)
         return written if self._ordered else sorted(written, key=json_text)
 
     def read(self, written: Any) -> Any:
-        if kind_of(written) is not list:
+        if type_of(written) is not list:
             raise Mismatch(self._name, describe(written))
         items = _each(self._item.read, written)
         try:
@@ -55,7 +55,7 @@ class Items(Codec):
             raise Mismatch(self.expected, str(error)) from None
 
 
-class Fixed(Codec):
+class TupleCodec(Codec):
     """A tuple of a fixed length."""
 
     shapes = frozenset({ARRAY})
@@ -72,7 +72,7 @@ class Fixed(Codec):
         return tuple(self._zip(written, list, [item.read for item in self._items]))
 
     def _zip(self, value: Any, kind: type, actions: list[Callable[[Any], Any]]) -> list[Any]:
-        if kind_of(value) is not kind:
+        if type_of(value) is not kind:
             raise self.refuse(value)
         if len(value) != len(actions):
             raise Mismatch(self.expected, f"{len(value)} items")
@@ -80,7 +80,7 @@ class Fixed(Codec):
         return [_at(f"[{i}]", action, item) for i, (action, item) in enumerate(pairs)]
 
 
-class Entries(Codec):
+class DictCodec(Codec):
     """A dict. Keys that are not written as text are written as JSON in text: `{"1": …}`."""
 
     shapes = frozenset({OBJECT})
@@ -121,7 +121,7 @@ class Entries(Codec):
         return key
 
 
-class Union(Codec):
+class UnionCodec(Codec):
     """One of several. A value is written by the member of its very type, else the first to fit."""
 
     def __init__(self, members: Sequence[Codec], names: Sequence[str]) -> None:
@@ -134,7 +134,7 @@ class Union(Codec):
         self._by_name = dict(self._members)
 
     def write(self, value: Any) -> Any:
-        kind = kind_of(value)
+        kind = type_of(value)
         exact = [pair for pair in self._members if pair[1].kind is kind]
         name, written = self._first(exact or self._members, value)
         return {TYPE_KEY: name, VALUE_KEY: written} if self.tagged else written
@@ -198,14 +198,14 @@ def _apart(one: Codec, other: Codec) -> bool:
 
 def _contradicts(member: Codec, written: Any) -> bool:
     """Return whether a field says that this is another member of the union."""
-    return kind_of(written) is dict and any(
+    return type_of(written) is dict and any(
         name in written and all(written[name] != value for value in values)
         for name, values in member.constants.items()
     )
 
 
 def _dict(value: Any) -> dict[Any, Any]:
-    if kind_of(value) is not dict:
+    if type_of(value) is not dict:
         raise Mismatch("dict", describe(value))
     return cast("dict[Any, Any]", value)
 
@@ -218,4 +218,4 @@ def _at(part: str, action: Callable[[Any], Any], value: Any) -> Any:
     try:
         return action(value)
     except Mismatch as mismatch:
-        raise mismatch.below(part) from None
+        raise mismatch.at(part) from None

@@ -11,7 +11,7 @@ from collections import abc
 from typing import Any, Final
 
 from perdure.primitives.bound_function import Bound
-from perdure.typed.codecs import kind_of
+from perdure.typed.codecs import type_of
 
 WRAPPINGS_MAX: Final = 100
 
@@ -36,7 +36,7 @@ def original(func: Any) -> Any:
         func = inner
     if inspect.isfunction(func) or isinstance(func, type):
         return func
-    return getattr(kind_of(func), "__call__", func)  # noqa: B004 - its annotations, not whether
+    return getattr(type_of(func), "__call__", func)  # noqa: B004 - its annotations, not whether
 
 
 def result_annotation(function: Any) -> Any:

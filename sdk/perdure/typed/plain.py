@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from perdure.serdes.batch_result import BatchResult
-from perdure.typed.annotations import CONCRETE, Unsupported, bare, hints_of, is_union
+from perdure.typed.annotations import CONCRETE, UnsupportedAnnotation, hints_of, is_union, unwrapped
 
 ANYTHING: Final = frozenset({Any, object})
 JSON_LEAVES: Final = frozenset({None, type(None), str, bool, int, float})
@@ -21,9 +21,9 @@ EXTENDED_LEAVES: Final = JSON_LEAVES | {bytes, UUID, Decimal, datetime, date}
 _CONSTANTS: Final = (str, bool, int, type(None))
 
 
-def says_nothing(annotation: Any) -> bool:
+def accepts_any_json(annotation: Any) -> bool:
     """Return whether any JSON will do: `dict`, `dict[str, Any]`, `Any`, `object`."""
-    annotation = bare(annotation, {})
+    annotation = unwrapped(annotation, {})
     if annotation in ANYTHING:
         return True
     kind = CONCRETE.get(typing.get_origin(annotation) or annotation)
@@ -37,7 +37,7 @@ def is_plain(annotation: Any, leaves: frozenset[Any]) -> bool:
 
 
 def _is_plain(annotation: Any, leaves: frozenset[Any], within: tuple[Any, ...]) -> bool:
-    annotation = bare(annotation, {})
+    annotation = unwrapped(annotation, {})
     origin = typing.get_origin(annotation) or annotation
     args = typing.get_args(annotation)
     if annotation in ANYTHING or annotation in leaves or annotation in within or annotation is ...:
@@ -57,6 +57,6 @@ def _is_plain(annotation: Any, leaves: frozenset[Any], within: tuple[Any, ...]) 
 def _all_plain(kind: Any, leaves: frozenset[Any], within: tuple[Any, ...]) -> bool:
     try:
         hints: Mapping[str, Any] = hints_of(kind)
-    except Unsupported:
+    except UnsupportedAnnotation:
         return True
     return all(_is_plain(hint, leaves, within) for hint in hints.values())

@@ -15,13 +15,21 @@ from typing import Any, Final, NamedTuple, cast, is_typeddict
 
 import msgspec
 
-from perdure.typed.codecs import EVERY_SHAPE, OBJECT, Codec, Literals, Mismatch, json_shape, kind_of
+from perdure.typed.codecs import (
+    EVERY_SHAPE,
+    OBJECT,
+    Codec,
+    LiteralCodec,
+    Mismatch,
+    json_shape,
+    type_of,
+)
 from perdure.typed.containers import TYPE_KEY, VALUE_KEY, is_tagged
 
 REASON_CHARS_MAX: Final = 300
 
 
-class FieldOf(NamedTuple):
+class FieldSpec(NamedTuple):
     """What a class says about one of its fields.
 
     `argument` is what the constructor calls it: None if it does not take it, in which case the
@@ -35,14 +43,14 @@ class FieldOf(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldCodec:
     """A field with the codec of its annotation."""
 
-    of: FieldOf
+    spec: FieldSpec
     codec: Codec
 
 
-class Record(Codec):
+class ClassCodec(Codec):
     """Instances of exactly one class. Its fields come later, since they may be of this class."""
 
     shapes = frozenset({OBJECT})
@@ -51,10 +59,10 @@ class Record(Codec):
         self.kind = kind
         self.expected = name
         self._make = cast("Callable[..., Any]", kind)
-        self._fields: Sequence[Field] = ()
+        self._fields: Sequence[FieldCodec] = ()
         self._tag = _struct_tag(kind)
 
-    def complete(self, fields: Sequence[Field]) -> None:
+    def complete(self, fields: Sequence[FieldCodec]) -> None:
         """Give it its fields."""
         self._fields = fields
         self.constants = {
@@ -63,14 +71,14 @@ class Record(Codec):
         }
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         written = dict(self._tag)
         for field in self._fields:
             try:
-                written[field.of.written] = field.codec.write(getattr(value, field.of.name))
+                written[field.spec.written] = field.codec.write(getattr(value, field.spec.name))
             except Mismatch as mismatch:
-                raise mismatch.below(f".{field.of.name}") from None
+                raise mismatch.at(f".{field.spec.name}") from None
         return written
 
     def read(self, written: Any) -> Any:
@@ -91,12 +99,12 @@ class Record(Codec):
         if is_tagged(written):
             raise Mismatch(self.expected, f"the tag {written[TYPE_KEY]!r}")
         for name, value in self._tag.items():
-            if kind_of(written) is dict and written.get(name, value) != value:
-                raise Mismatch(repr(value), repr(written[name])).below(f".{name}")
+            if type_of(written) is dict and written.get(name, value) != value:
+                raise Mismatch(repr(value), repr(written[name])).at(f".{name}")
         return written
 
 
-class Keys(Codec):
+class TypedDictCodec(Codec):
     """A TypedDict: a dict with these keys and no others, as others would not come back."""
 
     shapes = frozenset({OBJECT})
@@ -104,28 +112,28 @@ class Keys(Codec):
 
     def __init__(self, name: str) -> None:
         self.expected = name
-        self._fields: Mapping[str, Field] = {}
+        self._fields: Mapping[str, FieldCodec] = {}
 
-    def complete(self, fields: Sequence[Field]) -> None:
+    def complete(self, fields: Sequence[FieldCodec]) -> None:
         """Give it its keys."""
-        self._fields = {field.of.name: field for field in fields}
-        self.constants = _constants([field for field in fields if field.of.required])
+        self._fields = {field.spec.name: field for field in fields}
+        self.constants = _constants([field for field in fields if field.spec.required])
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not dict:
+        if type_of(value) is not dict:
             raise self.refuse(value)
         entries = cast("dict[str, Any]", value)
         for key in entries:
             if key not in self._fields:
-                raise Mismatch(f"no such key in {self.expected}", "one").below(f"[{key!r}]")
+                raise Mismatch(f"no such key in {self.expected}", "one").at(f"[{key!r}]")
         written: dict[str, Any] = {}
         for name, field in self._fields.items():
             if name in entries:
                 try:
                     written[name] = field.codec.write(entries[name])
                 except Mismatch as mismatch:
-                    raise mismatch.below(f"[{name!r}]") from None
-            elif field.of.required:
+                    raise mismatch.at(f"[{name!r}]") from None
+            elif field.spec.required:
                 raise missing(field)
         return written
 
@@ -134,7 +142,7 @@ class Keys(Codec):
         return {field.name: value for field, value in found}
 
 
-class Model(Codec):
+class PydanticCodec(Codec):
     """A pydantic model. It must read what it wrote as an equal model, or else it is refused."""
 
     def __init__(self, kind: Any, name: str) -> None:
@@ -145,7 +153,7 @@ class Model(Codec):
         self.shapes = EVERY_SHAPE if rooted else frozenset({OBJECT})
 
     def write(self, value: Any) -> Any:
-        if kind_of(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise self.refuse(value)
         try:
             written = value.model_dump(
@@ -163,31 +171,33 @@ class Model(Codec):
         except sys.modules["pydantic"].ValidationError as error:
             first = error.errors(include_url=False)[0]
             parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-            raise refused_by(self.expected, first["msg"]).below("".join(parts)) from error
+            raise refused_by(self.expected, first["msg"]).at("".join(parts)) from error
         except Exception as error:  # of a validator of the user's
             raise refused_by(self.expected, error) from error
 
 
-def read_fields(codec: Codec, fields: Sequence[Field], written: Any) -> list[tuple[FieldOf, Any]]:
+def read_fields(
+    codec: Codec, fields: Sequence[FieldCodec], written: Any
+) -> list[tuple[FieldSpec, Any]]:
     """Return the values of the fields that are there; raise `Mismatch` if one is wanting."""
     if not isinstance(written, dict):
         raise codec.refuse(written)
     entries = cast("dict[str, Any]", written)
-    found: list[tuple[FieldOf, Any]] = []
+    found: list[tuple[FieldSpec, Any]] = []
     for field in fields:
-        if field.of.written in entries:
+        if field.spec.written in entries:
             try:
-                found.append((field.of, field.codec.read(entries[field.of.written])))
+                found.append((field.spec, field.codec.read(entries[field.spec.written])))
             except Mismatch as mismatch:
-                raise mismatch.below(f".{field.of.written}") from None
-        elif field.of.required:
+                raise mismatch.at(f".{field.spec.written}") from None
+        elif field.spec.required:
             raise missing(field)
     return found
 
 
-def missing(field: Field) -> Mismatch:
+def missing(field: FieldCodec) -> Mismatch:
     """Return the failure that a field is absent which has no default."""
-    return Mismatch(field.codec.expected, "nothing").below(f".{field.of.written}")
+    return Mismatch(field.codec.expected, "nothing").at(f".{field.spec.written}")
 
 
 def refused_by(name: str, error: Exception | str) -> Mismatch:
@@ -195,11 +205,11 @@ def refused_by(name: str, error: Exception | str) -> Mismatch:
     return Mismatch(name, f"what it refuses: {str(error)[:REASON_CHARS_MAX]}")
 
 
-def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldOf] | None:
+def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldSpec] | None:
     """Return the fields of a class, in order; None if it is no class with fields."""
     if dataclasses.is_dataclass(kind):
         return [
-            FieldOf(
+            FieldSpec(
                 field.name,
                 field.name,
                 field.name if field.init else None,
@@ -213,13 +223,13 @@ def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldOf] | None:
         return [_attrs_field(attribute) for attribute in kind.__attrs_attrs__]
     if issubclass(kind, msgspec.Struct):
         return [
-            FieldOf(field.name, field.encode_name, field.name, field.required)
+            FieldSpec(field.name, field.encode_name, field.name, field.required)
             for field in msgspec.structs.fields(kind)
         ]
     if hasattr(kind, "_field_defaults"):  # a named tuple
-        return [FieldOf(n, n, n, n not in kind._field_defaults) for n in kind._fields]
+        return [FieldSpec(n, n, n, n not in kind._field_defaults) for n in kind._fields]
     if is_typeddict(kind):
-        return [FieldOf(n, n, n, _required(kind, n, hint)) for n, hint in hints.items()]
+        return [FieldSpec(n, n, n, _required(kind, n, hint)) for n, hint in hints.items()]
     return None
 
 
@@ -240,10 +250,10 @@ def is_model(kind: Any) -> bool:
     return pydantic is not None and issubclass(kind, pydantic.BaseModel)
 
 
-def _attrs_field(attribute: Any) -> FieldOf:
+def _attrs_field(attribute: Any) -> FieldSpec:
     required = attribute.init and attribute.default is sys.modules["attr"].NOTHING
     argument = attribute.alias if attribute.init else None
-    return FieldOf(attribute.name, attribute.name, argument, required)
+    return FieldSpec(attribute.name, attribute.name, argument, required)
 
 
 def _struct_tag(kind: type) -> dict[str, Any]:
@@ -251,9 +261,9 @@ def _struct_tag(kind: type) -> dict[str, Any]:
     return {} if config is None or config.tag is None else {config.tag_field: config.tag}
 
 
-def _constants(fields: Sequence[Field]) -> dict[str, frozenset[Any]]:
+def _constants(fields: Sequence[FieldCodec]) -> dict[str, frozenset[Any]]:
     return {
-        field.of.written: field.codec.values
+        field.spec.written: field.codec.values
         for field in fields
-        if isinstance(field.codec, Literals)
+        if isinstance(field.codec, LiteralCodec)
     }

@@ -21,11 +21,11 @@ from perdure.serdes.serializers import (
     extended_value,
 )
 from perdure.settings.functions import FunctionSettings
-from perdure.typed.annotations import Unsupported, bare, codec_of, name_of
-from perdure.typed.batch import Batch
+from perdure.typed.annotations import UnsupportedAnnotation, codec_of, name_of, unwrapped
+from perdure.typed.batch import BatchResultCodec
 from perdure.typed.codecs import EVERY_SHAPE, Codec, Mismatch
 from perdure.typed.hints import event_annotation, original, result_annotation
-from perdure.typed.plain import ANYTHING, EXTENDED_LEAVES, JSON_LEAVES, is_plain, says_nothing
+from perdure.typed.plain import ANYTHING, EXTENDED_LEAVES, JSON_LEAVES, accepts_any_json, is_plain
 
 __all__ = [
     "TypedSerDes",
@@ -70,7 +70,7 @@ class TypedSerDes(SerDes[Any]):
             raise SerDesError(f"The value cannot be {verb}: it is nested too deeply.") from None
 
 
-class Untyped(Codec):
+class ExtendedCodec(Codec):
     """Values without an annotation, in the form of `ExtendedTypeSerDes`."""
 
     expected = "plain data"
@@ -103,8 +103,10 @@ def serdes_of_batch(functions: Sequence[Any]) -> SerDes[Any] | None:
         return None
     if found.count(found[0]) == len(found):  # of a map: one function for all items
         found = found[:1]
-    codecs = [serdes.codec if isinstance(serdes, TypedSerDes) else Untyped() for serdes in found]
-    return TypedSerDes(BatchResult, codec=Batch(*codecs))
+    codecs = [
+        serdes.codec if isinstance(serdes, TypedSerDes) else ExtendedCodec() for serdes in found
+    ]
+    return TypedSerDes(BatchResult, codec=BatchResultCodec(*codecs))
 
 
 def decode_event(handler: Any, text: str | None) -> Any:
@@ -162,7 +164,7 @@ def _handler_codecs(handler: Any) -> HandlerCodecs:
     def make() -> HandlerCodecs:
         event, result = event_annotation(handler), result_annotation(function)
         return HandlerCodecs(
-            event=None if says_nothing(event) else _codec(event),
+            event=None if accepts_any_json(event) else _codec(event),
             result=None if is_plain(result, JSON_LEAVES) else _codec(result),
         )
 
@@ -190,16 +192,16 @@ def _codec(annotation: Any) -> Codec | None:
     """Return the codec of an annotation, or None: what cannot be typed is plain data, as ever."""
     try:
         return codec_of(annotation)
-    except Unsupported:
+    except UnsupportedAnnotation:
         return None
 
 
 def _required_codec(annotation: Any) -> Codec:
-    if bare(annotation, {}) in ANYTHING:
-        return Untyped()
+    if unwrapped(annotation, {}) in ANYTHING:
+        return ExtendedCodec()
     try:
         return codec_of(annotation)
-    except Unsupported as error:
+    except UnsupportedAnnotation as error:
         raise ValidationError(str(error)) from error
 
 

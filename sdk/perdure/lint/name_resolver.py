@@ -37,44 +37,44 @@ _UNMISTAKABLE: Final = frozenset(
 _FROM_SDK: Final = frozenset({"with_retry", "DurableContext", "ParallelBranch", "WithRetryConfig"})
 
 
-class Origins:
+class NameResolver:
     """Answers for one module."""
 
     def __init__(self, module: Module) -> None:
         self._module = module
         self._known: dict[tuple[Scope, str], str | None] = {}
 
-    def of(self, expression: ast.expr, scope: Scope) -> str | None:
+    def path_of(self, expression: ast.expr, scope: Scope) -> str | None:
         """Return the dotted path that an expression stands for."""
         match expression:
             case ast.Name(id=name):
                 return self._of_name(name, scope)
             case ast.Attribute(value=value, attr=attribute):
-                owner = self.of(value, scope)
+                owner = self.path_of(value, scope)
                 return f"{owner}.{attribute}" if owner else self._attribute(expression, scope)
             case ast.Call(func=function):
-                called = self.of(function, scope)
+                called = self.path_of(function, scope)
                 if called == "functools.partial" and expression.args:
-                    return self.of(expression.args[0], scope)
+                    return self.path_of(expression.args[0], scope)
                 return f"{called}()" if called else None
             case ast.Subscript(value=value):
-                owner = self.of(value, scope)
+                owner = self.path_of(value, scope)
                 return f"{owner}[]" if owner else None
             case ast.Await(value=value) | ast.NamedExpr(value=value):
-                return self.of(value, scope)
+                return self.path_of(value, scope)
             case ast.BoolOp(values=values):
                 return self._first(values, scope)
             case ast.IfExp(body=body, orelse=other):
                 return self._first((body, other), scope)
             case ast.BinOp(left=left, op=ast.Div()):
-                owner = self.of(left, scope)
+                owner = self.path_of(left, scope)
                 return owner if owner == "pathlib.Path()" else None
             case _:
                 return None
 
     def sdk_name(self, expression: ast.expr, scope: Scope) -> str | None:
         """Return the name in the SDK that an expression stands for, called or not."""
-        origin = (self.of(expression, scope) or "").removesuffix("()")
+        origin = (self.path_of(expression, scope) or "").removesuffix("()")
         name = origin.rsplit(".", 1)[-1]
         ours = origin.split(".")[0] in _SDK_ROOTS or name in _UNMISTAKABLE
         return name if ours and "." in origin else None
@@ -125,7 +125,10 @@ class Origins:
                 owner = self.class_of(value, scope)
                 return self.method(owner, name) if owner else None
             case ast.Call(func=function, args=[first, *_]):
-                if self.of(function, scope) in {"functools.partial", "functools.partialmethod"}:
+                if self.path_of(function, scope) in {
+                    "functools.partial",
+                    "functools.partialmethod",
+                }:
                     return self.function_of(first, scope, depth + 1)
                 return None
             case _:
@@ -149,7 +152,7 @@ class Origins:
                 case Imported(dotted):
                     return dotted
                 case Assigned(value) if value is not None:
-                    if (origin := self.of(value, owner)) is not None:
+                    if (origin := self.path_of(value, owner)) is not None:
                         return origin
                 case _:
                     pass
@@ -171,12 +174,12 @@ class Origins:
             self._known[key] = None  # likewise
             given = owner.attributes.get(node.attr, [])
             self._known[key] = next(
-                (found for value, where in given if (found := self.of(value, where))), None
+                (found for value, where in given if (found := self.path_of(value, where))), None
             )
         return self._known[key]
 
     def _first(self, expressions: Iterable[ast.expr], scope: Scope) -> str | None:
-        return next((found for each in expressions if (found := self.of(each, scope))), None)
+        return next((found for each in expressions if (found := self.path_of(each, scope))), None)
 
     def _class_among(self, bindings: list[Binding], owner: Scope) -> Scope | None:
         for binding in bindings:

@@ -6,9 +6,10 @@ notes each of them as another place to look at. What is only defined is left alo
 
 import ast
 
-from perdure.lint.changes import Change
-from perdure.lint.frames import Frame
-from perdure.lint.notebook import Notebook
+from perdure.lint.call_frames import CallFrame
+from perdure.lint.module_analysis import ModuleAnalysis
+from perdure.lint.mutations import Mutation
+from perdure.lint.nondeterminism import ENVIRONMENT_OBJECTS, HANDOVERS, rule_broken_by
 from perdure.lint.operations import (
     OPERATIONS,
     Contexts,
@@ -18,9 +19,8 @@ from perdure.lint.operations import (
 from perdure.lint.rules import ADVICE, CHANGES, Rule
 from perdure.lint.scopes import Imported
 from perdure.lint.set_order import SetOrder
-from perdure.lint.sources import ENVIRONMENT_OBJECTS, HANDOVERS, rule_broken_by
 
-_CALLS_GIVEN_FUNCTIONS = frozenset(
+_HIGHER_ORDER_FUNCTIONS = frozenset(
     {
         *(f"builtins.{name}" for name in ("map", "filter", "sorted", "min", "max")),
         *("functools.reduce", "itertools.groupby", "itertools.takewhile", "itertools.starmap"),
@@ -28,18 +28,18 @@ _CALLS_GIVEN_FUNCTIONS = frozenset(
 )
 
 
-class Walk(ast.NodeVisitor):
+class FunctionVisitor(ast.NodeVisitor):
     """One function, seen through one frame."""
 
-    def __init__(self, notes: Notebook, frame: Frame) -> None:
-        self._notes = notes
+    def __init__(self, analysis: ModuleAnalysis, frame: CallFrame) -> None:
+        self._analysis = analysis
         self._frame = frame
         self._scope = frame.scope
-        self._order = SetOrder(notes.origins)
+        self._order = SetOrder(analysis.resolver)
 
     def visit(self, node: ast.AST) -> None:
-        for change in self._notes.changes.made_by(node, self._frame):
-            self._report_change(change)
+        for mutation in self._analysis.mutations.made_by(node, self._frame):
+            self._report_mutation(mutation)
         if self._frame.replayed:
             for unordered in self._order.escapes(node, self._scope):
                 self._report_order(unordered)
@@ -58,7 +58,7 @@ class Walk(ast.NodeVisitor):
         """Leave classes alone until something calls their methods."""
 
     def visit_Call(self, node: ast.Call) -> None:
-        operation = self._notes.reader.operation(node, self._scope, self._frame.contexts)
+        operation = self._analysis.reader.operation(node, self._scope, self._frame.contexts)
         if operation is not None:
             self._operate(node, operation)
         else:
@@ -68,11 +68,11 @@ class Walk(ast.NodeVisitor):
 
     def visit_keyword(self, node: ast.keyword) -> None:
         if node.arg == "item_namer":
-            self._enter_given(node.value)
+            self._enter_argument(node.value)
         self.visit(node.value)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        if self._notes.origins.of(node, self._scope) in ENVIRONMENT_OBJECTS:
+        if self._analysis.resolver.path_of(node, self._scope) in ENVIRONMENT_OBJECTS:
             self._report_environment(node)
         else:
             self.visit(node.value)
@@ -131,13 +131,13 @@ class Walk(ast.NodeVisitor):
         given = argument(call, runs.position, runs.keyword) if runs else None
         if runs is None or given is None:
             return
-        for function in self._notes.reader.code(given, self._scope):
-            marked = self._notes.reader.role_of(function)
+        for function in self._analysis.reader.code(given, self._scope):
+            marked = self._analysis.reader.role_of(function)
             position = marked[1] if marked else runs.context_position
             frame = self._frame.operated(function, runs.role, position)
             if operation.name == "with_retry" and not self._has_own_context(call):
                 frame = self._frame.called(function, frame.contexts)
-            self._notes.enter(frame)
+            self._analysis.enter(frame)
 
     def _has_own_context(self, call: ast.Call) -> bool:
         """Whether `with_retry` certainly runs its block in a child context."""
@@ -147,7 +147,7 @@ class Walk(ast.NodeVisitor):
         return not any(each.arg == "wrap_with_run_in_child_context" for each in config.keywords)
 
     def _check_foreign(self, context: ast.expr, what: str, operation: Operation | None) -> None:
-        owner = self._notes.reader.context_owner(context, self._scope, self._frame.contexts)
+        owner = self._analysis.reader.context_owner(context, self._scope, self._frame.contexts)
         frame = self._frame
         if owner is None or owner.within(frame.inside) or not owner.within(frame.region):
             return
@@ -159,7 +159,7 @@ class Walk(ast.NodeVisitor):
         self._report(context, Rule.FOREIGN_CONTEXT, message)
 
     def _check_source(self, call: ast.Call) -> None:
-        origin = self._notes.origins.of(call.func, self._scope)
+        origin = self._analysis.resolver.path_of(call.func, self._scope)
         if origin is None or not self._frame.replayed:
             return
         rule = rule_broken_by(origin, len(call.args))
@@ -167,17 +167,18 @@ class Walk(ast.NodeVisitor):
             self._report(call, rule, f"{_written(call.func, origin)} {ADVICE[rule]}")
         if origin in HANDOVERS:
             self._check_handover(call)
-        if origin in _CALLS_GIVEN_FUNCTIONS:
+        if origin in _HIGHER_ORDER_FUNCTIONS:
             for given in (*call.args, *(each.value for each in call.keywords)):
-                self._enter_given(given)
+                self._enter_argument(given)
 
     def _check_handover(self, call: ast.Call) -> None:
-        notes, contexts = self._notes, self._frame.contexts
+        analysis, contexts = self._analysis, self._frame.contexts
         given = [*call.args, *(each.value for each in call.keywords)]
         parts = [part for each in given for part in _parts(each)]
-        functions = (notes.origins.function_of(each, self._scope) for each in given)
-        if any(notes.reader.is_context(each, self._scope, contexts) for each in parts) or any(
-            each is not None and notes.reach.durable_function(each, contexts) for each in functions
+        functions = (analysis.resolver.function_of(each, self._scope) for each in given)
+        if any(analysis.reader.is_context(each, self._scope, contexts) for each in parts) or any(
+            each is not None and analysis.call_graph.durable_function(each, contexts)
+            for each in functions
         ):
             message = (
                 "the context is used from another thread, where its calls come in no fixed order; "
@@ -186,23 +187,23 @@ class Walk(ast.NodeVisitor):
             self._report(call, Rule.CONTEXT_ESCAPES, message)
 
     def _enter_called(self, call: ast.Call) -> None:
-        reach, contexts = self._notes.reach, self._frame.contexts
-        for target in reach.called(call, self._scope):
-            given: Contexts = reach.contexts_given(call, self._scope, contexts, target)
+        call_graph, contexts = self._analysis.call_graph, self._frame.contexts
+        for target in call_graph.called(call, self._scope):
+            given: Contexts = call_graph.contexts_passed(call, self._scope, contexts, target)
             if given and self._frame.replayed:
                 for each in (*call.args, *(keyword.value for keyword in call.keywords)):
                     self._check_foreign(each, f"giving `{ast.unparse(each)}", None)
-            self._notes.enter(self._frame.called(target, given))
+            self._analysis.enter(self._frame.called(target, given))
 
-    def _enter_given(self, expression: ast.expr) -> None:
-        function = self._notes.origins.function_of(expression, self._scope)
-        if function is not None and self._notes.reader.role_of(function) is None:
-            self._notes.enter(self._frame.called(function, frozenset()))
+    def _enter_argument(self, expression: ast.expr) -> None:
+        function = self._analysis.resolver.function_of(expression, self._scope)
+        if function is not None and self._analysis.reader.role_of(function) is None:
+            self._analysis.enter(self._frame.called(function, frozenset()))
 
     def _check_condition(self, test: ast.expr, nodes: list[ast.stmt]) -> None:
         if not self._frame.replayed:
             return
-        cause = self._notes.conditions.cause(test, self._frame)
+        cause = self._analysis.conditions.cause(test, self._frame)
         if cause is not None and self._is_durable(nodes):
             message = (
                 f"{cause}, and a durable call depends on it here; decide by what a step returned, "
@@ -212,18 +213,18 @@ class Walk(ast.NodeVisitor):
 
     def _check_try(self, node: ast.Try | ast.TryStar) -> None:
         if self._frame.replayed and self._is_durable(node.body):
-            for each in self._notes.suspension.swallowed_by(node, self._scope):
+            for each in self._analysis.suspension.swallowed_by(node, self._scope):
                 self._report_swallowed(each)
         self.generic_visit(node)
 
     def _check_with(self, node: ast.With | ast.AsyncWith) -> None:
         if self._frame.replayed and self._is_durable(node.body):
-            for each in self._notes.suspension.suppressed_by(node, self._scope):
+            for each in self._analysis.suspension.suppressed_by(node, self._scope):
                 self._report_swallowed(each)
         self.generic_visit(node)
 
     def _is_durable(self, nodes: list[ast.stmt]) -> bool:
-        return self._notes.reach.durable(nodes, self._scope, self._frame.contexts)
+        return self._analysis.call_graph.durable(nodes, self._scope, self._frame.contexts)
 
     def _visit_defaults(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
         for each in (*node.args.defaults, *node.args.kw_defaults):
@@ -231,10 +232,12 @@ class Walk(ast.NodeVisitor):
                 self.visit(each)
 
     def _report(self, node: ast.AST, rule: Rule, message: str) -> None:
-        self._notes.report(node, rule, message, self._frame)
+        self._analysis.report(node, rule, message, self._frame)
 
-    def _report_change(self, change: Change) -> None:
-        self._report(change.node, change.rule, f"`{change.variable}` {CHANGES[change.rule]}")
+    def _report_mutation(self, mutation: Mutation) -> None:
+        self._report(
+            mutation.node, mutation.rule, f"`{mutation.variable}` {CHANGES[mutation.rule]}"
+        )
 
     def _report_order(self, unordered: ast.expr) -> None:
         message = (

@@ -3,16 +3,16 @@
 import ast
 from dataclasses import dataclass
 
+from perdure.lint.name_resolver import NameResolver
 from perdure.lint.operations import Contexts, Reader, own_nodes
-from perdure.lint.origins import Origins
 from perdure.lint.scopes import Scope
 
 
-class Reach:
+class CallGraph:
     """Answers for one module."""
 
-    def __init__(self, origins: Origins, reader: Reader) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver, reader: Reader) -> None:
+        self._resolver = resolver
         self._reader = reader
 
     def called(self, call: ast.Call, scope: Scope) -> list[Scope]:
@@ -20,18 +20,18 @@ class Reach:
 
         Decorated ones are not among them: calling them only binds their arguments.
         """
-        function = self._origins.function_of(call.func, scope)
+        function = self._resolver.function_of(call.func, scope)
         if function is not None:
             return [] if self._reader.role_of(function) else [function]
         if not isinstance(call.func, ast.Name):
             return []
-        owner = self._origins.class_named(call.func, scope)
+        owner = self._resolver.class_named(call.func, scope)
         if owner is None:
             return []
-        makers = (self._origins.method(owner, name) for name in ("__init__", "__post_init__"))
+        makers = (self._resolver.method(owner, name) for name in ("__init__", "__post_init__"))
         return [each for each in makers if each is not None]
 
-    def contexts_given(
+    def contexts_passed(
         self, call: ast.Call, scope: Scope, contexts: Contexts, target: Scope
     ) -> Contexts:
         """Return the parameters of a called function that get a context by this call."""
@@ -70,7 +70,7 @@ class Reach:
         return self.durable(body_of(function), function, contexts)
 
     def _visit(self, call: ast.Call, visit: "_Visit", target: Scope) -> "_Visit":
-        given = self.contexts_given(call, visit.scope, visit.contexts, target)
+        given = self.contexts_passed(call, visit.scope, visit.contexts, target)
         return _Visit(body_of(target), target, visit.contexts | given)
 
 

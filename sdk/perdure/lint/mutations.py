@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from perdure.lint.frames import Frame
+from perdure.lint.call_frames import CallFrame
+from perdure.lint.name_resolver import NameResolver
+from perdure.lint.nondeterminism import ENVIRONMENT_OBJECTS
 from perdure.lint.operations import Reader
-from perdure.lint.origins import Origins
 from perdure.lint.rules import Rule
 from perdure.lint.scopes import Assigned, Binding, Parameter, Scope
-from perdure.lint.sources import ENVIRONMENT_OBJECTS
 
-_CHANGING: Final = frozenset(
+_MUTATING_METHODS: Final = frozenset(
     {
         *("append", "extend", "insert", "add", "update", "remove", "discard", "pop", "popitem"),
         *("clear", "setdefault", "sort", "reverse", "appendleft", "extendleft", "popleft"),
@@ -33,7 +33,7 @@ _CONTAINER_ANNOTATIONS: Final = frozenset({"list", "dict", "set", "List", "Dict"
 
 
 @dataclass(frozen=True)
-class Change:
+class Mutation:
     """A change that matters: where, of what, and the rule that it breaks."""
 
     node: ast.expr
@@ -41,14 +41,14 @@ class Change:
     rule: Rule
 
 
-class Changes:
+class Mutations:
     """Answers for one module."""
 
-    def __init__(self, origins: Origins, reader: Reader) -> None:
-        self._origins = origins
+    def __init__(self, resolver: NameResolver, reader: Reader) -> None:
+        self._resolver = resolver
         self._reader = reader
 
-    def made_by(self, node: ast.AST, frame: Frame) -> Iterator[Change]:
+    def made_by(self, node: ast.AST, frame: CallFrame) -> Iterator[Mutation]:
         """Yield the changes that a statement or a call makes outside of its own part."""
         match node:
             case ast.Assign(targets=targets, value=value):
@@ -61,12 +61,16 @@ class Changes:
             case ast.Delete(targets=targets):
                 for target in targets:
                     yield from self._store(target, None, frame)
-            case ast.Call(func=ast.Attribute(value=receiver, attr=name)) if name in _CHANGING:
+            case ast.Call(func=ast.Attribute(value=receiver, attr=name)) if (
+                name in _MUTATING_METHODS
+            ):
                 yield from self._call(node, receiver, frame)
             case _:
                 pass
 
-    def _store(self, target: ast.expr, value: ast.expr | None, frame: Frame) -> Iterator[Change]:
+    def _store(
+        self, target: ast.expr, value: ast.expr | None, frame: CallFrame
+    ) -> Iterator[Mutation]:
         match target:
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 for each in elements:
@@ -74,22 +78,22 @@ class Changes:
             case ast.Starred(value=inner):
                 yield from self._store(inner, None, frame)
             case ast.Name(id=name) if name in frame.scope.globals | frame.scope.nonlocals:
-                yield from self._change(target, name, [value], frame)
+                yield from self._mutation(target, name, [value], frame)
             case ast.Subscript() | ast.Attribute():
                 root = _root(target)
-                if root is not None and self._is_ours(target, root, frame):
-                    yield from self._change(target, root, [value], frame)
+                if root is not None and self._is_plain_state(target, root, frame):
+                    yield from self._mutation(target, root, [value], frame)
             case _:
                 pass
 
-    def _call(self, call: ast.Call, receiver: ast.expr, frame: Frame) -> Iterator[Change]:
+    def _call(self, call: ast.Call, receiver: ast.expr, frame: CallFrame) -> Iterator[Mutation]:
         name = _root(receiver)
         if name is not None and self._is_container(receiver, frame.scope):
-            yield from self._change(call, name, [*call.args], frame)
+            yield from self._mutation(call, name, [*call.args], frame)
 
-    def _change(
-        self, node: ast.expr, name: str, values: list[ast.expr | None], frame: Frame
-    ) -> Iterator[Change]:
+    def _mutation(
+        self, node: ast.expr, name: str, values: list[ast.expr | None], frame: CallFrame
+    ) -> Iterator[Mutation]:
         rule = self._rule(name, frame)
         if rule is Rule.GLOBAL_CHANGE and any(
             each is not None and self._reader.is_context(each, frame.scope, frame.contexts)
@@ -97,9 +101,9 @@ class Changes:
         ):
             rule = Rule.CONTEXT_ESCAPES
         if rule is not None:
-            yield Change(node, name, rule)
+            yield Mutation(node, name, rule)
 
-    def _rule(self, name: str, frame: Frame) -> Rule | None:
+    def _rule(self, name: str, frame: CallFrame) -> Rule | None:
         outer = frame.scope.parent if name in frame.scope.nonlocals else frame.scope
         found = outer.find(name) if outer is not None else None
         if found is None or found[0].within(frame.inside):
@@ -108,10 +112,10 @@ class Changes:
             return Rule.CHANGE_LOST_ON_REPLAY
         return Rule.GLOBAL_CHANGE if frame.replayed else None
 
-    def _is_ours(self, target: ast.expr, name: str, frame: Frame) -> bool:
+    def _is_plain_state(self, target: ast.expr, name: str, frame: CallFrame) -> bool:
         """Whether a stored-to object is plain state, rather than a door to the world."""
         base = target.value if isinstance(target, ast.Subscript | ast.Attribute) else target
-        if self._origins.of(base, frame.scope) in ENVIRONMENT_OBJECTS:
+        if self._resolver.path_of(base, frame.scope) in ENVIRONMENT_OBJECTS:
             return False
         found = frame.scope.find(name)
         if found is None:
@@ -120,14 +124,14 @@ class Changes:
         outside = not owner.within(frame.region)
         return any(outside or self._is_state(each, owner, frame) for each in bindings)
 
-    def _is_state(self, binding: Binding, owner: Scope, frame: Frame) -> bool:
+    def _is_state(self, binding: Binding, owner: Scope, frame: CallFrame) -> bool:
         match binding:
             case Parameter():
                 return True
             case Assigned(ast.Call() as call):
                 return (
                     self._reader.operation(call, owner, frame.contexts) is not None
-                    or self._origins.class_of(call, owner) is not None
+                    or self._resolver.class_of(call, owner) is not None
                     or self._is_container_value(call, owner)
                 )
             case Assigned(ast.Await()):
@@ -142,7 +146,7 @@ class Changes:
             case ast.Name(id=name) if (found := scope.find(name)) is not None:
                 return any(self._is_container_binding(each, found[0]) for each in found[1])
             case ast.Attribute(value=value, attr=name):
-                owner = self._origins.class_of(value, scope)
+                owner = self._resolver.class_of(value, scope)
                 given = owner.attributes.get(name, []) if owner else []
                 return any(self._is_container_value(each, where) for each, where in given)
             case _:
@@ -166,7 +170,7 @@ class Changes:
             case ast.SetComp():
                 return True
             case ast.Call(func=ast.Subscript(value=function)) | ast.Call(func=function):
-                return self._origins.of(function, scope) in _CONTAINERS
+                return self._resolver.path_of(function, scope) in _CONTAINERS
             case _:
                 return False
 

@@ -4,45 +4,45 @@ import ast
 from collections import deque
 from dataclasses import dataclass, field
 
-from perdure.lint.changes import Changes
+from perdure.lint.call_frames import CallFrame
+from perdure.lint.call_graph import CallGraph
 from perdure.lint.conditions import Conditions
 from perdure.lint.findings import Finding
-from perdure.lint.frames import Frame
+from perdure.lint.mutations import Mutations
+from perdure.lint.name_resolver import NameResolver
 from perdure.lint.operations import Reader
-from perdure.lint.origins import Origins
-from perdure.lint.reach import Reach
 from perdure.lint.rules import Rule
 from perdure.lint.scopes import Module
 from perdure.lint.suspension import Suspension
 
 
 @dataclass
-class Notebook:
+class ModuleAnalysis:
     """The notes on one module; `waiting` holds the frames that nobody has looked at yet."""
 
     module: Module
     found: dict[tuple[int, int, Rule], Finding] = field(
         default_factory=dict[tuple[int, int, Rule], Finding]
     )
-    waiting: deque[Frame] = field(default_factory=deque[Frame])
+    waiting: deque[CallFrame] = field(default_factory=deque[CallFrame])
     seen: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
 
     def __post_init__(self) -> None:
         self._lines = self.module.text.split("\n")
-        self.origins = Origins(self.module)
-        self.reader = Reader(self.origins)
-        self.reach = Reach(self.origins, self.reader)
-        self.changes = Changes(self.origins, self.reader)
-        self.conditions = Conditions(self.origins, self.reader)
-        self.suspension = Suspension(self.origins)
+        self.resolver = NameResolver(self.module)
+        self.reader = Reader(self.resolver)
+        self.call_graph = CallGraph(self.resolver, self.reader)
+        self.mutations = Mutations(self.resolver, self.reader)
+        self.conditions = Conditions(self.resolver, self.reader)
+        self.suspension = Suspension(self.resolver)
 
-    def enter(self, frame: Frame) -> None:
+    def enter(self, frame: CallFrame) -> None:
         """Have a function looked at, unless it was for the same reason."""
         if frame.key not in self.seen:
             self.seen.update({frame.key, (frame.scope, frame.role)})
             self.waiting.append(frame)
 
-    def report(self, node: ast.AST, rule: Rule, message: str, frame: Frame) -> None:
+    def report(self, node: ast.AST, rule: Rule, message: str, frame: CallFrame) -> None:
         """Note a finding; of several ways to one place, the first counts."""
         line = getattr(node, "lineno", 1)
         column = self._column(line, getattr(node, "col_offset", 0))

@@ -29,7 +29,7 @@ Answer = Message | ClientError
 
 
 @dataclass
-class Shell:
+class Driver:
     """Carries plans out: answers come from a function, sleeping only moves the clock."""
 
     answer: Callable[[flows.Call], Answer]
@@ -38,31 +38,31 @@ class Shell:
     sent: list[flows.Call] = field(default_factory=list[flows.Call])
 
     @property
-    def world(self) -> flows.World:
-        return flows.World(
+    def environment(self) -> flows.ClientEnvironment:
+        return flows.ClientEnvironment(
             now_s=lambda: self.now_s,
-            chance=lambda: 1.0,
+            random_unit=lambda: 1.0,
             new_name=lambda: "a-name",
             patience_s=PATIENCE_S,
         )
 
-    def carry_out(self, plan: flows.Plan[_Result]) -> _Result:
+    def drive(self, program: flows.Program[_Result]) -> _Result:
         try:
-            effect = next(plan)
+            effect = next(program)
             while True:
-                effect = self._perform(plan, effect)
+                effect = self._perform(program, effect)
         except StopIteration as end:
             result: _Result = end.value
             return result
 
-    def _perform(self, plan: flows.Plan[Any], effect: flows.Effect) -> flows.Effect:
+    def _perform(self, program: flows.Program[Any], effect: flows.Effect) -> flows.Effect:
         if isinstance(effect, flows.Sleep):
             self.slept_s.append(effect.seconds)
             self.now_s += effect.seconds
-            return plan.send(None)
+            return program.send(None)
         self.sent.append(effect)
         answer = self.answer(effect)
-        return plan.throw(answer) if isinstance(answer, ClientError) else plan.send(answer)
+        return program.throw(answer) if isinstance(answer, ClientError) else program.send(answer)
 
 
 def in_turn(*answers: Answer) -> Callable[[flows.Call], Answer]:
@@ -89,37 +89,37 @@ def failed() -> model_pb2.Execution:
 
 
 def test_a_start_is_sent_again_until_the_server_answers() -> None:
-    shell = Shell(in_turn(AWAY, AWAY, started(running())))
-    found = shell.carry_out(flows.start(shell.world, a_start()))
+    driver = Driver(in_turn(AWAY, AWAY, started(running())))
+    found = driver.drive(flows.start(driver.environment, a_start()))
     assert (found.execution_arn, found.started) == ("arn:1", True)
-    assert [call.request for call in shell.sent] == [a_start()] * 3
+    assert [call.request for call in driver.sent] == [a_start()] * 3
 
 
 def test_every_repetition_of_a_start_carries_the_same_name() -> None:
-    shell = Shell(in_turn(AWAY, started(running())))
-    shell.carry_out(flows.start(shell.world, a_start()))
-    names = {getattr(call.request, "execution_name", "") for call in shell.sent}
+    driver = Driver(in_turn(AWAY, started(running())))
+    driver.drive(flows.start(driver.environment, a_start()))
+    names = {getattr(call.request, "execution_name", "") for call in driver.sent}
     assert names == {"order-1"}
 
 
 def test_a_refusal_is_not_tried_again() -> None:
-    shell = Shell(always(NotFoundError("no function is named order")))
+    driver = Driver(always(NotFoundError("no function is named order")))
     with pytest.raises(NotFoundError, match="no function is named order"):
-        shell.carry_out(flows.start(shell.world, a_start()))
-    assert len(shell.sent) == 1
+        driver.drive(flows.start(driver.environment, a_start()))
+    assert len(driver.sent) == 1
 
 
 def test_a_full_server_is_asked_again() -> None:
-    shell = Shell(in_turn(ResourceExhaustedError("too many"), started(running())))
-    shell.carry_out(flows.start(shell.world, a_start()))
-    assert len(shell.sent) == 2
+    driver = Driver(in_turn(ResourceExhaustedError("too many"), started(running())))
+    driver.drive(flows.start(driver.environment, a_start()))
+    assert len(driver.sent) == 2
 
 
 def test_patience_bounds_how_long_a_call_is_tried() -> None:
-    shell = Shell(always(AWAY))
+    driver = Driver(always(AWAY))
     with pytest.raises(UnavailableError):
-        shell.carry_out(flows.start(shell.world, a_start()))
-    assert PATIENCE_S - flows.BACKOFF_S_MAX <= sum(shell.slept_s) <= PATIENCE_S
+        driver.drive(flows.start(driver.environment, a_start()))
+    assert PATIENCE_S - flows.BACKOFF_S_MAX <= sum(driver.slept_s) <= PATIENCE_S
 
 
 def test_pauses_between_tries_double_up_to_a_bound() -> None:
@@ -133,48 +133,48 @@ def test_chance_takes_at_most_half_of_a_pause() -> None:
 
 
 def test_an_answer_to_another_question_is_the_servers_fault() -> None:
-    shell = Shell(always(model_pb2.Execution()))
+    driver = Driver(always(model_pb2.Execution()))
     with pytest.raises(ServerError, match="expected a StartExecutionResponse, got Execution"):
-        shell.carry_out(flows.start(shell.world, a_start()))
+        driver.drive(flows.start(driver.environment, a_start()))
 
 
 def test_waiting_goes_on_through_one_long_poll_after_another() -> None:
-    shell = Shell(in_turn(running(), running(), running(), succeeded("7")))
-    assert shell.carry_out(flows.wait(shell.world, "arn:1", None)).result == 7
-    waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
+    driver = Driver(in_turn(running(), running(), running(), succeeded("7")))
+    assert driver.drive(flows.wait(driver.environment, "arn:1", None)).result == 7
+    waits_ms = [getattr(call.request, "wait_ms", None) for call in driver.sent]
     assert waits_ms == [0] + [flows.LONG_POLL_MS_MAX] * 3
 
 
 def test_a_try_may_last_longer_than_the_server_was_asked_to_wait() -> None:
-    shell = Shell(in_turn(running(), succeeded("7")))
-    shell.carry_out(flows.wait(shell.world, "arn:1", None))
-    assert shell.sent[1].try_s == flows.LONG_POLL_MS_MAX / 1_000 + flows.TRY_S_MAX
+    driver = Driver(in_turn(running(), succeeded("7")))
+    driver.drive(flows.wait(driver.environment, "arn:1", None))
+    assert driver.sent[1].try_s == flows.LONG_POLL_MS_MAX / 1_000 + flows.TRY_S_MAX
 
 
 def test_waiting_outlives_a_server_that_is_away_longer_than_patience() -> None:
     away = [AWAY] * 100
-    shell = Shell(in_turn(running(), *away, succeeded("7")))
-    assert shell.carry_out(flows.wait(shell.world, "arn:1", None)).result == 7
-    assert sum(shell.slept_s) > PATIENCE_S
+    driver = Driver(in_turn(running(), *away, succeeded("7")))
+    assert driver.drive(flows.wait(driver.environment, "arn:1", None)).result == 7
+    assert sum(driver.slept_s) > PATIENCE_S
 
 
 def test_waiting_for_a_server_that_never_answered_ends_with_patience() -> None:
-    shell = Shell(always(AWAY))
+    driver = Driver(always(AWAY))
     with pytest.raises(UnavailableError):
-        shell.carry_out(flows.wait(shell.world, "arn:1", None))
+        driver.drive(flows.wait(driver.environment, "arn:1", None))
 
 
 def test_waiting_ends_with_the_callers_time() -> None:
-    shell = Shell(always(running()))
+    driver = Driver(always(running()))
 
     def poll(call: flows.Call) -> Answer:
-        shell.now_s += getattr(call.request, "wait_ms", 0) / 1_000
+        driver.now_s += getattr(call.request, "wait_ms", 0) / 1_000
         return running()
 
-    shell.answer = poll
+    driver.answer = poll
     with pytest.raises(WaitTimeoutError, match=r"still RUNNING after 90.0 s: arn:1"):
-        shell.carry_out(flows.wait(shell.world, "arn:1", 90.0))
-    assert shell.now_s == 1_090.0
+        driver.drive(flows.wait(driver.environment, "arn:1", 90.0))
+    assert driver.now_s == 1_090.0
 
 
 def test_a_timeout_of_the_client_is_a_timeout_of_python() -> None:
@@ -182,108 +182,108 @@ def test_a_timeout_of_the_client_is_a_timeout_of_python() -> None:
 
 
 def test_running_returns_the_result_as_a_value() -> None:
-    shell = Shell(in_turn(started(running()), succeeded('{"status": "processed"}')))
-    result = shell.carry_out(flows.run(shell.world, a_start(), None))
+    driver = Driver(in_turn(started(running()), succeeded('{"status": "processed"}')))
+    result = driver.drive(flows.run(driver.environment, a_start(), None))
     assert result == {"status": "processed"}
 
 
 def test_running_what_has_ended_before_asks_nothing_more() -> None:
-    shell = Shell(in_turn(started(succeeded("7"))))
-    assert shell.carry_out(flows.run(shell.world, a_start(), None)) == 7
+    driver = Driver(in_turn(started(succeeded("7"))))
+    assert driver.drive(flows.run(driver.environment, a_start(), None)) == 7
 
 
 def test_the_start_of_a_run_waits_for_an_end_that_is_near() -> None:
-    shell = Shell(in_turn(started(succeeded("7"))))
-    shell.carry_out(flows.run(shell.world, a_start(), None))
-    (sent,) = shell.sent
+    driver = Driver(in_turn(started(succeeded("7"))))
+    driver.drive(flows.run(driver.environment, a_start(), None))
+    (sent,) = driver.sent
     assert isinstance(sent.request, client_pb2.StartExecutionRequest)
     assert sent.request.wait_ms == flows.START_WAIT_MS_MAX
     assert sent.try_s == flows.START_WAIT_MS_MAX / 1_000 + flows.TRY_S_MAX
 
 
 def test_the_start_of_a_run_waits_no_longer_than_its_caller() -> None:
-    shell = Shell(in_turn(started(succeeded("7"))))
-    shell.carry_out(flows.run(shell.world, a_start(), 0.25))
-    assert [getattr(call.request, "wait_ms", None) for call in shell.sent] == [250]
+    driver = Driver(in_turn(started(succeeded("7"))))
+    driver.drive(flows.run(driver.environment, a_start(), 0.25))
+    assert [getattr(call.request, "wait_ms", None) for call in driver.sent] == [250]
 
 
 def test_the_start_of_a_run_with_a_large_input_does_not_wait() -> None:
-    shell = Shell(in_turn(started(running()), succeeded("7")))
+    driver = Driver(in_turn(started(running()), succeeded("7")))
     large = start_request(
         *("order", "order-1", "x" * flows.LARGE_CHARS_MIN, None),
         execution_timeout_s=None,
         retention_days=None,
     )
-    assert shell.carry_out(flows.run(shell.world, large, None)) == 7
-    waits_ms = [getattr(call.request, "wait_ms", None) for call in shell.sent]
+    assert driver.drive(flows.run(driver.environment, large, None)) == 7
+    waits_ms = [getattr(call.request, "wait_ms", None) for call in driver.sent]
     assert waits_ms == [0, flows.LONG_POLL_MS_MAX]
 
 
 def test_a_run_whose_start_broke_while_it_waited_starts_again_under_its_name() -> None:
-    shell = Shell(in_turn(AWAY, started(running()), *[AWAY] * 100, succeeded("7")))
-    assert shell.carry_out(flows.run(shell.world, a_start(), None)) == 7
-    starts = [call.request for call in shell.sent[:2]]
+    driver = Driver(in_turn(AWAY, started(running()), *[AWAY] * 100, succeeded("7")))
+    assert driver.drive(flows.run(driver.environment, a_start(), None)) == 7
+    starts = [call.request for call in driver.sent[:2]]
     assert {getattr(each, "execution_name", None) for each in starts} == {"order-1"}
-    assert sum(shell.slept_s) > PATIENCE_S
+    assert sum(driver.slept_s) > PATIENCE_S
 
 
 def test_running_raises_what_the_execution_ended_with() -> None:
-    shell = Shell(in_turn(started(failed())))
+    driver = Driver(in_turn(started(failed())))
     with pytest.raises(ExecutionFailedError, match="FAILED: ValueError: no such shop") as caught:
-        shell.carry_out(flows.run(shell.world, a_start(), None))
+        driver.drive(flows.run(driver.environment, a_start(), None))
     assert (caught.value.status, caught.value.error_type) == ("FAILED", "ValueError")
     assert caught.value.error_message == "no such shop"
 
 
 def test_a_follower_goes_on_after_the_last_event_that_it_saw() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, None)
-    assert following.request().after_event_id == 0
-    following.saw(event(1))
-    following.saw(event(2))
-    following.broke(AWAY)
-    assert following.request().after_event_id == 2
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
+    assert history_stream.request().after_event_id == 0
+    history_stream.received(event(1))
+    history_stream.received(event(2))
+    history_stream.disconnected(AWAY)
+    assert history_stream.request().after_event_id == 2
 
 
 def test_a_follower_waits_longer_each_time_until_it_hears_something() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, None)
-    assert [following.broke(AWAY) for _ in range(3)] == [0.05, 0.1, 0.2]
-    following.saw(event(1))
-    assert following.broke(AWAY) == 0.05
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
+    assert [history_stream.disconnected(AWAY) for _ in range(3)] == [0.05, 0.1, 0.2]
+    history_stream.received(event(1))
+    assert history_stream.disconnected(AWAY) == 0.05
 
 
 def test_a_follower_is_told_what_cannot_be_followed() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, None)
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
     with pytest.raises(NotFoundError):
-        following.broke(NotFoundError("no execution"))
+        history_stream.disconnected(NotFoundError("no execution"))
 
 
 def test_a_follower_gives_up_on_a_server_that_never_answered() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, None)
-    shell.now_s += PATIENCE_S
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
+    driver.now_s += PATIENCE_S
     with pytest.raises(UnavailableError):
-        following.broke(AWAY)
+        history_stream.disconnected(AWAY)
 
 
 def test_a_follower_that_has_heard_something_never_gives_up() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, None)
-    following.saw(event(1))
-    shell.now_s += 100 * PATIENCE_S
-    assert following.broke(AWAY) > 0
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
+    history_stream.received(event(1))
+    driver.now_s += 100 * PATIENCE_S
+    assert history_stream.disconnected(AWAY) > 0
 
 
 def test_following_ends_with_the_callers_time() -> None:
-    shell = Shell(always(AWAY))
-    following = flows.Following(shell.world, "arn:1", 0, 5.0)
-    following.saw(event(1))
-    assert following.left_s() == 5.0
-    shell.now_s += 5.0
+    driver = Driver(always(AWAY))
+    history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, 5.0)
+    history_stream.received(event(1))
+    assert history_stream.left_s() == 5.0
+    driver.now_s += 5.0
     with pytest.raises(WaitTimeoutError):
-        following.broke(AWAY)
+        history_stream.disconnected(AWAY)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from perdure.lint.scopes import Scope
 
 
 @dataclass(frozen=True)
-class Frame:
+class CallFrame:
     """One function, looked at for a reason.
 
     `region` holds all functions that run on the way here, `inside` those of the innermost step or
@@ -37,7 +37,7 @@ class Frame:
         nameable = frozenset(each for each in self.contexts if self.scope.within({each[0]}))
         return (self.scope, self.role, nameable, boundary, self.inside == self.region)
 
-    def called(self, scope: Scope, contexts: Contexts) -> "Frame":
+    def called(self, scope: Scope, contexts: Contexts) -> "CallFrame":
         """Return the frame of a function that is called here."""
         return replace(
             self,
@@ -48,7 +48,7 @@ class Frame:
             chain=(*self.chain, scope.name),
         )
 
-    def operated(self, scope: Scope, role: Role, context_position: int) -> "Frame":
+    def operated(self, scope: Scope, role: Role, context_position: int) -> "CallFrame":
         """Return the frame of a function that an operation runs."""
         return replace(
             self,
@@ -61,11 +61,11 @@ class Frame:
         )
 
 
-def first_frame(scope: Scope, role: Role, context_position: int) -> Frame:
+def first_frame(scope: Scope, role: Role, context_position: int) -> CallFrame:
     """Return the frame of a function that a worker, or an unknown operation, runs."""
     alone = frozenset({scope})
     contexts = own_context(scope, context_position)
-    return Frame(scope, role, contexts, alone, alone, (scope.name,))
+    return CallFrame(scope, role, contexts, alone, alone, (scope.name,))
 
 
 def own_context(scope: Scope, position: int) -> Contexts:

@@ -118,7 +118,7 @@ _THREADS: Final = [
     *("joblib.Parallel", "anyio.to_thread.run_sync"),
 ]
 
-_SOURCES: Final[dict[str, Rule]] = {
+_NONDETERMINISTIC: Final[dict[str, Rule]] = {
     **dict.fromkeys(_CLOCKS, Rule.CLOCK),
     **dict.fromkeys(_CHANCES, Rule.CHANCE),
     **dict.fromkeys(_ENVIRONMENT, Rule.ENVIRONMENT),
@@ -163,7 +163,7 @@ def rule_broken_by(origin: str, arguments: int) -> Rule | None:
     """Return the rule that a handler breaks by calling this with that many arguments."""
     if arguments >= _ARGUMENTS_ENOUGH.get(origin, arguments + 1):
         return None
-    if rule := _SOURCES.get(origin):
+    if rule := _NONDETERMINISTIC.get(origin):
         return rule
     name = origin.rsplit(".", 1)[-1]
     if origin.startswith(_CLIENTS) and name.islower():
