@@ -21,6 +21,9 @@ from tests.system.processes import LOOK_S, wait_until
 COMMANDS_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 60.0
 
+# What shows that a command or a program needs a callback that is open.
+CALLBACK_MARKS: Final = ("open_callbacks", "open_callback)", "# it waits for a callback")
+
 # Servers of several tests, and of people, run on one machine, so each gets ports of its own.
 _COMMAND: Final = """\
 #!/bin/sh
@@ -174,7 +177,7 @@ class Reader:
 
     def _look_for_callback(self, text: str) -> None:
         """See that orders have come to where they wait before completing what they wait for."""
-        if "open_callbacks" not in text and "open_callback)" not in text:
+        if not any(mark in text for mark in CALLBACK_MARKS):
             return
 
         def all_wait() -> bool:

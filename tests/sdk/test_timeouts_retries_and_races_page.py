@@ -1,4 +1,4 @@
-"""The code that `docs/time-and-control.md` shows runs, and does what it says."""
+"""The code that `docs/timeouts-retries-and-races.md` shows runs, and does what it says."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash, Hosted
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "time-and-control.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "timeouts-retries-and-races.md"
 
 
 def shown() -> dict[str, Any]:
