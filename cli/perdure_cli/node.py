@@ -136,7 +136,7 @@ class Node:
             addresses = self._take_ports(closing)
             history = self._history = await self._make_history(addresses.grpc, closing)
             self._lambda_api.open(history)
-            attendance = await self._server.start(
+            registry = await self._server.start(
                 history,
                 self._matching,
                 self._clock,
@@ -150,7 +150,7 @@ class Node:
             if not await self._own_database(history, stop):
                 return 0
             closing.push_async_callback(self._close_history, history)
-            silence = ("close silent workers", SILENCE_S, attendance.close_silent)
+            silence = ("close expired workers", SILENCE_S, registry.close_expired)
             self._upkeep.start([*history.periodic_work(), silence])
             await self._server.open()
             _log.info(

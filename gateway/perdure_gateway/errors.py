@@ -11,9 +11,9 @@ class SessionReplaced(HostError):
     """A newer session bears the same worker id; the older one has to go."""
 
 
-class WorkerSilent(HostError):
+class HeartbeatTimeout(HostError):
     """The worker gave no sign of life in time; it has to connect again."""
 
 
-class Crowded(HostError):
+class ResourceExhausted(HostError):
     """A bound of the server is reached; back off and try again."""

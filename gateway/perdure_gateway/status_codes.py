@@ -18,7 +18,7 @@ from perdure_core.refusals import (
     StaleToken,
     Unknown,
 )
-from perdure_gateway.errors import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
 from perdure_host.codec import MalformedMessage
 from perdure_host.errors import Fenced, StoreError
 from perdure_host.telemetry import open_log, report_incident
@@ -53,11 +53,11 @@ def _code_of(error: Exception) -> grpc.StatusCode:
             return _code_of_refusal(error)
         case MalformedMessage():
             return grpc.StatusCode.INVALID_ARGUMENT
-        case StoreError() | NotServing() | WorkerSilent():
+        case StoreError() | NotServing() | HeartbeatTimeout():
             return grpc.StatusCode.UNAVAILABLE
         case SessionReplaced():
             return grpc.StatusCode.FAILED_PRECONDITION
-        case Crowded():
+        case ResourceExhausted():
             return grpc.StatusCode.RESOURCE_EXHAUSTED
         case _:
             return grpc.StatusCode.INTERNAL

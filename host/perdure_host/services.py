@@ -303,7 +303,7 @@ class Matching(Protocol):
         """Add free slots. Unknown workers are ignored."""
         ...
 
-    def withdraw(self, worker_id: str) -> None:
+    def revoke_credit(self, worker_id: str) -> None:
         """Take back all credit of the worker (a poll that ended)."""
         ...
 

@@ -112,7 +112,7 @@ class MatchingService:
                 queue.overflowed = False
                 self.refill()
 
-    def withdraw(self, worker_id: str) -> None:
+    def revoke_credit(self, worker_id: str) -> None:
         """Take back all credit of the worker."""
         worker = self._workers.get(worker_id)
         if worker is not None:

@@ -10,7 +10,7 @@ import grpc.aio
 
 from perdure_gateway.admission.readiness import Gate
 from perdure_gateway.grpc_api.server import GrpcServer
-from perdure_gateway.workers.registry import Attendance, WorkerSettings
+from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_history.service import HistoryService
 from perdure_host.clock import WallClock
 from perdure_host.credentials import Tokens
@@ -68,9 +68,11 @@ class SteppedClock(Clock):
 class Served:
     """A gateway with everything behind it, and stubs to call it by."""
 
-    def __init__(self, server: GrpcServer, attendance: Attendance, history: HistoryService) -> None:
+    def __init__(
+        self, server: GrpcServer, registry: WorkerRegistry, history: HistoryService
+    ) -> None:
         self.server = server
-        self.attendance = attendance
+        self.registry = registry
         self.history = history
         self.address = ""
 
@@ -135,11 +137,11 @@ async def serving(
         address=str(address),
     )
     await history.open()
-    attendance = await server.start(
+    registry = await server.start(
         history, matching, clock, node or Bystander(), metrics=metrics, settings=WorkerSettings()
     )
     await server.open()
-    served = Served(server, attendance, history)
+    served = Served(server, registry, history)
     channel = served.dial(str(address))
     try:
         yield served

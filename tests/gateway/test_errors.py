@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from perdure_core import refusals
-from perdure_gateway.errors import Crowded, NotServing, SessionReplaced, WorkerSilent
+from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
 from perdure_host.codec import MalformedMessage
@@ -44,9 +44,9 @@ def test_every_refusal_and_error_has_its_status() -> None:
         errors.CommitUnknown: Code.UNAVAILABLE,
         errors.Fenced: Code.UNAVAILABLE,
         NotServing: Code.UNAVAILABLE,
-        WorkerSilent: Code.UNAVAILABLE,
+        HeartbeatTimeout: Code.UNAVAILABLE,
         SessionReplaced: Code.FAILED_PRECONDITION,
-        Crowded: Code.RESOURCE_EXHAUSTED,
+        ResourceExhausted: Code.RESOURCE_EXHAUSTED,
         KeyError: Code.INTERNAL,
     }
     assert {kind: status_of(kind("why")).code for kind in expected} == expected

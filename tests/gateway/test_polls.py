@@ -116,7 +116,7 @@ def test_a_silent_worker_loses_what_it_runs_and_a_polling_one_is_not_silent() ->
             other = await Peer.connect(served, registration("other", slots=1), credit=1)
             clock.advance(15_001)
             await other.heartbeat()
-            await served.attendance.close_silent()
+            await served.registry.close_expired()
             again = asyncio.ensure_future(other.invocation())
             while not again.done():
                 clock.advance(1_000)
@@ -124,7 +124,7 @@ def test_a_silent_worker_loses_what_it_runs_and_a_polling_one_is_not_silent() ->
             assert again.result().execution_arn == lost.execution_arn
             await served.workers.Register(registration())
             polling = asyncio.ensure_future(poll(served))
-            while served.attendance.find("w") is None:
+            while served.registry.find("w") is None:
                 await served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
             started = await served.executions.StartExecution(start_request())
             assert [each.execution_arn for each in await polling] == [started.execution_arn]

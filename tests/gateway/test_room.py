@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from perdure_gateway.admission.memory_budget import ROOM_BYTES_MAX, SMALL_BYTES_MAX, Room
-from perdure_gateway.errors import Crowded
+from perdure_gateway.errors import ResourceExhausted
 from tests.gateway.serving import Peer, Served, failure_of, run, serving, start_request, step
 
 LARGE = SMALL_BYTES_MAX + 1
@@ -16,13 +16,13 @@ def test_room_is_taken_to_the_last_byte_and_not_beyond() -> None:
     room = Room(2 * LARGE)
     loan, other = room.loan(), room.loan()
     loan.take(LARGE)
-    with pytest.raises(Crowded, match=r"1,048,578 bytes find no room"):
+    with pytest.raises(ResourceExhausted, match=r"1,048,578 bytes find no room"):
         other.take(LARGE + 1)
     other.take(LARGE)
     assert room.free == 0
     # What is refused has taken nothing, and small ones need nothing.
     room.loan().take(SMALL_BYTES_MAX)
-    with pytest.raises(Crowded):
+    with pytest.raises(ResourceExhausted):
         room.loan().take(LARGE)
     loan.give_back()
     loan.give_back()
@@ -32,7 +32,7 @@ def test_room_is_taken_to_the_last_byte_and_not_beyond() -> None:
 
 async def all_is_free(served: Served) -> None:
     """Return once the room is whole again; a call is over for its caller first."""
-    while served.attendance.room.free != ROOM_BYTES_MAX:
+    while served.registry.room.free != ROOM_BYTES_MAX:
         await others_turn()
 
 
@@ -73,7 +73,7 @@ def test_what_finds_no_room_is_refused_by_calls_and_in_sessions_and_taken_later(
             peer = await Peer.connect(served, credit=1)
             await served.executions.StartExecution(start_request())
             token = (await peer.invocation()).checkpoint_token
-            others = served.attendance.room.loan()
+            others = served.registry.room.loan()
             others.take(ROOM_BYTES_MAX)
             large = step("s", "START")
             ended = step("s", "SUCCEED", payload="2" * LARGE)
@@ -100,7 +100,7 @@ def test_a_cancelled_call_gives_its_room_back() -> None:
                 start_request(input="1" * LARGE, wait_ms=10_000)
             )
             sending = asyncio.ensure_future(failure_of(waiting))
-            while served.attendance.room.free == ROOM_BYTES_MAX:
+            while served.registry.room.free == ROOM_BYTES_MAX:
                 await others_turn()
             waiting.cancel()
             await asyncio.wait([sending])

@@ -209,7 +209,7 @@ def test_a_broken_stream_returns_its_invocations() -> None:
             lost = await peer.invocation()
             other = await Peer.connect(served, registration("other"), credit=1)
             peer.break_off()
-            while served.attendance.find("w") is not None:
+            while served.registry.find("w") is not None:
                 await served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
             # The worker had a moment to come back; it is over now.
             again = asyncio.ensure_future(other.invocation())
@@ -232,7 +232,7 @@ def test_a_worker_that_comes_back_keeps_what_it_claims() -> None:
             reply = await peer.checkpoint(invocation.checkpoint_token, step("s", "START"))
             token = reply.checkpoint.checkpoint_token
             peer.break_off()
-            while served.attendance.find("w") is not None:
+            while served.registry.find("w") is not None:
                 await served.executions.ListFunctions(client_pb2.ListFunctionsRequest())
             clock.advance(1)
             back = await Peer.connect(served, registration(claims=[token, token[:-4] + "AAAA"]))
@@ -267,7 +267,7 @@ def test_a_silent_worker_is_closed_and_one_that_beats_is_not() -> None:
             clock.advance(10_000)
             await beating.heartbeat()
             clock.advance(10_000)
-            await served.attendance.close_silent()
+            await served.registry.close_expired()
             failure = await silent.failure()
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
             assert failure.details() == "worker silent showed no sign of life for 15,000 ms"

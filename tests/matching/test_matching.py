@@ -118,7 +118,7 @@ def test_a_slot_is_promised_once_over_all_functions() -> None:
 def test_credit_that_was_withdrawn_is_not_used() -> None:
     desk = Desk()
     desk.attach("w", slots=5)
-    desk.matching.withdraw("w")
+    desk.matching.revoke_credit("w")
     desk.offer(1)
     assert desk.got == []
     desk.matching.credit("w", 1)
@@ -128,7 +128,7 @@ def test_credit_that_was_withdrawn_is_not_used() -> None:
 def test_unknown_workers_are_ignored() -> None:
     desk = Desk()
     desk.matching.credit("nobody", 3)
-    desk.matching.withdraw("nobody")
+    desk.matching.revoke_credit("nobody")
     desk.matching.detach("nobody")
     desk.offer(1)
     assert desk.got == []
@@ -261,7 +261,7 @@ def test_whatever_comes_each_task_is_delivered_once_and_no_slot_twice(seed: int)
                 desk.attach(worker_id, *dice.choice([("f",), ("f", "g")]))
             case _:
                 promised[worker_id] = 0
-                desk.matching.withdraw(worker_id)
+                desk.matching.revoke_credit(worker_id)
         for receiver, _ in desk.got[before:]:
             promised[receiver] -= 1
             assert promised[receiver] >= 0

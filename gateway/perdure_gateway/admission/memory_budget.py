@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import grpc.aio
 
-from perdure_gateway.errors import Crowded
+from perdure_gateway.errors import ResourceExhausted
 
 SMALL_BYTES_MAX: Final = 1_024 * 1_024
 # Twice the largest call, which is the view of an execution with its input and its result. On its
@@ -51,11 +51,11 @@ class Loan:
         self._over = False
 
     def take(self, size: int) -> None:
-        """Take room for so many bytes. Raises Crowded, and then nothing is taken."""
+        """Take room for so many bytes. Raises ResourceExhausted, and then nothing is taken."""
         if size <= SMALL_BYTES_MAX or self._over:
             return
         if size > self._room.free:
-            raise Crowded(
+            raise ResourceExhausted(
                 f"{size:,} bytes find no room beside the large payloads that are under way;"
                 " try again in a moment"
             )

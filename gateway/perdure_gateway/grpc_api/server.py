@@ -18,7 +18,7 @@ from perdure_gateway.grpc_api.execution_service import ExecutionService
 from perdure_gateway.grpc_api.interceptors import BearerInterceptor, StatusInterceptor
 from perdure_gateway.grpc_api.node_service import Node, NodeService
 from perdure_gateway.grpc_api.worker_service import WorkerService
-from perdure_gateway.workers.registry import Attendance, WorkerSettings
+from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_host.channel import SERVER_OPTIONS
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
@@ -72,7 +72,7 @@ class GrpcServer:
         )
         self._health = health.aio.HealthServicer()
         self._room = Room()
-        self._attendance: Attendance | None = None
+        self._registry: WorkerRegistry | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
         """Take the port; return the address with its real port. Raises SettingsError."""
@@ -96,9 +96,9 @@ class GrpcServer:
         *,
         metrics: ServerMetrics,
         settings: WorkerSettings,
-    ) -> Attendance:
+    ) -> WorkerRegistry:
         """Begin to answer; calls are refused until the gate is open."""
-        attendance = Attendance(
+        registry = WorkerRegistry(
             history,
             matching,
             clock,
@@ -107,7 +107,7 @@ class GrpcServer:
             settings=settings,
             room=self._room,
         )
-        self._attendance = attendance
+        self._registry = registry
         server = cast("grpc.aio.Server", _Unregistered(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
             ExecutionService(history, matching, self._gate, self._room), server
@@ -115,7 +115,7 @@ class GrpcServer:
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
             CallbackService(history, self._room), server
         )
-        worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(attendance), server)
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(registry), server)
         node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
@@ -123,7 +123,7 @@ class GrpcServer:
         )
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
-        return attendance
+        return registry
 
     async def open(self) -> None:
         """Let calls in. All that a node consists of is there now, and stays."""
@@ -135,11 +135,11 @@ class GrpcServer:
         """Begin nothing new; return when calls in flight are answered, or have had their time."""
         self._gate.move(standing)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._attendance is None:
+        if self._registry is None:
             return
         try:
             async with asyncio.timeout(DRAIN_S_MAX):
-                await self._attendance.drain()
+                await self._registry.drain()
         except TimeoutError:
             _log.warning("calls of workers were cut off", waited_s=DRAIN_S_MAX)
 

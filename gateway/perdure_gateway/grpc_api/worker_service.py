@@ -11,9 +11,9 @@ from perdure_core import limits
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan
-from perdure_gateway.errors import NotServing, WorkerSilent
+from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.workers.polling import PollingWorker
-from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.registry import WorkerRegistry
 from perdure_gateway.workers.requests import (
     check_registration,
     checkpoint,
@@ -34,9 +34,9 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     """Serves workers of both kinds."""
 
-    def __init__(self, attendance: Attendance) -> None:
-        self._attendance = attendance
-        self._history = attendance.history
+    def __init__(self, registry: WorkerRegistry) -> None:
+        self._registry = registry
+        self._history = registry.history
 
     async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
         self, request_iterator: Any, context: _Context
@@ -45,21 +45,21 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             async with asyncio.timeout(REGISTER_S_MAX):
                 first = await context.read()
         except TimeoutError:
-            raise WorkerSilent(f"no registration came within {REGISTER_S_MAX} s") from None
+            raise HeartbeatTimeout(f"no registration came within {REGISTER_S_MAX} s") from None
         if not isinstance(first, worker_pb2.WorkerMessage):
             return
         if first.WhichOneof("message") != "register":
             raise Invalid("a session begins with register")
         check_registration(first.register)
-        await WorkerSession(context, self._attendance, first.register).run()
+        await WorkerSession(context, self._registry, first.register).run()
 
     async def Register(
         self, request: worker_pb2.RegisterRequest, context: _Context
     ) -> worker_pb2.RegisterResponse:
         check_registration(request)
-        worker = PollingWorker(self._attendance, request)
+        worker = PollingWorker(self._registry, request)
         try:
-            return await self._attendance.register(request, worker)
+            return await self._registry.register(request, worker)
         except BaseException:
             worker.close(NotServing("the registration failed"))
             raise
@@ -104,11 +104,11 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         return worker_pb2.HandBackResponse()
 
     def _loan(self, context: _Context) -> Loan:
-        return self._attendance.room.loan_of(context)
+        return self._registry.room.loan_of(context)
 
     def _polling_worker(self, worker_id: str) -> PollingWorker:
         validation.check_worker_id(worker_id)
-        worker = self._attendance.find(worker_id)
+        worker = self._registry.find(worker_id)
         if not isinstance(worker, PollingWorker):
             raise Unknown(f"worker {worker_id} has not registered here; call Register first")
         return worker

@@ -25,7 +25,7 @@ from perdure_core.state import State
 from perdure_core.text import preview
 from perdure_core.validation import check_client_context, check_trace_header
 from perdure_gateway.admission import validation
-from perdure_gateway.errors import Crowded
+from perdure_gateway.errors import ResourceExhausted
 from perdure_gateway.lambda_api.callbacks import text_of
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.responses import encoded
@@ -97,7 +97,9 @@ class Invoker:
 
     async def _start_and_wait(self, call: Call, request: StartRequest) -> Response:
         if self._waits_free == 0:
-            raise Crowded("too many callers wait for executions; invoke with the type Event")
+            raise ResourceExhausted(
+                "too many callers wait for executions; invoke with the type Event"
+            )
         self._waits_free -= 1
         try:
             arn = (await call.history.start(request)).arn

@@ -16,7 +16,10 @@ from perdure_host.services import History, NumberedEvent
 async def borrowed_texts(
     history: History, key: ExecutionKey, references: Iterable[StoredPayload], loan: Loan
 ) -> Mapping[StoredPayload, str]:
-    """Return the texts, within what there is room for. Raises Crowded, Unknown, StoreError."""
+    """Return the texts, within what there is room for.
+
+    Raises ResourceExhausted, Unknown, StoreError.
+    """
     wanted = list(dict.fromkeys(references))
     if not wanted:
         return {}

@@ -27,7 +27,10 @@ _log = open_log("perdure.gateway")
 
 
 class Dispatcher:
-    """The dispatcher of one worker: `receive` gets invocations, `take_back` an unused slot."""
+    """The dispatcher of one worker.
+
+    `on_invocation` receives each invocation; `on_unused_slot` is called when a slot stays unused.
+    """
 
     def __init__(
         self,
@@ -36,23 +39,23 @@ class Dispatcher:
         matching: Matching,
         clock: Clock,
         *,
-        receive: Callable[[worker_pb2.Invocation], None],
-        take_back: Callable[[], None],
+        on_invocation: Callable[[worker_pb2.Invocation], None],
+        on_unused_slot: Callable[[], None],
     ) -> None:
         self._worker_id = worker_id
         self._history = history
         self._matching = matching
         self._clock = clock
-        self._receive = receive
-        self._take_back = take_back
+        self._on_invocation = on_invocation
+        self._on_unused_slot = on_unused_slot
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def deliver(self, task: Task) -> None:
         """Begin the invocation of a task; matching calls this."""
-        self.spawn(self._begin(task))
+        self.start_task(self._begin(task))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that the worker asked for; `wait_idle` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -76,12 +79,12 @@ class Dispatcher:
         if offer is None:
             self._release_slot()
         elif self._closed:
-            await self.give_back([offer.token])
+            await self.hand_back([offer.token])
         else:
             # At once: the operations of the offer are history's own, and change after an await.
-            self._receive(invocation_to_message(offer))
+            self._on_invocation(invocation_to_message(offer))
 
-    async def give_back(self, tokens: list[str]) -> None:
+    async def hand_back(self, tokens: list[str]) -> None:
         """Return invocations that never reached the worker."""
         if not tokens:
             return
@@ -101,4 +104,4 @@ class Dispatcher:
 
     def _release_slot(self) -> None:
         if not self._closed:
-            self._take_back()
+            self._on_unused_slot()

@@ -9,7 +9,7 @@ from collections import deque
 
 from perdure_gateway.errors import NotServing
 from perdure_gateway.workers.dispatcher import Dispatcher
-from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.registry import WorkerRegistry
 from perdure_gateway.workers.stream_session import BATCH_BYTES_MAX
 from perdure_host.errors import HostError
 from perdure_host.services import Task
@@ -19,21 +19,21 @@ _MS_PER_S = 1_000
 
 
 class PollingWorker:
-    """The attachment of a worker without a stream."""
+    """The connection of a worker without a stream."""
 
-    def __init__(self, attendance: Attendance, request: worker_pb2.RegisterRequest) -> None:
+    def __init__(self, registry: WorkerRegistry, request: worker_pb2.RegisterRequest) -> None:
         self.worker_id = request.worker_id
         self.slots = request.slots
         self.free = 0
-        self._attendance = attendance
-        self._seen_ms = attendance.clock.now_ms()
+        self._registry = registry
+        self._seen_ms = registry.clock.now_ms()
         self._dispatcher = Dispatcher(
             self.worker_id,
-            attendance.history,
-            attendance.matching,
-            attendance.clock,
-            receive=self._receive,
-            take_back=self._take_back,
+            registry.history,
+            registry.matching,
+            registry.clock,
+            on_invocation=self._on_invocation,
+            on_unused_slot=self._on_unused_slot,
         )
         self._inbox: deque[worker_pb2.Invocation] = deque()
         self._filled = asyncio.Event()
@@ -44,16 +44,16 @@ class PollingWorker:
     @property
     def seen_ms(self) -> int:
         """Return when the worker last showed a sign of life: now, while it polls."""
-        return self._attendance.clock.now_ms() if self._polling else self._seen_ms
+        return self._registry.clock.now_ms() if self._polling else self._seen_ms
 
     def show_life(self) -> None:
         """Note that the worker has just been heard of."""
-        self._seen_ms = self._attendance.clock.now_ms()
+        self._seen_ms = self._registry.clock.now_ms()
 
     def deliver(self, task: Task) -> None:
         self._dispatcher.deliver(task)
 
-    def lose(self, invocation_id: str) -> None:
+    def notify_lost(self, invocation_id: str) -> None:
         """Do nothing: the answer to the worker's next Heartbeat names it."""
 
     def close(self, reason: HostError) -> None:
@@ -61,7 +61,7 @@ class PollingWorker:
             self._reason = reason
             self._filled.set()
             self._dispatcher.close()
-            self._attendance.dismiss(self)
+            self._registry.disconnect(self)
 
     def drain(self) -> None:
         self.close(NotServing("this node is stopping; register at another"))
@@ -70,7 +70,7 @@ class PollingWorker:
         await self._dispatcher.wait_idle()
         unsent = [invocation.checkpoint_token for invocation in self._inbox]
         self._inbox.clear()
-        await self._dispatcher.give_back(unsent)
+        await self._dispatcher.hand_back(unsent)
 
     async def poll(self, slots: int, wait_ms: int) -> worker_pb2.PollResponse:
         """Return invocations for at most `slots`, as soon as there are some."""
@@ -82,7 +82,7 @@ class PollingWorker:
                 await self._wait_filled(slots, wait_ms)
             finally:
                 self._polling = False
-                self._attendance.withdraw(self)
+                self._registry.revoke_credit(self)
                 self.show_life()
             # What matching has handed over already is on its way into the inbox.
             await self._dispatcher.wait_idle()
@@ -93,7 +93,7 @@ class PollingWorker:
     async def _wait_filled(self, slots: int, wait_ms: int) -> None:
         wanted = slots - len(self._inbox)
         if wanted > 0:
-            self._attendance.credit(self, wanted)
+            self._registry.credit(self, wanted)
         if not self._inbox and self._reason is None:
             self._filled.clear()
             try:
@@ -112,10 +112,10 @@ class PollingWorker:
         self.free = slots - len(response.invocations)
         return response
 
-    def _receive(self, invocation: worker_pb2.Invocation) -> None:
+    def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self._inbox.append(invocation)
         self._filled.set()
 
-    def _take_back(self) -> None:
+    def _on_unused_slot(self) -> None:
         if self._polling:
-            self._attendance.credit(self, 1)
+            self._registry.credit(self, 1)

@@ -4,7 +4,7 @@ The reader takes messages off the stream and starts a task for each call; the wr
 is ready as one message of each kind, so that the checkpoints of one commit leave in one message.
 
 Must stay true: unanswered calls and unsent messages are bounded (the reader stops reading), a call
-that fails is answered and harms no other, and the attendance hears once that the stream has ended.
+that fails is answered and harms no other, and the registry hears once that the stream has ended.
 
 Messages are put together by CopyFrom, which copies memory; constructors and `append` write a
 message out and read it again, and hold the loop for long when it is large.
@@ -20,10 +20,10 @@ import grpc.aio
 
 from perdure_core.refusals import Invalid
 from perdure_gateway.admission.memory_budget import Loan
-from perdure_gateway.errors import NotServing, WorkerSilent
+from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
-from perdure_gateway.workers.registry import Attendance
+from perdure_gateway.workers.registry import WorkerRegistry
 from perdure_gateway.workers.requests import (
     checkpoint,
     complete,
@@ -48,26 +48,26 @@ _log = open_log("perdure.gateway")
 
 
 class WorkerSession:
-    """The attachment of a worker that holds a stream."""
+    """The connection of a worker that holds a stream."""
 
     def __init__(
-        self, context: _Context, attendance: Attendance, request: worker_pb2.RegisterRequest
+        self, context: _Context, registry: WorkerRegistry, request: worker_pb2.RegisterRequest
     ) -> None:
         self.worker_id = request.worker_id
         self.slots = request.slots
         self.free = 0
-        self.seen_ms = attendance.clock.now_ms()
+        self.seen_ms = registry.clock.now_ms()
         self._request = request
         self._context = context
-        self._attendance = attendance
-        self._history = attendance.history
+        self._registry = registry
+        self._history = registry.history
         self._dispatcher = Dispatcher(
             self.worker_id,
-            attendance.history,
-            attendance.matching,
-            attendance.clock,
-            receive=self._receive,
-            take_back=self._take_back,
+            registry.history,
+            registry.matching,
+            registry.clock,
+            on_invocation=self._on_invocation,
+            on_unused_slot=self._on_unused_slot,
         )
         self._replies: deque[tuple[worker_pb2.Reply, Loan]] = deque()
         self._invocations: deque[worker_pb2.Invocation] = deque()
@@ -93,14 +93,14 @@ class WorkerSession:
                 loan.give_back()
             self._room.set()
             self._dispatcher.close()
-            self._attendance.dismiss(self)
+            self._registry.disconnect(self)
         if self._reason is not None:
             raise self._reason
 
     def deliver(self, task: Task) -> None:
         self._dispatcher.deliver(task)
 
-    def lose(self, invocation_id: str) -> None:
+    def notify_lost(self, invocation_id: str) -> None:
         if not self._ended:
             lost = worker_pb2.HeartbeatResponse(lost_invocation_ids=[invocation_id])
             self._notify(worker_pb2.ServerMessage(heartbeat=lost))
@@ -112,16 +112,16 @@ class WorkerSession:
 
     def drain(self) -> None:
         self._notify(worker_pb2.ServerMessage(draining=worker_pb2.Draining()))
-        self._dispatcher.spawn(self._close_answered())
+        self._dispatcher.start_task(self._close_answered())
 
     async def wait_closed(self) -> None:
         await self._dispatcher.wait_idle()
         unsent = [invocation.checkpoint_token for invocation in self._invocations]
         self._invocations.clear()
-        await self._dispatcher.give_back(unsent)
+        await self._dispatcher.hand_back(unsent)
 
     async def _serve(self) -> None:
-        registered = await self._attendance.register(self._request, self)
+        registered = await self._registry.register(self._request, self)
         self._notify(worker_pb2.ServerMessage(registered=registered))
         writer = asyncio.get_running_loop().create_task(self._write())
         # A writer that fails must not leave a reader behind that answers nobody.
@@ -137,7 +137,7 @@ class WorkerSession:
     # The reader.
 
     async def _read(self) -> None:
-        context, clock = self._context, self._attendance.clock
+        context, clock = self._context, self._registry.clock
         # The types of read() leave out that it tells the end by a marker.
         while isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
             message := await context.read(), worker_pb2.WorkerMessage
@@ -175,19 +175,19 @@ class WorkerSession:
                 f"credit of {slots:,} slots with {self.free:,} of {self.slots:,} free already"
             )
         self.free += slots
-        self._attendance.credit(self, slots)
+        self._registry.credit(self, slots)
 
     # Calls. Each of them leads to one message, and counts as unanswered until that has been sent.
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._unanswered += 1
-        self._dispatcher.spawn(work)
+        self._dispatcher.start_task(work)
 
     def _answer(self, call_id: int, call: _Call) -> None:
         self._spawn(self._finish(call_id, call))
 
     async def _finish(self, call_id: int, call: _Call) -> None:
-        loan = self._attendance.room.loan()
+        loan = self._registry.room.loan()
         try:
             reply = await call(loan)
         except asyncio.CancelledError:
@@ -238,13 +238,13 @@ class WorkerSession:
 
     # What dispatching brings.
 
-    def _receive(self, invocation: worker_pb2.Invocation) -> None:
+    def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self.free -= 1
         self._invocations.append(invocation)
         self._ready.set()
 
-    def _take_back(self) -> None:
-        self._attendance.credit(self, 1)
+    def _on_unused_slot(self) -> None:
+        self._registry.credit(self, 1)
 
     # The writer.
 
@@ -308,7 +308,7 @@ class WorkerSession:
 
     def _close_broken(self, writer: asyncio.Task[None]) -> None:
         if not writer.cancelled() and writer.exception() is not None:
-            self.close(WorkerSilent(f"the stream of worker {self.worker_id} broke"))
+            self.close(HeartbeatTimeout(f"the stream of worker {self.worker_id} broke"))
 
     def _log_failure(self, what: str, error: Exception) -> None:
         reason = status_of(error).message
