@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from perdure_cli.node_maintenance import Upkeep
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
@@ -110,15 +110,15 @@ class Node:
         self._tls = tls
         self._grpc = _checked_address(settings.grpc_address, settings)
         self._http = _checked_address(settings.http_address, settings)
-        self._gate = Gate()
+        self._readiness = Readiness()
         self._metrics = ServerMetrics()
         self._clock = WallClock() if clock is None else clock
         self._matching = MatchingService(self._clock, self._metrics)
         door = Door(keys, self._clock, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)
-        self._lambda_api = LambdaApi(self._gate, invoker, door)
-        self._web = web_application(self._gate, self._metrics, tokens, self._lambda_api)
-        self._server = GrpcServer(self._gate, tokens)
+        self._lambda_api = LambdaApi(self._readiness, invoker, door)
+        self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
+        self._server = GrpcServer(self._readiness, tokens)
         self._history: HistoryService | None = None
         self._upkeep = Upkeep()
         self._handed_over = asyncio.Event()
@@ -198,8 +198,8 @@ class Node:
             try:
                 await history.open()
             except NodeTaken as taken:
-                if self._gate.standing is not Standing.STANDBY:
-                    self._gate.move(Standing.STANDBY)
+                if self._readiness.status is not NodeStatus.STANDBY:
+                    self._readiness.set_status(NodeStatus.STANDBY)
                     _log.info("standing by", node=self.name, reason=str(taken))
                 await _wait_set(stop, STANDBY_S)
             else:
@@ -216,7 +216,7 @@ class Node:
         if history.fatal.done():
             reason = str(history.fatal.result())
             _log.error("this node may serve no more", node=self.name, reason=reason)
-            await self._server.drain(Standing.FENCED)
+            await self._server.drain(NodeStatus.FENCED)
             return 1
         _log.info("node stopping", node=self.name)
         await self._server.drain()

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
 from perdure_host.credentials import TlsFiles, Tokens
 from perdure_host.errors import SettingsError
@@ -38,7 +38,7 @@ STOP_S_MAX: Final = 2
 
 
 def web_application(
-    gate: Gate,
+    readiness: Readiness,
     metrics: ServerMetrics,
     tokens: Tokens | None,
     lambda_api: LambdaApi | None = None,
@@ -46,8 +46,8 @@ def web_application(
     """Return the application; without tokens everybody may read the metrics, and call."""
 
     async def health(_request: Request) -> Response:
-        serving = gate.standing is Standing.SERVING
-        return JSONResponse({"status": gate.standing}, status_code=200 if serving else 503)
+        serving = readiness.status is NodeStatus.SERVING
+        return JSONResponse({"status": readiness.status}, status_code=200 if serving else 503)
 
     async def scrape(_request: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import grpc.aio
 
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_history.service import HistoryService
@@ -122,8 +122,8 @@ async def serving(
     clock = clock or WallClock()
     store = store or MemoryStore()
     metrics = metrics or ServerMetrics()
-    gate = Gate()
-    server = GrpcServer(gate, tokens)
+    readiness = Readiness()
+    server = GrpcServer(readiness, tokens)
     address = server.listen(Address("127.0.0.1", 0), None)
     await store.open()
     matching = MatchingService(clock, metrics)

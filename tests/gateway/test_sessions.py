@@ -270,7 +270,7 @@ def test_a_silent_worker_is_closed_and_one_that_beats_is_not() -> None:
             await served.registry.close_expired()
             failure = await silent.failure()
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
-            assert failure.details() == "worker silent showed no sign of life for 15,000 ms"
+            assert failure.details() == "worker silent sent no heartbeat for 15,000 ms"
             assert await beating.heartbeat() == []
 
     run(main)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_host.credentials import Tokens
 from perdure_host.errors import SettingsError
@@ -19,8 +19,10 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 
 @asynccontextmanager
-async def web(gate: Gate, tokens: Tokens | None = None) -> AsyncGenerator[httpx.AsyncClient]:
-    server = WebServer(web_application(gate, ServerMetrics(), tokens), LOOPBACK, None)
+async def web(
+    readiness: Readiness, tokens: Tokens | None = None
+) -> AsyncGenerator[httpx.AsyncClient]:
+    server = WebServer(web_application(readiness, ServerMetrics(), tokens), LOOPBACK, None)
     address = server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://{address}") as client:
@@ -31,20 +33,20 @@ async def web(gate: Gate, tokens: Tokens | None = None) -> AsyncGenerator[httpx.
 
 def test_health_says_where_the_node_stands() -> None:
     async def main() -> None:
-        gate = Gate()
-        async with web(gate) as client:
-            for standing in Standing:
-                gate.move(standing)
+        readiness = Readiness()
+        async with web(readiness) as client:
+            for status in NodeStatus:
+                readiness.set_status(status)
                 answer = await client.get("/healthz")
-                expected = 200 if standing is Standing.SERVING else 503
-                assert (answer.status_code, answer.json()) == (expected, {"status": standing})
+                expected = 200 if status is NodeStatus.SERVING else 503
+                assert (answer.status_code, answer.json()) == (expected, {"status": status})
 
     run(main)
 
 
 def test_metrics_are_in_the_text_format_of_prometheus() -> None:
     async def main() -> None:
-        async with web(Gate()) as client:
+        async with web(Readiness()) as client:
             answer = await client.get("/metrics")
             assert answer.headers["content-type"].startswith("text/plain; version=")
             assert "perdure_build_info" in answer.text
@@ -54,7 +56,7 @@ def test_metrics_are_in_the_text_format_of_prometheus() -> None:
 
 def test_there_is_nothing_else() -> None:
     async def main() -> None:
-        async with web(Gate()) as client:
+        async with web(Readiness()) as client:
             assert (await client.get("/")).status_code == 404
             assert (await client.post("/metrics", content=b"x" * 10_000_000)).status_code == 405
 
@@ -63,7 +65,7 @@ def test_there_is_nothing_else() -> None:
 
 def test_a_token_is_needed_for_everything_but_health() -> None:
     async def main() -> None:
-        async with web(Gate(), Tokens(["secret"])) as client:
+        async with web(Readiness(), Tokens(["secret"])) as client:
             assert (await client.get("/healthz")).status_code == 503
             for path in ("/metrics", "/", "/healthz/"):
                 refused = await client.get(path)
@@ -77,7 +79,7 @@ def test_a_token_is_needed_for_everything_but_health() -> None:
 
 def test_a_taken_port_is_named() -> None:
     async def main() -> None:
-        application = web_application(Gate(), ServerMetrics(), None)
+        application = web_application(Readiness(), ServerMetrics(), None)
         first = WebServer(application, LOOPBACK, None)
         address = first.start()
         try:

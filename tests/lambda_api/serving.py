@@ -10,7 +10,7 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_host.credentials import Tokens
@@ -30,11 +30,11 @@ UNKNOWN_ARN = (
 class LambdaServed:
     """A gateway with its Lambda API, a client of AWS for it, and one that knows only HTTP."""
 
-    def __init__(self, served: Served, url: str, api: LambdaApi, gate: Gate) -> None:
+    def __init__(self, served: Served, url: str, api: LambdaApi, readiness: Readiness) -> None:
         self.served = served
         self.url = url
         self.api = api
-        self.gate = gate
+        self.readiness = readiness
         self.client = boto_client(url)
         self.http = httpx.AsyncClient(base_url=url)
 
@@ -84,20 +84,20 @@ async def lambda_serving(
     clock: Clock | None = None,
     store: Store | None = None,
     tokens: Tokens | None = None,
-    make_api: Callable[[Gate], LambdaApi] = LambdaApi,
+    make_api: Callable[[Readiness], LambdaApi] = LambdaApi,
 ) -> AsyncGenerator[LambdaServed]:
     """Serve the Lambda API over a store in memory."""
     async with serving(clock=clock, store=store) as served:
-        gate = Gate()
-        gate.move(Standing.SERVING)
-        api = make_api(gate)
+        readiness = Readiness()
+        readiness.set_status(NodeStatus.SERVING)
+        api = make_api(readiness)
         api.open(served.history)
-        web = WebServer(web_application(gate, ServerMetrics(), tokens, api), LOOPBACK, None)
-        lambda_served = LambdaServed(served, f"http://{web.start()}", api, gate)
+        web = WebServer(web_application(readiness, ServerMetrics(), tokens, api), LOOPBACK, None)
+        lambda_served = LambdaServed(served, f"http://{web.start()}", api, readiness)
         try:
             yield lambda_served
         finally:
-            gate.move(Standing.DRAINING)
+            readiness.set_status(NodeStatus.DRAINING)
             await lambda_served.http.aclose()
             await asyncio.to_thread(lambda_served.client.close)
             await web.stop()

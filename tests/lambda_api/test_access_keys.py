@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, operations
 from perdure_gateway.lambda_api.authentication import Door
 from perdure_gateway.lambda_api.invoke import Invoker
@@ -36,9 +36,9 @@ ALL = key("ALL0", "lambda:*")
 async def guarded(*keys: AccessKey, tokens: Tokens | None = None) -> AsyncGenerator[LambdaServed]:
     """Serve with these keys, and one for everything, which the client signs with."""
 
-    def make_api(gate: Gate) -> LambdaApi:
+    def make_api(readiness: Readiness) -> LambdaApi:
         door = Door(AccessKeys((ALL, *keys)), tokens=tokens is not None)
-        return LambdaApi(gate, Invoker(wait_ms=1), door)
+        return LambdaApi(readiness, Invoker(wait_ms=1), door)
 
     async with lambda_serving(make_api=make_api, tokens=tokens) as api:
         with signing(api, ALL.id):

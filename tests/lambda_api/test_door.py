@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.invoke import Invoker
@@ -124,7 +124,7 @@ def test_the_id_of_a_request_is_on_what_the_log_says_about_it(
 def test_a_node_that_does_not_serve_says_try_again() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            api.gate.move(Standing.STANDBY)
+            api.readiness.set_status(NodeStatus.STANDBY)
             answer = await api.http.post(HEARTBEAT)
             assert answer.status_code == 503
             assert answer.headers["x-amzn-errortype"] == "ServiceException"
@@ -168,8 +168,8 @@ def test_a_head_that_does_not_arrive_ends_the_connection(
 def test_who_waits_for_an_answer_is_not_taken_for_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.01)
 
-    def make_api(gate: Gate) -> LambdaApi:
-        return LambdaApi(gate, Invoker(wait_ms=200))
+    def make_api(readiness: Readiness) -> LambdaApi:
+        return LambdaApi(readiness, Invoker(wait_ms=200))
 
     async def main() -> None:
         async with lambda_serving(make_api=make_api) as api:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.memory_store import MemoryStore
@@ -21,8 +21,8 @@ from tests.store.faulty_store import FaultyStore
 INVOKE = "/2015-03-31/functions/f/invocations"
 
 
-def impatient(gate: Gate) -> LambdaApi:
-    return LambdaApi(gate, Invoker(wait_ms=1))
+def impatient(readiness: Readiness) -> LambdaApi:
+    return LambdaApi(readiness, Invoker(wait_ms=1))
 
 
 async def while_served(
@@ -173,8 +173,8 @@ def test_functions_are_invoked_by_names_and_arns(target: dict[str, str]) -> None
 
 
 def test_unqualified_names_of_durable_functions_are_refused_where_they_have_to_be() -> None:
-    def make_api(gate: Gate) -> LambdaApi:
-        return LambdaApi(gate, Invoker(require_qualified=True))
+    def make_api(readiness: Readiness) -> LambdaApi:
+        return LambdaApi(readiness, Invoker(require_qualified=True))
 
     async def main() -> None:
         async with lambda_serving(make_api=make_api) as api:
@@ -262,8 +262,8 @@ def test_who_waits_too_long_is_told_and_the_execution_goes_on() -> None:
 
 def test_waits_are_bounded_and_those_who_leave_make_room() -> None:
     async def main() -> None:
-        def make_api(gate: Gate) -> LambdaApi:
-            return LambdaApi(gate, Invoker(waits=1))
+        def make_api(readiness: Readiness) -> LambdaApi:
+            return LambdaApi(readiness, Invoker(waits=1))
 
         async with lambda_serving(make_api=make_api) as api:
             peer = await worker(api)
@@ -292,7 +292,7 @@ def test_who_waits_is_let_go_when_the_node_stops() -> None:
             peer = await worker(api)
             waiting = asyncio.ensure_future(api.http.post(INVOKE))
             await peer.invocation()
-            api.gate.move(Standing.DRAINING)
+            api.readiness.set_status(NodeStatus.DRAINING)
             answer = await waiting
             assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (
                 503,

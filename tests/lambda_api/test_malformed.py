@@ -20,7 +20,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as AwsCredentials
 
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.application import LambdaApi
 from perdure_gateway.lambda_api.invoke import Invoker
 from tests.gateway.serving import run
@@ -127,8 +127,8 @@ def listed(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_request_has_an_answer_of_the_model(seed: int) -> None:
-    def impatient(gate: Gate) -> LambdaApi:
-        return LambdaApi(gate, Invoker(wait_ms=1))
+    def impatient(readiness: Readiness) -> LambdaApi:
+        return LambdaApi(readiness, Invoker(wait_ms=1))
 
     async def main() -> None:
         async with lambda_serving(make_api=impatient) as api:

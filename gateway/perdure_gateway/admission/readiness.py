@@ -16,7 +16,7 @@ from enum import StrEnum
 from perdure_gateway.errors import NotServing
 
 
-class Standing(StrEnum):
+class NodeStatus(StrEnum):
     """Where the node stands, in the words of /healthz and NodeService.Describe."""
 
     STARTING = "starting"
@@ -27,43 +27,43 @@ class Standing(StrEnum):
 
 
 _REASONS = {
-    Standing.STARTING: "this node is starting; try again",
-    Standing.STANDBY: "this node stands by while another owns the database; ask that one",
-    Standing.DRAINING: "this node is stopping; try again",
-    Standing.FENCED: "another node has taken over; try again",
+    NodeStatus.STARTING: "this node is starting; try again",
+    NodeStatus.STANDBY: "this node stands by while another owns the database; ask that one",
+    NodeStatus.DRAINING: "this node is stopping; try again",
+    NodeStatus.FENCED: "another node has taken over; try again",
 }
 
 
-class Gate:
+class Readiness:
     """Lets calls in while the node serves, and waiting calls out when it stops."""
 
     def __init__(self) -> None:
-        self._standing = Standing.STARTING
+        self._status = NodeStatus.STARTING
         # In order of arrival; the keys are the waits.
         self._waits: dict[asyncio.Timeout, None] = {}
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> NodeStatus:
         """Return where the node stands now."""
-        return self._standing
+        return self._status
 
-    def move(self, standing: Standing) -> None:
+    def set_status(self, status: NodeStatus) -> None:
         """Change where the node stands; lets everybody go who waits, unless it is serving."""
-        self._standing = standing
-        if standing is not Standing.SERVING:
+        self._status = status
+        if status is not NodeStatus.SERVING:
             now_s = asyncio.get_running_loop().time()
             for wait in self._waits:
                 wait.reschedule(now_s)
 
-    def check(self) -> None:
+    def require_serving(self) -> None:
         """Raise NotServing unless the node serves."""
-        if self._standing is not Standing.SERVING:
-            raise NotServing(_REASONS[self._standing])
+        if self._status is not NodeStatus.SERVING:
+            raise NotServing(_REASONS[self._status])
 
     @asynccontextmanager
-    async def waiting(self) -> AsyncGenerator[None]:
+    async def while_serving(self) -> AsyncGenerator[None]:
         """Raise NotServing out of the body as soon as the node leaves SERVING."""
-        self.check()
+        self.require_serving()
         wait = asyncio.timeout(None)
         try:
             async with wait:
@@ -72,6 +72,6 @@ class Gate:
         except TimeoutError:
             if not wait.expired():
                 raise
-            raise NotServing(_REASONS[self._standing]) from None
+            raise NotServing(_REASONS[self._status]) from None
         finally:
             self._waits.pop(wait, None)

@@ -15,7 +15,7 @@ from perdure_core.state import State
 from perdure_core.validation import check_error, check_payload, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Loan, Room
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.pages import execution_page, history_page
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
@@ -30,10 +30,12 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     """Serves the calls of clients over the port of history."""
 
-    def __init__(self, history: History, matching: Matching, gate: Gate, room: Room) -> None:
+    def __init__(
+        self, history: History, matching: Matching, readiness: Readiness, room: Room
+    ) -> None:
         self._history = history
         self._matching = matching
-        self._gate = gate
+        self._readiness = readiness
         self._room = room
 
     async def StartExecution(
@@ -69,7 +71,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         validation.check_range("after_event_id", request.after_event_id, 0, limits.EVENT_ID_MAX)
         events = self._history.follow(request.execution_arn, request.after_event_id)
         try:
-            async with self._gate.waiting():
+            async with self._readiness.while_serving():
                 async for event in events:
                     await self._tell(request, event, context)
         finally:
@@ -171,7 +173,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def _wait_ended(self, arn: str, wait_ms: int) -> State:
         if wait_ms == 0:
             return await self._history.describe(arn)
-        async with self._gate.waiting():
+        async with self._readiness.while_serving():
             return await self._history.wait_ended(arn, wait_ms)
 
 

@@ -1,4 +1,4 @@
-"""What every gRPC call passes before and after its method: the token, the gate, and the statuses.
+"""The interceptors of every gRPC call: bearer token, readiness, errors as statuses.
 
 Servicers therefore raise what they mean, and hold no word about gRPC's statuses.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.status_codes import status_of
 from perdure_host.credentials import Tokens
 
@@ -45,8 +45,8 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Keeps calls out while the node does not serve, and turns what methods raise into statuses."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
         # Bounded by the contract: methods that do not exist have no handler.
         self._handlers: dict[str, _Handler] = {}
 
@@ -61,8 +61,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(_OWN_PREFIX):
             return handler
         # People and other nodes may ask at any time where this node stands.
-        gate = None if method.startswith(_NODE_PREFIX) else self._gate
-        self._handlers[method] = _wrapped(handler, gate)
+        readiness = None if method.startswith(_NODE_PREFIX) else self._readiness
+        self._handlers[method] = _wrapped(handler, readiness)
         return self._handlers[method]
 
 
@@ -81,25 +81,25 @@ def _refusal(problem: str) -> _Handler:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _wrapped(handler: Any, gate: Gate | None) -> _Handler:
+def _wrapped(handler: Any, readiness: Readiness | None) -> _Handler:
     serializers = (handler.request_deserializer, handler.response_serializer)
     if handler.unary_unary is not None:
-        method = _guarded(handler.unary_unary, gate)
+        method = _guarded(handler.unary_unary, readiness)
         return grpc.unary_unary_rpc_method_handler(method, *serializers)
     if handler.unary_stream is not None:
-        method = _guarded(handler.unary_stream, gate)
+        method = _guarded(handler.unary_stream, readiness)
         return grpc.unary_stream_rpc_method_handler(method, *serializers)
     assert handler.stream_stream is not None
     return grpc.stream_stream_rpc_method_handler(
-        _guarded(handler.stream_stream, gate), *serializers
+        _guarded(handler.stream_stream, readiness), *serializers
     )
 
 
-def _guarded(method: _Method, gate: Gate | None) -> Any:
+def _guarded(method: _Method, readiness: Readiness | None) -> Any:
     async def guarded(request: Any, context: _Context) -> Any:
         try:
-            if gate is not None:
-                gate.check()
+            if readiness is not None:
+                readiness.require_serving()
             return await method(request, context)
         except grpc.aio.AbortError:
             raise

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import grpc.aio
 
 from perdure_core.limits import BUCKETS
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_host.metrics import perdure_version
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import node_pb2, node_pb2_grpc
@@ -38,19 +38,19 @@ class Node(Protocol):
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """Answers at any time, whether the node serves or not."""
 
-    def __init__(self, node: Node, gate: Gate) -> None:
+    def __init__(self, node: Node, readiness: Readiness) -> None:
         self._node = node
-        self._gate = gate
+        self._readiness = readiness
 
     async def Describe(
         self, request: node_pb2.DescribeRequest, context: _Context
     ) -> node_pb2.DescribeResponse:
-        standing = self._gate.standing
-        owner = standing in (Standing.SERVING, Standing.DRAINING)
+        status = self._readiness.status
+        owner = status in (NodeStatus.SERVING, NodeStatus.DRAINING)
         return node_pb2.DescribeResponse(
             node_name=self._node.name,
             incarnation=self._node.incarnation,
-            status=standing,
+            status=status,
             buckets_owned=BUCKETS if owner else 0,
             version=perdure_version(),
         )
@@ -58,7 +58,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def HandOver(
         self, request: node_pb2.HandOverRequest, context: _Context
     ) -> node_pb2.HandOverResponse:
-        self._gate.check()
+        self._readiness.require_serving()
         _log.info("asked to hand over", successor=request.successor[:200])
         await self._node.hand_over()
         return node_pb2.HandOverResponse(incarnation=self._node.incarnation)

@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from perdure_gateway.admission.memory_budget import Room
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.callback_service import CallbackService
 from perdure_gateway.grpc_api.execution_service import ExecutionService
 from perdure_gateway.grpc_api.interceptors import BearerInterceptor, StatusInterceptor
@@ -62,9 +62,9 @@ class _Unregistered:
 class GrpcServer:
     """The door for clients, workers and other nodes."""
 
-    def __init__(self, gate: Gate, tokens: Tokens | None) -> None:
-        self._gate = gate
-        interceptors: list[grpc.aio.ServerInterceptor] = [StatusInterceptor(gate)]
+    def __init__(self, readiness: Readiness, tokens: Tokens | None) -> None:
+        self._readiness = readiness
+        interceptors: list[grpc.aio.ServerInterceptor] = [StatusInterceptor(readiness)]
         if tokens is not None:
             interceptors.insert(0, BearerInterceptor(tokens))
         self._server = grpc.aio.server(
@@ -97,12 +97,12 @@ class GrpcServer:
         metrics: ServerMetrics,
         settings: WorkerSettings,
     ) -> WorkerRegistry:
-        """Begin to answer; calls are refused until the gate is open."""
+        """Start to answer; calls are refused until `open`."""
         registry = WorkerRegistry(
             history,
             matching,
             clock,
-            self._gate,
+            self._readiness,
             metrics=metrics,
             settings=settings,
             room=self._room,
@@ -110,13 +110,13 @@ class GrpcServer:
         self._registry = registry
         server = cast("grpc.aio.Server", _Unregistered(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(history, matching, self._gate, self._room), server
+            ExecutionService(history, matching, self._readiness, self._room), server
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
             CallbackService(history, self._room), server
         )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(registry), server)
-        node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._gate), server)
+        node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._readiness), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server
@@ -128,12 +128,12 @@ class GrpcServer:
     async def open(self) -> None:
         """Let calls in. All that a node consists of is there now, and stays."""
         spare_what_stays()
-        self._gate.move(Standing.SERVING)
+        self._readiness.set_status(NodeStatus.SERVING)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self, standing: Standing = Standing.DRAINING) -> None:
+    async def drain(self, status: NodeStatus = NodeStatus.DRAINING) -> None:
         """Begin nothing new; return when calls in flight are answered, or have had their time."""
-        self._gate.move(standing)
+        self._readiness.set_status(status)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._registry is None:
             return

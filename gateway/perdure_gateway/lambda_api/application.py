@@ -15,7 +15,7 @@ from starlette.routing import Route
 from structlog.contextvars import bound_contextvars
 
 from perdure_gateway.admission.memory_budget import Loan, Room
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import NotServing
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
 from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION, SIGNED, Door, resource_of
@@ -82,9 +82,9 @@ class LambdaApi:
     """Serves the Lambda API, once history is there."""
 
     def __init__(
-        self, gate: Gate, invoker: Invoker | None = None, door: Door | None = None
+        self, readiness: Readiness, invoker: Invoker | None = None, door: Door | None = None
     ) -> None:
-        self._gate = gate
+        self._readiness = readiness
         self._invoker = invoker or Invoker()
         self._door = door or Door()
         self._room = BodyRoom()
@@ -92,7 +92,7 @@ class LambdaApi:
         self._history: History | None = None
 
     def open(self, history: History) -> None:
-        """Say who answers; calls come in once the gate is open."""
+        """Set the history that answers; calls are refused until the node serves."""
         self._history = history
 
     def routes(self) -> list[Route]:
@@ -141,10 +141,10 @@ class LambdaApi:
         if caller.is_limited:
             resource = await resource_of(request, caller.namespace, history)
             caller.check(operation.action, resource)
-        return Call(request, body, history, self._gate, caller, loan)
+        return Call(request, body, history, self._readiness, caller, loan)
 
     def _serving(self) -> History:
-        self._gate.check()
+        self._readiness.require_serving()
         if self._history is None:
             raise NotServing("this node is starting; try again")
         return self._history

@@ -104,7 +104,7 @@ class Invoker:
         try:
             arn = (await call.history.start(request)).arn
             call.body.release()
-            async with call.gate.waiting():
+            async with call.readiness.while_serving():
                 await _wait_ended_or_gone(call, arn, self._wait_ms)
         finally:
             self._waits_free += 1

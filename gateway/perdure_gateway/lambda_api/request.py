@@ -8,7 +8,7 @@ from starlette.requests import Request
 from perdure_core.refusals import Invalid
 from perdure_core.text import preview
 from perdure_gateway.admission.memory_budget import Loan
-from perdure_gateway.admission.readiness import Gate
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.authentication import Caller
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.function_lookup import known_function
@@ -28,13 +28,19 @@ class Call:
     """What an operation needs: who answers, and what is asked."""
 
     def __init__(
-        self, request: Request, body: Body, history: History, gate: Gate, caller: Caller, loan: Loan
+        self,
+        request: Request,
+        body: Body,
+        history: History,
+        readiness: Readiness,
+        caller: Caller,
+        loan: Loan,
     ) -> None:
         self.request = request
         self.body = body
         self.caller = caller
         self.history = history
-        self.gate = gate
+        self.readiness = readiness
         # What its answer may take for large payloads; given back when the call ends.
         self.loan = loan
 

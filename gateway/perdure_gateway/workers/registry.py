@@ -13,7 +13,7 @@ import msgspec
 
 from perdure_core.refusals import Invalid
 from perdure_gateway.admission.memory_budget import Room
-from perdure_gateway.admission.readiness import Gate, Standing
+from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.requests import announced
@@ -80,7 +80,7 @@ class WorkerRegistry:
         history: History,
         matching: Matching,
         clock: Clock,
-        gate: Gate,
+        readiness: Readiness,
         *,
         metrics: ServerMetrics,
         settings: WorkerSettings,
@@ -90,7 +90,7 @@ class WorkerRegistry:
         self.history = history
         self.matching = matching
         self.clock = clock
-        self.gate = gate
+        self.readiness = readiness
         self.settings = settings
         self._connections: dict[str, WorkerConnection] = {}
         self._departures: set[asyncio.Task[None]] = set()
@@ -152,7 +152,7 @@ class WorkerRegistry:
             self.matching.revoke_credit(connection.worker_id)
 
     async def close_expired(self) -> None:
-        """Close the connections of workers that showed no sign of life in time."""
+        """Close the connections of workers that sent no heartbeat in time."""
         silent_ms = self.settings.heartbeat_timeout_ms
         since_ms = self.clock.now_ms() - silent_ms
         for connection in [*self._connections.values()]:
@@ -161,7 +161,7 @@ class WorkerRegistry:
                 _log.warning("worker silent", worker_id=worker_id, silent_ms=silent_ms)
                 connection.close(
                     HeartbeatTimeout(
-                        f"worker {worker_id} showed no sign of life for {silent_ms:,} ms"
+                        f"worker {worker_id} sent no heartbeat for {silent_ms:,} ms"
                     )
                 )
 
@@ -219,7 +219,7 @@ class WorkerRegistry:
                 return
 
     def _serving(self) -> bool:
-        return self.gate.standing is Standing.SERVING
+        return self.readiness.status is NodeStatus.SERVING
 
     def _slots(self) -> float:
         return sum(connection.slots for connection in self._connections.values())
