@@ -1,9 +1,10 @@
-"""Room for large payloads: what all calls under way may hold in memory together.
+"""The memory budget for large payloads: how many bytes all calls in progress may hold together.
 
-A call takes what it needs before it loads or passes on anything large, and is refused when there is
-no room: the caller backs off and comes again. Small ones take nothing, since their number is
-bounded already. What a call has taken is given back when its answer has left, whatever became of
-it.
+A call reserves bytes before it loads or passes on anything large, and is refused when the budget
+does not hold them: the caller backs off and tries again. Small payloads reserve nothing, since the
+number of calls is bounded already.
+
+Must stay true: what a call has reserved is released when its response has left, however it ended.
 """
 
 from collections.abc import Callable
@@ -14,60 +15,60 @@ import grpc.aio
 from perdure_gateway.errors import ResourceExhausted
 
 SMALL_BYTES_MAX: Final = 1_024 * 1_024
-# Twice the largest call, which is the view of an execution with its input and its result. On its
-# way a payload exists a few times over: as message, as text, as what the database is given.
-ROOM_BYTES_MAX: Final = 256 * 1_024 * 1_024
+# Twice the largest call, which is the view of an execution with its input and its result. While it
+# passes through, a payload exists several times: as message, as text, as database parameter.
+BUDGET_BYTES_MAX: Final = 256 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class Room:
-    """What large payloads may take."""
+class MemoryBudget:
+    """The bytes that large payloads may still use."""
 
-    def __init__(self, bytes_max: int = ROOM_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = BUDGET_BYTES_MAX) -> None:
         self.free = bytes_max
 
-    def loan(self) -> "Loan":
-        """Return an empty loan; whoever asks for it gives it back."""
-        return Loan(self)
+    def reservation(self) -> "Reservation":
+        """Return an empty reservation, which the caller must release."""
+        return Reservation(self)
 
-    def loan_of(self, context: _Context) -> "Loan":
-        """Return an empty loan that is given back when the call is over."""
-        loan = Loan(self)
-        # The types of gRPC say that this wants no function.
+    def for_call(self, context: _Context) -> "Reservation":
+        """Return an empty reservation that is released when the call is over."""
+        reservation = Reservation(self)
+        # The types of gRPC declare this without an argument.
         call_when_done: Callable[[Callable[[_Context], None]], None] = cast(
             "Any", context
         ).add_done_callback
-        call_when_done(loan.end)
-        return loan
+        call_when_done(reservation.end)
+        return reservation
 
 
-class Loan:
-    """What one call has taken."""
+class Reservation:
+    """The bytes that one call has reserved."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
         self._bytes = 0
         self._over = False
 
-    def take(self, size: int) -> None:
-        """Take room for so many bytes. Raises ResourceExhausted, and then nothing is taken."""
+    def reserve(self, size: int) -> None:
+        """Reserve this many bytes. Raises ResourceExhausted, and then reserves nothing."""
         if size <= SMALL_BYTES_MAX or self._over:
             return
-        if size > self._room.free:
+        if size > self._budget.free:
             raise ResourceExhausted(
-                f"{size:,} bytes find no room beside the large payloads that are under way;"
-                " try again in a moment"
+                f"the memory budget for large payloads has {self._budget.free:,} bytes left,"
+                f" and {size:,} are needed; try again in a moment"
             )
-        self._room.free -= size
+        self._budget.free -= size
         self._bytes += size
 
     def end(self, _call: _Context) -> None:
-        """Give everything back when the call is over."""
-        self.give_back()
+        """Release everything when the call is over."""
+        self.release()
 
-    def give_back(self) -> None:
-        """Give everything back; what is asked for later has nobody to answer to."""
+    def release(self) -> None:
+        """Release everything; later calls of `reserve` do nothing, for no response will leave."""
         self._over = True
-        self._room.free += self._bytes
+        self._budget.free += self._bytes
         self._bytes = 0

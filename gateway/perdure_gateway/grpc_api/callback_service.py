@@ -8,7 +8,7 @@ import grpc.aio
 
 from perdure_core.model import ErrorObject
 from perdure_core.validation import check_error, check_payload
-from perdure_gateway.admission.memory_budget import Room
+from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_host.codec import error_from_message
 from perdure_host.services import History
 from perdure_proto.v1 import client_pb2, client_pb2_grpc
@@ -19,14 +19,14 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class CallbackService(client_pb2_grpc.CallbackServiceServicer):
     """Serves whoever holds a callback id."""
 
-    def __init__(self, history: History, room: Room) -> None:
+    def __init__(self, history: History, budget: MemoryBudget) -> None:
         self._history = history
-        self._room = room
+        self._budget = budget
 
     async def SucceedCallback(
         self, request: client_pb2.SucceedCallbackRequest, context: _Context
     ) -> client_pb2.SucceedCallbackResponse:
-        self._room.loan_of(context).take(request.ByteSize())
+        self._budget.for_call(context).reserve(request.ByteSize())
         check_payload("result", request.result)
         result = request.result if request.HasField("result") else None
         await self._history.succeed_callback(request.callback_id, result)

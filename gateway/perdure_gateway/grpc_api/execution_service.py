@@ -14,12 +14,12 @@ from perdure_core.payload import StoredPayload
 from perdure_core.state import State
 from perdure_core.validation import check_error, check_payload, check_trace_header
 from perdure_gateway.admission import validation
-from perdure_gateway.admission.memory_budget import Loan, Room
+from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.pages import execution_page, history_page
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
-from perdure_gateway.views.payloads import borrowed_texts, with_texts
+from perdure_gateway.views.payloads import inline_payloads, load_payloads
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import History, Matching, NumberedEvent, StartRequest, key_of
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
@@ -31,24 +31,24 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     """Serves the calls of clients over the port of history."""
 
     def __init__(
-        self, history: History, matching: Matching, readiness: Readiness, room: Room
+        self, history: History, matching: Matching, readiness: Readiness, budget: MemoryBudget
     ) -> None:
         self._history = history
         self._matching = matching
         self._readiness = readiness
-        self._room = room
+        self._budget = budget
 
     async def StartExecution(
         self, request: client_pb2.StartExecutionRequest, context: _Context
     ) -> client_pb2.StartExecutionResponse:
-        loan = self._room.loan_of(context)
-        loan.take(request.ByteSize())
+        reservation = self._budget.for_call(context)
+        reservation.reserve(request.ByteSize())
         answer = await self._history.start(_start_request(request))
         state = await self._wait_ended(answer.arn, request.wait_ms)
         return client_pb2.StartExecutionResponse(
             execution_arn=answer.arn,
             started=answer.started,
-            execution=await self._rendered(state, loan, large_input=False),
+            execution=await self._rendered(state, reservation, large_input=False),
         )
 
     async def GetExecution(
@@ -58,12 +58,12 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         state = await self._wait_ended(request.execution_arn, request.wait_ms)
         if request.exclude_execution_data:
             return execution_to_message(state, exclude_data=True)
-        return await self._rendered(state, self._room.loan_of(context))
+        return await self._rendered(state, self._budget.for_call(context))
 
     async def GetExecutionHistory(
         self, request: client_pb2.GetExecutionHistoryRequest, context: _Context
     ) -> client_pb2.GetExecutionHistoryResponse:
-        return await history_page(self._history, request, self._room.loan_of(context))
+        return await history_page(self._history, request, self._budget.for_call(context))
 
     async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
         self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
@@ -133,7 +133,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         )
 
     async def _rendered(
-        self, state: State, loan: Loan, *, large_input: bool = True
+        self, state: State, reservation: Reservation, *, large_input: bool = True
     ) -> model_pb2.Execution:
         """Return the execution; whoever has just sent a large input does not get it back."""
         message = execution_to_message(state)
@@ -141,7 +141,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         wanted = (given, result) if large_input else (result,)
         kept = None if state.error is None else state.error.kept
         references = [each for each in (*wanted, kept) if isinstance(each, StoredPayload)]
-        texts = await borrowed_texts(self._history, key, references, loan)
+        texts = await load_payloads(self._history, key, references, reservation)
         if isinstance(given, StoredPayload) and large_input:
             message.input = texts[given]
         if isinstance(result, StoredPayload):
@@ -158,17 +158,17 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         context: _Context,
     ) -> None:
         """Write one event; a large one holds its room until it has left."""
-        loan = self._room.loan()
+        reservation = self._budget.reservation()
         try:
             if not request.exclude_execution_data:
                 key = key_of(request.execution_arn)
-                [numbered] = await with_texts(
-                    self._history, key, [numbered], loan, bytes_max=PAYLOAD_BYTES_MAX
+                [numbered] = await inline_payloads(
+                    self._history, key, [numbered], reservation, bytes_max=PAYLOAD_BYTES_MAX
                 )
             exclude_data = request.exclude_execution_data
             await context.write(event_to_message(numbered, exclude_data=exclude_data))
         finally:
-            loan.give_back()
+            reservation.release()
 
     async def _wait_ended(self, arn: str, wait_ms: int) -> State:
         if wait_ms == 0:

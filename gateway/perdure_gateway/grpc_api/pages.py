@@ -9,10 +9,10 @@ from typing import Final
 
 from perdure_core.limits import PAGE_BYTES_MAX
 from perdure_gateway.admission import validation
-from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import summary_to_message
-from perdure_gateway.views.payloads import with_texts
+from perdure_gateway.views.payloads import inline_payloads
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
 from perdure_host.services import History, key_of
@@ -28,7 +28,7 @@ _EXECUTIONS: Final = "executions"
 
 
 async def history_page(
-    history: History, request: client_pb2.GetExecutionHistoryRequest, loan: Loan
+    history: History, request: client_pb2.GetExecutionHistoryRequest, reservation: Reservation
 ) -> client_pb2.GetExecutionHistoryResponse:
     """Return the page that is asked for. Raises Invalid, Unknown."""
     limit = validation.checked_page_items("max_items", request.max_items)
@@ -48,7 +48,7 @@ async def history_page(
         shown = portion[: wanted - 1]
         if not request.exclude_execution_data:
             room = PAGE_BYTES_MAX - page_bytes
-            shown = await with_texts(history, key, shown, loan, bytes_max=room)
+            shown = await inline_payloads(history, key, shown, reservation, bytes_max=room)
         for numbered in shown:
             event = event_to_message(numbered, exclude_data=request.exclude_execution_data)
             if events and page_bytes + event.ByteSize() > 2 * PAGE_BYTES_MAX:

@@ -11,7 +11,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from perdure_gateway.admission.memory_budget import Room
+from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.callback_service import CallbackService
 from perdure_gateway.grpc_api.execution_service import ExecutionService
@@ -71,7 +71,7 @@ class GrpcServer:
             interceptors=interceptors, options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         self._health = health.aio.HealthServicer()
-        self._room = Room()
+        self._budget = MemoryBudget()
         self._registry: WorkerRegistry | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
@@ -105,15 +105,15 @@ class GrpcServer:
             self._readiness,
             metrics=metrics,
             settings=settings,
-            room=self._room,
+            budget=self._budget,
         )
         self._registry = registry
         server = cast("grpc.aio.Server", _Unregistered(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(history, matching, self._readiness, self._room), server
+            ExecutionService(history, matching, self._readiness, self._budget), server
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
-            CallbackService(history, self._room), server
+            CallbackService(history, self._budget), server
         )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(registry), server)
         node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._readiness), server)

@@ -10,7 +10,7 @@ import grpc.aio
 from perdure_core import limits
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway.admission import validation
-from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.workers.polling import PollingWorker
 from perdure_gateway.workers.registry import WorkerRegistry
@@ -75,17 +75,17 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Checkpoint(
         self, request: worker_pb2.CheckpointRequest, context: _Context
     ) -> worker_pb2.CheckpointResponse:
-        return await checkpoint(self._history, request, self._loan(context))
+        return await checkpoint(self._history, request, self._reservation(context))
 
     async def GetState(
         self, request: worker_pb2.GetStateRequest, context: _Context
     ) -> worker_pb2.GetStateResponse:
-        return await state_page(self._history, request, self._loan(context))
+        return await state_page(self._history, request, self._reservation(context))
 
     async def Complete(
         self, request: worker_pb2.CompleteRequest, context: _Context
     ) -> worker_pb2.CompleteResponse:
-        await complete(self._history, request, self._loan(context))
+        await complete(self._history, request, self._reservation(context))
         return worker_pb2.CompleteResponse()
 
     async def Heartbeat(
@@ -103,8 +103,8 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         await hand_back(self._history, request)
         return worker_pb2.HandBackResponse()
 
-    def _loan(self, context: _Context) -> Loan:
-        return self._registry.room.loan_of(context)
+    def _reservation(self, context: _Context) -> Reservation:
+        return self._registry.budget.for_call(context)
 
     def _polling_worker(self, worker_id: str) -> PollingWorker:
         validation.check_worker_id(worker_id)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.contextvars import bound_contextvars
 
-from perdure_gateway.admission.memory_budget import Loan, Room
+from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import NotServing
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
@@ -88,7 +88,7 @@ class LambdaApi:
         self._invoker = invoker or Invoker()
         self._door = door or Door()
         self._room = BodyRoom()
-        self._large = Room()
+        self._budget = MemoryBudget()
         self._history: History | None = None
 
     def open(self, history: History) -> None:
@@ -119,10 +119,12 @@ class LambdaApi:
         if "transfer-encoding" in request.headers and "content-length" in request.headers:
             return _ambiguous()
         body = Body(request, self._room)
-        loan = self._large.loan()
+        reservation = self._budget.reservation()
         try:
             check_no_browser(request.headers)
-            return await operation.answer(await self._admitted(operation, request, body, loan))
+            return await operation.answer(
+                await self._admitted(operation, request, body, reservation)
+            )
         except ClientDisconnect:
             # Nobody hears this.
             return Response(status_code=400)
@@ -130,10 +132,10 @@ class LambdaApi:
             return response_of(error)
         finally:
             body.release()
-            loan.give_back()
+            reservation.release()
 
     async def _admitted(
-        self, operation: Operation, request: Request, body: Body, loan: Loan
+        self, operation: Operation, request: Request, body: Body, reservation: Reservation
     ) -> Call:
         """Return the call of somebody who may make it."""
         history = self._serving()
@@ -141,7 +143,7 @@ class LambdaApi:
         if caller.is_limited:
             resource = await resource_of(request, caller.namespace, history)
             caller.check(operation.action, resource)
-        return Call(request, body, history, self._readiness, caller, loan)
+        return Call(request, body, history, self._readiness, caller, reservation)
 
     def _serving(self) -> History:
         self._readiness.require_serving()

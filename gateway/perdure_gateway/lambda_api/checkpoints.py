@@ -17,7 +17,7 @@ from perdure_core.validation import check_payload, error_bytes
 from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.responses import json_response
-from perdure_gateway.views.payloads import borrowed_texts
+from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import (
     CHECKPOINT_BYTES_MAX,
     OPERATION_BYTES_MAX,
@@ -71,7 +71,7 @@ async def _whole(
     call: Call, key: ExecutionKey, operations: Sequence[Operation]
 ) -> Sequence[Operation]:
     """Return operations whole, whatever their size: without its results a replay goes astray."""
-    texts = await borrowed_texts(call.history, key, references_in(operations), call.loan)
+    texts = await load_payloads(call.history, key, references_in(operations), call.reservation)
     return operations_with_texts(operations, texts)
 
 

@@ -17,7 +17,7 @@ from perdure_gateway.lambda_api.event_resources import event_json
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.resources import execution_json, summary_json
 from perdure_gateway.lambda_api.responses import encoded, json_response
-from perdure_gateway.views.payloads import borrowed_texts, with_texts
+from perdure_gateway.views.payloads import inline_payloads, load_payloads
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.fields import present
 from perdure_host.ports import FunctionRow, ListQuery
@@ -43,7 +43,7 @@ async def get(call: Call) -> Response:
         references = _references(state)
         if all(reference in texts for reference in references):
             break
-        texts = await borrowed_texts(call.history, key_of(arn), references, call.loan)
+        texts = await load_payloads(call.history, key_of(arn), references, call.reservation)
         # It may have ended while they were read.
         state = await call.history.describe(arn)
     return json_response(execution_json(state, texts, included=included))
@@ -68,11 +68,11 @@ async def history(call: Call) -> Response:
         more = len(portion) > wanted
         shown = portion[:wanted]
         if included:
-            shown = await with_texts(
+            shown = await inline_payloads(
                 call.history,
                 key_of(arn),
                 shown,
-                call.loan,
+                call.reservation,
                 bytes_max=PAGE_BYTES_MAX - page_bytes,
                 payload_bytes_max=OPERATION_BYTES_MAX,
             )

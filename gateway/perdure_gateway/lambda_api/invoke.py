@@ -29,7 +29,7 @@ from perdure_gateway.errors import ResourceExhausted
 from perdure_gateway.lambda_api.callbacks import text_of
 from perdure_gateway.lambda_api.request import Call
 from perdure_gateway.lambda_api.responses import encoded
-from perdure_gateway.views.payloads import borrowed_texts
+from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError, decoded
 from perdure_host.lambda_json.names import VERSION
@@ -111,11 +111,11 @@ class Invoker:
         state = await call.history.describe(arn)
         result = state.result
         if isinstance(result, StoredPayload) and result.size <= SYNCHRONOUS_BYTES_MAX:
-            texts = await borrowed_texts(call.history, key_of(arn), (result,), call.loan)
+            texts = await load_payloads(call.history, key_of(arn), (result,), call.reservation)
             return _succeeded(arn, texts[result])
         error = state.error
         if error is not None and error.kept is not None:
-            texts = await borrowed_texts(call.history, key_of(arn), (error.kept,), call.loan)
+            texts = await load_payloads(call.history, key_of(arn), (error.kept,), call.reservation)
             error = error_from(error, texts)
         return _outcome(arn, state, error, self._wait_ms)
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from perdure_core.refusals import Invalid
 from perdure_core.text import preview
-from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.authentication import Caller
 from perdure_gateway.lambda_api.body import Body
@@ -34,7 +34,7 @@ class Call:
         history: History,
         readiness: Readiness,
         caller: Caller,
-        loan: Loan,
+        reservation: Reservation,
     ) -> None:
         self.request = request
         self.body = body
@@ -42,7 +42,7 @@ class Call:
         self.history = history
         self.readiness = readiness
         # What its answer may take for large payloads; given back when the call ends.
-        self.loan = loan
+        self.reservation = reservation
 
     def place(self, name: str) -> str:
         """Return a part of the path, with its percent-encoding undone."""

@@ -8,13 +8,16 @@ from perdure_core.events import Event
 from perdure_core.large_payloads import inline, reference_in, references_of
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
-from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.memory_budget import Reservation
 from perdure_host.ports import ExecutionKey
 from perdure_host.services import History, NumberedEvent
 
 
-async def borrowed_texts(
-    history: History, key: ExecutionKey, references: Iterable[StoredPayload], loan: Loan
+async def load_payloads(
+    history: History,
+    key: ExecutionKey,
+    references: Iterable[StoredPayload],
+    reservation: Reservation,
 ) -> Mapping[StoredPayload, str]:
     """Return the texts, within what there is room for.
 
@@ -23,15 +26,15 @@ async def borrowed_texts(
     wanted = list(dict.fromkeys(references))
     if not wanted:
         return {}
-    loan.take(sum(reference.size for reference in wanted))
+    reservation.reserve(sum(reference.size for reference in wanted))
     return await history.texts(key, wanted)
 
 
-async def with_texts(
+async def inline_payloads(
     history: History,
     key: ExecutionKey,
     events: Sequence[NumberedEvent],
-    loan: Loan,
+    reservation: Reservation,
     *,
     bytes_max: int,
     payload_bytes_max: int = PAYLOAD_BYTES_MAX,
@@ -44,20 +47,20 @@ async def with_texts(
     fitting: list[NumberedEvent] = []
     references: list[StoredPayload] = []
     for numbered in events:
-        wanted = _wanted(numbered.event, payload_bytes_max)
+        wanted = _references_within(numbered.event, payload_bytes_max)
         bytes_max -= sum(reference.size for reference in wanted)
         if wanted and bytes_max < 0 and fitting:
             break
         references += wanted
         fitting.append(numbered)
-    texts = await borrowed_texts(history, key, references, loan)
+    texts = await load_payloads(history, key, references, reservation)
     return [
         msgspec.structs.replace(each, event=inline(each.event, texts)) if texts else each
         for each in fitting
     ]
 
 
-def _wanted(event: Event, payload_bytes_max: int) -> list[StoredPayload]:
+def _references_within(event: Event, payload_bytes_max: int) -> list[StoredPayload]:
     payload = reference_in(event)
     too_large = payload is not None and payload.size > payload_bytes_max
     return [each for each in references_of(event) if not (too_large and each is payload)]

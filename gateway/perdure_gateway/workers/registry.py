@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from perdure_core.refusals import Invalid
-from perdure_gateway.admission.memory_budget import Room
+from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import status_of
@@ -84,9 +84,9 @@ class WorkerRegistry:
         *,
         metrics: ServerMetrics,
         settings: WorkerSettings,
-        room: Room | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
-        self.room = room or Room()
+        self.budget = budget or MemoryBudget()
         self.history = history
         self.matching = matching
         self.clock = clock
@@ -160,9 +160,7 @@ class WorkerRegistry:
                 worker_id = connection.worker_id
                 _log.warning("worker silent", worker_id=worker_id, silent_ms=silent_ms)
                 connection.close(
-                    HeartbeatTimeout(
-                        f"worker {worker_id} sent no heartbeat for {silent_ms:,} ms"
-                    )
+                    HeartbeatTimeout(f"worker {worker_id} sent no heartbeat for {silent_ms:,} ms")
                 )
 
     async def drain(self) -> None:

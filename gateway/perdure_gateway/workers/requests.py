@@ -19,8 +19,8 @@ from perdure_core.refusals import Invalid
 from perdure_core.text import preview
 from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission import validation
-from perdure_gateway.admission.memory_budget import Loan
-from perdure_gateway.views.payloads import borrowed_texts
+from perdure_gateway.admission.memory_budget import Reservation
+from perdure_gateway.views.payloads import load_payloads
 from perdure_host.codec import (
     error_from_message,
     operation_to_message,
@@ -36,7 +36,7 @@ _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
 async def checkpoint(
-    history: History, request: worker_pb2.CheckpointRequest, loan: Loan
+    history: History, request: worker_pb2.CheckpointRequest, reservation: Reservation
 ) -> worker_pb2.CheckpointResponse:
     """Apply a batch of updates; the answer leaves out what the request itself carried."""
     if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
@@ -46,22 +46,24 @@ async def checkpoint(
         raise Invalid(
             f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
         )
-    loan.take(size)
+    reservation.reserve(size)
     updates = tuple([_update(message) for message in request.updates])
     answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
     # A START carries an input, never the result; its repeat may bring the result as news.
     carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
     operations = [_told(operation, carried) for operation in answer.operations]
-    texts = await borrowed_texts(history, answer.key, references_in(operations), loan)
+    texts = await load_payloads(history, answer.key, references_in(operations), reservation)
     response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
     for operation in operations_with_texts(operations, texts):
         response.operations.add().CopyFrom(operation_to_message(operation))
     return response
 
 
-async def complete(history: History, request: worker_pb2.CompleteRequest, loan: Loan) -> None:
+async def complete(
+    history: History, request: worker_pb2.CompleteRequest, reservation: Reservation
+) -> None:
     """End an invocation."""
-    loan.take(request.ByteSize())
+    reservation.reserve(request.ByteSize())
     if request.status not in COMPLETION_STATUSES:
         known = " | ".join(COMPLETION_STATUSES)
         raise Invalid(f"unknown completion status {preview(request.status)}; expected {known}")
@@ -80,12 +82,12 @@ async def complete(history: History, request: worker_pb2.CompleteRequest, loan: 
 
 
 async def state_page(
-    history: History, request: worker_pb2.GetStateRequest, loan: Loan
+    history: History, request: worker_pb2.GetStateRequest, reservation: Reservation
 ) -> worker_pb2.GetStateResponse:
     """Return one page of an invocation's operations."""
     limit = validation.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
     page = await history.state_page(request.checkpoint_token, request.marker, limit)
-    texts = await borrowed_texts(history, page.key, references_in(page.operations), loan)
+    texts = await load_payloads(history, page.key, references_in(page.operations), reservation)
     response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
     for operation in operations_with_texts(page.operations, texts):
         response.operations.add().CopyFrom(operation_to_message(operation))

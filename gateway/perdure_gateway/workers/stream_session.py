@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import grpc.aio
 
 from perdure_core.refusals import Invalid
-from perdure_gateway.admission.memory_budget import Loan
+from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
@@ -42,7 +42,7 @@ BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
 
-_Call: TypeAlias = "Callable[[Loan], Awaitable[worker_pb2.Reply]]"
+_Call: TypeAlias = "Callable[[Reservation], Awaitable[worker_pb2.Reply]]"
 
 _log = open_log("perdure.gateway")
 
@@ -69,7 +69,7 @@ class WorkerSession:
             on_invocation=self._on_invocation,
             on_unused_slot=self._on_unused_slot,
         )
-        self._replies: deque[tuple[worker_pb2.Reply, Loan]] = deque()
+        self._replies: deque[tuple[worker_pb2.Reply, Reservation]] = deque()
         self._invocations: deque[worker_pb2.Invocation] = deque()
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
@@ -89,8 +89,8 @@ class WorkerSession:
                 raise
         finally:
             self._ended = True
-            for _, loan in self._replies:
-                loan.give_back()
+            for _, reservation in self._replies:
+                reservation.release()
             self._room.set()
             self._dispatcher.close()
             self._registry.disconnect(self)
@@ -187,11 +187,11 @@ class WorkerSession:
         self._spawn(self._finish(call_id, call))
 
     async def _finish(self, call_id: int, call: _Call) -> None:
-        loan = self._registry.room.loan()
+        reservation = self._registry.budget.reservation()
         try:
-            reply = await call(loan)
+            reply = await call(reservation)
         except asyncio.CancelledError:
-            loan.give_back()
+            reservation.release()
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: a failed call is answered
             status = status_of(error)
@@ -200,22 +200,28 @@ class WorkerSession:
                 call_id=call_id, error=worker_pb2.CallError(code=code, message=status.message)
             )
         if self._ended:
-            loan.give_back()
-        self._replies.append((reply, loan))
+            reservation.release()
+        self._replies.append((reply, reservation))
         self._ready.set()
 
-    async def _checkpoint(self, call: worker_pb2.CheckpointCall, loan: Loan) -> worker_pb2.Reply:
-        response = await checkpoint(self._history, call.request, loan)
+    async def _checkpoint(
+        self, call: worker_pb2.CheckpointCall, reservation: Reservation
+    ) -> worker_pb2.Reply:
+        response = await checkpoint(self._history, call.request, reservation)
         reply = worker_pb2.Reply(call_id=call.call_id)
         reply.checkpoint.CopyFrom(response)
         return reply
 
-    async def _complete(self, call: worker_pb2.CompleteCall, loan: Loan) -> worker_pb2.Reply:
-        await complete(self._history, call.request, loan)
+    async def _complete(
+        self, call: worker_pb2.CompleteCall, reservation: Reservation
+    ) -> worker_pb2.Reply:
+        await complete(self._history, call.request, reservation)
         return worker_pb2.Reply(call_id=call.call_id, complete=worker_pb2.CompleteResponse())
 
-    async def _get_state(self, call: worker_pb2.GetStateCall, loan: Loan) -> worker_pb2.Reply:
-        state = await state_page(self._history, call.request, loan)
+    async def _get_state(
+        self, call: worker_pb2.GetStateCall, reservation: Reservation
+    ) -> worker_pb2.Reply:
+        state = await state_page(self._history, call.request, reservation)
         reply = worker_pb2.Reply(call_id=call.call_id)
         reply.state.CopyFrom(state)
         return reply
@@ -276,20 +282,20 @@ class WorkerSession:
 
     async def _write_replies(self) -> None:
         message = worker_pb2.ServerMessage()
-        loans: list[Loan] = []
+        reservations: list[Reservation] = []
         size = 0
         while self._replies and size < BATCH_BYTES_MAX:
-            reply, loan = self._replies.popleft()
+            reply, reservation = self._replies.popleft()
             size += reply.ByteSize()
             message.replies.replies.add().CopyFrom(reply)
-            loans.append(loan)
+            reservations.append(reservation)
         try:
-            if loans:
+            if reservations:
                 await self._context.write(message)
-                self._count_answered(len(loans))
+                self._count_answered(len(reservations))
         finally:
-            for loan in loans:
-                loan.give_back()
+            for reservation in reservations:
+                reservation.release()
 
     def _count_answered(self, count: int) -> None:
         self._unanswered -= count
