@@ -20,7 +20,7 @@ from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_gateway.lambda_api.authentication import Door
+from perdure_gateway.lambda_api.authentication import Authenticator
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.workers.registry import WorkerSettings
 from perdure_history.service import HistoryService
@@ -114,9 +114,9 @@ class Node:
         self._metrics = ServerMetrics()
         self._clock = WallClock() if clock is None else clock
         self._matching = MatchingService(self._clock, self._metrics)
-        door = Door(keys, self._clock, tokens=tokens is not None)
+        authenticator = Authenticator(keys, self._clock, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)
-        self._lambda_api = LambdaApi(self._readiness, invoker, door)
+        self._lambda_api = LambdaApi(self._readiness, invoker, authenticator)
         self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._readiness, tokens)
         self._history: HistoryService | None = None

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
-from perdure_host.lambda_json.body_budget import BodyRoom
+from perdure_host.lambda_json.body_budget import BodyBudget
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_worker.hosting.api.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import INVALID, checkpoint_path, opened, play
@@ -81,7 +81,7 @@ def test_all_bodies_together_have_a_bound() -> None:
 
     async def scenario() -> None:
         server = HttpServer(respond)
-        server.room = BodyRoom(10)
+        server.body_budget = BodyBudget(10)
         async with httpx.AsyncClient(base_url=await server.start(), trust_env=False) as http:
             refused = await http.post("/", content=b"x" * 11)
             fitting = await http.post("/", content=b"x" * 10)
@@ -89,6 +89,6 @@ def test_all_bodies_together_have_a_bound() -> None:
         code = refused.headers["x-amzn-errortype"]
         assert (refused.status_code, code) == (429, "TooManyRequestsException")
         assert (fitting.status_code, fitting.content) == (200, b"x" * 10)
-        assert server.room.free == 10
+        assert server.body_budget.free == 10
 
     play(scenario())

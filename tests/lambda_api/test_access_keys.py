@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, operations
-from perdure_gateway.lambda_api.authentication import Door
+from perdure_gateway.lambda_api.authentication import Authenticator
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_host.access_keys import ACTIONS, AccessKey, AccessKeys
 from perdure_host.credentials import Tokens
 from perdure_host.ports import FunctionRow
@@ -37,8 +37,8 @@ async def guarded(*keys: AccessKey, tokens: Tokens | None = None) -> AsyncGenera
     """Serve with these keys, and one for everything, which the client signs with."""
 
     def make_api(readiness: Readiness) -> LambdaApi:
-        door = Door(AccessKeys((ALL, *keys)), tokens=tokens is not None)
-        return LambdaApi(readiness, Invoker(wait_ms=1), door)
+        authenticator = Authenticator(AccessKeys((ALL, *keys)), tokens=tokens is not None)
+        return LambdaApi(readiness, Invoker(wait_ms=1), authenticator)
 
     async with lambda_serving(make_api=make_api, tokens=tokens) as api:
         with signing(api, ALL.id):
@@ -115,7 +115,7 @@ def calls(arn: str, token: str, callback_id: str) -> dict[str, tuple[str, dict[s
 
 
 def test_every_operation_has_an_action_that_keys_may_name() -> None:
-    async def nothing(_call: Call) -> Response:
+    async def nothing(_request: LambdaRequest) -> Response:
         return Response()
 
     named = {operation.action for operation in operations(nothing)}
@@ -293,7 +293,7 @@ def test_temporary_credentials_are_not_known() -> None:
     run(main)
 
 
-def test_tokens_and_keys_open_the_same_door() -> None:
+def test_tokens_and_keys_authenticate_side_by_side() -> None:
     async def main() -> None:
         async with guarded(tokens=Tokens(["open-sesame"])) as api:
             assert (await api.call("list_functions"))["Functions"] == []

@@ -17,7 +17,7 @@ from perdure_gateway.lambda_api.signatures import (
     SignedRequest,
     canonical_query,
     check_signature,
-    read_claim,
+    parse_signature,
 )
 from perdure_host.access_keys import AccessKey
 from perdure_host.lambda_json.failures import Code, LambdaError
@@ -78,7 +78,7 @@ def now_ms() -> int:
 
 
 def check(request: SignedRequest, body: bytes = b"{}", at_ms: int | None = None) -> None:
-    claim = read_claim(request, now_ms() if at_ms is None else at_ms)
+    claim = parse_signature(request, now_ms() if at_ms is None else at_ms)
     if claim.key_id != KEY.id:
         raise LambdaError(Code.CLIENT_UNKNOWN, claim.key_id)
     check_signature(request, claim, KEY, body)

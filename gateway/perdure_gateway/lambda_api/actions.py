@@ -8,7 +8,7 @@ from perdure_core.limits import REASON_CHARS_MAX
 from perdure_core.validation import check_client_token, check_error
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.callbacks import ERROR_BODY_BYTES_MAX
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_gateway.lambda_api.shapes import PauseShape
 from perdure_host.lambda_json.fields import seconds
@@ -19,38 +19,40 @@ ACCEPTED: Final = 202
 PAUSE_BODY_BYTES_MAX: Final = 16 * REASON_CHARS_MAX
 
 
-async def stop(call: Call) -> Response:
+async def stop(request: LambdaRequest) -> Response:
     """End it at once; the whole body is the error that it ends with, and may be left out."""
-    shape = await call.read(ErrorShape, ERROR_BODY_BYTES_MAX)
+    shape = await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)
     error = None if shape == ErrorShape() else shape.in_core()
     check_error("Error", error)
-    stopped_ms = await call.history.stop(call.place("arn"), error)
+    stopped_ms = await request.history.stop(request.path_param("arn"), error)
     return json_response({"StopTimestamp": seconds(stopped_ms)})
 
 
-async def pause(call: Call) -> Response:
+async def pause(request: LambdaRequest) -> Response:
     """Begin no further invocation. Pausing twice is pausing once, so the token is not needed."""
-    shape = await _pause_shape(call)
+    shape = await _pause_shape(request)
     timeout_paused = shape.execution_timeout_paused is not False
-    await call.history.pause(call.place("arn"), reason=shape.reason, timeout_paused=timeout_paused)
+    await request.history.pause(
+        request.path_param("arn"), reason=shape.reason, timeout_paused=timeout_paused
+    )
     return json_response({}, status=ACCEPTED)
 
 
-async def resume(call: Call) -> Response:
+async def resume(request: LambdaRequest) -> Response:
     """Take a pause back. Resuming twice is resuming once, so the token is not needed."""
-    shape = await _pause_shape(call)
-    await call.history.resume(call.place("arn"), reason=shape.reason)
+    shape = await _pause_shape(request)
+    await request.history.resume(request.path_param("arn"), reason=shape.reason)
     return json_response({}, status=ACCEPTED)
 
 
-async def delete(call: Call) -> Response:
+async def delete(request: LambdaRequest) -> Response:
     """Let retention sweep it now."""
-    requested_ms = await call.history.delete(call.place("arn"))
+    requested_ms = await request.history.delete(request.path_param("arn"))
     return json_response({"DeletionRequestTimestamp": seconds(requested_ms)}, status=ACCEPTED)
 
 
-async def _pause_shape(call: Call) -> PauseShape:
-    shape = await call.read(PauseShape, PAUSE_BODY_BYTES_MAX)
+async def _pause_shape(request: LambdaRequest) -> PauseShape:
+    shape = await request.read(PauseShape, PAUSE_BODY_BYTES_MAX)
     if shape.client_token is not None:
         check_client_token(shape.client_token)
     validation.check_length("Reason", shape.reason or "", REASON_CHARS_MAX)

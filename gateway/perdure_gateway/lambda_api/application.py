@@ -18,12 +18,17 @@ from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import NotServing
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
-from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION, SIGNED, Door, resource_of
+from perdure_gateway.lambda_api.authentication import (
+    INVOKE_FUNCTION,
+    SIGNED,
+    Authenticator,
+    resource_of,
+)
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_gateway.lambda_api.request import Call
-from perdure_host.lambda_json.body_budget import BodyRoom
+from perdure_gateway.lambda_api.request import LambdaRequest
+from perdure_host.lambda_json.body_budget import BodyBudget
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.browser_check import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
@@ -54,7 +59,7 @@ class _Version(StringConvertor):
 
 register_url_convertor("lambda_version", _Version())
 
-_Answer: TypeAlias = Callable[[Call], Awaitable[Response]]
+_Answer: TypeAlias = Callable[[LambdaRequest], Awaitable[Response]]
 
 
 class Operation(NamedTuple):
@@ -82,12 +87,15 @@ class LambdaApi:
     """Serves the Lambda API, once history is there."""
 
     def __init__(
-        self, readiness: Readiness, invoker: Invoker | None = None, door: Door | None = None
+        self,
+        readiness: Readiness,
+        invoker: Invoker | None = None,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._readiness = readiness
         self._invoker = invoker or Invoker()
-        self._door = door or Door()
-        self._room = BodyRoom()
+        self._authenticator = authenticator or Authenticator()
+        self._body_budget = BodyBudget()
         self._budget = MemoryBudget()
         self._history: History | None = None
 
@@ -105,20 +113,20 @@ class LambdaApi:
     def checks(self, path: str, authorization: bytes | None) -> bool:
         """Tell whether a request brings a signature that is checked here: it needs no token."""
         signed = authorization is not None and authorization.startswith(SIGNED.encode())
-        return signed and self._door.checks_signatures and is_versioned(path)
+        return signed and self._authenticator.checks_signatures and is_versioned(path)
 
     def _route(self, operation: Operation) -> Route:
         async def endpoint(request: Request) -> Response:
             request_id = new_request_id()
             with bound_contextvars(request_id=request_id):
-                return _numbered(await self._answer(operation, request), request_id)
+                return _with_request_id(await self._answer(operation, request), request_id)
 
         return Route(operation.path, endpoint, methods=[operation.method])
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         if "transfer-encoding" in request.headers and "content-length" in request.headers:
-            return _ambiguous()
-        body = Body(request, self._room)
+            return _refuse_two_lengths()
+        body = Body(request, self._body_budget)
         reservation = self._budget.reservation()
         try:
             check_no_browser(request.headers)
@@ -136,14 +144,14 @@ class LambdaApi:
 
     async def _admitted(
         self, operation: Operation, request: Request, body: Body, reservation: Reservation
-    ) -> Call:
+    ) -> LambdaRequest:
         """Return the call of somebody who may make it."""
         history = self._serving()
-        caller = await self._door.admit(request, body, operation.bytes_max)
-        if caller.is_limited:
-            resource = await resource_of(request, caller.namespace, history)
-            caller.check(operation.action, resource)
-        return Call(request, body, history, self._readiness, caller, reservation)
+        principal = await self._authenticator.authenticate(request, body, operation.bytes_max)
+        if principal.is_limited:
+            resource = await resource_of(request, principal.namespace, history)
+            principal.check(operation.action, resource)
+        return LambdaRequest(request, body, history, self._readiness, principal, reservation)
 
     def _serving(self) -> History:
         self._readiness.require_serving()
@@ -160,7 +168,7 @@ def refusal_for(path: str, problem: str) -> Response | None:
         Code.ACCESS_DENIED,
         f"{problem}. Signatures are checked only by a node that was given an access key file",
     )
-    return _numbered(refusal, new_request_id())
+    return _with_request_id(refusal, new_request_id())
 
 
 def _of_callbacks() -> Iterable[Operation]:
@@ -206,10 +214,10 @@ async def _unknown(request: Request) -> Response:
     refusal = error_response(
         Code.OPERATION_UNKNOWN, f"{request.method} {request.url.path} is no operation of this node"
     )
-    return _numbered(refusal, new_request_id())
+    return _with_request_id(refusal, new_request_id())
 
 
-def _ambiguous() -> Response:
+def _refuse_two_lengths() -> Response:
     """Refuse a body of two lengths: what reads it otherwise than we do would see two requests.
 
     The connection is closed, whatever follows on it (RFC 9112, section 6.1).
@@ -221,6 +229,6 @@ def _ambiguous() -> Response:
     return refusal
 
 
-def _numbered(response: Response, request_id: str) -> Response:
+def _with_request_id(response: Response, request_id: str) -> Response:
     response.headers[REQUEST_ID] = request_id
     return response

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from perdure_core.identity import parse_arn
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.body import Body
-from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, read_claim
+from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, parse_signature
 from perdure_host.access_keys import EVERYTHING, AccessKey, AccessKeys
 from perdure_host.clock import WallClock
 from perdure_host.lambda_json.failures import Code, LambdaError
@@ -27,7 +27,7 @@ INVOKE_FUNCTION: Final = "lambda:InvokeFunction"
 _log = open_log("perdure.gateway")
 
 
-class Caller:
+class Principal:
     """Somebody who has come in: the owner of a key, or whoever has every right (None)."""
 
     def __init__(self, key: AccessKey | None = None) -> None:
@@ -49,7 +49,7 @@ class Caller:
             )
 
 
-class Door:
+class Authenticator:
     """Lets callers in. Without keys everybody may do everything, or has shown a token before."""
 
     def __init__(
@@ -59,25 +59,25 @@ class Door:
         self._keys = keys
         self._clock = WallClock() if clock is None else clock
         self._tokens = tokens
-        self._told_unchecked = False
+        self._warned_unchecked = False
 
     @property
     def checks_signatures(self) -> bool:
         """Tell whether a signature opens it."""
         return self._keys is not None
 
-    async def admit(self, request: Request, body: Body, bytes_max: int) -> Caller:
+    async def authenticate(self, request: Request, body: Body, bytes_max: int) -> Principal:
         """Return who calls. A signed body is read, to at most this size. Raises LambdaError."""
         given = request.headers.get("authorization", "")
         signed = given.startswith(SIGNED)
         if self._keys is None:
             if signed:
-                self._tell_unchecked()
-            return Caller()
+                self._warn_unchecked()
+            return Principal()
         if signed:
             return await self._check_signed(self._keys, request, body, bytes_max)
         if self._tokens:
-            return Caller()
+            return Principal()
         if given:
             raise LambdaError(
                 Code.SIGNATURE_INCOMPLETE, "this node knows access keys: sign with AWS4-HMAC-SHA256"
@@ -94,27 +94,27 @@ class Door:
 
     async def _check_signed(
         self, keys: AccessKeys, request: Request, body: Body, bytes_max: int
-    ) -> Caller:
+    ) -> Principal:
         signed = SignedRequest(
             method=request.method,
             raw_path=request.scope["raw_path"],
             raw_query=request.scope["query_string"],
             headers=request.headers.raw,
         )
-        claim = read_claim(signed, self._clock.now_ms())
+        claim = parse_signature(signed, self._clock.now_ms())
         key = keys.find(claim.key_id)
         # Keys here are permanent: none of them comes with a session.
         if key is None or signed.value("x-amz-security-token") is not None:
             raise LambdaError(
                 Code.CLIENT_UNKNOWN, "the security token included in the request is invalid"
             )
-        check_signature(signed, claim, key, await body.keep(bytes_max))
-        return Caller(key)
+        check_signature(signed, claim, key, await body.buffer(bytes_max))
+        return Principal(key)
 
-    def _tell_unchecked(self) -> None:
+    def _warn_unchecked(self) -> None:
         """Say once that signatures prove nothing."""
-        if not self._told_unchecked:
-            self._told_unchecked = True
+        if not self._warned_unchecked:
+            self._warned_unchecked = True
             _log.warning("signatures of Lambda clients are not checked: any access key passes")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from perdure_host.lambda_json.body_budget import BodyRoom, check_body_size
+from perdure_host.lambda_json.body_budget import BodyBudget, check_body_size
 from perdure_host.lambda_json.failures import Code, LambdaError
 
 # A client that is slower than this holds room that others could use.
@@ -19,29 +19,29 @@ BODY_S_MAX: Final = 60.0
 class Body:
     """The body of one request."""
 
-    def __init__(self, request: Request, room: BodyRoom) -> None:
+    def __init__(self, request: Request, budget: BodyBudget) -> None:
         self._request = request
-        self._room = room
+        self._budget = budget
         self._reserved = 0
-        self._kept: bytes | None = None
+        self._buffered: bytes | None = None
 
-    async def keep(self, bytes_max: int) -> bytes:
+    async def buffer(self, bytes_max: int) -> bytes:
         """Read all of it, for others to read it again. Raises what `read` does."""
-        self._kept = await self.read(bytes_max)
-        return self._kept
+        self._buffered = await self.read(bytes_max)
+        return self._buffered
 
     async def read(self, bytes_max: int) -> bytes:
         """Return all of it. Raises LambdaError when it is too large or too slow."""
-        if self._kept is not None:
-            check_body_size(len(self._kept), bytes_max)
-            return self._kept
+        if self._buffered is not None:
+            check_body_size(len(self._buffered), bytes_max)
+            return self._buffered
         check_body_size(int(self._request.headers.get("content-length", "0")), bytes_max)
         received = bytearray()
         try:
             async with asyncio.timeout(BODY_S_MAX):
                 async for chunk in self._request.stream():
                     check_body_size(len(received) + len(chunk), bytes_max)
-                    self._room.reserve(len(chunk))
+                    self._budget.reserve(len(chunk))
                     self._reserved += len(chunk)
                     received += chunk
         except TimeoutError:
@@ -52,6 +52,6 @@ class Body:
 
     def release(self) -> None:
         """Give back the room that it took."""
-        self._kept = None
-        self._room.release(self._reserved)
+        self._buffered = None
+        self._budget.release(self._reserved)
         self._reserved = 0

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.refusals import CallbackClosed, Ended, Invalid
 from perdure_core.validation import check_error
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
@@ -19,27 +19,27 @@ from perdure_host.lambda_json.shapes import ErrorShape
 ERROR_BODY_BYTES_MAX: Final = 8 * ERROR_BYTES_MAX
 
 
-async def succeed(call: Call) -> Response:
+async def succeed(request: LambdaRequest) -> Response:
     """Complete it; the whole body is the result, in UTF-8."""
-    result = text_of(await call.body.read(OPERATION_BYTES_MAX))
+    result = text_of(await request.body.read(OPERATION_BYTES_MAX))
     with _closed_as_timeout():
-        await call.history.succeed_callback(call.place("callback"), result or None)
+        await request.history.succeed_callback(request.path_param("callback"), result or None)
     return json_response({})
 
 
-async def fail(call: Call) -> Response:
+async def fail(request: LambdaRequest) -> Response:
     """Fail it; the whole body is the error."""
-    error = (await call.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
+    error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
     check_error("Error", error)
     with _closed_as_timeout():
-        await call.history.fail_callback(call.place("callback"), error)
+        await request.history.fail_callback(request.path_param("callback"), error)
     return json_response({})
 
 
-async def heartbeat(call: Call) -> Response:
+async def heartbeat(request: LambdaRequest) -> Response:
     """Start its heartbeat timeout anew."""
     with _closed_as_timeout():
-        await call.history.heartbeat_callback(call.place("callback"))
+        await request.history.heartbeat_callback(request.path_param("callback"))
     return json_response({})
 
 

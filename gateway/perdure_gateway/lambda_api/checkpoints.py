@@ -15,7 +15,7 @@ from perdure_core.refusals import Invalid, Unknown
 from perdure_core.text import preview
 from perdure_core.validation import check_payload, error_bytes
 from perdure_gateway.lambda_api.authentication import INVOKE_FUNCTION
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import (
@@ -37,41 +37,43 @@ from perdure_host.ports import ExecutionKey
 _EXECUTION_ID: Final = slice(3, 19)
 
 
-async def checkpoint(call: Call) -> Response:
+async def checkpoint(request: LambdaRequest) -> Response:
     """Accept a batch of updates; the answer holds what changed since the handler last saw it."""
-    body = await call.body.read(CHECKPOINT_BODY_BYTES_MAX)
-    request = checkpoint_request(body)
-    await _check_token(call, request.token)
-    _check_children(call, request.updates)
-    _check_bounds(request.updates)
+    body = await request.body.read(CHECKPOINT_BODY_BYTES_MAX)
+    batch = checkpoint_request(body)
+    await _check_token(request, batch.token)
+    _check_children(request, batch.updates)
+    _check_bounds(batch.updates)
     try:
-        answer = await call.history.checkpoint(request.token, request.client_token, request.updates)
+        answer = await request.history.checkpoint(batch.token, batch.client_token, batch.updates)
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
-    operations = await _whole(call, answer.key, answer.operations)
+    operations = await _with_payloads(request, answer.key, answer.operations)
     return json_response(checkpoint_json(answer.token or None, operations))
 
 
-async def state(call: Call) -> Response:
+async def state(request: LambdaRequest) -> Response:
     """Return one page of the operations of the running invocation; uses no token up."""
-    token = call.text("CheckpointToken")
+    token = request.text("CheckpointToken")
     if token is None:
         raise Invalid("CheckpointToken is missing")
-    await _check_token(call, token)
-    limit = call.items()
+    await _check_token(request, token)
+    limit = request.items()
     try:
-        page = await call.history.state_page(token, call.text("Marker") or "", limit)
+        page = await request.history.state_page(token, request.text("Marker") or "", limit)
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
-    operations = await _whole(call, page.key, page.operations)
+    operations = await _with_payloads(request, page.key, page.operations)
     return json_response(state_json(operations, page.next_marker or None))
 
 
-async def _whole(
-    call: Call, key: ExecutionKey, operations: Sequence[Operation]
+async def _with_payloads(
+    request: LambdaRequest, key: ExecutionKey, operations: Sequence[Operation]
 ) -> Sequence[Operation]:
     """Return operations whole, whatever their size: without its results a replay goes astray."""
-    texts = await load_payloads(call.history, key, references_in(operations), call.reservation)
+    texts = await load_payloads(
+        request.history, key, references_in(operations), request.reservation
+    )
     return operations_with_texts(operations, texts)
 
 
@@ -89,17 +91,17 @@ def _check_bounds(updates: Sequence[OperationUpdate]) -> None:
         )
 
 
-def _check_children(call: Call, updates: Sequence[OperationUpdate]) -> None:
+def _check_children(request: LambdaRequest, updates: Sequence[OperationUpdate]) -> None:
     """Raise LambdaError unless the caller may invoke every function that is to be invoked."""
-    namespace = parse_arn(call.place("arn")).namespace
+    namespace = parse_arn(request.path_param("arn")).namespace
     for update in updates:
         if update.function is not None:
-            call.caller.check(INVOKE_FUNCTION, function_arn(namespace, update.function))
+            request.principal.check(INVOKE_FUNCTION, function_arn(namespace, update.function))
 
 
-async def _check_token(call: Call, token: str) -> None:
+async def _check_token(request: LambdaRequest, token: str) -> None:
     """Raise Invalid unless the token says that it is of this execution; history proves the rest."""
-    arn = call.place("arn")
+    arn = request.path_param("arn")
     execution_id = parse_arn(arn).execution_id
     try:
         named = base64.b64decode(token.encode("ascii"), validate=True)[_EXECUTION_ID]
@@ -107,6 +109,6 @@ async def _check_token(call: Call, token: str) -> None:
         raise Invalid(f"{TURN_REFUSED}: it is not base64") from None
     if named.hex() != execution_id:
         raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")
-    if call.caller.is_limited:
+    if request.principal.is_limited:
         # Rights were looked up by the ARN; history knows whether all of it is true.
-        await call.history.describe(arn)
+        await request.history.describe(arn)

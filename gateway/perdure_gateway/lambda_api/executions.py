@@ -14,7 +14,7 @@ from perdure_core.state import State
 from perdure_gateway.admission import validation
 from perdure_gateway.grpc_api.pages import PORTION_ITEMS_MAX
 from perdure_gateway.lambda_api.event_resources import event_json
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.resources import execution_json, summary_json
 from perdure_gateway.lambda_api.responses import encoded, json_response
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
@@ -33,46 +33,46 @@ _EXECUTIONS: Final = "lambda executions"
 _EXECUTION_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-async def get(call: Call) -> Response:
+async def get(request: LambdaRequest) -> Response:
     """Return the execution, whole but for its history."""
-    included = call.flag("IncludeExecutionData", default=True)
-    arn = call.place("arn")
-    state = await call.history.describe(arn)
+    included = request.flag("IncludeExecutionData", default=True)
+    arn = request.path_param("arn")
+    state = await request.history.describe(arn)
     texts: Mapping[StoredPayload, str] = {}
     while included:
         references = _references(state)
         if all(reference in texts for reference in references):
             break
-        texts = await load_payloads(call.history, key_of(arn), references, call.reservation)
+        texts = await load_payloads(request.history, key_of(arn), references, request.reservation)
         # It may have ended while they were read.
-        state = await call.history.describe(arn)
+        state = await request.history.describe(arn)
     return json_response(execution_json(state, texts, included=included))
 
 
-async def history(call: Call) -> Response:
+async def history(request: LambdaRequest) -> Response:
     """Return one page of events; it ends early when it has grown large."""
-    arn, limit = call.place("arn"), call.items()
-    included = call.flag("IncludeExecutionData", default=True)
-    reverse = call.flag("ReverseOrder", default=False)
+    arn, limit = request.path_param("arn"), request.items()
+    included = request.flag("IncludeExecutionData", default=True)
+    reverse = request.flag("ReverseOrder", default=False)
     kind = _EVENTS_REVERSED if reverse else _EVENTS
-    position = _event_position(kind, call.text("Marker"))
+    position = _event_position(kind, request.text("Marker"))
     execution_id = key_of(arn).execution_id
     events: list[msgspec.Raw] = []
     page_bytes = 0
     more = True
     while more and len(events) < limit and page_bytes < PAGE_BYTES_MAX:
         wanted = min(PORTION_ITEMS_MAX, limit - len(events))
-        portion = await call.history.history_page(
+        portion = await request.history.history_page(
             arn, after_event_id=position, limit=wanted + 1, reverse=reverse
         )
         more = len(portion) > wanted
         shown = portion[:wanted]
         if included:
             shown = await inline_payloads(
-                call.history,
+                request.history,
                 key_of(arn),
                 shown,
-                call.reservation,
+                request.reservation,
                 bytes_max=PAGE_BYTES_MAX - page_bytes,
                 payload_bytes_max=OPERATION_BYTES_MAX,
             )
@@ -92,11 +92,11 @@ async def history(call: Call) -> Response:
     return json_response(present(Events=events, NextMarker=marker))
 
 
-async def list_by_function(call: Call) -> Response:
+async def list_by_function(request: LambdaRequest) -> Response:
     """Return one page of a function's executions, newest first unless reversed."""
-    function = await call.function()
-    limit = call.items()
-    rows = await call.history.list_executions(_list_query(call, function, limit + 1))
+    function = await request.function()
+    limit = request.items()
+    rows = await request.history.list_executions(_list_query(request, function, limit + 1))
     marker = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -126,22 +126,22 @@ def _event_position(kind: str, marker: str | None) -> int:
     return position
 
 
-def _list_query(call: Call, function: FunctionRow, limit: int) -> ListQuery:
-    name = call.text("DurableExecutionName")
+def _list_query(request: LambdaRequest, function: FunctionRow, limit: int) -> ListQuery:
+    name = request.text("DurableExecutionName")
     if name is not None:
         validation.check_execution_name(name)
-    statuses = tuple(call.request.query_params.getlist("Statuses"))
+    statuses = tuple(request.http_request.query_params.getlist("Statuses"))
     validation.check_statuses(statuses)
-    marker = call.text("Marker")
+    marker = request.text("Marker")
     return ListQuery(
         namespace=function.namespace,
         limit=limit,
         function=function.name,
         name=name or "",
         statuses=statuses,
-        started_after_ms=call.moment_ms("StartedAfter"),
-        started_before_ms=call.moment_ms("StartedBefore"),
-        oldest_first=call.flag("ReverseOrder", default=False),
+        started_after_ms=request.timestamp_ms("StartedAfter"),
+        started_before_ms=request.timestamp_ms("StartedBefore"),
+        oldest_first=request.flag("ReverseOrder", default=False),
         after=None if marker is None else _list_position(marker),
     )
 

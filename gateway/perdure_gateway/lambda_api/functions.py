@@ -12,7 +12,7 @@ from perdure_core.limits import FUNCTION_NAME_CHARS_MAX
 from perdure_core.refusals import Invalid
 from perdure_core.text import preview
 from perdure_gateway.admission import validation
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.resources import configuration_json
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_host.lambda_json.fields import present
@@ -25,25 +25,25 @@ ITEMS_ASKED_MAX: Final = 10_000
 _FUNCTIONS: Final = "lambda functions"
 
 
-async def get(call: Call) -> Response:
+async def get(request: LambdaRequest) -> Response:
     """Return the configuration, and nothing of code."""
-    return json_response({"Configuration": await _configuration(call), "Code": {}, "Tags": {}})
+    return json_response({"Configuration": await _configuration(request), "Code": {}, "Tags": {}})
 
 
-async def configuration(call: Call) -> Response:
+async def configuration(request: LambdaRequest) -> Response:
     """Return the configuration."""
-    return json_response(await _configuration(call))
+    return json_response(await _configuration(request))
 
 
-async def list_all(call: Call) -> Response:
+async def list_all(request: LambdaRequest) -> Response:
     """Return one page of functions, by name."""
-    limit = call.number("MaxItems", ITEMS_MAX, least=1, most=ITEMS_ASKED_MAX)
-    qualifier = _listed_version(call)
-    marker = call.text("Marker")
+    limit = request.number("MaxItems", ITEMS_MAX, least=1, most=ITEMS_ASKED_MAX)
+    qualifier = _listed_version(request)
+    marker = request.text("Marker")
     after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
     validation.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
-    namespace = call.caller.namespace
-    rows = [row for row in await call.history.functions() if row.namespace == namespace]
+    namespace = request.principal.namespace
+    rows = [row for row in await request.history.functions() if row.namespace == namespace]
     later = sorted((row for row in rows if row.name > after), key=lambda row: row.name)
     page = later[: min(limit, ITEMS_MAX)]
     more = len(later) > len(page)
@@ -55,13 +55,13 @@ async def list_all(call: Call) -> Response:
     )
 
 
-def _listed_version(call: Call) -> str | None:
+def _listed_version(request: LambdaRequest) -> str | None:
     """Return what ARNs of the list end with: with all versions asked for, that of each."""
-    given = call.text("FunctionVersion")
+    given = request.text("FunctionVersion")
     if given not in (None, "ALL"):
         raise Invalid(f"FunctionVersion is {preview(given)}; ALL is expected")
     return None if given is None else VERSION
 
 
-async def _configuration(call: Call) -> dict[str, object]:
-    return configuration_json(await call.function(), call.qualifier())
+async def _configuration(request: LambdaRequest) -> dict[str, object]:
+    return configuration_json(await request.function(), request.qualifier())

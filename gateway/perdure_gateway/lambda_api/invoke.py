@@ -27,7 +27,7 @@ from perdure_core.validation import check_client_context, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.errors import ResourceExhausted
 from perdure_gateway.lambda_api.callbacks import text_of
-from perdure_gateway.lambda_api.request import Call
+from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import encoded
 from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
@@ -80,48 +80,52 @@ class Invoker:
         self._wait_ms = wait_ms
         self._waits_free = waits
 
-    async def invoke(self, call: Call) -> Response:
+    async def invoke(self, request: LambdaRequest) -> Response:
         """Do what the invocation type asks for."""
-        kind = _invocation_type(call)
-        _check_log_type(call)
-        row = await call.function()
-        if self._require_qualified and row.durable and call.qualifier() is None:
+        kind = _invocation_type(request)
+        _check_log_type(request)
+        row = await request.function()
+        if self._require_qualified and row.durable and request.qualifier() is None:
             raise Invalid("You cannot invoke a durable function using an unqualified ARN.")
-        request = _start_request(call, kind, row, await call.body.read(_BYTES_MAX[kind]))
+        start = _start_request(request, kind, row, await request.body.read(_BYTES_MAX[kind]))
         if kind is InvocationType.DRY_RUN:
             return Response(status_code=204)
         if kind is InvocationType.EVENT:
-            answer = await call.history.start(request)
+            answer = await request.history.start(start)
             return Response(status_code=202, headers=_headers(answer.arn))
-        return await self._start_and_wait(call, request)
+        return await self._start_and_wait(request, start)
 
-    async def _start_and_wait(self, call: Call, request: StartRequest) -> Response:
+    async def _start_and_wait(self, request: LambdaRequest, start: StartRequest) -> Response:
         if self._waits_free == 0:
             raise ResourceExhausted(
                 "too many callers wait for executions; invoke with the type Event"
             )
         self._waits_free -= 1
         try:
-            arn = (await call.history.start(request)).arn
-            call.body.release()
-            async with call.readiness.while_serving():
-                await _wait_ended_or_gone(call, arn, self._wait_ms)
+            arn = (await request.history.start(start)).arn
+            request.body.release()
+            async with request.readiness.while_serving():
+                await _wait_ended_or_gone(request, arn, self._wait_ms)
         finally:
             self._waits_free += 1
-        state = await call.history.describe(arn)
+        state = await request.history.describe(arn)
         result = state.result
         if isinstance(result, StoredPayload) and result.size <= SYNCHRONOUS_BYTES_MAX:
-            texts = await load_payloads(call.history, key_of(arn), (result,), call.reservation)
+            texts = await load_payloads(
+                request.history, key_of(arn), (result,), request.reservation
+            )
             return _succeeded(arn, texts[result])
         error = state.error
         if error is not None and error.kept is not None:
-            texts = await load_payloads(call.history, key_of(arn), (error.kept,), call.reservation)
+            texts = await load_payloads(
+                request.history, key_of(arn), (error.kept,), request.reservation
+            )
             error = error_from(error, texts)
         return _outcome(arn, state, error, self._wait_ms)
 
 
-def _invocation_type(call: Call) -> InvocationType:
-    given = call.header("x-amz-invocation-type") or InvocationType.REQUEST_RESPONSE
+def _invocation_type(request: LambdaRequest) -> InvocationType:
+    given = request.header("x-amz-invocation-type") or InvocationType.REQUEST_RESPONSE
     try:
         return InvocationType(given)
     except ValueError:
@@ -129,16 +133,18 @@ def _invocation_type(call: Call) -> InvocationType:
         raise Invalid(f"unknown invocation type {preview(given)}; expected {known}") from None
 
 
-def _start_request(call: Call, kind: InvocationType, row: FunctionRow, body: bytes) -> StartRequest:
-    name = call.header("x-amz-durable-execution-name")
+def _start_request(
+    request: LambdaRequest, kind: InvocationType, row: FunctionRow, body: bytes
+) -> StartRequest:
+    name = request.header("x-amz-durable-execution-name")
     if name is not None:
         validation.check_execution_name(name)
-    tenant_id = call.header("x-amz-tenant-id")
+    tenant_id = request.header("x-amz-tenant-id")
     if tenant_id is not None:
         validation.check_tenant_id(tenant_id)
-    trace_header = call.header("x-amzn-trace-id") or None
+    trace_header = request.header("x-amzn-trace-id") or None
     check_trace_header("header X-Amzn-Trace-Id", trace_header)
-    client_context = _client_context(call)
+    client_context = _client_context(request)
     if body:
         decoded(body, msgspec.Raw)
     return StartRequest(
@@ -153,9 +159,9 @@ def _start_request(call: Call, kind: InvocationType, row: FunctionRow, body: byt
     )
 
 
-def _client_context(call: Call) -> str | None:
+def _client_context(request: LambdaRequest) -> str | None:
     """Return what the client says about itself, as it came. Raises Invalid, LambdaError."""
-    given = call.header("x-amz-client-context")
+    given = request.header("x-amz-client-context")
     if given is None:
         return None
     check_client_context("header X-Amz-Client-Context", given)
@@ -170,8 +176,8 @@ def _client_context(call: Call) -> str | None:
     return given
 
 
-def _check_log_type(call: Call) -> None:
-    given = call.header("x-amz-log-type") or LogType.NONE
+def _check_log_type(request: LambdaRequest) -> None:
+    given = request.header("x-amz-log-type") or LogType.NONE
     try:
         LogType(given)
     except ValueError:
@@ -179,9 +185,9 @@ def _check_log_type(call: Call) -> None:
         raise Invalid(f"unknown log type {preview(given)}; expected {known}") from None
 
 
-async def _wait_ended_or_gone(call: Call, arn: str, wait_ms: int) -> None:
-    ended = asyncio.ensure_future(call.history.wait_ended(arn, wait_ms))
-    gone = asyncio.ensure_future(_wait_gone(call.request))
+async def _wait_ended_or_gone(request: LambdaRequest, arn: str, wait_ms: int) -> None:
+    ended = asyncio.ensure_future(request.history.wait_ended(arn, wait_ms))
+    gone = asyncio.ensure_future(_wait_gone(request.http_request))
     try:
         await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -192,8 +198,8 @@ async def _wait_ended_or_gone(call: Call, arn: str, wait_ms: int) -> None:
         ended.result()
 
 
-async def _wait_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _wait_gone(http_request: Request) -> None:
+    while (await http_request.receive())["type"] != "http.disconnect":
         pass
 
 

@@ -9,7 +9,7 @@ from perdure_core.refusals import Invalid
 from perdure_core.text import preview
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.admission.readiness import Readiness
-from perdure_gateway.lambda_api.authentication import Caller
+from perdure_gateway.lambda_api.authentication import Principal
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.function_lookup import known_function
 from perdure_host.lambda_json.failures import decoded
@@ -24,48 +24,48 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _Shape = TypeVar("_Shape")
 
 
-class Call:
+class LambdaRequest:
     """What an operation needs: who answers, and what is asked."""
 
     def __init__(
         self,
-        request: Request,
+        http_request: Request,
         body: Body,
         history: History,
         readiness: Readiness,
-        caller: Caller,
+        principal: Principal,
         reservation: Reservation,
     ) -> None:
-        self.request = request
+        self.http_request = http_request
         self.body = body
-        self.caller = caller
+        self.principal = principal
         self.history = history
         self.readiness = readiness
         # What its answer may take for large payloads; given back when the call ends.
         self.reservation = reservation
 
-    def place(self, name: str) -> str:
+    def path_param(self, name: str) -> str:
         """Return a part of the path, with its percent-encoding undone."""
-        part: str = self.request.path_params[name]
+        part: str = self.http_request.path_params[name]
         return part
 
     async def function(self) -> FunctionRow:
         """Return the function that path and query name. Raises Invalid, Unknown."""
-        text, qualifier = self.place("function"), self.text("Qualifier")
-        return await known_function(self.history, text, qualifier, self.caller.namespace)
+        text, qualifier = self.path_param("function"), self.text("Qualifier")
+        return await known_function(self.history, text, qualifier, self.principal.namespace)
 
     def qualifier(self) -> str | None:
         """Return the qualifier of the function that path and query name. Raises Invalid."""
-        named = parse_function(self.place("function"), self.caller.namespace)
+        named = parse_function(self.path_param("function"), self.principal.namespace)
         return named.qualifier or self.text("Qualifier")
 
     def header(self, name: str) -> str | None:
         """Return a header; an empty one counts as absent."""
-        return self.request.headers.get(name) or None
+        return self.http_request.headers.get(name) or None
 
     def text(self, name: str) -> str | None:
         """Return a query parameter; an empty one counts as absent."""
-        return self.request.query_params.get(name) or None
+        return self.http_request.query_params.get(name) or None
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a query parameter that is true or false. Raises Invalid."""
@@ -85,7 +85,7 @@ class Call:
         given = self.text(name)
         return default if given is None else number_of(name, given, least=least, most=most)
 
-    def moment_ms(self, name: str) -> int | None:
+    def timestamp_ms(self, name: str) -> int | None:
         """Return a query parameter that is a time in ISO 8601. Raises Invalid."""
         given = self.text(name)
         if given is None:

@@ -56,7 +56,7 @@ class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(self.values(name)), None)
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class SignatureClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says about its signature; only `check_signature` makes it the truth."""
 
     key_id: str
@@ -67,7 +67,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     moment: str
 
 
-def read_claim(request: SignedRequest, now_ms: int) -> Claim:
+def parse_signature(request: SignedRequest, now_ms: int) -> SignatureClaim:
     """Read who says to have signed, when and for what. Raises LambdaError."""
     found = _HEADER.fullmatch(request.value("authorization") or "")
     if found is None:
@@ -77,7 +77,7 @@ def read_claim(request: SignedRequest, now_ms: int) -> Claim:
             f"{SERVICE}/{_TERMINATOR}, SignedHeaders=NAMES, Signature=HEX'",
         )
     moment = _moment(request)
-    claim = Claim(
+    claim = SignatureClaim(
         key_id=found["key_id"],
         date=found["date"],
         region=found["region"],
@@ -91,7 +91,9 @@ def read_claim(request: SignedRequest, now_ms: int) -> Claim:
     return claim
 
 
-def check_signature(request: SignedRequest, claim: Claim, key: AccessKey, body: bytes) -> None:
+def check_signature(
+    request: SignedRequest, claim: SignatureClaim, key: AccessKey, body: bytes
+) -> None:
     """Raise LambdaError unless the key has signed exactly this."""
     body_hash = hashlib.sha256(body).hexdigest()
     _check_body_hash(request, body_hash)
@@ -119,7 +121,7 @@ def canonical_query(raw_query: bytes) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
-def _canonical_request(request: SignedRequest, claim: Claim, body_hash: str) -> str:
+def _canonical_request(request: SignedRequest, claim: SignatureClaim, body_hash: str) -> str:
     headers = [
         f"{name}:{','.join(' '.join(value.split()) for value in request.values(name))}\n"
         for name in claim.signed_headers
@@ -158,7 +160,7 @@ def _moment(request: SignedRequest) -> str:
         ) from None
 
 
-def _check_scope(claim: Claim, service: str, terminator: str) -> None:
+def _check_scope(claim: SignatureClaim, service: str, terminator: str) -> None:
     """Regions say nothing here, so that any will do; it is part of what is signed all the same."""
     if service != SERVICE:
         raise _invalid(f"credential should be scoped to correct service: '{SERVICE}'")
@@ -180,7 +182,7 @@ def _check_age(moment: str, now_ms: int) -> None:
         raise _invalid(f"signature not yet current: it is of {moment}, and now it is {now}")
 
 
-def _check_headers(request: SignedRequest, claim: Claim) -> None:
+def _check_headers(request: SignedRequest, claim: SignatureClaim) -> None:
     signed = claim.signed_headers
     if list(signed) != sorted({*signed}):
         raise LambdaError(Code.SIGNATURE_INCOMPLETE, "SignedHeaders must be sorted, each name once")

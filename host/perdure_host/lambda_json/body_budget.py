@@ -11,7 +11,7 @@ from perdure_host.lambda_json.failures import Code, LambdaError
 BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
 
 
-class BodyRoom:
+class BodyBudget:
     """What all bodies in flight may take together."""
 
     def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:

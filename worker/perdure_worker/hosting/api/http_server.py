@@ -12,7 +12,7 @@ from typing import Final
 import h11
 import msgspec
 
-from perdure_host.lambda_json.body_budget import BodyRoom, check_body_size
+from perdure_host.lambda_json.body_budget import BodyBudget, check_body_size
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
 from perdure_host.lambda_json.failures import REQUEST_ID, Code, Failure, LambdaError, failure
 from perdure_host.telemetry import new_request_id
@@ -67,7 +67,7 @@ class HttpServer:
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
-        self.room = BodyRoom()
+        self.body_budget = BodyBudget()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -133,7 +133,7 @@ class _Connection:
             async with asyncio.timeout(BODY_S_MAX):
                 while isinstance(part := await self._next(BODY_S_MAX), h11.Data):
                     check_body_size(len(body) + len(part.data), CHECKPOINT_BODY_BYTES_MAX)
-                    self._server.room.reserve(len(part.data))
+                    self._server.body_budget.reserve(len(part.data))
                     reserved += len(part.data)
                     body += part.data
             if not isinstance(part, h11.EndOfMessage):
@@ -148,7 +148,7 @@ class _Connection:
             await self._send_last(failure_answer(failure(refused.code, str(refused))))
             return False
         finally:
-            self._server.room.release(reserved)
+            self._server.body_budget.release(reserved)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     async def _next(self, wait_s: float) -> h11.Event | type[h11.PAUSED]:

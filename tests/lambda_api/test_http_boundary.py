@@ -1,4 +1,4 @@
-"""Who may come in, and what is told to those who ask for what there is not."""
+"""The HTTP boundary of the Lambda API: access, unknown operations, slow and oversized requests."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_host.credentials import Tokens
-from perdure_host.lambda_json.body_budget import BodyRoom
+from perdure_host.lambda_json.body_budget import BodyBudget
 from perdure_host.lambda_json.failures import Code, LambdaError
 from tests.gateway.serving import run
 from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker
@@ -165,7 +165,9 @@ def test_a_head_that_does_not_arrive_ends_the_connection(
     run(main)
 
 
-def test_who_waits_for_an_answer_is_not_taken_for_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_waits_for_a_response_is_not_cut_off_as_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.01)
 
     def make_api(readiness: Readiness) -> LambdaApi:
@@ -190,7 +192,7 @@ def test_pages_in_browsers_are_kept_out(header: str) -> None:
     run(main)
 
 
-def body_of(room: BodyRoom, *chunks: bytes) -> Body:
+def body_of(budget: BodyBudget, *chunks: bytes) -> Body:
     """Return a body that arrives in these chunks, or never when there are none."""
     arriving = [*chunks]
 
@@ -200,35 +202,35 @@ def body_of(room: BodyRoom, *chunks: bytes) -> Body:
         chunk = arriving.pop(0)
         return {"type": "http.request", "body": chunk, "more_body": bool(arriving)}
 
-    return Body(Request({"type": "http", "headers": []}, receive), room)
+    return Body(Request({"type": "http", "headers": []}, receive), budget)
 
 
-def test_bodies_share_a_room_and_give_it_back() -> None:
+def test_bodies_share_a_budget_and_release_it() -> None:
     async def main() -> None:
-        room = BodyRoom(10)
-        first = body_of(room, b"12345", b"678")
+        budget = BodyBudget(10)
+        first = body_of(budget, b"12345", b"678")
         assert await first.read(8) == b"12345678"
-        second = body_of(room, b"12", b"3")
+        second = body_of(budget, b"12", b"3")
         with pytest.raises(LambdaError) as refusal:
             await second.read(8)
         assert refusal.value.code is Code.TOO_MANY
         second.release()
         first.release()
         first.release()
-        assert room.free == 10
+        assert budget.free == 10
 
     run(main)
 
 
 def test_a_body_without_a_length_is_cut_off_where_it_grows_too_large() -> None:
     async def main() -> None:
-        room = BodyRoom(100)
-        body = body_of(room, b"1234", b"5678")
+        budget = BodyBudget(100)
+        body = body_of(budget, b"1234", b"5678")
         with pytest.raises(LambdaError) as refusal:
             await body.read(7)
         assert refusal.value.code is Code.TOO_LARGE
         body.release()
-        assert room.free == 100
+        assert budget.free == 100
 
     run(main)
 
@@ -238,7 +240,7 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
 
     async def main() -> None:
         with pytest.raises(LambdaError) as refusal:
-            await body_of(BodyRoom()).read(7)
+            await body_of(BodyBudget()).read(7)
         assert refusal.value.code is Code.CONTENT_INVALID
 
     run(main)
