@@ -295,7 +295,7 @@ class Matching(Protocol):
     ) -> None:
         """Make a worker known, with the (namespace, function) pairs that it serves.
 
-        Replaces a former attachment.
+        Replaces a former connection.
         """
         ...
 

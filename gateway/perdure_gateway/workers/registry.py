@@ -16,7 +16,7 @@ from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import status_of
-from perdure_gateway.workers.requests import announced
+from perdure_gateway.workers.requests import function_rows
 from perdure_host.errors import HostError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
@@ -108,7 +108,7 @@ class WorkerRegistry:
     ) -> worker_pb2.RegisterResponse:
         """Let a worker in: announce what it serves, claim what it runs, tell matching."""
         self._add(connection)
-        rows = announced(request)
+        rows = function_rows(request)
         if rows:
             await self.history.announce(rows)
         refused = await self._claim(request.worker_id, request.claims)

@@ -51,7 +51,7 @@ async def checkpoint(
     answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
     # A START carries an input, never the result; its repeat may bring the result as news.
     carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
-    operations = [_told(operation, carried) for operation in answer.operations]
+    operations = [_without_echo(operation, carried) for operation in answer.operations]
     texts = await load_payloads(history, answer.key, references_in(operations), reservation)
     response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
     for operation in operations_with_texts(operations, texts):
@@ -154,7 +154,7 @@ def check_registration(request: worker_pb2.RegisterRequest) -> None:
         )
 
 
-def announced(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
+def function_rows(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
     """Return the functions of a registration, with defaults where it names none."""
     return [
         FunctionRow(
@@ -177,7 +177,7 @@ def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:
     return msgspec.structs.replace(update, function=target_name(update.function))
 
 
-def _told(operation: Operation, carried: AbstractSet[str]) -> Operation:
+def _without_echo(operation: Operation, carried: AbstractSet[str]) -> Operation:
     """Return the operation without an outcome that the call itself has carried."""
     details = operation.details
     if operation.id in carried and isinstance(details, StepDetails | ContextDetails):
