@@ -17,9 +17,9 @@ from perdure_core.model import (
     OperationType,
     StepDetails,
 )
-from perdure_worker.hosting.api.bridge import Bridge
+from perdure_worker.hosting.api.bridge import CheckpointBridge
 from perdure_worker.hosting.api.endpoint import Endpoint
-from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.forwarding import LambdaProxy
 from tests.lambda_api.serving import boto_client
 from tests.sdk.scripted import Scripted
 
@@ -65,7 +65,7 @@ def step(number: int, result: str) -> Operation:
 class Opened:
     """An endpoint with one open invocation, and clients for it."""
 
-    def __init__(self, endpoint: Endpoint, bridge: Bridge, port: Scripted) -> None:
+    def __init__(self, endpoint: Endpoint, bridge: CheckpointBridge, port: Scripted) -> None:
         self.endpoint = endpoint
         self.bridge = bridge
         self.port = port
@@ -98,7 +98,7 @@ class Opened:
 async def opened(
     port: Scripted | None = None,
     given: Invocation | None = None,
-    forwarding: Forwarding | None = None,
+    forwarding: LambdaProxy | None = None,
 ) -> AsyncGenerator[Opened]:
     scripted = port or Scripted()
     endpoint = Endpoint(forwarding)

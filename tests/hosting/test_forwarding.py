@@ -8,7 +8,7 @@ import pytest
 
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
-from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.forwarding import LambdaProxy
 from perdure_worker.hosting.api.http_server import Answer, HttpServer, Request
 from tests.hosting.opened import opened, play
 
@@ -49,7 +49,7 @@ def test_other_calls_are_passed_on_as_they_came(tmp_path: Any) -> None:
         return Answer(200, headers, b'"done"')
 
     async def scenario(connection: ConnectionSettings) -> None:
-        async with node(respond) as url, opened(forwarding=Forwarding(url, connection)) as served:
+        async with node(respond) as url, opened(forwarding=LambdaProxy(url, connection)) as served:
             answer = await served.call("invoke", FunctionName="g:1", Payload=b'{"a": 1}')
             assert answer["Payload"].read() == b'"done"'
             assert answer["ExecutedVersion"] == "$LATEST"
@@ -65,7 +65,7 @@ def test_other_calls_are_passed_on_as_they_came(tmp_path: Any) -> None:
 
 def test_a_node_that_is_away_is_told_as_such() -> None:
     async def scenario() -> None:
-        forwarding = Forwarding("http://127.0.0.1:9", ConnectionSettings())
+        forwarding = LambdaProxy("http://127.0.0.1:9", ConnectionSettings())
         async with opened(forwarding=forwarding) as served:
             status, code, _ = await served.refusal(served.call("invoke", FunctionName="f"))
             assert (status, code) == (503, "ServiceException")
@@ -76,4 +76,4 @@ def test_a_node_that_is_away_is_told_as_such() -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:7601", "ftp://host", "http://", "http://h/path"])
 def test_an_endpoint_has_to_be_a_url_of_a_host(url: str) -> None:
     with pytest.raises(SettingsError, match="is not http"):
-        Forwarding(url, ConnectionSettings())
+        LambdaProxy(url, ConnectionSettings())

@@ -7,7 +7,7 @@ import pytest
 
 from perdure.worker_api import Failed, FunctionSettings, Outcome, Succeeded
 from perdure_worker.hosting.definitions.definition import HostedDefinition
-from perdure_worker.hosting.function import Hosting
+from perdure_worker.hosting.function import LambdaHost
 from perdure_worker.hosting.processes.frames import FRAME_BYTES_MAX
 from tests.hosting.opened import INVALID, invocation
 from tests.sdk.scripted import Scripted
@@ -22,7 +22,7 @@ PLAIN = HostedDefinition(
 
 
 def outcome_of_input(payload: str) -> Outcome:
-    with Hosting([PLAIN], slots=1, environment=os.environ, write=lambda _: None) as hosting:
+    with LambdaHost([PLAIN], slots=1, environment=os.environ, write=lambda _: None) as hosting:
         return hosting.run(PLAIN, invocation(payload=payload), Scripted())
 
 

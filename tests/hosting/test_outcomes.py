@@ -10,11 +10,11 @@ from perdure_core.model import ErrorObject
 from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.processes.frames import HandlerError, InitFailed, Raised, Returned
 from perdure_worker.hosting.processes.outcomes import outcome_of, refusal_of
-from perdure_worker.hosting.processes.pool import Verdict
+from perdure_worker.hosting.processes.pool import RunResult
 from perdure_worker.hosting.processes.process import Exited, InitTimedOut, TimedOut
 
 
-def ended(verdict: Verdict, *, durable: bool = True) -> Outcome:
+def ended(verdict: RunResult, *, durable: bool = True) -> Outcome:
     definition = HostedDefinition(
         settings=FunctionSettings("f"), handler="a.b", folder="/", timeout_s=3, durable=durable
     )
@@ -112,7 +112,7 @@ def test_what_no_sdk_returns_fails_the_execution(output: Any, message: str) -> N
     ],
 )
 def test_what_breaks_an_invocation_fails_plain_executions_only(
-    verdict: Verdict, error_type: str, message: str
+    verdict: RunResult, error_type: str, message: str
 ) -> None:
     error = ErrorObject(message, error_type)
     assert ended(verdict) == Errored(error)

@@ -19,7 +19,7 @@ from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.definitions.variables import process_environment
 from perdure_worker.hosting.log_lines import LineFormat
 from perdure_worker.hosting.processes.frames import InitFailed, Invoke, Raised, Returned
-from perdure_worker.hosting.processes.pool import Pool, Verdict
+from perdure_worker.hosting.processes.pool import Pool, RunResult
 from perdure_worker.hosting.processes.process import Exited, HandlerProcess, InitTimedOut, TimedOut
 from tests.system.processes import ROOT
 
@@ -108,7 +108,7 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def result(verdict: Verdict) -> Any:
+def result(verdict: RunResult) -> Any:
     assert isinstance(verdict, Returned), verdict
     return json.loads(verdict.result)
 

@@ -216,7 +216,7 @@ def serve_sessions(server: grpc.aio.Server, session: Callable[..., Any]) -> None
 def invocation(
     number: int, function: str = "handler", *, event: str = "{}", **more: Any
 ) -> worker_pb2.Invocation:
-    """Return the first delivery of an execution."""
+    """Return the first active of an execution."""
     execution = model_pb2.Operation(id=f"e{number}", type="EXECUTION", status="STARTED")
     execution.start_timestamp.seconds = 1
     execution.execution_details.input_payload = event

@@ -1,7 +1,7 @@
 """What a worker counts, and where it can be read."""
 
 from perdure.worker_api import abandoned_steps
-from perdure_worker.metrics.metrics import Tally, WorkerMetrics, count_invocation
+from perdure_worker.metrics.metrics import InvocationCounters, WorkerMetrics, count_invocation
 
 
 def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
@@ -9,12 +9,12 @@ def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
 
 
 def test_an_invocation_adds_its_tally() -> None:
-    metrics, tally = WorkerMetrics(), Tally()
-    tally.operation_replayed()
-    tally.operation_replayed()
-    tally.step_finished("retried")
-    tally.step_finished("succeeded")
-    count_invocation(metrics, "pending", tally)
+    metrics, counters = WorkerMetrics(), InvocationCounters()
+    counters.operation_replayed()
+    counters.operation_replayed()
+    counters.step_finished("retried")
+    counters.step_finished("succeeded")
+    count_invocation(metrics, "pending", counters)
     assert value(metrics, "invocations_total", outcome="pending") == 1
     assert value(metrics, "replayed_operations_total") == 2
     assert value(metrics, "steps_total", outcome="retried") == 1

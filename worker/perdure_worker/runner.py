@@ -27,7 +27,7 @@ from perdure_worker.metrics.metrics import WorkerMetrics
 from perdure_worker.metrics.server import MetricsServer
 from perdure_worker.session.backoff import backoff_ms
 from perdure_worker.session.call_failures import is_fatal
-from perdure_worker.session.replies import Replies
+from perdure_worker.session.replies import ReplyHandler
 from perdure_worker.session.session import FINISH_S_MAX, Session, SessionEnd
 from perdure_worker.settings import WorkerSettings
 
@@ -88,7 +88,7 @@ class _Worker:
             client_token_prefix=secrets.token_hex(8),
         )
         self._chance: Callable[[], float] = random.random
-        self._replies = Replies(
+        self._replies = ReplyHandler(
             self._running, metrics, now_ms=lambda: time.time_ns() // 1_000_000, chance=self._chance
         )
         self._loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class _Worker:
             serving.cancel()
             draining.cancel()
             await asyncio.gather(serving, draining, return_exceptions=True)
-            self._running.shut()
+            self._running.close()
 
     async def _serve(self) -> int:
         """Hold sessions, one after the other, until the last one."""

@@ -28,13 +28,13 @@ from perdure.worker_api import (
 from perdure_core.model import ErrorObject, ExecutionDetails
 from perdure_core.payload import text_of
 from perdure_worker.hosting.api.endpoint import Endpoint
-from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.forwarding import LambdaProxy
 from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.definitions.variables import process_environment
-from perdure_worker.hosting.log_lines import LineFormat, Lines
+from perdure_worker.hosting.log_lines import LineFormat, LogFormatter
 from perdure_worker.hosting.processes.frames import InitFailed, Invoke, Raised, Returned
 from perdure_worker.hosting.processes.outcomes import failure_of, outcome_of, refusal_of
-from perdure_worker.hosting.processes.pool import Pool, Verdict
+from perdure_worker.hosting.processes.pool import Pool, RunResult
 from perdure_worker.hosting.processes.process import HandlerProcess
 
 THREAD_NAME: Final = "perdure-hosting"
@@ -48,7 +48,7 @@ _Value = TypeVar("_Value")
 class HostedFunction:
     """A function whose handler runs in a process of its own. See `RegisteredFunction`."""
 
-    def __init__(self, definition: HostedDefinition, hosting: "Hosting") -> None:
+    def __init__(self, definition: HostedDefinition, hosting: "LambdaHost") -> None:
         self.settings = definition.settings
         self.durable = definition.durable
         self.is_async = False
@@ -60,7 +60,7 @@ class HostedFunction:
         return self._hosting.run(self._definition, delivered.invocation, delivered.checkpoints)
 
     async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
-        """Nobody calls this: whoever serves functions asks `is_async` first."""
+        """Raise AssertionError: callers check `is_async` first."""
         del delivered
         raise AssertionError(self.settings.name)
 
@@ -68,7 +68,7 @@ class HostedFunction:
         return f"<hosted function {self.settings.name}>"
 
 
-class Hosting:
+class LambdaHost:
     """The processes and the endpoint of a worker, for the length of a `with` block."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Hosting:
         slots: int,
         environment: Mapping[str, str],
         line_format: LineFormat = LineFormat.TEXT,
-        forwarding: Forwarding | None = None,
+        forwarding: LambdaProxy | None = None,
         write: Callable[[str], None] | None = None,
     ) -> None:
         """`environment` is what processes inherit; `write` takes lines of their logs."""
@@ -171,7 +171,7 @@ class Hosting:
         self._tell(definition, verdict, request_id)
         return outcome_of(definition, verdict, request_id)
 
-    def _tell(self, definition: HostedDefinition, verdict: Verdict, request_id: str) -> None:
+    def _tell(self, definition: HostedDefinition, verdict: RunResult, request_id: str) -> None:
         """Write to the log how an invocation has failed, as Lambda's runtime and platform do."""
         if isinstance(verdict, Returned):
             return
@@ -179,7 +179,7 @@ class Hosting:
         text = f"{error.type}: {error.message}"
         if isinstance(verdict, Raised | InitFailed) and error.stack_trace:
             text = f"{text}\nTraceback (most recent call last):\n{''.join(error.stack_trace)}"
-        lines = Lines(self._format, definition.settings.name)
+        lines = LogFormatter(self._format, definition.settings.name)
         self._write(lines.plain(text.rstrip(), request_id, time.time(), "ERROR", "platform"))
 
     def _new_process(self, definition: HostedDefinition) -> HandlerProcess:

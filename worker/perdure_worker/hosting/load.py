@@ -47,18 +47,18 @@ def hosting(
         yield []
         return
     try:
-        from perdure_worker.hosting.api.forwarding import Forwarding  # noqa: PLC0415 - of the extra
-        from perdure_worker.hosting.function import Hosting  # noqa: PLC0415 - likewise
+        from perdure_worker.hosting.api.forwarding import LambdaProxy  # noqa: PLC0415 - of the extra
+        from perdure_worker.hosting.function import LambdaHost  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     definitions = _definitions(sources)
     url = sources.lambda_endpoint
-    host = Hosting(
+    host = LambdaHost(
         definitions,
         slots=slots,
         environment=os.environ,
         line_format=sources.line_format,
-        forwarding=None if url is None else Forwarding(url, connection),
+        forwarding=None if url is None else LambdaProxy(url, connection),
     )
     with host:
         yield [*host.functions]

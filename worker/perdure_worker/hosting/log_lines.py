@@ -1,4 +1,4 @@
-"""Lines of the log that handlers write: JSON as Lambda's runtime writes it, or text for people.
+"""Log lines of hosted handlers: JSON as Lambda's runtime writes it, or plain text.
 
 Fields and their order are those of Lambda's JSON format (developer guide, advanced logging
 controls). What is printed becomes such a line too, with the logger `stdout`.
@@ -32,7 +32,7 @@ class LineFormat(StrEnum):
     JSON = "json"
 
 
-class Lines:
+class LogFormatter:
     """Makes lines of one function."""
 
     def __init__(self, line_format: LineFormat, function: str) -> None:

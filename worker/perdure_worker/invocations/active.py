@@ -1,4 +1,4 @@
-"""One invocation in this worker: what was delivered, what runs it, its checkpoints.
+"""One invocation in this worker: its message, its handler, its checkpoints.
 
 This is where the SDK meets the worker. `run`, `subscribe` and `submit` are called on the handler's
 threads and only put into the inbox; everything else belongs to the loop.
@@ -32,46 +32,48 @@ from perdure_host.codec import (
 )
 from perdure_proto.v1 import model_pb2, worker_pb2
 from perdure_worker.invocations.inbox import Inbox
-from perdure_worker.invocations.protocol import Call, Turn
-from perdure_worker.metrics.metrics import Tally
-from perdure_worker.threads.handler_loop_thread import Handling
+from perdure_worker.invocations.protocol import Call, InvocationProtocol
+from perdure_worker.metrics.metrics import InvocationCounters
+from perdure_worker.threads.handler_loop_thread import AsyncHandlerTask
 
 
-class Submitted(msgspec.Struct, frozen=True):
-    """A handler asks to record updates."""
+class UpdatesSubmitted(msgspec.Struct, frozen=True):
+    """Updates that a handler submits."""
 
-    delivery: "Delivery"
+    active: "ActiveInvocation"
     updates: list[worker_pb2.OperationUpdate]
     future: "Future[None]"
     urgent: bool
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """A handler's thread is done."""
+class HandlerEnded(msgspec.Struct, frozen=True):
+    """The end of a handler."""
 
-    delivery: "Delivery"
+    active: "ActiveInvocation"
     outcome: Outcome
 
 
-Letter = Submitted | Ended
+InboxMessage = UpdatesSubmitted | HandlerEnded
 
 _LOST: Final = CheckpointAnswer((), revoked=False, lost=True)
 
 
-class Delivery:
-    """An invocation as it runs."""
+class ActiveInvocation:
+    """An invocation that is running."""
 
     def __init__(
         self,
         message: worker_pb2.Invocation,
         function: RegisteredFunction | None,
-        inbox: Inbox[Letter],
+        inbox: Inbox[InboxMessage],
     ) -> None:
         self.invocation_id = message.invocation_id
         self.execution_arn = message.execution_arn
         self.function = function
-        self.turn: Turn[Future[None]] = Turn(message.checkpoint_token, message.next_marker)
-        self.tally = Tally()
+        self.protocol: InvocationProtocol[Future[None]] = InvocationProtocol(
+            message.checkpoint_token, message.next_marker
+        )
+        self.counters = InvocationCounters()
         self.listeners: list[Callable[[CheckpointAnswer], None]] = []
         self._message = message
         self._pages: list[model_pb2.Operation] = []
@@ -79,8 +81,8 @@ class Delivery:
         self._async_outcome: Outcome = Lost()
         self._lost = False
 
-        # The notes of `RunningInvocations`.
-        self.handling: Handling | None = None
+        # Kept here by `RunningInvocations`.
+        self.handler_task: AsyncHandlerTask | None = None
         self.thread_started = False
         self.thread_ended = False
         self.queued = False
@@ -101,43 +103,43 @@ class Delivery:
 
     @property
     def handed_out_ms(self) -> int | None:
-        """When the server handed the invocation out; servers of old do not say."""
+        """When the server handed the invocation out; None from a server that does not report it."""
         if not self._message.HasField("handed_out_timestamp"):
             return None
         return ms_from_timestamp(self._message.handed_out_timestamp)
 
     def add_page(self, operations: Sequence[model_pb2.Operation]) -> None:
-        """Add what a further page of the state holds."""
+        """Add the operations of a further page of the state."""
         self._pages.extend(operations)
 
     def run(self) -> None:
-        """Run the handler on this thread, and tell how it ended."""
-        self._inbox.put(Ended(self, self._outcome()))
+        """Run the handler on this thread, and report how it ended."""
+        self._inbox.put(HandlerEnded(self, self._outcome()))
 
     async def run_async(self) -> None:
-        """Run the async handler on this loop; `tell_end` tells how it ended."""
+        """Run the async handler on this loop; `report_end` reports how it ended."""
         assert self.function is not None
         try:
             self._async_outcome = await run_invocation_async(
-                self.function, self._invocation(), self, observer=self.tally
+                self.function, self._invocation(), self, observer=self.counters
             )
         except InvocationLost:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must come back
             self._async_outcome = Errored(error_record(error))
 
-    def tell_end(self) -> None:
-        """Tell how `run_async` ended; also when it was cancelled before it could begin."""
-        self._inbox.put(Ended(self, self._async_outcome))
+    def report_end(self) -> None:
+        """Report how `run_async` ended, also when it was cancelled before it began."""
+        self._inbox.put(HandlerEnded(self, self._async_outcome))
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         """Call `listener` for every answer; see `CheckpointWriter`."""
         self.listeners.append(listener)
-        if self._lost:  # between its delivery and its handler's beginning
+        if self._lost:  # between its active and its handler's beginning
             listener(_LOST)
 
-    def lose(self) -> None:
-        """Tell the handler that nothing more of it will be recorded."""
+    def notify_lost(self) -> None:
+        """Notify the handler that nothing more of it will be recorded."""
         self._lost = True
         for listener in self.listeners:
             listener(_LOST)
@@ -151,7 +153,10 @@ class Delivery:
             # Text that no message can hold, such as half of a surrogate pair.
             future.set_exception(CheckpointRefused(f"an update cannot be sent: {error}"))
             return future
-        if not self._inbox.put(Submitted(self, messages, future, urgent)) and not future.done():
+        if (
+            not self._inbox.put(UpdatesSubmitted(self, messages, future, urgent))
+            and not future.done()
+        ):
             future.set_exception(InvocationLost())
         return future
 
@@ -159,10 +164,10 @@ class Delivery:
         assert self.function is not None
         try:
             invocation = self._invocation()
-            return run_invocation(self.function, invocation, self, observer=self.tally)
+            return run_invocation(self.function, invocation, self, observer=self.counters)
         except InvocationLost:
             return Lost()
-        except BaseException as error:  # noqa: BLE001 - a thread that says nothing keeps its slot for ever
+        except BaseException as error:  # noqa: BLE001 - a silent thread would keep its slot
             return Errored(error_record(error))
 
     def _invocation(self) -> Invocation:
@@ -171,7 +176,7 @@ class Delivery:
             operations = operations_from_messages([*message.operations, *self._pages])
         except MalformedMessage as error:
             raise MalformedMessage(
-                f"the server sent a state that is not understood: {error}"
+                f"the server sent a state that cannot be decoded: {error}"
             ) from error
         # The structs take their place; a handler may run for hours.
         message.ClearField("operations")

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from perdure_host.codec import error_to_message
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.invocations.protocol import CheckpointCall, CompleteCall, PageCall
+from perdure_worker.invocations.protocol import CheckpointCall, CompleteCall, StateCall
 
 MESSAGE_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
@@ -48,7 +48,7 @@ def complete_message(
     return message
 
 
-def page_message(call_id: int, call: PageCall) -> worker_pb2.WorkerMessage:
+def state_message(call_id: int, call: StateCall) -> worker_pb2.WorkerMessage:
     """Return the message that asks for a page of the state."""
     request = worker_pb2.GetStateRequest(checkpoint_token=call.token, marker=call.marker)
     return worker_pb2.WorkerMessage(

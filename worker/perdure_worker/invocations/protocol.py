@@ -1,23 +1,23 @@
-"""One invocation's turn: what may be said to the server next, and what an answer changes.
+"""Protocol of one invocation: which call may be sent next, and what an answer changes.
 
     LOADING ──last page──▶ RUNNING ──revoked──▶ REVOKED
        │                      │                    │
        └──────────────────────┴──── handler ended ─┴─▶ ENDING ──answered──▶ CLOSED
        └──────────────────────┴────── handed back ─┴─▶ RETURNING ──token taken──▶ CLOSED
 
-From everywhere: CLOSED, when the turn has passed to somebody else. LOADING ends without a handler
-when its state cannot be had. A revoked turn records nothing more; it only ends, with the token
-that it had.
+From every phase: CLOSED, when the invocation is lost to another worker. LOADING ends without a
+handler when its state cannot be read. A revoked invocation records nothing more; it only ends, with
+the token that it had.
 
 Must stay true:
 - At most one call is unanswered, because each needs the token that the one before returned.
 - Updates go out in the order in which they were submitted, and Complete after all of them.
 - Updates that were submitted together go out in one call: all of them are recorded, or none.
 - A call that goes out again is the same call: same token, same client token, same updates.
-- Every ticket is given back exactly once, with the answer that settles it.
+- Every waiter is returned exactly once, with the answer that settles it.
 
-No clock, no network, no threads: the shell tells what happened and asks what to send. A ticket is
-whatever the shell wants to have back when a submission is settled.
+No clock, no network, no threads: the caller reports what happened and asks what to send. A waiter
+is any value that the caller wants back when a submission is settled.
 """
 
 from collections import deque
@@ -32,14 +32,14 @@ from perdure_core.limits import CHECKPOINT_UPDATES_MAX
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 
-# Larger calls would be accepted, but they make everybody on the stream wait.
+# The server accepts larger calls, but they delay all others on the stream.
 CALL_BYTES_MAX: Final = 768 * 1_024
 
-Ticket = TypeVar("Ticket")
+Waiter = TypeVar("Waiter")
 
 
 class Phase(Enum):
-    """Where a turn stands."""
+    """Phase of an invocation."""
 
     LOADING = "loading"
     RUNNING = "running"
@@ -91,47 +91,47 @@ class CompleteCall(msgspec.Struct, frozen=True):
     completion: Completion
 
 
-class PageCall(msgspec.Struct, frozen=True):
+class StateCall(msgspec.Struct, frozen=True):
     """The next page of the recorded operations."""
 
     token: str
     marker: str
 
 
-Call = CheckpointCall | CompleteCall | PageCall
+Call = CheckpointCall | CompleteCall | StateCall
 
 
-class _Submission(msgspec.Struct, Generic[Ticket], frozen=True):
-    """What was submitted together; perhaps nothing, which is a refresh."""
+class _Submission(msgspec.Struct, Generic[Waiter], frozen=True):
+    """Updates submitted together. None at all is a refresh."""
 
     updates: tuple[worker_pb2.OperationUpdate, ...]
     size: int
-    ticket: Ticket
+    waiter: Waiter
 
 
-class Turn(Generic[Ticket]):
-    """What is left to say for one invocation."""
+class InvocationProtocol(Generic[Waiter]):
+    """The calls that are still to be sent for one invocation."""
 
     def __init__(self, token: str, marker: str = "") -> None:
         self.token = token
         self.phase = Phase.LOADING if marker else Phase.RUNNING
         self._marker = marker
-        self._queue: deque[_Submission[Ticket]] = deque()
+        self._queue: deque[_Submission[Waiter]] = deque()
         self._queued_updates = 0
-        self._hurry = False
+        self._flush_wanted = False
         self._completion: Completion | None = None
         self._call: Call | None = None
         self._call_waits = False
-        self._in_call: tuple[_Submission[Ticket], ...] = ()
+        self._in_call: tuple[_Submission[Waiter], ...] = ()
 
     @property
     def closed(self) -> bool:
-        """Whether everything is said: what comes later is refused."""
+        """Whether the invocation is over: later submissions are refused."""
         return self.phase is Phase.CLOSED
 
     @property
     def unanswered(self) -> Call | None:
-        """The call whose answer counts; answers to any other came too late."""
+        """The call whose answer counts; answers to any other come too late."""
         return self._call
 
     @property
@@ -143,7 +143,7 @@ class Turn(Generic[Ticket]):
             return self._call_waits
         match self.phase:
             case Phase.RUNNING:
-                return bool(self._queue) and (self._hurry or self._over_full)
+                return bool(self._queue) and (self._flush_wanted or self._over_full)
             case Phase.LOADING | Phase.ENDING:
                 return True
             case _:
@@ -151,35 +151,35 @@ class Turn(Generic[Ticket]):
 
     @property
     def lingers(self) -> bool:
-        """Whether updates wait for company; call `hurry` when they have waited long enough."""
-        return self.phase is Phase.RUNNING and bool(self._queue) and not self._hurry
+        """Whether queued updates wait for more; call `flush` when they have waited long enough."""
+        return self.phase is Phase.RUNNING and bool(self._queue) and not self._flush_wanted
 
     def submit(
-        self, updates: Sequence[worker_pb2.OperationUpdate], ticket: Ticket, *, urgent: bool
+        self, updates: Sequence[worker_pb2.OperationUpdate], waiter: Waiter, *, urgent: bool
     ) -> None:
-        """Queue `updates`. `ticket` comes back when all of them are settled."""
+        """Queue `updates`. `waiter` comes back when all of them are settled."""
         assert self.phase is Phase.RUNNING
         size = sum(update.ByteSize() for update in updates)
-        self._queue.append(_Submission(tuple(updates), size, ticket))
+        self._queue.append(_Submission(tuple(updates), size, waiter))
         self._queued_updates += len(updates)
-        self._hurry = self._hurry or urgent
+        self._flush_wanted = self._flush_wanted or urgent
 
-    def hurry(self) -> None:
-        """Send what is queued without waiting for company."""
-        self._hurry = bool(self._queue)
+    def flush(self) -> None:
+        """Send what is queued without waiting for more."""
+        self._flush_wanted = bool(self._queue)
 
     def finish(self, completion: Completion) -> None:
         """End the invocation once everything that was submitted is recorded."""
         self._move(Phase.ENDING)
         self._completion = completion
 
-    def hand_back(self) -> list[Ticket]:
-        """Give the invocation up unfinished; return the tickets of what was not sent whole.
+    def hand_back(self) -> list[Waiter]:
+        """Hand the invocation back unfinished; return the waiters of what was not sent whole.
 
         `take_returned_token` says when the token can go back.
         """
         self._move(Phase.RETURNING)
-        if isinstance(self._call, PageCall):
+        if isinstance(self._call, StateCall):
             self._call = None
         return self._take_unsent()
 
@@ -200,29 +200,29 @@ class Turn(Generic[Ticket]):
         return self._call
 
     def send_again(self) -> None:
-        """Make the unanswered call ready once more: no answer will come, or it was `try again`."""
+        """Make the unanswered call ready again: no answer will come, or the server said retry."""
         self._call_waits = self._call is not None
 
     def page_received(self, next_marker: str) -> None:
-        """Note an answered page; an empty marker says that it was the last."""
-        assert isinstance(self._call, PageCall)
+        """Record an answered page; an empty marker means that it was the last."""
+        assert isinstance(self._call, StateCall)
         self._call = None
         self._marker = next_marker
         if not next_marker:
             self._move(Phase.RUNNING)
 
-    def checkpoint_accepted(self, next_token: str) -> list[Ticket]:
-        """Note that the updates are recorded."""
-        settled = _tickets(self._answered())
+    def checkpoint_accepted(self, next_token: str) -> list[Waiter]:
+        """Record that the server accepted the updates."""
+        settled = _waiters(self._answered())
         self.token = next_token
         return settled
 
-    def checkpoint_accepted_last(self) -> tuple[list[Ticket], list[Ticket]]:
-        """Note that the updates are recorded and that the turn is revoked with that.
+    def checkpoint_accepted_last(self) -> tuple[list[Waiter], list[Waiter]]:
+        """Record that the server accepted the updates and revoked the token.
 
-        Returns the settled tickets, and those whose updates will not be recorded.
+        Returns the settled waiters, and those whose updates will not be recorded.
         """
-        settled = _tickets(self._answered())
+        settled = _waiters(self._answered())
         unsent = self._take_unsent()
         if self.phase is Phase.RUNNING:
             self._move(Phase.REVOKED)
@@ -231,24 +231,24 @@ class Turn(Generic[Ticket]):
             self._completion = Completion("PENDING")
         return settled, unsent
 
-    def refused(self) -> list[Ticket]:
-        """Note that the call did nothing and the token is still ours; return whom it concerns."""
-        return _tickets(self._answered())
+    def refused(self) -> list[Waiter]:
+        """Record that the call had no effect and the token stays valid; return its waiters."""
+        return _waiters(self._answered())
 
     def completed(self) -> None:
-        """Note that the end is recorded."""
+        """Record that the server accepted the completion."""
         self._answered()
         self._move(Phase.CLOSED)
 
     def finish_instead(self, completion: Completion) -> None:
-        """End with another completion than `finish` was told."""
+        """Replace the completion that was passed to `finish`."""
         assert self.phase is Phase.ENDING
         assert not isinstance(self._call, CompleteCall)
         self._completion = completion
 
-    def close(self) -> list[Ticket]:
-        """Note that the turn has passed or was revoked: return every ticket that is not settled."""
-        unsettled = [*_tickets(self._in_call), *self._take_unsent()]
+    def close(self) -> list[Waiter]:
+        """Close a lost invocation; return every waiter that is not settled."""
+        unsettled = [*_waiters(self._in_call), *self._take_unsent()]
         self._call = None
         self._in_call = ()
         if self.phase is not Phase.CLOSED:
@@ -261,7 +261,7 @@ class Turn(Generic[Ticket]):
 
     def _next_call(self, client_token: str) -> Call:
         if self.phase is Phase.LOADING:
-            return PageCall(self.token, self._marker)
+            return StateCall(self.token, self._marker)
         if self._queue:
             self._in_call = self._take_submissions()
             updates = tuple([update for each in self._in_call for update in each.updates])
@@ -269,9 +269,9 @@ class Turn(Generic[Ticket]):
         assert self._completion is not None
         return CompleteCall(self.token, self._completion)
 
-    def _take_submissions(self) -> tuple[_Submission[Ticket], ...]:
+    def _take_submissions(self) -> tuple[_Submission[Waiter], ...]:
         """Return as many as share a call; one that is larger than that goes alone."""
-        taken: list[_Submission[Ticket]] = []
+        taken: list[_Submission[Waiter]] = []
         size = updates = 0
         while self._queue:
             size += self._queue[0].size
@@ -280,17 +280,17 @@ class Turn(Generic[Ticket]):
                 break
             taken.append(self._queue.popleft())
             self._queued_updates -= len(taken[-1].updates)
-        # What did not fit was wanted just as soon.
-        self._hurry = self._hurry and bool(self._queue)
+        # What did not fit is just as urgent.
+        self._flush_wanted = self._flush_wanted and bool(self._queue)
         return tuple(taken)
 
-    def _take_unsent(self) -> list[Ticket]:
-        unsent = _tickets(self._queue)
+    def _take_unsent(self) -> list[Waiter]:
+        unsent = _waiters(self._queue)
         self._queue.clear()
         self._queued_updates = 0
         return unsent
 
-    def _answered(self) -> tuple[_Submission[Ticket], ...]:
+    def _answered(self) -> tuple[_Submission[Waiter], ...]:
         assert self._call is not None
         self._call = None
         answered, self._in_call = self._in_call, ()
@@ -301,5 +301,5 @@ class Turn(Generic[Ticket]):
         self.phase = phase
 
 
-def _tickets(submissions: Iterable[_Submission[Ticket]]) -> list[Ticket]:
-    return [submission.ticket for submission in submissions]
+def _waiters(submissions: Iterable[_Submission[Waiter]]) -> list[Waiter]:
+    return [submission.waiter for submission in submissions]

@@ -1,11 +1,12 @@
-"""Everything that runs in this worker, and what it has to say to the server.
+"""The running invocations of a worker, and the messages that they send to the server.
 
-Outlives sessions: when a stream breaks, handlers go on, and the next session says again what was
-not answered. Belongs to the loop; never waits. A session calls `connected`, then `outgoing`
-whenever `something_to_say` is set, hands in what it hears, and calls `disconnected`.
+Outlives sessions: when a stream breaks, handlers go on, and the next session repeats the calls that
+were not answered. Belongs to the loop; never waits. A session calls `connected`, then `outgoing`
+whenever `has_outgoing` is set, passes in what it receives, and calls `disconnected`.
 
-Must stay true: every open turn is in `_open`; every future that a handler may wait for is resolved
-when its turn closes; a slot is released when the handler's thread has ended, not before.
+Must stay true: every open invocation is in `_open`; every future that a handler may wait for is
+resolved when its invocation closes; a slot is released when the handler's thread has ended, not
+before.
 """
 
 import asyncio
@@ -29,28 +30,33 @@ from perdure.worker_api import (
 )
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
-from perdure_worker.invocations.active import Delivery, Ended, Letter, Submitted
+from perdure_worker.invocations.active import (
+    ActiveInvocation,
+    HandlerEnded,
+    InboxMessage,
+    UpdatesSubmitted,
+)
 from perdure_worker.invocations.inbox import Inbox
 from perdure_worker.invocations.messages import (
     batches,
     checkpoint_message,
     complete_message,
-    page_message,
+    state_message,
 )
 from perdure_worker.invocations.protocol import (
     Call,
     CheckpointCall,
     CompleteCall,
     Completion,
-    PageCall,
     Phase,
+    StateCall,
 )
 from perdure_worker.invocations.slots import Slots
 from perdure_worker.metrics.metrics import InvocationOutcome, WorkerMetrics, count_invocation
 from perdure_worker.threads.handler_loop_thread import HandlerLoopThread
 from perdure_worker.threads.handler_threads import HandlerThreads
 
-# How long updates that nobody waits for may wait for company.
+# How long updates that no handler waits for may wait for more.
 LINGER_S_MAX: Final = 0.1
 
 # Phases from which an invocation can still be ended or handed back.
@@ -71,20 +77,20 @@ class RunningInvocations:
         metrics: WorkerMetrics,
         client_token_prefix: str,
     ) -> None:
-        self.something_to_say = asyncio.Event()
+        self.has_outgoing = asyncio.Event()
         self._functions = functions
         self._worker_id = worker_id
         self._metrics = metrics
         self._client_token_prefix = client_token_prefix
         self._loop = asyncio.get_running_loop()
-        self._inbox: Inbox[Letter] = Inbox(self._loop, self._read_inbox)
+        self._inbox: Inbox[InboxMessage] = Inbox(self._loop, self._read_inbox)
         self._threads = HandlerThreads()
         self._handler_loop = HandlerLoopThread()
         self._slots = Slots(slots)
-        self._open: dict[str, Delivery] = {}
-        self._ready: deque[Delivery] = deque()
+        self._open: dict[str, ActiveInvocation] = {}
+        self._ready: deque[ActiveInvocation] = deque()
         self._returned_tokens: list[str] = []
-        self._calls: dict[int, tuple[Delivery, Call]] = {}
+        self._calls: dict[int, tuple[ActiveInvocation, Call]] = {}
         self._calls_made = 0
         self._heartbeat_due = False
         self._accepting = True
@@ -94,64 +100,64 @@ class RunningInvocations:
 
     @property
     def count(self) -> int:
-        """How many invocations are ours at the moment."""
+        """How many invocations this worker holds now."""
         return len(self._open)
 
     async def wait_idle(self) -> None:
-        """Wait until no invocation is ours."""
+        """Wait until this worker holds no invocation."""
         await self._idle.wait()
 
     def claims(self) -> list[str]:
-        """Return the token of every invocation that is ours, for a new session."""
-        return [delivery.turn.token for delivery in self._open.values()]
+        """Return the token of every invocation that this worker holds, for a new session."""
+        return [active.protocol.token for active in self._open.values()]
 
     def connected(self, refused_claims: Iterable[str]) -> None:
-        """Begin a session: drop what the server refused, say again what it has not answered."""
+        """Start a session: drop what the server refused, repeat what it has not answered."""
         refused = frozenset(refused_claims)
-        for delivery in list(self._open.values()):
-            if delivery.turn.token in refused:
-                self.drop(delivery)
+        for active in list(self._open.values()):
+            if active.protocol.token in refused:
+                self.drop(active)
                 continue
-            delivery.backing_off = False
-            delivery.turn.send_again()
-            self.look_at(delivery)
-        self.something_to_say.set()
+            active.backing_off = False
+            active.protocol.send_again()
+            self.advance(active)
+        self.has_outgoing.set()
 
     def disconnected(self) -> None:
-        """End a session: its answers and its credits will not come."""
+        """End a session: its answers and credits will not come."""
         self._calls.clear()
         self._slots.forget_promises()
 
     def stop_accepting(self) -> None:
-        """Take no more invocations; those that still arrive are handed back at once."""
+        """Stop accepting invocations; those that still arrive are handed back at once."""
         self._accepting = False
 
     def hand_back_all(self) -> None:
         """Hand back whatever has not ended, as soon as its unanswered call is answered."""
-        for delivery in list(self._open.values()):
-            if delivery.turn.phase in BEFORE_END:
-                _give_up(delivery.turn.hand_back())
-                delivery.lose()
-                self.look_at(delivery)
+        for active in list(self._open.values()):
+            if active.protocol.phase in BEFORE_END:
+                _give_up(active.protocol.hand_back())
+                active.notify_lost()
+                self.advance(active)
 
-    def shut(self) -> None:
-        """Release every thread: nobody listens any more."""
-        for letter in self._inbox.close():
-            if isinstance(letter, Submitted):
-                _give_up([letter.future])
-        for delivery in self._open.values():
-            _give_up(delivery.turn.close())
-            delivery.lose()
+    def close(self) -> None:
+        """Release every thread; what they submit from now on is refused."""
+        for message in self._inbox.close():
+            if isinstance(message, UpdatesSubmitted):
+                _give_up([message.future])
+        for active in self._open.values():
+            _give_up(active.protocol.close())
+            active.notify_lost()
         self._threads.close()
         self._handler_loop.close()
 
-    def say_heartbeat(self) -> None:
-        """Prove soon that the worker lives."""
+    def request_heartbeat(self) -> None:
+        """Send a heartbeat soon."""
         self._heartbeat_due = True
-        self.something_to_say.set()
+        self.has_outgoing.set()
 
-    def arrived(self, messages: Iterable[worker_pb2.Invocation]) -> None:
-        """Start what the server delivered."""
+    def receive(self, messages: Iterable[worker_pb2.Invocation]) -> None:
+        """Start the invocations that the server delivered."""
         for message in messages:
             if not self._slots.occupy():
                 _log.error("%s: delivered without a free slot; handed back", message.execution_arn)
@@ -164,83 +170,83 @@ class RunningInvocations:
         self._slots_changed()
 
     def lost(self, invocation_ids: Iterable[str]) -> None:
-        """Drop invocations whose turn has passed."""
+        """Drop invocations that now belong to another worker."""
         for invocation_id in invocation_ids:
-            delivery = self._open.get(invocation_id)
+            active = self._open.get(invocation_id)
             # An end that has been sent is answered itself, also when the server knew it by then.
-            if delivery is not None and delivery.turn.phase is not Phase.ENDING:
-                self.drop(delivery)
+            if active is not None and active.protocol.phase is not Phase.ENDING:
+                self.drop(active)
 
-    def answered(self, call_id: int) -> tuple[Delivery, Call] | None:
-        """Return whose call has been answered; None when the answer comes too late to matter."""
+    def match_reply(self, call_id: int) -> tuple[ActiveInvocation, Call] | None:
+        """Return the call that was answered, and its invocation; None if the answer is too late."""
         found = self._calls.pop(call_id, None)
-        if found is None or found[0].turn.unanswered is not found[1]:
+        if found is None or found[0].protocol.unanswered is not found[1]:
             return None
         return found
 
-    def drop(self, delivery: Delivery) -> None:
-        """Note that the turn has passed to somebody else."""
-        _log.info("%s: the turn has passed; the invocation is dropped", delivery.execution_arn)
-        _give_up(delivery.turn.close())
-        delivery.lose()
-        self.look_at(delivery)
+    def drop(self, active: ActiveInvocation) -> None:
+        """Drop an invocation that now belongs to another worker."""
+        _log.info("%s: the invocation now belongs to another worker; dropped", active.execution_arn)
+        _give_up(active.protocol.close())
+        active.notify_lost()
+        self.advance(active)
 
-    def look_at(self, delivery: Delivery) -> None:
-        """Do what the state of its turn calls for, after anything that may have changed it."""
-        turn = delivery.turn
-        if turn.ready:
-            if not delivery.queued:
-                delivery.queued = True
-                self._ready.append(delivery)
-                self.something_to_say.set()
-        elif turn.lingers:
-            if not delivery.lingering:
-                delivery.lingering = True
-                self._loop.call_later(LINGER_S_MAX, self._hurry, delivery)
-        elif (token := turn.take_returned_token()) is not None:
+    def advance(self, active: ActiveInvocation) -> None:
+        """Queue, delay or forget the invocation, after any change of its protocol."""
+        protocol = active.protocol
+        if protocol.ready:
+            if not active.queued:
+                active.queued = True
+                self._ready.append(active)
+                self.has_outgoing.set()
+        elif protocol.lingers:
+            if not active.lingering:
+                active.lingering = True
+                self._loop.call_later(LINGER_S_MAX, self._flush, active)
+        elif (token := protocol.take_returned_token()) is not None:
             self._return_token(token)
-        if turn.closed:
-            self._forget(delivery)
+        if protocol.closed:
+            self._forget(active)
 
-    def start(self, delivery: Delivery) -> None:
-        """Run the handler: all pages of its state are here."""
-        assert delivery.function is not None
-        delivery.thread_started = True
-        if delivery.function.is_async:
-            delivery.handling = self._handler_loop.start(delivery.run_async, delivery.tell_end)
+    def start(self, active: ActiveInvocation) -> None:
+        """Run the handler; all pages of its state have arrived."""
+        assert active.function is not None
+        active.thread_started = True
+        if active.function.is_async:
+            active.handler_task = self._handler_loop.start(active.run_async, active.report_end)
         else:
-            self._threads.start(delivery.run, busy=self._slots.in_use)
+            self._threads.start(active.run, busy=self._slots.in_use)
 
-    def fail(self, delivery: Delivery, error: ErrorObject) -> None:
-        """Report an invocation that could not even start."""
-        delivery.thread_ended = True
+    def fail(self, active: ActiveInvocation, error: ErrorObject) -> None:
+        """Report an invocation that could not start."""
+        active.thread_ended = True
         self._release_slot()
-        self._report(delivery, Errored(error))
+        self._complete(active, Errored(error))
 
     def outgoing(self) -> list[worker_pb2.WorkerMessage]:
-        """Return everything that is to be said now, in few messages."""
+        """Return all that is ready to be sent, in few messages."""
         checkpoints: list[worker_pb2.CheckpointCall] = []
         completions: list[worker_pb2.CompleteCall] = []
         messages: list[worker_pb2.WorkerMessage] = []
         while self._ready:
-            delivery = self._ready.popleft()
-            delivery.queued = False
+            active = self._ready.popleft()
+            active.queued = False
             self._calls_made += 1
             number = self._calls_made
-            call = delivery.turn.take_call(f"{self._client_token_prefix}-{number}")
+            call = active.protocol.take_call(f"{self._client_token_prefix}-{number}")
             if call is None:
                 continue
-            self._calls[number] = (delivery, call)
+            self._calls[number] = (active, call)
             match call:
                 case CheckpointCall():
-                    if delivery.sent is not call:
-                        delivery.sent, delivery.sent_s = call, time.perf_counter()
+                    if active.sent is not call:
+                        active.sent, active.sent_s = call, time.perf_counter()
                     checkpoints.append(checkpoint_message(number, call))
                 case CompleteCall():
-                    replayed = delivery.tally.replayed_operations
+                    replayed = active.counters.replayed_operations
                     completions.append(complete_message(number, call, replayed))
-                case PageCall():
-                    messages.append(page_message(number, call))
+                case StateCall():
+                    messages.append(state_message(number, call))
                 case _:
                     assert_never(call)
         messages.extend(batches(checkpoints, completions))
@@ -271,81 +277,81 @@ class RunningInvocations:
         if repeated is not None:
             self.drop(repeated)
         function = self._functions.get(message.function_name)
-        delivery = Delivery(message, function, self._inbox)
-        self._open[delivery.invocation_id] = delivery
+        active = ActiveInvocation(message, function, self._inbox)
+        self._open[active.invocation_id] = active
         self._idle.clear()
         if function is None:
             text = f"this worker does not serve the function {message.function_name!r}"
-            self.fail(delivery, ErrorObject(message=text, type="Worker.UnknownFunction"))
-        elif delivery.turn.phase is Phase.RUNNING:
-            self.start(delivery)
-        self.look_at(delivery)
+            self.fail(active, ErrorObject(message=text, type="Worker.UnknownFunction"))
+        elif active.protocol.phase is Phase.RUNNING:
+            self.start(active)
+        self.advance(active)
 
     def _read_inbox(self) -> None:
-        for letter in self._inbox.take():
-            match letter:
-                case Submitted(delivery, updates, future, urgent):
-                    if delivery.turn.phase is Phase.RUNNING:
-                        delivery.turn.submit(updates, future, urgent=urgent)
+        for message in self._inbox.take():
+            match message:
+                case UpdatesSubmitted(active, updates, future, urgent):
+                    if active.protocol.phase is Phase.RUNNING:
+                        active.protocol.submit(updates, future, urgent=urgent)
                     else:
                         _give_up([future])
-                case Ended(delivery, _):
-                    self._ended(letter)
+                case HandlerEnded(active, _):
+                    self._ended(message)
                 case _:
-                    assert_never(letter)
-            self.look_at(delivery)
+                    assert_never(message)
+            self.advance(active)
 
-    def _ended(self, ended: Ended) -> None:
-        ended.delivery.thread_ended = True
+    def _ended(self, ended: HandlerEnded) -> None:
+        ended.active.thread_ended = True
         self._release_slot()
-        self._report(ended.delivery, ended.outcome)
+        self._complete(ended.active, ended.outcome)
 
-    def _report(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _complete(self, active: ActiveInvocation, outcome: Outcome) -> None:
         word, completion = _completion(outcome)
-        if delivery.turn.phase not in BEFORE_END:
+        if active.protocol.phase not in BEFORE_END:
             word = "dropped"
         elif completion is None:
-            # The handler gave up a turn that is still ours: somebody else shall run it.
-            _give_up(delivery.turn.hand_back())
+            # The handler gave up an invocation that is still ours: it has to run elsewhere.
+            _give_up(active.protocol.hand_back())
         else:
-            delivery.reporting = True
+            active.reporting = True
             self._slots.unconfirmed += 1
-            delivery.turn.finish(completion)
+            active.protocol.finish(completion)
         if word == "error" and completion is not None and completion.error is not None:
-            _log.warning("%s: broken: %s", delivery.execution_arn, completion.error.message)
-        count_invocation(self._metrics, word, delivery.tally)
+            _log.warning("%s: broken: %s", active.execution_arn, completion.error.message)
+        count_invocation(self._metrics, word, active.counters)
 
-    def _hurry(self, delivery: Delivery) -> None:
-        delivery.lingering = False
-        if not delivery.turn.closed:
-            delivery.turn.hurry()
-            self.look_at(delivery)
+    def _flush(self, active: ActiveInvocation) -> None:
+        active.lingering = False
+        if not active.protocol.closed:
+            active.protocol.flush()
+            self.advance(active)
 
     def _return_token(self, token: str) -> None:
         self._returned_tokens.append(token)
-        self.something_to_say.set()
+        self.has_outgoing.set()
 
-    def _forget(self, delivery: Delivery) -> None:
+    def _forget(self, active: ActiveInvocation) -> None:
         # A task is cancelled. A thread may still run user code, and keeps its slot until that ends.
-        if self._open.get(delivery.invocation_id) is not delivery:
+        if self._open.get(active.invocation_id) is not active:
             return
-        del self._open[delivery.invocation_id]
-        if delivery.handling is not None and not delivery.thread_ended:
-            delivery.handling.cancel()
-        if delivery.reporting:
+        del self._open[active.invocation_id]
+        if active.handler_task is not None and not active.thread_ended:
+            active.handler_task.cancel()
+        if active.reporting:
             self._slots.unconfirmed -= 1
-            self.something_to_say.set()
-        if not delivery.thread_started and not delivery.thread_ended:
-            delivery.thread_ended = True
+            self.has_outgoing.set()
+        if not active.thread_started and not active.thread_ended:
+            active.thread_ended = True
             self._release_slot()
-            count_invocation(self._metrics, "dropped", delivery.tally)
+            count_invocation(self._metrics, "dropped", active.counters)
         if not self._open:
             self._idle.set()
 
     def _release_slot(self) -> None:
         self._slots.release()
         self._slots_changed()
-        self.something_to_say.set()
+        self.has_outgoing.set()
 
     def _slots_changed(self) -> None:
         self._metrics.slots_in_use.set(self._slots.in_use)

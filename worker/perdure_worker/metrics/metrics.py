@@ -84,7 +84,7 @@ class WorkerMetrics:
         self.steps = {name: steps.labels(name) for name in STEP_OUTCOMES}
 
 
-class Tally:
+class InvocationCounters:
     """What one invocation counts, on its own threads; read once they are done."""
 
     def __init__(self) -> None:
@@ -103,10 +103,12 @@ class Tally:
             self.steps[outcome] = self.steps.get(outcome, 0) + 1
 
 
-def count_invocation(metrics: WorkerMetrics, outcome: InvocationOutcome, tally: Tally) -> None:
+def count_invocation(
+    metrics: WorkerMetrics, outcome: InvocationOutcome, counters: InvocationCounters
+) -> None:
     """Add an invocation that has ended."""
     metrics.invocations[outcome].inc()
-    if tally.replayed_operations:
-        metrics.replayed_operations.inc(tally.replayed_operations)
-    for step_outcome, count in tally.steps.items():
+    if counters.replayed_operations:
+        metrics.replayed_operations.inc(counters.replayed_operations)
+    for step_outcome, count in counters.steps.items():
         metrics.steps[step_outcome].inc(count)

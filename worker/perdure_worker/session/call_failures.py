@@ -1,7 +1,7 @@
-"""What the refusal of a call means for the invocation that made it.
+"""Classification of failed calls: retry, lost, rejected, or a failure of the server.
 
-The contract gives few words to failure (see model.proto); the worker needs to know only whose turn
-it is and who tries again.
+The contract has few error codes (see model.proto); the worker needs to know only whether the
+invocation is still its own, and who retries.
 """
 
 from enum import Enum
@@ -10,32 +10,32 @@ from typing import Final
 import grpc
 
 
-class Verdict(Enum):
-    """What to do after a refused call."""
+class CallFailure(Enum):
+    """What a failed call means for its invocation."""
 
-    # The worker repeats the same call after a wait.
-    AGAIN = "again"
-    # The invocation is no longer ours, or its execution is no more.
-    PASSED = "passed"
-    # The call was wrong and would be wrong again.
-    REFUSED = "refused"
-    # The server failed in a way that repeating will not mend: the invocation is to be run again.
-    BROKEN = "broken"
+    # The worker repeats the same call after a delay.
+    RETRY = "retry"
+    # The invocation no longer belongs to this worker, or its execution is gone.
+    LOST = "lost"
+    # The call was invalid and would be again.
+    REJECTED = "rejected"
+    # The server failed in a way that a retry does not mend: the invocation has to run again.
+    SERVER_ERROR = "server error"
 
 
-_VERDICTS: Final = {
-    grpc.StatusCode.UNAVAILABLE: Verdict.AGAIN,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Verdict.AGAIN,
-    grpc.StatusCode.DEADLINE_EXCEEDED: Verdict.AGAIN,
-    grpc.StatusCode.ABORTED: Verdict.PASSED,
-    grpc.StatusCode.NOT_FOUND: Verdict.PASSED,
-    grpc.StatusCode.FAILED_PRECONDITION: Verdict.PASSED,
-    grpc.StatusCode.INVALID_ARGUMENT: Verdict.REFUSED,
+_FAILURES: Final = {
+    grpc.StatusCode.UNAVAILABLE: CallFailure.RETRY,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: CallFailure.RETRY,
+    grpc.StatusCode.DEADLINE_EXCEEDED: CallFailure.RETRY,
+    grpc.StatusCode.ABORTED: CallFailure.LOST,
+    grpc.StatusCode.NOT_FOUND: CallFailure.LOST,
+    grpc.StatusCode.FAILED_PRECONDITION: CallFailure.LOST,
+    grpc.StatusCode.INVALID_ARGUMENT: CallFailure.REJECTED,
 }
 
 _CODES: Final = {int(code.value[0]): code for code in grpc.StatusCode}
 
-# Trying again cannot help: somebody has to change the settings or the version.
+# A retry cannot help: the operator has to change the settings or the version.
 _FATAL: Final = frozenset(
     {
         grpc.StatusCode.UNAUTHENTICATED,
@@ -45,9 +45,9 @@ _FATAL: Final = frozenset(
 )
 
 
-def verdict_on_call(code: int) -> Verdict:
-    """Return what the number of a gRPC status means for a refused call."""
-    return _VERDICTS.get(_CODES.get(code, grpc.StatusCode.UNKNOWN), Verdict.BROKEN)
+def classify(code: int) -> CallFailure:
+    """Return what a gRPC status code means for the call that failed with it."""
+    return _FAILURES.get(_CODES.get(code, grpc.StatusCode.UNKNOWN), CallFailure.SERVER_ERROR)
 
 
 def is_fatal(code: grpc.StatusCode, *, registered: bool) -> bool:

@@ -1,7 +1,7 @@
 """One stream to a server, from registering to its end.
 
-Two tasks: one reads, one writes whatever is ready at the moment the stream is free. The reader is
-the judge: a stream that is silent for the heartbeat timeout is as dead as one that broke.
+Two tasks: one reads, one writes whatever is ready at the moment the stream is free. The reader
+decides: a stream that is silent for the heartbeat timeout is as dead as one that broke.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import msgspec
 
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 from perdure_worker.invocations.running import RunningInvocations
-from perdure_worker.session.replies import Replies
+from perdure_worker.session.replies import ReplyHandler
 
 if TYPE_CHECKING:
     from perdure_proto.v1.worker_pb2_grpc import WorkerServiceAsyncStub
@@ -43,12 +43,12 @@ class SessionEnd(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """A stream, and what it does to the running invocations."""
+    """One stream, and what it changes in the running invocations."""
 
     def __init__(
         self,
         running: RunningInvocations,
-        replies: Replies,
+        replies: ReplyHandler,
         registration: worker_pb2.RegisterRequest,
         on_registered: Callable[[], None],
     ) -> None:
@@ -60,7 +60,7 @@ class Session:
         self._watchdog = asyncio.timeout(REGISTER_S_MAX)
         self._registered = asyncio.Event()
         self._finishing = False
-        self._heard_s = 0.0
+        self._last_received_s = 0.0
         self._heartbeat_interval_s = 0.0
         self._silence_s_max = 0.0
         self._heartbeat: asyncio.TimerHandle | None = None
@@ -81,7 +81,9 @@ class Session:
                 writer.cancel()
             return end
         except TimeoutError:
-            return self._end(grpc.StatusCode.UNAVAILABLE, "the server has fallen silent")
+            return self._end(
+                grpc.StatusCode.UNAVAILABLE, "the server sent nothing within the heartbeat timeout"
+            )
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.cancel()
@@ -89,44 +91,44 @@ class Session:
             self._running.disconnected()
 
     def finish(self) -> None:
-        """End the session politely: say what is left, then close our side."""
+        """End the session: send what is left, then close this side."""
         self._finishing = True
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         if not self._watchdog.expired():
             self._watchdog.reschedule(self._loop.time() + FINISH_S_MAX)
-        self._running.something_to_say.set()
+        self._running.has_outgoing.set()
 
     async def _write(self, call: SessionCall) -> None:
         try:
             await call.write(worker_pb2.WorkerMessage(register=self._registration))
             await self._registered.wait()
             # An event that is set while messages are written calls for another round.
-            while not self._finishing or self._running.something_to_say.is_set():
-                await self._running.something_to_say.wait()
-                self._running.something_to_say.clear()
+            while not self._finishing or self._running.has_outgoing.is_set():
+                await self._running.has_outgoing.wait()
+                self._running.has_outgoing.clear()
                 for message in self._running.outgoing():
                     await call.write(message)
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The stream has ended; the reader is told why.
+            # The stream has ended; the reader receives the reason.
             return
 
     async def _read(self, call: SessionCall) -> SessionEnd:
         try:
             while isinstance(message := await call.read(), worker_pb2.ServerMessage):
-                self._heard_s = self._loop.time()
-                self._hear(message)
+                self._last_received_s = self._loop.time()
+                self._receive(message)
             return self._end(await call.code(), await call.details() or "the session was closed")
         except grpc.aio.AioRpcError as error:
             return self._end(error.code(), error.details())
 
-    def _hear(self, message: worker_pb2.ServerMessage) -> None:
+    def _receive(self, message: worker_pb2.ServerMessage) -> None:
         match message.WhichOneof("message"):
             case "replies":
                 self._replies.received(message.replies.replies)
             case "invocations":
-                self._running.arrived(message.invocations.invocations)
+                self._running.receive(message.invocations.invocations)
             case "heartbeat":
                 self._running.lost(message.heartbeat.lost_invocation_ids)
             case "registered":
@@ -134,7 +136,7 @@ class Session:
             case "draining":
                 _log.info("the server is stopping; connecting again when it has")
             case None:
-                # A newer server says something that this worker does not know.
+                # A message of a newer server, unknown to this worker.
                 return
 
     def _begin(self, answer: worker_pb2.RegisterResponse) -> None:
@@ -144,16 +146,16 @@ class Session:
         self._silence_s_max = max(answer.heartbeat_timeout_ms, 2 * interval_ms) / 1_000
         self._registered.set()
         self._running.connected(answer.refused_claims)
-        self._beat()
+        self._heartbeat_tick()
         self._on_registered()
 
-    def _beat(self) -> None:
-        """Show a sign of life, and give the server until then to show one."""
+    def _heartbeat_tick(self) -> None:
+        """Send a heartbeat, and expect one from the server until the next."""
         if self._watchdog.expired():
             return
-        self._watchdog.reschedule(self._heard_s + self._silence_s_max)
-        self._running.say_heartbeat()
-        self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._beat)
+        self._watchdog.reschedule(self._last_received_s + self._silence_s_max)
+        self._running.request_heartbeat()
+        self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat_tick)
 
     def _end(self, code: grpc.StatusCode, details: str | None) -> SessionEnd:
         return SessionEnd(code, details or code.name, self.registered)

@@ -19,7 +19,7 @@ Job = Callable[[], Coroutine[Any, Any, None]]
 Running: TypeAlias = "dict[asyncio.Task[None], None]"
 
 
-class Handling:
+class AsyncHandlerTask:
     """An async handler that runs, or is about to."""
 
     def __init__(
@@ -60,13 +60,13 @@ class HandlerLoopThread:
         self._loop: HandlerLoop | None = None
         self._running: Running = {}
 
-    def start(self, job: Job, ended: Callable[[], None]) -> Handling:
+    def start(self, job: Job, ended: Callable[[], None]) -> AsyncHandlerTask:
         """Run `job`, which does not raise; `ended` is called on its thread, also when cancelled."""
         if self._loop is None:
             self._loop = HandlerLoop()
             run = partial(_run, self._loop, self._running)
             threading.Thread(target=run, name=THREAD_NAME, daemon=True).start()
-        return Handling(self._loop, self._running, job, ended)
+        return AsyncHandlerTask(self._loop, self._running, job, ended)
 
     def close(self) -> None:
         """Cancel what still runs, and let the thread end."""

@@ -53,7 +53,7 @@ def bridge_id_of(token: str) -> bytes:
     return raw[:BRIDGE_ID_BYTES]
 
 
-class Bridge:
+class CheckpointBridge:
     """One invocation's turns. Belongs to a loop."""
 
     def __init__(

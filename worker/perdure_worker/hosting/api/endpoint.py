@@ -15,8 +15,8 @@ from perdure_host.lambda_json.checkpoints import TURN_REFUSED, checkpoint_reques
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 from perdure_host.lambda_json.queries import page_items_of
 from perdure_host.telemetry import open_log, report_incident
-from perdure_worker.hosting.api.bridge import BRIDGE_ID_BYTES, Bridge, bridge_id_of
-from perdure_worker.hosting.api.forwarding import Forwarding
+from perdure_worker.hosting.api.bridge import BRIDGE_ID_BYTES, CheckpointBridge, bridge_id_of
+from perdure_worker.hosting.api.forwarding import LambdaProxy
 from perdure_worker.hosting.api.http_server import (
     Answer,
     HttpServer,
@@ -35,10 +35,10 @@ _log = open_log("perdure.worker.hosting")
 class Endpoint:
     """Serves the invocations that are open. Belongs to a loop."""
 
-    def __init__(self, forwarding: Forwarding | None) -> None:
+    def __init__(self, forwarding: LambdaProxy | None) -> None:
         self.url = ""
         self._forwarding = forwarding
-        self._bridges: dict[bytes, Bridge] = {}
+        self._bridges: dict[bytes, CheckpointBridge] = {}
         self._server = HttpServer(self._respond)
 
     async def start(self) -> None:
@@ -51,13 +51,13 @@ class Endpoint:
         if self._forwarding is not None:
             self._forwarding.close()
 
-    def open(self, invocation: Invocation, checkpoints: CheckpointWriter) -> Bridge:
+    def open(self, invocation: Invocation, checkpoints: CheckpointWriter) -> CheckpointBridge:
         """Serve the checkpoints of an invocation until `shut`."""
-        bridge = Bridge(secrets.token_bytes(BRIDGE_ID_BYTES), invocation, checkpoints)
+        bridge = CheckpointBridge(secrets.token_bytes(BRIDGE_ID_BYTES), invocation, checkpoints)
         self._bridges[bridge.id] = bridge
         return bridge
 
-    def shut(self, bridge: Bridge) -> None:
+    def shut(self, bridge: CheckpointBridge) -> None:
         """Accept nothing more for an invocation."""
         del self._bridges[bridge.id]
 
@@ -106,7 +106,7 @@ class Endpoint:
         bridge = self._bridge(arn, token)
         return json_answer(bridge.state(token, marker, page_items_of(limit)))
 
-    def _bridge(self, arn: str, token: str) -> Bridge:
+    def _bridge(self, arn: str, token: str) -> CheckpointBridge:
         bridge = self._bridges.get(bridge_id_of(token))
         if bridge is None:
             raise Invalid(f"{TURN_REFUSED}: its invocation is not running here, or has ended")

@@ -31,7 +31,7 @@ _HOP: Final = frozenset(
 )
 
 
-class Forwarding:
+class LambdaProxy:
     """Passes calls on. Used from one loop."""
 
     def __init__(self, url: str, connection: ConnectionSettings) -> None:

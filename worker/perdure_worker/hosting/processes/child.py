@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from perdure_worker.hosting.log_lines import LineFormat, Lines
+from perdure_worker.hosting.log_lines import LineFormat, LogFormatter
 from perdure_worker.hosting.processes.frames import (
     HEADER,
     FromProcess,
@@ -120,7 +120,7 @@ class Output(io.RawIOBase):
 class LogHandler(logging.Handler):
     """Sends what loggers are told to the worker, with the request that it belongs to."""
 
-    def __init__(self, channel: Channel, lines: Lines) -> None:
+    def __init__(self, channel: Channel, lines: LogFormatter) -> None:
         super().__init__()
         self.request_id = ""
         self.tenant_id: str | None = None
@@ -144,7 +144,7 @@ def main() -> None:
     channel = Channel(connection)
     sys.stdout = _stream(Output(channel, 1))
     sys.stderr = _stream(Output(channel, 2))
-    lines = Lines(LineFormat(sys.argv[2]), os.environ["AWS_LAMBDA_FUNCTION_NAME"])
+    lines = LogFormatter(LineFormat(sys.argv[2]), os.environ["AWS_LAMBDA_FUNCTION_NAME"])
     log = LogHandler(channel, lines)
     root = logging.getLogger()
     root.addHandler(log)

@@ -18,7 +18,7 @@ from perdure_host.lambda_json.bounds import SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.shapes import ErrorShape
 from perdure_worker.hosting.definitions.definition import HostedDefinition
 from perdure_worker.hosting.processes.frames import HandlerError, InitFailed, Raised, Returned
-from perdure_worker.hosting.processes.pool import Verdict
+from perdure_worker.hosting.processes.pool import RunResult
 from perdure_worker.hosting.processes.process import Exited, InitTimedOut, TimedOut
 
 EXIT_ERROR: Final = "Runtime.ExitError"
@@ -34,7 +34,7 @@ class _Output(msgspec.Struct, frozen=True, rename="pascal"):
     error: ErrorShape | None = None
 
 
-def outcome_of(definition: HostedDefinition, verdict: Verdict, request_id: str) -> Outcome:
+def outcome_of(definition: HostedDefinition, verdict: RunResult, request_id: str) -> Outcome:
     """Return how the invocation ends."""
     if isinstance(verdict, Returned):
         return _durable_end(verdict.result) if definition.durable else _plain_end(verdict.result)

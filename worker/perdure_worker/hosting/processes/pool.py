@@ -28,7 +28,7 @@ STARTS_MAX: Final = 4
 # Processes that end while they are idle are found out one by one.
 TRIES_MAX: Final = 5
 
-Verdict = Returned | Raised | Exited | TimedOut | InitFailed | InitTimedOut
+RunResult = Returned | Raised | Exited | TimedOut | InitFailed | InitTimedOut
 NewProcess = Callable[[HostedDefinition], HandlerProcess]
 
 
@@ -58,7 +58,7 @@ class Pool:
         """How many processes there are."""
         return len(self._idle) + len(self._busy) + len(self._ending)
 
-    async def run(self, definition: HostedDefinition, event: Invoke) -> Verdict:
+    async def run(self, definition: HostedDefinition, event: Invoke) -> RunResult:
         """Run the handler once, in a process of its own. Raises OSError when none can start."""
         for _ in range(TRIES_MAX - 1):
             process = self._warm(definition, event)
@@ -77,7 +77,7 @@ class Pool:
             self._give_up(process)
         await asyncio.gather(*self._ending)
 
-    async def _run_cold(self, definition: HostedDefinition, event: Invoke) -> Verdict:
+    async def _run_cold(self, definition: HostedDefinition, event: Invoke) -> RunResult:
         await self._make_room()
         process = self._new_process(definition)
         process.tenant_id = _tenant(definition, event)

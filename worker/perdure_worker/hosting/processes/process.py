@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from perdure_worker.hosting.definitions.definition import HostedDefinition
-from perdure_worker.hosting.log_lines import LINE_CHARS_MAX, LineFormat, Lines
+from perdure_worker.hosting.log_lines import LINE_CHARS_MAX, LineFormat, LogFormatter
 from perdure_worker.hosting.processes.frames import (
     HEADER,
     BrokenFrame,
@@ -91,7 +91,7 @@ class HandlerProcess:
         self.tenant_id: str | None = None
         self._environment = environment
         self._format = line_format
-        self._lines = Lines(line_format, definition.settings.name)
+        self._lines = LogFormatter(line_format, definition.settings.name)
         self._write = write
         self._loop = asyncio.get_running_loop()
         self._answers: asyncio.Queue[FromProcess] = asyncio.Queue()
