@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from perdure_cli.output import answers, print_json
+from perdure_cli.output import print_json, stdout_console
 from perdure_cli.payloads import read_payload
 from perdure_cli.session import Session, connected
 
@@ -59,4 +59,4 @@ def _confirm(session: Session, message: str) -> None:
     if session.for_programs:
         print_json({})
     else:
-        answers().print(message)
+        stdout_console().print(message)

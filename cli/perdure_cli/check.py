@@ -17,7 +17,7 @@ from perdure.lint import (
     find_files,
 )
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.output import answers, complain, print_json
+from perdure_cli.output import print_error, print_json, stdout_console
 from perdure_cli.session import OutputFormat, OutputOption
 
 _FOUND: Final = 1
@@ -46,7 +46,7 @@ def check(
     elif findings or not unreadable:
         _show(findings)
     for error in unreadable:
-        complain(str(error))
+        print_error(str(error))
     if unreadable:
         raise typer.Exit(ExitCode.INVALID)
     raise typer.Exit(_FOUND if findings else ExitCode.OK)
@@ -83,7 +83,7 @@ def _described(finding: Finding) -> dict[str, Any]:
 
 
 def _show(findings: Sequence[Finding]) -> None:
-    console = answers()
+    console = stdout_console()
     for each in findings:
         _show_finding(console, each)
     count = len(findings)

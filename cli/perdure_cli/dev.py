@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 
-from perdure_cli.output import remark
+from perdure_cli.output import print_status
 from perdure_cli.server import (
     DATABASE_DEFAULT,
     HTTP_DEFAULT,
@@ -25,7 +25,7 @@ from perdure_cli.server import (
     LogFormat,
     StatusEventsOption,
     default_node_name,
-    failing_with_meaning,
+    exit_on_error,
 )
 from perdure_cli.signals import run_until_signalled
 from perdure_cli.worker import ModulesArgument
@@ -46,7 +46,7 @@ def dev(
     status_events: StatusEventsOption = None,
 ) -> None:
     """Run a server and a worker together, and the worker anew whenever a Python file changes."""
-    with failing_with_meaning():
+    with exit_on_error():
         from perdure_cli.node import NodeSettings
 
         settings = NodeSettings(
@@ -109,7 +109,7 @@ async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Even
     try:
         async for changes in awatch(*folders, watch_filter=PythonFilter(), stop_event=stop):
             changed = sorted({Path(path).name for _, path in changes})
-            remark(f"changed: {', '.join(changed)}; restarting the worker")
+            print_status(f"changed: {', '.join(changed)}; restarting the worker")
             await worker.stop()
             worker = await _Worker.start(modules, server)
     finally:
@@ -141,7 +141,7 @@ class _Worker:
 
     async def _tell_of_its_end(self) -> None:
         status = await self._process.wait()
-        remark(f"the worker ended, with {status}; the next change of a file starts another")
+        print_status(f"the worker ended, with {status}; the next change of a file starts another")
 
 
 def _folder(module: str, working_folder: Path) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from perdure_cli.durations import format_moment
-from perdure_cli.output import answers, print_json
+from perdure_cli.output import print_json, stdout_console
 from perdure_cli.session import Session, connected
 from perdure_cli.tables import format_status, show_execution, show_executions
 from perdure_cli.timelines import Timeline, format_row
@@ -59,7 +59,7 @@ def list_executions(
     if session.for_programs:
         print_json([each.to_json() for each in executions])
     else:
-        show_executions(answers(), executions)
+        show_executions(stdout_console(), executions)
 
 
 @app.command()
@@ -71,7 +71,7 @@ def get(session: Session, arn: ArnArgument) -> None:
     if session.for_programs:
         print_json(execution.to_json())
     else:
-        show_execution(answers(), execution)
+        show_execution(stdout_console(), execution)
 
 
 @app.command()
@@ -93,7 +93,7 @@ def history(
             print_json([event.to_json() for event in events])
             return
         timeline = Timeline()
-        console = answers()
+        console = stdout_console()
         for event in events:
             console.print(format_row(timeline.read(event)), soft_wrap=True)
 
@@ -112,7 +112,7 @@ def stop(
     if session.for_programs:
         print_json({"stop_timestamp": _json_moment(stopped_at)})
     else:
-        answers().print(f"ended {format_moment(stopped_at)}")
+        stdout_console().print(f"ended {format_moment(stopped_at)}")
 
 
 @app.command()
@@ -149,14 +149,14 @@ def delete(session: Session, arn: ArnArgument) -> None:
     if session.for_programs:
         print_json({"deletion_request_timestamp": _json_moment(asked_at)})
     else:
-        answers().print(f"deleted {format_moment(asked_at)}")
+        stdout_console().print(f"deleted {format_moment(asked_at)}")
 
 
 def _show_status(session: Session, status: str) -> None:
     if session.for_programs:
         print_json({"status": status})
     else:
-        answers().print(format_status(status))
+        stdout_console().print(format_status(status))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

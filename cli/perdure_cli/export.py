@@ -11,7 +11,7 @@ import typer
 
 from perdure.client import Client
 from perdure_cli.executions import ArnArgument
-from perdure_cli.output import print_json, remark
+from perdure_cli.output import print_json, print_status
 from perdure_cli.session import Session, connected
 
 FileOption = Annotated[
@@ -33,7 +33,7 @@ def export(session: Session, arn: ArnArgument, file: FileOption = None) -> None:
     except OSError as error:
         problem = f"cannot write {file}: {error.strerror}"
         raise typer.BadParameter(problem, param_hint="--file") from None
-    remark(f"{len(document['events'])} events in {file}")
+    print_status(f"{len(document['events'])} events in {file}")
 
 
 def history_document(client: Client, arn: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from perdure_cli.output import answers, print_json
+from perdure_cli.output import print_json, stdout_console
 from perdure_cli.session import Session, connected
 from perdure_cli.tables import show_functions
 
@@ -23,4 +23,4 @@ def list_functions(session: Session) -> None:
     if session.for_programs:
         print_json([each.to_json() for each in found])
     else:
-        show_functions(answers(), found)
+        show_functions(stdout_console(), found)

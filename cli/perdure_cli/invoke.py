@@ -12,7 +12,7 @@ from perdure.client import Client
 from perdure.client.errors import WaitTimeoutError
 from perdure.client.models import ExecutionDescription, StartedExecution
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.output import complain, print_json, print_text, remark, remarks
+from perdure_cli.output import print_error, print_json, print_status, print_text, stderr_console
 from perdure_cli.payloads import read_payload
 from perdure_cli.session import Session, connected
 from perdure_cli.timelines import Timeline, format_error, format_row
@@ -75,14 +75,14 @@ def _wait(
 ) -> ExecutionDescription:
     """Show what happens until the end, whatever happens to the server meanwhile."""
     arn = started.execution_arn
-    remark(Text(arn if started.started else f"{arn} (it was started before)", style="dim"))
+    print_status(Text(arn if started.started else f"{arn} (it was started before)", style="dim"))
     timeline = Timeline()
-    console = remarks()
+    console = stderr_console()
     try:
         for event in client.follow(arn, timeout_s=timeout_s):
             console.print(format_row(timeline.read(event)), soft_wrap=True)
     except (WaitTimeoutError, KeyboardInterrupt):
-        remark(Text(f"it goes on: perdure executions history --follow '{arn}'", style="dim"))
+        print_status(Text(f"it goes on: perdure executions history --follow '{arn}'", style="dim"))
         raise
     return client.wait(arn, timeout_s=timeout_s or _LAST_ANSWER_S_MAX)
 
@@ -96,7 +96,7 @@ def _print_started(session: Session, started: StartedExecution) -> None:
 
 def _complain_of(execution: ExecutionDescription) -> None:
     reason = "" if execution.error is None else f": {format_error(execution.error)}"
-    complain(f"execution {execution.status}{reason}")
+    print_error(f"execution {execution.status}{reason}")
     if execution.error is not None:
         for line in execution.error.stack_trace:
-            remark(Text(line.rstrip(), style="dim"))
+            print_status(Text(line.rstrip(), style="dim"))

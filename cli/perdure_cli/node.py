@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from perdure_cli.node_maintenance import Upkeep
+from perdure_cli.node_maintenance import Maintenance
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application
@@ -120,7 +120,7 @@ class Node:
         self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._readiness, tokens)
         self._history: HistoryService | None = None
-        self._upkeep = Upkeep()
+        self._maintenance = Maintenance()
         self._handed_over = asyncio.Event()
 
     @property
@@ -151,7 +151,7 @@ class Node:
                 return 0
             closing.push_async_callback(self._close_history, history)
             silence = ("close expired workers", SILENCE_S, registry.close_expired)
-            self._upkeep.start([*history.periodic_work(), silence])
+            self._maintenance.start([*history.periodic_work(), silence])
             await self._server.open()
             _log.info(
                 "node ready", node=self.name, incarnation=self.incarnation, grpc=addresses.grpc
@@ -223,7 +223,7 @@ class Node:
         return 0
 
     async def _close_history(self, history: HistoryService) -> None:
-        if not self._upkeep.stop():
+        if not self._maintenance.stop():
             return
         try:
             async with asyncio.timeout(CLOSE_S_MAX):

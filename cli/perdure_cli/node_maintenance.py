@@ -18,7 +18,7 @@ Work = tuple[str, float, Callable[[], Awaitable[None]]]
 _log = open_log("perdure.node")
 
 
-class Upkeep:
+class Maintenance:
     """Runs periodic work in the running loop."""
 
     def __init__(self) -> None:

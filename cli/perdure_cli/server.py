@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.output import complain, remark
+from perdure_cli.output import print_error, print_status
 from perdure_cli.signals import run_until_signalled
 from perdure_host.channel import SERVER_DEFAULT
 from perdure_host.errors import HostError, SchemaTooNew, SchemaTooOld, SettingsError
@@ -111,7 +111,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run a server: the embedded one on a SQLite file, or a node on PostgreSQL."""
-    with failing_with_meaning():
+    with exit_on_error():
         from perdure_cli.node import NodeSettings
 
         settings = NodeSettings(
@@ -135,14 +135,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 def migrate(db: DatabaseOption = DATABASE_DEFAULT) -> None:
     """Bring a database's schema up to date."""
-    with failing_with_meaning():
+    with exit_on_error():
         from perdure_host.sql import migrate_store
 
         before, after = asyncio.run(migrate_store(db))
     if before == after:
-        remark(f"the schema is up to date: {after}")
+        print_status(f"the schema is up to date: {after}")
     else:
-        remark(f"schema {before or '(none)'} → {after}")
+        print_status(f"schema {before or '(none)'} → {after}")
 
 
 def default_node_name(grpc_address: str) -> str:
@@ -151,28 +151,28 @@ def default_node_name(grpc_address: str) -> str:
 
 
 @contextmanager
-def failing_with_meaning() -> Generator[None]:
+def exit_on_error() -> Generator[None]:
     """Turn what the operator or the world got wrong into a message and an exit status."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0].startswith("perdure"):
             raise
-        complain(f"{error.name} is missing; the server needs: pip install 'perdure[server]'")
+        print_error(f"{error.name} is missing; the server needs: pip install 'perdure[server]'")
         raise typer.Exit(ExitCode.INVALID) from None
     except HostError as error:
-        complain(str(error))
+        print_error(str(error))
         raise typer.Exit(_exit_code(error)) from None
 
 
 async def _run_node(settings: "NodeSettings", stop: asyncio.Event) -> int:
     from perdure_cli.node import run_node
 
-    return await run_node(settings, stop=stop, ready=_heard)
+    return await run_node(settings, stop=stop, ready=_ignore_addresses)
 
 
-def _heard(_addresses: "NodeAddresses") -> None:
-    """Say nothing: the node's log has told where it listens."""
+def _ignore_addresses(_addresses: "NodeAddresses") -> None:
+    """Print nothing: the node's log already holds the addresses it listens on."""
 
 
 def _exit_code(error: HostError) -> ExitCode:

@@ -17,7 +17,7 @@ import typer
 from perdure.client import Client
 from perdure.client.errors import ClientError, UnauthenticatedError, UnavailableError
 from perdure_cli.exit_codes import ExitCode, exit_code
-from perdure_cli.output import complain, remark
+from perdure_cli.output import print_error, print_status
 from perdure_host.channel import SERVER_DEFAULT
 
 # A person at a terminal hears soon that nothing listens; a server that restarts is back by then.
@@ -134,7 +134,7 @@ def connected(
     @wraps(command)
     def command_with_session(*arguments: Any, **options: Any) -> None:
         session = Session(**{name: options.pop(name) for name, _, _ in _OPTIONS})
-        with exiting_with_meaning(session.server):
+        with exit_on_error(session.server):
             command(session, *arguments, **options)
 
     own = list(inspect.signature(command).parameters.values())[1:]
@@ -151,15 +151,15 @@ def connected(
 
 
 @contextmanager
-def exiting_with_meaning(server: str | None) -> Generator[None]:
+def exit_on_error(server: str | None) -> Generator[None]:
     """Turn a refusal into a message and an exit status; expected failures show no stack trace."""
     try:
         yield
     except ClientError as error:
-        complain(str(error), _hint(error, server or SERVER_DEFAULT))
+        print_error(str(error), _hint(error, server or SERVER_DEFAULT))
         raise typer.Exit(exit_code(error)) from None
     except KeyboardInterrupt:
-        remark("interrupted")
+        print_status("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

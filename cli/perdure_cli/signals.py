@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.output import remark
+from perdure_cli.output import print_status
 
 
 def run_until_signalled(body: Callable[[asyncio.Event], Awaitable[int]]) -> int:
@@ -30,4 +30,4 @@ def _interrupted(stop: asyncio.Event) -> None:
     if stop.is_set():
         os._exit(ExitCode.INTERRUPTED)
     stop.set()
-    remark("stopping; once more exits at once")
+    print_status("stopping; once more exits at once")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from perdure_cli.exit_codes import ExitCode
-from perdure_cli.output import complain
+from perdure_cli.output import print_error
 from perdure_cli.server import LogFormat, LogFormatOption
 from perdure_cli.session import (
     ServerOption,
@@ -147,10 +147,10 @@ def _exiting_with_meaning() -> Generator[None]:
     try:
         yield
     except ModuleLoadError as error:
-        complain(str(error))
+        print_error(str(error))
         raise typer.Exit(ExitCode.INVALID) from None
     except HostError as error:
-        complain(str(error))
+        print_error(str(error))
         wrong = isinstance(error, SettingsError)
         raise typer.Exit(ExitCode.INVALID if wrong else ExitCode.UNAVAILABLE) from None
 

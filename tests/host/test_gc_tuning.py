@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from perdure_host.gc_tuning import THRESHOLDS, look_at_everything, spare_what_stays
+from perdure_host.gc_tuning import THRESHOLDS, freeze_startup_objects, unfreeze
 
 
 class Ring:
@@ -15,7 +15,7 @@ class Ring:
 
 def test_what_stays_is_spared_and_what_comes_later_is_freed() -> None:
     before = gc.get_threshold()
-    spare_what_stays()
+    freeze_startup_objects()
     try:
         assert gc.get_freeze_count() > 0
         assert gc.get_threshold() == THRESHOLDS
@@ -23,6 +23,6 @@ def test_what_stays_is_spared_and_what_comes_later_is_freed() -> None:
         gc.collect()
         assert later() is None
     finally:
-        look_at_everything()
+        unfreeze()
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == before

@@ -22,7 +22,7 @@ from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_host.channel import SERVER_OPTIONS
 from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
 from perdure_host.errors import SettingsError
-from perdure_host.gc_tuning import look_at_everything, spare_what_stays
+from perdure_host.gc_tuning import freeze_startup_objects, unfreeze
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
@@ -127,7 +127,7 @@ class GrpcServer:
 
     async def open(self) -> None:
         """Let calls in. All that a node consists of is there now, and stays."""
-        spare_what_stays()
+        freeze_startup_objects()
         self._readiness.set_status(NodeStatus.SERVING)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -146,7 +146,7 @@ class GrpcServer:
     async def stop(self) -> None:
         """Close the port and whatever is still open."""
         await self._server.stop(STOP_S_MAX)
-        look_at_everything()
+        unfreeze()
 
     async def _set_health(self, status: int) -> None:
         for service in ("", *_SERVICES):

@@ -1,6 +1,6 @@
-"""A commit, turned on its side: for each statement of the write path, the rows to run it with.
+"""Rows of one commit, grouped by SQL statement.
 
-Both databases run the same steps in the same order, each in its own words.
+Both databases run the same statements in the same order, each in its own dialect.
 """
 
 import enum
@@ -19,8 +19,8 @@ from perdure_host.ports import (
 Row = tuple[Any, ...]
 
 
-class Step(enum.Enum):
-    """What one statement of a commit does, in the order of execution."""
+class Statement(enum.Enum):
+    """The statements of a commit, in the order of execution."""
 
     NEW_EXECUTIONS = enum.auto()
     MOVED_EXECUTIONS = enum.auto()
@@ -28,14 +28,14 @@ class Step(enum.Enum):
     NEW_PAYLOADS = enum.auto()
     SET_ALARMS = enum.auto()
     CLEARED_ALARMS = enum.auto()
-    SENT = enum.auto()
-    DELIVERED = enum.auto()
+    NEW_OUTBOX = enum.auto()
+    DONE_OUTBOX = enum.auto()
     NEW_STATUS_EVENTS = enum.auto()
-    TOLD_STATUS_EVENTS = enum.auto()
+    DONE_STATUS_EVENTS = enum.auto()
 
 
 class Batch:
-    """The rows of each step."""
+    """The rows of each statement."""
 
     def __init__(
         self,
@@ -43,43 +43,45 @@ class Batch:
         outbox_done: Sequence[OutboxRow],
         status_events_done: Sequence[StatusEventRow],
     ) -> None:
-        self._rows: dict[Step, list[Row]] = {step: [] for step in Step}
+        self._rows: dict[Statement, list[Row]] = {statement: [] for statement in Statement}
         for change in changes:
             self._add(change)
-        self._rows[Step.DELIVERED] = [(row.bucket, row.outbox_id) for row in outbox_done]
-        self._rows[Step.TOLD_STATUS_EVENTS] = [
+        self._rows[Statement.DONE_OUTBOX] = [(row.bucket, row.outbox_id) for row in outbox_done]
+        self._rows[Statement.DONE_STATUS_EVENTS] = [
             (row.key.bucket, row.key.execution_id, row.event_id) for row in status_events_done
         ]
 
-    def steps(self) -> Iterator[tuple[Step, list[Row]]]:
-        """Return the steps that have anything to do."""
-        return ((step, rows) for step, rows in self._rows.items() if rows)
+    def statements(self) -> Iterator[tuple[Statement, list[Row]]]:
+        """Return the statements that have rows, with their rows."""
+        return ((statement, rows) for statement, rows in self._rows.items() if rows)
 
     def _add(self, change: Change) -> None:
         rows, row = self._rows, change.row
         key = (row.key.bucket, row.key.execution_id)
         if change.new:
-            rows[Step.NEW_EXECUTIONS].append(_whole(key, row))
+            rows[Statement.NEW_EXECUTIONS].append(_all_columns(key, row))
         else:
-            rows[Step.MOVED_EXECUTIONS].append(_what_moves(key, row))
-        rows[Step.NEW_RECORDS] += [
+            rows[Statement.MOVED_EXECUTIONS].append(_changing_columns(key, row))
+        rows[Statement.NEW_RECORDS] += [
             (*key, record.sequence, record.first_event_id, record.event_count, record.body)
             for record in change.records
         ]
-        rows[Step.NEW_PAYLOADS] += [
+        rows[Statement.NEW_PAYLOADS] += [
             (*key, payload.digest, payload.body) for payload in change.payloads
         ]
-        rows[Step.SENT] += [(sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox]
+        rows[Statement.NEW_OUTBOX] += [
+            (sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox
+        ]
         if change.status_events:
-            rows[Step.NEW_STATUS_EVENTS] += map(_columns_of, change.status_events)
+            rows[Statement.NEW_STATUS_EVENTS] += map(_columns_of, change.status_events)
         if change.alarm_moved:
             self._move_alarm(key, change.alarm_ms)
 
     def _move_alarm(self, key: tuple[int, str], alarm_ms: int | None) -> None:
         if alarm_ms is None:
-            self._rows[Step.CLEARED_ALARMS].append(key)
+            self._rows[Statement.CLEARED_ALARMS].append(key)
         else:
-            self._rows[Step.SET_ALARMS].append((*key, alarm_ms))
+            self._rows[Statement.SET_ALARMS].append((*key, alarm_ms))
 
 
 def place_of(name: ExecutionName) -> Row:
@@ -136,7 +138,7 @@ def _columns_of(event: StatusEventRow) -> Row:
     )  # fmt: skip
 
 
-def _whole(key: tuple[int, str], row: ExecutionRow) -> Row:
+def _all_columns(key: tuple[int, str], row: ExecutionRow) -> Row:
     """Return all columns of an execution, in the order of the schema."""
     return (
         *key, row.namespace, row.function, row.name, row.status, row.started_ms, row.input_digest,
@@ -144,7 +146,7 @@ def _whole(key: tuple[int, str], row: ExecutionRow) -> Row:
     )  # fmt: skip
 
 
-def _what_moves(key: tuple[int, str], row: ExecutionRow) -> Row:
+def _changing_columns(key: tuple[int, str], row: ExecutionRow) -> Row:
     """Return the columns that change while an execution lives; the others say what it is."""
     return (
         *key, row.status, row.sequence, row.event_count, row.waiting_for, row.ended_ms,

@@ -58,7 +58,7 @@ class Database:
 
     async def read(self, work: Work[Answer]) -> Answer:
         """Do the work on a connection that never writes; each statement sees the latest commit."""
-        return await self._call(self._reader_threads, self._look, work, DEADLINE_S)
+        return await self._call(self._reader_threads, self._read, work, DEADLINE_S)
 
     async def close(self) -> None:
         """Wait for the work under way, then let go of every connection."""
@@ -93,7 +93,7 @@ class Database:
         if call.driver is not None:
             self._dialect.cut(call.driver)
 
-    def _look(self, work: Work[Answer], call: "_Call") -> Answer:
+    def _read(self, work: Work[Answer], call: "_Call") -> Answer:
         with self._connected(self._readers, call) as connection:
             try:
                 return work(connection)

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import URL
 
 from perdure_host.ports import ExecutionName
-from perdure_host.sql.batch import Batch, Row, Step, place_of
+from perdure_host.sql.batch import Batch, Row, Statement, place_of
 
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -43,8 +43,8 @@ _SETTINGS: Final = (
     f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
 )
 
-_STATEMENTS: Final[Mapping[Step, LiteralString]] = {
-    Step.NEW_EXECUTIONS: """
+_STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
+    Statement.NEW_EXECUTIONS: """
         INSERT INTO executions (
             bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
             sequence, event_count, waiting_for, ended_ms, expires_ms
@@ -55,7 +55,7 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
             %b::bigint[], %b::bigint[]
         )
     """,
-    Step.MOVED_EXECUTIONS: """
+    Statement.MOVED_EXECUTIONS: """
         UPDATE executions AS e
         SET status = moved.status, sequence = moved.sequence, event_count = moved.event_count,
             waiting_for = moved.waiting_for, ended_ms = moved.ended_ms,
@@ -68,37 +68,37 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
         )
         WHERE e.bucket = moved.bucket AND e.execution_id = moved.execution_id
     """,
-    Step.NEW_RECORDS: """
+    Statement.NEW_RECORDS: """
         INSERT INTO events (bucket, execution_id, sequence, first_event_id, event_count, body)
         SELECT * FROM unnest(
             %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]
         )
     """,
-    Step.NEW_PAYLOADS: """
+    Statement.NEW_PAYLOADS: """
         INSERT INTO payloads (bucket, execution_id, digest, body)
         SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
         ON CONFLICT (bucket, execution_id, digest) DO NOTHING
     """,
-    Step.SET_ALARMS: """
+    Statement.SET_ALARMS: """
         INSERT INTO timers (bucket, execution_id, due_ms)
         SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[])
         ON CONFLICT (bucket, execution_id) DO UPDATE SET due_ms = excluded.due_ms
     """,
-    Step.CLEARED_ALARMS: """
+    Statement.CLEARED_ALARMS: """
         DELETE FROM timers AS t
         USING unnest(%b::bigint[], %b::text[]) AS cleared (bucket, execution_id)
         WHERE t.bucket = cleared.bucket AND t.execution_id = cleared.execution_id
     """,
-    Step.SENT: """
+    Statement.NEW_OUTBOX: """
         INSERT INTO outbox (bucket, outbox_id, body)
         SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[])
     """,
-    Step.DELIVERED: """
+    Statement.DONE_OUTBOX: """
         DELETE FROM outbox AS o
         USING unnest(%b::bigint[], %b::text[]) AS delivered (bucket, outbox_id)
         WHERE o.bucket = delivered.bucket AND o.outbox_id = delivered.outbox_id
     """,
-    Step.NEW_STATUS_EVENTS: """
+    Statement.NEW_STATUS_EVENTS: """
         INSERT INTO status_events (
             bucket, execution_id, event_id, at_ms, namespace, function, name, status, started_ms,
             ended_ms
@@ -108,7 +108,7 @@ _STATEMENTS: Final[Mapping[Step, LiteralString]] = {
             %b::text[], %b::text[], %b::bigint[], %b::bigint[]
         )
     """,
-    Step.TOLD_STATUS_EVENTS: """
+    Statement.DONE_STATUS_EVENTS: """
         DELETE FROM status_events AS s
         USING unnest(%b::bigint[], %b::text[], %b::bigint[]) AS told (
             bucket, execution_id, event_id
@@ -167,8 +167,12 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
     driver: Any = connection.connection.driver_connection
     with driver.pipeline():
         fence = driver.execute(_LIVE, (incarnation,), prepare=True)
-        answers = [(step, len(rows), _run(driver, step, rows)) for step, rows in batch.steps()]
-    moved = (count == a.rowcount for step, count, a in answers if step is Step.MOVED_EXECUTIONS)
+        results = [(each, len(rows), _run(driver, each, rows)) for each, rows in batch.statements()]
+    moved = (
+        count == cursor.rowcount
+        for statement, count, cursor in results
+        if statement is Statement.MOVED_EXECUTIONS
+    )
     return fence.fetchone() is not None and all(moved)
 
 
@@ -180,9 +184,9 @@ def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
 
 
 def _run(
-    driver: "psycopg.Connection[Any]", step: Step, rows: Sequence[Row]
+    driver: "psycopg.Connection[Any]", statement: Statement, rows: Sequence[Row]
 ) -> "psycopg.Cursor[Any]":
-    return driver.execute(_STATEMENTS[step], _columns(rows), prepare=True)
+    return driver.execute(_STATEMENTS[statement], _columns(rows), prepare=True)
 
 
 def _columns(rows: Iterable[Row]) -> list[list[Any]]:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
 from perdure_host.ports import ExecutionName
-from perdure_host.sql.batch import Batch, Row, Step, place_of
+from perdure_host.sql.batch import Batch, Row, Statement, place_of
 
 BUSY_TIMEOUT_MS: Final = 5_000
 _WAL_RETRY_S: Final = 0.005
@@ -33,42 +33,42 @@ PRAGMAS: Final = (
     "PRAGMA temp_store = MEMORY",
 )
 
-_STATEMENTS: Final[Mapping[Step, str]] = {
-    Step.NEW_EXECUTIONS: """
+_STATEMENTS: Final[Mapping[Statement, str]] = {
+    Statement.NEW_EXECUTIONS: """
         INSERT INTO executions (
             bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
             sequence, event_count, waiting_for, ended_ms, expires_ms
         ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """,
-    Step.MOVED_EXECUTIONS: """
+    Statement.MOVED_EXECUTIONS: """
         UPDATE executions
         SET status = ?3, sequence = ?4, event_count = ?5, waiting_for = ?6,
             ended_ms = ?7, expires_ms = ?8
         WHERE bucket = ?1 AND execution_id = ?2
     """,
-    Step.NEW_RECORDS: """
+    Statement.NEW_RECORDS: """
         INSERT INTO events (
             bucket, execution_id, sequence, first_event_id, event_count, body
         ) VALUES (?, ?, ?, ?, ?, ?)
     """,
-    Step.NEW_PAYLOADS: """
+    Statement.NEW_PAYLOADS: """
         INSERT INTO payloads (bucket, execution_id, digest, body) VALUES (?, ?, ?, ?)
         ON CONFLICT (bucket, execution_id, digest) DO NOTHING
     """,
-    Step.SET_ALARMS: """
+    Statement.SET_ALARMS: """
         INSERT INTO timers (bucket, execution_id, due_ms) VALUES (?, ?, ?)
         ON CONFLICT (bucket, execution_id) DO UPDATE SET due_ms = excluded.due_ms
     """,
-    Step.CLEARED_ALARMS: "DELETE FROM timers WHERE bucket = ? AND execution_id = ?",
-    Step.SENT: "INSERT INTO outbox (bucket, outbox_id, body) VALUES (?, ?, ?)",
-    Step.DELIVERED: "DELETE FROM outbox WHERE bucket = ? AND outbox_id = ?",
-    Step.NEW_STATUS_EVENTS: """
+    Statement.CLEARED_ALARMS: "DELETE FROM timers WHERE bucket = ? AND execution_id = ?",
+    Statement.NEW_OUTBOX: "INSERT INTO outbox (bucket, outbox_id, body) VALUES (?, ?, ?)",
+    Statement.DONE_OUTBOX: "DELETE FROM outbox WHERE bucket = ? AND outbox_id = ?",
+    Statement.NEW_STATUS_EVENTS: """
         INSERT INTO status_events (
             bucket, execution_id, event_id, at_ms, namespace, function, name, status, started_ms,
             ended_ms
         ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """,
-    Step.TOLD_STATUS_EVENTS: """
+    Statement.DONE_STATUS_EVENTS: """
         DELETE FROM status_events WHERE bucket = ? AND execution_id = ? AND event_id = ?
     """,
 }
@@ -118,7 +118,7 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
     driver: Any = connection.connection.driver_connection
     if driver.execute(_LIVE, (incarnation,)).fetchone() is None:
         return False
-    return all(_run(driver, step, rows) for step, rows in batch.steps())
+    return all(_run(driver, statement, rows) for statement, rows in batch.statements())
 
 
 def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
@@ -129,9 +129,9 @@ def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
     return [row for row in found if row is not None]
 
 
-def _run(driver: sqlite3.Connection, step: Step, rows: Sequence[Row]) -> bool:
-    cursor = driver.executemany(_STATEMENTS[step], rows)
-    return step is not Step.MOVED_EXECUTIONS or cursor.rowcount == len(rows)
+def _run(driver: sqlite3.Connection, statement: Statement, rows: Sequence[Row]) -> bool:
+    cursor = driver.executemany(_STATEMENTS[statement], rows)
+    return statement is not Statement.MOVED_EXECUTIONS or cursor.rowcount == len(rows)
 
 
 def _engine(url: URL, *, connections: int) -> Engine:
