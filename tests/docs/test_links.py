@@ -8,7 +8,12 @@ import pytest
 
 from tests.system.processes import ROOT
 
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES: Final = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "decisions").glob("0*.md")),
+]
 LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]+)[^)]*\)")
 
 
