@@ -143,7 +143,7 @@ class Hosted:
     def deliver(self) -> Outcome:
         """Run one invocation, and tell the core how it ended."""
         invocation_id = f"invocation-{len(self.outcomes) + 1}"
-        checkpoints = HostedCheckpoints(self, invocation_id)
+        checkpoints = InMemoryCheckpoints(self, invocation_id)
         operations = [execution_operation(self.state), *visible_operations(self.state)]
         invocation = Invocation(
             invocation_id=invocation_id,
@@ -236,7 +236,7 @@ class Hosted:
         return [f"{update.action} {update.type}" for call in self.calls for update in call]
 
 
-class HostedCheckpoints:
+class InMemoryCheckpoints:
     """Applies urgent checkpoints at once, and lets the others wait for one.
 
     Branches call from several threads; one call is answered before the next one is taken.

@@ -11,7 +11,7 @@ from perdure.config import Duration, InvokeConfig, StepConfig, StepSemantics
 from perdure.retries import RetryPresets
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
 from perdure_core.model import OperationUpdate
-from tests.sdk.hosted import Hosted, HostedCheckpoints, handler
+from tests.sdk.hosted import Hosted, InMemoryCheckpoints, handler
 
 Call = Callable[[DurableContext], Any]
 AT_MOST_ONCE = StepConfig(step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
@@ -65,10 +65,10 @@ def test_what_decides_is_awaited_and_what_begins_travels_along(
     call: Call, updates: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    submit = HostedCheckpoints.submit
+    submit = InMemoryCheckpoints.submit
 
     def noting(
-        checkpoints: HostedCheckpoints, updates: Sequence[OperationUpdate], *, urgent: bool
+        checkpoints: InMemoryCheckpoints, updates: Sequence[OperationUpdate], *, urgent: bool
     ) -> Future[None]:
         seen.extend(f"{update.action.value}{'!' if urgent else ''}" for update in updates)
         return submit(checkpoints, updates, urgent=urgent)
@@ -79,6 +79,6 @@ def test_what_decides_is_awaited_and_what_begins_travels_along(
         except (StepError, ChildContextError, WaitForConditionError):
             return
 
-    monkeypatch.setattr(HostedCheckpoints, "submit", noting)
+    monkeypatch.setattr(InMemoryCheckpoints, "submit", noting)
     Hosted(handler(body), targets=["other"]).deliver()
     assert seen == updates

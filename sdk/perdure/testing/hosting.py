@@ -26,7 +26,7 @@ PlainHandler = PlainFunction | Callable[[Any], Any] | Callable[[Any, PlainContex
 Handler = DurableHandler | PlainFunction
 
 
-class Family:
+class ExecutionTree:
     """An execution and all that it invokes. One invocation of them runs at a time, in order.
 
     A real service runs them side by side, so their events come in an order that nobody can
@@ -42,7 +42,7 @@ class Family:
 class Execution:
     """The record of one execution, and what only the host knows about it.
 
-    `queued`: an invocation waits for its turn in the family; `running`: it is handed out.
+    `queued`: an invocation waits for its turn in the tree; `running`: it is handed out.
     `problem`: why the test cannot go on with it. `on_lost` tells the invocation that the execution
     has ended without it.
     """
@@ -51,7 +51,7 @@ class Execution:
     identity: ExecutionIdentity
     state: State
     records: list[Record]
-    family: Family
+    tree: ExecutionTree
     crashes: dict[int, Crash] = field(default_factory=dict[int, Crash])
     invocations: int = 0
     checkpoints: int = 0

@@ -24,7 +24,7 @@ from perdure.operations.identity import Identity, check_recorded
 from perdure.primitives.call_site import user_line
 from perdure.testing.history import ExecutionHistory
 from perdure.testing.hosting import DurableHandler, durable_function
-from perdure.testing.recording import (
+from perdure.testing.recorded_history import (
     RecordedCheckpoints,
     is_below_ended_context,
     recorded_state,
@@ -71,7 +71,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     not_reached: tuple[str, ...] = ()
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestedOperation(msgspec.Struct, frozen=True):
     """A durable call of the code."""
 
     identity: Identity
@@ -93,18 +93,18 @@ def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> R
     if not isinstance(history, ExecutionHistory):
         history = ExecutionHistory.load(history)
     state = recorded_state(history)
-    asked: dict[str, Asked] = {}
+    requests: dict[str, RequestedOperation] = {}
     checkpoints = RecordedCheckpoints()
-    function = _watched(durable_function(handler, state.function), asked)
+    function = _recording(durable_function(handler, state.function), requests)
     outcome = run_invocation(function, _invocation(history, state), checkpoints)
-    _check_asked(state, asked)
+    _check_requests(state, requests)
     _check_outcome(history, outcome)
     if history.status in _ENDED_BY_HANDLER:
-        _check_end(history, asked, checkpoints.beyond)
+        _check_end(history, requests, checkpoints.beyond)
     missing = [
         operation
         for operation in visible_operations(state)
-        if operation.id not in asked and not is_below_ended_context(state, operation)
+        if operation.id not in requests and not is_below_ended_context(state, operation)
     ]
     if missing and not isinstance(outcome, Pending):
         raise ReplayMismatch(
@@ -115,14 +115,14 @@ def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> R
     return _report(outcome, tuple(map(_describe, missing)))
 
 
-class _WatchedScope(Scope):
+class _RecordingScope(Scope):
     """Notes which durable calls arrive; otherwise a scope like any other."""
 
-    asked: dict[str, Asked]
+    requests: dict[str, RequestedOperation]
 
     @classmethod
-    def over(cls, scope: Scope, asked: dict[str, Asked]) -> Self:
-        watched = cls(
+    def over(cls, scope: Scope, requests: dict[str, RequestedOperation]) -> Self:
+        recording = cls(
             scope.turn,
             scope.strand,
             replaying=scope.replaying,
@@ -131,33 +131,37 @@ class _WatchedScope(Scope):
             title=scope.title,
             closed=scope.closed,
         )
-        watched.asked = asked
-        watched._ids = scope._ids  # noqa: SLF001 - one count for both: the outer one sees the end
-        return watched
+        recording.requests = requests
+        recording._ids = scope._ids  # noqa: SLF001 - one count for both: the outer one sees the end
+        return recording
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
         identity = super().identify(kind, sub_type, name)
-        self.asked[identity.id] = Asked(identity, user_line(inspect.currentframe()) or "unknown")
+        self.requests[identity.id] = RequestedOperation(
+            identity, user_line(inspect.currentframe()) or "unknown"
+        )
         return identity
 
     def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> Scope:
         if virtual:
-            self.asked.pop(identity.id, None)  # it is never recorded
-        return self.over(super().below(identity, virtual=virtual, strand=strand), self.asked)
+            self.requests.pop(identity.id, None)  # it is never recorded
+        return self.over(super().below(identity, virtual=virtual, strand=strand), self.requests)
 
     def carried_by(self, strand: Strand) -> Scope:
-        return self.over(super().carried_by(strand), self.asked)
+        return self.over(super().carried_by(strand), self.requests)
 
 
-def _watched(function: DurableFunction, asked: dict[str, Asked]) -> DurableFunction:
+def _recording(
+    function: DurableFunction, requests: dict[str, RequestedOperation]
+) -> DurableFunction:
     # The scope of a context, and the shell of an async one, are the doors to every call.
     def handler(event: Any, context: DurableContext) -> Any:
-        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return scope.run(lambda: function.handler(event, DurableContext(scope)))
 
     # Without its plugins: what happens here happened long ago, and was told then.
     async def async_handler(event: Any, context: AsyncDurableContext) -> Any:
-        scope = _WatchedScope.over(context._scope, asked)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         shell = context._shell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         body = lambda: function.handler(event, AsyncDurableContext(scope, shell))  # noqa: E731
         return await shell.enter(scope, body)
@@ -178,8 +182,8 @@ def _invocation(history: ExecutionHistory, state: State) -> Invocation:
     )
 
 
-def _check_asked(state: State, asked: dict[str, Asked]) -> None:
-    for id_, call in asked.items():
+def _check_requests(state: State, requests: dict[str, RequestedOperation]) -> None:
+    for id_, call in requests.items():
         recorded = state.operations.get(id_)
         if recorded is None:
             continue
@@ -212,10 +216,12 @@ def _check_outcome(history: ExecutionHistory, outcome: Outcome) -> None:
 
 
 def _check_end(
-    history: ExecutionHistory, asked: dict[str, Asked], beyond: list[OperationUpdate]
+    history: ExecutionHistory,
+    requests: dict[str, RequestedOperation],
+    beyond: list[OperationUpdate],
 ) -> None:
     for update in beyond:
-        call = asked.get(update.id)
+        call = requests.get(update.id)
         raise ReplayMismatch(
             "The code asks for more than is recorded.",
             f"the execution {history.status}",

@@ -30,9 +30,9 @@ from perdure.testing.hosting import (
     plain_function,
 )
 from perdure.testing.result import DurableFunctionTestResult, result_of
-from perdure.testing.service import NAMESPACE, Service, execution_id_of
+from perdure.testing.service import NAMESPACE, InMemoryService, execution_id_of
 from perdure.testing.timeline import timeline
-from perdure.testing.worker import deliver
+from perdure.testing.worker import run_invocation_of
 from perdure.worker_api import RegisteredFunction, error_record
 from perdure_core import commands
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
@@ -73,7 +73,7 @@ class DurableFunctionTestRunner:
         self._crash_at = crash_at
         self._started = 0
         clock = VirtualClock() if skip_time else SystemClock()
-        self._service = Service(clock, deliver, always_replay=always_replay)
+        self._service = InMemoryService(clock, run_invocation_of, always_replay=always_replay)
         self._service.functions[self._function.settings.name] = self._function
 
     def __enter__(self) -> Self:

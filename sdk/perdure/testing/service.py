@@ -15,7 +15,7 @@ from typing import Final
 from perdure.invocation.scope import step_running
 from perdure.testing.clock import Clock, VirtualClock
 from perdure.testing.failures import Crash, DurableFunctionsTestError
-from perdure.testing.hosting import Execution, Family
+from perdure.testing.hosting import Execution, ExecutionTree
 from perdure.testing.timeline import timeline
 from perdure.worker_api import RegisteredFunction
 from perdure_core import commands, execution
@@ -34,13 +34,13 @@ NAMESPACE: Final = "test"
 INVOCATION_FAILURES_MAX: Final = 50
 CLOSE_S_MAX: Final = 1.0
 
-Deliver = Callable[["Service", Execution], None]
+RunInvocation = Callable[["InMemoryService", Execution], None]
 
 
-class Service:
-    """All executions of one test. `deliver` runs one invocation to its end."""
+class InMemoryService:
+    """All executions of one test. `run_invocation` runs one invocation to its end."""
 
-    def __init__(self, clock: Clock, deliver: Deliver, *, always_replay: bool) -> None:
+    def __init__(self, clock: Clock, run_invocation: RunInvocation, *, always_replay: bool) -> None:
         self.clock = clock
         self.always_replay = always_replay
         self.changed = threading.Condition()
@@ -50,7 +50,7 @@ class Service:
         self.closed = False
         # What contexts and batches may return; what is larger is made again from their children.
         self.result_bytes_max = PAYLOAD_BYTES_MAX
-        self._deliver = deliver
+        self._run_invocation = run_invocation
         self._alive: dict[str, Execution] = {}
         self._outbox: deque[StartChild | ReportEnd] = deque()
 
@@ -59,7 +59,7 @@ class Service:
         begin: commands.Start,
         function: RegisteredFunction,
         crashes: dict[int, Crash],
-        family: Family | None = None,
+        tree: ExecutionTree | None = None,
     ) -> Execution:
         """Begin an execution. Raises the core's `Invalid`."""
         check_tenancy(begin.tenant_id, isolated=function.settings.tenant_isolation)
@@ -69,7 +69,9 @@ class Service:
                 begin.namespace, begin.function, begin.name, begin.execution_id
             )
             state = apply(None, record)
-            started = Execution(function, identity, state, [record], family or Family(), crashes)
+            started = Execution(
+                function, identity, state, [record], tree or ExecutionTree(), crashes
+            )
             self.executions[begin.execution_id] = started
             self._alive[begin.execution_id] = started
             self._offer(started)
@@ -86,10 +88,10 @@ class Service:
     def returned(self, target: Execution, command: commands.Command) -> None:
         """Note that an invocation has ended. Raises the core's refusals."""
         with self.changed:
-            target.running = target.family.busy = False
+            target.running = target.tree.busy = False
             self.changed.notify_all()
             self.command(target, command)
-            self._begin_next(target.family)
+            self._begin_next(target.tree)
             if target.state.invocation_failures >= INVOCATION_FAILURES_MAX:
                 target.problem = DurableFunctionsTestError(
                     f"{INVOCATION_FAILURES_MAX} invocations in a row were broken, and the next one"
@@ -187,9 +189,9 @@ class Service:
             tenant_id=child.tenant_id,
             trace_header=child.trace_header,
         )
-        family = self.executions[child.parent.execution_id].family
+        tree = self.executions[child.parent.execution_id].tree
         try:
-            self.start(begin, self.functions[child.function], {}, family)
+            self.start(begin, self.functions[child.function], {}, tree)
         except Invalid as refused:
             error = ErrorObject(str(refused), "InvalidParameterValueException")
             self._report_end(ReportEnd(parent=child.parent, status="FAILED", error=error))
@@ -198,25 +200,25 @@ class Service:
         if target.queued or target.running or not wants_task(target.state):
             return
         target.queued = True
-        target.family.waiting.append(target)
-        self._begin_next(target.family)
+        target.tree.waiting.append(target)
+        self._begin_next(target.tree)
 
-    def _begin_next(self, family: Family) -> None:
-        while family.waiting and not family.busy and not self.closed:
-            target = family.waiting.popleft()
+    def _begin_next(self, tree: ExecutionTree) -> None:
+        while tree.waiting and not tree.busy and not self.closed:
+            target = tree.waiting.popleft()
             target.queued = False
             if wants_task(target.state):  # it may have been paused or stopped in the queue
-                target.running = family.busy = True
+                target.running = tree.busy = True
                 threading.Thread(
                     target=self._run, args=(target,), name="perdure-invocation", daemon=True
                 ).start()
 
     def _run(self, target: Execution) -> None:
         try:
-            self._deliver(self, target)
+            self._run_invocation(self, target)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the execution raises it
             with self.changed:
-                target.running = target.family.busy = False
+                target.running = target.tree.busy = False
                 target.problem = error
                 self.changed.notify_all()
 

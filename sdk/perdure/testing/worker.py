@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from perdure.testing.hosting import Execution
-from perdure.testing.service import Service
+from perdure.testing.service import InMemoryService
 from perdure.worker_api import (
     CheckpointAnswer,
     CheckpointRefused,
@@ -48,13 +48,13 @@ BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
 Waiting = tuple[Sequence[OperationUpdate], Future[None]]
 
 
-def deliver(service: Service, target: Execution) -> None:
+def run_invocation_of(service: InMemoryService, target: Execution) -> None:
     """Run one invocation of an execution that wants one."""
     with service.changed:
         target.invocations += 1
         invocation_id = f"invocation-{target.invocations}"
         turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
-        checkpoints = HostedCheckpoints(service, target, turn)
+        checkpoints = InMemoryCheckpoints(service, target, turn)
         target.on_lost = checkpoints.lose
         invocation = _invocation(service, target, invocation_id)
     outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
@@ -64,10 +64,12 @@ def deliver(service: Service, target: Execution) -> None:
         service.returned(target, checkpoints.ending(outcome))
 
 
-class HostedCheckpoints:
+class InMemoryCheckpoints:
     """The checkpoints of one invocation: urgent ones are applied at once, with all before them."""
 
-    def __init__(self, service: Service, target: Execution, turn: commands.CheckpointToken) -> None:
+    def __init__(
+        self, service: InMemoryService, target: Execution, turn: commands.CheckpointToken
+    ) -> None:
         self._service = service
         self._target = target
         self._turn = turn
@@ -174,7 +176,7 @@ class HostedCheckpoints:
         return self._service.always_replay and bool(updates) and not self._bodies
 
 
-def _invocation(service: Service, target: Execution, invocation_id: str) -> Invocation:
+def _invocation(service: InMemoryService, target: Execution, invocation_id: str) -> Invocation:
     state = target.state
     operations = [execution_operation(state), *visible_operations(state)]
     return Invocation(
