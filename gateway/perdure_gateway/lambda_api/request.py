@@ -1,12 +1,13 @@
 """One request of a Lambda client: its path, query and body, read as the model says."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from starlette.requests import Request
 
 from perdure_core.refusals import Invalid
 from perdure_core.text import preview
+from perdure_core.timestamps import to_epoch_ms
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.authentication import Principal
@@ -17,9 +18,6 @@ from perdure_host.lambda_json.names import parse_function
 from perdure_host.lambda_json.queries import number_of, page_items_of
 from perdure_host.ports import FunctionRow
 from perdure_host.services import History
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 _Shape = TypeVar("_Shape")
 
@@ -96,7 +94,7 @@ class LambdaRequest:
             raise Invalid(f"{name} is {preview(given)}; a time in ISO 8601 is expected") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _MILLISECOND
+        return to_epoch_ms(moment)
 
     async def read(self, shape: type[_Shape], bytes_max: int) -> _Shape:
         """Return the JSON body; an empty one is an empty object. Raises LambdaError, Invalid."""

@@ -5,13 +5,13 @@ Status Change"), and the EventBridge user guide for what surrounds `detail`. The
 holds the namespace, as in our ARNs.
 """
 
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
 
 from perdure_core.identity import arn_of
+from perdure_core.timestamps import from_epoch_ms
 from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import ACCOUNT, version_arn
 from perdure_host.ports import StatusEvent, StatusEventRow
@@ -56,6 +56,4 @@ def _detail(row: StatusEventRow) -> dict[str, object]:
 
 def _moment(time_ms: int, precision: str) -> str:
     """Return a time in ISO 8601, in UTC, cut to whole seconds or milliseconds."""
-    whole_s, rest_ms = divmod(time_ms, 1_000)
-    moment = datetime.fromtimestamp(whole_s, UTC).replace(microsecond=rest_ms * 1_000)
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+    return from_epoch_ms(time_ms).isoformat(timespec=precision).replace("+00:00", "Z")

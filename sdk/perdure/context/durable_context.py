@@ -113,7 +113,7 @@ class DurableContext:
         is tried again as the retry strategy says. `name` defaults to that of a `@durable_step`.
 
         Raises `StepError` when `func` failed for good, `ExecutionError` when its result is larger
-        than 1,048,576 bytes, `ValidationError` for a name outside 1 to 256 printable ASCII
+        than 67,108,864 bytes, `ValidationError` for a name outside 1 to 256 printable ASCII
         characters.
         """
         refuse_coroutine_function(func)

@@ -34,6 +34,7 @@ from perdure.serdes.error_records import (
 )
 from perdure.serdes.serializers import SerDes, SerDesContext
 from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_core.text import cut_chars
 
 # What `AnyOfError` keeps of one field of one error, if there is room.
 FIELD_CHARS_MAX: Final = 1_000
@@ -227,7 +228,7 @@ def _written_errors(errors: Sequence[ChildContextError]) -> str:
     chars_max, kept = FIELD_CHARS_MAX, len(errors)
     while True:  # ends: with no error left, nothing is too long
         fields = [
-            [_cut(text, chars_max) for text in (each.error_type, each.message, each.data)]
+            [cut_chars(text, chars_max) for text in (each.error_type, each.message, each.data)]
             for each in errors[:kept]
         ]
         written = json.dumps(fields, separators=(",", ":"))
@@ -247,7 +248,3 @@ def _read_errors(data: str | None) -> tuple[ChildContextError, ...]:
     except (ValueError, TypeError):
         return ()
     return tuple(map(_child_error, objects))
-
-
-def _cut(text: str | None, chars_max: int) -> str | None:
-    return text if text is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from perdure.exceptions import DurableOperationError, SerDesError, StepError, qualified_name
 from perdure_core.limits import ERROR_INLINE_BYTES_MAX
 from perdure_core.model import ErrorObject
+from perdure_core.text import cut_bytes
 
 FRAMES_MAX: Final = 100
 # Together they leave room for a few frames, whatever they hold.
@@ -31,9 +32,9 @@ _SDK_FOLDER = str(Path(__file__).parents[1])
 def error_record(error: BaseException) -> ErrorObject:
     """Return what is recorded about `error`, at most 32,768 bytes over all fields."""
     fields = (
-        _cut(_message(error), MESSAGE_BYTES_MAX),
-        _cut(_type(error), TYPE_BYTES_MAX),
-        _cut(_data(error), DATA_BYTES_MAX),
+        cut_bytes(_message(error), MESSAGE_BYTES_MAX),
+        cut_bytes(_type(error), TYPE_BYTES_MAX),
+        cut_bytes(_data(error), DATA_BYTES_MAX),
     )
     room = ERROR_INLINE_BYTES_MAX - _ENVELOPE_BYTES - sum(_size(field) for field in fields if field)
     return ErrorObject(*fields, stack_trace=_innermost(_stack_trace(error), room))
@@ -112,16 +113,6 @@ def _innermost(lines: list[str], room: int) -> tuple[str, ...]:
             break
         kept.append(line)
     return tuple(reversed(kept))
-
-
-def _cut(text: str | None, bytes_max: int) -> str | None:
-    if text is None:
-        return None
-    # A lone surrogate, for example from a file name, cannot travel.
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= bytes_max:
-        return encoded.decode()
-    return f"{encoded[: bytes_max - 3].decode(errors='ignore')}…"
 
 
 def _size(text: str) -> int:

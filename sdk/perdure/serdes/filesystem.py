@@ -30,7 +30,7 @@ __all__ = [
     "GeneratePreview",
 ]
 
-# A little less than what contexts keep, so that a value in an envelope stays below it.
+# The threshold of the AWS SDK: 256 KiB, less what an envelope takes. Contexts here keep 64 MiB.
 INLINE_BYTES_MAX: Final = 262_144 - 1_024
 
 

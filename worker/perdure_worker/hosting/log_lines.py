@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, cast
 
+from perdure_core.text import cut_chars
+
 # CloudWatch takes no longer ones; a log that grows without a bound is no log.
 LINE_CHARS_MAX: Final = 262_144
 
@@ -87,7 +89,8 @@ class LogFormatter:
         return {name: value for name, value in fields.items() if value is not None}
 
     def _text(self, moment: str, level: str, request_id: str, text: str) -> str:
-        return _cut(f"{moment} {level:<7} {self._function} {request_id or '-'} {text}")
+        line = f"{moment} {level:<7} {self._function} {request_id or '-'} {text}"
+        return cut_chars(line, LINE_CHARS_MAX)
 
     def _encoded(self, fields: dict[str, object]) -> str:
         line = _encode(fields)
@@ -125,8 +128,3 @@ def _encode(fields: dict[str, object]) -> str:
 def _moment(time_s: float) -> str:
     moment = datetime.fromtimestamp(time_s, tz=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03}Z"
-
-
-def _cut(text: str) -> str:
-    sendable = text.encode(errors="replace").decode()
-    return sendable if len(sendable) <= LINE_CHARS_MAX else f"{sendable[: LINE_CHARS_MAX - 1]}…"

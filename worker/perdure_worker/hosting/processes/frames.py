@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-# The largest payload (6 MiB) twice, and what surrounds it. A sender keeps it, a reader checks it.
+# Lambda's largest synchronous payload (6 MiB) twice, and what surrounds it. A sender keeps to this,
+# a reader checks it.
 FRAME_BYTES_MAX: Final = 16 * 1_024 * 1_024
 HEADER: Final = struct.Struct(">I")
 

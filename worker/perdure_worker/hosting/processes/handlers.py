@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
+from perdure_core.text import cut_chars
 from perdure_worker.hosting.processes.frames import HandlerError
 
 # Lambda quotas page: the payload of a response, and what surrounds it.
@@ -26,7 +27,7 @@ class HandlerFailed(Exception):
 
     def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.error = HandlerError(cut(message), error_type, stack_trace)
+        self.error = HandlerError(cut_chars(message, MESSAGE_CHARS_MAX), error_type, stack_trace)
 
 
 def load_handler(dotted: str) -> Handler:
@@ -92,16 +93,10 @@ def error_of(error: BaseException) -> HandlerError:
         del frames[0]
     lines = traceback.format_list(frames[-FRAMES_MAX:])
     return HandlerError(
-        cut(_message(error)), type(error).__name__, tuple([cut(line) for line in lines])
+        cut_chars(_message(error), MESSAGE_CHARS_MAX),
+        type(error).__name__,
+        tuple([cut_chars(line, MESSAGE_CHARS_MAX) for line in lines]),
     )
-
-
-def cut(text: str) -> str:
-    """Return a text that is bounded and can be sent."""
-    sendable = text.encode(errors="replace").decode()
-    if len(sendable) <= MESSAGE_CHARS_MAX:
-        return sendable
-    return f"{sendable[: MESSAGE_CHARS_MAX - 1]}…"
 
 
 def _json_of(value: object) -> str:
