@@ -81,7 +81,7 @@ class Bench:
 
     async def _start(self, starts: Iterator[int]) -> None:
         for _ in starts:
-            await self.history.start(
+            await self.history.commands.start(
                 StartRequest(namespace="default", function="order", input='{"order": 7}')
             )
 
@@ -92,13 +92,13 @@ class Bench:
 
     async def _work(self, task: Task) -> None:
         history = self.history
-        offer = await history.begin(task.key, "bench")
+        offer = await history.invocations.begin(task.key, "bench")
         assert offer is not None
         token = offer.token
         for number, updates in enumerate(UPDATES):
-            answer = await history.checkpoint(token, f"call-{number}", updates)
+            answer = await history.invocations.checkpoint(token, f"call-{number}", updates)
             token = answer.token
-        await history.complete(token, "SUCCEEDED", result='"done"', error=None)
+        await history.invocations.complete(token, "SUCCEEDED", result='"done"', error=None)
         self._left -= 1
         if self._left:
             self.matching.credit("bench", 1)
@@ -110,7 +110,7 @@ async def main(executions: int = 2_000, at_once: int = 64, *, profiled: bool = F
     """Warm up, measure, and say what it cost."""
     bench = Bench()
     await bench.history.open()
-    await bench.history.announce([FUNCTION])
+    await bench.history.invocations.announce([FUNCTION])
     await bench.run(min(200, executions), at_once)
     commits = bench.metrics.registry.get_sample_value("perdure_commits_total") or 0
     profile = cProfile.Profile()

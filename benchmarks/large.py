@@ -67,19 +67,21 @@ async def measure_value(size_mib: int) -> None:
         await store.open()
         tasks: asyncio.Queue[Task] = asyncio.Queue()
         async with opened(store, tasks) as history:
-            await history.start(StartRequest(namespace="default", function="order", input="{}"))
-            offer = await history.begin((await tasks.get()).key, "bench")
+            await history.commands.start(
+                StartRequest(namespace="default", function="order", input="{}")
+            )
+            offer = await history.invocations.begin((await tasks.get()).key, "bench")
             assert offer is not None
             value = "x" * (size_mib * MIB)
             answer = None
             async with printed(f"{size_mib} MiB", "record"):
-                answer = await history.checkpoint(offer.token, "call", updates(value))
+                answer = await history.invocations.checkpoint(offer.token, "call", updates(value))
             (operation,) = answer.operations
             assert isinstance(operation.details, StepDetails)
             assert isinstance(operation.details.result, StoredPayload)
             if size_mib > 1:  # one of 1 MiB is remembered
                 async with printed(f"{size_mib} MiB", "read"):
-                    await history.texts(answer.key, [operation.details.result])
+                    await history.queries.texts(answer.key, [operation.details.result])
         await store.close()
 
 
@@ -98,7 +100,7 @@ async def opened(store: Store, tasks: "asyncio.Queue[Task]") -> AsyncGenerator[H
         address="bench:1",
     )
     await history.open()
-    await history.announce([FUNCTION])
+    await history.invocations.announce([FUNCTION])
     matching.attach("bench", [("default", "order")], tasks.put_nowait)
     matching.credit("bench", 1)
     try:

@@ -21,11 +21,11 @@ from perdure_core.execution import begin
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
-from perdure_core.refusals import NameTaken, Unknown
-from perdure_core.state import State, identity_of, is_open
+from perdure_core.refusals import NameTaken
+from perdure_core.state import State, identity_of
 from perdure_core.validation import check_error, check_identifier, check_tenancy
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import Slot, expires_ms
+from perdure_history.execution_cache import Slot, expires_ms, with_identity
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
 from perdure_history.name_lookup import NameReader
@@ -40,7 +40,7 @@ _SWEPT_SOON_MS: Final = 60_000
 
 
 class ClientCalls:
-    """The client's half of the history service."""
+    """Implements `ExecutionCommands`."""
 
     def __init__(self, executions: Executions, signer: Signer) -> None:
         self._executions = executions
@@ -110,30 +110,6 @@ class ClientCalls:
         if taken.key.execution_id != child.execution_id:
             raise NameTaken(f"the name {child.name!r} was given to another execution")
         await executions.forget_sent(row).wait()
-
-    async def describe(self, arn: str) -> State:
-        """Return the committed state."""
-        return (await self._settled(arn)).state
-
-    async def wait_ended(self, arn: str, wait_ms: int) -> State:
-        """Return the committed state once the execution has ended, or after this long."""
-        executions = self._executions
-        deadline_ms = executions.clock.now_ms() + wait_ms
-        slot = await self._settled(arn)
-        if wait_ms <= 0 or not is_open(slot.state):
-            return slot.state
-        with executions.ends.watch(slot.key) as woken:
-            due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
-            due.add_done_callback(lambda _: woken.set())
-            try:
-                while True:
-                    woken.clear()
-                    slot = await executions.settled(slot.key)
-                    if due.done() or not is_open(slot.state):
-                        return slot.state
-                    await woken.wait()
-            finally:
-                due.cancel()
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """End the execution; return when it ended."""
@@ -243,20 +219,9 @@ class ClientCalls:
         await self._executions.carry_out(slot, command)
         return slot.state
 
-    async def _settled(self, arn: str) -> Slot:
-        identity = parse_arn(arn)
-        return _checked(identity, await self._executions.settled(key_of_identity(identity)))
-
     async def _slot(self, arn: str) -> Slot:
         identity = parse_arn(arn)
-        return _checked(identity, await self._executions.slot(key_of_identity(identity)))
-
-
-def _checked(identity: ExecutionIdentity, slot: Slot) -> Slot:
-    """Return the slot if its execution has this identity in every part. Raises Unknown."""
-    if identity_of(slot.state) != identity:
-        raise Unknown(f"no execution {arn_of(identity)}")
-    return slot
+        return with_identity(await self._executions.slot(key_of_identity(identity)), identity)
 
 
 def _given(value: int | None, otherwise: int) -> int:

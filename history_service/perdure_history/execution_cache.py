@@ -9,8 +9,10 @@ from typing import Final
 
 from perdure_core.events import decode_record
 from perdure_core.fold import fold
+from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.limits import RETENTION_DAYS_MAX
-from perdure_core.state import Dispatch, State, waiting_for
+from perdure_core.refusals import Unknown
+from perdure_core.state import Dispatch, State, identity_of, waiting_for
 from perdure_history.committer import Batch
 from perdure_history.settings import HistorySettings
 from perdure_host.metrics import ServerMetrics
@@ -72,6 +74,13 @@ def load_slot(stored: StoredExecution) -> Slot:
     if state.dispatch is Dispatch.WANTED:
         slot.unsure_turn = state.turn
     slot.grow(sum(len(record.body) for record in stored.records))
+    return slot
+
+
+def with_identity(slot: Slot, identity: ExecutionIdentity) -> Slot:
+    """Return the slot if its execution has this identity in every part. Raises Unknown."""
+    if identity_of(slot.state) != identity:
+        raise Unknown(f"no execution {arn_of(identity)}")
     return slot
 
 

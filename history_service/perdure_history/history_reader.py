@@ -1,24 +1,52 @@
 """Reading histories: pages, and following what is being written. Only what is durable is shown."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from perdure_core.events import decode_record, is_public
+from perdure_core.identity import parse_arn
+from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
-from perdure_core.state import is_open
+from perdure_core.state import State, is_open
+from perdure_history.execution_cache import Slot, with_identity
 from perdure_history.executions import Executions
-from perdure_host.ports import ExecutionKey, ExecutionRow, ListQuery, RecordRow
-from perdure_host.services import NumberedEvent, key_of
+from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery, RecordRow
+from perdure_host.services import NumberedEvent, key_of, key_of_identity
 
 _PAGE: Final = 100
 _LAST_EVENT: Final = 2**31 - 1
 
 
-class Reading:
-    """The reading half of the history service."""
+class HistoryReader:
+    """Implements `HistoryQueries`."""
 
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
+
+    async def describe(self, arn: str) -> State:
+        """Return the committed state."""
+        return (await self._settled(arn)).state
+
+    async def wait_ended(self, arn: str, wait_ms: int) -> State:
+        """Return the committed state once the execution has ended, or after this long."""
+        executions = self._executions
+        deadline_ms = executions.clock.now_ms() + wait_ms
+        slot = await self._settled(arn)
+        if wait_ms <= 0 or not is_open(slot.state):
+            return slot.state
+        with executions.ends.watch(slot.key) as woken:
+            due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
+            due.add_done_callback(lambda _: woken.set())
+            try:
+                while True:
+                    woken.clear()
+                    slot = await executions.settled(slot.key)
+                    if due.done() or not is_open(slot.state):
+                        return slot.state
+                    await woken.wait()
+            finally:
+                due.cancel()
 
     async def page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
@@ -55,6 +83,22 @@ class Reading:
         """Return one page."""
         self._executions.require_ready()
         return await self._executions.store.list_executions(query)
+
+    async def functions(self) -> list[FunctionRow]:
+        """Return every function that a worker has ever announced."""
+        self._executions.require_ready()
+        return self._executions.functions.all()
+
+    async def texts(
+        self, key: ExecutionKey, references: Sequence[StoredPayload]
+    ) -> Mapping[StoredPayload, str]:
+        """Return the payloads that these references of one execution stand for."""
+        self._executions.require_ready()
+        return await self._executions.payloads.texts(key, references)
+
+    async def _settled(self, arn: str) -> Slot:
+        identity = parse_arn(arn)
+        return with_identity(await self._executions.settled(key_of_identity(identity)), identity)
 
     async def _forwards(
         self, key: ExecutionKey, after_event_id: int, limit: int

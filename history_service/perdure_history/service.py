@@ -1,19 +1,18 @@
 """The history service as a node hosts it: its life, its periodic work, and the port of others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from perdure_core.commands import ChildEnded
 from perdure_core.decision import Delivery, ReportEnd
 from perdure_core.large_payloads import inline, references_of
-from perdure_core.model import ErrorObject, OperationUpdate
-from perdure_core.payload import StoredPayload, text_of
+from perdure_core.model import ErrorObject
+from perdure_core.payload import text_of
 from perdure_core.refusals import Invalid, Refused, Unknown
-from perdure_core.state import State
 from perdure_history.client_calls import ClientCalls
 from perdure_history.executions import Executions
-from perdure_history.history_reader import Reading
+from perdure_history.history_reader import HistoryReader
 from perdure_history.outbox import OutboxDeliverer
 from perdure_history.scanner import Scanner
 from perdure_history.settings import HistorySettings
@@ -25,21 +24,12 @@ from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
     Clock,
     ExecutionKey,
-    ExecutionRow,
-    FunctionRow,
-    ListQuery,
     OutboxRow,
     StatusSink,
     Store,
 )
 from perdure_host.services import (
-    CheckpointAnswer,
-    InvocationOffer,
     Matching,
-    NumberedEvent,
-    StartAnswer,
-    StartRequest,
-    StatePage,
 )
 from perdure_host.telemetry import open_log
 from perdure_host.tokens import Signer
@@ -79,13 +69,13 @@ class HistoryService:
             address=address,
         )
         self._settings = settings
-        self._clients = ClientCalls(self._executions, signer)
-        self._workers = WorkerCalls(self._executions, signer)
-        self._reading = Reading(self._executions)
-        self._scanner = Scanner(self._executions, self._workers.reoffer)
+        self.commands = ClientCalls(self._executions, signer)
+        self.invocations = WorkerCalls(self._executions, signer)
+        self.queries = HistoryReader(self._executions)
+        self._scanner = Scanner(self._executions, self.invocations.reoffer)
         self._outbox = OutboxDeliverer(store, clock, self._deliver)
         self._reoffers = Reoffers(
-            store, clock, lambda: self._executions.claims_until_ms, self._workers.reoffer
+            store, clock, lambda: self._executions.claims_until_ms, self.invocations.reoffer
         )
         self._executions.send = self._outbox.push
         self._executions.on_reload += [self._outbox.reset, self._reoffers.ask]
@@ -149,7 +139,7 @@ class HistoryService:
             ("renew the lease", self._settings.lease_ms / 3_000, self._renew),
             ("sweep what retention lets go", 5.0, self._sweep),
             ("look for what cannot move", 15.0, self._scan),
-            ("lose what has fallen silent", 10.0, self._workers.lose_silent),
+            ("lose what has fallen silent", 10.0, self.invocations.lose_silent),
         ]
 
     @property
@@ -161,135 +151,6 @@ class HistoryService:
     def trouble(self) -> str | None:
         """Say why nothing is served at the moment, or None."""
         return self._executions.trouble
-
-    # Clients.
-
-    async def start(self, request: StartRequest) -> StartAnswer:
-        """See `services.History`."""
-        return await self._clients.start(request)
-
-    async def describe(self, arn: str) -> State:
-        """See `services.History`."""
-        return await self._clients.describe(arn)
-
-    async def wait_ended(self, arn: str, wait_ms: int) -> State:
-        """See `services.History`."""
-        return await self._clients.wait_ended(arn, wait_ms)
-
-    async def history_page(
-        self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
-    ) -> list[NumberedEvent]:
-        """See `services.History`."""
-        return await self._reading.page(
-            arn, after_event_id=after_event_id, limit=limit, reverse=reverse
-        )
-
-    def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
-        """See `services.History`."""
-        return self._reading.follow(arn, after_event_id)
-
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
-        """See `services.History`."""
-        return await self._reading.list_executions(query)
-
-    async def functions(self) -> list[FunctionRow]:
-        """See `services.History`."""
-        self._executions.require_ready()
-        return self._executions.functions.all()
-
-    async def texts(
-        self, key: ExecutionKey, references: Sequence[StoredPayload]
-    ) -> Mapping[StoredPayload, str]:
-        """See `services.History`."""
-        self._executions.require_ready()
-        return await self._executions.payloads.texts(key, references)
-
-    async def stop(self, arn: str, error: ErrorObject | None) -> int:
-        """See `services.History`."""
-        return await self._clients.stop(arn, error)
-
-    async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
-        """See `services.History`."""
-        return await self._clients.pause(arn, reason=reason, timeout_paused=timeout_paused)
-
-    async def resume(self, arn: str, *, reason: str | None) -> str:
-        """See `services.History`."""
-        return await self._clients.resume(arn, reason=reason)
-
-    async def delete(self, arn: str) -> int:
-        """See `services.History`."""
-        return await self._clients.delete(arn)
-
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
-        """See `services.History`."""
-        await self._clients.succeed_callback(callback_id, result)
-
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
-        """See `services.History`."""
-        await self._clients.fail_callback(callback_id, error)
-
-    async def heartbeat_callback(self, callback_id: str) -> None:
-        """See `services.History`."""
-        await self._clients.heartbeat_callback(callback_id)
-
-    async def callback_arn(self, callback_id: str) -> str:
-        """See `services.History`."""
-        return await self._clients.callback_arn(callback_id)
-
-    # Workers.
-
-    async def announce(self, functions: Sequence[FunctionRow]) -> None:
-        """See `services.History`."""
-        self._executions.require_ready()
-        await self._executions.functions.announce(self.incarnation, functions)
-
-    async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
-        """See `services.History`."""
-        return await self._workers.begin(key, worker_id)
-
-    async def claim(self, token: str, worker_id: str) -> str | None:
-        """See `services.History`."""
-        return await self._workers.claim(token, worker_id)
-
-    async def checkpoint(
-        self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
-    ) -> CheckpointAnswer:
-        """See `services.History`."""
-        return await self._workers.checkpoint(token, client_token, updates)
-
-    async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
-        """See `services.History`."""
-        return await self._workers.state_page(token, marker, limit)
-
-    async def complete(
-        self,
-        token: str,
-        status: str,
-        *,
-        result: str | None,
-        error: ErrorObject | None,
-        replayed_operations: int = 0,
-    ) -> None:
-        """See `services.History`."""
-        await self._workers.complete(
-            token, status, result=result, error=error, replayed_operations=replayed_operations
-        )
-
-    async def hand_back(self, tokens: Sequence[str]) -> None:
-        """See `services.History`."""
-        await self._workers.hand_back(tokens)
-
-    async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
-        """See `services.History`."""
-        return await self._workers.heartbeat(worker_id, invocation_ids)
-
-    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
-        """See `services.History`."""
-        self._executions.tell_lost = tell
-
-    async def worker_lost(self, worker_id: str) -> None:
-        """See `services.History`."""
-        await self._workers.worker_lost(worker_id)
 
     # Behind the scenes.
 
@@ -309,7 +170,7 @@ class HistoryService:
             await self._report_end(delivery, row)
             return
         try:
-            await self._clients.start_child(delivery, row)
+            await self.commands.start_child(delivery, row)
         except Refused as refused:
             error = ErrorObject(str(refused), _lambda_word(refused))
             report = ReportEnd(parent=delivery.parent, status="FAILED", error=error)

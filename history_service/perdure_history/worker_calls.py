@@ -1,7 +1,7 @@
 """What workers ask of history: begin, claim, checkpoint, complete, hand back, heartbeat."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -39,7 +39,7 @@ from perdure_history.lost_invocations import give_up_unclaimed, is_unclaimed, lo
 from perdure_history.payloads import hashed
 from perdure_history.running_invocations import Running
 from perdure_host.metrics import InvocationOutcome
-from perdure_host.ports import ExecutionKey, ExecutionRow
+from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
 
@@ -47,11 +47,17 @@ _STATUSES: Final[dict[str, CompletionStatus]] = {each: each for each in COMPLETI
 
 
 class WorkerCalls:
-    """The worker's half of the history service."""
+    """Implements `InvocationCommands`."""
 
     def __init__(self, executions: Executions, signer: Signer) -> None:
         self._executions = executions
         self._signer = signer
+
+    async def announce(self, functions: Sequence[FunctionRow]) -> None:
+        """Register functions; return once they are durable."""
+        executions = self._executions
+        executions.require_ready()
+        await executions.functions.announce(executions.committer.incarnation, functions)
 
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
         """Hand out the invocation that the execution wants, if it still does."""
@@ -222,6 +228,10 @@ class WorkerCalls:
                 lost.append(running)
         await self._lose(lost)
         return tuple(id_ for id_ in invocation_ids if id_ not in known)
+
+    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
+        """Call `tell(worker_id, invocation_id)` for each invocation whose execution has ended."""
+        self._executions.tell_lost = tell
 
     async def worker_lost(self, worker_id: str) -> None:
         """Lose what ran in the worker, unless it connects again and claims it in time."""

@@ -65,7 +65,7 @@ class CheckpointAnswer(msgspec.Struct, frozen=True):
     """`token` is empty when the turn was revoked.
 
     `operations` changed since the worker last saw state. They hold references to large payloads;
-    `History.texts` has these.
+    `HistoryQueries.texts` returns these.
     """
 
     key: ExecutionKey
@@ -115,25 +115,64 @@ class Task(msgspec.Struct, frozen=True):
     offered_ms: int
 
 
-class History(Protocol):
-    """Owns executions: loads, decides, commits, answers.
+class ExecutionCommands(Protocol):
+    """Changes executions on behalf of clients.
 
-    ARNs, tokens and ids arrive as text and are checked here.
+    ARNs and callback ids arrive as text and are checked here.
 
-    Invalid: malformed ARN, token, callback id or marker. Unknown: it names nothing.
+    Invalid: malformed ARN or callback id. Unknown: it names nothing.
     """
 
     async def start(self, request: StartRequest) -> StartAnswer:
-        """Start, or find the equal execution of that name.
+        """Start an execution, or find the equal one of that name.
 
         Raises NameTaken, Unknown (function), Invalid.
         """
         ...
 
+    async def stop(self, arn: str, error: ErrorObject | None) -> int:
+        """Return when it ended, in ms."""
+        ...
+
+    async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
+        """Begin no more invocations; return the new status."""
+        ...
+
+    async def resume(self, arn: str, *, reason: str | None) -> str:
+        """Withdraw a pause; return the new status."""
+        ...
+
+    async def delete(self, arn: str) -> int:
+        """Let retention sweep it now; return when that was first requested, in ms."""
+        ...
+
+    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
+        """Complete the callback with a result. Raises CallbackClosed, Ended."""
+        ...
+
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
+        """Complete the callback with an error. Raises CallbackClosed, Ended."""
+        ...
+
+    async def heartbeat_callback(self, callback_id: str) -> None:
+        """Restart the callback's heartbeat timeout. Raises CallbackClosed, Ended."""
+        ...
+
+    async def callback_arn(self, callback_id: str) -> str:
+        """Return the ARN of the execution that the callback belongs to."""
+        ...
+
+
+class HistoryQueries(Protocol):
+    """Reads executions, their histories and their payloads. Only what is durable is returned.
+
+    Invalid: malformed ARN. Unknown: it names nothing.
+    """
+
     async def describe(self, arn: str) -> State:
         """Return the committed state; the caller must not change it, nor keep it over an await.
 
-        It holds references to large payloads; `texts` has these.
+        It holds references to large payloads; `texts` returns these.
         """
         ...
 
@@ -141,26 +180,17 @@ class History(Protocol):
         """Return what `describe` does once the execution has ended, or after this long."""
         ...
 
-    async def history_page(
+    async def page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
     ) -> list[NumberedEvent]:
-        """Return events after the given one; in reverse those before it (0: from the end).
+        """Return events after this one; in reverse those before it (0: from the end).
 
-        They hold references to large payloads; `texts` has these.
-        """
-        ...
-
-    async def texts(
-        self, key: ExecutionKey, references: Sequence[StoredPayload]
-    ) -> Mapping[StoredPayload, str]:
-        """Return the payloads that something of this execution refers to.
-
-        How many are held at a time is for the caller to bound. Raises Unknown once it is swept.
+        They hold references to large payloads; `texts` returns these.
         """
         ...
 
     def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
-        """Yield events as they are committed, until the execution has ended and all are told."""
+        """Yield events as they are committed, until the execution has ended and all are yielded."""
         ...
 
     async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
@@ -171,39 +201,23 @@ class History(Protocol):
         """Return every function that a worker has ever announced."""
         ...
 
-    async def stop(self, arn: str, error: ErrorObject | None) -> int:
-        """Return when it ended, in ms."""
+    async def texts(
+        self, key: ExecutionKey, references: Sequence[StoredPayload]
+    ) -> Mapping[StoredPayload, str]:
+        """Return the payloads that these references of one execution stand for.
+
+        The caller bounds how many are in memory at a time. Raises Unknown once it is swept.
+        """
         ...
 
-    async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
-        """Return the new status."""
-        ...
 
-    async def resume(self, arn: str, *, reason: str | None) -> str:
-        """Return the new status."""
-        ...
+class InvocationCommands(Protocol):
+    """Hands out invocations to workers, and records what these report.
 
-    async def delete(self, arn: str) -> int:
-        """Return when deletion was first asked for, in ms."""
-        ...
+    Checkpoint tokens and page markers arrive as text and are checked here.
 
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
-        """Complete it. Raises CallbackClosed, Ended."""
-        ...
-
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
-        """Fail it. Raises CallbackClosed, Ended."""
-        ...
-
-    async def heartbeat_callback(self, callback_id: str) -> None:
-        """Start its heartbeat timeout anew. Raises CallbackClosed, Ended."""
-        ...
-
-    async def callback_arn(self, callback_id: str) -> str:
-        """Return the ARN of the execution whose callback it is."""
-        ...
-
-    # What workers ask for.
+    Invalid: malformed token or marker.
+    """
 
     async def announce(self, functions: Sequence[FunctionRow]) -> None:
         """Remember functions; returns once durable."""
@@ -273,6 +287,25 @@ class History(Protocol):
         ...
 
 
+class History(Protocol):
+    """The three ports of history, for those who hand them on."""
+
+    @property
+    def commands(self) -> ExecutionCommands:
+        """What changes executions."""
+        ...
+
+    @property
+    def queries(self) -> HistoryQueries:
+        """What reads them."""
+        ...
+
+    @property
+    def invocations(self) -> InvocationCommands:
+        """What workers call."""
+        ...
+
+
 class Matching(Protocol):
     """Brings tasks and free slots together. Never blocks, writes nothing."""
 
@@ -318,7 +351,10 @@ class Matching(Protocol):
 
 __all__ = [
     "CheckpointAnswer",
+    "ExecutionCommands",
     "History",
+    "HistoryQueries",
+    "InvocationCommands",
     "InvocationOffer",
     "Matching",
     "NumberedEvent",

@@ -29,7 +29,7 @@ class Driver:
         host = self.world.host
         request = StartRequest(namespace="default", function="order", name=name)
         with contextlib.suppress(StoreError, HostGone):
-            self.arns[name] = (await host.call(host.history.start(request))).arn
+            self.arns[name] = (await host.call(host.history.commands.start(request))).arn
 
     async def round(self, ms: int = 500) -> None:
         """Let some time pass, and do whatever somebody outside has to do."""
@@ -86,9 +86,9 @@ class Driver:
         history = host.history
         try:
             if paused:
-                await host.call(history.pause(arn, reason=None, timeout_paused=True))
+                await host.call(history.commands.pause(arn, reason=None, timeout_paused=True))
             else:
-                await host.call(history.resume(arn, reason=None))
+                await host.call(history.commands.resume(arn, reason=None))
         except (StoreError, HostGone):
             return False
         except Ended:

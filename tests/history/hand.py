@@ -38,7 +38,7 @@ class Invocation:
 
     async def checkpoint(self, *updates: OperationUpdate) -> CheckpointAnswer:
         self.calls += 1
-        answer = await self.world.history.checkpoint(
+        answer = await self.world.history.invocations.checkpoint(
             self.token, f"{self.id[:8]}-{self.calls}", updates
         )
         self.token = answer.token
@@ -50,7 +50,9 @@ class Invocation:
         result: str | None = None,
         error: ErrorObject | None = None,
     ) -> None:
-        await self.world.history.complete(self.token, status, result=result, error=error)
+        await self.world.history.invocations.complete(
+            self.token, status, result=result, error=error
+        )
 
     async def step(self, operation_id: str, result: str = '"done"') -> CheckpointAnswer:
         return await self.checkpoint(
@@ -88,21 +90,23 @@ class Hand:
     async def finish(self) -> None:
         self.world.host.matching.detach(self.worker_id)
         while self.tasks:
-            offer = await self.world.history.begin(self.tasks.pop(0).key, self.worker_id)
+            offer = await self.world.history.invocations.begin(
+                self.tasks.pop(0).key, self.worker_id
+            )
             if offer is not None:
-                await self.world.history.hand_back([offer.token])
+                await self.world.history.invocations.hand_back([offer.token])
 
     async def take(self) -> Invocation:
         """Begin the oldest invocation that was delivered."""
         await settle()
         assert self.tasks, "nothing was delivered"
-        offer = await self.world.history.begin(self.tasks.pop(0).key, self.worker_id)
+        offer = await self.world.history.invocations.begin(self.tasks.pop(0).key, self.worker_id)
         assert offer is not None
         return Invocation(self.world, offer)
 
     async def begun(self, arn: str) -> Invocation | None:
         """Begin an invocation of the execution, if it wants one."""
-        offer = await self.world.history.begin(key_of(arn), self.worker_id)
+        offer = await self.world.history.invocations.begin(key_of(arn), self.worker_id)
         return None if offer is None else Invocation(self.world, offer)
 
     async def is_idle(self) -> bool:
@@ -112,7 +116,7 @@ class Hand:
 
     async def heartbeat(self, *invocations: Invocation) -> tuple[str, ...]:
         ids = [invocation.id for invocation in invocations]
-        return await self.world.history.heartbeat(self.worker_id, ids)
+        return await self.world.history.invocations.heartbeat(self.worker_id, ids)
 
     async def claim(self, invocation: Invocation) -> str | None:
-        return await self.world.history.claim(invocation.token, self.worker_id)
+        return await self.world.history.invocations.claim(invocation.token, self.worker_id)

@@ -121,7 +121,7 @@ class ScriptedWorker:
         host = self.world.host
         self._host = host
         for run in [*self.held.values()]:
-            if await host.call(host.history.claim(run.token, self.worker_id)) is None:
+            if await host.call(host.history.invocations.claim(run.token, self.worker_id)) is None:
                 run.drop()
         self.attach(host)
 
@@ -147,7 +147,7 @@ class ScriptedWorker:
             await asyncio.wait(self._beginning)
         while not host.is_down and not self.connected.is_set():
             with contextlib.suppress(StoreError, HostGone):
-                await host.call(host.history.worker_lost(self.worker_id))
+                await host.call(host.history.invocations.worker_lost(self.worker_id))
                 return
             await self.world.clock.wait_until(self.world.clock.now_ms() + 1_000)
 
@@ -160,7 +160,9 @@ class ScriptedWorker:
         if not self.connected.is_set() or host.is_down or self._host is not host:
             return
         try:
-            gone = await host.call(host.history.heartbeat(self.worker_id, tuple(self.held)))
+            gone = await host.call(
+                host.history.invocations.heartbeat(self.worker_id, tuple(self.held))
+            )
         except (StoreError, HostGone):
             return
         for invocation_id in gone:
@@ -180,7 +182,7 @@ class ScriptedWorker:
 
     async def _begin(self, host: Host, task: Task) -> None:
         try:
-            offer = await host.call(host.history.begin(task.key, self.worker_id))
+            offer = await host.call(host.history.invocations.begin(task.key, self.worker_id))
         except HostGone:
             return
         except StoreError:
@@ -196,7 +198,7 @@ class ScriptedWorker:
             self.held[run.invocation_id] = run
         elif not host.is_down:
             try:
-                await host.call(host.history.hand_back([offer.token]))
+                await host.call(host.history.invocations.hand_back([offer.token]))
             except (StoreError, HostGone):
                 return
 
@@ -270,14 +272,16 @@ class Run:
         while page.next_marker:
             marker = page.next_marker
             page = await self._worker.ask(
-                lambda host, marker=marker: host.history.state_page(self.token, marker, 0)  # type: ignore[misc]
+                lambda host, marker=marker: host.history.invocations.state_page(
+                    self.token, marker, 0
+                )  # type: ignore[misc]
             )
             self._see(page.operations)
 
     async def _complete(self, status: str, result: str | None) -> None:
         token = self.token
         await self._worker.ask(
-            lambda host: host.history.complete(token, status, result=result, error=None)
+            lambda host: host.history.invocations.complete(token, status, result=result, error=None)
         )
         if status == "SUCCEEDED":
             assert result is not None
@@ -287,7 +291,7 @@ class Run:
         self._calls += 1
         token, client_token = self.token, f"{self.invocation_id[:16]}-{self._calls}"
         answer: CheckpointAnswer = await self._worker.ask(
-            lambda host: host.history.checkpoint(token, client_token, updates)
+            lambda host: host.history.invocations.checkpoint(token, client_token, updates)
         )
         self._see(answer.operations)
         if not answer.token:
@@ -375,7 +379,9 @@ async def complete_callback(world: World, callback_id: str) -> bool:
     """Complete a callback from outside; tell whether that is known to be done."""
     host = world.host
     try:
-        await host.call(host.history.succeed_callback(callback_id, f'"{callback_id[-8:]}"'))
+        await host.call(
+            host.history.commands.succeed_callback(callback_id, f'"{callback_id[-8:]}"')
+        )
     except (CallbackClosed, Ended):
         return True
     except (StoreError, HostGone):

@@ -51,7 +51,7 @@ async def test_what_is_cached_is_counted_with_its_growth_and_let_go_of() -> None
         await invocation.step("a", '"' + "x" * 10_000 + '"')
         assert gauge(world.metrics, "perdure_cache_bytes") > before + 30_000
         await invocation.complete("SUCCEEDED")
-        await world.history.delete(arn)
+        await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert gauge(world.metrics, "perdure_cache_bytes") == 0
 
@@ -67,8 +67,8 @@ async def test_what_is_not_committed_is_never_evicted() -> None:
         await settle()
         # The commit is under way; others would like to have the room.
         for arn in arns[1:]:
-            await world.history.describe(arn)
-        looking = asyncio.ensure_future(world.history.describe(arns[0]))
+            await world.history.queries.describe(arn)
+        looking = asyncio.ensure_future(world.history.queries.describe(arns[0]))
         await settle()
         assert not looking.done()
         world.host.link.gate.set()
@@ -81,7 +81,7 @@ async def test_an_execution_is_read_once_however_many_ask() -> None:
         arn = await world.start("n")
         await world.restart()
         loads = world.host.link.loads
-        states = await asyncio.gather(*(world.history.describe(arn) for _ in range(50)))
+        states = await asyncio.gather(*(world.history.queries.describe(arn) for _ in range(50)))
         assert world.host.link.loads == loads + 1
         assert len({id(state) for state in states}) == 1
 
@@ -90,7 +90,7 @@ async def test_more_executions_asked_for_than_fit_are_read_once_each() -> None:
     async with World(HistorySettings(cache_executions_max=3)) as world:
         arns = [await world.start() for _ in range(100)]
         await world.restart()
-        states = await asyncio.gather(*(world.history.describe(arn) for arn in arns))
+        states = await asyncio.gather(*(world.history.queries.describe(arn) for arn in arns))
         assert len({state.execution_id for state in states}) == 100
         assert world.host.link.loads == 100
 
@@ -99,12 +99,12 @@ async def test_one_who_asked_and_went_away_takes_nothing_from_the_others() -> No
     async with World(HistorySettings(cache_executions_max=1)) as world:
         arn, other = await world.start("n"), await world.start("m")
         await world.restart()
-        leaving = asyncio.ensure_future(world.history.describe(arn))
-        staying = asyncio.ensure_future(world.history.describe(arn))
+        leaving = asyncio.ensure_future(world.history.queries.describe(arn))
+        staying = asyncio.ensure_future(world.history.queries.describe(arn))
         await asyncio.sleep(0)
         leaving.cancel()
         assert (await staying).name == "n"
-        await world.history.describe(other)
+        await world.history.queries.describe(other)
         cached = inside(world.history)._executions._cache._slots.values()
         assert [(slot.state.name, slot.pins) for slot in cached] == [("m", 0)]
 
@@ -115,10 +115,10 @@ async def test_asking_for_what_is_not_there_leaves_nothing_behind() -> None:
         nowhere = arn[:-4] + "ffff"
         for _ in range(3):
             with pytest.raises(Unknown):
-                await world.history.describe(nowhere)
-        leaving = asyncio.ensure_future(world.history.describe(nowhere))
+                await world.history.queries.describe(nowhere)
+        leaving = asyncio.ensure_future(world.history.queries.describe(nowhere))
         await asyncio.sleep(0)
         leaving.cancel()
         await settle()
         with pytest.raises(Unknown):
-            await world.history.describe(arn.replace("/n/", "/m/"))
+            await world.history.queries.describe(arn.replace("/n/", "/m/"))

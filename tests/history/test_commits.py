@@ -22,7 +22,7 @@ async def test_three_steps_alone_cost_five_commits() -> None:
         before = world.host.link.commits
         arn = await world.start("n")
         await settle()
-        assert (await world.history.describe(arn)).status == "SUCCEEDED"
+        assert (await world.history.queries.describe(arn)).status == "SUCCEEDED"
         assert world.host.link.commits - before <= 5
 
 
@@ -53,11 +53,13 @@ async def test_what_was_decided_over_a_failed_commit_fails_too() -> None:
         world.host.link.script("refused")
         checkpoint = asyncio.ensure_future(invocation.step("b"))
         await asyncio.sleep(0)
-        pause = asyncio.ensure_future(world.history.pause(arn, reason=None, timeout_paused=True))
+        pause = asyncio.ensure_future(
+            world.history.commands.pause(arn, reason=None, timeout_paused=True)
+        )
         results = await asyncio.gather(checkpoint, pause, return_exceptions=True)
         assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
         await settle()
-        state = await world.history.describe(arn)
+        state = await world.history.queries.describe(arn)
         assert (list(state.operations), state.status) == (["a"], "RUNNING")
 
 
@@ -69,9 +71,9 @@ async def test_a_repeat_of_what_failed_is_accepted_as_if_it_came_first() -> None
         world.host.link.script("refused")
         update_a = update("STEP", "SUCCEED", "a", payload="1")
         with pytest.raises(StoreUnavailable):
-            await world.history.checkpoint(invocation.token, "call", (update_a,))
+            await world.history.invocations.checkpoint(invocation.token, "call", (update_a,))
         await settle()
-        answer = await world.history.checkpoint(invocation.token, "call", (update_a,))
+        answer = await world.history.invocations.checkpoint(invocation.token, "call", (update_a,))
         assert [operation.id for operation in answer.operations] == ["a"]
 
 
@@ -86,10 +88,14 @@ async def test_a_repeat_gets_the_same_answer_whatever_became_of_the_first(fate: 
         answers: list[CheckpointAnswer] = []
         for _ in range(2):
             try:
-                answers.append(await world.history.checkpoint(invocation.token, "call", calls[0]))
+                answers.append(
+                    await world.history.invocations.checkpoint(invocation.token, "call", calls[0])
+                )
             except StoreError:
                 await settle()
-        answers.append(await world.history.checkpoint(invocation.token, "call", calls[0]))
+        answers.append(
+            await world.history.invocations.checkpoint(invocation.token, "call", calls[0])
+        )
         assert len({answer.token for answer in answers}) == 1
         assert [[each.id for each in answer.operations] for answer in answers] == [
             ["a", "w"] for _ in answers
@@ -102,7 +108,7 @@ async def test_a_refusal_is_told_only_once_what_it_rests_on_is_durable() -> None
         arn = await world.start("n")
         invocation = await hand.take()
         world.host.link.script("refused")
-        stop = asyncio.ensure_future(world.history.stop(arn, None))
+        stop = asyncio.ensure_future(world.history.commands.stop(arn, None))
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable):
             await invocation.step("a")
@@ -126,7 +132,7 @@ async def test_an_invocation_goes_on_when_the_commit_of_its_end_was_refused() ->
         await world.pass_ms(5_000)
         assert await hand.is_idle()
         await invocation.complete("SUCCEEDED")
-        assert (await world.history.describe(arn)).status == "SUCCEEDED"
+        assert (await world.history.queries.describe(arn)).status == "SUCCEEDED"
         assert world.events(key_of(arn)).count("InvocationCompleted") == 1
 
 
@@ -171,20 +177,22 @@ async def test_a_fenced_node_says_so_and_acknowledges_nothing_more() -> None:
         arn = await world.start("n")
         invocation = await hand.take()
         old = world.history
-        waiting = asyncio.ensure_future(old.wait_ended(arn, 60_000))
+        waiting = asyncio.ensure_future(old.queries.wait_ended(arn, 60_000))
         await settle()
         await world.open()
         written = dict(inside(world.memory)._rows)
         with pytest.raises(Fenced):
-            await old.checkpoint(invocation.token, "late", (update("STEP", "START", "a"),))
+            await old.invocations.checkpoint(
+                invocation.token, "late", (update("STEP", "START", "a"),)
+            )
         await settle()
         assert isinstance(old.fatal.result(), Fenced)
         with pytest.raises(StoreUnavailable):
             await waiting
         with pytest.raises(StoreUnavailable):
-            await old.stop(arn, None)
+            await old.commands.stop(arn, None)
         with pytest.raises(StoreUnavailable):
-            await old.describe(arn)
+            await old.queries.describe(arn)
         assert inside(world.memory)._rows == written
         await old.close()
 
@@ -236,13 +244,13 @@ async def test_a_caller_that_goes_away_harms_no_other() -> None:
         arn = await world.start("n")
         invocation = await hand.take()
         staying = asyncio.ensure_future(invocation.step("a"))
-        leaving = asyncio.ensure_future(world.history.stop(arn, None))
+        leaving = asyncio.ensure_future(world.history.commands.stop(arn, None))
         await asyncio.sleep(0)
         leaving.cancel()
         await staying
         with pytest.raises(StaleToken):
             await invocation.step("b")
-        assert (await world.history.describe(arn)).status == "STOPPED"
+        assert (await world.history.queries.describe(arn)).status == "STOPPED"
 
 
 async def test_what_a_commit_held_is_let_go_of_once_it_is_done() -> None:

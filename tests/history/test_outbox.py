@@ -51,7 +51,7 @@ async def test_a_child_starts_runs_and_reports_its_end() -> None:
     async with World() as world:
         hand = Hand(world, functions=("order", "child"))
         parent, child, _ = await invoking(world, hand)
-        state = await world.history.describe(child)
+        state = await world.history.queries.describe(child)
         assert (state.input, state.status) == ('"in"', "RUNNING")
         await (await hand.take()).complete("SUCCEEDED", '"out"')
         second = await hand.take()
@@ -59,7 +59,7 @@ async def test_a_child_starts_runs_and_reports_its_end() -> None:
         assert (operation.status, inside(operation.details).result) == ("SUCCEEDED", '"out"')
         await second.complete("SUCCEEDED")
         assert outbox(world) == []
-        assert (await world.history.describe(parent)).status == "SUCCEEDED"
+        assert (await world.history.queries.describe(parent)).status == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
@@ -67,16 +67,16 @@ async def test_however_a_child_ends_its_parent_hears_of_it(ending: str) -> None:
     async with World() as world:
         hand = Hand(world, functions=("order", "child"))
         short_lived = msgspec.structs.replace(function("child"), execution_timeout_s=60)
-        await world.history.announce([short_lived])
+        await world.history.invocations.announce([short_lived])
         parent, child, _ = await invoking(world, hand)
         if ending == "STOPPED":
-            await world.history.stop(child, None)
+            await world.history.commands.stop(child, None)
         elif ending == "FAILED":
             await (await hand.take()).complete("FAILED")
         else:
             await world.pass_ms(60_000)
         await settle()
-        assert (await world.history.describe(parent)).operations["i"].status == ending
+        assert (await world.history.queries.describe(parent)).operations["i"].status == ending
 
 
 async def test_a_function_that_nobody_announced_fails_the_invoke_at_once() -> None:
@@ -102,13 +102,15 @@ async def test_a_crash_between_an_effect_and_its_settling_changes_nothing_twice(
         invocation = await hand.take()
         world.host.crash()
         await world.open(cut_at=(commit, when))
-        await insist(world, lambda history: history.claim(invocation.token, "hand"))
-        await insist(world, lambda history: history.checkpoint(invocation.token, "c", (INVOKE,)))
+        await insist(world, lambda history: history.invocations.claim(invocation.token, "hand"))
+        await insist(
+            world, lambda history: history.invocations.checkpoint(invocation.token, "c", (INVOKE,))
+        )
         assert outbox(world) == []
         assert [row.function for row in world.rows()] == ["order", "child"]
         events = world.events(key_of(parent))
         assert events.count("ChainedInvokeStarted") == 1
-        await insist(world, lambda history: history.stop(child_of(parent), None))
+        await insist(world, lambda history: history.commands.stop(child_of(parent), None))
         assert world.events(key_of(parent)).count("ChainedInvokeStopped") == 1
 
 
@@ -125,7 +127,7 @@ async def test_a_row_that_is_delivered_twice_changes_once() -> None:
             await commit(incarnation, changes, *done)
 
         inside(world.host.link).commit = keep
-        await world.history.stop(child, None)
+        await world.history.commands.stop(child, None)
         await settle()
         assert len(rows) == 1
         inside(world.history)._outbox.push(tuple(rows))
@@ -137,11 +139,11 @@ async def test_the_end_of_a_child_whose_parent_is_gone_is_let_go() -> None:
     async with World() as world:
         hand = Hand(world, functions=("order", "child"))
         parent, child, _ = await invoking(world, hand)
-        await world.history.stop(parent, None)
-        await world.history.delete(parent)
+        await world.history.commands.stop(parent, None)
+        await world.history.commands.delete(parent)
         await world.pass_ms(10_000)
         assert [row.function for row in world.rows()] == ["child"]
-        await world.history.stop(child, None)
+        await world.history.commands.stop(child, None)
         await settle()
         assert outbox(world) == []
 
@@ -151,13 +153,13 @@ async def test_a_child_whose_name_was_given_away_fails_its_invoke_and_nothing_el
         hand = Hand(world)
         parent = await world.start("n")
         child: ExecutionIdentity = parse_arn(child_of(parent))
-        await world.history.start(
+        await world.history.commands.start(
             StartRequest(namespace="default", function="child", name=child.name)
         )
         invocation = await hand.take()
         await invocation.checkpoint(INVOKE)
         await settle()
-        operation = (await world.history.describe(parent)).operations["i"]
+        operation = (await world.history.queries.describe(parent)).operations["i"]
         assert (operation.status, inside(operation.details).error.type) == ("FAILED", "NameTaken")
         assert world.is_serving()
         assert outbox(world) == []
@@ -179,7 +181,7 @@ async def test_a_child_that_somebody_asks_for_while_it_starts_is_read_once() -> 
             return await load(key)  # type: ignore[arg-type]
 
         inside(link).load = late
-        looking = asyncio.ensure_future(world.history.describe(child))
+        looking = asyncio.ensure_future(world.history.queries.describe(child))
         await invocation.checkpoint(INVOKE)
         await settle()
         assert (await looking).status == "RUNNING"
@@ -197,7 +199,7 @@ async def test_a_delivery_whose_commit_fails_is_made_again(fate: str) -> None:
         await world.pass_ms(3_000)
         assert outbox(world) == []
         assert [row.function for row in world.rows()] == ["order", "child"]
-        assert (await world.history.describe(child_of(parent))).status == "RUNNING"
+        assert (await world.history.queries.describe(child_of(parent))).status == "RUNNING"
 
 
 async def test_rows_that_could_not_be_read_are_read_again() -> None:
@@ -215,7 +217,7 @@ async def test_rows_that_could_not_be_read_are_read_again() -> None:
         await world.pass_ms(1_500)
         world.host.link.away = False
         await world.pass_ms(1_000)
-        assert (await world.history.describe(child_of(parent))).status == "RUNNING"
+        assert (await world.history.queries.describe(child_of(parent))).status == "RUNNING"
         assert len(deliverer) == 0
 
 

@@ -14,13 +14,15 @@ from tests.history.world import World
 async def test_a_pause_of_what_does_not_run_is_there_at_once() -> None:
     async with World() as world:
         arn = await world.start("n")
-        assert await world.history.pause(arn, reason="why", timeout_paused=True) == "PAUSED"
+        assert (
+            await world.history.commands.pause(arn, reason="why", timeout_paused=True) == "PAUSED"
+        )
         hand = Hand(world)
         await settle()
         for task in hand.tasks:
-            assert await world.history.begin(task.key, "hand") is None
+            assert await world.history.invocations.begin(task.key, "hand") is None
         hand.tasks.clear()
-        assert await world.history.resume(arn, reason=None) == "RUNNING"
+        assert await world.history.commands.resume(arn, reason=None) == "RUNNING"
         await (await hand.take()).complete("SUCCEEDED")
 
 
@@ -29,11 +31,13 @@ async def test_a_pause_waits_for_the_invocation_that_runs() -> None:
         hand = Hand(world)
         arn = await world.start("n")
         invocation = await hand.take()
-        assert await world.history.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        assert (
+            await world.history.commands.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        )
         assert (await invocation.checkpoint(update("WAIT", "START", "w"))).token == ""
-        assert (await world.history.describe(arn)).status == "PAUSING"
-        await world.history.resume(arn, reason=None)
-        assert (await world.history.describe(arn)).status == "RUNNING"
+        assert (await world.history.queries.describe(arn)).status == "PAUSING"
+        await world.history.commands.resume(arn, reason=None)
+        assert (await world.history.queries.describe(arn)).status == "RUNNING"
 
 
 async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -> None:
@@ -46,7 +50,9 @@ async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -
         await settle()
         # Both read the execution; the invocation is handed out first.
         handing_out = asyncio.ensure_future(hand.begun(arn))
-        pausing = asyncio.ensure_future(world.history.pause(arn, reason=None, timeout_paused=True))
+        pausing = asyncio.ensure_future(
+            world.history.commands.pause(arn, reason=None, timeout_paused=True)
+        )
         invocation = await handing_out
         assert invocation is not None
         assert await pausing == "PAUSING"
@@ -58,13 +64,15 @@ async def test_a_pause_begins_though_the_node_forgot_what_was_handed_out() -> No
         hand = Hand(world)
         arn = await world.start("n")
         invocation = await hand.take()
-        assert await world.history.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        assert (
+            await world.history.commands.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
+        )
         await world.restart()
         await world.pass_ms(world.settings.claim_wait_ms)
-        assert (await world.history.describe(arn)).status == "PAUSED"
+        assert (await world.history.queries.describe(arn)).status == "PAUSED"
         with pytest.raises(StaleToken):
             await invocation.step("a")
-        await world.history.resume(arn, reason=None)
+        await world.history.commands.resume(arn, reason=None)
         hand.attach()
         await (await hand.take()).complete("SUCCEEDED")
 
@@ -74,11 +82,11 @@ async def test_a_pause_begins_when_the_invocation_is_lost() -> None:
         hand = Hand(world)
         arn = await world.start("n")
         await (await hand.take()).step("a")
-        await world.history.pause(arn, reason=None, timeout_paused=True)
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        await world.history.commands.pause(arn, reason=None, timeout_paused=True)
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(2_000)
         await losing
-        assert (await world.history.describe(arn)).status == "PAUSED"
+        assert (await world.history.queries.describe(arn)).status == "PAUSED"
 
 
 async def test_a_pause_waits_for_an_invocation_that_is_claimed_after_a_crash() -> None:
@@ -86,11 +94,11 @@ async def test_a_pause_waits_for_an_invocation_that_is_claimed_after_a_crash() -
         hand = Hand(world)
         arn = await world.start("n")
         invocation = await hand.take()
-        await world.history.pause(arn, reason=None, timeout_paused=True)
+        await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         await world.restart()
         assert await hand.claim(invocation) == invocation.id
         await world.pass_ms(5_000)
-        assert (await world.history.describe(arn)).status == "PAUSING"
+        assert (await world.history.queries.describe(arn)).status == "PAUSING"
         await invocation.step("a")
 
 
@@ -101,10 +109,10 @@ async def test_what_time_makes_due_during_a_pause_is_seen_after_it() -> None:
         invocation = await hand.take()
         await invocation.checkpoint(update("WAIT", "START", "w"))
         await invocation.complete()
-        await world.history.pause(arn, reason=None, timeout_paused=True)
+        await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         await world.pass_ms(5_000)
         assert await hand.is_idle()
-        await world.history.resume(arn, reason=None)
+        await world.history.commands.resume(arn, reason=None)
         second = await hand.take()
         assert second.offer.updated_operation_ids == ("w",)
 
@@ -114,13 +122,13 @@ async def test_stopping_ends_at_once_and_again_says_the_same() -> None:
         hand = Hand(world)
         arn = await world.start("n")
         invocation = await hand.take()
-        ended_ms = await world.history.stop(arn, None)
+        ended_ms = await world.history.commands.stop(arn, None)
         world.clock.advance(5)
-        assert await world.history.stop(arn, None) == ended_ms
+        assert await world.history.commands.stop(arn, None) == ended_ms
         with pytest.raises(StaleToken):
             await invocation.step("a")
         with pytest.raises(Ended):
-            await world.history.pause(arn, reason=None, timeout_paused=True)
+            await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         assert world.events(key_of(arn)) == ["ExecutionStarted", "ExecutionStopped"]
 
 
@@ -128,4 +136,4 @@ async def test_only_what_has_ended_can_be_deleted() -> None:
     async with World() as world:
         arn = await world.start("n")
         with pytest.raises(NotEnded):
-            await world.history.delete(arn)
+            await world.history.commands.delete(arn)

@@ -49,15 +49,15 @@ async def test_a_large_text_stands_once_beside_the_records_that_name_it() -> Non
         )
         details = answer.operations[1].details
         assert isinstance(details, CallbackDetails)
-        await world.history.succeed_callback(details.callback_id, LARGE)
+        await world.history.commands.succeed_callback(details.callback_id, LARGE)
         await invocation.checkpoint(update("CONTEXT", "SUCCEED", "c", payload=LARGE))
         await invocation.complete("SUCCEEDED", LARGE)
         assert kept(world) == {"order": [LARGE.encode()]}
         records = inside(world.memory)._records[key_of(arn)]
         assert all(len(record.body) < 500 for record in records)
-        state = await world.history.describe(arn)
+        state = await world.history.queries.describe(arn)
         assert (state.input, state.result) == (REFERENCE, REFERENCE)
-        texts = await world.history.texts(key_of(arn), [REFERENCE])
+        texts = await world.history.queries.texts(key_of(arn), [REFERENCE])
         assert texts == {REFERENCE: LARGE}
 
 
@@ -71,7 +71,7 @@ async def test_what_a_thread_hashes_is_recorded_like_what_the_loop_hashes(size: 
         await invocation.step("a", of_step)
         await invocation.complete("SUCCEEDED", of_execution)
         assert kept(world) == {"order": [of_step.encode(), of_execution.encode()]}
-        assert (await world.history.describe(arn)).result == stored(of_execution.encode())
+        assert (await world.history.queries.describe(arn)).result == stored(of_execution.encode())
 
 
 async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
@@ -108,7 +108,7 @@ async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> 
         await invocation.step("b", HUGE)
         marker = page.next_marker
         while marker:
-            page = await world.history.state_page(invocation.token, marker, 0)
+            page = await world.history.invocations.state_page(invocation.token, marker, 0)
             sizes.append(len(page.operations))
             assert len(references_in(page.operations)) == len(page.operations)
             marker = page.next_marker
@@ -126,12 +126,12 @@ async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
         inside(world.memory)._payloads.clear()
         world.host.crash()
         await world.open()
-        state = await world.history.describe(arn)
+        state = await world.history.queries.describe(arn)
         assert state.result == REFERENCE
-        events = await world.history.history_page(arn, after_event_id=0, limit=100)
+        events = await world.history.queries.page(arn, after_event_id=0, limit=100)
         assert sum(reference_in(each.event) is not None for each in events) == 3
         with pytest.raises(Unknown, match="past its retention"):
-            await world.history.texts(key_of(arn), [REFERENCE])
+            await world.history.queries.texts(key_of(arn), [REFERENCE])
 
 
 async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
@@ -155,7 +155,7 @@ async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
             "order": [LARGE.encode(), LARGE.encode() + b" "],
             "child": [LARGE.encode(), LARGE.encode() + b" "],
         }
-        assert (await world.history.describe(child_of(parent))).status == "SUCCEEDED"
+        assert (await world.history.queries.describe(child_of(parent))).status == "SUCCEEDED"
 
 
 async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> None:
@@ -171,7 +171,7 @@ async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> Non
         # The node dies before it sends.
         inside(world.history)._executions.send = forget
         await child.complete("SUCCEEDED", LARGE)
-        await world.history.delete(child_of(parent))
+        await world.history.commands.delete(child_of(parent))
         await world.pass_ms(10_000)
         assert len(world.rows()) == 2
         world.host.crash()
@@ -191,7 +191,7 @@ async def test_a_deleted_execution_leaves_no_payload() -> None:
         hand = Hand(world)
         arn = await world.start("n", input=LARGE)
         await (await hand.take()).complete("SUCCEEDED", LARGE + " ")
-        await world.history.delete(arn)
+        await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert inside(world.memory)._payloads == {}
 
@@ -204,11 +204,11 @@ async def test_a_commit_that_was_lost_leaves_neither_record_nor_payload() -> Non
         call = (update("STEP", "SUCCEED", "a", payload=LARGE),)
         world.host.link.script("unknown_lost")
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the caller is told
-            await world.history.checkpoint(invocation.token, "call", call)
+            await world.history.invocations.checkpoint(invocation.token, "call", call)
         await settle()
         assert inside(world.memory)._payloads == {}
         await world.pass_ms(2_000)
-        await world.history.checkpoint(invocation.token, "call", call)
+        await world.history.invocations.checkpoint(invocation.token, "call", call)
         assert kept(world) == {"order": [LARGE.encode()]}
 
 

@@ -13,7 +13,7 @@ from tests.history.world import World
 
 
 async def follow(world: World, arn: str, after: int = 0) -> list[NumberedEvent]:
-    return [event async for event in world.history.follow(arn, after)]
+    return [event async for event in world.history.queries.follow(arn, after)]
 
 
 def names(events: list[NumberedEvent]) -> list[str]:
@@ -28,7 +28,7 @@ async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
         for name in "abc":
             await invocation.step(name)
         await invocation.complete("SUCCEEDED")
-        page = world.history.history_page
+        page = world.history.queries.page
         everything = await page(arn, after_event_id=0, limit=100)
         assert [event.event_id for event in everything] == list(range(1, 10))
         assert names(everything) == world.events(key_of(arn))
@@ -80,7 +80,7 @@ async def test_a_follower_that_goes_away_leaves_nothing_behind() -> None:
     async with World() as world:
         arn = await world.start("n")
         following = asyncio.ensure_future(follow(world, arn))
-        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 60_000))
+        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000))
         await settle()
         following.cancel()
         waiting.cancel()
@@ -93,7 +93,9 @@ async def test_waiting_ends_with_the_execution() -> None:
     async with World() as world:
         hand = Hand(world)
         arn = await world.start("n")
-        waiting = [asyncio.ensure_future(world.history.wait_ended(arn, 60_000)) for _ in range(3)]
+        waiting = [
+            asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000)) for _ in range(3)
+        ]
         invocation = await hand.take()
         await invocation.step("a")
         await settle()
@@ -101,31 +103,31 @@ async def test_waiting_ends_with_the_execution() -> None:
         await invocation.complete("SUCCEEDED")
         await settle()
         assert all(waiter.done() for waiter in waiting)
-        await world.history.wait_ended(arn, 60_000)
+        await world.history.queries.wait_ended(arn, 60_000)
 
 
 async def test_waiting_ends_at_its_time() -> None:
     async with World() as world:
         arn = await world.start("n")
-        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 5_000))
+        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 5_000))
         await world.pass_ms(4_999)
         assert not waiting.done()
         await world.pass_ms(1)
         assert waiting.done()
-        await world.history.wait_ended(arn, 0)
+        await world.history.queries.wait_ended(arn, 0)
 
 
 async def test_waiting_for_what_is_swept_meanwhile_ends() -> None:
     async with World() as world:
         arn = await world.start("n")
-        waiting = asyncio.ensure_future(world.history.wait_ended(arn, 60_000))
+        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000))
         await settle()
-        await world.history.stop(arn, None)
-        await world.history.delete(arn)
+        await world.history.commands.stop(arn, None)
+        await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert waiting.done()
         with pytest.raises(Unknown):
-            await world.history.history_page(arn, after_event_id=0, limit=1)
+            await world.history.queries.page(arn, after_event_id=0, limit=1)
 
 
 async def test_only_what_is_durable_is_shown() -> None:
@@ -135,7 +137,7 @@ async def test_only_what_is_durable_is_shown() -> None:
         invocation = await hand.take()
         deciding = asyncio.ensure_future(invocation.checkpoint(update("STEP", "START", "a")))
         await asyncio.sleep(0)
-        page = await world.history.history_page(arn, after_event_id=0, limit=10)
+        page = await world.history.queries.page(arn, after_event_id=0, limit=10)
         assert names(page) == ["ExecutionStarted"]
         await deciding
 
@@ -144,6 +146,6 @@ async def test_executions_are_listed_as_the_store_lists_them() -> None:
     async with World() as world:
         await world.start("n")
         await world.start("m")
-        rows = await world.history.list_executions(ListQuery(namespace="default", limit=10))
+        rows = await world.history.queries.list_executions(ListQuery(namespace="default", limit=10))
         assert {row.name for row in rows} == {"n", "m"}
-        assert [row.name for row in await world.history.functions()] == ["child", "order"]
+        assert [row.name for row in await world.history.queries.functions()] == ["child", "order"]

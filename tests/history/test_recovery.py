@@ -35,21 +35,21 @@ async def test_nothing_is_decided_between_a_failed_commit_and_the_reload() -> No
         await asyncio.gather(failing, return_exceptions=True)
         commits = world.host.link.commits
         for work in (
-            world.history.stop(arn, None),
-            world.history.describe(arn),
-            world.history.functions(),
+            world.history.commands.stop(arn, None),
+            world.history.queries.describe(arn),
+            world.history.queries.functions(),
             world.start("m"),
             invocation.step("a"),
             hand.begun(arn),
             hand.claim(invocation),
-            world.history.history_page(arn, after_event_id=0, limit=1),
+            world.history.queries.page(arn, after_event_id=0, limit=1),
         ):
             with pytest.raises(StoreUnavailable):
                 await work
         assert world.host.link.commits == commits
         gate.set()
         await settle()
-        assert list((await world.history.describe(arn)).operations) == []
+        assert list((await world.history.queries.describe(arn)).operations) == []
 
 
 async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() -> None:
@@ -57,7 +57,7 @@ async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() 
         request = StartRequest(namespace="default", function="order", name="n")
         gate = slow_join(world)
         world.host.link.script("unknown_late")
-        first = asyncio.ensure_future(world.history.start(request))
+        first = asyncio.ensure_future(world.history.commands.start(request))
         await asyncio.gather(first, return_exceptions=True)
         # The read sees the database before the late commit lands, its answer comes after.
         link, find = world.host.link, world.host.link.find_many
@@ -70,11 +70,11 @@ async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() 
 
         inside(link).find_many = slow_find
         inside(world.history)._executions._trouble = None
-        second = asyncio.ensure_future(world.history.start(request))
+        second = asyncio.ensure_future(world.history.commands.start(request))
         with pytest.raises(StoreUnavailable):
             await second
         inside(link).find_many = find
-        assert not (await world.history.start(request)).started
+        assert not (await world.history.commands.start(request)).started
         assert world.is_serving()
 
 
@@ -118,7 +118,7 @@ async def test_what_did_not_fit_into_a_queue_is_offered_when_it_has_room() -> No
         ended = 0
         while ended < 23:
             await settle()
-            offer = await world.history.begin(hand.tasks.pop(0).key, "hand")
+            offer = await world.history.invocations.begin(hand.tasks.pop(0).key, "hand")
             # None: it was offered again between its delivery and its beginning.
             if offer is not None:
                 await Invocation(world, offer).complete("SUCCEEDED")

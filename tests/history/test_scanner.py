@@ -41,7 +41,7 @@ async def test_a_stranded_execution_is_found_by_the_second_scan_and_offered_agai
         assert found(world, "stranded") == 1
         hand = Hand(world)
         await (await hand.take()).complete("SUCCEEDED")
-        assert (await world.history.describe(arn)).status == "SUCCEEDED"
+        assert (await world.history.queries.describe(arn)).status == "SUCCEEDED"
 
 
 async def test_what_moved_between_two_scans_is_not_stranded() -> None:
@@ -72,7 +72,7 @@ async def test_a_forgotten_timer_is_found_and_fired() -> None:
         await scan(world, 2)
         assert found(world, "timer_late") == 1
         await settle()
-        assert (await world.history.describe(arn)).operations["w"].status == "SUCCEEDED"
+        assert (await world.history.queries.describe(arn)).operations["w"].status == "SUCCEEDED"
 
 
 async def test_an_execution_that_waits_for_nothing_is_reported() -> None:

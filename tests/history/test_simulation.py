@@ -153,7 +153,7 @@ class _Trouble:
             host, arn = self._world.host, self._driver.arns[self._paused]
             assert arn is not None
             with contextlib.suppress(HostError, Refused):
-                await host.call(host.history.pause(arn, reason=None, timeout_paused=True))
+                await host.call(host.history.commands.pause(arn, reason=None, timeout_paused=True))
 
     async def _resume(self) -> None:
         assert self._paused is not None

@@ -18,8 +18,8 @@ def request(name: str | None = "n", payload: str | None = "1") -> StartRequest:
 
 async def test_a_named_start_repeated_runs_once_and_answers_both() -> None:
     async with World() as world:
-        first = await world.history.start(request())
-        second = await world.history.start(request())
+        first = await world.history.commands.start(request())
+        second = await world.history.commands.start(request())
         assert (first.started, second.started) == (True, False)
         assert first.arn == second.arn
         assert len(world.rows()) == 1
@@ -27,7 +27,9 @@ async def test_a_named_start_repeated_runs_once_and_answers_both() -> None:
 
 async def test_equal_starts_at_the_same_moment_run_once_and_answer_all() -> None:
     async with World() as world:
-        answers = await asyncio.gather(*(world.history.start(request()) for _ in range(20)))
+        answers = await asyncio.gather(
+            *(world.history.commands.start(request()) for _ in range(20))
+        )
         assert {answer.arn for answer in answers} == {answers[0].arn}
         assert [answer.started for answer in answers].count(True) == 1
         assert len(world.rows()) == 1
@@ -36,18 +38,18 @@ async def test_equal_starts_at_the_same_moment_run_once_and_answer_all() -> None
 @pytest.mark.parametrize("payload", ["2", "", None])
 async def test_a_start_with_another_input_is_refused(payload: str | None) -> None:
     async with World() as world:
-        await world.history.start(request())
+        await world.history.commands.start(request())
         with pytest.raises(NameTaken):
-            await world.history.start(request(payload=payload))
+            await world.history.commands.start(request(payload=payload))
 
 
 async def test_a_caller_who_goes_away_keeps_the_name_until_its_start_is_durable() -> None:
     async with World() as world:
         world.host.link.gate.clear()
-        leaving = asyncio.ensure_future(world.history.start(request()))
+        leaving = asyncio.ensure_future(world.history.commands.start(request()))
         await settle()
         leaving.cancel()
-        staying = asyncio.ensure_future(world.history.start(request()))
+        staying = asyncio.ensure_future(world.history.commands.start(request()))
         await settle()
         assert not staying.done()
         world.host.link.gate.set()
@@ -81,10 +83,10 @@ async def test_names_that_could_not_be_read_are_read_again_when_asked_for() -> N
 
 async def test_a_caller_who_goes_away_while_the_name_is_read_leaves_it_free() -> None:
     async with World() as world:
-        leaving = asyncio.ensure_future(world.history.start(request()))
+        leaving = asyncio.ensure_future(world.history.commands.start(request()))
         await asyncio.sleep(0)
         leaving.cancel()
-        staying = asyncio.ensure_future(world.history.start(request()))
+        staying = asyncio.ensure_future(world.history.commands.start(request()))
         assert (await staying).started
         assert leaving.cancelled()
         assert len(world.rows()) == 1
@@ -92,8 +94,8 @@ async def test_a_caller_who_goes_away_while_the_name_is_read_leaves_it_free() ->
 
 async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
     async with World() as world:
-        first = await world.history.start(request(None))
-        second = await world.history.start(request(None))
+        first = await world.history.commands.start(request(None))
+        second = await world.history.commands.start(request(None))
         assert first.arn != second.arn
         assert (world.host.link.finds, world.host.link.loads) == (0, 0)
 
@@ -115,9 +117,9 @@ async def test_a_start_is_answered_only_once_durable() -> None:
     async with World() as world:
         world.host.link.script("refused")
         with pytest.raises(StoreUnavailable):
-            await world.history.start(request())
+            await world.history.commands.start(request())
         assert world.rows() == []
-        assert (await world.history.start(request())).started
+        assert (await world.history.commands.start(request())).started
 
 
 @pytest.mark.parametrize("fate", ["unknown_written", "unknown_lost", "unknown_late"])
@@ -126,10 +128,10 @@ async def test_a_start_of_unknown_outcome_happens_once(fate: str) -> None:
         before = world.history.incarnation
         world.host.link.script(fate)  # type: ignore[arg-type]
         with pytest.raises(CommitUnknown):
-            await world.history.start(request())
+            await world.history.commands.start(request())
         await settle()
         assert world.history.incarnation > before
-        answer = await world.history.start(request())
+        answer = await world.history.commands.start(request())
         assert answer.started is (fate == "unknown_lost")
         assert len(world.rows()) == 1
 
@@ -138,13 +140,13 @@ async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution()
     async with World() as world:
         world.host.link.script("unknown_late")
         answers = await asyncio.gather(
-            *(world.history.start(request()) for _ in range(5)), return_exceptions=True
+            *(world.history.commands.start(request()) for _ in range(5)), return_exceptions=True
         )
         # Some came after the node had recovered; none of them started it.
         assert isinstance(answers[0], CommitUnknown)
         told = [answer for answer in answers if isinstance(answer, StartAnswer)]
         assert [answer for answer in told if answer.started] == []
-        assert not (await world.history.start(request())).started
+        assert not (await world.history.commands.start(request())).started
         assert world.history.trouble is None
         assert len(world.rows()) == 1
 
@@ -154,11 +156,11 @@ async def test_retention_sweeps_what_was_deleted_and_frees_the_name() -> None:
         hand = Hand(world)
         arn = await world.start("n")
         await (await hand.take()).complete("SUCCEEDED")
-        asked_ms = await world.history.delete(arn)
-        assert await world.history.delete(arn) == asked_ms
+        asked_ms = await world.history.commands.delete(arn)
+        assert await world.history.commands.delete(arn) == asked_ms
         await world.pass_ms(10_000)
         with pytest.raises(Unknown):
-            await world.history.describe(arn)
+            await world.history.queries.describe(arn)
         again = await world.start("n")
         assert again != arn
         assert key_of(again).bucket == key_of(arn).bucket
@@ -171,5 +173,5 @@ async def test_deleting_what_is_about_to_be_swept_writes_nothing() -> None:
         await (await hand.take()).complete("SUCCEEDED")
         world.clock.advance(86_400_000)
         commits = world.host.link.commits
-        await world.history.delete(arn)
+        await world.history.commands.delete(arn)
         assert world.host.link.commits == commits

@@ -79,13 +79,13 @@ async def test_a_start_and_a_success_are_told_whole() -> None:
 async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
     ear = Ear()
     async with World(sink=ear) as world:
-        await world.history.announce(
+        await world.history.invocations.announce(
             [msgspec.structs.replace(function("order"), execution_timeout_s=60)]
         )
         hand = Hand(world)
         arn = await world.start("n")
         if ending == "STOPPED":
-            await world.history.stop(arn, None)
+            await world.history.commands.stop(arn, None)
         elif ending == "FAILED":
             await (await hand.take()).complete("FAILED", error=ErrorObject("no", "Refusal"))
         else:
@@ -113,10 +113,10 @@ async def test_pauses_and_deletions_have_no_event() -> None:
     async with World(sink=ear) as world:
         hand = Hand(world)
         arn = await world.start("n")
-        await world.history.pause(arn, reason=None, timeout_paused=True)
-        await world.history.resume(arn, reason=None)
+        await world.history.commands.pause(arn, reason=None, timeout_paused=True)
+        await world.history.commands.resume(arn, reason=None)
         await (await hand.take()).complete("SUCCEEDED")
-        await world.history.delete(arn)
+        await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert world.rows() == []
         assert ear.statuses() == ["RUNNING", "SUCCEEDED"]
@@ -125,7 +125,7 @@ async def test_pauses_and_deletions_have_no_event() -> None:
 async def test_children_plain_functions_and_those_of_tenants_are_executions_like_others() -> None:
     ear = Ear()
     async with World(sink=ear) as world:
-        await world.history.announce(
+        await world.history.invocations.announce(
             [msgspec.structs.replace(function("child"), tenant_isolation=True, durable=False)]
         )
         hand = Hand(world, functions=("order", "child"))
@@ -137,7 +137,7 @@ async def test_children_plain_functions_and_those_of_tenants_are_executions_like
         await (await hand.take()).complete("SUCCEEDED", "1")
         await (await hand.take()).complete("SUCCEEDED", "2")
         await settle()
-        assert (await world.history.describe(child)).tenant_id == "blue"
+        assert (await world.history.queries.describe(child)).tenant_id == "blue"
         assert ear.statuses(parent) == ear.statuses(child) == ["RUNNING", "SUCCEEDED"]
         assert ear.statuses() == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
 
@@ -161,7 +161,9 @@ async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> Non
         await settle()
         slots = inside(world.history)._executions._cache._slots.values()
         (state,) = [slot.state for slot in slots if slot.state.name == "second"]
-        stopping = asyncio.ensure_future(world.history.stop(arn_of(identity_of(state)), None))
+        stopping = asyncio.ensure_future(
+            world.history.commands.stop(arn_of(identity_of(state)), None)
+        )
         await settle()
         link.gate.set()
         arn = await second
@@ -202,7 +204,7 @@ async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() ->
         arns = [await world.start(f"n-{number}") for number in range(3)]
         await (await hand.take()).complete("SUCCEEDED")
         world.clock.advance(1)
-        await world.history.stop(arns[2], None)
+        await world.history.commands.stop(arns[2], None)
         await settle()
         assert (ear.heard, await waiting(world)) == ([], 5)
         await world.restart()
@@ -223,7 +225,7 @@ async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_sa
         await settle()
         await world.open(cut_at=(1, "after"))
         host = world.host
-        starting = asyncio.ensure_future(host.call(host.history.start(_request("n"))))
+        starting = asyncio.ensure_future(host.call(host.history.commands.start(_request("n"))))
         await settle()
         assert (await asyncio.gather(starting, return_exceptions=True))[0] is not None
         assert ear.heard == []
@@ -250,7 +252,7 @@ async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fat
         await world.pass_ms(BACKOFF_MS_LEAST)
         assert world.is_serving()
         assert await waiting(world) == 0
-        await world.history.stop(arn, None)
+        await world.history.commands.stop(arn, None)
         await settle()
         assert ear.statuses() == ["RUNNING", "STOPPED"]
 
@@ -269,7 +271,7 @@ async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothin
             assert len(ear.pages) == before + 1
         assert value(world, "failures_total") == 9
         # Everything else goes on meanwhile, and asks the sink no sooner.
-        await world.history.stop(arn, None)
+        await world.history.commands.stop(arn, None)
         assert value(world, "backlog") == 2
         assert value(world, "oldest_age_seconds") == 91.5
         assert len(ear.pages) == 9
@@ -285,7 +287,7 @@ async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothin
         ear.refuses = False
         await world.pass_ms(BACKOFF_MS_LEAST)
         assert ear.statuses(again) == ["RUNNING"]
-        await world.history.stop(again, None)
+        await world.history.commands.stop(again, None)
 
 
 async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
@@ -360,8 +362,8 @@ async def test_events_are_told_after_their_execution_was_swept() -> None:
     ear.refuses = True
     async with World(sink=ear) as world:
         arn = await world.start("n")
-        await world.history.stop(arn, None)
-        await world.history.delete(arn)
+        await world.history.commands.stop(arn, None)
+        await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert world.rows() == []
         ear.refuses = False

@@ -88,12 +88,12 @@ async def test_an_alarm_that_moves_does_not_fire_at_its_old_time() -> None:
         await invocation.checkpoint(beats)
         await invocation.complete()
         callback_id = inside(
-            (await world.history.describe(arn)).operations["c"].details
+            (await world.history.queries.describe(arn)).operations["c"].details
         ).callback_id
         records = len(world.records(key_of(arn)))
         for _ in range(5):
             await world.pass_ms(9_000)
-            await world.history.heartbeat_callback(callback_id)
+            await world.history.commands.heartbeat_callback(callback_id)
         assert len(world.records(key_of(arn))) == records + 5
         assert world.host.link.loads == 0
         await world.pass_ms(9_999)
@@ -117,9 +117,9 @@ async def test_the_deadline_of_an_execution_ends_it() -> None:
     async with World() as world:
         arn = await world.start("n", timeout_s=90)
         await world.pass_ms(89_999)
-        assert (await world.history.describe(arn)).status == "RUNNING"
+        assert (await world.history.queries.describe(arn)).status == "RUNNING"
         await world.pass_ms(1)
-        assert (await world.history.describe(arn)).status == "TIMED_OUT"
+        assert (await world.history.queries.describe(arn)).status == "TIMED_OUT"
 
 
 async def test_timers_that_cannot_be_read_or_written_are_handled_later() -> None:

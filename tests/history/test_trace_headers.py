@@ -23,11 +23,11 @@ async def test_a_child_has_the_header_that_it_is_given_or_else_that_of_its_paren
         await invocation.complete()
         await settle()
         assert (await hand.take()).offer.trace_header == inherited
-        assert (await world.history.describe(child_of(parent))).trace_header == inherited
+        assert (await world.history.queries.describe(child_of(parent))).trace_header == inherited
 
 
 async def test_a_header_outlives_the_node() -> None:
     async with World() as world:
         arn = await world.start("n", trace_header="Root=1")
         await world.open()
-        assert (await world.history.describe(arn)).trace_header == "Root=1"
+        assert (await world.history.queries.describe(arn)).trace_header == "Root=1"

@@ -70,8 +70,10 @@ async def test_what_was_offered_does_not_change_under_the_worker() -> None:
         await first.complete()
         await world.pass_ms(1_000)
         second = await hand.take()
-        state = await world.history.describe(arn)
-        await world.history.succeed_callback(inside(state.operations["c"].details).callback_id, "1")
+        state = await world.history.queries.describe(arn)
+        await world.history.commands.succeed_callback(
+            inside(state.operations["c"].details).callback_id, "1"
+        )
         shown = {operation.id: operation.status for operation in second.offer.page.operations}
         assert shown["c"] == "STARTED"
 
@@ -83,18 +85,18 @@ async def test_state_comes_in_pages() -> None:
         first = await hand.take()
         for name in "abcd":
             await first.step(name)
-        await world.history.hand_back([first.token])
+        await world.history.invocations.hand_back([first.token])
         second = await hand.take()
         ids = [operation.id for operation in second.offer.page.operations]
         page = second.offer.page
         while page.next_marker:
-            page = await world.history.state_page(second.token, page.next_marker, 2)
+            page = await world.history.invocations.state_page(second.token, page.next_marker, 2)
             ids += [operation.id for operation in page.operations]
         assert ids[1:] == ["a", "b", "c", "d"]
         with pytest.raises(StaleToken):
-            await world.history.state_page(first.token, "", 2)
+            await world.history.invocations.state_page(first.token, "", 2)
         with pytest.raises(Invalid):
-            await world.history.state_page(second.token, "junk", 2)
+            await world.history.invocations.state_page(second.token, "junk", 2)
 
 
 async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> None:
@@ -110,12 +112,12 @@ async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> No
             )
         for name in "de":
             await invocation.step(name)
-        await world.history.hand_back([invocation.token])
+        await world.history.invocations.hand_back([invocation.token])
         invocation = await hand.take()
         page = invocation.offer.page
         assert [operation.id for operation in page.operations[1:]] == ["c", "a"]
         await invocation.checkpoint(update("CONTEXT", "SUCCEED", "c", payload='"done"'))
-        page = await world.history.state_page(invocation.token, page.next_marker, 3)
+        page = await world.history.invocations.state_page(invocation.token, page.next_marker, 3)
         assert [operation.id for operation in page.operations] == ["d", "e"]
 
 
@@ -145,10 +147,14 @@ async def test_a_claim_is_good_when_only_the_answer_to_its_checkpoint_was_lost()
         invocation = await hand.take()
         await invocation.step("a")
         token = invocation.token
-        answer = await world.history.checkpoint(token, "lost", (update("STEP", "START", "b"),))
+        answer = await world.history.invocations.checkpoint(
+            token, "lost", (update("STEP", "START", "b"),)
+        )
         await world.restart()
-        assert await world.history.claim(token, "hand") == invocation.id
-        again = await world.history.checkpoint(token, "lost", (update("STEP", "START", "b"),))
+        assert await world.history.invocations.claim(token, "hand") == invocation.id
+        again = await world.history.invocations.checkpoint(
+            token, "lost", (update("STEP", "START", "b"),)
+        )
         assert again.token == answer.token
         invocation.token = again.token
         await invocation.complete("SUCCEEDED")
@@ -188,11 +194,11 @@ async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_
         await world.pass_ms(1_000)
         second = await hand.take()
         callback_id = inside(
-            (await world.history.describe(arn)).operations["c"].details
+            (await world.history.queries.describe(arn)).operations["c"].details
         ).callback_id
         await world.restart()
         hand.attach()
-        await world.history.succeed_callback(callback_id, "1")
+        await world.history.commands.succeed_callback(callback_id, "1")
         await world.pass_ms(world.settings.claim_wait_ms - 1)
         assert await hand.is_idle()
         await world.pass_ms(1)
@@ -235,13 +241,13 @@ async def test_a_claim_of_a_passed_turn_is_refused() -> None:
         await world.start("n")
         first = await hand.take()
         old = first.token
-        await world.history.hand_back([first.token])
+        await world.history.invocations.hand_back([first.token])
         second = await hand.take()
-        assert await world.history.claim(old, "hand") is None
+        assert await world.history.invocations.claim(old, "hand") is None
         await second.step("a")
-        assert await world.history.claim(old, "other") is None
+        assert await world.history.invocations.claim(old, "other") is None
         with pytest.raises(Invalid):
-            await world.history.claim("junk", "hand")
+            await world.history.invocations.claim("junk", "hand")
 
 
 async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
@@ -268,7 +274,7 @@ async def test_a_broken_stream_loses_what_nobody_claims_in_time() -> None:
         arn = await world.start("n")
         invocation = await hand.take()
         await invocation.step("a")
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(world.settings.reconnect_wait_ms - 1)
         assert errors(world, arn) == []
         await world.pass_ms(1)
@@ -283,7 +289,7 @@ async def test_a_claim_in_the_very_moment_of_the_loss_counts() -> None:
         arn = await world.start("n")
         invocation = await hand.take()
         await invocation.step("a")
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await asyncio.sleep(0)
         assert await hand.claim(invocation) == invocation.id
         await world.pass_ms(5_000)
@@ -298,11 +304,11 @@ async def test_a_loss_that_cannot_be_recorded_is_recorded_later() -> None:
         arn = await world.start("n")
         await (await hand.take()).step("a")
         world.host.link.script("refused")
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(1_000)
         with pytest.raises(StoreUnavailable):
             await losing
-        again = asyncio.ensure_future(world.history.worker_lost("hand"))
+        again = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(1_000)
         await again
         assert errors(world, arn) == ["Runtime.ExitError"]
@@ -315,13 +321,13 @@ async def test_many_losses_share_a_commit() -> None:
             await world.start()
         invocations = [await hand.take() for _ in range(50)]
         before = world.host.link.commits
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(1_000)
         await losing
         assert world.host.link.commits - before == 1
         invocations = [await hand.take() for _ in range(50)]
         before = world.host.link.commits
-        await world.history.hand_back([invocation.token for invocation in invocations])
+        await world.history.invocations.hand_back([invocation.token for invocation in invocations])
         assert world.host.link.commits - before == 1
 
 
@@ -337,7 +343,7 @@ async def test_a_loss_says_nothing_of_an_invocation_that_ended_unheard() -> None
         await world.pass_ms(1_000)
         # As if the end of the first had not been noticed here.
         running.add(entry)
-        losing = asyncio.ensure_future(world.history.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
         await world.pass_ms(1_000)
         await losing
         assert errors(world, arn) == [None]
@@ -357,7 +363,7 @@ async def test_broken_invocations_are_run_again_with_growing_delays() -> None:
                 await world.pass_ms(1)
         last = await hand.take()
         await last.complete("SUCCEEDED", '"at last"')
-        assert (await world.history.describe(arn)).result == '"at last"'
+        assert (await world.history.queries.describe(arn)).result == '"at last"'
 
 
 async def test_a_worker_that_does_not_list_an_invocation_has_lost_it() -> None:
@@ -393,7 +399,7 @@ async def test_handing_back_is_no_failure_and_offers_at_once() -> None:
         arn = await world.start("n")
         invocation = await hand.take()
         await invocation.step("a")
-        await world.history.hand_back([invocation.token, invocation.token])
+        await world.history.invocations.hand_back([invocation.token, invocation.token])
         assert errors(world, arn) == []
         second = await hand.take()
         assert [operation.id for operation in second.offer.page.operations][1:] == ["a"]
@@ -423,8 +429,8 @@ async def test_nothing_that_ended_is_thought_to_run() -> None:
         assert len(running) == 4
         await invocations[0].complete("SUCCEEDED")
         await invocations[1].complete("ERROR")
-        await world.history.hand_back([invocations[2].token])
-        await world.history.stop(arns[3], None)
+        await world.history.invocations.hand_back([invocations[2].token])
+        await world.history.commands.stop(arns[3], None)
         await settle()
         assert len(running) == 0
         assert running._by_worker == {}
@@ -432,7 +438,9 @@ async def test_nothing_that_ended_is_thought_to_run() -> None:
 
 async def test_a_plain_function_records_no_operations_but_its_end() -> None:
     async with World() as world:
-        await world.history.announce([msgspec.structs.replace(function("order"), durable=False)])
+        await world.history.invocations.announce(
+            [msgspec.structs.replace(function("order"), durable=False)]
+        )
         hand = Hand(world)
         arn = await world.start("n")
         invocation = await hand.take()
@@ -451,7 +459,9 @@ async def test_an_execution_with_operations_goes_on_when_its_function_is_announc
         arn = await world.start("n")
         invocation = await hand.take()
         await invocation.step("s")
-        await world.history.announce([msgspec.structs.replace(function("order"), durable=False)])
+        await world.history.invocations.announce(
+            [msgspec.structs.replace(function("order"), durable=False)]
+        )
         await invocation.step("t")
         await invocation.complete("SUCCEEDED")
         assert world.events(key_of(arn)).count("StepSucceeded") == 2

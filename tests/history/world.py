@@ -270,7 +270,7 @@ class World:
         if self.sink is not None:
             self.host.history.tell_statuses(self.sink)
         await self.host.history.open()
-        await self.history.announce([function("order"), function("child")])
+        await self.history.invocations.announce([function("order"), function("child")])
         link.script(*fates)
         await settle()
         return self.host
@@ -304,7 +304,9 @@ class World:
     async def start(self, name: str | None = None, **fields: Any) -> str:
         """Start an execution; return its ARN."""
         fields.setdefault("function", "order")
-        answer = await self.history.start(StartRequest(namespace="default", name=name, **fields))
+        answer = await self.history.commands.start(
+            StartRequest(namespace="default", name=name, **fields)
+        )
         return answer.arn
 
     # Judging.

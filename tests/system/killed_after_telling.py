@@ -58,12 +58,12 @@ async def main(url: str, node_name: str, path: str, count: int) -> None:
     )
     history.tell_statuses(sink)
     await history.open()
-    await history.announce([FUNCTION])
+    await history.invocations.announce([FUNCTION])
     requests = [
         StartRequest(namespace="default", function="order", name=f"n-{number}")
         for number in range(count)
     ]
-    await asyncio.gather(*map(history.start, requests))
+    await asyncio.gather(*map(history.commands.start, requests))
     sink.is_armed = True
     await asyncio.wait_for(history.fatal, LIFE_S_MAX)
 

@@ -10,7 +10,7 @@ from perdure_core.model import ErrorObject
 from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_host.codec import error_from_message
-from perdure_host.services import History
+from perdure_host.services import ExecutionCommands
 from perdure_proto.v1 import client_pb2, client_pb2_grpc
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -19,8 +19,8 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class CallbackService(client_pb2_grpc.CallbackServiceServicer):
     """Serves whoever holds a callback id."""
 
-    def __init__(self, history: History, budget: MemoryBudget) -> None:
-        self._history = history
+    def __init__(self, commands: ExecutionCommands, budget: MemoryBudget) -> None:
+        self._commands = commands
         self._budget = budget
 
     async def SucceedCallback(
@@ -29,7 +29,7 @@ class CallbackService(client_pb2_grpc.CallbackServiceServicer):
         self._budget.for_call(context).reserve(request.ByteSize())
         check_payload("result", request.result)
         result = request.result if request.HasField("result") else None
-        await self._history.succeed_callback(request.callback_id, result)
+        await self._commands.succeed_callback(request.callback_id, result)
         return client_pb2.SucceedCallbackResponse()
 
     async def FailCallback(
@@ -37,11 +37,11 @@ class CallbackService(client_pb2_grpc.CallbackServiceServicer):
     ) -> client_pb2.FailCallbackResponse:
         error = error_from_message(request.error) if request.HasField("error") else ErrorObject()
         check_error("error", error)
-        await self._history.fail_callback(request.callback_id, error)
+        await self._commands.fail_callback(request.callback_id, error)
         return client_pb2.FailCallbackResponse()
 
     async def HeartbeatCallback(
         self, request: client_pb2.HeartbeatCallbackRequest, context: _Context
     ) -> client_pb2.HeartbeatCallbackResponse:
-        await self._history.heartbeat_callback(request.callback_id)
+        await self._commands.heartbeat_callback(request.callback_id)
         return client_pb2.HeartbeatCallbackResponse()

@@ -21,19 +21,32 @@ from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
-from perdure_host.services import History, Matching, NumberedEvent, StartRequest, key_of
+from perdure_host.services import (
+    ExecutionCommands,
+    HistoryQueries,
+    Matching,
+    NumberedEvent,
+    StartRequest,
+    key_of,
+)
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
-    """Serves the calls of clients over the port of history."""
+    """Serves the calls of clients over the ports of history."""
 
     def __init__(
-        self, history: History, matching: Matching, readiness: Readiness, budget: MemoryBudget
+        self,
+        commands: ExecutionCommands,
+        queries: HistoryQueries,
+        matching: Matching,
+        readiness: Readiness,
+        budget: MemoryBudget,
     ) -> None:
-        self._history = history
+        self._commands = commands
+        self._queries = queries
         self._matching = matching
         self._readiness = readiness
         self._budget = budget
@@ -43,7 +56,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     ) -> client_pb2.StartExecutionResponse:
         reservation = self._budget.for_call(context)
         reservation.reserve(request.ByteSize())
-        answer = await self._history.start(_start_request(request))
+        answer = await self._commands.start(_start_request(request))
         state = await self._wait_ended(answer.arn, request.wait_ms)
         return client_pb2.StartExecutionResponse(
             execution_arn=answer.arn,
@@ -63,13 +76,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def GetExecutionHistory(
         self, request: client_pb2.GetExecutionHistoryRequest, context: _Context
     ) -> client_pb2.GetExecutionHistoryResponse:
-        return await history_page(self._history, request, self._budget.for_call(context))
+        return await history_page(self._queries, request, self._budget.for_call(context))
 
     async def FollowExecutionHistory(  # type: ignore[override] # the stub knows no context.write
         self, request: client_pb2.FollowExecutionHistoryRequest, context: _Context
     ) -> None:
         validation.check_range("after_event_id", request.after_event_id, 0, limits.EVENT_ID_MAX)
-        events = self._history.follow(request.execution_arn, request.after_event_id)
+        events = self._queries.follow(request.execution_arn, request.after_event_id)
         try:
             async with self._readiness.while_serving():
                 async for event in events:
@@ -81,21 +94,21 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def ListExecutions(
         self, request: client_pb2.ListExecutionsRequest, context: _Context
     ) -> client_pb2.ListExecutionsResponse:
-        return await execution_page(self._history, request)
+        return await execution_page(self._queries, request)
 
     async def StopExecution(
         self, request: client_pb2.StopExecutionRequest, context: _Context
     ) -> client_pb2.StopExecutionResponse:
         error = error_from_message(request.error) if request.HasField("error") else None
         check_error("error", error)
-        stopped_ms = await self._history.stop(request.execution_arn, error)
+        stopped_ms = await self._commands.stop(request.execution_arn, error)
         return client_pb2.StopExecutionResponse(stop_timestamp=timestamp_from_ms(stopped_ms))
 
     async def PauseExecution(
         self, request: client_pb2.PauseExecutionRequest, context: _Context
     ) -> client_pb2.PauseExecutionResponse:
         validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
-        status = await self._history.pause(
+        status = await self._commands.pause(
             request.execution_arn,
             reason=request.reason if request.HasField("reason") else None,
             timeout_paused=request.execution_timeout_paused
@@ -109,13 +122,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     ) -> client_pb2.ResumeExecutionResponse:
         validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
         reason = request.reason if request.HasField("reason") else None
-        status = await self._history.resume(request.execution_arn, reason=reason)
+        status = await self._commands.resume(request.execution_arn, reason=reason)
         return client_pb2.ResumeExecutionResponse(status=status)
 
     async def DeleteExecution(
         self, request: client_pb2.DeleteExecutionRequest, context: _Context
     ) -> client_pb2.DeleteExecutionResponse:
-        requested_ms = await self._history.delete(request.execution_arn)
+        requested_ms = await self._commands.delete(request.execution_arn)
         return client_pb2.DeleteExecutionResponse(
             deletion_request_timestamp=timestamp_from_ms(requested_ms)
         )
@@ -123,7 +136,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def ListFunctions(
         self, request: client_pb2.ListFunctionsRequest, context: _Context
     ) -> client_pb2.ListFunctionsResponse:
-        rows = await self._history.functions()
+        rows = await self._queries.functions()
         return client_pb2.ListFunctionsResponse(
             functions=[
                 function_to_message(row, self._matching.workers_of(row.namespace, row.name))
@@ -141,7 +154,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         wanted = (given, result) if large_input else (result,)
         kept = None if state.error is None else state.error.kept
         references = [each for each in (*wanted, kept) if isinstance(each, StoredPayload)]
-        texts = await load_payloads(self._history, key, references, reservation)
+        texts = await load_payloads(self._queries, key, references, reservation)
         if isinstance(given, StoredPayload) and large_input:
             message.input = texts[given]
         if isinstance(result, StoredPayload):
@@ -163,7 +176,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             if not request.exclude_execution_data:
                 key = key_of(request.execution_arn)
                 [numbered] = await inline_payloads(
-                    self._history, key, [numbered], reservation, bytes_max=PAYLOAD_BYTES_MAX
+                    self._queries, key, [numbered], reservation, bytes_max=PAYLOAD_BYTES_MAX
                 )
             exclude_data = request.exclude_execution_data
             await context.write(event_to_message(numbered, exclude_data=exclude_data))
@@ -172,9 +185,9 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
 
     async def _wait_ended(self, arn: str, wait_ms: int) -> State:
         if wait_ms == 0:
-            return await self._history.describe(arn)
+            return await self._queries.describe(arn)
         async with self._readiness.while_serving():
-            return await self._history.wait_ended(arn, wait_ms)
+            return await self._queries.wait_ended(arn, wait_ms)
 
 
 def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:

@@ -15,7 +15,7 @@ from perdure_gateway.views.messages import summary_to_message
 from perdure_gateway.views.payloads import inline_payloads
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
-from perdure_host.services import History, key_of
+from perdure_host.services import HistoryQueries, key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
@@ -28,7 +28,9 @@ _EXECUTIONS: Final = "executions"
 
 
 async def history_page(
-    history: History, request: client_pb2.GetExecutionHistoryRequest, reservation: Reservation
+    queries: HistoryQueries,
+    request: client_pb2.GetExecutionHistoryRequest,
+    reservation: Reservation,
 ) -> client_pb2.GetExecutionHistoryResponse:
     """Return the page that is asked for. Raises Invalid, Unknown."""
     limit = validation.checked_page_items("max_items", request.max_items)
@@ -39,7 +41,7 @@ async def history_page(
     page_bytes = 0
     while True:
         wanted = min(PORTION_ITEMS_MAX, limit - len(events)) + 1
-        portion = await history.history_page(
+        portion = await queries.page(
             request.execution_arn,
             after_event_id=position,
             limit=wanted,
@@ -48,7 +50,7 @@ async def history_page(
         shown = portion[: wanted - 1]
         if not request.exclude_execution_data:
             room = PAGE_BYTES_MAX - page_bytes
-            shown = await inline_payloads(history, key, shown, reservation, bytes_max=room)
+            shown = await inline_payloads(queries, key, shown, reservation, bytes_max=room)
         for numbered in shown:
             event = event_to_message(numbered, exclude_data=request.exclude_execution_data)
             if events and page_bytes + event.ByteSize() > 2 * PAGE_BYTES_MAX:
@@ -69,11 +71,11 @@ async def history_page(
 
 
 async def execution_page(
-    history: History, request: client_pb2.ListExecutionsRequest
+    queries: HistoryQueries, request: client_pb2.ListExecutionsRequest
 ) -> client_pb2.ListExecutionsResponse:
     """Return the page that is asked for. Raises Invalid."""
     limit = validation.checked_page_items("max_items", request.max_items)
-    rows = await history.list_executions(_list_query(request, limit + 1))
+    rows = await queries.list_executions(_list_query(request, limit + 1))
     marker = ""
     if len(rows) > limit:
         last = rows[limit - 1]

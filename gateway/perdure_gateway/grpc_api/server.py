@@ -99,7 +99,8 @@ class GrpcServer:
     ) -> WorkerRegistry:
         """Start to answer; calls are refused until `open`."""
         registry = WorkerRegistry(
-            history,
+            history.invocations,
+            history.queries,
             matching,
             clock,
             self._readiness,
@@ -110,10 +111,13 @@ class GrpcServer:
         self._registry = registry
         server = cast("grpc.aio.Server", _Unregistered(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(history, matching, self._readiness, self._budget), server
+            ExecutionService(
+                history.commands, history.queries, matching, self._readiness, self._budget
+            ),
+            server,
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
-            CallbackService(history, self._budget), server
+            CallbackService(history.commands, self._budget), server
         )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(registry), server)
         node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._readiness), server)

@@ -36,7 +36,8 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     def __init__(self, registry: WorkerRegistry) -> None:
         self._registry = registry
-        self._history = registry.history
+        self._invocations = registry.invocations
+        self._queries = registry.queries
 
     async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
         self, request_iterator: Any, context: _Context
@@ -75,17 +76,21 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Checkpoint(
         self, request: worker_pb2.CheckpointRequest, context: _Context
     ) -> worker_pb2.CheckpointResponse:
-        return await checkpoint(self._history, request, self._reservation(context))
+        return await checkpoint(
+            self._invocations, self._queries, request, self._reservation(context)
+        )
 
     async def GetState(
         self, request: worker_pb2.GetStateRequest, context: _Context
     ) -> worker_pb2.GetStateResponse:
-        return await state_page(self._history, request, self._reservation(context))
+        return await state_page(
+            self._invocations, self._queries, request, self._reservation(context)
+        )
 
     async def Complete(
         self, request: worker_pb2.CompleteRequest, context: _Context
     ) -> worker_pb2.CompleteResponse:
-        await complete(self._history, request, self._reservation(context))
+        await complete(self._invocations, request, self._reservation(context))
         return worker_pb2.CompleteResponse()
 
     async def Heartbeat(
@@ -93,14 +98,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.HeartbeatResponse:
         worker = self._polling_worker(request.worker_id)
         worker.show_life()
-        return await heartbeat(self._history, request.worker_id, request.invocation_ids)
+        return await heartbeat(self._invocations, request.worker_id, request.invocation_ids)
 
     async def HandBack(
         self, request: worker_pb2.HandBackRequest, context: _Context
     ) -> worker_pb2.HandBackResponse:
         worker = self._polling_worker(request.worker_id)
         worker.show_life()
-        await hand_back(self._history, request)
+        await hand_back(self._invocations, request)
         return worker_pb2.HandBackResponse()
 
     def _reservation(self, context: _Context) -> Reservation:

@@ -24,7 +24,7 @@ async def stop(request: LambdaRequest) -> Response:
     shape = await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)
     error = None if shape == ErrorShape() else shape.in_core()
     check_error("Error", error)
-    stopped_ms = await request.history.stop(request.path_param("arn"), error)
+    stopped_ms = await request.commands.stop(request.path_param("arn"), error)
     return json_response({"StopTimestamp": seconds(stopped_ms)})
 
 
@@ -32,7 +32,7 @@ async def pause(request: LambdaRequest) -> Response:
     """Begin no further invocation. Pausing twice is pausing once, so the token is not needed."""
     shape = await _pause_shape(request)
     timeout_paused = shape.execution_timeout_paused is not False
-    await request.history.pause(
+    await request.commands.pause(
         request.path_param("arn"), reason=shape.reason, timeout_paused=timeout_paused
     )
     return json_response({}, status=ACCEPTED)
@@ -41,13 +41,13 @@ async def pause(request: LambdaRequest) -> Response:
 async def resume(request: LambdaRequest) -> Response:
     """Take a pause back. Resuming twice is resuming once, so the token is not needed."""
     shape = await _pause_shape(request)
-    await request.history.resume(request.path_param("arn"), reason=shape.reason)
+    await request.commands.resume(request.path_param("arn"), reason=shape.reason)
     return json_response({}, status=ACCEPTED)
 
 
 async def delete(request: LambdaRequest) -> Response:
     """Let retention sweep it now."""
-    requested_ms = await request.history.delete(request.path_param("arn"))
+    requested_ms = await request.commands.delete(request.path_param("arn"))
     return json_response({"DeletionRequestTimestamp": seconds(requested_ms)}, status=ACCEPTED)
 
 

@@ -149,7 +149,7 @@ class LambdaApi:
         history = self._serving()
         principal = await self._authenticator.authenticate(request, body, operation.bytes_max)
         if principal.is_limited:
-            resource = await resource_of(request, principal.namespace, history)
+            resource = await resource_of(request, principal.namespace, history.commands)
             principal.check(operation.action, resource)
         return LambdaRequest(request, body, history, self._readiness, principal, reservation)
 

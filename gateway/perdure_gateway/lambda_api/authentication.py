@@ -17,7 +17,7 @@ from perdure_host.clock import WallClock
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.lambda_json.names import function_arn, parse_function
 from perdure_host.ports import Clock
-from perdure_host.services import History
+from perdure_host.services import ExecutionCommands
 from perdure_host.telemetry import open_log
 
 SIGNED: Final = "AWS4-"
@@ -118,7 +118,7 @@ class Authenticator:
             _log.warning("signatures of Lambda clients are not checked: any access key passes")
 
 
-async def resource_of(request: Request, namespace: str, history: History) -> str:
+async def resource_of(request: Request, namespace: str, commands: ExecutionCommands) -> str:
     """Return the ARN of what a request names; `*` when it names nothing.
 
     Raises Invalid, Unknown.
@@ -134,6 +134,6 @@ async def resource_of(request: Request, namespace: str, history: History) -> str
             qualifier = function.qualifier or request.query_params.get("Qualifier")
             return f"{arn}:{qualifier}" if qualifier else arn
         case {"callback": callback_id}:
-            return await history.callback_arn(callback_id)
+            return await commands.callback_arn(callback_id)
         case _:
             return EVERYTHING

@@ -23,7 +23,7 @@ async def succeed(request: LambdaRequest) -> Response:
     """Complete it; the whole body is the result, in UTF-8."""
     result = text_of(await request.body.read(OPERATION_BYTES_MAX))
     with _closed_as_timeout():
-        await request.history.succeed_callback(request.path_param("callback"), result or None)
+        await request.commands.succeed_callback(request.path_param("callback"), result or None)
     return json_response({})
 
 
@@ -32,14 +32,14 @@ async def fail(request: LambdaRequest) -> Response:
     error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
     check_error("Error", error)
     with _closed_as_timeout():
-        await request.history.fail_callback(request.path_param("callback"), error)
+        await request.commands.fail_callback(request.path_param("callback"), error)
     return json_response({})
 
 
 async def heartbeat(request: LambdaRequest) -> Response:
     """Start its heartbeat timeout anew."""
     with _closed_as_timeout():
-        await request.history.heartbeat_callback(request.path_param("callback"))
+        await request.commands.heartbeat_callback(request.path_param("callback"))
     return json_response({})
 
 

@@ -45,7 +45,9 @@ async def checkpoint(request: LambdaRequest) -> Response:
     _check_children(request, batch.updates)
     _check_bounds(batch.updates)
     try:
-        answer = await request.history.checkpoint(batch.token, batch.client_token, batch.updates)
+        answer = await request.invocations.checkpoint(
+            batch.token, batch.client_token, batch.updates
+        )
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
     operations = await _with_payloads(request, answer.key, answer.operations)
@@ -60,7 +62,7 @@ async def state(request: LambdaRequest) -> Response:
     await _check_token(request, token)
     limit = request.items()
     try:
-        page = await request.history.state_page(token, request.text("Marker") or "", limit)
+        page = await request.invocations.state_page(token, request.text("Marker") or "", limit)
     except Unknown as error:
         raise Invalid(f"{TURN_REFUSED}: {error}") from None
     operations = await _with_payloads(request, page.key, page.operations)
@@ -72,7 +74,7 @@ async def _with_payloads(
 ) -> Sequence[Operation]:
     """Return operations whole, whatever their size: without its results a replay goes astray."""
     texts = await load_payloads(
-        request.history, key, references_in(operations), request.reservation
+        request.queries, key, references_in(operations), request.reservation
     )
     return operations_with_texts(operations, texts)
 
@@ -111,4 +113,4 @@ async def _check_token(request: LambdaRequest, token: str) -> None:
         raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")
     if request.principal.is_limited:
         # Rights were looked up by the ARN; history knows whether all of it is true.
-        await request.history.describe(arn)
+        await request.queries.describe(arn)

@@ -37,15 +37,15 @@ async def get(request: LambdaRequest) -> Response:
     """Return the execution, whole but for its history."""
     included = request.flag("IncludeExecutionData", default=True)
     arn = request.path_param("arn")
-    state = await request.history.describe(arn)
+    state = await request.queries.describe(arn)
     texts: Mapping[StoredPayload, str] = {}
     while included:
         references = _references(state)
         if all(reference in texts for reference in references):
             break
-        texts = await load_payloads(request.history, key_of(arn), references, request.reservation)
+        texts = await load_payloads(request.queries, key_of(arn), references, request.reservation)
         # It may have ended while they were read.
-        state = await request.history.describe(arn)
+        state = await request.queries.describe(arn)
     return json_response(execution_json(state, texts, included=included))
 
 
@@ -62,14 +62,14 @@ async def history(request: LambdaRequest) -> Response:
     more = True
     while more and len(events) < limit and page_bytes < PAGE_BYTES_MAX:
         wanted = min(PORTION_ITEMS_MAX, limit - len(events))
-        portion = await request.history.history_page(
+        portion = await request.queries.page(
             arn, after_event_id=position, limit=wanted + 1, reverse=reverse
         )
         more = len(portion) > wanted
         shown = portion[:wanted]
         if included:
             shown = await inline_payloads(
-                request.history,
+                request.queries,
                 key_of(arn),
                 shown,
                 request.reservation,
@@ -96,7 +96,7 @@ async def list_by_function(request: LambdaRequest) -> Response:
     """Return one page of a function's executions, newest first unless reversed."""
     function = await request.function()
     limit = request.items()
-    rows = await request.history.list_executions(_list_query(request, function, limit + 1))
+    rows = await request.queries.list_executions(_list_query(request, function, limit + 1))
     marker = None
     if len(rows) > limit:
         last = rows[limit - 1]

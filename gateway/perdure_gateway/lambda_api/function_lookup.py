@@ -8,7 +8,7 @@ from perdure_core.refusals import Invalid, Unknown
 from perdure_core.text import ARN_PREVIEW_CHARS_MAX, cut_chars, preview
 from perdure_host.lambda_json.names import VERSION, function_arn, parse_function
 from perdure_host.ports import FunctionRow
-from perdure_host.services import History
+from perdure_host.services import HistoryQueries
 
 _QUALIFIER: Final = re.compile(
     rf"\$LATEST\.PUBLISHED|[A-Za-z0-9$_-]{{1,{FUNCTION_VERSION_CHARS_MAX}}}"
@@ -16,7 +16,7 @@ _QUALIFIER: Final = re.compile(
 
 
 async def known_function(
-    history: History, text: str, qualifier: str | None, namespace: str
+    queries: HistoryQueries, text: str, qualifier: str | None, namespace: str
 ) -> FunctionRow:
     """Return the function that is named, if a worker has ever announced it.
 
@@ -33,7 +33,7 @@ async def known_function(
             "The derived qualifier from the function name does not match the specified qualifier."
         )
     version = asked.qualifier or qualifier or VERSION
-    for row in await history.functions():
+    for row in await queries.functions():
         if (row.namespace, row.name, VERSION) == (asked.namespace, asked.name, version):
             return row
     arn = function_arn(asked.namespace, asked.name)

@@ -43,7 +43,7 @@ async def list_all(request: LambdaRequest) -> Response:
     after = "" if marker is None else unpack_marker(_FUNCTIONS, marker, tuple[str])[0]
     validation.check_length("the name in the marker", after, FUNCTION_NAME_CHARS_MAX)
     namespace = request.principal.namespace
-    rows = [row for row in await request.history.functions() if row.namespace == namespace]
+    rows = [row for row in await request.queries.functions() if row.namespace == namespace]
     later = sorted((row for row in rows if row.name > after), key=lambda row: row.name)
     page = later[: min(limit, ITEMS_MAX)]
     more = len(later) > len(page)

@@ -91,7 +91,7 @@ class Invoker:
         if kind is InvocationType.DRY_RUN:
             return Response(status_code=204)
         if kind is InvocationType.EVENT:
-            answer = await request.history.start(start)
+            answer = await request.commands.start(start)
             return Response(status_code=202, headers=_headers(answer.arn))
         return await self._start_and_wait(request, start)
 
@@ -102,23 +102,23 @@ class Invoker:
             )
         self._waits_free -= 1
         try:
-            arn = (await request.history.start(start)).arn
+            arn = (await request.commands.start(start)).arn
             request.body.release()
             async with request.readiness.while_serving():
                 await _wait_ended_or_gone(request, arn, self._wait_ms)
         finally:
             self._waits_free += 1
-        state = await request.history.describe(arn)
+        state = await request.queries.describe(arn)
         result = state.result
         if isinstance(result, StoredPayload) and result.size <= SYNCHRONOUS_BYTES_MAX:
             texts = await load_payloads(
-                request.history, key_of(arn), (result,), request.reservation
+                request.queries, key_of(arn), (result,), request.reservation
             )
             return _succeeded(arn, texts[result])
         error = state.error
         if error is not None and error.kept is not None:
             texts = await load_payloads(
-                request.history, key_of(arn), (error.kept,), request.reservation
+                request.queries, key_of(arn), (error.kept,), request.reservation
             )
             error = error_from(error, texts)
         return _outcome(arn, state, error, self._wait_ms)
@@ -186,7 +186,7 @@ def _check_log_type(request: LambdaRequest) -> None:
 
 
 async def _wait_ended_or_gone(request: LambdaRequest, arn: str, wait_ms: int) -> None:
-    ended = asyncio.ensure_future(request.history.wait_ended(arn, wait_ms))
+    ended = asyncio.ensure_future(request.queries.wait_ended(arn, wait_ms))
     gone = asyncio.ensure_future(_wait_gone(request.http_request))
     try:
         await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)

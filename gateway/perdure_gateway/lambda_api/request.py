@@ -37,7 +37,9 @@ class LambdaRequest:
         self.http_request = http_request
         self.body = body
         self.principal = principal
-        self.history = history
+        self.commands = history.commands
+        self.queries = history.queries
+        self.invocations = history.invocations
         self.readiness = readiness
         # What its answer may take for large payloads; given back when the call ends.
         self.reservation = reservation
@@ -50,7 +52,7 @@ class LambdaRequest:
     async def function(self) -> FunctionRow:
         """Return the function that path and query name. Raises Invalid, Unknown."""
         text, qualifier = self.path_param("function"), self.text("Qualifier")
-        return await known_function(self.history, text, qualifier, self.principal.namespace)
+        return await known_function(self.queries, text, qualifier, self.principal.namespace)
 
     def qualifier(self) -> str | None:
         """Return the qualifier of the function that path and query name. Raises Invalid."""

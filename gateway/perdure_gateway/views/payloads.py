@@ -10,11 +10,11 @@ from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_host.ports import ExecutionKey
-from perdure_host.services import History, NumberedEvent
+from perdure_host.services import HistoryQueries, NumberedEvent
 
 
 async def load_payloads(
-    history: History,
+    queries: HistoryQueries,
     key: ExecutionKey,
     references: Iterable[StoredPayload],
     reservation: Reservation,
@@ -27,11 +27,11 @@ async def load_payloads(
     if not wanted:
         return {}
     reservation.reserve(sum(reference.size for reference in wanted))
-    return await history.texts(key, wanted)
+    return await queries.texts(key, wanted)
 
 
 async def inline_payloads(
-    history: History,
+    queries: HistoryQueries,
     key: ExecutionKey,
     events: Sequence[NumberedEvent],
     reservation: Reservation,
@@ -53,7 +53,7 @@ async def inline_payloads(
             break
         references += wanted
         fitting.append(numbered)
-    texts = await load_payloads(history, key, references, reservation)
+    texts = await load_payloads(queries, key, references, reservation)
     return [
         msgspec.structs.replace(each, event=inline(each.event, texts)) if texts else each
         for each in fitting

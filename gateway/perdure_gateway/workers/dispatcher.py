@@ -16,7 +16,7 @@ from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.requests import invocation_to_message
 from perdure_host.errors import StoreError
 from perdure_host.ports import Clock
-from perdure_host.services import History, Matching, Task
+from perdure_host.services import InvocationCommands, Matching, Task
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
@@ -35,7 +35,7 @@ class Dispatcher:
     def __init__(
         self,
         worker_id: str,
-        history: History,
+        invocations: InvocationCommands,
         matching: Matching,
         clock: Clock,
         *,
@@ -43,7 +43,7 @@ class Dispatcher:
         on_unused_slot: Callable[[], None],
     ) -> None:
         self._worker_id = worker_id
-        self._history = history
+        self._invocations = invocations
         self._matching = matching
         self._clock = clock
         self._on_invocation = on_invocation
@@ -72,7 +72,7 @@ class Dispatcher:
 
     async def _begin(self, task: Task) -> None:
         try:
-            offer = await self._history.begin(task.key, self._worker_id)
+            offer = await self._invocations.begin(task.key, self._worker_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the task must not be lost
             await self._offer_again(task, error)
             return
@@ -89,7 +89,7 @@ class Dispatcher:
         if not tokens:
             return
         try:
-            await self._history.hand_back(tokens)
+            await self._invocations.hand_back(tokens)
         except StoreError as error:
             # They are missing from the next heartbeat, and history offers them again.
             _log.warning("invocations could not be given back", count=len(tokens), error=str(error))

@@ -29,7 +29,7 @@ class PollingWorker:
         self._seen_ms = registry.clock.now_ms()
         self._dispatcher = Dispatcher(
             self.worker_id,
-            registry.history,
+            registry.invocations,
             registry.matching,
             registry.clock,
             on_invocation=self._on_invocation,

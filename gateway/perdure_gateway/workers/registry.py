@@ -20,7 +20,7 @@ from perdure_gateway.workers.requests import function_rows
 from perdure_host.errors import HostError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
-from perdure_host.services import History, Matching, Task
+from perdure_host.services import HistoryQueries, InvocationCommands, Matching, Task
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
@@ -77,7 +77,8 @@ class WorkerRegistry:
 
     def __init__(
         self,
-        history: History,
+        invocations: InvocationCommands,
+        queries: HistoryQueries,
         matching: Matching,
         clock: Clock,
         readiness: Readiness,
@@ -87,14 +88,15 @@ class WorkerRegistry:
         budget: MemoryBudget | None = None,
     ) -> None:
         self.budget = budget or MemoryBudget()
-        self.history = history
+        self.invocations = invocations
+        self.queries = queries
         self.matching = matching
         self.clock = clock
         self.readiness = readiness
         self.settings = settings
         self._connections: dict[str, WorkerConnection] = {}
         self._departures: set[asyncio.Task[None]] = set()
-        history.watch_lost(self._notify_lost)
+        invocations.watch_lost(self._notify_lost)
         metrics.workers_connected.set_function(lambda: len(self._connections))
         metrics.slots.set_function(self._slots)
         metrics.slots_in_use.set_function(self._slots_in_use)
@@ -110,7 +112,7 @@ class WorkerRegistry:
         self._add(connection)
         rows = function_rows(request)
         if rows:
-            await self.history.announce(rows)
+            await self.invocations.announce(rows)
         refused = await self._claim(request.worker_id, request.claims)
         if self._connections.get(connection.worker_id) is connection:
             functions = [(row.namespace, row.name) for row in rows]
@@ -197,7 +199,7 @@ class WorkerRegistry:
 
     async def _is_claimed(self, worker_id: str, token: str) -> bool:
         try:
-            return await self.history.claim(token, worker_id) is not None
+            return await self.invocations.claim(token, worker_id) is not None
         except Invalid:
             # Of another database, say. The worker has to drop it, like one whose turn has passed.
             return False
@@ -207,7 +209,7 @@ class WorkerRegistry:
         # Endless only while the database is down, and not past the end of the node.
         while worker_left and connection.worker_id not in self._connections and self._serving():
             try:
-                await self.history.worker_lost(connection.worker_id)
+                await self.invocations.worker_lost(connection.worker_id)
             except Exception as error:  # noqa: BLE001 - whatever it was, the work must not be lost
                 reason = status_of(error).message
                 worker_id = connection.worker_id

@@ -29,14 +29,17 @@ from perdure_host.codec import (
 )
 from perdure_host.lambda_json.names import target_name
 from perdure_host.ports import FunctionRow
-from perdure_host.services import History, InvocationOffer
+from perdure_host.services import HistoryQueries, InvocationCommands, InvocationOffer
 from perdure_proto.v1 import worker_pb2
 
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
 async def checkpoint(
-    history: History, request: worker_pb2.CheckpointRequest, reservation: Reservation
+    invocations: InvocationCommands,
+    queries: HistoryQueries,
+    request: worker_pb2.CheckpointRequest,
+    reservation: Reservation,
 ) -> worker_pb2.CheckpointResponse:
     """Apply a batch of updates; the answer leaves out what the request itself carried."""
     if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
@@ -48,11 +51,11 @@ async def checkpoint(
         )
     reservation.reserve(size)
     updates = tuple([_update(message) for message in request.updates])
-    answer = await history.checkpoint(request.checkpoint_token, request.client_token, updates)
+    answer = await invocations.checkpoint(request.checkpoint_token, request.client_token, updates)
     # A START carries an input, never the result; its repeat may bring the result as news.
     carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
     operations = [_without_echo(operation, carried) for operation in answer.operations]
-    texts = await load_payloads(history, answer.key, references_in(operations), reservation)
+    texts = await load_payloads(queries, answer.key, references_in(operations), reservation)
     response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
     for operation in operations_with_texts(operations, texts):
         response.operations.add().CopyFrom(operation_to_message(operation))
@@ -60,7 +63,7 @@ async def checkpoint(
 
 
 async def complete(
-    history: History, request: worker_pb2.CompleteRequest, reservation: Reservation
+    invocations: InvocationCommands, request: worker_pb2.CompleteRequest, reservation: Reservation
 ) -> None:
     """End an invocation."""
     reservation.reserve(request.ByteSize())
@@ -72,7 +75,7 @@ async def complete(
     check_payload("result", request.result)
     replayed = request.replayed_operations
     validation.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
-    await history.complete(
+    await invocations.complete(
         request.checkpoint_token,
         request.status,
         result=request.result if request.HasField("result") else None,
@@ -82,12 +85,15 @@ async def complete(
 
 
 async def state_page(
-    history: History, request: worker_pb2.GetStateRequest, reservation: Reservation
+    invocations: InvocationCommands,
+    queries: HistoryQueries,
+    request: worker_pb2.GetStateRequest,
+    reservation: Reservation,
 ) -> worker_pb2.GetStateResponse:
     """Return one page of an invocation's operations."""
     limit = validation.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
-    page = await history.state_page(request.checkpoint_token, request.marker, limit)
-    texts = await load_payloads(history, page.key, references_in(page.operations), reservation)
+    page = await invocations.state_page(request.checkpoint_token, request.marker, limit)
+    texts = await load_payloads(queries, page.key, references_in(page.operations), reservation)
     response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
     for operation in operations_with_texts(page.operations, texts):
         response.operations.add().CopyFrom(operation_to_message(operation))
@@ -95,19 +101,19 @@ async def state_page(
 
 
 async def heartbeat(
-    history: History, worker_id: str, invocation_ids: Sequence[str]
+    invocations: InvocationCommands, worker_id: str, invocation_ids: Sequence[str]
 ) -> worker_pb2.HeartbeatResponse:
     """Tell what runs in a worker; the answer names what should not."""
     validation.check_count("invocation_ids", len(invocation_ids), limits.INVOCATIONS_LISTED_MAX)
-    lost = await history.heartbeat(worker_id, tuple(invocation_ids))
+    lost = await invocations.heartbeat(worker_id, tuple(invocation_ids))
     return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
 
 
-async def hand_back(history: History, request: worker_pb2.HandBackRequest) -> None:
+async def hand_back(invocations: InvocationCommands, request: worker_pb2.HandBackRequest) -> None:
     """Return unfinished invocations to their queues."""
     tokens = tuple(request.checkpoint_tokens)
     validation.check_count("checkpoint_tokens", len(tokens), limits.INVOCATIONS_LISTED_MAX)
-    await history.hand_back(tokens)
+    await invocations.hand_back(tokens)
 
 
 def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:

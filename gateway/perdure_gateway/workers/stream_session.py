@@ -60,17 +60,18 @@ class WorkerSession:
         self._request = request
         self._context = context
         self._registry = registry
-        self._history = registry.history
+        self._invocations = registry.invocations
+        self._queries = registry.queries
         self._dispatcher = Dispatcher(
             self.worker_id,
-            registry.history,
+            registry.invocations,
             registry.matching,
             registry.clock,
             on_invocation=self._on_invocation,
             on_unused_slot=self._on_unused_slot,
         )
         self._replies: deque[tuple[worker_pb2.Reply, Reservation]] = deque()
-        self._invocations: deque[worker_pb2.Invocation] = deque()
+        self._queued_invocations: deque[worker_pb2.Invocation] = deque()
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
         self._unanswered = 0
@@ -116,8 +117,8 @@ class WorkerSession:
 
     async def wait_closed(self) -> None:
         await self._dispatcher.wait_idle()
-        unsent = [invocation.checkpoint_token for invocation in self._invocations]
-        self._invocations.clear()
+        unsent = [invocation.checkpoint_token for invocation in self._queued_invocations]
+        self._queued_invocations.clear()
         await self._dispatcher.hand_back(unsent)
 
     async def _serve(self) -> None:
@@ -207,7 +208,7 @@ class WorkerSession:
     async def _checkpoint(
         self, call: worker_pb2.CheckpointCall, reservation: Reservation
     ) -> worker_pb2.Reply:
-        response = await checkpoint(self._history, call.request, reservation)
+        response = await checkpoint(self._invocations, self._queries, call.request, reservation)
         reply = worker_pb2.Reply(call_id=call.call_id)
         reply.checkpoint.CopyFrom(response)
         return reply
@@ -215,20 +216,20 @@ class WorkerSession:
     async def _complete(
         self, call: worker_pb2.CompleteCall, reservation: Reservation
     ) -> worker_pb2.Reply:
-        await complete(self._history, call.request, reservation)
+        await complete(self._invocations, call.request, reservation)
         return worker_pb2.Reply(call_id=call.call_id, complete=worker_pb2.CompleteResponse())
 
     async def _get_state(
         self, call: worker_pb2.GetStateCall, reservation: Reservation
     ) -> worker_pb2.Reply:
-        state = await state_page(self._history, call.request, reservation)
+        state = await state_page(self._invocations, self._queries, call.request, reservation)
         reply = worker_pb2.Reply(call_id=call.call_id)
         reply.state.CopyFrom(state)
         return reply
 
     async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
         try:
-            response = await heartbeat(self._history, self.worker_id, request.invocation_ids)
+            response = await heartbeat(self._invocations, self.worker_id, request.invocation_ids)
         except Exception as error:  # noqa: BLE001 - nothing is known to be lost then
             self._log_failure("heartbeat", error)
             response = worker_pb2.HeartbeatResponse()
@@ -237,7 +238,7 @@ class WorkerSession:
 
     async def _hand_back(self, request: worker_pb2.HandBackRequest) -> None:
         try:
-            await hand_back(self._history, request)
+            await hand_back(self._invocations, request)
         except Exception as error:  # noqa: BLE001 - the next heartbeat tells history the same
             self._log_failure("hand back", error)
         self._count_answered(1)
@@ -246,7 +247,7 @@ class WorkerSession:
 
     def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self.free -= 1
-        self._invocations.append(invocation)
+        self._queued_invocations.append(invocation)
         self._ready.set()
 
     def _on_unused_slot(self) -> None:
@@ -266,15 +267,15 @@ class WorkerSession:
             while self._notices:
                 await self._context.write(self._notices.popleft())
                 self._count_answered(1)
-            while self._replies or self._invocations:
+            while self._replies or self._queued_invocations:
                 await self._write_invocations()
                 await self._write_replies()
 
     async def _write_invocations(self) -> None:
         message = worker_pb2.ServerMessage()
         size = 0
-        while self._invocations and size < BATCH_BYTES_MAX:
-            invocation = self._invocations.popleft()
+        while self._queued_invocations and size < BATCH_BYTES_MAX:
+            invocation = self._queued_invocations.popleft()
             size += invocation.ByteSize()
             message.invocations.invocations.add().CopyFrom(invocation)
         if size:
