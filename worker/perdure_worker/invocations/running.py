@@ -37,12 +37,7 @@ from perdure_worker.invocations.active import (
     UpdatesSubmitted,
 )
 from perdure_worker.invocations.inbox import Inbox
-from perdure_worker.invocations.messages import (
-    batches,
-    checkpoint_message,
-    complete_message,
-    state_message,
-)
+from perdure_worker.invocations.messages import CallMessages
 from perdure_worker.invocations.protocol import (
     Call,
     CheckpointCall,
@@ -225,9 +220,7 @@ class RunningInvocations:
 
     def outgoing(self) -> list[worker_pb2.WorkerMessage]:
         """Return all that is ready to be sent, in few messages."""
-        checkpoints: list[worker_pb2.CheckpointCall] = []
-        completions: list[worker_pb2.CompleteCall] = []
-        messages: list[worker_pb2.WorkerMessage] = []
+        calls = CallMessages()
         while self._ready:
             active = self._ready.popleft()
             active.queued = False
@@ -241,17 +234,14 @@ class RunningInvocations:
                 case CheckpointCall():
                     if active.sent is not call:
                         active.sent, active.sent_s = call, time.perf_counter()
-                    checkpoints.append(checkpoint_message(number, call))
+                    calls.add_checkpoint(number, call)
                 case CompleteCall():
-                    replayed = active.counters.replayed_operations
-                    completions.append(complete_message(number, call, replayed))
+                    calls.add_completion(number, call, active.counters.replayed_operations)
                 case StateCall():
-                    messages.append(state_message(number, call))
+                    calls.add_state(number, call)
                 case _:
                     assert_never(call)
-        messages.extend(batches(checkpoints, completions))
-        messages.extend(self._outgoing_about_worker())
-        return messages
+        return [*calls.take(), *self._outgoing_about_worker()]
 
     def _outgoing_about_worker(self) -> list[worker_pb2.WorkerMessage]:
         messages: list[worker_pb2.WorkerMessage] = []
