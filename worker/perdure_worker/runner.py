@@ -19,15 +19,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from perdure.worker_api import RegisteredFunction
+from perdure_host.backoff import backoff_ms
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.running import RunningInvocations
 from perdure_worker.metrics.metrics import WorkerMetrics
 from perdure_worker.metrics.server import MetricsServer
-from perdure_worker.session.backoff import backoff_ms
 from perdure_worker.session.call_failures import is_fatal
-from perdure_worker.session.replies import ReplyHandler
+from perdure_worker.session.replies import BACKOFF_MS_MAX, ReplyHandler
 from perdure_worker.session.session import FINISH_S_MAX, Session, SessionEnd
 from perdure_worker.settings import WorkerSettings
 
@@ -133,7 +133,8 @@ class _Worker:
             if self._finishing:
                 return EXIT_STOPPED
             self._count_failure(end, self._loop.time() - opened_s)
-            await asyncio.sleep(backoff_ms(self._failures, self._chance()) / 1_000)
+            wait_ms = backoff_ms(self._failures, self._chance(), ms_max=BACKOFF_MS_MAX)
+            await asyncio.sleep(wait_ms / 1_000)
 
     async def _hold_session(self) -> SessionEnd:
         async with open_aio_channel(self._settings.connection) as channel:

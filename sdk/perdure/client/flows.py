@@ -31,6 +31,7 @@ from perdure.client.models import (
     read_event,
     read_execution,
 )
+from perdure_host.backoff import backoff_ms
 from perdure_proto.v1 import client_pb2, model_pb2
 
 PATIENCE_S_DEFAULT: Final = 30.0
@@ -45,9 +46,7 @@ LARGE_CHARS_MIN: Final = 1_048_576
 START_WAIT_MS_MAX: Final = 1_000
 # One long poll; short enough that a silent network is noticed, long enough to cost nothing.
 LONG_POLL_MS_MAX: Final = 60_000
-BACKOFF_S_FIRST: Final = 0.05
 BACKOFF_S_MAX: Final = 2.0
-_DOUBLINGS_MAX: Final = 10
 
 _Answer = TypeVar("_Answer", bound=Message)
 _Result = TypeVar("_Result")
@@ -104,9 +103,8 @@ def serialize(message: Message) -> bytes:
 
 
 def backoff_s(failures: int, random_unit: float) -> float:
-    """Return how long to wait after so many failures in a row: doubling, half of it by chance."""
-    longest: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures, _DOUBLINGS_MAX))
-    return longest / 2 + random_unit * longest / 2
+    """Return how long to wait after one failure more than `failures` in a row."""
+    return backoff_ms(failures + 1, random_unit, ms_max=int(BACKOFF_S_MAX * 1_000)) / 1_000
 
 
 def call(

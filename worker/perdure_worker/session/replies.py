@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from time import perf_counter
-from typing import assert_never
+from typing import Final, assert_never
 
 from perdure.worker_api import (
     CheckpointAnswer,
@@ -18,6 +18,7 @@ from perdure.worker_api import (
     InvocationLost,
 )
 from perdure_core.model import ErrorObject
+from perdure_host.backoff import backoff_ms
 from perdure_host.codec import MalformedMessage, operations_from_messages
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.active import ActiveInvocation
@@ -31,8 +32,10 @@ from perdure_worker.invocations.protocol import (
 )
 from perdure_worker.invocations.running import RunningInvocations
 from perdure_worker.metrics.metrics import WorkerMetrics
-from perdure_worker.session.backoff import backoff_ms
 from perdure_worker.session.call_failures import CallFailure, classify
+
+# Of one call, and of connecting again.
+BACKOFF_MS_MAX: Final = 1_000
 
 _log = logging.getLogger("perdure.worker")
 
@@ -121,7 +124,7 @@ class ReplyHandler:
             return
         active.failures += 1
         active.backing_off = True
-        wait_ms = backoff_ms(active.failures, self._chance())
+        wait_ms = backoff_ms(active.failures, self._chance(), ms_max=BACKOFF_MS_MAX)
         self._loop.call_later(wait_ms / 1_000, self._retry, active, call)
 
     def _retry(self, active: ActiveInvocation, call: Call) -> None:
