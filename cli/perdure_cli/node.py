@@ -189,7 +189,7 @@ class Node:
             settings=HistorySettings(lease_ms=self._settings.lease_ms),
         )
         if self._status_file is not None:
-            history.tell_statuses(self._status_file)
+            history.deliver_status_events(self._status_file)
         return history
 
     async def _own_database(self, history: HistoryService, stop: asyncio.Event) -> bool:

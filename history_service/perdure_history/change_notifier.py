@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from perdure_host.ports import ExecutionKey
 
 
-class Notices:
+class ChangeNotifier:
     """Events by execution; an execution that nobody waits for costs nothing."""
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Notices:
         """Return how many executions are waited for."""
         return len(self._waiting)
 
-    def moved(self, key: ExecutionKey) -> None:
+    def notify(self, key: ExecutionKey) -> None:
         """Wake everybody who watches the execution."""
         for event in self._waiting.get(key, ()):
             event.set()
 
-    def all_moved(self) -> None:
+    def notify_all(self) -> None:
         """Wake everybody: after a reload nothing is certain."""
         for events in self._waiting.values():
             for event in events:

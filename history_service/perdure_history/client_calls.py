@@ -25,10 +25,10 @@ from perdure_core.refusals import NameTaken
 from perdure_core.state import State, identity_of
 from perdure_core.validation import check_error, check_identifier, check_tenancy
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import Slot, expires_ms, with_identity
+from perdure_history.execution_cache import CachedExecution, expires_ms, with_identity
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
-from perdure_history.name_lookup import NameReader
+from perdure_history.name_lookup import NameLookup
 from perdure_host.errors import StoreUnavailable
 from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
 from perdure_host.services import StartAnswer, StartRequest, key_of_identity
@@ -45,7 +45,7 @@ class ClientCalls:
     def __init__(self, executions: Executions, signer: Signer) -> None:
         self._executions = executions
         self._signer = signer
-        self._names = NameReader(executions.store)
+        self._names = NameLookup(executions.store)
         # Names whose start is under way, so that two equal starts meet in memory.
         self._starting: dict[ExecutionName, asyncio.Event] = {}
 
@@ -109,7 +109,7 @@ class ClientCalls:
             return
         if taken.key.execution_id != child.execution_id:
             raise NameTaken(f"the name {child.name!r} was given to another execution")
-        await executions.forget_sent(row).wait()
+        await executions.delete_outbox(row).wait()
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """End the execution; return when it ended."""
@@ -120,14 +120,14 @@ class ClientCalls:
 
     async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
         """Begin no more invocations; return the new status."""
-        slot = await self._slot(arn)
+        execution = await self._execution(arn)
         command = Pause(
-            running=slot.key in self._executions.running,
+            running=execution.key in self._executions.running,
             reason=reason,
             timeout_paused=timeout_paused,
         )
-        await self._executions.carry_out(slot, command)
-        return slot.state.status
+        await self._executions.execute(execution, command)
+        return execution.state.status
 
     async def resume(self, arn: str, *, reason: str | None) -> str:
         """Take a pause back; return the new status."""
@@ -136,14 +136,14 @@ class ClientCalls:
     async def delete(self, arn: str) -> int:
         """Let retention sweep it now; return when that was first asked for."""
         executions = self._executions
-        slot = await self._slot(arn)
-        state = slot.state
+        execution = await self._execution(arn)
+        state = execution.state
         now_ms = executions.clock.now_ms()
         expires = expires_ms(state)
         if state.deleted_ms is None and expires is not None and expires <= now_ms + _SWEPT_SOON_MS:
-            await executions.settle(slot)
+            await executions.wait_committed(execution)
             return now_ms
-        await executions.carry_out(slot, Delete())
+        await executions.execute(execution, Delete())
         assert state.deleted_ms is not None
         return state.deleted_ms
 
@@ -167,7 +167,7 @@ class ClientCalls:
     async def callback_arn(self, callback_id: str) -> str:
         """Return the ARN of the execution whose callback it is."""
         key, _ = self._signer.read_callback(callback_id)
-        return arn_of(identity_of((await self._executions.settled(key)).state))
+        return arn_of(identity_of((await self._executions.committed(key)).state))
 
     async def _create_named(
         self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
@@ -215,13 +215,13 @@ class ClientCalls:
         return executions.create(key, record, _digest(start), outbox_done)
 
     async def _command(self, arn: str, command: Command) -> State:
-        slot = await self._slot(arn)
-        await self._executions.carry_out(slot, command)
-        return slot.state
+        execution = await self._execution(arn)
+        await self._executions.execute(execution, command)
+        return execution.state
 
-    async def _slot(self, arn: str) -> Slot:
+    async def _execution(self, arn: str) -> CachedExecution:
         identity = parse_arn(arn)
-        return with_identity(await self._executions.slot(key_of_identity(identity)), identity)
+        return with_identity(await self._executions.get(key_of_identity(identity)), identity)
 
 
 def _given(value: int | None, otherwise: int) -> int:

@@ -1,7 +1,8 @@
-"""Executions in play, folded, in a bounded cache.
+"""Bounded cache of folded executions, least recently used first out.
 
-A slot whose changes are not committed yet is never evicted: its state is ahead of the database, and
-a second load would see the past. Nor is one that somebody has just asked for and not yet seen.
+Must stay true: an execution with uncommitted changes is never evicted, since its state is ahead of
+the database and a second load would see the past; nor is one that a caller of the loader still
+waits for.
 """
 
 from collections import OrderedDict
@@ -22,11 +23,11 @@ from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
 _BYTES_FACTOR: Final = 3
 _BYTES_BESIDES: Final = 4_000
 _DAY_MS: Final = 86_400_000
-# How many slots that must stay are passed over in one go; they will go once they are settled.
+# How many executions that must stay are passed over in one go; they will go once they are settled.
 _PASSED_OVER_MAX: Final = 16
 
 
-class Slot:
+class CachedExecution:
     """One execution in memory."""
 
     __slots__ = (
@@ -34,10 +35,10 @@ class Slot:
         "batch",
         "input_digest",
         "key",
-        "pins",
+        "readers",
         "size_bytes",
         "state",
-        "unsure_turn",
+        "uncertain_turn",
     )
 
     def __init__(self, key: ExecutionKey, state: State, input_digest: bytes) -> None:
@@ -49,52 +50,52 @@ class Slot:
         # The last commit that this execution takes part in.
         self.batch: Batch | None = None
         # How many wait for it to be loaded.
-        self.pins = 0
+        self.readers = 0
         self.size_bytes = _BYTES_BESIDES
         # The turn that somebody may have been handed before this node can remember.
-        self.unsure_turn: int | None = None
+        self.uncertain_turn: int | None = None
 
     @property
-    def is_settled(self) -> bool:
+    def is_committed(self) -> bool:
         """Tell whether everything in the state is durable."""
         return self.batch is None or self.batch.is_done
 
     def grow(self, record_bytes: int) -> int:
-        """Take a record's size into account; return by how much that makes the slot larger."""
+        """Take a record's size into account; return by how much that makes the execution larger."""
         grown_bytes = record_bytes * _BYTES_FACTOR
         self.size_bytes += grown_bytes
         return grown_bytes
 
 
-def load_slot(stored: StoredExecution) -> Slot:
+def fold_stored(stored: StoredExecution) -> CachedExecution:
     """Fold a stored execution."""
     state = fold(decode_record(record.body) for record in stored.records)
-    slot = Slot(stored.row.key, state, stored.row.input_digest)
-    slot.alarm_ms = state.alarms.next_due_ms()
+    execution = CachedExecution(stored.row.key, state, stored.row.input_digest)
+    execution.alarm_ms = state.alarms.next_due_ms()
     if state.dispatch is Dispatch.WANTED:
-        slot.unsure_turn = state.turn
-    slot.grow(sum(len(record.body) for record in stored.records))
-    return slot
+        execution.uncertain_turn = state.turn
+    execution.grow(sum(len(record.body) for record in stored.records))
+    return execution
 
 
-def with_identity(slot: Slot, identity: ExecutionIdentity) -> Slot:
-    """Return the slot if its execution has this identity in every part. Raises Unknown."""
-    if identity_of(slot.state) != identity:
+def with_identity(execution: CachedExecution, identity: ExecutionIdentity) -> CachedExecution:
+    """Return the execution if it has this identity in every part. Raises Unknown."""
+    if identity_of(execution.state) != identity:
         raise Unknown(f"no execution {arn_of(identity)}")
-    return slot
+    return execution
 
 
-def row_of(slot: Slot) -> ExecutionRow:
+def to_row(execution: CachedExecution) -> ExecutionRow:
     """Return the row that belongs to the state."""
-    state = slot.state
+    state = execution.state
     return ExecutionRow(
-        key=slot.key,
+        key=execution.key,
         namespace=state.namespace,
         function=state.function,
         name=state.name,
         status=state.status,
         started_ms=state.started_ms,
-        input_digest=slot.input_digest,
+        input_digest=execution.input_digest,
         sequence=state.sequence,
         event_count=state.event_count,
         waiting_for=waiting_for(state),
@@ -113,73 +114,73 @@ def expires_ms(state: State) -> int | None:
     return state.ended_ms + state.retention_days * _DAY_MS
 
 
-class SlotCache:
+class ExecutionCache:
     """Slots by key, least recently used first out."""
 
     def __init__(self, settings: HistorySettings, metrics: ServerMetrics) -> None:
         self._settings = settings
-        self._slots: OrderedDict[ExecutionKey, Slot] = OrderedDict()
+        self._executions: OrderedDict[ExecutionKey, CachedExecution] = OrderedDict()
         self._bytes = 0
         # How often everything was forgotten.
         self.epoch = 0
-        metrics.cache_executions.set_function(lambda: len(self._slots))
+        metrics.cache_executions.set_function(lambda: len(self._executions))
         metrics.cache_bytes.set_function(lambda: self._bytes)
 
     def __len__(self) -> int:
         """Return the number of executions in memory."""
-        return len(self._slots)
+        return len(self._executions)
 
-    def get(self, key: ExecutionKey) -> Slot | None:
-        """Return the slot, now the most recently used."""
-        slot = self._slots.get(key)
-        if slot is not None:
-            self._slots.move_to_end(key)
-        return slot
+    def get(self, key: ExecutionKey) -> CachedExecution | None:
+        """Return the execution, now the most recently used."""
+        execution = self._executions.get(key)
+        if execution is not None:
+            self._executions.move_to_end(key)
+        return execution
 
-    def add(self, slot: Slot) -> None:
-        """Take a new slot in, and others out where the bounds ask for it."""
-        assert slot.key not in self._slots
-        self._slots[slot.key] = slot
-        self._bytes += slot.size_bytes
+    def add(self, execution: CachedExecution) -> None:
+        """Take a new execution in, and others out where the bounds ask for it."""
+        assert execution.key not in self._executions
+        self._executions[execution.key] = execution
+        self._bytes += execution.size_bytes
         self.shrink()
 
-    def grow(self, slot: Slot, record_bytes: int) -> None:
-        """Take a record of the slot into account, whether it is in the cache yet or not."""
-        grown_bytes = slot.grow(record_bytes)
-        if self._slots.get(slot.key) is slot:
+    def grow(self, execution: CachedExecution, record_bytes: int) -> None:
+        """Take a record of the execution into account, whether it is in the cache yet or not."""
+        grown_bytes = execution.grow(record_bytes)
+        if self._executions.get(execution.key) is execution:
             self._bytes += grown_bytes
 
     def shrink(self) -> None:
         """Drop the least recently used, but for the newest and what must stay."""
         passed_over = 0
-        while self._is_over() and passed_over < min(len(self._slots) - 1, _PASSED_OVER_MAX):
-            slot = next(iter(self._slots.values()))
-            if slot.is_settled and not slot.pins:
-                self._drop(slot)
+        while self._is_over() and passed_over < min(len(self._executions) - 1, _PASSED_OVER_MAX):
+            execution = next(iter(self._executions.values()))
+            if execution.is_committed and not execution.readers:
+                self._drop(execution)
             else:
                 passed_over += 1
-                self._slots.move_to_end(slot.key)
+                self._executions.move_to_end(execution.key)
 
     def clear(self) -> None:
         """Forget everything: the states are not to be trusted any more."""
         self.epoch += 1
-        self._slots.clear()
+        self._executions.clear()
         self._bytes = 0
 
     def drop_expired(self, now_ms: int) -> None:
         """Forget what retention has deleted."""
-        for slot in list(self._slots.values()):
-            expires = expires_ms(slot.state)
+        for execution in list(self._executions.values()):
+            expires = expires_ms(execution.state)
             is_due = expires is not None and expires <= now_ms
-            if is_due and slot.is_settled and not slot.pins:
-                self._drop(slot)
+            if is_due and execution.is_committed and not execution.readers:
+                self._drop(execution)
 
     def _is_over(self) -> bool:
         return (
-            len(self._slots) > self._settings.cache_executions_max
+            len(self._executions) > self._settings.cache_executions_max
             or self._bytes > self._settings.cache_bytes_max
         )
 
-    def _drop(self, slot: Slot) -> None:
-        del self._slots[slot.key]
-        self._bytes -= slot.size_bytes
+    def _drop(self, execution: CachedExecution) -> None:
+        del self._executions[execution.key]
+        self._bytes -= execution.size_bytes

@@ -7,26 +7,26 @@ room than executions are asked for at the same time.
 import asyncio
 
 from perdure_core.refusals import Unknown
-from perdure_history.execution_cache import Slot, SlotCache, load_slot
+from perdure_history.execution_cache import CachedExecution, ExecutionCache, fold_stored
 from perdure_host.ports import ExecutionKey, Store
 
 
 class _Reading:
     """One execution that is being read, and how many wait for it."""
 
-    __slots__ = ("epoch", "slot", "task", "waiters")
+    __slots__ = ("epoch", "execution", "task", "waiters")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.waiters = 0
-        self.slot: Slot | None = None
+        self.execution: CachedExecution | None = None
         self.task: asyncio.Task[None] | None = None
 
 
 class Loader:
     """Fills the cache from the store."""
 
-    def __init__(self, store: Store, cache: SlotCache) -> None:
+    def __init__(self, store: Store, cache: ExecutionCache) -> None:
         self._store = store
         self._cache = cache
         self._under_way: dict[ExecutionKey, _Reading] = {}
@@ -50,8 +50,8 @@ class Loader:
             await asyncio.shield(reading.task)
         finally:
             reading.waiters -= 1
-            if reading.slot is not None:
-                reading.slot.pins -= 1
+            if reading.execution is not None:
+                reading.execution.readers -= 1
 
     def _begin(self, key: ExecutionKey) -> _Reading:
         reading = self._under_way[key] = _Reading(self._cache.epoch)
@@ -70,10 +70,10 @@ class Loader:
             raise Unknown(
                 f"no execution {key.execution_id}: it never was, or is past its retention"
             )
-        slot = load_slot(stored)
-        slot.pins = reading.waiters
-        reading.slot = slot
-        self._cache.add(slot)
+        execution = fold_stored(stored)
+        execution.readers = reading.waiters
+        reading.execution = execution
+        self._cache.add(execution)
 
     def _end(self, key: ExecutionKey, reading: _Reading, task: asyncio.Task[None]) -> None:
         if self._under_way.get(key) is reading:

@@ -26,14 +26,14 @@ from perdure_core.large_payloads import ExternalPayloads, externalize, externali
 from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
 from perdure_history import event_metrics
-from perdure_history.change_notifier import Notices
+from perdure_history.change_notifier import ChangeNotifier
 from perdure_history.committer import Batch, Committer
-from perdure_history.execution_cache import Slot, SlotCache, row_of
+from perdure_history.execution_cache import CachedExecution, ExecutionCache, to_row
 from perdure_history.execution_loader import Loader
 from perdure_history.outbox import encode_delivery
 from perdure_history.payloads import Payloads
 from perdure_history.registry import FunctionRegistry
-from perdure_history.running_invocations import Running, RunningTable
+from perdure_history.running_invocations import RunningInvocation, RunningInvocations
 from perdure_history.settings import HistorySettings
 from perdure_history.status_events import status_events
 from perdure_history.timers import Timers
@@ -59,7 +59,7 @@ _log = open_log("perdure.history")
 
 
 class Executions:
-    """The engine room that the calls of clients, workers, timers and the outbox share."""
+    """Loads, changes and commits executions for clients, workers, timers and the outbox."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class Executions:
         self.metrics = metrics
         self.matching = matching
         self.settings = settings
-        self.running = RunningTable()
-        self.notices = Notices()
+        self.running = RunningInvocations()
+        self.changes = ChangeNotifier()
         # The same for those whom nothing but the end concerns.
-        self.ends = Notices()
+        self.ends = ChangeNotifier()
         self.functions = FunctionRegistry(store)
         self.payloads = Payloads(store, settings.cache_payload_bytes_max)
         self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
@@ -92,82 +92,82 @@ class Executions:
         self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
         # Whoever sets it is told of status events that have become durable; without one, none is
         # written.
-        self.tell_status: Callable[[tuple[StatusEventRow, ...]], None] | None = None
+        self.on_status_events: Callable[[tuple[StatusEventRow, ...]], None] | None = None
         # Called with a worker and an invocation of its whose execution has ended without it.
-        self.tell_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
+        self.on_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
         # Called at each reload, when the memory was thrown away.
         self.on_reload: list[Callable[[], None]] = [self.timers.reset]
         # Until then nothing is offered that a worker may be running already.
         self.claims_until_ms = 0
-        self._cache = SlotCache(settings, metrics)
+        self._cache = ExecutionCache(settings, metrics)
         self._loader = Loader(store, self._cache)
         self._node_name = node_name
         self._address = address
-        self._trouble: str | None = "the node is starting"
+        self._unavailable_reason: str | None = "the node is starting"
         self._is_over = False
 
     # Loading.
 
-    async def slot(self, key: ExecutionKey) -> Slot:
+    async def get(self, key: ExecutionKey) -> CachedExecution:
         """Return the execution, loaded. Raises Unknown, StoreUnavailable.
 
         Decide before the next await.
         """
         while True:
             self.require_ready()
-            slot = self._cache.get(key)
-            if slot is not None:
-                return slot
+            execution = self._cache.get(key)
+            if execution is not None:
+                return execution
             await self._loader.load(key)
 
-    async def settled(self, key: ExecutionKey) -> Slot:
+    async def committed(self, key: ExecutionKey) -> CachedExecution:
         """Return the execution with everything in its state durable."""
         while True:
-            slot = await self.slot(key)
-            if slot.is_settled:
-                return slot
-            assert slot.batch is not None
-            await slot.batch.wait()
+            execution = await self.get(key)
+            if execution.is_committed:
+                return execution
+            assert execution.batch is not None
+            await execution.batch.wait()
 
-    async def settle(self, slot: Slot) -> None:
-        """Return when the slot's state as it is now is durable.
+    async def wait_committed(self, execution: CachedExecution) -> None:
+        """Return when the execution's state as it is now is durable.
 
         Raises StoreError when it never will be.
         """
-        if slot.batch is not None:
-            await slot.batch.wait()
+        if execution.batch is not None:
+            await execution.batch.wait()
 
     # Deciding.
 
     async def command(
         self, key: ExecutionKey, command: Command, outbox_done: Sequence[OutboxRow] = ()
-    ) -> Slot:
+    ) -> CachedExecution:
         """Decide and return once it is durable. Raises refusals and StoreError."""
-        slot = await self.slot(key)
-        await self.carry_out(slot, command, outbox_done)
-        return slot
+        execution = await self.get(key)
+        await self.execute(execution, command, outbox_done)
+        return execution
 
-    async def carry_out(
-        self, slot: Slot, command: Command, outbox_done: Sequence[OutboxRow] = ()
+    async def execute(
+        self, execution: CachedExecution, command: Command, outbox_done: Sequence[OutboxRow] = ()
     ) -> None:
-        """Decide at once, on a slot that was just loaded, and return once it is durable."""
-        decision = await self.decide(slot, command)
+        """Decide at once, on an execution that was just loaded, and return once it is durable."""
+        decision = await self.decide(execution, command)
         if decision.record is None and not outbox_done:
-            await self.settle(slot)
+            await self.wait_committed(execution)
         else:
-            await self.commit(slot, decision, outbox_done).wait()
+            await self.commit(execution, decision, outbox_done).wait()
 
-    async def decide(self, slot: Slot, command: Command) -> Decision:
+    async def decide(self, execution: CachedExecution, command: Command) -> Decision:
         """Decide at once. A refusal, too, is only told when what it rests on is durable."""
         try:
-            return decide(slot.state, command, self.clock.now_ms())
+            return decide(execution.state, command, self.clock.now_ms())
         except Refused:
-            await self.settle(slot)
+            await self.wait_committed(execution)
             raise
 
     def commit(
         self,
-        slot: Slot,
+        execution: CachedExecution,
         decision: Decision,
         outbox_done: Sequence[OutboxRow] = (),
         kept: ExternalPayloads | None = None,
@@ -183,26 +183,26 @@ class Executions:
         decision = externalize_decision(decision, kept)
         record = decision.record
         assert record is not None
-        first_event_id = slot.state.event_count + 1
-        apply(slot.state, record)
+        first_event_id = execution.state.event_count + 1
+        apply(execution.state, record)
         outbox: tuple[OutboxRow, ...] = ()
         if decision.deliveries:
             outbox = tuple(
                 OutboxRow(
-                    slot.key.bucket,
-                    f"{slot.key.execution_id}-{slot.state.sequence}-{index}",
+                    execution.key.bucket,
+                    f"{execution.key.execution_id}-{execution.state.sequence}-{index}",
                     encode_delivery(delivery),
                 )
                 for index, delivery in enumerate(decision.deliveries)
             )
-        return self._submit(slot, record, first_event_id, outbox, outbox_done, kept, new=False)
+        return self._submit(execution, record, first_event_id, outbox, outbox_done, kept, new=False)
 
-    def forget_sent(self, row: OutboxRow) -> Batch:
+    def delete_outbox(self, row: OutboxRow) -> Batch:
         """Delete a row of the outbox that has nothing left to do."""
         self.require_ready()
         return self.committer.submit(None, outbox_done=(row,))
 
-    def forget_told(self, rows: Sequence[StatusEventRow]) -> Batch:
+    def delete_status_events(self, rows: Sequence[StatusEventRow]) -> Batch:
         """Delete status events that their sink has taken. Raises StoreUnavailable."""
         self.require_ready()
         return self.committer.submit(None, status_events_done=rows)
@@ -218,14 +218,14 @@ class Executions:
         self.require_ready()
         kept = ExternalPayloads()
         record = externalize(record, kept)
-        slot = Slot(key, apply(None, record), input_digest)
-        batch = self._submit(slot, record, 1, (), outbox_done, kept, new=True)
-        self._cache.add(slot)
+        execution = CachedExecution(key, apply(None, record), input_digest)
+        batch = self._submit(execution, record, 1, (), outbox_done, kept, new=True)
+        self._cache.add(execution)
         return batch
 
     def _submit(
         self,
-        slot: Slot,
+        execution: CachedExecution,
         record: Record,
         first_event_id: int,
         outbox: tuple[OutboxRow, ...],
@@ -234,104 +234,110 @@ class Executions:
         *,
         new: bool,
     ) -> Batch:
-        state = slot.state
+        state = execution.state
         body = encode_record(record)
-        self._cache.grow(slot, len(body))
+        self._cache.grow(execution, len(body))
         event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
         payloads: tuple[PayloadRow, ...] = ()
         if kept.bodies:
             payloads = tuple([PayloadRow(digest, text) for digest, text in kept.bodies.items()])
-            self.payloads.remember(slot.key, payloads)
+            self.payloads.remember(execution.key, payloads)
         told: tuple[StatusEventRow, ...] = ()
-        if self.tell_status is not None:
-            told = status_events(slot.key, state, record, first_event_id)
+        if self.on_status_events is not None:
+            told = status_events(execution.key, state, record, first_event_id)
         change = Change(
-            row=row_of(slot),
+            row=to_row(execution),
             new=new,
             records=(RecordRow(state.sequence, first_event_id, event_count, body),),
             payloads=payloads,
-            alarm_moved=alarm_ms != slot.alarm_ms,
+            alarm_moved=alarm_ms != execution.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,
             status_events=told,
         )
-        slot.alarm_ms = alarm_ms
+        execution.alarm_ms = alarm_ms
         undo = gone = None
         ends_invocation = _ends_invocation(record)
         if ends_invocation or not is_open(state):
-            gone = self.running.remove(slot.key)
+            gone = self.running.remove(execution.key)
             undo = None if gone is None else partial(self.running.restore, gone)
         lost = None if ends_invocation else gone
-        slot.batch = self.committer.submit(
+        execution.batch = self.committer.submit(
             change,
             outbox_done=outbox_done,
-            effect=partial(self._committed, slot, record, change, lost),
+            effect=partial(self._on_committed, execution, record, change, lost),
             undo=undo,
         )
-        return slot.batch
+        return execution.batch
 
-    def _committed(self, slot: Slot, record: Record, change: Change, lost: Running | None) -> None:
+    def _on_committed(
+        self,
+        execution: CachedExecution,
+        record: Record,
+        change: Change,
+        lost: RunningInvocation | None,
+    ) -> None:
         """Do what follows a durable change."""
-        event_metrics.count(self.metrics, slot.state.function, record)
+        event_metrics.count(self.metrics, execution.state.function, record)
         if change.alarm_moved:
-            self.timers.moved(slot.key, change.alarm_ms)
+            self.timers.moved(execution.key, change.alarm_ms)
         if change.outbox:
             self.send(change.outbox)
-        if change.status_events and self.tell_status is not None:
-            self.tell_status(change.status_events)
-        self.offer(slot)
-        self.notices.moved(slot.key)
-        if not is_open(slot.state):
-            self.ends.moved(slot.key)
+        if change.status_events and self.on_status_events is not None:
+            self.on_status_events(change.status_events)
+        self.offer(execution)
+        self.changes.notify(execution.key)
+        if not is_open(execution.state):
+            self.ends.notify(execution.key)
         if lost is not None and lost.worker_id is not None:
-            self.tell_lost(lost.worker_id, lost.invocation_id)
+            self.on_lost(lost.worker_id, lost.invocation_id)
         self._cache.shrink()
 
-    def offer(self, slot: Slot) -> None:
+    def offer(self, execution: CachedExecution) -> None:
         """Offer a task if the execution wants one that does not run yet, for all that is known."""
-        state = slot.state
-        if not wants_task(state) or slot.key in self.running:
+        state = execution.state
+        if not wants_task(state) or execution.key in self.running:
             return
         now_ms = self.clock.now_ms()
-        if slot.unsure_turn == state.turn and now_ms < self.claims_until_ms:
+        if execution.uncertain_turn == state.turn and now_ms < self.claims_until_ms:
             return
-        self.matching.offer(Task(slot.key, state.namespace, state.function, now_ms))
+        self.matching.offer(Task(execution.key, state.namespace, state.function, now_ms))
 
     async def _load_and_fire(self, key: ExecutionKey) -> None:
         """Do what time has made due, once it is durable. A deleted execution has nothing due."""
         try:
-            slot = await self.slot(key)
+            execution = await self.get(key)
         except Unknown:
             return
-        self._fire(slot)
-        await self.settle(slot)
+        self._fire(execution)
+        await self.wait_committed(execution)
 
     def _fire_loaded(self, key: ExecutionKey) -> bool:
         """Do what time has made due if the execution is in memory; tell whether it is."""
-        slot = self._cache.get(key) if self._trouble is None else None
-        if slot is None:
+        execution = self._cache.get(key) if self._unavailable_reason is None else None
+        if execution is None:
             return False
-        self._fire(slot)
+        self._fire(execution)
         return True
 
-    def _fire(self, slot: Slot) -> None:
+    def _fire(self, execution: CachedExecution) -> None:
         now_ms = self.clock.now_ms()
-        due_ms = slot.state.alarms.next_due_ms()
+        due_ms = execution.state.alarms.next_due_ms()
         if due_ms is None or due_ms > now_ms:
             # It was moved; what is true is noted instead of what was read.
-            self.timers.moved(slot.key, due_ms)
+            self.timers.moved(execution.key, due_ms)
             return
-        decision = decide(slot.state, AlarmDue(), now_ms)
+        decision = decide(execution.state, AlarmDue(), now_ms)
         self.metrics.timer_lateness_seconds.observe((now_ms - due_ms) / 1_000)
-        self.commit(slot, decision)
+        self.commit(execution, decision)
 
     # Starting, failing, recovering.
 
     @property
-    def trouble(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Say why nothing is served at the moment."""
-        return self._trouble
+        return self._unavailable_reason
 
     @property
     def epoch(self) -> int:
@@ -340,8 +346,8 @@ class Executions:
 
     def require_ready(self) -> None:
         """Raise StoreUnavailable while the memory is not to be trusted."""
-        if self._trouble is not None:
-            raise StoreUnavailable(self._trouble)
+        if self._unavailable_reason is not None:
+            raise StoreUnavailable(self._unavailable_reason)
 
     async def join(self) -> None:
         """Become the live node. Raises NodeTaken, StoreUnavailable."""
@@ -360,18 +366,18 @@ class Executions:
         if self._is_over:
             return
         self.claims_until_ms = self.clock.now_ms() + self.settings.claim_wait_ms
-        self._trouble = None
+        self._unavailable_reason = None
         for notify in self.on_reload:
             notify()
-        self.notices.all_moved()
-        self.ends.all_moved()
+        self.changes.notify_all()
+        self.ends.notify_all()
 
     def end(self, why: str) -> None:
         """Refuse everything from now on, for ever."""
         self._is_over = True
-        self._trouble = why
-        self.notices.all_moved()
-        self.ends.all_moved()
+        self._unavailable_reason = why
+        self.changes.notify_all()
+        self.ends.notify_all()
 
     def drop_expired(self) -> None:
         """Forget what retention has deleted."""
@@ -379,7 +385,7 @@ class Executions:
 
     def _stop(self, error: StoreError) -> None:
         if not self._is_over:
-            self._trouble = f"the node reloads after a failed commit: {error}"
+            self._unavailable_reason = f"the node reloads after a failed commit: {error}"
 
     async def _recover(self, error: StoreError) -> None:
         _log.warning("a commit failed; reloading", error=str(error), kind=type(error).__name__)
@@ -393,15 +399,15 @@ class Executions:
                     is_unknown = False
                 await self.reload()
             except (Fenced, NodeTaken) as lost:
-                self.be_replaced(lost)
+                self.on_fenced(lost)
             except StoreError as again:
-                self._trouble = str(again)
+                self._unavailable_reason = str(again)
                 await self.clock.wait_until(self.clock.now_ms() + _RETRY_MS)
             else:
                 _log.info("reloaded", incarnation=self.committer.incarnation)
                 return
 
-    def be_replaced(self, lost: StoreError) -> None:
+    def on_fenced(self, lost: StoreError) -> None:
         """Serve no more: another node has taken over."""
         self.end(f"this node was replaced: {lost}")
         if not self.fatal.done():

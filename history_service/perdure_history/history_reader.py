@@ -9,7 +9,7 @@ from perdure_core.identity import parse_arn
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_core.state import State, is_open
-from perdure_history.execution_cache import Slot, with_identity
+from perdure_history.execution_cache import CachedExecution, with_identity
 from perdure_history.executions import Executions
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery, RecordRow
 from perdure_host.services import NumberedEvent, key_of, key_of_identity
@@ -26,24 +26,24 @@ class HistoryReader:
 
     async def describe(self, arn: str) -> State:
         """Return the committed state."""
-        return (await self._settled(arn)).state
+        return (await self._committed(arn)).state
 
     async def wait_ended(self, arn: str, wait_ms: int) -> State:
         """Return the committed state once the execution has ended, or after this long."""
         executions = self._executions
         deadline_ms = executions.clock.now_ms() + wait_ms
-        slot = await self._settled(arn)
-        if wait_ms <= 0 or not is_open(slot.state):
-            return slot.state
-        with executions.ends.watch(slot.key) as woken:
+        execution = await self._committed(arn)
+        if wait_ms <= 0 or not is_open(execution.state):
+            return execution.state
+        with executions.ends.watch(execution.key) as woken:
             due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
             due.add_done_callback(lambda _: woken.set())
             try:
                 while True:
                     woken.clear()
-                    slot = await executions.settled(slot.key)
-                    if due.done() or not is_open(slot.state):
-                        return slot.state
+                    execution = await executions.committed(execution.key)
+                    if due.done() or not is_open(execution.state):
+                        return execution.state
                     await woken.wait()
             finally:
                 due.cancel()
@@ -64,11 +64,11 @@ class HistoryReader:
     async def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
         """Yield events as they become durable, until the execution has ended and all are told."""
         key = key_of(arn)
-        with self._executions.notices.watch(key) as moved:
+        with self._executions.changes.watch(key) as moved:
             while True:
                 moved.clear()
-                slot = await self._executions.settled(key)
-                ended = not is_open(slot.state)
+                execution = await self._executions.committed(key)
+                ended = not is_open(execution.state)
                 told = after_event_id
                 for event in await self.page(arn, after_event_id=after_event_id, limit=_PAGE):
                     after_event_id = event.event_id
@@ -96,9 +96,9 @@ class HistoryReader:
         self._executions.require_ready()
         return await self._executions.payloads.texts(key, references)
 
-    async def _settled(self, arn: str) -> Slot:
+    async def _committed(self, arn: str) -> CachedExecution:
         identity = parse_arn(arn)
-        return with_identity(await self._executions.settled(key_of_identity(identity)), identity)
+        return with_identity(await self._executions.committed(key_of_identity(identity)), identity)
 
     async def _forwards(
         self, key: ExecutionKey, after_event_id: int, limit: int

@@ -5,10 +5,10 @@ from perdure_core.execution import current_turn, decide, is_current
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.state import Dispatch, State, is_open
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import Slot
+from perdure_history.execution_cache import CachedExecution
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
-from perdure_history.running_invocations import Running
+from perdure_history.running_invocations import RunningInvocation
 
 WORKER_LOST = ErrorObject("The worker was lost while it ran the invocation.", "Runtime.ExitError")
 UNCLAIMED = ErrorObject(
@@ -17,36 +17,38 @@ UNCLAIMED = ErrorObject(
 )
 
 
-def lose(executions: Executions, slot: Slot, running: Running) -> Batch | None:
+def record_lost(
+    executions: Executions, execution: CachedExecution, running: RunningInvocation
+) -> Batch | None:
     """Record that an invocation was lost; the execution wants another one then."""
-    state = slot.state
+    state = execution.state
     turn = current_turn(state, running.invocation_id, running.started_ms)
-    if not running.is_turn_of(state) or not is_current(state, turn):
-        executions.running.remove(slot.key)
+    if not running.is_current_in(state) or not is_current(state, turn):
+        executions.running.remove(execution.key)
         return None
     command = Complete(turn=turn, status="ERROR", error=WORKER_LOST)
-    return _commit(executions, slot, command)
+    return _commit(executions, execution, command)
 
 
-def is_unclaimed(executions: Executions, slot: Slot) -> bool:
+def is_unclaimed(executions: Executions, execution: CachedExecution) -> bool:
     """Tell whether an invocation is under way, or must not go on, that no worker claims."""
-    state = slot.state
-    if not is_open(state) or slot.key in executions.running:
+    state = execution.state
+    if not is_open(state) or execution.key in executions.running:
         return False
     return state.dispatch is Dispatch.RUNNING or _waits_for_nobody(state)
 
 
-def give_up_unclaimed(executions: Executions, slot: Slot) -> Batch:
+def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batch:
     """Record that nobody runs the execution although its state says so."""
-    state = slot.state
+    state = execution.state
     if state.dispatch is Dispatch.RUNNING:
         assert state.invocation_id is not None
         turn = current_turn(state, state.invocation_id, state.invocation_started_ms)
-        return _commit(executions, slot, Complete(turn=turn, status="ERROR", error=UNCLAIMED))
+        return _commit(executions, execution, Complete(turn=turn, status="ERROR", error=UNCLAIMED))
     # What was handed out and never heard of is no failure; with it the pause begins.
     assert _waits_for_nobody(state)
     turn = current_turn(state, new_id(), executions.clock.now_ms())
-    return _commit(executions, slot, HandBack(turn))
+    return _commit(executions, execution, HandBack(turn))
 
 
 def _waits_for_nobody(state: State) -> bool:
@@ -54,7 +56,9 @@ def _waits_for_nobody(state: State) -> bool:
     return state.status is ExecutionStatus.PAUSING and state.dispatch is Dispatch.WANTED
 
 
-def _commit(executions: Executions, slot: Slot, command: Complete | HandBack) -> Batch:
-    decision = decide(slot.state, command, executions.clock.now_ms())
+def _commit(
+    executions: Executions, execution: CachedExecution, command: Complete | HandBack
+) -> Batch:
+    decision = decide(execution.state, command, executions.clock.now_ms())
     assert decision.record is not None
-    return executions.commit(slot, decision)
+    return executions.commit(execution, decision)

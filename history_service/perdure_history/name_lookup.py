@@ -12,7 +12,7 @@ from perdure_host.ports import ExecutionName, ExecutionRow, Store
 NAMES_MAX: Final = 1_000
 
 
-class NameReader:
+class NameLookup:
     """Reads executions by name, one statement at a time."""
 
     def __init__(self, store: Store) -> None:

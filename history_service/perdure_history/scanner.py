@@ -34,7 +34,7 @@ class Scanner:
     async def scan(self) -> int:
         """Look once; return the number of findings. Raises StoreError."""
         executions = self._executions
-        if executions.trouble is not None:
+        if executions.unavailable_reason is not None:
             return 0
         found = await self._find_unreachable()
         found += await self._find_late()

@@ -17,7 +17,7 @@ from perdure_history.outbox import OutboxDeliverer
 from perdure_history.scanner import Scanner
 from perdure_history.settings import HistorySettings
 from perdure_history.status_event_delivery import StatusDeliverer
-from perdure_history.task_recovery import Reoffers
+from perdure_history.task_recovery import TaskRecovery
 from perdure_history.worker_calls import WorkerCalls
 from perdure_host.errors import Fenced, HostError, StoreError
 from perdure_host.metrics import ServerMetrics
@@ -74,7 +74,7 @@ class HistoryService:
         self.queries = HistoryReader(self._executions)
         self._scanner = Scanner(self._executions, self.invocations.reoffer)
         self._outbox = OutboxDeliverer(store, clock, self._deliver)
-        self._reoffers = Reoffers(
+        self._reoffers = TaskRecovery(
             store, clock, lambda: self._executions.claims_until_ms, self.invocations.reoffer
         )
         self._executions.send = self._outbox.push
@@ -87,7 +87,7 @@ class HistoryService:
 
     # Its life.
 
-    def tell_statuses(self, sink: StatusSink) -> None:
+    def deliver_status_events(self, sink: StatusSink) -> None:
         """Have status-change events written and brought to the sink. Before `open`, and once."""
         executions = self._executions
         assert not self._tasks
@@ -97,10 +97,10 @@ class HistoryService:
             executions.clock,
             executions.metrics,
             sink,
-            is_serving=lambda: executions.trouble is None,
-            forget=executions.forget_told,
+            is_serving=lambda: executions.unavailable_reason is None,
+            forget=executions.delete_status_events,
         )
-        executions.tell_status = self._statuses.note
+        executions.on_status_events = self._statuses.note
         executions.on_reload.append(self._statuses.reset)
 
     async def open(self) -> None:
@@ -139,7 +139,7 @@ class HistoryService:
             ("renew the lease", self._settings.lease_ms / 3_000, self._renew),
             ("sweep what retention lets go", 5.0, self._sweep),
             ("look for what cannot move", 15.0, self._scan),
-            ("lose what has fallen silent", 10.0, self.invocations.lose_silent),
+            ("lose what has fallen silent", 10.0, self.invocations.record_silent_lost),
         ]
 
     @property
@@ -148,9 +148,9 @@ class HistoryService:
         return self._executions.committer.incarnation
 
     @property
-    def trouble(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Say why nothing is served at the moment, or None."""
-        return self._executions.trouble
+        return self._executions.unavailable_reason
 
     # Behind the scenes.
 
@@ -191,11 +191,11 @@ class HistoryService:
             # The parent is gone, or never asked: nobody is left to be told.
             if not isinstance(refused, Unknown):
                 _log.error("the end of a child was refused", error=str(refused))
-            await executions.forget_sent(row).wait()
+            await executions.delete_outbox(row).wait()
 
     async def _renew(self) -> None:
         executions = self._executions
-        if executions.trouble is not None:
+        if executions.unavailable_reason is not None:
             return
         incarnation = self.incarnation
         try:
@@ -206,13 +206,13 @@ class HistoryService:
             )
         except Fenced as fenced:
             # Unless it was this node itself that took a new incarnation meanwhile, or is about to.
-            if incarnation == self.incarnation and self.trouble is None:
-                executions.be_replaced(fenced)
+            if incarnation == self.incarnation and self.unavailable_reason is None:
+                executions.on_fenced(fenced)
 
     async def _sweep(self) -> None:
         executions = self._executions
         batch_max = self._settings.sweep_executions_max
-        while executions.trouble is None:
+        while executions.unavailable_reason is None:
             swept = await executions.store.sweep(
                 self.incarnation, now_ms=executions.clock.now_ms(), limit=batch_max
             )

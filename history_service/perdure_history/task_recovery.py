@@ -19,7 +19,7 @@ _RETRY_MS: Final = 500
 _log = open_log("perdure.history")
 
 
-class Reoffers:
+class TaskRecovery:
     """Looks through the database whenever asked to."""
 
     def __init__(

@@ -32,12 +32,12 @@ from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.text import preview
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import Slot
+from perdure_history.execution_cache import CachedExecution
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
-from perdure_history.lost_invocations import give_up_unclaimed, is_unclaimed, lose
+from perdure_history.lost_invocations import is_unclaimed, record_lost, record_unclaimed
 from perdure_history.payloads import hashed
-from perdure_history.running_invocations import Running
+from perdure_history.running_invocations import RunningInvocation
 from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
@@ -64,36 +64,38 @@ class WorkerCalls:
         executions = self._executions
         texts: Mapping[StoredPayload, str] = {}
         while True:
-            slot = await self._wanting(key)
-            if slot is None:
+            execution = await self._wanting(key)
+            if execution is None:
                 return None
             limit = executions.settings.state_page_operations
-            page = self._page(slot, 0, limit, alone=False)
+            page = self._page(execution, 0, limit, alone=False)
             absent = [each for each in references_in(page.operations) if each not in texts]
             if not absent:
-                return self._offer(slot, _with_texts(page, texts), worker_id)
+                return self._offer(execution, _with_texts(page, texts), worker_id)
             try:
                 texts = {**texts, **await executions.payloads.texts(key, absent)}
             except Unknown:
                 return None
 
-    async def _wanting(self, key: ExecutionKey) -> Slot | None:
+    async def _wanting(self, key: ExecutionKey) -> CachedExecution | None:
         """Return the execution if it wants an invocation that nobody has begun."""
         executions = self._executions
         try:
-            slot = await executions.settled(key)
+            execution = await executions.committed(key)
         except Unknown:
             return None
-        if is_unclaimed(executions, slot):
+        if is_unclaimed(executions, execution):
             if executions.clock.now_ms() >= executions.claims_until_ms:
-                await give_up_unclaimed(executions, slot).wait()
+                await record_unclaimed(executions, execution).wait()
             return None
-        if key in executions.running or not wants_task(slot.state):
+        if key in executions.running or not wants_task(execution.state):
             return None
-        return slot
+        return execution
 
-    def _offer(self, slot: Slot, page: StatePage, worker_id: str) -> InvocationOffer:
-        executions, key, state = self._executions, slot.key, slot.state
+    def _offer(
+        self, execution: CachedExecution, page: StatePage, worker_id: str
+    ) -> InvocationOffer:
+        executions, key, state = self._executions, execution.key, execution.state
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
         turn = current_turn(state, invocation_id, now_ms)
@@ -118,13 +120,13 @@ class WorkerCalls:
         key, turn = self._signer.read_token(token)
         executions = self._executions
         try:
-            slot = await executions.settled(key)
+            execution = await executions.committed(key)
         except Unknown:
             return None
         other = executions.running.get(key)
         if other is not None and other.invocation_id != turn.invocation_id:
             return None
-        if not _may_go_on(slot.state, turn):
+        if not _may_go_on(execution.state, turn):
             return None
         self._adopt(key, turn, worker_id)
         return turn.invocation_id
@@ -136,22 +138,22 @@ class WorkerCalls:
         executions = self._executions
         key, turn = self._signer.read_token(token)
         kept = await hashed(update.payload for update in updates)
-        slot = await self._slot(key)
+        execution = await self._execution(key)
         arrived_ms = executions.clock.now_ms()
-        self._require_durable(slot.state, updates)
+        self._require_durable(execution.state, updates)
         command = Checkpoint(
             turn=turn,
             client_token=client_token,
             updates=updates,
             callback_ids=self._callback_ids(key, updates),
-            targets=self._targets(slot.state, updates),
+            targets=self._targets(execution.state, updates),
         )
-        decision = await executions.decide(slot, command)
+        decision = await executions.decide(execution, command)
         if decision.record is not None:
-            executions.commit(slot, decision, kept=kept)
-            self._sign_of_life(key, turn, arrived_ms)
-        answer = self._answer(slot, turn)
-        await executions.settle(slot)
+            executions.commit(execution, decision, kept=kept)
+            self._record_heartbeat(key, turn, arrived_ms)
+        answer = self._answer(execution, turn)
+        await executions.wait_committed(execution)
         taken_ms = executions.clock.now_ms() - arrived_ms
         executions.metrics.checkpoint_seconds.observe(taken_ms / 1_000)
         return answer
@@ -159,13 +161,13 @@ class WorkerCalls:
     async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
         """Return a further page for the running invocation."""
         key, turn = self._signer.read_token(token)
-        slot = await self._settled(key)
-        if not is_current(slot.state, turn):
+        execution = await self._committed(key)
+        if not is_current(execution.state, turn):
             raise StaleToken
         (position,) = unpack_marker("state", marker, tuple[int]) if marker else (0,)
         if position < 0:
             raise Invalid("malformed page marker: take it unchanged from next_marker")
-        return self._page(slot, position, min(limit or PAGE_ITEMS_MAX, PAGE_ITEMS_MAX))
+        return self._page(execution, position, min(limit or PAGE_ITEMS_MAX, PAGE_ITEMS_MAX))
 
     async def complete(
         self,
@@ -182,14 +184,14 @@ class WorkerCalls:
             raise Invalid(f"status {preview(status)} must be {', '.join(COMPLETION_STATUSES)}")
         key, turn = self._signer.read_token(token)
         kept = await hashed((result,))
-        slot = await self._slot(key)
+        execution = await self._execution(key)
         executions = self._executions
         command = Complete(turn=turn, status=known, result=result, error=error)
-        decision = await executions.decide(slot, command)
+        decision = await executions.decide(execution, command)
         if decision.record is None:
-            await executions.settle(slot)
+            await executions.wait_committed(execution)
             return
-        await executions.commit(slot, decision, kept=kept).wait()
+        await executions.commit(execution, decision, kept=kept).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
         metrics.invocations[_OUTCOMES[known]].inc()
@@ -201,11 +203,11 @@ class WorkerCalls:
         batches: list[Batch] = []
         for key, turn in turns:
             try:
-                slot = await executions.slot(key)
-                decision = decide(slot.state, HandBack(turn), executions.clock.now_ms())
+                execution = await executions.get(key)
+                decision = decide(execution.state, HandBack(turn), executions.clock.now_ms())
             except Refused:
                 continue
-            batches.append(executions.commit(slot, decision))
+            batches.append(executions.commit(execution, decision))
         for batch in batches:
             await batch.wait()
 
@@ -219,19 +221,19 @@ class WorkerCalls:
             if running.invocation_id in listed:
                 executions.running.add(msgspec.structs.replace(running, worker_id=worker_id))
         known: set[str] = set()
-        lost: list[Running] = []
+        lost: list[RunningInvocation] = []
         for running in executions.running.of_worker(worker_id):
             known.add(running.invocation_id)
             if running.invocation_id in listed:
-                running.sign_ms = now_ms
+                running.heartbeat_ms = now_ms
             elif now_ms - running.attached_ms > executions.settings.handout_wait_ms:
                 lost.append(running)
-        await self._lose(lost)
+        await self._record_lost(lost)
         return tuple(id_ for id_ in invocation_ids if id_ not in known)
 
     def watch_lost(self, tell: Callable[[str, str], None]) -> None:
         """Call `tell(worker_id, invocation_id)` for each invocation whose execution has ended."""
-        self._executions.tell_lost = tell
+        self._executions.on_lost = tell
 
     async def worker_lost(self, worker_id: str) -> None:
         """Lose what ran in the worker, unless it connects again and claims it in time."""
@@ -241,16 +243,18 @@ class WorkerCalls:
         if running:
             wait_ms = executions.settings.reconnect_wait_ms
             await executions.clock.wait_until(executions.clock.now_ms() + wait_ms)
-            await self._lose(running)
+            await self._record_lost(running)
 
-    async def lose_silent(self) -> None:
+    async def record_silent_lost(self) -> None:
         """Lose what has shown no sign of life for long, wherever it was thought to run."""
         executions = self._executions
-        if executions.trouble is not None:
+        if executions.unavailable_reason is not None:
             return
         silent_since_ms = executions.clock.now_ms() - executions.settings.silence_ms_max
-        silent = [running for running in executions.running if running.sign_ms < silent_since_ms]
-        await self._lose(silent)
+        silent = [
+            running for running in executions.running if running.heartbeat_ms < silent_since_ms
+        ]
+        await self._record_lost(silent)
 
     async def reoffer(self, row: ExecutionRow) -> None:
         """Offer an execution that wants a worker, says the database."""
@@ -262,11 +266,11 @@ class WorkerCalls:
             executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
             return
         # Its pause waits for an invocation to end, which nobody may run any more.
-        slot = await executions.settled(row.key)
-        if is_unclaimed(executions, slot):
-            await give_up_unclaimed(executions, slot).wait()
+        execution = await executions.committed(row.key)
+        if is_unclaimed(executions, execution):
+            await record_unclaimed(executions, execution).wait()
 
-    async def _lose(self, lost: Sequence[Running]) -> None:
+    async def _record_lost(self, lost: Sequence[RunningInvocation]) -> None:
         """Record invocations as lost; those that were claimed anew meanwhile are not.
 
         Raises StoreError; then what was not recorded is still known to run.
@@ -275,53 +279,53 @@ class WorkerCalls:
         batches: list[Batch] = []
         for running in lost:
             try:
-                slot = await executions.slot(running.key)
+                execution = await executions.get(running.key)
             except Unknown:
                 executions.running.remove(running.key)
                 continue
             if executions.running.get(running.key) is running:
-                batch = lose(executions, slot, running)
+                batch = record_lost(executions, execution, running)
                 if batch is not None:
                     batches.append(batch)
         for batch in batches:
             await batch.wait()
             executions.metrics.invocations["lost"].inc()
 
-    def _answer(self, slot: Slot, turn: CheckpointToken) -> CheckpointAnswer:
+    def _answer(self, execution: CachedExecution, turn: CheckpointToken) -> CheckpointAnswer:
         """Return the answer to the accepted checkpoint as of now.
 
         The state may move on before the checkpoint is durable.
         """
-        state = slot.state
+        state = execution.state
         last = state.last_call
         assert last is not None
         token = ""
         if not last.revoked:
             following = current_turn(state, turn.invocation_id, turn.started_ms)
-            token = self._signer.sign_token(slot.key, following)
+            token = self._signer.sign_token(execution.key, following)
         operations = tuple([_copied(each) for each in changed_operations(state)])
-        return CheckpointAnswer(slot.key, token, operations)
+        return CheckpointAnswer(execution.key, token, operations)
 
     def _adopt(self, key: ExecutionKey, turn: CheckpointToken, worker_id: str | None) -> None:
         now_ms = self._executions.clock.now_ms()
         self._executions.running.add(
-            Running(
+            RunningInvocation(
                 key=key,
                 invocation_id=turn.invocation_id,
                 worker_id=worker_id,
                 turn=turn.number,
                 started_ms=turn.started_ms,
-                sign_ms=now_ms,
+                heartbeat_ms=now_ms,
                 attached_ms=now_ms,
             )
         )
 
-    def _sign_of_life(self, key: ExecutionKey, turn: CheckpointToken, now_ms: int) -> None:
+    def _record_heartbeat(self, key: ExecutionKey, turn: CheckpointToken, now_ms: int) -> None:
         running = self._executions.running.get(key)
         if running is None or running.invocation_id != turn.invocation_id:
             self._adopt(key, turn, None)
         else:
-            running.sign_ms = now_ms
+            running.heartbeat_ms = now_ms
 
     def _require_durable(self, state: State, updates: tuple[OperationUpdate, ...]) -> None:
         """Raise Invalid when the first operation of an execution is that of a plain function.
@@ -353,12 +357,14 @@ class WorkerCalls:
             if update.function is not None
         }
 
-    def _page(self, slot: Slot, position: int, limit: int, *, alone: bool = True) -> StatePage:
+    def _page(
+        self, execution: CachedExecution, position: int, limit: int, *, alone: bool = True
+    ) -> StatePage:
         """Return copies of operations from the position on: the state moves on meanwhile.
 
         One that is too large for a page has one `alone`, or else is left to the next.
         """
-        state = slot.state
+        state = execution.state
         room = self._executions.settings.state_page_bytes
         operations: list[Operation] = []
         marker = ""
@@ -369,17 +375,17 @@ class WorkerCalls:
                 marker = pack_marker("state", (number,))
                 break
             operations.append(_copied(operation))
-        return StatePage(slot.key, tuple(operations), marker)
+        return StatePage(execution.key, tuple(operations), marker)
 
-    async def _slot(self, key: ExecutionKey) -> Slot:
+    async def _execution(self, key: ExecutionKey) -> CachedExecution:
         try:
-            return await self._executions.slot(key)
+            return await self._executions.get(key)
         except Unknown as unknown:
             raise StaleToken("Invalid checkpoint token: its execution is gone") from unknown
 
-    async def _settled(self, key: ExecutionKey) -> Slot:
+    async def _committed(self, key: ExecutionKey) -> CachedExecution:
         try:
-            return await self._executions.settled(key)
+            return await self._executions.committed(key)
         except Unknown as unknown:
             raise StaleToken("Invalid checkpoint token: its execution is gone") from unknown
 

@@ -105,8 +105,8 @@ async def test_one_who_asked_and_went_away_takes_nothing_from_the_others() -> No
         leaving.cancel()
         assert (await staying).name == "n"
         await world.history.queries.describe(other)
-        cached = inside(world.history)._executions._cache._slots.values()
-        assert [(slot.state.name, slot.pins) for slot in cached] == [("m", 0)]
+        cached = inside(world.history)._executions._cache._executions.values()
+        assert [(each.state.name, each.readers) for each in cached] == [("m", 0)]
 
 
 async def test_asking_for_what_is_not_there_leaves_nothing_behind() -> None:

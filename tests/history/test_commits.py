@@ -145,7 +145,7 @@ async def test_the_node_takes_a_new_incarnation_after_an_unknown_outcome(fate: F
             await world.start("n")
         await settle()
         assert world.history.incarnation == before + 1
-        assert world.history.trouble is None
+        assert world.history.unavailable_reason is None
 
 
 async def test_a_refused_commit_needs_no_new_incarnation() -> None:
@@ -235,7 +235,7 @@ async def test_nobody_waits_for_an_answer_when_the_committer_dies() -> None:
         assert all(isinstance(result, StoreError) for result in results)
         await settle()
         assert "committer" in str(world.history.fatal.result())
-        assert world.history.trouble is not None
+        assert world.history.unavailable_reason is not None
 
 
 async def test_a_caller_that_goes_away_harms_no_other() -> None:
@@ -256,6 +256,6 @@ async def test_a_caller_that_goes_away_harms_no_other() -> None:
 async def test_what_a_commit_held_is_let_go_of_once_it_is_done() -> None:
     async with World() as world:
         await asyncio.gather(*(world.start() for _ in range(10)))
-        for slot in inside(world.history)._executions._cache._slots.values():
-            assert slot.batch.changes == {}
-            assert slot.batch.effects == []
+        for execution in inside(world.history)._executions._cache._executions.values():
+            assert execution.batch.changes == {}
+            assert execution.batch.effects == []

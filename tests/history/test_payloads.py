@@ -219,8 +219,8 @@ async def test_large_results_do_not_grow_the_cache_of_states() -> None:
         invocation = await hand.take()
         for number in range(20):
             await invocation.step(f"s{number}", json.dumps("x" * 500_000 + str(number)))
-        slot = inside(world.history)._executions._cache.get(key_of(arn))
-        assert slot.size_bytes < 20_000
+        execution = inside(world.history)._executions._cache.get(key_of(arn))
+        assert execution.size_bytes < 20_000
 
 
 class TestWhatIsRemembered:

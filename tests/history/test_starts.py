@@ -147,7 +147,7 @@ async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution()
         told = [answer for answer in answers if isinstance(answer, StartAnswer)]
         assert [answer for answer in told if answer.started] == []
         assert not (await world.history.commands.start(request())).started
-        assert world.history.trouble is None
+        assert world.history.unavailable_reason is None
         assert len(world.rows()) == 1
 
 

@@ -159,8 +159,8 @@ async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> Non
         await settle()
         second = asyncio.ensure_future(world.start("second"))
         await settle()
-        slots = inside(world.history)._executions._cache._slots.values()
-        (state,) = [slot.state for slot in slots if slot.state.name == "second"]
+        cached = inside(world.history)._executions._cache._executions.values()
+        (state,) = [each.state for each in cached if each.state.name == "second"]
         stopping = asyncio.ensure_future(
             world.history.commands.stop(arn_of(identity_of(state)), None)
         )
@@ -348,7 +348,7 @@ async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_r
 
         async def replaced_meanwhile(*, limit: int) -> list[StatusEventRow]:
             rows = await read(limit=limit)
-            inside(world.history)._executions.be_replaced(Fenced("another node has taken over"))
+            inside(world.history)._executions.on_fenced(Fenced("another node has taken over"))
             return rows
 
         inside(link).status_events = replaced_meanwhile

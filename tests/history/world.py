@@ -227,7 +227,7 @@ class World:
 
     def is_serving(self) -> bool:
         """Tell whether the present node answers."""
-        return not self.host.is_down and self.history.trouble is None
+        return not self.host.is_down and self.history.unavailable_reason is None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -268,7 +268,7 @@ class World:
         link = Link(self.memory, cut_at=cut_at)
         self._host = Host(link, self.clock, self.metrics, self.settings)
         if self.sink is not None:
-            self.host.history.tell_statuses(self.sink)
+            self.host.history.deliver_status_events(self.sink)
         await self.host.history.open()
         await self.history.invocations.announce([function("order"), function("child")])
         link.script(*fates)
@@ -315,7 +315,7 @@ class World:
         """Look at everything that must be true whatever happened."""
         await settle()
         self.check_histories()
-        if self.host.is_down or self.history.trouble is not None:
+        if self.host.is_down or self.history.unavailable_reason is not None:
             return
         for worker in self.workers:
             await worker.finish()
@@ -323,7 +323,7 @@ class World:
         assert self.violations() == 0
         executions = inside(self.history)._executions
         assert len(executions._loader) == 0
-        assert len(executions.notices) == 0
+        assert len(executions.changes) == 0
         assert len(executions.ends) == 0
 
     def violations(self) -> float:

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from perdure_history.execution_cache import load_slot
+from perdure_history.execution_cache import fold_stored
 from perdure_host.errors import SchemaTooNew, SchemaTooOld
 from perdure_host.ports import Change, FunctionRow
 from perdure_host.sql import migrate_store, migration, open_store
@@ -216,7 +216,7 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
     async with sql_place.joined() as (store, me):
         stored = await store.load(key(1))
         assert stored is not None
-        assert load_slot(stored).state.input == "[1]"
+        assert fold_stored(stored).state.input == "[1]"
         large = payload(b"large")
         before = Change(row=stored.row, new=False, records=())
         await store.commit(me, [go_on(before, large)])

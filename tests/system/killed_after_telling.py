@@ -56,7 +56,7 @@ async def main(url: str, node_name: str, path: str, count: int) -> None:
         node_name=node_name,
         address="127.0.0.1:1",
     )
-    history.tell_statuses(sink)
+    history.deliver_status_events(sink)
     await history.open()
     await history.invocations.announce([FUNCTION])
     requests = [
