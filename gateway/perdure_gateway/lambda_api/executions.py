@@ -7,21 +7,20 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
-from perdure_core.limits import EVENT_ID_MAX, PAGE_BYTES_MAX
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Invalid
 from perdure_core.state import State
 from perdure_gateway.admission import validation
-from perdure_gateway.grpc_api.pages import PORTION_ITEMS_MAX
 from perdure_gateway.lambda_api.event_resources import event_json
 from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.resources import execution_json, summary_json
 from perdure_gateway.lambda_api.responses import encoded, json_response
-from perdure_gateway.views.payloads import inline_payloads, load_payloads
+from perdure_gateway.views.history_page import PageRequest, read_page
+from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.fields import present
 from perdure_host.ports import FunctionRow, ListQuery
-from perdure_host.services import key_of
+from perdure_host.services import NumberedEvent, key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 
 # The year 9999, as far as times of clients go.
@@ -54,42 +53,27 @@ async def history(request: LambdaRequest) -> Response:
     arn, limit = request.path_param("arn"), request.items()
     included = request.flag("IncludeExecutionData", default=True)
     reverse = request.flag("ReverseOrder", default=False)
-    kind = _EVENTS_REVERSED if reverse else _EVENTS
-    position = _event_position(kind, request.text("Marker"))
     execution_id = key_of(arn).execution_id
-    events: list[msgspec.Raw] = []
-    page_bytes = 0
-    more = True
-    while more and len(events) < limit and page_bytes < PAGE_BYTES_MAX:
-        wanted = min(PORTION_ITEMS_MAX, limit - len(events))
-        portion = await request.queries.page(
-            arn, after_event_id=position, limit=wanted + 1, reverse=reverse
-        )
-        more = len(portion) > wanted
-        shown = portion[:wanted]
-        if included:
-            shown = await inline_payloads(
-                request.queries,
-                key_of(arn),
-                shown,
-                request.reservation,
-                bytes_max=PAGE_BYTES_MAX - page_bytes,
-                payload_bytes_max=OPERATION_BYTES_MAX,
-            )
-        cut = len(shown) < min(len(portion), wanted)
-        for number, numbered in enumerate(shown, 1):
-            event = encoded(event_json(numbered, execution_id, included=included))
-            events.append(msgspec.Raw(event))
-            position = numbered.event_id
-            page_bytes += len(event)
-            if page_bytes >= PAGE_BYTES_MAX:
-                more = number < len(portion)
-                break
-        if cut:
-            more = True
-            break
-    marker = pack_marker(kind, (position,)) if more else None
-    return json_response(present(Events=events, NextMarker=marker))
+
+    def render(numbered: NumberedEvent) -> bytes:
+        return encoded(event_json(numbered, execution_id, included=included))
+
+    page = await read_page(
+        request.queries,
+        PageRequest(
+            arn=arn,
+            kind=_EVENTS_REVERSED if reverse else _EVENTS,
+            marker=request.text("Marker"),
+            limit=limit,
+            reverse=reverse,
+            payload_bytes_max=OPERATION_BYTES_MAX if included else None,
+        ),
+        request.reservation,
+        render=render,
+        size_of=len,
+    )
+    events = [msgspec.Raw(event) for event in page.events]
+    return json_response(present(Events=events, NextMarker=page.next_marker))
 
 
 async def list_by_function(request: LambdaRequest) -> Response:
@@ -116,14 +100,6 @@ def _references(state: State) -> list[StoredPayload]:
     if state.error is not None and state.error.kept is not None:
         wanted.append(state.error.kept)
     return wanted
-
-
-def _event_position(kind: str, marker: str | None) -> int:
-    if marker is None:
-        return 0
-    (position,) = unpack_marker(kind, marker, tuple[int])
-    validation.check_range("the event in the marker", position, 1, EVENT_ID_MAX)
-    return position
 
 
 def _list_query(request: LambdaRequest, function: FunctionRow, limit: int) -> ListQuery:
