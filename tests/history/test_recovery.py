@@ -69,7 +69,7 @@ async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() 
             return found
 
         inside(link).find_many = slow_find
-        inside(world.history)._executions._trouble = None
+        inside(world.history)._executions._unavailable_reason = None
         second = asyncio.ensure_future(world.history.commands.start(request))
         with pytest.raises(StoreUnavailable):
             await second
