@@ -10,7 +10,13 @@ from concurrent.futures import Future
 from typing import Any
 
 from perdure import DurableContext, durable_execution
-from perdure.worker_api import CheckpointAnswer, Invocation, Succeeded, run_invocation
+from perdure.worker_api import (
+    CheckpointAnswer,
+    Invocation,
+    InvocationEnvironment,
+    Succeeded,
+    run_invocation,
+)
 from perdure_core.model import (
     ExecutionDetails,
     Operation,
@@ -93,7 +99,7 @@ def least_us(recorded: Sequence[Operation] = ()) -> float:
     for _ in range(ROUNDS):
         given, checkpoints = invocation(recorded), Answering()
         begun_s = time.process_time()
-        outcome = run_invocation(steps, given, checkpoints)
+        outcome = run_invocation(steps, InvocationEnvironment(given, checkpoints))
         rounds.append(time.process_time() - begun_s)
         assert isinstance(outcome, Succeeded), outcome
     return min(rounds) / STEPS * 1e6
@@ -102,7 +108,7 @@ def least_us(recorded: Sequence[Operation] = ()) -> float:
 def main() -> None:
     """Print both."""
     checkpoints = Answering()
-    run_invocation(steps, invocation(), checkpoints)
+    run_invocation(steps, InvocationEnvironment(invocation(), checkpoints))
     print(f"a step: {least_us():.1f} µs")
     print(f"a step found recorded: {least_us(list(checkpoints.operations.values())):.1f} µs")
 

@@ -24,6 +24,7 @@ from perdure.worker_api import (
     CheckpointRefused,
     FunctionSettings,
     Invocation,
+    InvocationEnvironment,
     InvocationLost,
     Outcome,
     RegisteredFunction,
@@ -159,10 +160,12 @@ class Hosted:
         )
         outcome = run_invocation(
             self.function,
-            invocation,
-            checkpoints,
-            observer=self.counts,
-            now_ms=lambda: self.now_ms + self.worker_ahead_ms,
+            InvocationEnvironment(
+                invocation,
+                checkpoints,
+                observer=self.counts,
+                now_ms=lambda: self.now_ms + self.worker_ahead_ms,
+            ),
         )
         self.outcomes.append(outcome)
         self.command(completion(outcome, checkpoints.turn))

@@ -5,10 +5,11 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from perdure import AsyncDurableContext, PlainContext, PlainFunction
-from perdure.drivers.tasks import BEGIN_ROUNDS_MAX
+from perdure.drivers.tasks import START_ROUNDS_MAX
 from perdure.worker_api import (
     FunctionSettings,
     HandlerLoop,
+    InvocationEnvironment,
     Lost,
     Outcome,
     Succeeded,
@@ -23,7 +24,7 @@ def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
 
     async def link(number: int) -> None:
         begun.append(number)
-        if number < BEGIN_ROUNDS_MAX:
+        if number < START_ROUNDS_MAX:
             await asyncio.create_task(hold(link(number + 1)))
         await asyncio.Event().wait()
 
@@ -35,7 +36,7 @@ def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
         return "done"
 
     assert hosted_async(body).run() == Succeeded('"done"')
-    assert begun == list(range(1, BEGIN_ROUNDS_MAX + 1))
+    assert begun == list(range(1, START_ROUNDS_MAX + 1))
 
 
 def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
@@ -50,7 +51,7 @@ def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
         return "done"
 
     assert hosted_async(body).run() == Succeeded('"done"')
-    assert BEGIN_ROUNDS_MAX <= len(begun) < 2 * BEGIN_ROUNDS_MAX  # there are rounds before, too
+    assert START_ROUNDS_MAX <= len(begun) < 2 * START_ROUNDS_MAX  # there are rounds before, too
 
 
 def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None:
@@ -70,7 +71,9 @@ def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None
 
     async def scenario() -> Outcome:
         function = PlainFunction(handle, FunctionSettings("under-test"))
-        running = asyncio.create_task(run_invocation_async(function, delivery(), Scripted()))
+        running = asyncio.create_task(
+            run_invocation_async(function, InvocationEnvironment(delivery(), Scripted()))
+        )
         await cleaning.wait()
         running.cancel()
         await asyncio.sleep(0)

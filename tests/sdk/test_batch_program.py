@@ -7,8 +7,8 @@ import pytest
 
 from perdure.config import CompletionConfig
 from perdure.exceptions import ChildContextError, SuspendExecution
-from perdure.operations.batch import RUNNING_MAX, BatchPlan, Branch, batch
-from perdure.operations.program import AbandonBranches, AwaitBranch, BranchEnd, Effect, StartBranch
+from perdure.operations.batch import RUNNING_MAX, BatchPlan, BranchPlan, batch
+from perdure.operations.program import AwaitBranch, BranchEnd, CancelBranches, Effect, StartBranch
 from perdure.primitives.completion import CompletionPolicy
 from perdure.serdes.batch_result import BatchResult
 
@@ -20,7 +20,7 @@ def nothing(_carrier: Any) -> None:
 
 
 def plan(total: int, concurrency: int | None = None, config: CompletionConfig = ALL) -> BatchPlan:
-    branches = [Branch(f"id-{index}", nothing) for index in range(total)]
+    branches = [BranchPlan(f"id-{index}", nothing) for index in range(total)]
     return BatchPlan(branches, CompletionPolicy(total, config), concurrency)
 
 
@@ -44,7 +44,7 @@ def performed(of: BatchPlan, ends: list[BranchEnd]) -> tuple[list[str], BatchRes
                 answer = next(heard, None)
                 if answer is None:
                     return asked, None
-            case AbandonBranches():
+            case CancelBranches():
                 asked.append("abandon")
             case _:
                 raise AssertionError(effect)
@@ -82,7 +82,7 @@ def test_branches_are_abandoned_before_what_ends_the_batch_comes_out() -> None:
     program = batch(plan(2))
     effects = [next(program), next(program), next(program)]
     assert [type(effect) for effect in effects] == [StartBranch, StartBranch, AwaitBranch]
-    assert program.send(BranchEnd(0, error=KeyError("odd"))) == AbandonBranches()
+    assert program.send(BranchEnd(0, error=KeyError("odd"))) == CancelBranches()
     with pytest.raises(KeyError, match="odd"):
         next(program)
 

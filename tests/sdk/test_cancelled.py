@@ -10,7 +10,13 @@ from perdure import DurableContext, StepContext
 from perdure.config import CompletionConfig, ParallelConfig
 from perdure.exceptions import StepCancelledError
 from perdure.testing import DurableFunctionTestRunner
-from perdure.worker_api import CheckpointAnswer, Lost, Succeeded, run_invocation
+from perdure.worker_api import (
+    CheckpointAnswer,
+    InvocationEnvironment,
+    Lost,
+    Succeeded,
+    run_invocation,
+)
 from perdure_core.model import ExecutionStatus
 from tests.sdk.hosted import Hosted, handler
 from tests.sdk.scripted import Scripted, delivery
@@ -86,7 +92,7 @@ def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None
 
     loser = threading.Thread(target=lose)
     loser.start()
-    assert run_invocation(function, delivery(), checkpoints) == Lost()
+    assert run_invocation(function, InvocationEnvironment(delivery(), checkpoints)) == Lost()
     loser.join()
     assert patient.cancelled
     assert [update.action for updates, _ in checkpoints.calls for update in updates] == ["START"]

@@ -25,11 +25,11 @@ from perdure.config import (
     WaitForCallbackConfig,
 )
 from perdure.drivers import blocking_branches
-from perdure.invocation.state import Turn
+from perdure.invocation.state import InvocationState
 from perdure.operations.composition import FIELD_CHARS_MAX
 from perdure.serdes import JsonSerDes, SerDes, SerDesContext
 from perdure.serdes.error_records import DATA_BYTES_MAX
-from perdure.worker_api import Failed, Pending, Succeeded
+from perdure.worker_api import Failed, InvocationEnvironment, Pending, Succeeded
 from perdure_core.commands import AlarmDue
 from perdure_core.model import (
     OperationAction,
@@ -380,7 +380,7 @@ def test_who_won_before_a_crash_wins_after_it_although_others_are_ready_by_then(
 
 
 def test_a_wait_that_begins_while_the_race_is_decided_is_cancelled_too() -> None:
-    turn = Turn(delivery(), checkpoints := Scripted())
+    state = InvocationState(InvocationEnvironment(delivery(), checkpoints := Scripted()))
     for id_, kind, parent_id in (
         ("race", OperationType.CONTEXT, None),
         ("branch", OperationType.CONTEXT, "race"),
@@ -390,9 +390,9 @@ def test_a_wait_that_begins_while_the_race_is_decided_is_cancelled_too() -> None
         start = OperationUpdate(
             id=id_, type=kind, action=OperationAction.START, parent_id=parent_id
         )
-        turn.send(turn.strands.root, start)
+        state.send(state.fibers.root, start)
     assert not any(future.done() for future in checkpoints.open)
-    (cancellation,) = turn.open_waits_below("race")
+    (cancellation,) = state.open_waits_of("race")
     assert (cancellation.id, cancellation.action) == ("wait", OperationAction.CANCEL)
     assert cancellation.parent_id == "branch"
 

@@ -24,6 +24,7 @@ from perdure.worker_api import (
     Failed,
     FunctionSettings,
     Invocation,
+    InvocationEnvironment,
     Outcome,
     Succeeded,
     run_invocation,
@@ -58,7 +59,9 @@ def test_a_timeout_is_rounded_up_to_whole_seconds(timeout: Duration, seconds: in
 
 
 def outcome_of(body: Callable[[Any, Any], Any], payload: str | None = None) -> Outcome:
-    return run_invocation(handler(body), delivery(payload=payload), Scripted())
+    return run_invocation(
+        handler(body), InvocationEnvironment(delivery(payload=payload), Scripted())
+    )
 
 
 def test_a_bare_decorator_takes_the_defaults() -> None:
@@ -176,7 +179,9 @@ def test_an_invocation_without_its_execution_is_broken() -> None:
     invocation = Invocation(
         invocation_id="i", execution_arn="arn", function_name="f", operations=()
     )
-    outcome = run_invocation(handler(lambda _, __: None), invocation, Scripted())
+    outcome = run_invocation(
+        handler(lambda _, __: None), InvocationEnvironment(invocation, Scripted())
+    )
     assert isinstance(outcome, Errored)
 
 

@@ -20,7 +20,7 @@ from perdure.operations.heartbeats import (
     INTERVAL_MS_MIN,
     HeartbeatPlan,
     Heartbeats,
-    Past,
+    PriorProgress,
     interval_ms,
 )
 from perdure.retries import RetryPresets
@@ -243,12 +243,12 @@ def test_a_test_sees_what_a_step_told() -> None:
 class Notebook:
     """What was recorded, on a clock that a test turns."""
 
-    def __init__(self, past: Past | None = None) -> None:
+    def __init__(self, past: PriorProgress | None = None) -> None:
         self.now_ms = 0
         self.written: list[str | None] = []
         self.answer: Callable[[], Future[None] | None] = lambda: None
         plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), self._record)
-        self.heartbeats = Heartbeats(plan, past or Past(), lambda: self.now_ms)
+        self.heartbeats = Heartbeats(plan, past or PriorProgress(), lambda: self.now_ms)
 
     def _record(self, text: str | None) -> "Future[None] | None":
         self.written.append(text)
@@ -259,7 +259,7 @@ def test_the_first_is_recorded_at_once_and_then_one_in_an_interval() -> None:
     notebook = Notebook()
     for moment_ms in range(0, 3 * INTERVAL_MS_MIN, 1_000):
         notebook.now_ms = moment_ms
-        notebook.heartbeats.beat(moment_ms)
+        notebook.heartbeats.record(moment_ms)
     assert notebook.written == ["0", "5000", "10000"]
     assert notebook.heartbeats.end() == ("14000",)
 
@@ -267,7 +267,7 @@ def test_the_first_is_recorded_at_once_and_then_one_in_an_interval() -> None:
 def test_a_step_that_lasts_a_year_has_a_bounded_record() -> None:
     notebook = Notebook()
     while notebook.now_ms < 366 * 86_400_000:
-        notebook.heartbeats.beat(None)
+        notebook.heartbeats.record(None)
         notebook.now_ms += interval_ms(notebook.now_ms)
     notebook.heartbeats.end()
     assert len(notebook.written) < 1_300
@@ -277,23 +277,23 @@ def test_one_is_recorded_after_the_other() -> None:
     notebook = Notebook()
     first: Future[None] = Future()
     notebook.answer = lambda: first
-    notebook.heartbeats.beat(1)
+    notebook.heartbeats.record(1)
     notebook.now_ms += INTERVAL_MS_MIN
-    notebook.heartbeats.beat(2)
+    notebook.heartbeats.record(2)
     assert notebook.written == ["1"]
     first.set_result(None)
-    notebook.heartbeats.beat(3)
+    notebook.heartbeats.record(3)
     assert notebook.written == ["1", "3"]
     notebook.heartbeats.end()
 
 
 def test_the_interval_goes_on_over_a_crash() -> None:
-    notebook = Notebook(Past(began_ago_ms=9_000, heartbeat="7", heartbeat_ago_ms=4_000))
+    notebook = Notebook(PriorProgress(began_ago_ms=9_000, heartbeat="7", heartbeat_ago_ms=4_000))
     assert notebook.heartbeats.details() == 7
-    notebook.heartbeats.beat(8)
+    notebook.heartbeats.record(8)
     assert notebook.written == []
     notebook.now_ms = 1_000
-    notebook.heartbeats.beat(9)
+    notebook.heartbeats.record(9)
     assert notebook.written == ["9"]
 
 
@@ -303,14 +303,14 @@ def test_what_was_said_last_is_recorded_when_nothing_follows(
     # Real time, as short as can be: the clock of the notebook says that the interval is over.
     notebook = Notebook()
     done = threading.Event()
-    notebook.heartbeats.beat(1)
+    notebook.heartbeats.record(1)
     monkeypatch.setattr("perdure.operations.heartbeats.INTERVAL_MS_MIN", 1)
 
     def answer() -> None:
         done.set()
 
     notebook.answer = answer
-    notebook.heartbeats.beat(2)
+    notebook.heartbeats.record(2)
     notebook.now_ms = INTERVAL_MS_MIN
     assert done.wait(60)
     assert notebook.written == ["1", "2"]
@@ -320,17 +320,17 @@ def test_what_was_said_last_is_recorded_when_nothing_follows(
 def test_nothing_is_heard_after_the_end() -> None:
     notebook = Notebook()
     notebook.heartbeats.end()
-    notebook.heartbeats.beat(1)
+    notebook.heartbeats.record(1)
     assert notebook.written == []
 
 
 def test_what_cannot_be_recorded_is_refused() -> None:
     notebook = Notebook()
     most = "x" * (HEARTBEAT_DETAILS_BYTES_MAX - 2)
-    notebook.heartbeats.beat(most)
+    notebook.heartbeats.record(most)
     with pytest.raises(ValidationError, match="8,193 bytes; at most 8,192"):
-        notebook.heartbeats.beat(f"{most}x")
+        notebook.heartbeats.record(f"{most}x")
     with pytest.raises(SerDesError):
-        notebook.heartbeats.beat(object())
+        notebook.heartbeats.record(object())
     assert notebook.written == [f'"{most}"']
     assert issubclass(StepHeartbeatTimeoutError, TimeoutError)

@@ -20,6 +20,7 @@ from perdure.worker_api import (
     Failed,
     FunctionSettings,
     HandlerLoop,
+    InvocationEnvironment,
     Lost,
     Outcome,
     Succeeded,
@@ -59,7 +60,7 @@ class Order:
 
 def outcome_of(body: Callable[[Any, PlainContext], Any], payload: str | None = None) -> Outcome:
     function = PlainFunction(body, FunctionSettings("under-test"))
-    return run_invocation(function, delivery(payload=payload), Scripted())
+    return run_invocation(function, InvocationEnvironment(delivery(payload=payload), Scripted()))
 
 
 def raising(error: BaseException) -> tuple[Any, Any]:
@@ -173,7 +174,7 @@ def test_its_context_says_which_execution_it_is_and_how_long_it_may_take() -> No
     invocation = msgspec.structs.replace(delivery(), deadline_ms=90_000, tenant_id="blue")
     function = PlainFunction(look, FunctionSettings("under-test"))
     for now_ms in (lambda: 30_000, lambda: 91_000):
-        run_invocation(function, invocation, Scripted(), now_ms=now_ms)
+        run_invocation(function, InvocationEnvironment(invocation, Scripted(), now_ms=now_ms))
     context = seen[0]
     assert (context.execution_arn, context.function_name) == ("arn", "under-test")
     assert context.tenant_id == "blue"
@@ -197,7 +198,7 @@ def test_its_log_records_name_the_execution(caplog: pytest.LogCaptureFixture) ->
 def test_an_execution_of_a_durable_function_of_that_name_is_not_run_by_a_plain_one(
     function: PlainFunction,
 ) -> None:
-    outcome = run_invocation(function, delivery(STEP), Scripted())
+    outcome = run_invocation(function, InvocationEnvironment(delivery(STEP), Scripted()))
     assert isinstance(outcome, Diverged)
     assert "is a plain function here" in (outcome.error.message or "")
     assert "1 are recorded" in (outcome.error.message or "")
@@ -221,7 +222,9 @@ def test_an_async_one_whose_turn_has_passed_is_cancelled_with_all_that_it_starte
 
     async def scenario() -> Outcome:
         function = PlainFunction(handle, FunctionSettings("under-test"))
-        running = asyncio.create_task(run_invocation_async(function, delivery(), Scripted()))
+        running = asyncio.create_task(
+            run_invocation_async(function, InvocationEnvironment(delivery(), Scripted()))
+        )
         await entered.wait()
         running.cancel()
         return await running

@@ -18,7 +18,7 @@ from perdure.plugin import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.changes import ChangeNotifier
-from perdure.worker_api import Errored, Succeeded, run_invocation
+from perdure.worker_api import Errored, InvocationEnvironment, Succeeded, run_invocation
 from tests.sdk.hosted import Crash, Hosted
 from tests.sdk.recorder import Factory, Raising, Recorder, awaiting, blocking
 from tests.sdk.scripted import Scripted, delivery
@@ -184,7 +184,9 @@ def test_plugins_hear_that_the_turn_has_passed() -> None:
 
 def test_an_input_that_is_not_json_is_told_as_none() -> None:
     recorder = Recorder()
-    outcome = run_invocation(blocking(steps, recorder), delivery(payload="{"), Scripted())
+    outcome = run_invocation(
+        blocking(steps, recorder), InvocationEnvironment(delivery(payload="{"), Scripted())
+    )
     assert type(outcome).__name__ == "Failed"
     start = recorder.infos[0]
     assert isinstance(start, InvocationStartInfo)

@@ -7,16 +7,16 @@ import pytest
 
 from perdure.config import CallbackConfig, Duration, StepSemantics
 from perdure.exceptions import CallbackError, InvocationError
-from perdure.operations.attempt import Attempt, Watch
+from perdure.operations.attempt import Attempt, AttemptClock
 from perdure.operations.callback import callback_result, create_callback
 from perdure.operations.heartbeats import HeartbeatPlan
 from perdure.operations.identity import Identity
 from perdure.operations.program import (
     Commit,
     Effect,
-    Live,
     Program,
     Replayed,
+    ReplayEnded,
     Resumed,
     Run,
     Send,
@@ -42,7 +42,7 @@ PLAN = StepPlan(
     semantics=StepSemantics.AT_LEAST_ONCE_PER_RETRY,
     retry_strategy=RetryPresets.fixed(Duration(2)),
     payloads=Payloads(JsonSerDes(), SerDesContext()),
-    watch=Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
+    watch=AttemptClock(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
     heartbeats=HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None),
 )
 
@@ -95,9 +95,9 @@ def test_a_step_is_retried_in_place_by_a_shell_that_can_wait() -> None:
     effects, value = performed(step(STEP, None, PLAN, flaky), [pending, ready, succeeded])
     assert value == "attempt 2"
     assert [type(effect) for effect in effects] == [
-        *(Live, Send, Run, Commit, StepFinished),
+        *(ReplayEnded, Send, Run, Commit, StepFinished),
         Suspend,
-        *(Live, Send, Run, Commit, StepFinished),
+        *(ReplayEnded, Send, Run, Commit, StepFinished),
     ]
     assert effects[5] == Suspend("ab", OperationStatus.PENDING, "STEP (Step) 'it' retries", 5_000)
     committed = [effect.update.action for effect in effects if isinstance(effect, Commit)]
@@ -109,7 +109,7 @@ def test_a_wait_goes_on_in_place_when_a_shell_can_wait() -> None:
     succeeded = operation(WAIT, OperationStatus.SUCCEEDED, WaitDetails(5_000, 9_000))
     effects, _ = performed(wait(WAIT, None, 5_000), [started, started, succeeded])
     assert effects == [
-        Live(),
+        ReplayEnded(),
         Commit(WAIT.update(OperationAction.START, wait_ms=5_000)),
         Suspend("ab", OperationStatus.STARTED, "WAIT (Wait) 'it' runs", 9_000),
         Suspend("ab", OperationStatus.STARTED, "WAIT (Wait) 'it' runs", 9_000),

@@ -12,6 +12,7 @@ from perdure.worker_api import (
     CheckpointRefused,
     Errored,
     Failed,
+    InvocationEnvironment,
     Outcome,
     Pending,
     Succeeded,
@@ -137,6 +138,8 @@ def test_a_checkpoint_that_is_refused_is_told_to_the_handler_as_such() -> None:
             caught.append(error)
             raise
 
-    outcome = run_invocation(handler(body), delivery(), Scripted(CheckpointRefused("too many")))
+    outcome = run_invocation(
+        handler(body), InvocationEnvironment(delivery(), Scripted(CheckpointRefused("too many")))
+    )
     assert isinstance(outcome, Failed)
     assert [error.termination_reason.name for error in caught] == ["CHECKPOINT_FAILED"]

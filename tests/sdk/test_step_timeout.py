@@ -13,7 +13,7 @@ from perdure.config import Duration, StepConfig, StepSemantics
 from perdure.drivers import step_thread
 from perdure.drivers.step_thread import THREAD_NAME
 from perdure.exceptions import ExecutionError, StepCancelledError, StepTimeoutError, ValidationError
-from perdure.operations.attempt import Attempt, Watch
+from perdure.operations.attempt import Attempt, AttemptClock
 from perdure.operations.heartbeats import HeartbeatPlan
 from perdure.retries import RetryDecision, RetryPresets
 from perdure.serdes.serializers import JsonSerDes, Payloads, SerDesContext
@@ -253,7 +253,7 @@ def test_a_body_sees_that_it_is_cancelled_and_goes(make: Make) -> None:
 
 @IN_THREADS
 def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
+    monkeypatch.setattr(step_thread, "CANCEL_GRACE_S", 0.0)
     ends: list[type[BaseException]] = []
 
     def body(_: StepContext) -> None:
@@ -273,8 +273,8 @@ def test_a_body_that_looks_away_is_interrupted(make: Make, monkeypatch: pytest.M
 def test_a_body_that_is_stuck_is_left_alone_and_counted(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
-    monkeypatch.setattr(step_thread, "CLEAN_S", 0.0)
+    monkeypatch.setattr(step_thread, "CANCEL_GRACE_S", 0.0)
+    monkeypatch.setattr(step_thread, "CLEANUP_GRACE_S", 0.0)
     free = threading.Lock()
     free.acquire()
     threads: list[threading.Thread] = []
@@ -298,11 +298,11 @@ def test_a_body_that_is_stuck_is_left_alone_and_counted(
 
 @IN_THREADS
 def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_thread, "NOTICE_S", 0.0)
-    monkeypatch.setattr(step_thread, "CLEAN_S", 0.0)
+    monkeypatch.setattr(step_thread, "CANCEL_GRACE_S", 0.0)
+    monkeypatch.setattr(step_thread, "CLEANUP_GRACE_S", 0.0)
     free = threading.Lock()
     free.acquire()
-    entered = [abandoned_steps.admit() for _ in range(step_thread.OVERDUE_MAX)]
+    entered = [abandoned_steps.admit() for _ in range(step_thread.ABANDONED_MAX)]
     assert all(entered)
     assert not abandoned_steps.admit()
 
@@ -321,7 +321,7 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     logging.getLogger("perdure").addHandler(release)
     try:
         assert failure_message(make(body, config(SOON))) is not None
-        assert abandoned_steps.count == step_thread.OVERDUE_MAX
+        assert abandoned_steps.count == step_thread.ABANDONED_MAX
     finally:
         logging.getLogger("perdure").removeHandler(release)
         for _ in entered:
@@ -329,7 +329,7 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
-    watch = Watch(lambda: 0, lambda: 0, lambda _: 0, lambda: False)
+    watch = AttemptClock(lambda: 0, lambda: 0, lambda _: 0, lambda: False)
     plan = HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None)
     attempt = Attempt(1, "it", watch, plan, timeout_ms=1)
     for _ in range(2_000):

@@ -9,28 +9,23 @@ run and in every replay.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
-from functools import partial
 from random import Random
 from typing import Any, Final, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from perdure.context.decorators import as_branches
-from perdure.context.handles import Created, CreatedWait
-from perdure.context.operation_factory import Calls
+from perdure.context.handles import CallbackHandle, WaitHandle
+from perdure.context.operation_factory import OperationFactory
 from perdure.context.parallel_branch import ParallelBranch
-from perdure.drivers.asyncio_driver import perform
-from perdure.drivers.step_thread import call_in_time
-from perdure.drivers.tasks import Crew, awaited
+from perdure.drivers.asyncio_driver import AsyncDriver
 from perdure.exceptions import (
     NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
 )
 from perdure.invocation.scope import Scope
-from perdure.operations.attempt import Attempt
 from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.operations.program import Program
-from perdure.primitives.bound_function import is_coroutine_function
 from perdure.primitives.deterministic import (
     RANDOM_KIND,
     UUID_KIND,
@@ -69,7 +64,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 # Raised where a call is awaited, not where it is made: calls beside it are awaited too.
-_PASSING: Final = (
+_CONTROL_FLOW: Final = (
     NonDeterministicExecutionError,
     OrphanedChildException,
     SuspendExecution,
@@ -89,21 +84,21 @@ class AsyncDurableContext:
     """
 
     def __init__(
-        self, scope: Scope, shell: "AwaitingShell", logger: LoggerInterface | None = None
+        self, scope: Scope, driver: AsyncDriver, logger: LoggerInterface | None = None
     ) -> None:
-        self.execution_context = ExecutionContext(scope.turn.execution_arn)
+        self.execution_context = ExecutionContext(scope.invocation.execution_arn)
         self._scope = scope
-        self._shell = shell
-        self._calls = Calls(scope, shell, logger)
+        self._driver = driver
+        self._operations = OperationFactory(scope, driver, logger)
 
     @property
     def logger(self) -> Logger:
         """A logger whose records appear once, although the handler is replayed."""
-        return self._calls.logger
+        return self._operations.logger
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
         """Send records of this context, and of its operations, to `new_logger` from now on."""
-        self._calls.set_logger(new_logger)
+        self._operations.set_logger(new_logger)
 
     @property
     def is_virtual(self) -> bool:
@@ -135,11 +130,11 @@ class AsyncDurableContext:
         config: StepConfig | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run `func` to a recorded outcome: a coroutine function here, any other in a thread."""
-        return self._start(lambda: self._calls.step(func, name, config))
+        return self._start(lambda: self._operations.step(func, name, config))
 
     def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
         """Let 1 ms to 366 days pass, at no cost when everything else waits too."""
-        return self._start(lambda: self._calls.wait(duration, name))
+        return self._start(lambda: self._operations.wait(duration, name))
 
     def create_wait(
         self, duration: Duration, name: str | None = None
@@ -147,22 +142,22 @@ class AsyncDurableContext:
         """Let 1 ms to 366 days begin to pass, and go on at once."""
 
         def create() -> "Program[AsyncDurableWait]":
-            created, creation = self._calls.create_wait(duration, name)
+            created, creation = self._operations.create_wait(duration, name)
             return self._created_wait(created, creation)
 
         return self._start(create)
 
     def now(self, name: str | None = None) -> Coroutine[Any, Any, datetime]:
         """Return what time it is, in UTC, to the millisecond, and the same in every replay."""
-        return self._start(lambda: self._calls.now(name))
+        return self._start(lambda: self._operations.now(name))
 
     def uuid(self) -> UUID:
         """Return an identifier that no other call gets, and the same in every replay, at once."""
-        return deterministic_uuid(self._derive(UUID_KIND))
+        return deterministic_uuid(self._next_deterministic_name(UUID_KIND))
 
     def random(self) -> Random:
         """Return a generator of random numbers, the same ones in every replay, at once."""
-        return deterministic_random(self._derive(RANDOM_KIND))
+        return deterministic_random(self._next_deterministic_name(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -170,7 +165,7 @@ class AsyncDurableContext:
         """Create something that somebody outside completes."""
 
         def create() -> "Program[AsyncCallback]":
-            created, creation = self._calls.create_callback(name, config)
+            created, creation = self._operations.create_callback(name, config)
             return self._created(created, creation)
 
         return self._start(create)
@@ -196,7 +191,7 @@ class AsyncDurableContext:
         config: WaitForCallbackConfig | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Hand a callback's id to somebody outside, and return what they complete it with."""
-        return self._start(lambda: self._calls.wait_for_callback(submitter, name, config))
+        return self._start(lambda: self._operations.wait_for_callback(submitter, name, config))
 
     @overload
     def wait_for_condition(
@@ -219,7 +214,7 @@ class AsyncDurableContext:
         name: str | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Call `check` with its own last answer until the strategy is content with it."""
-        return self._start(lambda: self._calls.wait_for_condition(check, config, name))
+        return self._start(lambda: self._operations.wait_for_condition(check, config, name))
 
     def invoke(
         self,
@@ -229,7 +224,7 @@ class AsyncDurableContext:
         config: InvokeConfig[P, R] | None = None,
     ) -> Coroutine[Any, Any, R]:
         """Run another function, durable or not, as an execution of its own; return its result."""
-        return self._start(lambda: self._calls.invoke(function_name, payload, name, config))
+        return self._start(lambda: self._operations.invoke(function_name, payload, name, config))
 
     def run_in_child_context(
         self,
@@ -238,7 +233,7 @@ class AsyncDurableContext:
         config: ChildConfig[T] | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Run `func` as one operation that has durable operations of its own."""
-        return self._start(lambda: self._calls.child(func, name, config))
+        return self._start(lambda: self._operations.child(func, name, config))
 
     def map(
         self,
@@ -248,7 +243,7 @@ class AsyncDurableContext:
         config: MapConfig[U] | None = None,
     ) -> Coroutine[Any, Any, BatchResult[T]]:
         """Call `func(context, item, index, inputs)` for every item, side by side."""
-        return self._start(lambda: self._calls.map(inputs, func, name, config))
+        return self._start(lambda: self._operations.map(inputs, func, name, config))
 
     def parallel(
         self,
@@ -258,7 +253,7 @@ class AsyncDurableContext:
     ) -> Coroutine[Any, Any, BatchResult[T]]:
         """Call every function with a context of its own, side by side."""
         branches = as_branches(functions)
-        return self._start(lambda: self._calls.parallel(branches, name, config))
+        return self._start(lambda: self._operations.parallel(branches, name, config))
 
     def race(
         self,
@@ -294,15 +289,15 @@ class AsyncDurableContext:
         name: str | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
-        return self._start(lambda: self._calls.with_retry(func, config, name))
+        return self._start(lambda: self._operations.with_retry(func, config, name))
 
     def _start(self, call: Callable[[], Program[T]]) -> Coroutine[Any, Any, T]:
         try:
             program = call()
-            self._shell.admit(self._scope)
-        except _PASSING as passed:
-            return _passed(passed)
-        return self._shell.start(self._scope, program)
+            self._driver.check_task(self._scope)
+        except _CONTROL_FLOW as passed:
+            return _raise_when_awaited(passed)
+        return self._driver.start(self._scope, program)
 
     def _compose(
         self,
@@ -312,32 +307,32 @@ class AsyncDurableContext:
         config: BranchesConfig | None,
     ) -> Coroutine[Any, Any, Any]:
         branches = as_branches(functions)
-        return self._start(lambda: self._calls.compose(composition, branches, name, config))
+        return self._start(lambda: self._operations.compose(composition, branches, name, config))
 
-    def _derive(self, kind: str) -> str:
-        name = self._scope.derive(kind)
-        self._shell.admit(self._scope)
+    def _next_deterministic_name(self, kind: str) -> str:
+        name = self._scope.next_deterministic_name(kind)
+        self._driver.check_task(self._scope)
         return name
 
-    def _created(self, created: Created, creation: Program[str]) -> "Program[AsyncCallback]":
+    def _created(self, created: CallbackHandle, creation: Program[str]) -> "Program[AsyncCallback]":
         callback_id = yield from creation
-        return AsyncCallback(callback_id, created, self._shell)
+        return AsyncCallback(callback_id, created, self._driver)
 
     def _created_wait(
-        self, created: CreatedWait, creation: Program[None]
+        self, created: WaitHandle, creation: Program[None]
     ) -> "Program[AsyncDurableWait]":
         yield from creation
-        return AsyncDurableWait(created, self._shell)
+        return AsyncDurableWait(created, self._driver)
 
 
 class AsyncCallback:
     """A promise that somebody outside keeps, made by `AsyncDurableContext.create_callback`."""
 
-    def __init__(self, callback_id: str, created: Created, shell: "AwaitingShell") -> None:
+    def __init__(self, callback_id: str, created: CallbackHandle, driver: AsyncDriver) -> None:
         self.callback_id = callback_id
         self.operation_id = created.operation_id
         self._created = created
-        self._shell = shell
+        self._driver = driver
 
     async def result(self) -> Any:
         """Return what the callback was completed with.
@@ -345,88 +340,28 @@ class AsyncCallback:
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
         nobody completed it, or gave a sign of life, in time.
         """
-        return await self._shell.start(self._created.scope, self._created.result())
+        return await self._driver.start(self._created.scope, self._created.result())
 
 
 class AsyncDurableWait:
     """Time that passes beside other things, made by `AsyncDurableContext.create_wait`."""
 
-    def __init__(self, created: CreatedWait, shell: "AwaitingShell") -> None:
+    def __init__(self, created: WaitHandle, driver: AsyncDriver) -> None:
         self.operation_id = created.operation_id
         self._created = created
-        self._shell = shell
+        self._driver = driver
 
     async def result(self) -> None:
         """Return when the time is over; raise `WaitCancelledError` when it was cancelled before."""
-        await self._shell.start(self._created.scope, self._created.result())
+        await self._driver.start(self._created.scope, self._created.result())
 
     async def cancel(self) -> bool:
         """End the wait now; return whether that is so, False when its time was over already."""
         program = self._created.cancel()
-        return await self._shell.start(self._created.scope.caller(), program)
+        return await self._driver.start(self._created.scope.active(), program)
 
 
-class AwaitingShell:
-    """How async handlers go on: see `perdure.context.operation_factory.Shell`."""
-
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-
-    def context(self, scope: Scope, logger: LoggerInterface) -> AsyncDurableContext:
-        """Return the context that user code is given for `scope`."""
-        return AsyncDurableContext(scope, self, logger)
-
-    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
-        """Call a coroutine function here, any other in a thread."""
-        crew = self._crew
-        if attempt is None or not attempt.is_limited:
-            here = is_coroutine_function(func)
-            return func if here else lambda *args: crew.in_thread(func, *args)
-        if is_coroutine_function(func):
-            return lambda *args: crew.in_time(attempt, func(*args))
-        return lambda *args: crew.in_thread(call_in_time, attempt, partial(func, *args))
-
-    async def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
-        """Call `body`, whose durable calls belong to `scope`, and wait for it.
-
-        Tasks that it leaves behind stop at their next durable call, and record nothing more.
-        """
-        task = asyncio.current_task()
-        with scope.current():
-            if scope.owner is task:  # a batch whose branches run again, one after the other
-                return await awaited(body())
-            scope.owner = task
-            with self._crew.strand_below(scope.strand) as scope.strand:
-                return await awaited(body())
-
-    async def perform(self, scope: Scope, program: Program[T]) -> T:
-        """Carry `program` out."""
-        return await perform(self._crew, scope, program)
-
-    async def start(self, scope: Scope, program: Program[T]) -> T:
-        """Carry `program` out, after all tasks that have been made so far have begun."""
-        await asyncio.sleep(0)
-        return await perform(self._crew, scope, program)
-
-    def admit(self, scope: Scope) -> None:
-        """Refuse a call whose place among the others depends on what ends first."""
-        task = _current_task()
-        if task is not scope.owner and not self._crew.is_fresh(task):
-            scope.refuse(
-                f"An operation of {scope.title} was asked for in another task than the one which"
-                " has its context, after that task had waited: replays may come to it in another"
-                " order. Give the task a context of its own, by run_in_child_context."
-            )
-
-
-def _current_task() -> "asyncio.Task[Any] | None":
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # a thread without a loop
-        return None
-
-
-async def _passed(error: BaseException) -> Any:
+async def _raise_when_awaited(error: BaseException) -> Any:
     # Not at once: a handler that catches everything must not keep the loop from going round.
     await asyncio.sleep(0)
     raise error

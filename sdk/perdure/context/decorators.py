@@ -6,10 +6,10 @@ which names the operation. What is made of a coroutine function fits async handl
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from perdure.context.parallel_branch import ParallelBranch
-from perdure.primitives.bound_function import Bound, like
+from perdure.primitives.bound_function import Bound, matching_kind
 from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ def durable_step(
         def body(step_context: StepContext) -> T:
             return func(step_context, *args, **kwargs)
 
-        return Bound(like(func, body), func.__name__)
+        return Bound(matching_kind(func, body), func.__name__)
 
     return bind
 
@@ -48,7 +48,7 @@ def durable_with_child_context(
         def body(context: C) -> T:
             return func(context, *args, **kwargs)
 
-        return Bound(like(func, body), func.__name__)
+        return Bound(matching_kind(func, body), func.__name__)
 
     return bind
 
@@ -66,28 +66,28 @@ def durable_wait_for_callback(
         def submit(callback_id: str, context: WaitForCallbackContext) -> T:
             return func(callback_id, context, *args, **kwargs)
 
-        return Bound(like(func, submit), func.__name__)
+        return Bound(matching_kind(func, submit), func.__name__)
 
     return bind
 
 
 def durable_parallel_branch(
     name: str | None = None,
-) -> Callable[[Callable[Concatenate[C, P], T]], Callable[P, ParallelBranch[T]]]:
+) -> Callable[[Callable[Concatenate[Any, P], T]], Callable[P, ParallelBranch[T]]]:
     """Make branches of `func(context, *args)`: given its arguments, it fits `context.parallel`.
 
     Called with a name, or with none: the branch then gets its default one.
     """
 
     def decorate(
-        func: Callable[Concatenate[C, P], T],
+        func: Callable[Concatenate[Any, P], T],
     ) -> Callable[P, ParallelBranch[T]]:
         @functools.wraps(func)
         def bind(*args: P.args, **kwargs: P.kwargs) -> ParallelBranch[T]:
-            def body(context: C) -> T:
+            def body(context: Any) -> T:
                 return func(context, *args, **kwargs)
 
-            return ParallelBranch(cast("Callable[[Any], T]", like(func, body)), name)
+            return ParallelBranch(matching_kind(func, body), name)
 
         return bind
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from perdure.context.decorators import (
@@ -14,15 +13,12 @@ from perdure.context.decorators import (
     durable_wait_for_callback,
     durable_with_child_context,
 )
-from perdure.context.handles import Created, CreatedWait
-from perdure.context.operation_factory import Calls
+from perdure.context.handles import CallbackHandle, WaitHandle
+from perdure.context.operation_factory import OperationFactory
 from perdure.context.parallel_branch import ParallelBranch
-from perdure.drivers.blocking import perform
-from perdure.drivers.step_thread import call_in_time
+from perdure.drivers.blocking import BlockingDriver
 from perdure.invocation.scope import Scope
-from perdure.operations.attempt import Attempt
 from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
-from perdure.operations.program import Program
 from perdure.primitives.bound_function import refuse_coroutine_function
 from perdure.primitives.deterministic import (
     RANDOM_KIND,
@@ -79,18 +75,18 @@ class DurableContext:
     """
 
     def __init__(self, scope: Scope, logger: LoggerInterface | None = None) -> None:
-        self.execution_context = ExecutionContext(scope.turn.execution_arn)
+        self.execution_context = ExecutionContext(scope.invocation.execution_arn)
         self._scope = scope
-        self._calls = Calls(scope, _BLOCKING, logger)
+        self._operations = OperationFactory(scope, _DRIVER, logger)
 
     @property
     def logger(self) -> Logger:
         """A logger whose records appear once, although the handler is replayed."""
-        return self._calls.logger
+        return self._operations.logger
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
         """Send records of this context, and of its operations, to `new_logger` from now on."""
-        self._calls.set_logger(new_logger)
+        self._operations.set_logger(new_logger)
 
     @property
     def is_virtual(self) -> bool:
@@ -117,14 +113,14 @@ class DurableContext:
         characters.
         """
         refuse_coroutine_function(func)
-        return cast("T", self._perform(self._calls.step(func, name, config)))
+        return cast("T", _DRIVER.drive(self._scope, self._operations.step(func, name, config)))
 
     def wait(self, duration: Duration, name: str | None = None) -> None:
         """Suspend for `duration`, 1 ms to 366 days, at no cost meanwhile.
 
         Raises `ValidationError` outside these bounds.
         """
-        self._perform(self._calls.wait(duration, name))
+        _DRIVER.drive(self._scope, self._operations.wait(duration, name))
 
     def create_wait(self, duration: Duration, name: str | None = None) -> "DurableWait":
         """Let `duration`, 1 ms to 366 days, begin to pass, and return at once.
@@ -132,8 +128,8 @@ class DurableContext:
         `DurableWait.result()` suspends until it is over, `cancel()` ends it before. Raises
         `ValidationError` outside these bounds.
         """
-        created, creation = self._calls.create_wait(duration, name)
-        self._perform(creation)
+        created, creation = self._operations.create_wait(duration, name)
+        _DRIVER.drive(self._scope, creation)
         return DurableWait(created)
 
     def now(self, name: str | None = None) -> datetime:
@@ -141,7 +137,7 @@ class DurableContext:
 
         It is the service's own record of this operation, durable before it is returned.
         """
-        return cast("datetime", self._perform(self._calls.now(name)))
+        return _DRIVER.drive(self._scope, self._operations.now(name))
 
     def uuid(self) -> UUID:
         """Return an identifier that no other call gets, and the same in every replay.
@@ -150,14 +146,14 @@ class DurableContext:
         the context before. So a call that is put in front shifts those that follow. It is no
         secret. Raises `ExecutionError` inside a step.
         """
-        return deterministic_uuid(self._scope.derive(UUID_KIND))
+        return deterministic_uuid(self._scope.next_deterministic_name(UUID_KIND))
 
     def random(self) -> Random:
         """Return a generator of random numbers, the same ones in every replay.
 
         It starts as `uuid` is made, so what is said there holds here.
         """
-        return deterministic_random(self._scope.derive(RANDOM_KIND))
+        return deterministic_random(self._scope.next_deterministic_name(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
@@ -166,8 +162,8 @@ class DurableContext:
 
         How it ended, including badly, is learned from `result()`.
         """
-        created, creation = self._calls.create_callback(name, config)
-        return Callback(self._perform(creation), created)
+        created, creation = self._operations.create_callback(name, config)
+        return Callback(_DRIVER.drive(self._scope, creation), created)
 
     def wait_for_callback(
         self,
@@ -182,7 +178,9 @@ class DurableContext:
         good, and what `Callback.result` raises.
         """
         refuse_coroutine_function(submitter)
-        return self._perform(self._calls.wait_for_callback(submitter, name, config))
+        return _DRIVER.drive(
+            self._scope, self._operations.wait_for_callback(submitter, name, config)
+        )
 
     def wait_for_condition(
         self,
@@ -196,7 +194,10 @@ class DurableContext:
         check or the strategy raises: nothing is tried again.
         """
         refuse_coroutine_function(check)
-        return cast("T", self._perform(self._calls.wait_for_condition(check, config, name)))
+        return cast(
+            "T",
+            _DRIVER.drive(self._scope, self._operations.wait_for_condition(check, config, name)),
+        )
 
     def invoke(
         self,
@@ -211,7 +212,12 @@ class DurableContext:
         it can be no function's, and `InvokeError` when the function fails, times out, is stopped or
         does not exist.
         """
-        return cast("R", self._perform(self._calls.invoke(function_name, payload, name, config)))
+        return cast(
+            "R",
+            _DRIVER.drive(
+                self._scope, self._operations.invoke(function_name, payload, name, config)
+            ),
+        )
 
     def run_in_child_context(
         self,
@@ -225,7 +231,7 @@ class DurableContext:
         `@durable_with_child_context`. Raises `ChildContextError` when `func` raises.
         """
         refuse_coroutine_function(func)
-        return cast("T", self._perform(self._calls.child(func, name, config)))
+        return cast("T", _DRIVER.drive(self._scope, self._operations.child(func, name, config)))
 
     def map(
         self,
@@ -241,7 +247,10 @@ class DurableContext:
         `func`; items are called `map-item-{index}` unless an `item_namer` names them.
         """
         refuse_coroutine_function(func)
-        return cast("BatchResult[T]", self._perform(self._calls.map(inputs, func, name, config)))
+        return cast(
+            "BatchResult[T]",
+            _DRIVER.drive(self._scope, self._operations.map(inputs, func, name, config)),
+        )
 
     def parallel(
         self,
@@ -257,7 +266,10 @@ class DurableContext:
         branches = as_branches(functions)
         for branch in branches:
             refuse_coroutine_function(branch.func)
-        return cast("BatchResult[T]", self._perform(self._calls.parallel(branches, name, config)))
+        return cast(
+            "BatchResult[T]",
+            _DRIVER.drive(self._scope, self._operations.parallel(branches, name, config)),
+        )
 
     def race(
         self,
@@ -307,7 +319,9 @@ class DurableContext:
     ) -> T:
         """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
         refuse_coroutine_function(func)
-        return cast("T", self._perform(self._calls.with_retry(func, config, name)))
+        return cast(
+            "T", _DRIVER.drive(self._scope, self._operations.with_retry(func, config, name))
+        )
 
     def _compose(
         self,
@@ -319,37 +333,18 @@ class DurableContext:
         branches = as_branches(functions)
         for branch in branches:
             refuse_coroutine_function(branch.func)
-        return self._perform(self._calls.compose(composition, branches, name, config))
-
-    def _perform(self, program: Program[Any]) -> Any:
-        return perform(self._scope, program)
-
-
-class _Blocking:
-    """The driver of handlers that are ordinary functions (see `perdure.context.driver`)."""
-
-    def context(self, scope: Scope, logger: LoggerInterface) -> DurableContext:
-        return DurableContext(scope, logger)
-
-    def leaf(self, func: Callable[..., Any], attempt: Attempt | None = None) -> Callable[..., Any]:
-        if attempt is None or not attempt.is_limited:
-            return func
-        return lambda *args: call_in_time(attempt, partial(func, *args))
-
-    def enter(self, scope: Scope, body: Callable[[], Any]) -> Any:
-        return scope.run(body)
-
-    def perform(self, scope: Scope, program: Program[Any]) -> Any:
-        return perform(scope, program)
+        return _DRIVER.drive(
+            self._scope, self._operations.compose(composition, branches, name, config)
+        )
 
 
-_BLOCKING = _Blocking()
+_DRIVER: Final = BlockingDriver(DurableContext)
 
 
 class Callback:
     """A promise that somebody outside keeps, made by `DurableContext.create_callback`."""
 
-    def __init__(self, callback_id: str, created: Created) -> None:
+    def __init__(self, callback_id: str, created: CallbackHandle) -> None:
         self.callback_id = callback_id
         self.operation_id = created.operation_id
         self._created = created
@@ -360,13 +355,13 @@ class Callback:
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
         nobody completed it, or gave a sign of life, in time.
         """
-        return perform(self._created.scope, self._created.result())
+        return _DRIVER.drive(self._created.scope, self._created.result())
 
 
 class DurableWait:
     """Time that passes beside other things, made by `DurableContext.create_wait`."""
 
-    def __init__(self, created: CreatedWait) -> None:
+    def __init__(self, created: WaitHandle) -> None:
         self.operation_id = created.operation_id
         self._created = created
 
@@ -375,7 +370,7 @@ class DurableWait:
 
         Raises `WaitCancelledError` when the wait was cancelled before.
         """
-        perform(self._created.scope, self._created.result())
+        _DRIVER.drive(self._created.scope, self._created.result())
 
     def cancel(self) -> bool:
         """End the wait now; return whether that is so, False when its time was over already.
@@ -383,4 +378,4 @@ class DurableWait:
         Every replay returns the same.
         """
         program = self._created.cancel()
-        return perform(self._created.scope.caller(), program)
+        return _DRIVER.drive(self._created.scope.active(), program)

@@ -17,12 +17,12 @@ from perdure_core.model import Operation
 T = TypeVar("T")
 
 
-class Creating(Protocol):
+class HandleFactory(Protocol):
     """The calls of the context that created them."""
 
     scope: Scope
 
-    def watched(
+    def instrumented(
         self, identity: Identity, program: Program[T], *, virtual: bool = False
     ) -> Program[T]:
         """Return the program of an operation, which plugins hear of if there are any."""
@@ -33,54 +33,54 @@ class Creating(Protocol):
         ...
 
 
-class Created:
+class CallbackHandle:
     """A callback whose start is recorded, or about to be."""
 
-    def __init__(self, calls: Creating, identity: Identity, serdes: SerDes[Any]) -> None:
+    def __init__(self, operations: HandleFactory, identity: Identity, serdes: SerDes[Any]) -> None:
         self.operation_id = identity.id
-        self.scope = calls.scope
-        self._calls = calls
+        self.scope = operations.scope
+        self._operations = operations
         self._identity = identity
-        self._payloads = calls.payloads(identity, serdes)
+        self._payloads = operations.payloads(identity, serdes)
 
     def result(self) -> Program[Any]:
         """Return the program that awaits the result."""
         self.scope.enter("the result of a callback")
-        operation = self.scope.turn.recorded(self.operation_id)
+        operation = self.scope.invocation.recorded(self.operation_id)
         if operation is None:
             raise InvocationError(f"Callback {self.operation_id} is not recorded.")
         program = callback_result(self._identity, operation)
-        return read(self._calls.watched(self._identity, program), self._payloads)
+        return decoded(self._operations.instrumented(self._identity, program), self._payloads)
 
 
-class CreatedWait:
+class WaitHandle:
     """A wait whose start is recorded, or about to be."""
 
-    def __init__(self, calls: Creating, identity: Identity) -> None:
+    def __init__(self, operations: HandleFactory, identity: Identity) -> None:
         self.operation_id = identity.id
-        self.scope = calls.scope
-        self._calls = calls
+        self.scope = operations.scope
+        self._operations = operations
         self._identity = identity
 
     def result(self) -> Program[None]:
         """Return the program that awaits the end."""
         operation = self._recorded("the result of a wait")
-        return self._calls.watched(self._identity, wait_result(self._identity, operation))
+        return self._operations.instrumented(self._identity, wait_result(self._identity, operation))
 
     def cancel(self) -> Program[bool]:
         """Return the program that cancels the wait."""
         operation = self._recorded("the cancellation of a wait")
-        return self._calls.watched(self._identity, cancel_wait(self._identity, operation))
+        return self._operations.instrumented(self._identity, cancel_wait(self._identity, operation))
 
     def _recorded(self, call: str) -> Operation:
         self.scope.enter(call)
-        operation = self.scope.turn.recorded(self.operation_id)
+        operation = self.scope.invocation.recorded(self.operation_id)
         if operation is None:
             raise InvocationError(f"Wait {self.operation_id} is not recorded.")
         return operation
 
 
-def read(program: Program[str | None], payloads: Payloads) -> Program[Any]:
+def decoded(program: Program[str | None], payloads: Payloads) -> Program[Any]:
     """Return the program whose value is written in the text that `program` comes to."""
     text = yield from program
     return payloads.read(text)

@@ -15,7 +15,7 @@ import msgspec
 from perdure.exceptions import ChildContextError, SerDesError
 from perdure.operations.child import large_result_summary
 from perdure.operations.identity import Identity
-from perdure.operations.program import Commit, Effect, Nest, Program, Run, Send, Suspend
+from perdure.operations.program import Commit, Effect, Program, Run, RunChild, Send, Suspend
 from perdure.operations.step import attempt_number
 from perdure.plugins.hooks import (
     OperationEndInfo,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 _CLOSES: Final = frozenset({OperationAction.SUCCEED, OperationAction.FAIL})
 
 
-def observed(
+def instrumented(
     plugins: InvocationPlugins,
     identity: Identity,
     recorded: Callable[[str], Operation | None],
@@ -55,7 +55,7 @@ def observed(
 
     `recorded` says how an operation stands, whenever it is asked.
     """
-    watch = _Watch(plugins, identity, recorded, virtual=virtual)
+    watch = _OperationInstrumentation(plugins, identity, recorded, virtual=virtual)
     answer: Any = None
     failure: BaseException | None = None
     watch.begin()
@@ -81,7 +81,7 @@ def observed(
             failure = watch.failed(error)
 
 
-class _Watch:
+class _OperationInstrumentation:
     """What is told of one operation while it is performed."""
 
     def __init__(
@@ -121,7 +121,7 @@ class _Watch:
                     return Commit(self._with_header(update))
             case Send(update) | Commit(update) if update.action in _CLOSES:
                 self._plugins.note_closing(update)
-            case Run() | Nest():
+            case Run() | RunChild():
                 self._running = self._function_info()
                 self._plugins.notify(self._running)
             case _:
@@ -135,7 +135,7 @@ class _Watch:
                 self._plugins.notify_end(update.id)
             case Suspend(operation_id):
                 self._plugins.notify_end(operation_id)
-            case Run() | Nest():
+            case Run() | RunChild():
                 self._end_function(UserFunctionOutcome.SUCCEEDED)
             case _:
                 pass

@@ -1,7 +1,7 @@
 """Durable calls made into programs: which operation it is, with every default filled in.
 
 What a call means is decided here once, for handlers that block and for those that await. Ids are
-allotted when a method is called, before anything is carried out. A `Shell` says how user code is
+allotted when a method is called, before anything is carried out. A `Driver` says how user code is
 called and how programs are carried out inside of it.
 """
 
@@ -12,27 +12,26 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Final, TypeVar
 
-from perdure.context.driver import Shell
-from perdure.context.handles import Created, CreatedWait, read
-from perdure.context.instrumented import observed
+from perdure.context.branch_serdes import EXTENDED_TYPES, branch_serdes, composed_serdes
+from perdure.context.driver import Driver
+from perdure.context.handles import CallbackHandle, WaitHandle, decoded
+from perdure.context.instrumented import instrumented
 from perdure.context.parallel_branch import ParallelBranch
-from perdure.context.retry_block import tries
-from perdure.context.wait_for_callback import submission, translated
+from perdure.context.retry_block import retry_block
+from perdure.context.wait_for_callback import unwrap_submission_error, wait_for_callback
 from perdure.exceptions import ValidationError
-from perdure.invocation.fibers import Strand
+from perdure.invocation.fibers import Fiber
 from perdure.invocation.scope import Scope
-from perdure.operations.attempt import Attempt, Watch
-from perdure.operations.batch import BatchPlan, Branch, batch, batch_again
-from perdure.operations.batch_kinds import MAP, PARALLEL, BatchWords
+from perdure.operations.attempt import Attempt, AttemptClock
+from perdure.operations.batch import BatchPlan, BranchPlan, batch, rebuild_batch
+from perdure.operations.batch_kinds import MAP, PARALLEL, BatchKind
 from perdure.operations.callback import create_callback
 from perdure.operations.child import ChildPlan, child, large_result_summary
 from perdure.operations.composition import (
     Composition,
-    EachOf,
-    OneOf,
-    decided,
+    compose,
     failure_of_branch,
-    undisguised,
+    unwrap_any_of_error,
 )
 from perdure.operations.heartbeats import HeartbeatPlan
 from perdure.operations.identity import Identity, check_name, idempotency_key
@@ -42,7 +41,7 @@ from perdure.operations.program import Program
 from perdure.operations.step import StepPlan, step
 from perdure.operations.wait import check_wait, create_wait, wait
 from perdure.operations.wait_for_condition import ConditionPlan, wait_for_condition
-from perdure.primitives.bound_function import known_as, original_name
+from perdure.primitives.bound_function import original_name, with_annotations_of
 from perdure.primitives.completion import CompletionPolicy
 from perdure.primitives.duration import Duration
 from perdure.primitives.logger import Logger, log_extra
@@ -53,7 +52,6 @@ from perdure.primitives.operation_contexts import (
 )
 from perdure.serdes.batch_result import BatchResult, summarize
 from perdure.serdes.serializers import (
-    ExtendedTypeSerDes,
     JsonSerDes,
     PassThroughSerDes,
     Payloads,
@@ -80,19 +78,18 @@ from perdure_core.model import OperationAction, OperationType
 T = TypeVar("T")
 
 _STEP: Final = StepConfig()  # made once, since making one checks it
-_EXTENDED_TYPES: Final = ExtendedTypeSerDes()
 _RETRIES: Final = RetryPresets.default()
 _JSON: Final = JsonSerDes()
 _PASS_THROUGH: Final = PassThroughSerDes()
 
 
-class Calls:
+class OperationFactory:
     """The durable calls of one context."""
 
-    def __init__(self, scope: Scope, shell: Shell, logger: LoggerInterface | None = None) -> None:
+    def __init__(self, scope: Scope, driver: Driver, logger: LoggerInterface | None = None) -> None:
         self.scope = scope
-        self.execution_arn = scope.turn.execution_arn
-        self._shell = shell
+        self.execution_arn = scope.invocation.execution_arn
+        self._driver = driver
         self.set_logger(logger or logging.getLogger())
 
     def set_logger(self, logger: LoggerInterface) -> None:
@@ -108,50 +105,50 @@ class Calls:
         identity = self.scope.identify(
             OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
         )
-        serdes = settings.serdes or serdes_of_result(func) or _EXTENDED_TYPES
+        serdes = settings.serdes or serdes_of_result(func) or EXTENDED_TYPES
         payloads = self.payloads(identity, serdes)
         plan = StepPlan(
             semantics=settings.step_semantics,
             retry_strategy=settings.retry_strategy or _RETRIES,
             payloads=payloads,
-            watch=self._watch,
+            watch=self._attempt_clock,
             heartbeats=self._heartbeats(identity, payloads.context, settings.heartbeat_timeout),
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
         body = partial(self._run_step, identity, func)
-        return self.watched(identity, step(identity, self.scope.recorded(identity), plan, body))
+        return self.instrumented(
+            identity, step(identity, self.scope.recorded(identity), plan, body)
+        )
 
     def wait(self, duration: Duration, name: str | None) -> Program[None]:
         """Let time pass."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
-        return self.watched(identity, wait(identity, self.scope.recorded(identity), wait_ms))
+        return self.instrumented(identity, wait(identity, self.scope.recorded(identity), wait_ms))
 
-    def create_wait(
-        self, duration: Duration, name: str | None
-    ) -> tuple[CreatedWait, Program[None]]:
+    def create_wait(self, duration: Duration, name: str | None) -> tuple[WaitHandle, Program[None]]:
         """Let time pass beside other things; the program returns when it has begun."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         program = create_wait(identity, self.scope.recorded(identity), wait_ms)
-        return CreatedWait(self, identity), self.watched(identity, program)
+        return WaitHandle(self, identity), self.instrumented(identity, program)
 
     def now(self, name: str | None) -> Program[datetime]:
         """Ask the service what time it is."""
         identity = self.scope.identify(OperationType.STEP, "Now", name)
-        return self.watched(identity, now(identity, self.scope.recorded(identity)))
+        return self.instrumented(identity, now(identity, self.scope.recorded(identity)))
 
     def create_callback(
         self, name: str | None, config: CallbackConfig | None
-    ) -> tuple[Created, Program[str]]:
+    ) -> tuple[CallbackHandle, Program[str]]:
         """Create a callback; the program returns its id."""
         settings = config or CallbackConfig()
         identity = self.scope.identify(
             OperationType.CALLBACK, settings.sub_type or "Callback", name
         )
-        created = Created(self, identity, settings.serdes or _PASS_THROUGH)
+        created = CallbackHandle(self, identity, settings.serdes or _PASS_THROUGH)
         creation = create_callback(identity, self.scope.recorded(identity), settings)
-        return created, self.watched(identity, creation)
+        return created, self.instrumented(identity, creation)
 
     def wait_for_callback(
         self,
@@ -164,16 +161,16 @@ class Calls:
         title = name or original_name(submitter)
         child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
 
-        def submit(calls: Calls) -> Program[Any]:
-            return submission(
+        def submit(inner: OperationFactory) -> Program[Any]:
+            return wait_for_callback(
                 submitter,
                 title,
                 settings,
-                create_callback=calls.create_callback,
-                step=calls.step,
+                create_callback=inner.create_callback,
+                step=inner.step,
             )
 
-        return translated(self._child_of(submit, title, child_config))
+        return unwrap_submission_error(self._child_of_program(submit, title, child_config))
 
     def wait_for_condition(
         self,
@@ -187,12 +184,12 @@ class Calls:
             initial_state=config.initial_state,
             wait_strategy=config.wait_strategy,
             payloads=self.payloads(
-                identity, config.serdes or serdes_of_result(check) or _EXTENDED_TYPES
+                identity, config.serdes or serdes_of_result(check) or EXTENDED_TYPES
             ),
         )
-        body = partial(self._run_check, identity, self._shell.leaf(check))
+        body = partial(self._run_check, identity, self._driver.user_function(check))
         program = wait_for_condition(identity, self.scope.recorded(identity), plan, body)
-        return self.watched(identity, program)
+        return self.instrumented(identity, program)
 
     def invoke(
         self,
@@ -214,7 +211,7 @@ class Calls:
             settings.tenant_id,
         )
         result = self.payloads(identity, settings.serdes_result or _JSON)
-        return read(self.watched(identity, program), result)
+        return decoded(self.instrumented(identity, program), result)
 
     def child(
         self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
@@ -222,7 +219,11 @@ class Calls:
         """Run `func(context)` as one operation."""
         settings = config or ChildConfig[Any]()
         title = name or original_name(func)
-        return self._child(settings, title, known_as(func, lambda calls: func(calls.context())))
+        return self._child(
+            settings,
+            title,
+            with_annotations_of(func, lambda inner: func(inner.context())),
+        )
 
     def with_retry(
         self, func: Callable[[Any, int], Any], config: WithRetryConfig[Any], name: str | None
@@ -230,19 +231,19 @@ class Calls:
         """Try `func(context, attempt)` until it does not raise."""
         strategy = config.retry_strategy or create_retry_strategy()
 
-        def block(calls: Calls) -> Program[Any]:
-            return tries(
-                partial(func, calls.context()),
+        def block(inner: OperationFactory) -> Program[Any]:
+            return retry_block(
+                partial(func, inner.context()),
                 strategy,
                 name,
-                wait=calls.wait,
-                now_ms=calls.scope.turn.now_ms,
+                wait=inner.wait,
+                now_ms=inner.scope.invocation.now_ms,
             )
 
         if not config.wrap_with_run_in_child_context:
             return block(self)
         settings = config.child_context_config or ChildConfig[Any]()
-        return self._child_of(known_as(func, block), name, settings)
+        return self._child_of_program(with_annotations_of(func, block), name, settings)
 
     def map(
         self,
@@ -256,7 +257,7 @@ class Calls:
         namer = settings.item_namer
         branches = [
             ParallelBranch(
-                _on_item(func, item, index, inputs), None if namer is None else namer(item, index)
+                _map_item(func, item, index, inputs), None if namer is None else namer(item, index)
             )
             for index, item in enumerate(inputs)
         ]
@@ -273,7 +274,7 @@ class Calls:
 
     def context(self) -> Any:
         """Return the context that user code is given for these calls."""
-        return self._shell.context(self.scope, self.logger.get_logger())
+        return self._driver.context(self.scope, self.logger.get_logger())
 
     def compose(
         self,
@@ -283,83 +284,88 @@ class Calls:
         config: BranchesConfig | None,
     ) -> Program[Any]:
         """Call every function with a context of its own, and return what the composition makes."""
-        settings, words = config or BranchesConfig(), composition.words
-        if not branches and not composition.takes_none:
-            raise ValidationError(f"{words.sub_type} needs one branch at least.")
+        settings, kind = config or BranchesConfig(), composition.kind
+        if not branches and not composition.allows_no_branches:
+            raise ValidationError(f"{kind.sub_type} needs one branch at least.")
         for branch in branches:
             check_name(branch.name)
-        identity = self.scope.identify(OperationType.CONTEXT, words.sub_type, name)
-        turn = self.scope.turn
-        summary = large_result_summary(turn.recorded(identity.id))
+        identity = self.scope.identify(OperationType.CONTEXT, kind.sub_type, name)
+        invocation = self.scope.invocation
+        summary = large_result_summary(invocation.recorded(identity.id))
         kept: list[BatchResult[Any]] = []
 
-        def run(calls: Calls) -> Any:
-            plan = calls._composition_plan(composition, identity, settings, branches)
-            program = batch(plan) if summary is None else batch_again(plan, summary)
-            cancelled = partial(turn.open_waits_below, identity.id)
-            return self._shell.perform(
-                calls.scope, decided(program, composition, cancelled, kept.append)
+        def run(inner: OperationFactory) -> Any:
+            plan = inner._composition_plan(composition, identity, settings, branches)
+            program = batch(plan) if summary is None else rebuild_batch(plan, summary)
+            cancelled = partial(invocation.open_waits_of, identity.id)
+            return self._driver.drive(
+                inner.scope, compose(program, composition, cancelled, kept.append)
             )
 
         plan = ChildPlan(
-            payloads=self.payloads(identity, _composed_serdes(composition, settings, branches)),
-            summarize=lambda _: summarize(words.kind, None, kept[-1]),
+            payloads=self.payloads(identity, composed_serdes(composition, settings, branches)),
+            summarize=lambda _: summarize(kind.kind, None, kept[-1]),
             failure=failure_of_branch,
         )
-        return undisguised(self._nest(identity, plan, run))
+        return unwrap_any_of_error(self._child_program(identity, plan, run))
 
-    def watched(
+    def instrumented(
         self, identity: Identity, program: Program[T], *, virtual: bool = False
     ) -> Program[T]:
         """Return the program of an operation, which plugins hear of if there are any."""
-        turn = self.scope.turn
-        if turn.plugins is None:
+        invocation = self.scope.invocation
+        if invocation.plugins is None:
             return program
-        return observed(turn.plugins, identity, turn.recorded, program, virtual=virtual)
+        return instrumented(
+            invocation.plugins, identity, invocation.recorded, program, virtual=virtual
+        )
 
     def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
         """Return how the values of an operation are written."""
         return Payloads(serdes, SerDesContext(identity.id, self.execution_arn))
 
-    def _child_of(
+    def _child_of_program(
         self,
-        program: "Callable[[Calls], Program[Any]]",
+        program: "Callable[[OperationFactory], Program[Any]]",
         name: str | None,
         settings: ChildConfig[Any],
     ) -> Program[Any]:
-        def body(calls: Calls) -> Any:
-            return self._shell.perform(calls.scope, program(calls))
+        def body(inner: OperationFactory) -> Any:
+            return self._driver.drive(inner.scope, program(inner))
 
-        return self._child(settings, name, known_as(program, body))
+        return self._child(settings, name, with_annotations_of(program, body))
 
     def _child(
-        self, settings: ChildConfig[Any], name: str | None, body: "Callable[[Calls], Any]"
+        self,
+        settings: ChildConfig[Any],
+        name: str | None,
+        body: "Callable[[OperationFactory], Any]",
     ) -> Program[Any]:
         identity = self.scope.identify(
             OperationType.CONTEXT, settings.sub_type or "RunInChildContext", name
         )
         plan = ChildPlan(
             payloads=self.payloads(
-                identity, settings.serdes or serdes_of_result(body) or _EXTENDED_TYPES
+                identity, settings.serdes or serdes_of_result(body) or EXTENDED_TYPES
             ),
             summarize=settings.summary_generator,
             virtual=settings.is_virtual,
         )
-        return self._nest(identity, plan, body)
+        return self._child_program(identity, plan, body)
 
-    def _nest(
-        self, identity: Identity, plan: ChildPlan, body: "Callable[[Calls], Any]"
+    def _child_program(
+        self, identity: Identity, plan: ChildPlan, body: "Callable[[OperationFactory], Any]"
     ) -> Program[Any]:
         recorded = self.scope.recorded_context(identity, virtual=plan.virtual)
-        inner = self.scope.below(identity, virtual=plan.virtual)
-        calls = Calls(inner, self._shell, self.logger.get_logger())
-        run = partial(self._shell.enter, inner, partial(body, calls))
-        program = child(identity, recorded, plan, run, self.scope.turn.result_bytes_max)
-        return self.watched(identity, program, virtual=plan.virtual)
+        inner = self.scope.child(identity, virtual=plan.virtual)
+        operations = OperationFactory(inner, self._driver, self.logger.get_logger())
+        run = partial(self._driver.run_body, inner, partial(body, operations))
+        program = child(identity, recorded, plan, run, self.scope.invocation.result_bytes_max)
+        return self.instrumented(identity, program, virtual=plan.virtual)
 
     def _batch(
         self,
-        words: BatchWords,
+        kind: BatchKind,
         name: str | None,
         settings: MapConfig[Any] | ParallelConfig,
         branches: Sequence[ParallelBranch[Any]],
@@ -368,29 +374,29 @@ class Calls:
         policy.check()
         for branch in branches:
             check_name(branch.name)
-        identity = self.scope.identify(OperationType.CONTEXT, words.sub_type, name)
-        summary = large_result_summary(self.scope.turn.recorded(identity.id))
+        identity = self.scope.identify(OperationType.CONTEXT, kind.sub_type, name)
+        summary = large_result_summary(self.scope.invocation.recorded(identity.id))
 
-        def run(calls: Calls) -> Any:
+        def run(inner: OperationFactory) -> Any:
             plan = BatchPlan(
                 [
-                    calls._branch(
-                        words.branch_identity(identity, index, branch.name), settings, branch
+                    inner._branch(
+                        kind.branch_identity(identity, index, branch.name), settings, branch
                     )
                     for index, branch in enumerate(branches)
                 ],
                 policy,
                 settings.max_concurrency,
             )
-            program = batch(plan) if summary is None else batch_again(plan, summary)
-            return self._shell.perform(calls.scope, program)
+            program = batch(plan) if summary is None else rebuild_batch(plan, summary)
+            return self._driver.drive(inner.scope, program)
 
         typed = None if settings.item_serdes else serdes_of_batch([b.func for b in branches])
         plan = ChildPlan(
-            payloads=self.payloads(identity, settings.serdes or typed or _EXTENDED_TYPES),
-            summarize=partial(summarize, words.kind, settings.summary_generator),
+            payloads=self.payloads(identity, settings.serdes or typed or EXTENDED_TYPES),
+            summarize=partial(summarize, kind.kind, settings.summary_generator),
         )
-        return self._nest(identity, plan, run)
+        return self._child_program(identity, plan, run)
 
     def _composition_plan(
         self,
@@ -401,11 +407,11 @@ class Calls:
     ) -> BatchPlan:
         made = ParallelConfig(serdes=settings.serdes, item_serdes=settings.item_serdes)
         made_branches = [
-            self._branch(composition.words.branch_identity(above, index, each.name), made, each)
+            self._branch(composition.kind.branch_identity(above, index, each.name), made, each)
             for index, each in enumerate(branches)
         ]
         policy = CompletionPolicy(len(branches), composition.policy)
-        recorded = [self.scope.turn.recorded(branch.operation_id) for branch in made_branches]
+        recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in made_branches]
         ended = sorted(
             (each.ended_ms, index)
             for index, each in enumerate(recorded)
@@ -420,47 +426,53 @@ class Calls:
         identity: Identity,
         settings: MapConfig[Any] | ParallelConfig,
         branch: ParallelBranch[Any],
-    ) -> Branch:
-        """Return a branch of this context's batch; it runs on a strand, or on the batch's own."""
-        given = settings.item_serdes or settings.serdes
-        serdes = given or serdes_of_result(branch.func) or _EXTENDED_TYPES
+    ) -> BranchPlan:
+        """Return a branch of this context's batch; it runs on a fiber, or on the batch's own."""
+        serdes = branch_serdes(settings, branch)
         plan = ChildPlan(
             payloads=self.payloads(identity, serdes),
             virtual=settings.nesting_type is NestingType.FLAT,
         )
 
-        def run(strand: Strand | None) -> Any:
-            scope = self.scope if strand is None else self.scope.carried_by(strand)
-            calls = Calls(scope, self._shell, self.logger.get_logger())
+        def run(fiber: Fiber | None) -> Any:
+            scope = self.scope if fiber is None else self.scope.on_fiber(fiber)
+            operations = OperationFactory(scope, self._driver, self.logger.get_logger())
 
             def call() -> Any:
-                program = calls._nest(identity, plan, lambda inner: branch.func(inner.context()))
-                return self._shell.perform(scope, program)
+                program = operations._child_program(
+                    identity, plan, lambda inner: branch.func(inner.context())
+                )
+                return self._driver.drive(scope, program)
 
-            return self._shell.enter(scope, call)
+            return self._driver.run_body(scope, call)
 
-        return Branch(identity.id, run, branch.name)
+        return BranchPlan(identity.id, run, branch.name)
 
     def _heartbeats(
         self, identity: Identity, context: SerDesContext, timeout: Duration | None
     ) -> HeartbeatPlan:
         def record(payload: str | None) -> "Future[None] | None":
             update = identity.update(OperationAction.HEARTBEAT, payload=payload)
-            return self.scope.turn.send_if_open(self.scope.strand, update)
+            return self.scope.invocation.send_if_open(self.scope.fiber, update)
 
         timeout_ms = None if timeout is None else timeout.to_milliseconds()
-        return HeartbeatPlan(Payloads(_EXTENDED_TYPES, context), record, timeout_ms)
+        return HeartbeatPlan(Payloads(EXTENDED_TYPES, context), record, timeout_ms)
 
     @cached_property
-    def _watch(self) -> Watch:
-        scope, turn = self.scope, self.scope.turn
-        return Watch(turn.now_ms, turn.ticks_ms, turn.since_ms, lambda: turn.is_over(scope.strand))
+    def _attempt_clock(self) -> AttemptClock:
+        scope, invocation = self.scope, self.scope.invocation
+        return AttemptClock(
+            invocation.now_ms,
+            invocation.monotonic_ms,
+            invocation.elapsed_since_ms,
+            lambda: invocation.is_cancelled(scope.fiber),
+        )
 
     def _run_step(self, identity: Identity, func: Callable[..., Any], attempt: Attempt) -> Any:
         number = attempt.number
         key = idempotency_key(self.execution_arn, identity.id)
         context = StepContext(self._logger_of(identity, number), number, key, attempt)
-        return self._shell.leaf(func, attempt)(context)
+        return self._driver.user_function(func, attempt)(context)
 
     def _run_check(
         self, identity: Identity, check: Callable[..., Any], attempt: int, state: Any
@@ -480,20 +492,7 @@ class Calls:
         return Logger(self.logger.get_logger(), extra)
 
 
-def _composed_serdes(
-    composition: Composition, settings: BranchesConfig, branches: Sequence[ParallelBranch[Any]]
-) -> SerDes[Any]:
-    """Return how the value of a composition is written: as those of its branches are."""
-    given = settings.item_serdes or settings.serdes
-    each = [given or serdes_of_result(branch.func) or _EXTENDED_TYPES for branch in branches]
-    if not composition.takes_none:
-        return OneOf([settings.serdes] * len(each) if settings.serdes else each)
-    if settings.serdes or settings.item_serdes or all(one is _EXTENDED_TYPES for one in each):
-        return settings.serdes or _EXTENDED_TYPES
-    return EachOf(each)
-
-
-def _on_item(
+def _map_item(
     func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
 ) -> Callable[[Any], Any]:
-    return known_as(func, lambda context: func(context, item, index, inputs))
+    return with_annotations_of(func, lambda context: func(context, item, index, inputs))

@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 from perdure.exceptions import UnrecoverableError
-from perdure.operations.program import Nest, Program
+from perdure.operations.program import Program, RunChild
 from perdure.operations.retry_after import retry_after_ms
 from perdure.primitives.duration import Duration
 from perdure.settings.retry_strategies import RetryStrategy, delay_ms
 
 
-def tries(
+def retry_block(
     func: Callable[[int], Any],
     strategy: RetryStrategy,
     name: str | None,
@@ -23,7 +23,7 @@ def tries(
     attempt = 1
     while True:  # until the strategy gives up
         try:
-            return (yield Nest(partial(func, attempt)))
+            return (yield RunChild(partial(func, attempt)))
         except UnrecoverableError:
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ It runs in a child context; its errors come out as if it did not.
 from collections.abc import Callable
 from typing import Any
 
-from perdure.context.handles import Created
+from perdure.context.handles import CallbackHandle
 from perdure.exceptions import (
     CallbackError,
     CallbackSubmitterError,
@@ -16,15 +16,15 @@ from perdure.exceptions import (
     qualified_name,
 )
 from perdure.operations.program import Program
-from perdure.primitives.bound_function import like
+from perdure.primitives.bound_function import matching_kind
 from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
 from perdure.settings.operations import CallbackConfig, StepConfig, WaitForCallbackConfig
 
-CreateCallback = Callable[[str | None, CallbackConfig | None], tuple[Created, Program[str]]]
+CreateCallback = Callable[[str | None, CallbackConfig | None], tuple[CallbackHandle, Program[str]]]
 RunStep = Callable[[Callable[[StepContext], Any], str | None, StepConfig | None], Program[Any]]
 
 
-def submission(
+def wait_for_callback(
     submitter: Callable[..., Any],
     name: str | None,
     config: WaitForCallbackConfig,
@@ -48,11 +48,11 @@ def submission(
         inner = WaitForCallbackContext(step_context.logger, step_context.idempotency_key)
         return submitter(callback_id, inner)
 
-    yield from step(like(submitter, submit), f"{prefix}submitter", step_config)
+    yield from step(matching_kind(submitter, submit), f"{prefix}submitter", step_config)
     return (yield from created.result())
 
 
-def translated(program: Program[Any]) -> Program[Any]:
+def unwrap_submission_error(program: Program[Any]) -> Program[Any]:
     """Let the errors of a submission come out as if no child context were there."""
     try:
         return (yield from program)

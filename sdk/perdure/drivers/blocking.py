@@ -1,93 +1,116 @@
-"""The shell that blocks: performs the effects of programs on the calling thread."""
+"""The blocking driver: performs the effects of programs on the calling thread."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, assert_never, cast
 
 from perdure.drivers.blocking_branches import Branches
+from perdure.drivers.step_thread import call_with_deadline
 from perdure.exceptions import ExecutionError, InvocationError
 from perdure.invocation.scope import Scope, step_running
+from perdure.operations.attempt import Attempt
 from perdure.operations.program import (
-    AbandonBranches,
     AwaitBranch,
+    CancelBranches,
     Commit,
     Effect,
-    Live,
-    Nest,
     Program,
     Replayed,
+    ReplayEnded,
     Resumed,
     Run,
+    RunChild,
     Send,
     StartBranch,
     StepFinished,
     Suspend,
 )
+from perdure.primitives.operation_contexts import LoggerInterface
 from perdure.protocol.invocation import InvocationLost
 
 T = TypeVar("T")
 
 
-def perform(scope: Scope, program: Program[T]) -> T:
-    """Carry `program` out and return its value; what cannot be repaired ends the invocation."""
-    try:
-        return _Performance(scope).perform(program)
-    except (InvocationLost, ExecutionError, InvocationError) as error:
-        scope.turn.settle_failure(scope.caller().strand, error)
-        raise
+class BlockingDriver:
+    """The driver of handlers that are ordinary functions (see `perdure.context.driver`)."""
+
+    def __init__(self, make_context: Callable[[Scope, LoggerInterface], Any]) -> None:
+        self.context = make_context
+
+    def user_function(
+        self, func: Callable[..., Any], attempt: Attempt | None = None
+    ) -> Callable[..., Any]:
+        """Return how to call user code that makes no durable calls."""
+        if attempt is None or not attempt.is_limited:
+            return func
+        return lambda *args: call_with_deadline(attempt, partial(func, *args))
+
+    def run_body(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        """Call `body`, whose durable calls belong to `scope`."""
+        return scope.run(body)
+
+    def drive(self, scope: Scope, program: Program[T]) -> T:
+        """Perform the effects of `program`, and return its value.
+
+        An error that cannot be repaired ends the invocation.
+        """
+        performing = _Drive(scope)
+        answer: object = None
+        failure: BaseException | None = None
+        try:
+            while True:
+                try:
+                    effect = program.send(answer) if failure is None else program.throw(failure)
+                except StopIteration as stop:
+                    return cast("T", stop.value)
+                try:
+                    answer, failure = performing.perform(effect), None
+                except BaseException as error:  # noqa: BLE001 - the program decides what it means
+                    answer, failure = None, error
+        except (InvocationLost, ExecutionError, InvocationError) as error:
+            scope.invocation.terminate_on(scope.active().fiber, error)
+            raise
 
 
-class _Performance:
-    """One program being carried out."""
+class _Drive:
+    """Performs the effects of one program."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._branches: Branches | None = None
 
-    def perform(self, program: Program[T]) -> T:
-        answer: object = None
-        failure: BaseException | None = None
-        while True:
-            try:
-                effect = program.send(answer) if failure is None else program.throw(failure)
-            except StopIteration as stop:
-                return cast("T", stop.value)
-            try:
-                answer, failure = self._do(effect), None
-            except BaseException as error:  # noqa: BLE001 - the program decides what it means
-                answer, failure = None, error
-
-    def _do(self, effect: Effect) -> Any:
+    def perform(self, effect: Effect) -> Any:
         scope = self._scope
         match effect:
             case Send(update):
-                return scope.turn.send(scope.strand, update)
+                return scope.invocation.send(scope.fiber, update)
             case Commit(update):
-                return scope.turn.commit(scope.strand, update)
+                return scope.invocation.commit(scope.fiber, update)
             case Run(body):
                 return _run_step(body)
-            case Live() | Resumed():
-                return scope.note_place(effect)
+            case ReplayEnded() | Resumed():
+                return scope.note_progress(effect)
             case Replayed() | StepFinished():
-                return scope.count(effect)
+                return scope.notify_observer(effect)
             case Suspend():
-                return scope.turn.wait_changed(scope.caller().strand, effect)
-            case Nest(body):
+                return scope.invocation.wait_changed(scope.active().fiber, effect)
+            case RunChild(body):
                 return body()
-            case StartBranch() | AwaitBranch() | AbandonBranches():
-                return self._do_branch(effect)
+            case StartBranch() | AwaitBranch() | CancelBranches():
+                return self._perform_branch(effect)
             case _:
                 assert_never(effect)
 
-    def _do_branch(self, effect: StartBranch | AwaitBranch | AbandonBranches) -> Any:
-        branches = self._branches or Branches(self._scope.turn, self._scope.strand)
+    def _perform_branch(self, effect: StartBranch | AwaitBranch | CancelBranches) -> Any:
+        branches = self._branches or Branches(self._scope.invocation, self._scope.fiber)
         self._branches = branches
         match effect:
             case StartBranch():
                 return branches.start(effect)
             case AwaitBranch():
                 return branches.wait_ended()
-            case AbandonBranches():
-                return branches.abandon()
+            case CancelBranches():
+                return branches.cancel()
             case _:
                 assert_never(effect)
 

@@ -5,8 +5,8 @@ from contextvars import copy_context
 from typing import Final
 
 from perdure.exceptions import SuspendExecution
-from perdure.invocation.fibers import Strand
-from perdure.invocation.state import Turn
+from perdure.invocation.fibers import Fiber
+from perdure.invocation.state import InvocationState
 from perdure.operations.program import BranchEnd, StartBranch
 
 # A branch that waits in place keeps its thread. When an invocation has so many threads, further
@@ -15,56 +15,56 @@ IN_PLACE_MAX: Final = 256
 
 
 class Branches:
-    """Runs the branches of a batch whose own strand is `strand`.
+    """Runs the branches of a batch whose own fiber is `fiber`.
 
     Each runs in a thread of its own, with a copy of the context variables of the batch.
     """
 
-    def __init__(self, turn: Turn, strand: Strand) -> None:
-        self._turn = turn
-        self._strand = strand
+    def __init__(self, invocation: InvocationState, fiber: Fiber) -> None:
+        self._invocation = invocation
+        self._fiber = fiber
         self._ends: deque[BranchEnd] = deque()
 
     def start(self, start: StartBranch) -> None:
         """Begin a branch. Raises control flow when the invocation has ended."""
-        turn = self._turn
-        with turn.lock:
-            turn.require_open(self._strand)
-            parks = turn.threads.busy >= IN_PLACE_MAX
-            branch = turn.strands.add(self._strand, start.operation_id, parks=parks)
+        invocation = self._invocation
+        with invocation.lock:
+            invocation.require_open(self._fiber)
+            parks = invocation.threads.busy >= IN_PLACE_MAX
+            branch = invocation.fibers.add(self._fiber, start.operation_id, parks=parks)
         variables = copy_context()
-        turn.threads.start(lambda: variables.run(self._run, start, branch))
+        invocation.threads.start(lambda: variables.run(self._run, start, branch))
 
     def wait_ended(self) -> BranchEnd:
         """Return the end of one more branch, when there is one.
 
-        Raises control flow when no strand of the invocation has anything to do meanwhile, and when
+        Raises control flow when no fiber of the invocation has anything to do meanwhile, and when
         this one parks and its branches are parked.
         """
-        turn = self._turn
-        with turn.lock:
+        invocation = self._invocation
+        with invocation.lock:
             while not self._ends:
-                turn.require_open(self._strand)
-                if self._strand.parks and not self._strand.below:
-                    self._strand.parked = True
-                    turn.require_open(self._strand)
-                turn.pause(self._strand, None, None)
+                invocation.require_open(self._fiber)
+                if self._fiber.parks and not self._fiber.children:
+                    self._fiber.parked = True
+                    invocation.require_open(self._fiber)
+                invocation.pause(self._fiber, None, None)
             return self._ends.popleft()
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Let all branches that have not ended stop at their next durable call."""
-        self._turn.abandon_below(self._strand)
+        self._invocation.cancel_children(self._fiber)
 
-    def _run(self, start: StartBranch, branch: Strand) -> None:
+    def _run(self, start: StartBranch, branch: Fiber) -> None:
         try:
             end = BranchEnd(start.index, value=start.body(branch))
         except BaseException as error:  # noqa: BLE001 - whoever waits for the branch decides
             end = BranchEnd(start.index, error=error)
         if branch.parked:  # whatever a body makes of being parked, it has not ended
             end = BranchEnd(start.index, error=SuspendExecution("parked"))
-        turn = self._turn
-        with turn.lock:
-            if not branch.abandoned:
+        invocation = self._invocation
+        with invocation.lock:
+            if not branch.cancelled:
                 self._ends.append(end)
-                turn.strands.wake(self._strand)
-            turn.strands.end(branch)
+                invocation.fibers.wake(self._fiber)
+            invocation.fibers.end(branch)

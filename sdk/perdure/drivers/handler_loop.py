@@ -1,7 +1,8 @@
-"""The event loop of async handlers: it tells the invocations that run on it apart.
+"""Event loop of async handlers, which attributes work to the invocations that run on it.
 
-Many invocations may share it. Whatever is scheduled in the context of one of them *stirs* its
-`Crew`; when a whole round of the loop goes by in which nothing did, the invocation is at rest.
+Many invocations may share it. Whatever is scheduled in the context of one of them is reported to
+its `TaskSupervisor`; when a whole round of the loop passes without a report, the invocation may be
+idle.
 """
 
 import asyncio
@@ -18,23 +19,23 @@ Ts = TypeVarTuple("Ts")
 CLEAN_S_MAX: Final = 2.0
 
 
-class Watched(Protocol):
+class LoopListener(Protocol):
     """What the loop tells an invocation about."""
 
-    def stir(self) -> None:
+    def note_activity(self) -> None:
         """Something of the invocation has been scheduled."""
         ...
 
-    def join(self, task: "asyncio.Task[Any]") -> None:
+    def add_task(self, task: "asyncio.Task[Any]") -> None:
         """A task of the invocation has been made."""
         ...
 
-    def work_on(self, future: "asyncio.Future[Any]") -> None:
+    def track_thread(self, future: "asyncio.Future[Any]") -> None:
         """A thread works for the invocation until `future` is done."""
         ...
 
 
-crew_of_context: ContextVar[Watched | None] = ContextVar("perdure_crew", default=None)
+current_supervisor: ContextVar[LoopListener | None] = ContextVar("perdure_supervisor", default=None)
 
 
 class HandlerLoop(asyncio.SelectorEventLoop):
@@ -42,20 +43,22 @@ class HandlerLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._nobodys = Context()
+        self._untracked_context = Context()
 
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Schedule, and stir whose context it is."""
-        crew = crew_of_context.get() if context is None else context.get(crew_of_context)
-        if crew is not None:
-            crew.stir()
+        supervisor = (
+            current_supervisor.get() if context is None else context.get(current_supervisor)
+        )
+        if supervisor is not None:
+            supervisor.note_activity()
         return super().call_soon(callback, *args, context=context)
 
-    def call_quietly(self, callback: Callable[[], object]) -> None:
+    def call_soon_untracked(self, callback: Callable[[], object]) -> None:
         """Schedule for the next round, stirring nobody."""
-        super().call_soon(callback, context=self._nobodys)
+        super().call_soon(callback, context=self._untracked_context)
 
     def create_task(
         self,
@@ -65,11 +68,13 @@ class HandlerLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
         **options: Any,
     ) -> "asyncio.Task[T]":
-        """Make a task, which joins the crew of whoever made it."""
-        crew = crew_of_context.get() if context is None else context.get(crew_of_context)
+        """Make a task, and add it to the supervisor of the context that makes it."""
+        supervisor = (
+            current_supervisor.get() if context is None else context.get(current_supervisor)
+        )
         task = super().create_task(coro, name=cast("str | None", name), context=context, **options)
-        if crew is not None:
-            crew.join(task)
+        if supervisor is not None:
+            supervisor.add_task(task)
         return task
 
     def run_in_executor(
@@ -77,9 +82,9 @@ class HandlerLoop(asyncio.SelectorEventLoop):
     ) -> "asyncio.Future[T]":
         """Run in a thread, which is work of whoever asks for it."""
         future = super().run_in_executor(executor, func, *args)
-        crew = crew_of_context.get()
-        if crew is not None:
-            crew.work_on(future)
+        supervisor = current_supervisor.get()
+        if supervisor is not None:
+            supervisor.track_thread(future)
         return future
 
 

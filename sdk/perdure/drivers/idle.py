@@ -19,32 +19,32 @@ _WAITING_FUNCTIONS: Final = (
 )
 
 
-class Rest(asyncio.Future[None]):
+class DurableFuture(asyncio.Future[None]):
     """What a task waits for that something durable, or a branch, has to wake."""
 
 
-def moves(task: "asyncio.Task[Any]", crew: Collection["asyncio.Task[Any]"]) -> bool:
-    """Tell whether `task`, one of `crew`, will go on without any other of them."""
+def is_runnable(task: "asyncio.Task[Any]", tasks: Collection["asyncio.Task[Any]"]) -> bool:
+    """Tell whether `task`, one of `tasks`, will go on without any other of them."""
     awaited: Any = getattr(task, "_fut_waiter", None)
     if awaited is None or awaited.done():
         return True
-    if _is_of(awaited, crew):
+    if _is_blocked_on(awaited, tasks):
         return False
     innermost = _innermost(task.get_coro())
     code = getattr(innermost, "cr_code", None)
     if code is _WAIT_FOR_CODE:
-        return not _is_of(innermost.cr_frame.f_locals["fut"], crew)
+        return not _is_blocked_on(innermost.cr_frame.f_locals["fut"], tasks)
     return code not in _WAITING_CODE
 
 
-def _is_of(awaited: Any, crew: Collection["asyncio.Task[Any]"]) -> bool:
+def _is_blocked_on(awaited: Any, tasks: Collection["asyncio.Task[Any]"]) -> bool:
     """Tell whether a future is done only by what the crew does."""
-    if isinstance(awaited, Rest):
+    if isinstance(awaited, DurableFuture):
         return True
     if isinstance(awaited, asyncio.Task):
-        return awaited in crew
+        return awaited in tasks
     parts = getattr(awaited, "_children", None) or _shielded(awaited)
-    return bool(parts) and all(part.done() or _is_of(part, crew) for part in parts)
+    return bool(parts) and all(part.done() or _is_blocked_on(part, tasks) for part in parts)
 
 
 def _shielded(outer: Any) -> list[Any]:

@@ -6,7 +6,7 @@
 Python cannot stop a thread, but it can raise an exception in one: at its next bytecode, so never
 while it is stuck in a call of C code. The precedent is Dramatiq's middleware `TimeLimit`. Must stay
 true: the exception is only raised while the body runs, guarded by a lock; a body that was given up
-changes nothing by what it still does; and no more than `OVERDUE_MAX` of them run in a process: an
+changes nothing by what it still does; and no more than `ABANDONED_MAX` of them run in a process: an
 attempt beyond that is waited for, as one without a timeout is.
 """
 
@@ -23,11 +23,11 @@ from perdure.operations.attempt import Attempt
 THREAD_NAME: Final = "perdure-step"
 
 # How long a body may take to notice that it is cancelled, before it is interrupted.
-NOTICE_S: Final = 1.0
+CANCEL_GRACE_S: Final = 1.0
 # How long it may take to clean up then, before it is left alone.
-CLEAN_S: Final = 1.0
+CLEANUP_GRACE_S: Final = 1.0
 # Bodies of one process that run although nobody waits for them.
-OVERDUE_MAX: Final = 64
+ABANDONED_MAX: Final = 64
 
 _log = logging.getLogger("perdure")
 
@@ -54,7 +54,7 @@ class AbandonedSteps:
     def admit(self) -> bool:
         """Count one more, if there may be one."""
         with self._lock:
-            if self._count >= OVERDUE_MAX:
+            if self._count >= ABANDONED_MAX:
                 return False
             self._count += 1
             return True
@@ -79,7 +79,7 @@ class StepThread:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._ended = False
-        self._given_up = False
+        self._abandoned = False
         self._value: Any = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -99,7 +99,7 @@ class StepThread:
             if not self._ended:
                 _raise_in(self._thread, _Interrupted)
 
-    def give_up(self) -> bool:
+    def abandon(self) -> bool:
         """Let the body run on for nobody; False if it has ended, or must be waited for."""
         with self._lock:
             if self._ended:
@@ -108,10 +108,10 @@ class StepThread:
                 _log.error(
                     "%s does not end after its timeout, and is waited for: %d bodies like it run",
                     self._attempt.title,
-                    OVERDUE_MAX,
+                    ABANDONED_MAX,
                 )
                 return False
-            self._given_up = True
+            self._abandoned = True
         _log.warning("%s does not end after its timeout; it is left alone", self._attempt.title)
         return True
 
@@ -135,16 +135,16 @@ class StepThread:
         with self._changed:
             self._ended = True
             _raise_in(self._thread, None)  # none that was on its way may arrive any more
-            given_up = self._given_up
+            abandoned = self._abandoned
             self._changed.notify_all()
-        if given_up:
+        if abandoned:
             abandoned_steps.leave()
             _log.info("%s has ended, after its timeout", self._attempt.title)
         else:
             self.on_end()
 
 
-def call_in_time(attempt: Attempt, body: Callable[[], Any]) -> Any:
+def call_with_deadline(attempt: Attempt, body: Callable[[], Any]) -> Any:
     """Call `body` in a thread of its own, and return its value, or raise what it raises.
 
     When the attempt is overdue the body is asked, interrupted and then left alone; whoever made the
@@ -155,9 +155,9 @@ def call_in_time(attempt: Attempt, body: Callable[[], Any]) -> Any:
     while not thread.wait_ended(min(attempt.left_s, threading.TIMEOUT_MAX)):
         if attempt.left_s <= 0:
             break
-    if not thread.wait_ended(NOTICE_S):
+    if not thread.wait_ended(CANCEL_GRACE_S):
         thread.interrupt()
-        if not thread.wait_ended(CLEAN_S) and thread.give_up():
+        if not thread.wait_ended(CLEANUP_GRACE_S) and thread.abandon():
             return None
     thread.wait_ended(None)
     return thread.result()

@@ -1,4 +1,4 @@
-"""Durable functions: what `@durable_execution` makes of a handler."""
+"""Durable functions, and the decorator `@durable_execution` that makes them of handlers."""
 
 import functools
 import inspect
@@ -9,15 +9,14 @@ from typing import Any, cast, overload
 from perdure.context.async_context import AsyncDurableContext
 from perdure.context.durable_context import DurableContext
 from perdure.exceptions import ValidationError
+from perdure.functions.decorator import decorate
 from perdure.functions.durable_invocation import run_handler, run_handler_async
-from perdure.invocation.state import Turn
 from perdure.plugins.hooks import DurableInstrumentationPluginFactory
-from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.plugins.loading import Factories, load_plugins
 from perdure.primitives.duration import Duration
 from perdure.protocol.invocation import InvocationEnvironment
 from perdure.protocol.outcome import Outcome
-from perdure.settings.functions import FunctionSettings, settings_of
+from perdure.settings.functions import FunctionSettings
 
 __all__ = ["DurableFunction", "durable_execution"]
 
@@ -30,9 +29,9 @@ DurableHandler = (
 class DurableFunction:
     """A handler that workers can host.
 
-    `settings` say what starts it, and what holds for executions that are started without their own.
-    Calling it runs the handler, given the context of a delivery: an `AsyncDurableContext` if the
-    handler `is_async`. `plugins` make a plugin each for every invocation.
+    `settings` hold its name, and defaults for executions that are started without their own.
+    Calling it runs the handler with the context of an invocation: an `AsyncDurableContext` if the
+    handler `is_async`. Each of `plugins` makes one plugin for every invocation.
     """
 
     __name__: str
@@ -48,27 +47,23 @@ class DurableFunction:
         self.plugins = plugins
 
     def __call__(self, event: Any, context: DurableContext | AsyncDurableContext) -> Any:
-        """Run the handler. Raises `ValidationError` without the context of a delivery."""
-        wanted = AsyncDurableContext if self.is_async else DurableContext
-        if not isinstance(context, wanted):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        """Run the handler. Raises `ValidationError` without the context of an invocation."""
+        expected = AsyncDurableContext if self.is_async else DurableContext
+        if not isinstance(context, expected):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
             raise ValidationError(
                 f"{self.settings.name!r} is a durable function: a worker hosts it and calls it "
-                f"with a {wanted.__name__}, not with {type(context).__name__}. "
+                f"with a {expected.__name__}, not with {type(context).__name__}. "
                 "Start it with perdure.Client or `perdure invoke`."
             )
         return self.handler(event, context)
 
-    def run(self, delivered: InvocationEnvironment) -> Outcome:
+    def run(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread; workers call this."""
-        return run_handler(self, delivered.invocation, self._turn(delivered))
+        return run_handler(self, environment)
 
-    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
+    async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
-        return await run_handler_async(self, delivered.invocation, self._turn(delivered))
-
-    def _turn(self, delivered: InvocationEnvironment) -> Turn:
-        plugins = InvocationPlugins.of(self.plugins, delivered.invocation, delivered.now_ms)
-        return Turn.of(delivered, plugins)
+        return await run_handler_async(self, environment)
 
     def __repr__(self) -> str:
         return f"<durable function {self.settings.name}>"
@@ -101,21 +96,21 @@ def durable_execution(
     how long one execution may take in all, 1 s to 366 days, rounded up to whole seconds; 366 days
     by default. `retention_days`: how long an ended execution is kept, 1 to 90; 14 by default.
     With `tenant_isolation` each execution belongs to a tenant, whose id every start has to name.
-    Raises `ValidationError` outside these bounds. A coroutine function is given an
+    Raises `ValidationError` outside these bounds. A coroutine function receives an
     `AsyncDurableContext`.
 
     `plugins`: factories of `perdure.plugin`; those that the environment variable
     DURABLE_EXECUTION_PLUGINS names come after them. Raises `PluginLoadError` for anything else.
     """
 
-    def decorate(handler: DurableHandler) -> DurableFunction:
-        settings = settings_of(
-            handler,
-            name=name,
-            execution_timeout=execution_timeout,
-            retention_days=retention_days,
-            tenant_isolation=tenant_isolation,
-        )
+    def make(handler: DurableHandler, settings: FunctionSettings) -> DurableFunction:
         return DurableFunction(handler, settings, plugins=load_plugins(plugins or (), os.environ))
 
-    return decorate if func is None else decorate(func)
+    return decorate(
+        make,
+        func,
+        name=name,
+        execution_timeout=execution_timeout,
+        retention_days=retention_days,
+        tenant_isolation=tenant_isolation,
+    )

@@ -1,85 +1,105 @@
-"""One invocation of a durable function: its handler is replayed, and goes on from there."""
+"""One invocation of a durable function: replay the handler, and go on from there."""
 
 from asyncio import wrap_future
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Protocol
 
-from perdure.context.async_context import AsyncDurableContext, AwaitingShell
+from perdure.context.async_context import AsyncDurableContext
 from perdure.context.durable_context import DurableContext
-from perdure.drivers.tasks import Crew
+from perdure.drivers.asyncio_driver import AsyncDriver
+from perdure.drivers.tasks import TaskSupervisor
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.invocation.scope import Scope
-from perdure.invocation.state import Turn
+from perdure.invocation.state import InvocationState
 from perdure.plugins.invocation_plugins import InvocationPlugins
-from perdure.protocol.invocation import Invocation
+from perdure.plugins.loading import Factories
+from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Outcome, Succeeded
 
 
-def run_handler(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
+class DurableHandler(Handler, Protocol):
+    """A handler with the factories of its plugins."""
+
+    plugins: Factories
+
+
+def run_handler(function: DurableHandler, environment: InvocationEnvironment) -> Outcome:
     """Run the handler on this thread until it returns, raises or suspends."""
-    plugins = turn.plugins
+    state = _state(function, environment)
+    plugins = state.plugins
     if plugins is None:
-        return _run(function, invocation, turn)
+        return _run(function, environment.invocation, state)
     # The thread is not this invocation's alone: variables that plugins set go with the invocation.
-    return copy_context().run(_run_watched, function, invocation, turn, plugins)
+    return copy_context().run(_run_with_plugins, function, environment.invocation, state, plugins)
 
 
-async def run_handler_async(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
-    """Run the async handler on this loop; being cancelled means that the turn has passed."""
-    crew = Crew(turn)
-    outcome = await crew.conduct(_handle(function, invocation, crew))
-    if turn.plugins is not None:
+async def run_handler_async(
+    function: DurableHandler, environment: InvocationEnvironment
+) -> Outcome:
+    """Run the async handler on this loop; being cancelled means that the invocation is lost."""
+    state = _state(function, environment)
+    supervisor = TaskSupervisor(state)
+    outcome = await supervisor.run(_run_async(function, environment.invocation, supervisor))
+    if state.plugins is not None:
         try:
-            await wrap_future(turn.plugins.stop_changes())
+            await wrap_future(state.plugins.stop_changes())
         finally:
-            crew.variables.run(turn.plugins.end, outcome)
+            supervisor.variables.run(state.plugins.end, outcome)
     return outcome
 
 
-def _run_watched(
-    function: Handler, invocation: Invocation, turn: Turn, plugins: InvocationPlugins
+def _state(function: DurableHandler, environment: InvocationEnvironment) -> InvocationState:
+    plugins = InvocationPlugins.of(function.plugins, environment.invocation, environment.now_ms)
+    return InvocationState(environment, plugins)
+
+
+def _run_with_plugins(
+    function: Handler, invocation: Invocation, state: InvocationState, plugins: InvocationPlugins
 ) -> Outcome:
-    outcome = _run(function, invocation, turn)
+    outcome = _run(function, invocation, state)
     # Without a deadline: this is user code, and the invocation lasts as long as it runs.
     plugins.stop_changes().result()
     plugins.end(outcome)
     return outcome
 
 
-def _run(function: Handler, invocation: Invocation, turn: Turn) -> Outcome:
-    scope = _root(invocation, turn)
+def _run(function: Handler, invocation: Invocation, state: InvocationState) -> Outcome:
+    scope = _root(invocation, state)
     try:
-        if turn.plugins is not None:
-            turn.plugins.start()
+        if state.plugins is not None:
+            state.plugins.start()
         event = decode_input(function, invocation)
         value = scope.run(lambda: function(event, DurableContext(scope)))
-        scope.require_all_asked()
+        scope.check_all_replayed()
         end: Outcome = Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         end = outcome_for(error)
-    return turn.end(end)
+    return state.end(end)
 
 
-async def _handle(function: Handler, invocation: Invocation, crew: Crew) -> Outcome:
-    scope = _root(invocation, crew.turn)
-    shell = AwaitingShell(crew)
+async def _run_async(
+    function: Handler, invocation: Invocation, supervisor: TaskSupervisor
+) -> Outcome:
+    state = supervisor.invocation
+    scope = _root(invocation, state)
+    driver = AsyncDriver(supervisor, AsyncDurableContext)
 
     async def body() -> Any:
-        value = await function(event, AsyncDurableContext(scope, shell))
+        value = await function(event, AsyncDurableContext(scope, driver))
         # A task that is left behind may not have come to what it had asked for before a crash.
-        if crew.alone and crew.turn.settled is None:
-            scope.require_all_asked()
+        if supervisor.only_handler_left and state.termination is None:
+            scope.check_all_replayed()
         return value
 
     try:
-        if crew.turn.plugins is not None:
-            crew.turn.plugins.start()
+        if state.plugins is not None:
+            state.plugins.start()
         event = decode_input(function, invocation)
-        value = await shell.enter(scope, body)
+        value = await driver.run_body(scope, body)
         return Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return outcome_for(error)
 
 
-def _root(invocation: Invocation, turn: Turn) -> Scope:
-    return Scope(turn, turn.strands.root, replaying=len(invocation.operations) > 1)
+def _root(invocation: Invocation, state: InvocationState) -> Scope:
+    return Scope(state, state.fibers.root, replaying=len(invocation.operations) > 1)

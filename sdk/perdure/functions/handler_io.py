@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from typing import Any, Protocol
 
 from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
-from perdure.invocation.state import failure_end
+from perdure.invocation.state import termination_for
 from perdure.protocol.invocation import Invocation
 from perdure.protocol.outcome import Errored, Failed, Outcome, Pending
 from perdure.serdes.error_records import error_record
@@ -50,6 +50,6 @@ def outcome_for(error: BaseException) -> Outcome:
         case SuspendExecution():
             return Pending()
         case Exception() | CancelledError():
-            return failure_end(error) or Failed(error_record(error))
+            return termination_for(error) or Failed(error_record(error))
         case _:  # SystemExit and its like are no answer of the handler
-            return failure_end(error) or Errored(error_record(error))
+            return termination_for(error) or Errored(error_record(error))

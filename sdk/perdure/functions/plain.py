@@ -1,4 +1,4 @@
-"""Plain functions: what `@plain_function` makes of a handler that records nothing.
+"""Plain functions, and the decorator `@plain_function` that makes them of handlers.
 
 An execution of one makes no checkpoints. It ends with what the handler returns or raises; when the
 worker is lost, or the invocation breaks, the handler is called again from its first line, until the
@@ -10,13 +10,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast, overload
 
+from perdure.functions.decorator import decorate
 from perdure.functions.plain_context import PlainContext
 from perdure.functions.plain_invocation import call_handler, call_handler_async
-from perdure.invocation.state import Turn
 from perdure.primitives.duration import Duration
 from perdure.protocol.invocation import InvocationEnvironment
 from perdure.protocol.outcome import Outcome
-from perdure.settings.functions import FunctionSettings, settings_of
+from perdure.settings.functions import FunctionSettings
 
 __all__ = ["PlainContext", "PlainFunction", "plain_function"]
 
@@ -26,7 +26,7 @@ PlainHandler = Callable[[Any, PlainContext], Any]
 class PlainFunction:
     """A handler without durable operations that workers can host.
 
-    `settings` say what starts it, and what holds for executions that are started without their own.
+    `settings` hold its name, and defaults for executions that are started without their own.
     Calling it calls the handler.
     """
 
@@ -43,15 +43,13 @@ class PlainFunction:
         """Call the handler; what an async one returns is to be awaited."""
         return self.handler(event, context)
 
-    def run(self, delivered: InvocationEnvironment) -> Outcome:
+    def run(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread; workers call this."""
-        return call_handler(self, delivered.invocation, delivered.now_ms)
+        return call_handler(self, environment)
 
-    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
+    async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop`; workers call this."""
-        return await call_handler_async(
-            self, delivered.invocation, Turn.of(delivered), delivered.now_ms
-        )
+        return await call_handler_async(self, environment)
 
     def __repr__(self) -> str:
         return f"<plain function {self.settings.name}>"
@@ -82,15 +80,11 @@ def plain_function(
     does is done again when its worker is lost. Its arguments and bounds are those of
     `durable_execution`; raises `ValidationError` outside of them. A coroutine function is awaited.
     """
-
-    def decorate(handler: PlainHandler) -> PlainFunction:
-        settings = settings_of(
-            handler,
-            name=name,
-            execution_timeout=execution_timeout,
-            retention_days=retention_days,
-            tenant_isolation=tenant_isolation,
-        )
-        return PlainFunction(handler, settings)
-
-    return decorate if func is None else decorate(func)
+    return decorate(
+        PlainFunction,
+        func,
+        name=name,
+        execution_timeout=execution_timeout,
+        retention_days=retention_days,
+        tenant_isolation=tenant_isolation,
+    )

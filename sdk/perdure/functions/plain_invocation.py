@@ -1,51 +1,48 @@
-"""One invocation of a plain function: its handler is called once, and its end is the execution's.
+"""One invocation of a plain function: call the handler once; its end is the execution's.
 
-It cannot wait: whatever it raises ends the execution, but for what breaks the invocation alone.
+A plain function cannot wait: whatever it raises ends the execution, but for what breaks the
+invocation alone.
 """
 
 import logging
-from collections.abc import Callable
 
-from perdure.drivers.tasks import Crew
+from perdure.drivers.tasks import TaskSupervisor
 from perdure.exceptions import NonDeterministicExecutionError
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
-from perdure.invocation.state import Turn
+from perdure.invocation.state import InvocationState
 from perdure.primitives.logger import Logger, log_extra
-from perdure.protocol.invocation import Invocation
+from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
 from perdure.serdes.error_records import error_record
 from perdure_core.timestamps import from_epoch_ms
 
 
-def call_handler(function: Handler, invocation: Invocation, now_ms: Callable[[], int]) -> Outcome:
+def call_handler(function: Handler, environment: InvocationEnvironment) -> Outcome:
     """Call the handler on this thread."""
-    diverged = _divergence(function, invocation)
+    diverged = _divergence(function, environment.invocation)
     if diverged is not None:
         return diverged
     try:
-        event = decode_input(function, invocation)
-        return Succeeded(encode_output(function, function(event, _context(invocation, now_ms))))
+        event = decode_input(function, environment.invocation)
+        return Succeeded(encode_output(function, function(event, _context(environment))))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
 
-async def call_handler_async(
-    function: Handler, invocation: Invocation, turn: Turn, now_ms: Callable[[], int]
-) -> Outcome:
-    """Call the async handler on this loop; being cancelled means that the turn has passed."""
-    diverged = _divergence(function, invocation)
+async def call_handler_async(function: Handler, environment: InvocationEnvironment) -> Outcome:
+    """Call the async handler on this loop; being cancelled means that the invocation is lost."""
+    diverged = _divergence(function, environment.invocation)
     if diverged is not None:
         return diverged
-    return await Crew(turn).conduct(_handle(function, invocation, now_ms))
+    supervisor = TaskSupervisor(InvocationState(environment))
+    return await supervisor.run(_call_async(function, environment))
 
 
-async def _handle(function: Handler, invocation: Invocation, now_ms: Callable[[], int]) -> Outcome:
+async def _call_async(function: Handler, environment: InvocationEnvironment) -> Outcome:
     try:
-        event = decode_input(function, invocation)
-        return Succeeded(
-            encode_output(function, await function(event, _context(invocation, now_ms)))
-        )
+        event = decode_input(function, environment.invocation)
+        return Succeeded(encode_output(function, await function(event, _context(environment))))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
@@ -57,7 +54,7 @@ def _ending(error: BaseException) -> Outcome:
 
 
 def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:
-    """Return that the execution belongs to a durable function of this name, if it does."""
+    """Return how the invocation ends if its execution was one of a durable function, else None."""
     recorded = len(invocation.operations) - 1
     if recorded <= 0:
         return None
@@ -69,7 +66,8 @@ def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:
     return Diverged(error_record(error))
 
 
-def _context(invocation: Invocation, now_ms: Callable[[], int]) -> PlainContext:
+def _context(environment: InvocationEnvironment) -> PlainContext:
+    invocation, now_ms = environment.invocation, environment.now_ms
     deadline_ms = invocation.deadline_ms
     return PlainContext(
         execution_arn=invocation.execution_arn,

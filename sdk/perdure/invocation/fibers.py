@@ -1,6 +1,6 @@
-"""Which threads of one invocation go on, and which wait: its strands.
+"""Fibers of one invocation: which branches of a handler run, wait, or are cancelled.
 
-A handler is one strand; every branch of a map or parallel is one more while it runs.
+A handler is one fiber; every branch of a map or parallel is one more while it runs.
 
     RUNNING <── wake ──┐
        │ └──── pause ──> WAITING      for an operation to change, or for a branch to end
@@ -8,9 +8,9 @@ A handler is one strand; every branch of a map or parallel is one more while it 
        v
      ENDED
 
-An invocation has something to do as long as a strand runs. Strands below a batch that is complete
-are *abandoned*: they count no longer, and learn of it at their next durable call. This is plain
-bookkeeping, no thread is started here; whoever calls holds `lock`.
+An invocation has something to do as long as a fiber runs. Fibers below a batch that is complete
+are *cancelled*: they are not active any more, and find out at their next durable call. This is
+bookkeeping only: no thread starts here. The caller holds `lock`.
 """
 
 import threading
@@ -18,104 +18,104 @@ from collections.abc import Iterable
 from enum import Enum
 
 
-class Place(Enum):
-    """What a strand does."""
+class FiberStatus(Enum):
+    """What a fiber does."""
 
     RUNNING = "running"
     WAITING = "waiting"
     ENDED = "ended"
 
 
-class Strand:
-    """One thread of a handler. `bell` rings whenever what it waits for may have come.
+class Fiber:
+    """One thread of a handler. `condition` is notified when what it waits for may have come.
 
-    One that `parks` does not wait for operations: it unwinds, and is replayed another time. Once it
-    is `parked`, it can do nothing more.
+    A fiber that `parks` does not wait for operations: it unwinds, and is replayed later. Once it is
+    `parked`, it can do nothing more.
     """
 
     def __init__(
         self,
         lock: threading.Lock,
-        above: "Strand | None" = None,
+        parent: "Fiber | None" = None,
         operation_id: str = "",
         *,
         parks: bool = False,
     ) -> None:
-        self.above = above
+        self.parent = parent
         self.operation_id = operation_id
-        self.parks: bool = parks or (above is not None and above.parks)
-        self.below: dict[Strand, None] = {}
-        self.bell = threading.Condition(lock)
-        self.place = Place.RUNNING
-        self.abandoned = False
+        self.parks: bool = parks or (parent is not None and parent.parks)
+        self.children: dict[Fiber, None] = {}
+        self.condition = threading.Condition(lock)
+        self.status = FiberStatus.RUNNING
+        self.cancelled = False
         self.parked = False
-        self.awaited_id: str | None = None
+        self.waiting_for: str | None = None
 
     @property
-    def counts(self) -> bool:
-        """Whether the invocation has something to do because of this strand."""
-        return self.place is Place.RUNNING and not self.abandoned
+    def is_active(self) -> bool:
+        """Whether the invocation has something to do because of this fiber."""
+        return self.status is FiberStatus.RUNNING and not self.cancelled
 
 
-class Strands:
-    """All strands of one invocation. `running` is how many keep it going."""
+class FiberTree:
+    """All fibers of one invocation. `running` is how many keep it going."""
 
     def __init__(self, lock: threading.Lock) -> None:
-        self.root = Strand(lock)
+        self.root = Fiber(lock)
         self.running = 1
         self._lock = lock
-        self._waiting: dict[str | None, dict[Strand, None]] = {}
+        self._waiting: dict[str | None, dict[Fiber, None]] = {}
 
-    def add(self, above: Strand, operation_id: str, *, parks: bool) -> Strand:
-        """Begin a branch of `above`, running."""
-        strand = Strand(self._lock, above, operation_id, parks=parks)
-        strand.abandoned = above.abandoned
-        above.below[strand] = None
-        self.running += strand.counts
-        return strand
+    def add(self, parent: Fiber, operation_id: str, *, parks: bool) -> Fiber:
+        """Add a branch of `parent`, running."""
+        fiber = Fiber(self._lock, parent, operation_id, parks=parks)
+        fiber.cancelled = parent.cancelled
+        parent.children[fiber] = None
+        self.running += fiber.is_active
+        return fiber
 
-    def pause(self, strand: Strand, awaited_id: str | None = None) -> None:
-        """Let it wait: for an operation, or else for one of its branches."""
-        self._move(strand, Place.WAITING)
-        strand.awaited_id = awaited_id
-        self._waiting.setdefault(awaited_id, {})[strand] = None
+    def pause(self, fiber: Fiber, waiting_for: str | None = None) -> None:
+        """Mark a fiber as waiting: for an operation, or else for one of its branches."""
+        self._move(fiber, FiberStatus.WAITING)
+        fiber.waiting_for = waiting_for
+        self._waiting.setdefault(waiting_for, {})[fiber] = None
 
-    def wake(self, strand: Strand) -> None:
-        """Let it go on if it waits."""
-        if strand.place is not Place.WAITING:
+    def wake(self, fiber: Fiber) -> None:
+        """Resume a fiber if it waits."""
+        if fiber.status is not FiberStatus.WAITING:
             return
-        waiting = self._waiting[strand.awaited_id]
-        del waiting[strand]
+        waiting = self._waiting[fiber.waiting_for]
+        del waiting[fiber]
         if not waiting:
-            del self._waiting[strand.awaited_id]
-        self._move(strand, Place.RUNNING)
-        strand.bell.notify_all()
+            del self._waiting[fiber.waiting_for]
+        self._move(fiber, FiberStatus.RUNNING)
+        fiber.condition.notify_all()
 
-    def end(self, strand: Strand) -> None:
-        """Note that a branch's thread has left its body."""
-        self._move(strand, Place.ENDED)
-        if strand.above is not None:
-            del strand.above.below[strand]
+    def end(self, fiber: Fiber) -> None:
+        """Record that a branch's thread has left its body."""
+        self._move(fiber, FiberStatus.ENDED)
+        if fiber.parent is not None:
+            del fiber.parent.children[fiber]
 
-    def abandon_below(self, strand: Strand) -> None:
-        """Let all branches of `strand`, and theirs, stop at their next durable call."""
-        for branch in strand.below:
-            self.running -= branch.counts
-            branch.abandoned = True
+    def cancel_children(self, fiber: Fiber) -> None:
+        """Cancel all branches of `fiber`, and theirs: they stop at their next durable call."""
+        for branch in fiber.children:
+            self.running -= branch.is_active
+            branch.cancelled = True
             self.wake(branch)
-            self.abandon_below(branch)
+            self.cancel_children(branch)
 
     def wake_for(self, operation_ids: Iterable[str | None]) -> None:
-        """Let every strand go on that waits for one of these operations."""
+        """Resume every fiber that waits for one of these operations."""
         for operation_id in operation_ids:
-            for strand in list(self._waiting.get(operation_id, ())):
-                self.wake(strand)
+            for fiber in list(self._waiting.get(operation_id, ())):
+                self.wake(fiber)
 
     def wake_all(self) -> None:
-        """Let every strand go on: the invocation has ended, and each finds that out by itself."""
+        """Resume every fiber: the invocation has ended, and each finds that out by itself."""
         self.wake_for(list(self._waiting))
 
-    def _move(self, strand: Strand, place: Place) -> None:
-        self.running -= strand.counts
-        strand.place = place
-        self.running += strand.counts
+    def _move(self, fiber: Fiber, status: FiberStatus) -> None:
+        self.running -= fiber.is_active
+        fiber.status = status
+        self.running += fiber.is_active

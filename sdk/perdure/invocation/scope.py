@@ -12,8 +12,8 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
-from perdure.invocation.fibers import Strand
-from perdure.invocation.state import Turn
+from perdure.invocation.fibers import Fiber
+from perdure.invocation.state import InvocationState
 from perdure.operations.identity import (
     Identity,
     OperationIds,
@@ -23,7 +23,7 @@ from perdure.operations.identity import (
     differing_fields,
     operation_id,
 )
-from perdure.operations.program import Live, Replayed, Resumed, StepFinished
+from perdure.operations.program import Replayed, ReplayEnded, Resumed, StepFinished
 from perdure.primitives.call_site import user_line
 from perdure.primitives.deterministic import deterministic_name
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
@@ -31,7 +31,7 @@ from perdure_core.model import OPERATION_OPEN, Operation, OperationType
 T = TypeVar("T")
 
 _current: ContextVar["Scope | None"] = ContextVar("perdure_scope", default=None)
-step_running: ContextVar[bool] = ContextVar("perdurestep_running", default=False)
+step_running: ContextVar[bool] = ContextVar("perdure_step_running", default=False)
 
 
 class Scope:
@@ -45,63 +45,63 @@ class Scope:
 
     def __init__(
         self,
-        turn: Turn,
-        strand: Strand,
+        invocation: InvocationState,
+        fiber: Fiber,
         *,
         replaying: bool,
         prefix: str | None = None,
         parent_id: str | None = None,
-        title: str = "the handler",
+        description: str = "the handler",
         closed: bool = False,
     ) -> None:
-        self.turn = turn
-        self.strand = strand
+        self.invocation = invocation
+        self.fiber = fiber
         self.replaying = replaying
         self.parent_id = parent_id
         self.prefix = prefix
-        self.title = title
+        self.description = description
         self.closed = closed
         self.owner: object = None
         self._ids = OperationIds(prefix)
         self._derived: dict[str, int] = {}
 
-    def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> "Scope":
+    def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> "Scope":
         """Return the scope of the context that is the operation `identity`.
 
         It replays if its operation has ended, or its first durable call is recorded.
         """
-        operation = self.turn.recorded(identity.id)
-        first = self.turn.recorded(operation_id(identity.id, 1))
+        operation = self.invocation.recorded(identity.id)
+        first = self.invocation.recorded(operation_id(identity.id, 1))
         ended = operation is not None and operation.status not in OPERATION_OPEN
         return Scope(
-            self.turn,
-            strand or self.strand,
+            self.invocation,
+            fiber or self.fiber,
             replaying=ended or first is not None,
             prefix=identity.id,
             parent_id=self.parent_id if virtual else identity.id,
-            title=identity.describe(),
+            description=identity.describe(),
             closed=ended or (virtual and self.closed),
         )
 
-    def carried_by(self, strand: Strand) -> "Scope":
-        """Return this scope for another strand: a branch records its own context with it."""
+    def on_fiber(self, fiber: Fiber) -> "Scope":
+        """Return this scope for another fiber: a branch records its own context with it."""
         return Scope(
-            self.turn,
-            strand,
+            self.invocation,
+            fiber,
             replaying=self.replaying,
             prefix=self.prefix,
             parent_id=self.parent_id,
-            title=self.title,
+            description=self.description,
             closed=self.closed,
         )
 
     def run(self, body: Callable[[], T]) -> T:
         """Call `body`; meanwhile the durable calls of this thread belong to this scope alone."""
-        with self.current():
+        with self.activate():
             return body()
 
     @contextmanager
-    def current(self) -> Generator[None]:
+    def activate(self) -> Generator[None]:
         """Let the durable calls of this thread, or of this task, belong to this scope alone."""
         token = _current.set(self)
         try:
@@ -132,7 +132,7 @@ class Scope:
             parent_id=self.parent_id,
         )
 
-    def derive(self, kind: str) -> str:
+    def next_deterministic_name(self, kind: str) -> str:
         """Return a name that the call which arrives now alone has, in this and in every replay.
 
         Raises as `identify` does.
@@ -140,42 +140,42 @@ class Scope:
         self.enter(f"{kind}()")
         self._require_current(f"{kind}()")
         number = self._derived[kind] = self._derived.get(kind, 0) + 1
-        return deterministic_name(self.turn.execution_arn, self.prefix, kind, number)
+        return deterministic_name(self.invocation.execution_arn, self.prefix, kind, number)
 
     def enter(self, call: str) -> None:
         """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""
-        self.turn.require_open(self.caller().strand)
+        self.invocation.require_open(self.active().fiber)
         if step_running.get():
-            self.refuse(
+            self.fail_execution(
                 "A step cannot contain a durable operation: "
                 f"{call} was asked for inside a step's body. Return from the step first."
             )
 
     def _require_current(self, call: str) -> None:
-        current = self.caller()
+        current = self.active()
         if current is not self:
-            self.refuse(
-                f"{call} was asked of the context of {self.title} while the body of "
-                f"{current.title} runs. Ask the context which that body was given."
+            self.fail_execution(
+                f"{call} was asked of the context of {self.description} while the body of "
+                f"{current.description} runs. Ask the context which that body was given."
             )
 
-    def refuse(self, message: str) -> NoReturn:
+    def fail_execution(self, message: str) -> NoReturn:
         """Raise `ExecutionError`, which ends the execution."""
         error = ExecutionError(message)
-        self.turn.settle_failure(self.caller().strand, error)
+        self.invocation.terminate_on(self.active().fiber, error)
         raise error
 
-    def caller(self) -> "Scope":
+    def active(self) -> "Scope":
         """Return the scope whose body runs in this thread; threads of users have none."""
         current = _current.get()
-        return self if current is None or current.turn is not self.turn else current
+        return self if current is None or current.invocation is not self.invocation else current
 
     def recorded(self, identity: Identity) -> Operation | None:
         """Return what is recorded for a call.
 
         Raises `NonDeterministicExecutionError`, and ends the invocation, when that is another call.
         """
-        operation = self.turn.recorded(identity.id)
+        operation = self.invocation.recorded(identity.id)
         try:
             if operation is not None:
                 if differing_fields(identity, operation):
@@ -183,29 +183,29 @@ class Scope:
             elif self.closed:
                 asked = _placed(identity).describe_call()
                 raise NonDeterministicExecutionError(
-                    f"{asked} is asked for in {self.title}, which has ended without it."
+                    f"{asked} is asked for in {self.description}, which has ended without it."
                     f" Operation {identity.id}.",
                     identity.id,
                 )
         except ExecutionError as error:
-            self.turn.settle_failure(self.strand, error)
+            self.invocation.terminate_on(self.fiber, error)
             raise
         return operation
 
-    def require_all_asked(self) -> None:
+    def check_all_replayed(self) -> None:
         """Raise `NonDeterministicExecutionError` when the body ended before a recorded call."""
-        operation = self.turn.recorded(self._ids.peek())
+        operation = self.invocation.recorded(self._ids.peek())
         if operation is None:
             return
         error = NonDeterministicExecutionError(
-            f"{self.title} returns before a durable call that is recorded.\n"
+            f"{self.description} returns before a durable call that is recorded.\n"
             f"  recorded:  {describe_recorded(operation)}\n"
-            f"  requested: nothing, {self.title} returns\n"
+            f"  requested: nothing, {self.description} returns\n"
             "Every replay must make the same durable calls in the same order."
             f" Operation {operation.id}.",
             operation.id,
         )
-        self.turn.settle_failure(self.strand, error)
+        self.invocation.terminate_on(self.fiber, error)
         raise error
 
     def recorded_context(self, identity: Identity, *, virtual: bool) -> Operation | None:
@@ -215,8 +215,8 @@ class Scope:
         reverse.
         """
         operation = None if virtual else self.recorded(identity)
-        unrecorded = self.turn.recorded(identity.id) is None
-        below = self.turn.recorded(operation_id(identity.id, 1)) is not None
+        unrecorded = self.invocation.recorded(identity.id) is None
+        below = self.invocation.recorded(operation_id(identity.id, 1)) is not None
         if (virtual and not unrecorded) or (not virtual and unrecorded and below):
             error = NonDeterministicExecutionError(
                 f"{_placed(identity).describe_call()} {'is' if virtual else 'is not'} recorded as"
@@ -224,21 +224,21 @@ class Scope:
                 f" {'' if virtual else 'not '}virtual. Operation {identity.id}.",
                 identity.id,
             )
-            self.turn.settle_failure(self.strand, error)
+            self.invocation.terminate_on(self.fiber, error)
             raise error
         return operation
 
-    def note_place(self, effect: Live | Resumed) -> None:
+    def note_progress(self, effect: ReplayEnded | Resumed) -> None:
         """Note that the context does what it has never done, or may come to it now."""
-        if isinstance(effect, Live) or self.turn.recorded(self._ids.peek()) is None:
+        if isinstance(effect, ReplayEnded) or self.invocation.recorded(self._ids.peek()) is None:
             self.replaying = False
 
-    def count(self, effect: Replayed | StepFinished) -> None:
+    def notify_observer(self, effect: Replayed | StepFinished) -> None:
         """Tell the observer, if there is one."""
-        observer = self.turn.observer
+        observer = self.invocation.observer
         if observer is None:
             return
-        with self.turn.lock:  # observers count, and need not know of threads
+        with self.invocation.lock:  # observers count, and need not know of threads
             if isinstance(effect, Replayed):
                 observer.operation_replayed()
             else:

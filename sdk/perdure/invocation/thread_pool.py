@@ -14,7 +14,7 @@ Job = Callable[[], None]
 THREAD_NAME: Final = "perdure-branch"
 
 
-class BranchThreads:
+class DaemonThreadPool:
     """Runs each job in a thread of its own. Jobs do not raise; `busy` have not ended."""
 
     def __init__(self) -> None:

@@ -16,21 +16,21 @@ from perdure.exceptions import (
     StepTimeoutError,
     UnrecoverableError,
 )
-from perdure.operations.heartbeats import NO_PAST, HeartbeatPlan, Heartbeats, Past
+from perdure.operations.heartbeats import NO_PROGRESS, HeartbeatPlan, Heartbeats, PriorProgress
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What attempts look at, in milliseconds, and whether their turn or branch is over.
+class AttemptClock:
+    """The clocks of attempts, in milliseconds, and whether their invocation or branch is over.
 
-    `now_ms`, since 1970, is the clock of the service's timers; `ticks_ms` one that nobody sets, and
-    `since_ms` tells how long ago something was recorded.
+    `now_ms`, since 1970, is the clock of the service's timers; `monotonic_ms` is never set back.
+    `elapsed_since_ms` returns how long ago something was recorded.
     """
 
     now_ms: Callable[[], int]
-    ticks_ms: Callable[[], int]
-    since_ms: Callable[[int], int]
-    is_over: Callable[[], bool]
+    monotonic_ms: Callable[[], int]
+    elapsed_since_ms: Callable[[int], int]
+    is_cancelled: Callable[[], bool]
 
 
 class Attempt:
@@ -44,33 +44,35 @@ class Attempt:
         self,
         number: int,
         title: str,
-        watch: Watch,
+        watch: AttemptClock,
         heartbeats: HeartbeatPlan,
         *,
         timeout_ms: int | None = None,
-        past: Past = NO_PAST,
+        past: PriorProgress = NO_PROGRESS,
     ) -> None:
         self.number = number
         self.title = title
-        self.heartbeats = Heartbeats(heartbeats, past, watch.ticks_ms)
+        self.heartbeats = Heartbeats(heartbeats, past, watch.monotonic_ms)
         self._watch = watch
         self._timeout_ms = timeout_ms
         self._heartbeat_timeout_ms = heartbeats.timeout_ms
         self.is_limited = timeout_ms is not None or heartbeats.timeout_ms is not None
-        self._due_ms = None if timeout_ms is None else self.heartbeats.began_ms + timeout_ms
+        self._deadline_ms = None if timeout_ms is None else self.heartbeats.began_ms + timeout_ms
 
     @property
     def left_s(self) -> float:
         """How long it may go on from now, in seconds; not above 0 when it is overdue."""
-        dues_ms = [due for due in (self._due_ms, self.heartbeats.due_ms) if due is not None]
-        if not dues_ms:
+        deadlines_ms = [
+            due for due in (self._deadline_ms, self.heartbeats.deadline_ms) if due is not None
+        ]
+        if not deadlines_ms:
             return math.inf
-        return (min(dues_ms) - self._watch.ticks_ms()) / 1_000
+        return (min(deadlines_ms) - self._watch.monotonic_ms()) / 1_000
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for its body any more."""
-        return self.left_s <= 0 or self._watch.is_over()
+        return self.left_s <= 0 or self._watch.is_cancelled()
 
     @property
     def heartbeat_details(self) -> Any:
@@ -84,17 +86,17 @@ class Attempt:
 
     def heartbeat(self, details: Any) -> None:
         """Give a sign of life."""
-        self.heartbeats.beat(details)
+        self.heartbeats.record(details)
 
-    def raise_if_overdue(self) -> None:
+    def raise_if_timed_out(self) -> None:
         """Raise `StepTimeoutError` when it has taken longer, or was silent for longer, than may be.
 
         Whichever was first.
         """
         if not self.is_limited or self.left_s > 0:
             return
-        silent_ms, due_ms = self.heartbeats.due_ms, self._due_ms
-        if due_ms is None or (silent_ms is not None and silent_ms < due_ms):
+        silent_ms, deadline_ms = self.heartbeats.deadline_ms, self._deadline_ms
+        if deadline_ms is None or (silent_ms is not None and silent_ms < deadline_ms):
             assert self._heartbeat_timeout_ms is not None
             shown = _shown(self._heartbeat_timeout_ms)
             raise StepHeartbeatTimeoutError(f"{self.title} gave no sign of life for {shown}.")
@@ -116,7 +118,7 @@ class Attempt:
         """
         failed = isinstance(error, (Exception, StepCancelledError))
         if error is None or (failed and not isinstance(error, UnrecoverableError)):
-            self.raise_if_overdue()
+            self.raise_if_timed_out()
 
 
 def _shown(duration_ms: int) -> str:

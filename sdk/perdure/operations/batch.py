@@ -23,11 +23,11 @@ from perdure.exceptions import (
     SuspendExecution,
 )
 from perdure.operations.program import (
-    AbandonBranches,
     AwaitBranch,
     BranchEnd,
-    Nest,
+    CancelBranches,
     Program,
+    RunChild,
     StartBranch,
 )
 from perdure.primitives.completion import (
@@ -44,7 +44,7 @@ RUNNING_MAX: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Branch:
+class BranchPlan:
     """A branch before it runs. `body` is called with what carries it; None is the batch itself.
 
     It raises `ChildContextError` when the user's code raises, or `SerDesError`.
@@ -59,14 +59,14 @@ class Branch:
 class BatchPlan:
     """The branches, how many may run at a time, and when they are enough."""
 
-    branches: Sequence[Branch]
+    branches: Sequence[BranchPlan]
     policy: CompletionPolicy
     concurrency_max: int | None = None
     # Branches that are recorded as ended, in that order; they count before any other one starts.
     ended: Sequence[int] = ()
 
 
-class _Board:
+class _Progress:
     """Which branches have started, and how each one stands."""
 
     def __init__(self, plan: BatchPlan) -> None:
@@ -128,26 +128,26 @@ class _Board:
 
 def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
     """Run branches until the policy says that the batch is complete."""
-    board = _Board(plan)
+    progress = _Progress(plan)
     try:
         for index in plan.ended:
-            if board.reason() is None:
-                board.begin(index)
-                board.note((yield from _again(plan, index)))
-        while (reason := board.reason()) is None:
-            while (start := board.start_next()) is not None:
+            if progress.reason() is None:
+                progress.begin(index)
+                progress.note((yield from _rebuild_branch(plan, index)))
+        while (reason := progress.reason()) is None:
+            while (start := progress.start_next()) is not None:
                 yield start
-            board.note((yield AwaitBranch()))
+            progress.note((yield AwaitBranch()))
     except GeneratorExit:  # a shell gave the program up, and answers no more
         raise
     except BaseException:
-        yield AbandonBranches()
+        yield CancelBranches()
         raise
-    yield AbandonBranches()
-    return BatchResult(board.started(), reason)
+    yield CancelBranches()
+    return BatchResult(progress.started(), reason)
 
 
-def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
+def rebuild_batch(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
     """Make the result of a complete batch again, one branch after the other."""
     known = _read(summary, len(plan.branches))
     items: list[BatchItem[Any]] = []
@@ -155,14 +155,14 @@ def batch_again(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
         if index in known.started:
             items.append(BatchItem(index, BatchItemStatus.STARTED))
             continue
-        items.append(_item((yield from _again(plan, index))))
+        items.append(_item((yield from _rebuild_branch(plan, index))))
     return BatchResult(items, known.reason)
 
 
-def _again(plan: BatchPlan, index: int) -> Program[BranchEnd]:
+def _rebuild_branch(plan: BatchPlan, index: int) -> Program[BranchEnd]:
     """Return how a branch has ended, as its record, or what lies below that, says."""
     try:
-        value = yield Nest(partial(plan.branches[index].body, None))
+        value = yield RunChild(partial(plan.branches[index].body, None))
     except (ChildContextError, SerDesError) as error:
         return BranchEnd(index, error=error)
     return BranchEnd(index, value)

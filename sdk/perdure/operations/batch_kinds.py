@@ -8,7 +8,7 @@ from perdure_core.model import OperationType
 
 
 @dataclass(frozen=True)
-class BatchWords:
+class BatchKind:
     """The words of one kind of batch; `kind` names it in summaries."""
 
     kind: str
@@ -28,5 +28,5 @@ class BatchWords:
         )
 
 
-MAP: Final = BatchWords("MapResult", "Map", "MapIteration", "map-item")
-PARALLEL: Final = BatchWords("ParallelResult", "Parallel", "ParallelBranch", "parallel-branch")
+MAP: Final = BatchKind("MapResult", "Map", "MapIteration", "map-item")
+PARALLEL: Final = BatchKind("ParallelResult", "Parallel", "ParallelBranch", "parallel-branch")

@@ -12,7 +12,7 @@ from perdure.exceptions import (
     InvocationError,
 )
 from perdure.operations.identity import Identity
-from perdure.operations.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure.operations.program import Program, Replayed, ReplayEnded, Resumed, commit, suspend
 from perdure.serdes.error_records import operation_error
 from perdure.settings.operations import CallbackConfig
 from perdure_core.model import (
@@ -38,7 +38,7 @@ def create_callback(
     if recorded is not None:
         yield Replayed()
         return callback_details(recorded).callback_id
-    yield Live()
+    yield ReplayEnded()
     start = identity.update(
         OperationAction.START,
         timeout_s=config.timeout_seconds,

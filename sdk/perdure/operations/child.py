@@ -20,7 +20,15 @@ from perdure.exceptions import (
     NonDeterministicExecutionError,
 )
 from perdure.operations.identity import Identity
-from perdure.operations.program import Live, Nest, Program, Replayed, Resumed, Send, commit
+from perdure.operations.program import (
+    Program,
+    Replayed,
+    ReplayEnded,
+    Resumed,
+    RunChild,
+    Send,
+    commit,
+)
 from perdure.operations.step import check_size
 from perdure.serdes.error_records import error_record, operation_error
 from perdure.serdes.serializers import Payloads
@@ -63,15 +71,15 @@ def child(
     if recorded is not None and recorded.status is not OperationStatus.STARTED:
         return (yield from _ended(identity, recorded, plan, body))
     if recorded is None:
-        yield Live()
+        yield ReplayEnded()
         yield Send(identity.update(OperationAction.START))
     try:
-        value = yield Nest(body)
+        value = yield RunChild(body)
         payload = plan.payloads.write(value)
         result = plan.payloads.read(payload)
     except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
         return (yield from _fail(identity, plan, error))
-    yield Live()
+    yield ReplayEnded()
     yield from commit(_success(identity, plan, payload, result, result_bytes_max))
     return result
 
@@ -94,10 +102,10 @@ def large_result_summary(operation: Operation | None) -> str | None:
 
 def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
     try:
-        value = yield Nest(body)
+        value = yield RunChild(body)
         result = plan.payloads.read(plan.payloads.write(value))
     except Exception as error:  # noqa: BLE001 - whatever a body raises comes out as its record
-        _let_pass(error)
+        _raise_if_fatal(error)
         failure = error_record(error)
     else:
         yield Resumed()
@@ -115,9 +123,9 @@ def _ended(
     if not details.replay_children:
         return plan.payloads.read(text_of(details.result))
     try:
-        value = yield Nest(body)
+        value = yield RunChild(body)
     except Exception as error:
-        _let_pass(error)
+        _raise_if_fatal(error)
         raise NonDeterministicExecutionError(
             f"The body of {identity.describe()} returned before, and raises {error!r} when it is"
             " run again for its result.",
@@ -127,9 +135,9 @@ def _ended(
 
 
 def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]:
-    _let_pass(error)
+    _raise_if_fatal(error)
     failure = plan.failure(error)
-    yield Live()
+    yield ReplayEnded()
     yield from commit(identity.update(OperationAction.FAIL, error=failure))
     raise operation_error(ChildContextError, failure)
 
@@ -144,7 +152,7 @@ def _success(
     return identity.update(OperationAction.SUCCEED, payload=payload, replay_children=large)
 
 
-def _let_pass(error: Exception) -> None:
+def _raise_if_fatal(error: Exception) -> None:
     """Raise what concerns more than this context: it ends the execution, or this invocation."""
     if isinstance(error, ExecutionError):
         raise error

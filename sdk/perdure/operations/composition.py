@@ -21,7 +21,7 @@ from perdure.exceptions import (
     qualified_name,
     register_operation_error,
 )
-from perdure.operations.batch_kinds import BatchWords
+from perdure.operations.batch_kinds import BatchKind
 from perdure.operations.program import Program, Send
 from perdure.primitives.completion import BatchItemStatus, CompletionConfig
 from perdure.serdes.batch_result import BatchItem, BatchResult
@@ -74,7 +74,7 @@ register_operation_error(AnyOfError)
 
 
 @dataclass(frozen=True)
-class Won:
+class Winner:
     """What the branch at `index` returned, which decides."""
 
     index: int
@@ -83,23 +83,23 @@ class Won:
 
 @dataclass(frozen=True)
 class Composition:
-    """One way to put branches together. `verdict` returns a `Won` or a list, or raises."""
+    """One way to put branches together. `select` returns a `Winner` or a list, or raises."""
 
-    words: BatchWords
+    kind: BatchKind
     policy: CompletionConfig
-    verdict: Callable[[BatchResult[Any]], Any]
-    takes_none: bool = False
+    select: Callable[[BatchResult[Any]], Any]
+    allows_no_branches: bool = False
 
 
-def _first_end(result: BatchResult[Any]) -> Won:
+def _first_to_end(result: BatchResult[Any]) -> Winner:
     item = next(item for item in result.all if item.status is not BatchItemStatus.STARTED)
-    return _won(item)
+    return _winner(item)
 
 
-def _first_success(result: BatchResult[Any]) -> Won:
+def _first_success(result: BatchResult[Any]) -> Winner:
     succeeded = result.succeeded()
     if succeeded:
-        return _won(succeeded[0])
+        return _winner(succeeded[0])
     raise AnyOfError.of([_child_error(item.error) for item in result.failed()])
 
 
@@ -110,24 +110,24 @@ def _all_values(result: BatchResult[Any]) -> list[Any]:
 
 
 RACE: Final = Composition(
-    BatchWords("RaceResult", "Race", "RaceBranch", "race-branch"),
+    BatchKind("RaceResult", "Race", "RaceBranch", "race-branch"),
     CompletionConfig(min_successful=1, tolerated_failure_count=0),
-    _first_end,
+    _first_to_end,
 )
 ANY_OF: Final = Composition(
-    BatchWords("AnyOfResult", "AnyOf", "AnyOfBranch", "any-of-branch"),
+    BatchKind("AnyOfResult", "AnyOf", "AnyOfBranch", "any-of-branch"),
     CompletionConfig(min_successful=1),
     _first_success,
 )
 ALL_OF: Final = Composition(
-    BatchWords("AllOfResult", "AllOf", "AllOfBranch", "all-of-branch"),
+    BatchKind("AllOfResult", "AllOf", "AllOfBranch", "all-of-branch"),
     CompletionConfig(tolerated_failure_count=0),
     _all_values,
-    takes_none=True,
+    allows_no_branches=True,
 )
 
 
-def decided(
+def compose(
     program: Program[BatchResult[Any]],
     composition: Composition,
     open_waits: Callable[[], Sequence[OperationUpdate]],
@@ -141,10 +141,10 @@ def decided(
     for cancellation in open_waits():
         yield Send(cancellation)
     keep(result)
-    return composition.verdict(result)
+    return composition.select(result)
 
 
-def undisguised(program: Program[Any]) -> Program[Any]:
+def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:
     """Let the error of an `any_of` come out as if no context were there."""
     try:
         return (yield from program)
@@ -161,8 +161,8 @@ def failure_of_branch(error: BaseException) -> ErrorObject:
 
 
 @dataclass(frozen=True)
-class OneOf(SerDes[Any]):
-    """Writes a `Won`, and reads what it had won.
+class WinnerSerDes(SerDes[Any]):
+    """Writes a `Winner`, and reads what it had won.
 
     The value is written as its branch says. Where branches say different things, the number of the
     branch stands beside it.
@@ -170,7 +170,7 @@ class OneOf(SerDes[Any]):
 
     branches: Sequence[SerDes[Any]]
 
-    def serialize(self, value: Won, serdes_context: SerDesContext) -> str:
+    def serialize(self, value: Winner, serdes_context: SerDesContext) -> str:
         """Write it."""
         text = self.branches[value.index].serialize(value.value, serdes_context)
         if _alike(self.branches):
@@ -187,7 +187,7 @@ class OneOf(SerDes[Any]):
 
 
 @dataclass(frozen=True)
-class EachOf(SerDes[Any]):
+class ListSerDes(SerDes[Any]):
     """Writes a list, each value as its branch says."""
 
     branches: Sequence[SerDes[Any]]
@@ -209,10 +209,10 @@ def _alike(branches: Sequence[SerDes[Any]]) -> bool:
     return all(each is branches[0] or each == branches[0] for each in branches)
 
 
-def _won(item: BatchItem[Any]) -> Won:
+def _winner(item: BatchItem[Any]) -> Winner:
     if item.error is not None:
         raise _failure(item)
-    return Won(item.index, item.result)
+    return Winner(item.index, item.result)
 
 
 def _failure(item: BatchItem[Any]) -> DurableOperationError | SerDesError:

@@ -34,7 +34,7 @@ class HeartbeatPlan(msgspec.Struct, frozen=True):
     timeout_ms: int | None = None
 
 
-class Past(msgspec.Struct, frozen=True):
+class PriorProgress(msgspec.Struct, frozen=True):
     """What the record says of an attempt: how long ago it began and last gave a sign of life."""
 
     began_ago_ms: int = 0
@@ -51,7 +51,7 @@ class Past(msgspec.Struct, frozen=True):
 
 
 # An attempt that begins.
-NO_PAST: Final = Past()
+NO_PROGRESS: Final = PriorProgress()
 
 
 def interval_ms(age_ms: int) -> int:
@@ -62,13 +62,15 @@ def interval_ms(age_ms: int) -> int:
 class Heartbeats:
     """The signs of life of one attempt, which began at `began_ms`."""
 
-    def __init__(self, plan: HeartbeatPlan, past: Past, ticks_ms: Callable[[], int]) -> None:
-        now_ms = ticks_ms()
+    def __init__(
+        self, plan: HeartbeatPlan, past: PriorProgress, monotonic_ms: Callable[[], int]
+    ) -> None:
+        now_ms = monotonic_ms()
         self._plan = plan
         self._text = past.heartbeat
-        self._ticks_ms = ticks_ms
+        self._monotonic_ms = monotonic_ms
         self.began_ms = now_ms - past.began_ago_ms
-        self._heard_ms = now_ms - past.silent_ms
+        self._last_heartbeat_ms = now_ms - past.silent_ms
         ago_ms = past.heartbeat_ago_ms
         self._recorded_ms = None if ago_ms is None else now_ms - ago_ms
         self._lock = threading.Lock()
@@ -78,24 +80,24 @@ class Heartbeats:
         self._ended = False
 
     @property
-    def due_ms(self) -> int | None:
+    def deadline_ms(self) -> int | None:
         """When the attempt has been silent for too long."""
         timeout_ms = self._plan.timeout_ms
-        return None if timeout_ms is None else self._heard_ms + timeout_ms
+        return None if timeout_ms is None else self._last_heartbeat_ms + timeout_ms
 
     def details(self) -> Any:
         """Return what the last one said that was recorded before this attempt ran here."""
         return None if self._text is None else self._plan.payloads.read(self._text)
 
-    def beat(self, details: Any) -> None:
+    def record(self, details: Any) -> None:
         """Hear one. Raises `ValidationError` and `SerDesError` for what cannot be recorded."""
         text = None if details is None else self._plan.payloads.write(details)
         _check_size(text)
         with self._lock:
-            now_ms = self._ticks_ms()
-            if self._ended or (self.due_ms is not None and self.due_ms <= now_ms):
+            now_ms = self._monotonic_ms()
+            if self._ended or (self.deadline_ms is not None and self.deadline_ms <= now_ms):
                 return
-            self._heard_ms = now_ms
+            self._last_heartbeat_ms = now_ms
             self._unrecorded = (text,)
             self._record_when_due(now_ms)
 
@@ -131,7 +133,7 @@ class Heartbeats:
         with self._lock:
             self._timer = None
             if not self._ended and self._unrecorded is not None:
-                self._record_when_due(self._ticks_ms())
+                self._record_when_due(self._monotonic_ms())
 
 
 def _check_size(text: str | None) -> None:

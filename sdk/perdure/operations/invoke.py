@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from perdure.exceptions import InvocationError, InvokeError, ValidationError
 from perdure.operations.identity import Identity
-from perdure.operations.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure.operations.program import Program, Replayed, ReplayEnded, Resumed, commit, suspend
 from perdure.operations.step import check_size
 from perdure.serdes.error_records import operation_error
 from perdure_core.model import (
@@ -37,7 +37,7 @@ def invoke(
     """
     operation = recorded
     if operation is None:
-        yield Live()
+        yield ReplayEnded()
         written = payload()
         check_size(identity, written, "input")
         start = identity.update(

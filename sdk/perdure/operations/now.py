@@ -8,7 +8,7 @@ from datetime import datetime
 
 from perdure.exceptions import InvocationError
 from perdure.operations.identity import Identity
-from perdure.operations.program import Live, Program, Replayed, Send, commit
+from perdure.operations.program import Program, Replayed, ReplayEnded, Send, commit
 from perdure_core.model import OPERATION_OPEN, Operation, OperationAction
 from perdure_core.timestamps import from_epoch_ms
 
@@ -17,7 +17,7 @@ def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
     """Return the moment at which this was first asked for, in UTC, to the millisecond."""
     operation = recorded
     if operation is None or operation.status in OPERATION_OPEN:
-        yield Live()
+        yield ReplayEnded()
         if operation is None:
             yield Send(identity.update(OperationAction.START))
         operation = yield from commit(identity.update(OperationAction.SUCCEED))

@@ -47,7 +47,7 @@ class Run(msgspec.Struct, frozen=True):
     body: Callable[[], Any]
 
 
-class Nest(msgspec.Struct, frozen=True):
+class RunChild(msgspec.Struct, frozen=True):
     """Call user code that makes durable calls in a context of its own. Answer: what it returns."""
 
     body: Callable[[], Any]
@@ -80,11 +80,11 @@ class AwaitBranch(msgspec.Struct, frozen=True):
     """Wait until one more branch has ended, or is parked. Answer: its `BranchEnd`."""
 
 
-class AbandonBranches(msgspec.Struct, frozen=True):
+class CancelBranches(msgspec.Struct, frozen=True):
     """Let branches that have not ended stop at their next durable call; record no more of them."""
 
 
-class Live(msgspec.Struct, frozen=True):
+class ReplayEnded(msgspec.Struct, frozen=True):
     """From here on the context does what it has never done: its log records are new."""
 
 
@@ -107,11 +107,11 @@ Effect = (
     | Commit
     | Suspend
     | Run
-    | Nest
+    | RunChild
     | StartBranch
     | AwaitBranch
-    | AbandonBranches
-    | Live
+    | CancelBranches
+    | ReplayEnded
     | Resumed
     | Replayed
     | StepFinished

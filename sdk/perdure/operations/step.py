@@ -31,13 +31,13 @@ from perdure.exceptions import (
     StepCancelledError,
     StepInterruptedError,
 )
-from perdure.operations.attempt import Attempt, Watch
-from perdure.operations.heartbeats import NO_PAST, HeartbeatPlan, Past
+from perdure.operations.attempt import Attempt, AttemptClock
+from perdure.operations.heartbeats import NO_PROGRESS, HeartbeatPlan, PriorProgress
 from perdure.operations.identity import Identity
 from perdure.operations.program import (
-    Live,
     Program,
     Replayed,
+    ReplayEnded,
     Run,
     Send,
     StepFinished,
@@ -66,7 +66,7 @@ class StepPlan(msgspec.Struct, frozen=True):
     semantics: StepSemantics
     retry_strategy: RetryStrategy
     payloads: Payloads
-    watch: Watch
+    watch: AttemptClock
     heartbeats: HeartbeatPlan
     timeout_ms: int | None = None
 
@@ -98,7 +98,7 @@ def step(
             due_ms = step_details(operation).next_attempt_ms
             operation = yield from suspend(operation, f"{identity.describe()} retries", due_ms)
             continue
-        yield Live()
+        yield ReplayEnded()
         try:
             payload, value = yield from _attempt(identity, operation, plan, body)
         except _RaisedByBody as raised:
@@ -169,7 +169,7 @@ def _attempt(
     attempt = Attempt(
         number, title, plan.watch, plan.heartbeats, timeout_ms=plan.timeout_ms, past=past
     )
-    attempt.raise_if_overdue()
+    attempt.raise_if_timed_out()
     value = yield from _run(identity, attempt, body)
     payload = plan.payloads.write(value)
     check_size(identity, payload)
@@ -193,17 +193,17 @@ def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -
     return value
 
 
-def _past(operation: Operation | None, plan: StepPlan) -> Past:
+def _past(operation: Operation | None, plan: StepPlan) -> PriorProgress:
     """Return what the record says of the attempt that comes; servers of old do not say it."""
     if operation is None:
-        return NO_PAST
+        return NO_PROGRESS
     details = step_details(operation)
     began_ms = details.attempt_started_ms
     if operation.status is not OperationStatus.STARTED or began_ms is None:
-        return Past(heartbeat=details.heartbeat)
-    since_ms, heartbeat_ms = plan.watch.since_ms, details.heartbeat_ms
-    heartbeat_ago_ms = None if heartbeat_ms is None else since_ms(heartbeat_ms)
-    return Past(since_ms(began_ms), details.heartbeat, heartbeat_ago_ms)
+        return PriorProgress(heartbeat=details.heartbeat)
+    elapsed_since_ms, heartbeat_ms = plan.watch.elapsed_since_ms, details.heartbeat_ms
+    heartbeat_ago_ms = None if heartbeat_ms is None else elapsed_since_ms(heartbeat_ms)
+    return PriorProgress(elapsed_since_ms(began_ms), details.heartbeat, heartbeat_ago_ms)
 
 
 def _fail(

@@ -9,7 +9,7 @@ was is learned from its result, as how a callback ended.
 
 from perdure.exceptions import ValidationError, WaitCancelledError
 from perdure.operations.identity import Identity
-from perdure.operations.program import Live, Program, Replayed, Resumed, commit, suspend
+from perdure.operations.program import Program, Replayed, ReplayEnded, Resumed, commit, suspend
 from perdure.primitives.duration import Duration
 from perdure.serdes.error_records import operation_error
 from perdure_core.limits import WAIT_MS_MAX
@@ -60,7 +60,7 @@ def wait_result(identity: Identity, operation: Operation) -> Program[None]:
 def cancel_wait(identity: Identity, operation: Operation) -> Program[bool]:
     """Tell whether the wait is cancelled now; it is not when it was over before."""
     if operation.status is OperationStatus.STARTED:
-        yield Live()
+        yield ReplayEnded()
         operation = yield from commit(identity.update(OperationAction.CANCEL))
     else:
         yield Replayed()
@@ -70,7 +70,7 @@ def cancel_wait(identity: Identity, operation: Operation) -> Program[bool]:
 
 
 def _start(identity: Identity, wait_ms: int) -> Program[Operation]:
-    yield Live()
+    yield ReplayEnded()
     return (yield from commit(identity.update(OperationAction.START, wait_ms=wait_ms)))
 
 

@@ -18,9 +18,9 @@ from typing import Any
 from perdure.exceptions import ExecutionError, InvocationError, WaitForConditionError
 from perdure.operations.identity import Identity
 from perdure.operations.program import (
-    Live,
     Program,
     Replayed,
+    ReplayEnded,
     Run,
     Send,
     StepFinished,
@@ -70,7 +70,7 @@ def wait_for_condition(
             due_ms = step_details(operation).next_attempt_ms
             operation = yield from suspend(operation, f"{identity.describe()} polls", due_ms)
             continue
-        yield Live()
+        yield ReplayEnded()
         if operation is None or operation.status is not OperationStatus.STARTED:
             yield Send(identity.update(OperationAction.START))
         attempt = attempt_number(operation)
@@ -88,7 +88,7 @@ def wait_for_condition(
             yield StepFinished("succeeded")
             # The strategy may have changed the state that it was shown.
             return plan.payloads.read(payload)
-        operation = yield from _again(identity, payload, delay_ms(decision.delay))
+        operation = yield from _retry(identity, payload, delay_ms(decision.delay))
     yield Replayed()
     details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
@@ -107,7 +107,7 @@ def _poll(
     return payload, plan.payloads.read(payload)
 
 
-def _again(identity: Identity, payload: str | None, delay: int) -> Program[Operation]:
+def _retry(identity: Identity, payload: str | None, delay: int) -> Program[Operation]:
     retry = identity.update(OperationAction.RETRY, payload=payload, next_attempt_delay_ms=delay)
     operation = yield from commit(retry)
     yield StepFinished("retried")

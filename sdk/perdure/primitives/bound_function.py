@@ -33,18 +33,18 @@ def is_coroutine_function(func: Any) -> bool:
     return inspect.iscoroutinefunction(func.func if isinstance(func, Bound) else func)
 
 
-def like(func: Any, body: F) -> F:
+def matching_kind(func: Any, body: F) -> F:
     """Return `body`, which calls `func`; a coroutine function if `func` is one."""
     if not is_coroutine_function(func):
-        return known_as(func, body)
+        return with_annotations_of(func, body)
 
     async def awaiting(*args: Any) -> Any:
         return await body(*args)
 
-    return cast("F", known_as(func, awaiting))
+    return cast("F", with_annotations_of(func, awaiting))
 
 
-def known_as(func: Any, body: F) -> F:
+def with_annotations_of(func: Any, body: F) -> F:
     """Return `body`, by which the annotations of `func` are found."""
     body.__wrapped__ = func  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
     return body

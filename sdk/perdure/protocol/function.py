@@ -30,7 +30,7 @@ class RegisteredFunction(Protocol):
         """Whether invocations are run by `run_async`, and not by `run`."""
         ...
 
-    def run(self, delivered: InvocationEnvironment) -> Outcome:
+    def run(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this thread, which is its own, and say how it ended.
 
         Whatever goes wrong becomes an outcome. A turn that has passed is learned from checkpoints
@@ -38,7 +38,7 @@ class RegisteredFunction(Protocol):
         """
         ...
 
-    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
+    async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop` that it shares with others.
 
         Being cancelled means that the turn has passed: stop what runs, and return `Lost`.

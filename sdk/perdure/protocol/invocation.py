@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from perdure.primitives.clock import system_now_ms
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import Operation, OperationUpdate
 
@@ -94,8 +95,8 @@ class InvocationEnvironment(msgspec.Struct, frozen=True):
 
     invocation: Invocation
     checkpoints: CheckpointWriter
-    observer: InvocationObserver | None
-    now_ms: Callable[[], int]
+    observer: InvocationObserver | None = None
+    now_ms: Callable[[], int] = system_now_ms
 
 
 class InvocationLost(BaseException):

@@ -12,7 +12,7 @@ import msgspec
 from perdure.context.durable_context import DurableContext
 from perdure.functions.durable import DurableFunction
 from perdure.functions.plain import PlainContext, PlainFunction
-from perdure.primitives.bound_function import like
+from perdure.primitives.bound_function import matching_kind
 from perdure.testing.event_forms import public_events
 from perdure.testing.failures import Crash
 from perdure.testing.history import ExecutionHistory
@@ -119,4 +119,4 @@ def plain_function(handler: PlainHandler, name: str) -> DurableFunction | PlainF
     def call(event: Any, _context: PlainContext) -> Any:
         return without_context(event)
 
-    return PlainFunction(like(without_context, call), FunctionSettings(name))
+    return PlainFunction(matching_kind(without_context, call), FunctionSettings(name))

@@ -18,7 +18,7 @@ from perdure.context.async_context import AsyncDurableContext
 from perdure.context.durable_context import DurableContext
 from perdure.exceptions import NonDeterministicExecutionError, qualified_name
 from perdure.functions.durable import DurableFunction
-from perdure.invocation.fibers import Strand
+from perdure.invocation.fibers import Fiber
 from perdure.invocation.scope import Scope
 from perdure.operations.identity import Identity, check_recorded
 from perdure.primitives.call_site import user_line
@@ -36,6 +36,7 @@ from perdure.worker_api import (
     Errored,
     Failed,
     Invocation,
+    InvocationEnvironment,
     Lost,
     Outcome,
     Pending,
@@ -96,7 +97,9 @@ def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> R
     requests: dict[str, RequestedOperation] = {}
     checkpoints = RecordedCheckpoints()
     function = _recording(durable_function(handler, state.function), requests)
-    outcome = run_invocation(function, _invocation(history, state), checkpoints)
+    outcome = run_invocation(
+        function, InvocationEnvironment(_invocation(history, state), checkpoints)
+    )
     _check_requests(state, requests)
     _check_outcome(history, outcome)
     if history.status in _ENDED_BY_HANDLER:
@@ -123,12 +126,12 @@ class _RecordingScope(Scope):
     @classmethod
     def over(cls, scope: Scope, requests: dict[str, RequestedOperation]) -> Self:
         recording = cls(
-            scope.turn,
-            scope.strand,
+            scope.invocation,
+            scope.fiber,
             replaying=scope.replaying,
             prefix=scope.prefix,
             parent_id=scope.parent_id,
-            title=scope.title,
+            description=scope.description,
             closed=scope.closed,
         )
         recording.requests = requests
@@ -142,19 +145,19 @@ class _RecordingScope(Scope):
         )
         return identity
 
-    def below(self, identity: Identity, *, virtual: bool, strand: Strand | None = None) -> Scope:
+    def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> Scope:
         if virtual:
             self.requests.pop(identity.id, None)  # it is never recorded
-        return self.over(super().below(identity, virtual=virtual, strand=strand), self.requests)
+        return self.over(super().child(identity, virtual=virtual, fiber=fiber), self.requests)
 
-    def carried_by(self, strand: Strand) -> Scope:
-        return self.over(super().carried_by(strand), self.requests)
+    def on_fiber(self, fiber: Fiber) -> Scope:
+        return self.over(super().on_fiber(fiber), self.requests)
 
 
 def _recording(
     function: DurableFunction, requests: dict[str, RequestedOperation]
 ) -> DurableFunction:
-    # The scope of a context, and the shell of an async one, are the doors to every call.
+    # The scope of a context, and the driver of an async one, are the doors to every call.
     def handler(event: Any, context: DurableContext) -> Any:
         scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return scope.run(lambda: function.handler(event, DurableContext(scope)))
@@ -162,9 +165,9 @@ def _recording(
     # Without its plugins: what happens here happened long ago, and was told then.
     async def async_handler(event: Any, context: AsyncDurableContext) -> Any:
         scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        shell = context._shell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        body = lambda: function.handler(event, AsyncDurableContext(scope, shell))  # noqa: E731
-        return await shell.enter(scope, body)
+        driver = context._driver  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        body = lambda: function.handler(event, AsyncDurableContext(scope, driver))  # noqa: E731
+        return await driver.run_body(scope, body)
 
     if function.is_async:
         functools.update_wrapper(async_handler, function.handler)

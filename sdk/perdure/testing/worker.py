@@ -22,6 +22,7 @@ from perdure.worker_api import (
     Errored,
     Failed,
     Invocation,
+    InvocationEnvironment,
     InvocationLost,
     Lost,
     Outcome,
@@ -57,7 +58,9 @@ def run_invocation_of(service: InMemoryService, target: Execution) -> None:
         checkpoints = InMemoryCheckpoints(service, target, turn)
         target.on_lost = checkpoints.lose
         invocation = _invocation(service, target, invocation_id)
-    outcome = run_invocation(target.function, invocation, checkpoints, now_ms=service.clock.now_ms)
+    outcome = run_invocation(
+        target.function, InvocationEnvironment(invocation, checkpoints, now_ms=service.clock.now_ms)
+    )
     with service.changed:
         target.on_lost = None
     with suppress(refusals.StaleToken):  # it was stopped meanwhile

@@ -55,13 +55,13 @@ class HostedFunction:
         self._definition = definition
         self._hosting = hosting
 
-    def run(self, delivered: InvocationEnvironment) -> Outcome:
+    def run(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation, and wait for its end."""
-        return self._hosting.run(self._definition, delivered.invocation, delivered.checkpoints)
+        return self._hosting.run(self._definition, environment.invocation, environment.checkpoints)
 
-    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
+    async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         """Raise AssertionError: callers check `is_async` first."""
-        del delivered
+        del environment
         raise AssertionError(self.settings.name)
 
     def __repr__(self) -> str:

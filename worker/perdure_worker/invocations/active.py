@@ -15,6 +15,7 @@ from perdure.worker_api import (
     CheckpointRefused,
     Errored,
     Invocation,
+    InvocationEnvironment,
     InvocationLost,
     Lost,
     Outcome,
@@ -120,9 +121,7 @@ class ActiveInvocation:
         """Run the async handler on this loop; `report_end` reports how it ended."""
         assert self.function is not None
         try:
-            self._async_outcome = await run_invocation_async(
-                self.function, self._invocation(), self, observer=self.counters
-            )
+            self._async_outcome = await run_invocation_async(self.function, self._environment())
         except InvocationLost:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must come back
@@ -163,12 +162,14 @@ class ActiveInvocation:
     def _outcome(self) -> Outcome:
         assert self.function is not None
         try:
-            invocation = self._invocation()
-            return run_invocation(self.function, invocation, self, observer=self.counters)
+            return run_invocation(self.function, self._environment())
         except InvocationLost:
             return Lost()
         except BaseException as error:  # noqa: BLE001 - a silent thread would keep its slot
             return Errored(error_record(error))
+
+    def _environment(self) -> InvocationEnvironment:
+        return InvocationEnvironment(self._invocation(), self, self.counters)
 
     def _invocation(self) -> Invocation:
         message = self._message

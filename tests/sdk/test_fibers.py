@@ -1,4 +1,4 @@
-"""Threads of one invocation: which wait in place, when all unwind, and who is abandoned."""
+"""Fibers of one invocation: which wait in place, when all unwind, and which are cancelled."""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from perdure import DurableContext
 from perdure.config import CompletionConfig, Duration, MapConfig, NestingType, ParallelConfig
 from perdure.drivers.blocking_branches import IN_PLACE_MAX
 from perdure.exceptions import OrphanedChildException, SuspendExecution
-from perdure.invocation.fibers import Place, Strands
+from perdure.invocation.fibers import FiberStatus, FiberTree
 from perdure.worker_api import Pending, Succeeded
 from tests.sdk.hosted import Hosted, handler
 
@@ -209,37 +209,37 @@ def test_context_variables_reach_the_branches() -> None:
     assert Hosted(handler(body)).run() == Succeeded('["red"]')
 
 
-def strands() -> Strands:
-    return Strands(threading.Lock())
+def new_tree() -> FiberTree:
+    return FiberTree(threading.Lock())
 
 
-def test_an_invocation_has_something_to_do_while_one_strand_runs() -> None:
-    crew = strands()
-    with crew.root.bell:
-        branch = crew.add(crew.root, "b", parks=False)
-        crew.pause(crew.root)
-        assert crew.running == 1
-        crew.pause(branch, "op")
-        assert crew.running == 0
-        crew.wake_for(["other"])
-        assert crew.running == 0
-        crew.wake_for(["op"])
-        assert (crew.running, branch.place) == (1, Place.RUNNING)
-        crew.end(branch)
-        assert (crew.running, crew.root.below) == (0, {})
+def test_an_invocation_has_something_to_do_while_one_fiber_runs() -> None:
+    tree = new_tree()
+    with tree.root.condition:
+        branch = tree.add(tree.root, "b", parks=False)
+        tree.pause(tree.root)
+        assert tree.running == 1
+        tree.pause(branch, "op")
+        assert tree.running == 0
+        tree.wake_for(["other"])
+        assert tree.running == 0
+        tree.wake_for(["op"])
+        assert (tree.running, branch.status) == (1, FiberStatus.RUNNING)
+        tree.end(branch)
+        assert (tree.running, tree.root.children) == (0, {})
 
 
-def test_abandoned_strands_and_theirs_count_no_longer() -> None:
-    crew = strands()
-    with crew.root.bell:
-        branch = crew.add(crew.root, "b", parks=True)
-        leaf = crew.add(branch, "l", parks=False)
+def test_cancelled_fibers_and_theirs_are_not_active_any_more() -> None:
+    tree = new_tree()
+    with tree.root.condition:
+        branch = tree.add(tree.root, "b", parks=True)
+        leaf = tree.add(branch, "l", parks=False)
         assert leaf.parks
-        crew.pause(branch)
-        crew.pause(leaf, "op")
-        crew.abandon_below(crew.root)
-        assert crew.running == 1
-        assert branch.abandoned
-        assert (leaf.abandoned, leaf.place) == (True, Place.RUNNING)
-        assert crew.add(leaf, "x", parks=False).abandoned
-        assert crew.running == 1
+        tree.pause(branch)
+        tree.pause(leaf, "op")
+        tree.cancel_children(tree.root)
+        assert tree.running == 1
+        assert branch.cancelled
+        assert (leaf.cancelled, leaf.status) == (True, FiberStatus.RUNNING)
+        assert tree.add(leaf, "x", parks=False).cancelled
+        assert tree.running == 1

@@ -20,6 +20,7 @@ from perdure.worker_api import (
     Diverged,
     Errored,
     Failed,
+    InvocationEnvironment,
     InvocationLost,
     Lost,
     Outcome,
@@ -37,7 +38,7 @@ def work(step_context: StepContext) -> str:
 
 
 def ended_by(checkpoints: Scripted, body: Callable[[Any, Any], Any]) -> Outcome:
-    return run_invocation(handler(body), delivery(), checkpoints)
+    return run_invocation(handler(body), InvocationEnvironment(delivery(), checkpoints))
 
 
 def swallowing(_: Any, context: DurableContext) -> str:
