@@ -1,4 +1,4 @@
-"""The bearer token on every call of a channel.
+"""Interceptors that add the bearer token to every call of a channel.
 
 gRPC's own call credentials refuse to work on insecure channels, and loopback is insecure by design,
 so the token travels as ordinary metadata that an interceptor adds to each call.
@@ -46,34 +46,16 @@ class BearerInterceptor(
     def __init__(self, token: str) -> None:
         self._entry = (METADATA_KEY, f"Bearer {token}")
 
-    def intercept_unary_unary(
+    def _intercept(
         self, continuation: _Continue, client_call_details: grpc.ClientCallDetails, request: Any
     ) -> Any:
-        return continuation(self._authorized(client_call_details), request)
+        metadata = (*(client_call_details.metadata or ()), self._entry)
+        return continuation(_CallDetails(client_call_details, metadata), request)
 
-    def intercept_unary_stream(
-        self, continuation: _Continue, client_call_details: grpc.ClientCallDetails, request: Any
-    ) -> Any:
-        return continuation(self._authorized(client_call_details), request)
-
-    def intercept_stream_unary(
-        self,
-        continuation: _Continue,
-        client_call_details: grpc.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        return continuation(self._authorized(client_call_details), request_iterator)
-
-    def intercept_stream_stream(
-        self,
-        continuation: _Continue,
-        client_call_details: grpc.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        return continuation(self._authorized(client_call_details), request_iterator)
-
-    def _authorized(self, details: grpc.ClientCallDetails) -> "_CallDetails":
-        return _CallDetails(details, (*(details.metadata or ()), self._entry))
+    intercept_unary_unary: Any = _intercept
+    intercept_unary_stream: Any = _intercept
+    intercept_stream_unary: Any = _intercept
+    intercept_stream_stream: Any = _intercept
 
 
 class _CallDetails(grpc.ClientCallDetails):
@@ -91,64 +73,40 @@ class _CallDetails(grpc.ClientCallDetails):
 
 
 class _AioBearer:
+    """What the four interceptors of `grpc.aio` have in common."""
+
     def __init__(self, token: str) -> None:
         self._header = f"Bearer {token}"
 
-    def authorized(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
-        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    async def intercept(
+        self,
+        continuation: _ContinueAio,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
         metadata.add(METADATA_KEY, self._header)
-        return grpc.aio.ClientCallDetails(
-            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+        details = grpc.aio.ClientCallDetails(
+            client_call_details.method,
+            client_call_details.timeout,
+            metadata,
+            client_call_details.credentials,
+            client_call_details.wait_for_ready,
         )
+        return await continuation(details, request)
 
 
-class _AioUnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._bearer = _AioBearer(token)
-
-    async def intercept_unary_unary(
-        self,
-        continuation: _ContinueAio,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        return await continuation(self._bearer.authorized(client_call_details), request)
+class _AioUnaryUnary(_AioBearer, grpc.aio.UnaryUnaryClientInterceptor):
+    intercept_unary_unary: Any = _AioBearer.intercept
 
 
-class _AioUnaryStream(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._bearer = _AioBearer(token)
-
-    async def intercept_unary_stream(
-        self,
-        continuation: _ContinueAio,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        return await continuation(self._bearer.authorized(client_call_details), request)
+class _AioUnaryStream(_AioBearer, grpc.aio.UnaryStreamClientInterceptor):
+    intercept_unary_stream: Any = _AioBearer.intercept
 
 
-class _AioStreamUnary(grpc.aio.StreamUnaryClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._bearer = _AioBearer(token)
-
-    async def intercept_stream_unary(
-        self,
-        continuation: _ContinueAio,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        return await continuation(self._bearer.authorized(client_call_details), request_iterator)
+class _AioStreamUnary(_AioBearer, grpc.aio.StreamUnaryClientInterceptor):
+    intercept_stream_unary: Any = _AioBearer.intercept
 
 
-class _AioStreamStream(grpc.aio.StreamStreamClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._bearer = _AioBearer(token)
-
-    async def intercept_stream_stream(
-        self,
-        continuation: _ContinueAio,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        return await continuation(self._bearer.authorized(client_call_details), request_iterator)
+class _AioStreamStream(_AioBearer, grpc.aio.StreamStreamClientInterceptor):
+    intercept_stream_stream: Any = _AioBearer.intercept

@@ -1,0 +1,68 @@
+"""The token is added to calls of all four kinds, beside the metadata that they have."""
+
+import asyncio
+from typing import Any, NamedTuple
+
+import grpc.aio
+import pytest
+
+from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
+
+KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
+
+
+def pair(*call: Any) -> tuple[Any, ...]:
+    """Return what an interceptor goes on with: details and request."""
+    return call
+
+
+class Details(NamedTuple):
+    """A call as gRPC describes it to interceptors."""
+
+    metadata: tuple[tuple[str, str], ...] | None
+    method: str = "/service/Method"
+    timeout: float | None = 1.5
+    credentials: None = None
+    wait_for_ready: bool | None = True
+    compression: None = None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metadata", [None, (("trace", "1"),)])
+def test_synchronous_calls_of_every_kind_carry_the_token(
+    kind: str, metadata: tuple[tuple[str, str], ...] | None
+) -> None:
+    intercept = getattr(bearer_interceptor("sesame"), f"intercept_{kind}")
+    details, request = intercept(pair, Details(metadata), "request")
+    assert details.metadata == (*(metadata or ()), ("authorization", "Bearer sesame"))
+    assert (details.method, details.timeout, details.wait_for_ready, request) == (
+        "/service/Method",
+        1.5,
+        True,
+        "request",
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_asynchronous_calls_of_every_kind_carry_the_token(kind: str) -> None:
+    [intercept] = [
+        getattr(each, f"intercept_{kind}")
+        for each in bearer_aio_interceptors("sesame")
+        if hasattr(each, f"intercept_{kind}")
+    ]
+    given = grpc.aio.ClientCallDetails(
+        "/service/Method", 1.5, grpc.aio.Metadata(("trace", "1")), None, True
+    )
+
+    async def go_on(*call: Any) -> tuple[Any, ...]:
+        return pair(*call)
+
+    details, request = asyncio.run(intercept(go_on, given, "request"))
+    assert [*details.metadata] == [("trace", "1"), ("authorization", "Bearer sesame")]
+    assert [*(given.metadata or ())] == [("trace", "1")]
+    assert (details.method, details.timeout, details.wait_for_ready, request) == (
+        "/service/Method",
+        1.5,
+        True,
+        "request",
+    )
