@@ -27,8 +27,8 @@ from rich.text import Text
 
 from perdure import AsyncClient, ClientError
 from perdure.client import ExecutionDescription, FailedPreconditionError, HistoryEvent
-from perdure_cli.durations import format_duration
-from perdure_cli.timelines import Timeline, format_error, format_row
+from perdure.primitives.timeline import format_duration
+from perdure_cli.timelines import Timeline, format_error
 
 HERE = Path(__file__).parent
 # A machine with nothing else to do takes 25 s; one that is busy may take this long, also to start.
@@ -193,7 +193,7 @@ class Demonstration:
         async for event in self._client.follow(order.arn):
             order.events.append(event)
             line = Text(f"{order_id:<11}", style=order.style)
-            line.append_text(format_row(timeline.read(event)))
+            line.append_text(timeline.draw(event))
             self._console.print(line, soft_wrap=True)
             if event.event_type == "StepSucceeded" and event.name == "send_for_approval":
                 await self._approve(order)
@@ -250,7 +250,7 @@ class Demonstration:
         self._chapter("how order-3 went, whose worker was killed")
         timeline = Timeline()
         for event in self._order("order-3").events:
-            self._console.print(format_row(timeline.read(event)), soft_wrap=True)
+            self._console.print(timeline.draw(event), soft_wrap=True)
         self._chapter("all orders")
         self._console.print(summary(self.orders))
         took_s = time.monotonic() - self._began_s

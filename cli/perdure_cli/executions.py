@@ -6,11 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
-from perdure_cli.durations import format_moment
 from perdure_cli.output import print_json, stdout_console
 from perdure_cli.session import Session, connected
-from perdure_cli.tables import format_status, show_execution, show_executions
-from perdure_cli.timelines import Timeline, format_row
+from perdure_cli.tables import format_status, format_time, show_execution, show_executions
+from perdure_cli.timelines import Timeline
 
 LIMIT_DEFAULT: Final = 50
 
@@ -95,7 +94,7 @@ def history(
         timeline = Timeline()
         console = stdout_console()
         for event in events:
-            console.print(format_row(timeline.read(event)), soft_wrap=True)
+            console.print(timeline.draw(event), soft_wrap=True)
 
 
 @app.command()
@@ -110,9 +109,9 @@ def stop(
     with session.client() as client:
         stopped_at = client.stop(arn, error_type=error_type, error_message=error_message)
     if session.for_programs:
-        print_json({"stop_timestamp": _json_moment(stopped_at)})
+        print_json({"stop_timestamp": _json_time(stopped_at)})
     else:
-        stdout_console().print(f"ended {format_moment(stopped_at)}")
+        stdout_console().print(f"ended {format_time(stopped_at)}")
 
 
 @app.command()
@@ -147,9 +146,9 @@ def delete(session: Session, arn: ArnArgument) -> None:
     with session.client() as client:
         asked_at = client.delete(arn)
     if session.for_programs:
-        print_json({"deletion_request_timestamp": _json_moment(asked_at)})
+        print_json({"deletion_request_timestamp": _json_time(asked_at)})
     else:
-        stdout_console().print(f"deleted {format_moment(asked_at)}")
+        stdout_console().print(f"deleted {format_time(asked_at)}")
 
 
 def _show_status(session: Session, status: str) -> None:
@@ -159,11 +158,11 @@ def _show_status(session: Session, status: str) -> None:
         stdout_console().print(format_status(status))
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)
+def _utc(at: datetime | None) -> datetime | None:
+    if at is None or at.tzinfo is not None:
+        return at
+    return at.replace(tzinfo=UTC)
 
 
-def _json_moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _json_time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

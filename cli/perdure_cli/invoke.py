@@ -15,7 +15,7 @@ from perdure_cli.exit_codes import ExitCode
 from perdure_cli.output import print_error, print_json, print_status, print_text, stderr_console
 from perdure_cli.payloads import read_payload
 from perdure_cli.session import Session, connected
-from perdure_cli.timelines import Timeline, format_error, format_row
+from perdure_cli.timelines import Timeline, format_error
 
 # The end has been seen; a server that is gone at this very moment is waited for.
 _LAST_ANSWER_S_MAX: Final = 60.0
@@ -80,7 +80,7 @@ def _wait(
     console = stderr_console()
     try:
         for event in client.follow(arn, timeout_s=timeout_s):
-            console.print(format_row(timeline.read(event)), soft_wrap=True)
+            console.print(timeline.draw(event), soft_wrap=True)
     except (WaitTimeoutError, KeyboardInterrupt):
         print_status(Text(f"it goes on: perdure executions history --follow '{arn}'", style="dim"))
         raise

@@ -5,7 +5,7 @@ ARNs and callback ids are never folded or cut, because people copy them.
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from perdure.client.models import (
     FunctionDescription,
     OpenCallback,
 )
-from perdure_cli.durations import format_duration, format_moment
+from perdure.primitives.timeline import format_duration
 from perdure_cli.timelines import format_error
 
 _PAYLOAD_CHARS_MAX: Final = 4_000
@@ -40,6 +40,11 @@ _STATUS_STYLES: Final = {
 def format_status(status: str) -> Text:
     """Return a status in its colour."""
     return Text(status, style=_STATUS_STYLES.get(status, "default"))
+
+
+def format_time(at: datetime) -> str:
+    """Return a point in time in the local zone, to the second."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def show_execution(console: Console, execution: ExecutionDescription) -> None:
@@ -73,7 +78,7 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
         line = Text.assemble(
             (f"{_marked(each):<{statuses}}", _STATUS_STYLES.get(each.status, "default")),
             f"  {each.execution_name:<{names}}  {each.function_name:<{functions}}"
-            f"  {format_moment(each.started_at)}  {_took(each)}",
+            f"  {format_time(each.started_at)}  {_took(each)}",
         )
         console.print(line, soft_wrap=True)
         console.print(Text(each.execution_arn, style="dim"), soft_wrap=True)
@@ -115,11 +120,11 @@ def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
         ("arn", execution.execution_arn),
         ("function", execution.function_name),
         ("name", execution.execution_name),
-        ("started", format_moment(execution.started_at)),
+        ("started", format_time(execution.started_at)),
     ]
     if execution.ended_at is not None:
         took = format_duration(execution.ended_at - execution.started_at)
-        facts.append(("ended", f"{format_moment(execution.ended_at)}, after {took}"))
+        facts.append(("ended", f"{format_time(execution.ended_at)}, after {took}"))
     else:
         facts.extend(_open_facts(execution))
     facts.append(("events", str(execution.event_count)))
@@ -131,11 +136,11 @@ def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
 def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
     facts: list[tuple[str, str | Text]] = [("waits for", execution.waiting_for)]
     if execution.next_timer_at is not None:
-        facts.append(("wakes", format_moment(execution.next_timer_at)))
+        facts.append(("wakes", format_time(execution.next_timer_at)))
     if execution.deadline_at is not None:
-        facts.append(("deadline", format_moment(execution.deadline_at)))
+        facts.append(("deadline", format_time(execution.deadline_at)))
     if execution.pause is not None:
-        since = format_moment(execution.pause.requested_at)
+        since = format_time(execution.pause.requested_at)
         reason = f": {execution.pause.reason}" if execution.pause.reason else ""
         why = "diverged" if execution.pause.diverged else "paused"
         facts.append((why, f"since {since}{reason}"))
@@ -147,7 +152,7 @@ def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]
 
 def _show_callback(console: Console, callback: OpenCallback) -> None:
     name = callback.name or callback.operation_id[:8]
-    due = f", due {format_moment(callback.due_at)}" if callback.due_at else ""
+    due = f", due {format_time(callback.due_at)}" if callback.due_at else ""
     console.print(Text.assemble(("callback   ", "dim"), f"{name}{due}"), soft_wrap=True)
     console.print(Text(callback.callback_id, style="cyan"), soft_wrap=True)
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from perdure.client.models import read_event
-from perdure_cli.timelines import Timeline, TimelineRow, format_row
+from perdure.primitives.timeline import Timeline, TimelineRow
+from perdure_cli.timelines import format_row, timeline_event
 from perdure_proto.v1 import model_pb2
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -18,7 +19,7 @@ def an_event(event_id: int, event_type: str, at_s: float, **fields: Any) -> mode
 
 def rows(*events: model_pb2.Event) -> list[TimelineRow]:
     timeline = Timeline()
-    return [timeline.read(read_event(event)) for event in events]
+    return [timeline.add(timeline_event(read_event(event))) for event in events]
 
 
 def step(event_id: int, event_type: str, at_s: float, **fields: Any) -> model_pb2.Event:

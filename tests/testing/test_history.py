@@ -115,10 +115,10 @@ def test_anything_else_is_refused(document: str, complaint: str) -> None:
 def test_a_timeline_tells_when_what_and_why() -> None:
     text = timeline(history_of(approval, {"number": 1}))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert "3 +0s StepSucceeded double = 2" in lines
+    assert "3 +0 ms StepSucceeded double = 2" in lines
     assert (
-        "6 +10m CallbackTimedOut approval Callback.Heartbeat: Callback timed out on heartbeat"
-        in lines
+        "6 +10 min 00 s CallbackTimedOut approval"
+        " Callback.Heartbeat: Callback timed out on heartbeat" in lines
     )
 
 

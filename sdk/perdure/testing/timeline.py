@@ -1,73 +1,59 @@
-"""A history as text for people: one line for each event, for the report of a failing test."""
+"""Timeline of a history as text: one line for each event, for the report of a failing test."""
 
-from datetime import datetime, timedelta
 from typing import Final
 
+from perdure.primitives.timeline import (
+    Timeline,
+    TimelineEvent,
+    TimelineRow,
+    format_duration,
+    format_error,
+    one_line,
+)
 from perdure.testing.history import ExecutionHistory, HistoryEvent
 
 _TEXT_CHARS_MAX: Final = 120
-# Longer histories are cut in the middle: how it began and how it ended is what people look for.
+# Longer histories are cut in the middle, since their beginning and end say most.
 _LINES_MAX: Final = 200
 
 
 def timeline(history: ExecutionHistory) -> str:
-    """Return one line for each event: since when, what, of what, with what result."""
+    """Return one line for each event: when since the start, the event, its operation, its data."""
     if not history.events:
         return "no events"
-    began_at = history.events[0].event_timestamp
-    depths: dict[str, int] = {}
-    lines = [_line(event, began_at, _depth(event, depths)) for event in history.events]
+    rows = Timeline()
+    lines = [_line(rows.add(_timeline_event(event)), event) for event in history.events]
     return "\n".join([f"{history.execution_arn}  {history.status}", *_shortened(lines)])
 
 
-def duration_text(duration: timedelta) -> str:
-    """Return a duration in the two largest units that it fills."""
-    milliseconds = duration // timedelta(milliseconds=1)
-    parts: list[str] = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
-        count, milliseconds = divmod(milliseconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"
+def _timeline_event(event: HistoryEvent) -> TimelineEvent:
+    retry = event.retry_details
+    error = event.error
+    return TimelineEvent(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        at=event.event_timestamp,
+        operation_id=event.id,
+        parent_id=event.parent_id,
+        name=event.name,
+        sub_type=event.sub_type,
+        attempt=None if retry is None else retry.current_attempt,
+        next_attempt_delay_ms=None if retry is None else retry.next_attempt_delay_ms,
+        error=None if error is None else format_error(error.error_type, error.error_message),
+        reason=event.reason,
+        wait_ms=event.duration_ms,
+        callback_timeout_s=event.timeout_seconds,
+        invoked_function=event.function_name,
+        invocation_started_at=event.invocation_start_timestamp,
+    )
 
 
-def _line(event: HistoryEvent, began_at: datetime, depth: int) -> str:
-    offset = f"+{duration_text(event.event_timestamp - began_at)}"
-    subject = "  " * depth + (event.name or event.sub_type or (event.id or "")[:8])
-    notes = " · ".join(_flat(note) for note in _notes(event) if note)
-    line = f"{event.event_id:>4} {offset:>10}  {event.event_type:<23} {subject}  {notes}"
-    return line.rstrip()
-
-
-def _notes(event: HistoryEvent) -> list[str]:
-    notes: list[str] = []
-    if event.retry_details is not None and event.retry_details.current_attempt > 1:
-        notes.append(f"attempt {event.retry_details.current_attempt}")
-    if event.event_type == "WaitStarted" and event.duration_ms is not None:
-        notes.append(f"for {duration_text(timedelta(milliseconds=event.duration_ms))}")
-    if event.event_type == "ChainedInvokeStarted":
-        notes.append(f"of {event.function_name}")
-    notes += [f"{what} {text}" for what, text in (("in", event.input), ("=", event.result)) if text]
-    if event.error is not None:
-        notes.append(f"{event.error.error_type}: {event.error.error_message}")
-    if event.retry_details is not None and event.retry_details.next_attempt_delay_ms is not None:
-        delay = timedelta(milliseconds=event.retry_details.next_attempt_delay_ms)
-        notes.append(f"again in {duration_text(delay)}")
-    if event.reason:
-        notes.append(event.reason)
-    return notes
-
-
-def _depth(event: HistoryEvent, depths: dict[str, int]) -> int:
-    depth = 0 if event.parent_id is None else depths.get(event.parent_id, 0) + 1
-    if event.id is not None:
-        depths[event.id] = depth
-    return depth
-
-
-def _flat(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _TEXT_CHARS_MAX else flat[: _TEXT_CHARS_MAX - 1] + "…"
+def _line(row: TimelineRow, event: HistoryEvent) -> str:
+    offset = f"+{format_duration(row.offset)}"
+    operation = "  " * row.depth + row.operation
+    data = [f"{label} {text}" for label, text in (("in", event.input), ("=", event.result)) if text]
+    notes = " · ".join(one_line(each, _TEXT_CHARS_MAX) for each in (*data, *row.notes))
+    return f"{row.event_id:>4} {offset:>13}  {row.event_type:<23} {operation}  {notes}".rstrip()
 
 
 def _shortened(lines: list[str]) -> list[str]:

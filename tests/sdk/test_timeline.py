@@ -1,10 +1,10 @@
-"""Durations are told in the two units that matter."""
+"""Durations are written in the two units that matter."""
 
 from datetime import timedelta
 
 import pytest
 
-from perdure_cli.durations import format_duration, format_offset
+from perdure.primitives.timeline import format_duration, format_offset
 
 
 @pytest.mark.parametrize(
