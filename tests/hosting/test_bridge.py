@@ -205,7 +205,7 @@ def test_a_turn_that_has_passed_is_an_invalid_token() -> None:
             refusal = await served.refusal(served.checkpoint(served.bridge.token))
             assert refusal == (
                 *(400, INVALID),
-                f"{BAD_TOKEN}: the turn of this invocation has passed",
+                f"{BAD_TOKEN}: this invocation now belongs to another worker",
             )
 
     play(scenario())
@@ -217,7 +217,7 @@ def test_a_revoked_turn_is_an_answer_without_a_token() -> None:
             answer = await served.checkpoint(served.bridge.token)
             assert "CheckpointToken" not in answer
             refusal = await served.refusal(served.checkpoint(served.bridge.token))
-            assert refusal[2] == f"{BAD_TOKEN}: the turn was revoked"
+            assert refusal[2] == f"{BAD_TOKEN}: it was revoked"
 
     play(scenario())
 

@@ -95,7 +95,10 @@ BOUNDS = "a whole number of"
         (H + 'tenant_isolation = "no"\n', "tenant_isolation is 'no'; true or false is expected"),
         (H + "environment = 1\n", ": functions.f.environment is 1; a table is expected"),
         (H + "[functions.f.environment]\nA1 = 1\n", "f.environment: A1 is 1; a text is expected"),
-        (H + "[functions.f.environment]\n1A = 'x'\n", "environment: '1A' is no name of a variable"),
+        (
+            H + "[functions.f.environment]\n1A = 'x'\n",
+            "environment: '1A' is not a valid name of a variable",
+        ),
         (
             H + "[functions.f.environment]\n_HANDLER = 'x'\n",
             ": functions.f.environment: _HANDLER is set by the worker",

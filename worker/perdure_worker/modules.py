@@ -114,7 +114,7 @@ def _put_on_path(folder: Path) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """Say the type, the message and the line of the user's code where it happened."""
+    """Return the type, the message and the line of the user's code where it happened."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError):
         # Its message names file and line itself.

@@ -1,4 +1,4 @@
-"""Run a worker: connect, serve, connect again, drain, and say with which code to exit.
+"""The life of a worker process: connect, serve, reconnect, drain, return an exit code.
 
     connect ──registered──▶ serve ──stream breaks──▶ connect …   handlers go on meanwhile
        │                      │

@@ -10,7 +10,7 @@ from perdure_worker.metrics.server import MetricsPort
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker process runs."""
+    """Settings of a worker process."""
 
     connection: ConnectionSettings
     # Invocations at a time; each has a thread of its own while its handler runs.

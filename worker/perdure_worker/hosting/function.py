@@ -122,7 +122,7 @@ class LambdaHost:
         try:
             return self._wait(self._run(definition, invocation, checkpoints), seconds=None)
         except (CancelledError, _Closed):
-            # The worker is ending: nobody listens to an outcome any more.
+            # The worker is ending: outcomes are no longer received.
             return Lost()
 
     @property
@@ -219,9 +219,9 @@ class _Closed(Exception):
 
 def _input_of(invocation: Invocation) -> str:
     details = invocation.operations[0].details if invocation.operations else None
-    given = text_of(details.input) if isinstance(details, ExecutionDetails) else None
+    text = text_of(details.input) if isinstance(details, ExecutionDetails) else None
     # Nothing sent is an empty object, as on Lambda.
-    return given if given and not given.isspace() else "{}"
+    return text if text and not text.isspace() else "{}"
 
 
 def _write_line(line: str) -> None:

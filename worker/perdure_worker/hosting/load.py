@@ -20,7 +20,7 @@ from perdure_worker.hosting.log_lines import LineFormat
 
 
 class HostingSources(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the functions stand, and how they are run."""
+    """Which files define the functions, and how they run."""
 
     functions_files: tuple[Path, ...] = ()
     templates: tuple[Path, ...] = ()
@@ -43,7 +43,9 @@ def hosting(
     """
     if sources.empty:
         if sources.lambda_endpoint is not None:
-            raise SettingsError("a Lambda endpoint is for hosted functions, and none is given")
+            raise SettingsError(
+                "a Lambda endpoint needs hosted functions; name a functions file or a SAM template"
+            )
         yield []
         return
     try:

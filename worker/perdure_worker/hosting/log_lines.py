@@ -18,7 +18,7 @@ LINE_CHARS_MAX: Final = 262_144
 
 PRINTED: Final = "stdout"
 
-# What every record has, and what the lines say in other words.
+# Attributes of every record, and those that the lines carry under other names.
 _OF_RECORDS: Final = frozenset(
     {
         *vars(logging.LogRecord("", 0, "", 0, "", (), None)),
@@ -42,7 +42,7 @@ class LogFormatter:
         self._function = function
 
     def of_record(self, record: logging.LogRecord, request_id: str, tenant_id: str | None) -> str:
-        """Return the line for what a logger was told."""
+        """Return the line for a record of a logger."""
         if self._json:
             return self._encoded(self._fields(record, request_id, tenant_id))
         text = record.getMessage()
@@ -53,7 +53,7 @@ class LogFormatter:
     def plain(
         self, text: str, request_id: str, now_s: float, level: str = "INFO", logger: str = PRINTED
     ) -> str:
-        """Return the line for what was printed, or for what the worker itself has to say."""
+        """Return the line for printed text, or for a message of the worker itself."""
         moment = _moment(now_s)
         if not self._json:
             return self._text(moment, level, request_id, text)
@@ -71,8 +71,8 @@ class LogFormatter:
     def _fields(
         self, record: logging.LogRecord, request_id: str, tenant_id: str | None
     ) -> dict[str, object]:
-        told: object = cast("object", record.msg)
-        message = cast("object", told) if isinstance(told, dict) and not record.args else None
+        logged: object = cast("object", record.msg)
+        message = cast("object", logged) if isinstance(logged, dict) and not record.args else None
         fields: dict[str, object] = {
             "timestamp": _moment(record.created),
             "level": record.levelname,
@@ -96,10 +96,10 @@ class LogFormatter:
         line = _encode(fields)
         if len(line) <= LINE_CHARS_MAX:
             return line
-        # A line that was cut would be no JSON: only what tells where it comes from is kept.
-        kept = ("timestamp", "level", "logger", "requestId", "functionName")
+        # A line that was cut would not be JSON: only the fields that identify its source remain.
+        identifying = ("timestamp", "level", "logger", "requestId", "functionName")
         room = LINE_CHARS_MAX // 8
-        short = {name: fields[name] for name in kept if name in fields}
+        short = {name: fields[name] for name in identifying if name in fields}
         return _encode({**short, "message": f"{str(fields['message'])[:room]}…"})
 
 
@@ -120,8 +120,8 @@ def _encode(fields: dict[str, object]) -> str:
         text = json.dumps(fields, ensure_ascii=False, default=str)
     except (TypeError, ValueError, RecursionError):
         # Keys that are no texts, or a value that contains itself.
-        shown: dict[str, Any] = {str(name): str(value) for name, value in fields.items()}
-        text = json.dumps(shown, ensure_ascii=False)
+        printable: dict[str, Any] = {str(name): str(value) for name, value in fields.items()}
+        text = json.dumps(printable, ensure_ascii=False)
     return text.encode(errors="replace").decode()
 
 

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Inbox(Generic[Item]):
-    """What threads have put for the loop and the loop has not taken yet."""
+    """Items that threads have put and the loop has not taken yet."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
         self._loop = loop
@@ -23,7 +23,7 @@ class Inbox(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Put `item` from any thread; False when nobody will take it any more."""
+        """Put `item` from any thread; return False once the inbox is closed."""
         self._items.append(item)
         # After the append: either `close` finds the item, or this finds the inbox closed.
         if self._closed:

@@ -297,9 +297,9 @@ class RunningInvocations:
         self._complete(ended.active, ended.outcome)
 
     def _complete(self, active: ActiveInvocation, outcome: Outcome) -> None:
-        word, completion = _completion(outcome)
+        label, completion = _completion(outcome)
         if active.protocol.phase not in BEFORE_END:
-            word = "dropped"
+            label = "dropped"
         elif completion is None:
             # The handler gave up an invocation that is still ours: it has to run elsewhere.
             _give_up(active.protocol.hand_back())
@@ -307,9 +307,9 @@ class RunningInvocations:
             active.reporting = True
             self._slots.unconfirmed += 1
             active.protocol.finish(completion)
-        if word == "error" and completion is not None and completion.error is not None:
+        if label == "error" and completion is not None and completion.error is not None:
             _log.warning("%s: broken: %s", active.execution_arn, completion.error.message)
-        count_invocation(self._metrics, word, active.counters)
+        count_invocation(self._metrics, label, active.counters)
 
     def _flush(self, active: ActiveInvocation) -> None:
         active.lingering = False

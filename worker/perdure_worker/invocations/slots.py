@@ -1,9 +1,9 @@
-"""How many invocations this worker may still take, and how many of them it has promised to take.
+"""Slots of a worker, and the credits that promise them to the server.
 
-Must stay true: promised + in use ≤ total. So a slot is promised once, and a handler whose turn has
-passed keeps its slot until its thread really ends. Ends that the server has not confirmed yet may
-pile up to `total`; beyond that each of them holds a slot back, or a server that is slow to record
-would be handed more and more.
+Must stay true: promised + in use ≤ total. So a slot is promised once, and a handler whose
+invocation is lost keeps its slot until its thread really ends. Ends that the server has not
+confirmed yet may pile up to `total`; beyond that each of them holds a slot back, or a server that
+is slow to record would hand out more and more.
 """
 
 

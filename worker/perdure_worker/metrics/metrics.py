@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus.
+"""Prometheus metrics of a worker.
 
 Labels are few and closed; units are in the names. The registry is the worker's own, so that several
 workers in one process do not meet, and the host's Python process metrics stay the host's choice.
@@ -42,7 +42,7 @@ class WorkerMetrics:
         )
         self.slots_in_use = Gauge(
             "perdure_worker_slots_in_use",
-            "Slots whose handler runs, also when its turn has passed.",
+            "Slots whose handler runs, also one whose invocation is lost.",
             registry=self.registry,
         )
         self.replayed_operations = Counter(
@@ -58,7 +58,7 @@ class WorkerMetrics:
         )
         self.abandoned_steps = Gauge(
             "perdure_worker_overdue_bodies",
-            "Bodies of steps that run on in this process after their timeout, for nobody.",
+            "Steps that still run in this process after their timeout; results are lost.",
             registry=self.registry,
         )
         self.abandoned_steps.set_function(lambda: abandoned_steps.count)
@@ -85,7 +85,7 @@ class WorkerMetrics:
 
 
 class InvocationCounters:
-    """What one invocation counts, on its own threads; read once they are done."""
+    """Counters of one invocation, written by its threads and read when they are done."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

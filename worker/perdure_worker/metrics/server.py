@@ -27,7 +27,7 @@ REQUEST_S_MAX: Final = 10
 
 
 class MetricsPort(msgspec.Struct, frozen=True):
-    """Where the metrics are served, and what a scraper has to show."""
+    """Address of the metrics, and the token that a scraper must present."""
 
     address: Address
     tokens: Tokens | None = None
@@ -72,7 +72,7 @@ class _Server(WSGIServer):
     """Answers one scrape after the other; a second scraper waits for a few milliseconds."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a scraper that broke off, or spoke no TLS, is no event of the worker."""
+        """Log nothing: a scraper that breaks off does not concern the worker."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -81,7 +81,7 @@ class _Handler(WSGIRequestHandler):
     timeout = REQUEST_S_MAX
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a scrape every few seconds is no event."""
+        """Log nothing: scrapes come every few seconds."""
 
 
 def _guarded(application: Application, tokens: Tokens) -> Application:

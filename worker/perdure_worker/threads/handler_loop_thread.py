@@ -34,7 +34,7 @@ class AsyncHandlerTask:
         loop.call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
-        """Let it stop soon, from any thread. A second time changes nothing."""
+        """Cancel it soon, from any thread. A second call changes nothing."""
         if not self._cancelled and not self._loop.is_closed():
             self._cancelled = True
             self._loop.call_soon_threadsafe(self._cancel)

@@ -1,7 +1,7 @@
 """Threads for handlers, reused, and never in the way of the process's end.
 
-The standard library's pool waits for its threads when the interpreter exits. A handler whose turn
-has passed may run user code for hours, and a worker that was told to stop must not wait for it:
+The standard library's pool waits for its threads when the interpreter exits. A handler whose
+invocation is lost may run user code for hours, and a stopping worker must not wait for it:
 these threads are daemons.
 """
 
@@ -31,7 +31,7 @@ class HandlerThreads:
         self._jobs.put(job)
 
     def close(self) -> None:
-        """Let idle threads end now, and busy ones when their handlers return."""
+        """End idle threads now, and busy ones when their handlers return."""
         for _ in range(self._threads):
             self._jobs.put(None)
 

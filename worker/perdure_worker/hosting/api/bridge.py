@@ -1,6 +1,6 @@
 """The checkpoints of one invocation, between a handler that speaks HTTP and the worker's session.
 
-The handler's AWS SDK is given tokens of our own, one for each turn. Behind them is the port
+The handler's AWS SDK receives tokens of the worker, one for each checkpoint. Behind them is a
 `CheckpointWriter`, which reconnects, repeats and claims as it does for every other handler.
 
 Must stay true: one call is one checkpoint, all or nothing; a token is used up by the call that it
@@ -76,7 +76,7 @@ class CheckpointBridge:
 
     @property
     def token(self) -> str:
-        """What the next checkpoint has to show."""
+        """Token that the next checkpoint must carry."""
         return base64.b64encode(self.id + self._turn.to_bytes(_TURN_BYTES, "big")).decode()
 
     def event(self) -> str:
@@ -120,7 +120,9 @@ class CheckpointBridge:
         try:
             await asyncio.wrap_future(self._checkpoints.submit(request.updates, urgent=True))
         except InvocationLost:
-            raise Invalid(f"{TURN_REFUSED}: the turn of this invocation has passed") from None
+            raise Invalid(
+                f"{TURN_REFUSED}: this invocation now belongs to another worker"
+            ) from None
         except CheckpointRefused as error:
             raise Invalid(error.message) from None
         except CheckpointUnavailable as error:
@@ -141,9 +143,9 @@ class CheckpointBridge:
 
     def _check_token(self, token: str) -> None:
         if token != self.token:
-            raise Invalid(f"{TURN_REFUSED}: it is not that of the present turn")
+            raise Invalid(f"{TURN_REFUSED}: it is not the latest of its invocation")
         if self._revoked:
-            raise Invalid(f"{TURN_REFUSED}: the turn was revoked")
+            raise Invalid(f"{TURN_REFUSED}: it was revoked")
 
     def _page(
         self, position: int, limit: int, *, least: int, time: TimeWriter

@@ -1,4 +1,4 @@
-"""What the AWS SDK of a handler takes for the Lambda API: on loopback, one for each worker.
+"""Endpoint that the AWS SDK of a handler takes for the Lambda API: on loopback, one per worker.
 
 Checkpoints and pages of the state are served here, over the worker's own session; a server needs
 no HTTP port for that. Everything else is passed on to a node, if one was named.

@@ -1,6 +1,6 @@
 """Calls of handlers that are no checkpoints, passed on to the Lambda API of a node.
 
-A call is passed on as it came, once: whoever made it decides whether to try again. A worker that
+A call is passed on as it came, once: its caller decides whether to retry. A worker that
 has a token shows it, since a node with tokens knows nothing else.
 """
 
@@ -22,7 +22,7 @@ CALL_S_MAX: Final = 960.0
 CALLS_MAX: Final = 256
 ANSWER_BYTES_MAX: Final = 16 * 1_024 * 1_024
 
-# They belong to one connection (RFC 9110, section 7.6.1), or are written anew.
+# They belong to one connection (RFC 9110, section 7.6.1), or are written again.
 _HOP: Final = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),

@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the client is told."""
+    """Response to the client."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -57,9 +57,9 @@ def json_answer(body: object, status: int = 200, headers: dict[str, str] | None 
     return Answer(status, (kind, *(headers or {}).items()), msgspec.json.encode(body))
 
 
-def failure_answer(told: Failure) -> Answer:
+def failure_answer(refusal: Failure) -> Answer:
     """Return the answer of a failed call."""
-    return json_answer(told.body, told.status, told.headers)
+    return json_answer(refusal.body, refusal.status, refusal.headers)
 
 
 class HttpServer:
@@ -140,8 +140,8 @@ class _Connection:
                 return False
             await self._send(await self._server.answer(_request(head, bytes(body))))
         except h11.RemoteProtocolError as error:
-            told = failure(Code.CONTENT_INVALID, f"no HTTP request: {error}")
-            await self._send_last(failure_answer(told))
+            refusal = failure(Code.CONTENT_INVALID, f"no HTTP request: {error}")
+            await self._send_last(failure_answer(refusal))
             return False
         except LambdaError as refused:
             # Before the body was read to its end: the connection closes.

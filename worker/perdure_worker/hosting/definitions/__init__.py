@@ -1,1 +1,1 @@
-"""Which Lambda handlers a worker hosts: the functions file, SAM templates, variables."""
+"""Definitions of hosted Lambda handlers: the functions file, SAM templates, variables."""

@@ -40,7 +40,7 @@ class HostedDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One function. `folder` is where its imports begin, and where its processes run.
 
     `timeout_s` bounds an invocation, the settings' `execution_timeout_s` an execution of a durable
-    function. `memory_mb` is only told to the handler; nothing holds it to that.
+    function. `memory_mb` is only reported to the handler; it is not enforced.
     """
 
     settings: FunctionSettings

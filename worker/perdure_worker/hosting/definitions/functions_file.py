@@ -77,7 +77,7 @@ def check_environment(where: str, environment: dict[str, str]) -> None:
             raise SettingsError(f"{where}: {name} is set by the worker, and not for a file to set")
         if VARIABLE.fullmatch(name) is None:
             raise SettingsError(
-                f"{where}: {shown(name)} is no name of a variable:"
+                f"{where}: {shown(name)} is not a valid name of a variable:"
                 " a letter, then letters, digits and _ are expected"
             )
     size = sum(len(f"{name}{value}".encode()) for name, value in environment.items())

@@ -152,8 +152,8 @@ class _Reader:
 
     def _folder(self) -> str:
         table = self._table
-        given = Path(table.text("CodeUri", "."))
-        folder = (self._path.resolve().parent / given).resolve()
+        code_uri = Path(table.text("CodeUri", "."))
+        folder = (self._path.resolve().parent / code_uri).resolve()
         if not folder.is_dir():
             raise table.wrong("CodeUri", f"a folder is expected, and {folder} is none")
         return str(folder)
@@ -290,9 +290,9 @@ def _is_isolated(tenancy: Table) -> bool:
 
 
 def _number(key: str, value: object) -> object:
-    """Return what a parameter says where a number is wanted: defaults of parameters are texts."""
+    """Return a parameter's text as a number where one is expected: defaults are always text."""
     if isinstance(value, dict):
         entries = cast("dict[str, object]", value)
         return {name: _number(name, item) for name, item in entries.items()}
-    wanted = key in ("Timeout", "MemorySize", "ExecutionTimeout", "RetentionPeriodInDays")
-    return int(value) if wanted and isinstance(value, str) and value.isdecimal() else value
+    is_number = key in ("Timeout", "MemorySize", "ExecutionTimeout", "RetentionPeriodInDays")
+    return int(value) if is_number and isinstance(value, str) and value.isdecimal() else value

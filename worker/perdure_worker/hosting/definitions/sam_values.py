@@ -63,7 +63,7 @@ def read_yaml(path: Path) -> object:
 
 
 class References:
-    """What references of one template stand for."""
+    """Values that the references of one template resolve to."""
 
     def __init__(self, parameters: Mapping[str, str], functions: Mapping[str, str]) -> None:
         """`parameters` are defaults and pseudo parameters, `functions` names by logical ids."""
@@ -83,13 +83,13 @@ class References:
                 return self._ref(argument)
             if isinstance(key, str) and key.startswith("Fn::"):
                 return self._function(key, argument)
-        kept: dict[object, object] = {}
+        resolved: dict[object, object] = {}
         for key, item in entries.items():
             try:
-                kept[key] = self.resolved(item)
+                resolved[key] = self.resolved(item)
             except Absent:
                 continue
-        return kept
+        return resolved
 
     def _function(self, key: str, argument: object) -> object:
         parts = cast("list[object]", argument) if isinstance(argument, list) else [argument]

@@ -35,7 +35,7 @@ class Table:
         return list(self._values)
 
     def has(self, key: str) -> bool:
-        """Tell whether the key is there; it counts as known."""
+        """Return whether the key is present; from now on it counts as known."""
         self._known.add(key)
         return key in self._values
 
@@ -83,7 +83,7 @@ class Table:
         return SettingsError(f"{self.where}: {key} is {shown(self._values[key])}; {expected}")
 
     def close(self) -> None:
-        """Raise SettingsError if a key is left that nobody asked for."""
+        """Raise SettingsError if a key is left that was never read."""
         for key in self._values:
             if key in self._known:
                 continue

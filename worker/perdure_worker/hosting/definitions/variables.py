@@ -22,15 +22,15 @@ _CREDENTIALS: Final = (
     "AWS_PROFILE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
-# Nobody checks them: the worker's endpoint asks for checkpoint tokens.
+# Not checked: the worker's endpoint asks for checkpoint tokens instead.
 _DUMMY_CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "perdure", "AWS_SECRET_ACCESS_KEY": "perdure"}
 _LOOPBACK: Final = "127.0.0.1"
 
 
 def region_of(environment: Mapping[str, str]) -> str:
     """Return the region that functions believe to be in."""
-    given = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    return given or REGION_DEFAULT
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    return region or REGION_DEFAULT
 
 
 def process_environment(

@@ -4,7 +4,7 @@ It takes one event after the other from the worker and calls the handler on its 
 Lambda's runtime does. When the worker closes the socket, or dies, the process ends at once.
 
 Must stay true: standard output and error belong to the handler. What Python prints takes the same
-way as what loggers are told and as the answers, so that it keeps its place among them; what other
+way as log records and the answers, so that it keeps its place among them; what other
 programs print goes to the pipe that is the real standard output.
 """
 
@@ -94,7 +94,7 @@ class Channel:
 
 
 class Output(io.RawIOBase):
-    """What is below Python's standard streams: sends all that is written to the worker."""
+    """Raw stream below Python's standard streams: sends all that is written to the worker."""
 
     def __init__(self, channel: Channel, number: int) -> None:
         super().__init__()
@@ -102,11 +102,11 @@ class Output(io.RawIOBase):
         self._number = number
 
     def writable(self) -> bool:
-        """Tell that it can be written to."""
+        """Return True: it can be written to."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that other programs may be given."""
+        """Return the descriptor that can be passed to other programs."""
         return self._number
 
     def write(self, data: "Buffer", /) -> int:
@@ -118,7 +118,7 @@ class Output(io.RawIOBase):
 
 
 class LogHandler(logging.Handler):
-    """Sends what loggers are told to the worker, with the request that it belongs to."""
+    """Sends log records to the worker, with the request that they belong to."""
 
     def __init__(self, channel: Channel, lines: LogFormatter) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ def _handler(channel: Channel) -> Handler:
         return load_handler(os.environ["_HANDLER"])
     except HandlerFailed as failed:
         _fail(channel, failed.error)
-    except Exception as error:  # noqa: BLE001 - whatever a module raises is told
+    except Exception as error:  # noqa: BLE001 - whatever a module raises is reported
         _fail(channel, error_of(error))
 
 

@@ -1,4 +1,4 @@
-"""What a worker and the process of a handler say to each other, in frames over a socket pair.
+"""Frames between a worker and the process of a handler, over a socket pair.
 
 A frame is its length (4 bytes, big-endian) and one message in MessagePack. Both ends are of one
 release: the worker starts its processes itself.
@@ -28,7 +28,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class HandlerError(msgspec.Struct, frozen=True):
-    """What went wrong, as Lambda's runtime tells it."""
+    """Error of a handler, as Lambda's runtime reports it."""
 
     message: str
     type: str
@@ -56,7 +56,7 @@ class Returned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Raised(msgspec.Struct, frozen=True, tag=True):
-    """From the process: the handler has raised, or returned what cannot be told."""
+    """From the process: the handler raised, or its result cannot be written as JSON."""
 
     error: HandlerError
 
@@ -81,7 +81,7 @@ _to_process: Final = msgspec.msgpack.Decoder(Invoke)
 
 
 class BrokenFrame(Exception):
-    """The other end does not keep to the protocol."""
+    """The other end broke the protocol."""
 
 
 def frame(message: Invoke | FromProcess) -> bytes:

@@ -1,4 +1,4 @@
-"""The context object that a handler of Lambda is given (developer guide, Python context object)."""
+"""The context object of a Lambda handler (developer guide, Python context object)."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ def _now_ms() -> int:
 
 
 class CognitoIdentity:
-    """Who called through Amazon Cognito: nobody, here."""
+    """Amazon Cognito identity of the caller: always empty here."""
 
     def __init__(self) -> None:
         self.cognito_identity_id: str | None = None
@@ -35,7 +35,7 @@ class Client:
 
 
 class ClientContext:
-    """What the caller of Invoke said about itself; what it left out is None."""
+    """Client context that the caller of Invoke sent; None where it was left out."""
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self.custom = fields.get("custom")

@@ -1,4 +1,4 @@
-"""How a run of a handler's process ends the invocation: pure, with Lambda's words.
+"""From a run of a handler's process to the end of its invocation: pure, with Lambda's texts.
 
 For a durable function whatever breaks the invocation (an exception, an exit, a timeout) is no
 failure of the execution: it is run again. For a plain one it is, as for Lambda's callers.
@@ -27,7 +27,7 @@ INVALID: Final = "InvalidParameterValueException"
 
 
 class _Output(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the handler of a durable function returns. Other members are ignored."""
+    """Response of a durable function's handler. Other members are ignored."""
 
     status: str | None = None
     result: str | None = None
@@ -43,7 +43,7 @@ def outcome_of(definition: HostedDefinition, verdict: RunResult, request_id: str
 
 
 def refusal_of(event: str) -> Failed | None:
-    """Return how an execution ends whose input is larger than plain handlers are given."""
+    """Return how an execution ends whose input is larger than plain handlers accept."""
     if bytes_of(event) > SYNCHRONOUS_BYTES_MAX:
         return _invalid(_too_large("input", event))
     return None

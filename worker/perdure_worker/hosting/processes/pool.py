@@ -2,7 +2,7 @@
 
 Must stay true: a process runs one invocation at a time, and those of one tenant only where the
 function keeps tenants apart; there are never more processes than slots;
-an event is given to another process only when the one before had ended without taking it; and
+an event goes to another process only if the one before ended without taking it; and
 nothing outlives `close`.
 """
 
@@ -21,7 +21,7 @@ from perdure_worker.hosting.processes.process import (
     TimedOut,
 )
 
-# A process that nobody has needed for so long ends.
+# A process that has been idle for so long ends.
 IDLE_S_MAX: Final = 300.0
 # Imports of many at once would only wait for each other.
 STARTS_MAX: Final = 4
@@ -109,7 +109,7 @@ class Pool:
         return end
 
     def _warm(self, definition: HostedDefinition, event: Invoke) -> HandlerProcess | None:
-        """Take the process of function and tenant that was used last, if one waits."""
+        """Return the process of function and tenant that was used last, if one is idle."""
         tenant_id = _tenant(definition, event)
         for process in reversed(self._idle):
             if process.definition is definition and process.tenant_id == tenant_id:
@@ -118,7 +118,7 @@ class Pool:
         return None
 
     async def _make_room(self) -> None:
-        """Let the process that has been idle longest go when there are as many as may be."""
+        """End the process that has been idle longest when the pool is full."""
         while self.count >= self._processes_max and (self._idle or self._ending):
             if self._idle:
                 self._end(next(iter(self._idle)))

@@ -1,13 +1,13 @@
-"""A process of a handler, as the worker sees it: started, given events, ended. Belongs to a loop.
+"""Process of a handler, as the worker sees it: start, events, end. Belongs to a loop.
 
     starting ──ready──▶ idle ──event──▶ busy ──answer──▶ idle
         └── init failed, too slow ──┐      └── too slow ──┐
                                     ▼                     ▼
     from everywhere, when it exits: ended
 
-Must stay true: whoever waits for a process hears of its end; what its Python printed before an
-answer is in the log before the answer counts; and a process that has ended leaves no child of its
-own group.
+Must stay true: a caller that waits for a process is notified of its end; what its Python printed
+before an answer is in the log before the answer counts; and a process that has ended leaves no
+child of its own group.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from perdure_worker.hosting.processes.frames import (
 
 # How long imports of a handler may take. A cold machine needs seconds for an AWS SDK.
 INIT_S_MAX: Final = 60.0
-# How long the end of a killed process and its last words may take.
+# How long the end of a killed process and its last output may take.
 END_S_MAX: Final = 5.0
 _READ_BYTES: Final = 65_536
 
@@ -51,7 +51,7 @@ Write = Callable[[str], None]
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """The process has ended by itself or was killed by somebody; negative is a signal's number."""
+    """The process ended by itself or was killed; negative is a signal's number."""
 
     status: int
 
@@ -87,7 +87,7 @@ class HandlerProcess:
         write: Write,
     ) -> None:
         self.definition = definition
-        # Whose it is, where tenants are kept apart.
+        # Its tenant, where tenants are isolated.
         self.tenant_id: str | None = None
         self._environment = environment
         self._format = line_format
@@ -101,13 +101,13 @@ class HandlerProcess:
         # What programs print that the handler starts.
         self._piped = _Splitter()
         self._process: asyncio.subprocess.Process | None = None
-        # Its number may belong to somebody else once it is collected.
+        # Its number may belong to another process once it is collected.
         self._collected = False
         self._exited: asyncio.Future[int] = self._loop.create_future()
 
     @property
     def ended(self) -> bool:
-        """Whether the process is no more."""
+        """Whether the process has ended."""
         return self._exited.done()
 
     async def start(self, init_s: float = INIT_S_MAX) -> Start:
@@ -128,7 +128,7 @@ class HandlerProcess:
         return answer if isinstance(answer, InitFailed) else Exited(-signal.SIGKILL)
 
     async def invoke(self, event: Invoke) -> End:
-        """Give the handler an event; wait for its answer, its end, or its timeout."""
+        """Send the handler an event; wait for its answer, its end, or its timeout."""
         self._request_id, self._started = event.request_id, False
         timeout_s = self.definition.timeout_s
         try:
@@ -159,8 +159,8 @@ class HandlerProcess:
         if self._process is not None:
             await asyncio.wait((self._exited,), timeout=END_S_MAX)
 
-    def say(self, text: str, level: str = "ERROR") -> None:
-        """Write what the worker itself has to say about this process."""
+    def log(self, text: str, level: str = "ERROR") -> None:
+        """Log a message of the worker itself about this process."""
         self._write(
             self._lines.plain(text, self._request_id, time.time(), level, logger="platform")
         )
@@ -196,7 +196,7 @@ class HandlerProcess:
     async def _live(
         self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader
     ) -> None:
-        """Hear what the process says until it has ended, then clean up."""
+        """Receive what the process sends until it has ended, then clean up."""
         hearing = self._loop.create_task(self._hear(reader))
         status = await process.wait()
         # What it started and left behind ends with it, as everything in a sandbox does.
@@ -221,7 +221,7 @@ class HandlerProcess:
         except (asyncio.IncompleteReadError, OSError):
             return
         except BrokenFrame as error:
-            self.say(f"the process does not keep to its protocol: {error}")
+            self.log(f"the process broke its protocol: {error}")
             self._kill_group()
 
     def _heard(self, message: FromProcess) -> None:
@@ -238,7 +238,7 @@ class HandlerProcess:
                 self._answers.put_nowait(message)
 
     async def _next(self) -> FromProcess | Exited:
-        """Return the next answer; what was said before an exit comes first."""
+        """Return the next answer; what was sent before an exit comes first."""
         if self._answers.empty():
             taking = self._loop.create_task(self._answers.get())
             try:
@@ -296,6 +296,6 @@ class _Splitter:
         return lines
 
     def rest(self) -> bytes:
-        """Return what has no end yet, and begin anew."""
+        """Return the unfinished line, and start an empty one."""
         rest, self._partial = self._partial, b""
         return rest
