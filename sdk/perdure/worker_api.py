@@ -4,6 +4,7 @@ from perdure.drivers.handler_loop import HandlerLoop, close_loop
 from perdure.drivers.step_thread import abandoned_steps
 from perdure.functions.plain import PlainFunction
 from perdure.functions.run import run_invocation, run_invocation_async
+from perdure.invocation.thread_pool import DaemonThreadPool
 from perdure.protocol.function import RegisteredFunction
 from perdure.protocol.invocation import (
     CheckpointAnswer,
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointRefused",
     "CheckpointUnavailable",
     "CheckpointWriter",
+    "DaemonThreadPool",
     "Diverged",
     "Errored",
     "Failed",

@@ -64,6 +64,8 @@ _TRACED: Final = (OperationType.WAIT, OperationType.CONTEXT)
 REFRESH_S_FIRST: Final = 0.1
 REFRESH_S_MAX: Final = 5.0
 
+BRANCH_THREAD_NAME: Final = "perdure-branch"
+
 
 def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
@@ -90,7 +92,7 @@ class InvocationState:
         self.lock = threading.Lock()
         self.submitting = threading.Lock()
         self.fibers = FiberTree(self.lock)
-        self.threads = DaemonThreadPool()
+        self.threads = DaemonThreadPool(BRANCH_THREAD_NAME)
         self.now_ms = environment.now_ms
         # Nobody sets this clock, so what took a second took a second. Tests have one clock only.
         self.monotonic_ms = _monotonic_ms if self.now_ms is system_now_ms else self.now_ms

@@ -1,23 +1,25 @@
-"""Threads for the branches of one invocation, reused, and never in the way of the process's end.
+"""Pool of daemon threads, reused, which never delays the end of the process.
 
-They are daemons, as the threads of handlers are: a branch whose turn has passed may run user code
-for hours, and a process that was told to stop does not wait for it.
+The standard library's pool waits for its threads when the interpreter exits. User code of an
+invocation that was lost may run for hours, and a process that was asked to stop must not wait for
+it: these threads are daemons.
 """
 
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Final
 
 Job = Callable[[], None]
 
-THREAD_NAME: Final = "perdure-branch"
-
 
 class DaemonThreadPool:
-    """Runs each job in a thread of its own. Jobs do not raise; `busy` have not ended."""
+    """Runs each job in a thread of its own. Jobs do not raise; `busy` have not ended.
 
-    def __init__(self) -> None:
+    Its threads are called `name-1`, `name-2` …
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._changed = threading.Condition()
         self._threads = 0
@@ -29,26 +31,34 @@ class DaemonThreadPool:
             self.busy += 1
             if self.busy > self._threads:
                 self._threads += 1
-                name = f"{THREAD_NAME}-{self._threads}"
+                name = f"{self._name}-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
             self._jobs.put(job)
 
     def wait_ended(self) -> None:
-        """Wait until every job has ended, and let the threads go.
+        """Wait until every job has ended, and end the threads.
 
         Without a deadline: this is user code, and the invocation lasts as long as it runs.
         """
         with self._changed:
             while self.busy:
                 self._changed.wait()
-            for _ in range(self._threads):
-                self._jobs.put(None)
-            self._threads = 0
+            self._end_threads()
+
+    def close(self) -> None:
+        """End idle threads now, and busy ones when their jobs have ended."""
+        with self._changed:
+            self._end_threads()
+
+    def _end_threads(self) -> None:
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            # An idle thread must not keep what its last branch touched alive.
+            # An idle thread must not keep what its last job touched alive.
             del job
             with self._changed:
                 self.busy -= 1

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from typing import Final, assert_never
 
 from perdure.worker_api import (
+    DaemonThreadPool,
     Diverged,
     Errored,
     Failed,
@@ -49,13 +50,14 @@ from perdure_worker.invocations.protocol import (
 from perdure_worker.invocations.slots import Slots
 from perdure_worker.metrics.metrics import InvocationOutcome, WorkerMetrics, count_invocation
 from perdure_worker.threads.handler_loop_thread import HandlerLoopThread
-from perdure_worker.threads.handler_threads import HandlerThreads
 
 # How long updates that no handler waits for may wait for more.
 LINGER_S_MAX: Final = 0.1
 
 # Phases from which an invocation can still be ended or handed back.
 BEFORE_END: Final = (Phase.LOADING, Phase.RUNNING, Phase.REVOKED)
+
+HANDLER_THREAD_NAME: Final = "perdure-handler"
 
 _log = logging.getLogger("perdure.worker")
 
@@ -79,7 +81,7 @@ class RunningInvocations:
         self._client_token_prefix = client_token_prefix
         self._loop = asyncio.get_running_loop()
         self._inbox: Inbox[InboxMessage] = Inbox(self._loop, self._read_inbox)
-        self._threads = HandlerThreads()
+        self._threads = DaemonThreadPool(HANDLER_THREAD_NAME)
         self._handler_loop = HandlerLoopThread()
         self._slots = Slots(slots)
         self._open: dict[str, ActiveInvocation] = {}
@@ -210,7 +212,7 @@ class RunningInvocations:
         if active.function.is_async:
             active.handler_task = self._handler_loop.start(active.run_async, active.report_end)
         else:
-            self._threads.start(active.run, busy=self._slots.in_use)
+            self._threads.start(active.run)
 
     def fail(self, active: ActiveInvocation, error: ErrorObject) -> None:
         """Report an invocation that could not start."""
