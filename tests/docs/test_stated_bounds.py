@@ -1,6 +1,7 @@
-"""The bounds that comments of the contract state are those that the code keeps.
+"""The bounds that the contract, the page of limits and the SDK state are those that the code keeps.
 
-A comment that states a bound names the constant that holds it, as in `(limit: PAYLOAD_BYTES_MAX)`.
+A comment of the contract that states a bound names the constant that holds it, as in
+`(limit: PAYLOAD_BYTES_MAX)`. So does a line of the page, which has the name as code.
 """
 
 import re
@@ -11,14 +12,16 @@ from typing import Final, NamedTuple
 import pytest
 
 from perdure_core import limits
+from perdure_gateway.admission import memory_budget
 from perdure_host import channel
 from tests.system.processes import ROOT
 
 LIMITS: Final[Mapping[str, int]] = {
     **{name: value for name, value in vars(limits).items() if isinstance(value, int)},
+    "BUDGET_BYTES_MAX": memory_budget.BUDGET_BYTES_MAX,
     "MESSAGE_BYTES_MAX": channel.MESSAGE_BYTES_MAX,
 }
-# Numbers in comments that bound nothing of ours, and what they are.
+# Numbers that bound nothing of Perdure's, and what they are.
 OTHERS: Final = {"4 MiB": "what gRPC accepts by default"}
 
 CONTRACT: Final = sorted((ROOT / "proto" / "perdure_proto" / "v1").glob("*.proto"))
@@ -26,16 +29,19 @@ CONTRACT: Final = sorted((ROOT / "proto" / "perdure_proto" / "v1").glob("*.proto
 # The least number that is taken for a bound wherever it stands.
 LEAST: Final = 100
 NUMBER: Final = r"\d+(?:,\d{3})*"
-QUANTITY: Final = re.compile(rf"(?<![\w.,:/\[-])({NUMBER})(?: (KiB|MiB|days))?(?![\w-])")
+QUANTITY: Final = re.compile(rf"(?<![\w.,:/\[-])({NUMBER})(?: (KiB|MiB|days|seconds))?(?![\w-])")
 # Smaller numbers are bounds in words like these.
 STATED: Final = re.compile(
-    rf"(?:[Aa]t most|[Uu]p to|\d to) ({NUMBER})(?: (KiB|MiB|days))?|()({NUMBER}) when 0"
+    rf"(?:[Aa]t most|[Uu]p to|\d to) ({NUMBER})(?: (KiB|MiB|days|seconds))?|()({NUMBER}) when 0"
 )
 NAMES: Final = re.compile(r"\(limits?: ([A-Z_]+(?:, [A-Z_]+)*)\)")
+CODE_NAME: Final = re.compile(r"`([A-Z]+(?:_[A-Z]+)+)`")
+# A number of bytes in a docstring of the SDK.
+BYTES: Final = re.compile(rf"\b({NUMBER}) bytes\b")
 COMMENT: Final = re.compile(r"(?:^ *// ?.*\n)+", re.MULTILINE)
 
-UNITS: Final = {"": 1, "KiB": 1_024, "MiB": 1_024 * 1_024, "days": 1}
-S_PER_DAY: Final = 86_400
+SIZES: Final = {"KiB": 1_024, "MiB": 1_024 * 1_024}
+SECONDS: Final = {"seconds": 1, "days": 86_400}
 
 
 class Quantity(NamedTuple):
@@ -49,15 +55,15 @@ class Quantity(NamedTuple):
 
     @property
     def value(self) -> int:
-        return int(self.number.replace(",", "")) * UNITS[self.unit]
+        return int(self.number.replace(",", "")) * SIZES.get(self.unit, 1)
 
     def is_limit(self, name: str) -> bool:
         """Return whether the quantity is the limit of that name, in the unit of the name."""
         factor = 1
-        if self.unit == "days" and "_S_" in name:
-            factor = S_PER_DAY
-        if self.unit == "days" and "_MS_" in name:
-            factor = S_PER_DAY * 1_000
+        if self.unit in SECONDS and "_S_" in name:
+            factor = SECONDS[self.unit]
+        if self.unit in SECONDS and "_MS_" in name:
+            factor = SECONDS[self.unit] * 1_000
         return LIMITS[name] == self.value * factor
 
 
@@ -72,7 +78,11 @@ def comments(source: str) -> list[str]:
 def complaints(comment: str) -> list[str]:
     """Return what is wrong with the bounds of a comment, one line for each."""
     names = [name for found in NAMES.findall(comment) for name in found.split(", ")]
-    text = NAMES.sub("", comment)
+    return misstatements(comment, names, NAMES.sub("", comment))
+
+
+def misstatements(comment: str, names: list[str], text: str) -> list[str]:
+    """Return what is wrong with the bounds in a text, given the limits that it names."""
     unknown = [f"there is no limit {name}: {comment}" for name in names if name not in LIMITS]
     if unknown:
         return unknown
@@ -104,6 +114,28 @@ def test_comments_of_the_contract_state_the_bounds_that_the_code_keeps(file: Pat
     assert [line for comment in comments(source) for line in complaints(comment)] == []
 
 
+def test_the_page_of_limits_states_the_bounds_that_the_code_keeps() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    assert [
+        complaint
+        for line in page.splitlines()
+        for complaint in misstatements(line, CODE_NAME.findall(line), line)
+    ] == []
+    assert len(CODE_NAME.findall(page)) > 20
+
+
+def test_sizes_in_docstrings_of_the_sdk_are_limits() -> None:
+    files = sorted((ROOT / "sdk").glob("**/*.py"))
+    stated = {
+        (file.name, size)
+        for file in files
+        for size in BYTES.findall(file.read_text(encoding="utf-8"))
+    }
+    known = set(LIMITS.values())
+    assert len(stated) > 1
+    assert [each for each in stated if Quantity(each[1], "").value not in known] == []
+
+
 @pytest.mark.parametrize(
     "comment",
     [
@@ -111,6 +143,7 @@ def test_comments_of_the_contract_state_the_bounds_that_the_code_keeps(file: Pat
         "At most 64 MiB. (limit: PAYLOAD_BYTES_MAX)",
         "Seconds, 1 to 31,622,400 (366 days). (limit: EXECUTION_TIMEOUT_S_MAX)",
         "1 to 1,000; 100 when 0. (limits: PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT)",
+        "At most 900 seconds. (limit: EXECUTION_WAIT_MS_MAX)",
         "1, 2, 3, … without gaps; 1 is the first.",
         "arn:perdure:lambda:NAMESPACE:000000000000:function",
         "1 to 64 characters of [A-Za-z0-9-_]. (limit: OPERATION_ID_CHARS_MAX)",
