@@ -14,8 +14,8 @@ PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.6.0 'setuptools<81'
 
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo test check fix bench proto clean
-.PHONY: check-format check-lint check-contracts check-proto check-mypy check-pyright
+.PHONY: demo test check fix bench proto client clean
+.PHONY: check-format check-lint check-contracts check-proto check-client check-mypy check-pyright
 .DELETE_ON_ERROR:
 
 demo: $(READY) ## the order program, its worker and its server killed, every order processed
@@ -24,7 +24,7 @@ demo: $(READY) ## the order program, its worker and its server killed, every ord
 test: $(READY) ## the whole suite, with a PostgreSQL of its own; ARGS="-k name" narrows it
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: check-format check-lint check-contracts check-proto check-mypy check-pyright ## all of it; -k shows every failure
+check: check-format check-lint check-contracts check-proto check-client check-mypy check-pyright ## all of it; -k shows every failure
 	@echo "check: all passed"
 
 check-format: $(READY)
@@ -38,6 +38,9 @@ check-contracts: $(READY)
 
 check-proto: $(READY)
 	$(BIN)/python proto/generate.py --check
+
+check-client: $(READY)
+	$(BIN)/python sdk/generate_client.py --check
 
 check-mypy: $(READY)
 	$(BIN)/mypy
@@ -54,6 +57,9 @@ bench: $(READY) ## figures of this machine
 
 proto: $(PROTO_READY) ## regenerates proto/perdure_proto/v1/*_pb2* after a change of the contract
 	$(PROTO_VENV)/bin/python proto/generate.py
+
+client: $(READY) ## regenerates sdk/perdure/client/blocking.py after a change of asynchronous.py
+	$(BIN)/python sdk/generate_client.py
 
 clean: ## back to a fresh clone, but for what git ignores elsewhere
 	rm -rf $(VENV) $(PROTO_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,10 @@
-"""The client for asyncio: the methods of `perdure.client.Client`, to be awaited.
+"""The asyncio client, from which the blocking one is generated.
 
 async with AsyncClient() as client:
     print(await client.run("order", {"order_id": "17"}, name="order-17"))
+
+Every method drives one program of `perdure.client.flows` or `perdure.client.unary_flows`, which
+decide what to send, and when to retry. After a change run `make client`.
 """
 
 import asyncio
@@ -32,9 +35,11 @@ _Result = TypeVar("_Result")
 
 
 class AsyncClient:
-    """`perdure.client.Client` to be awaited; its methods are documented there.
+    """Client of one server, for asyncio. One client belongs to one event loop.
 
-    One client belongs to one event loop.
+    Arguments that are None are read from the environment: PERDURE_SERVER, PERDURE_TOKEN_FILE,
+    PERDURE_TLS_CA, PERDURE_TLS_CERT, PERDURE_TLS_KEY. `patience_s` is how long a call is retried
+    while no server answers.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class AsyncClient:
         self._environment = system_environment(patience_s)
 
     async def close(self) -> None:
+        """Close the connection. The client cannot be used afterwards."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +93,15 @@ class AsyncClient:
         tenant_id: str | None = None,
         trace_header: str | None = None,
     ) -> StartedExecution:
+        """Start an execution and return as soon as the start is durable.
+
+        The payload is a value that JSON can hold; `payload_text` is sent as it is instead. When
+        the same `name` was started before with an equal payload, the execution of that name is
+        returned; with another payload AlreadyExistsError is raised. `tenant_id` is required by
+        functions that isolate tenants, and refused by all others. `trace_header` is the trace
+        that the start belongs to, in the format of `X-Amzn-Trace-Id`: 1 to 8,192 characters,
+        which the execution keeps and passes on.
+        """
         request = requests.start_request(
             function_name,
             name or self._environment.new_name(),
@@ -111,6 +126,13 @@ class AsyncClient:
         retention_days: int | None = None,
         tenant_id: str | None = None,
     ) -> Any:
+        """Start an execution (see `start`), wait for its end and return its result.
+
+        Raises ExecutionFailedError when it ends otherwise, and WaitTimeoutError after
+        `timeout_s`, while the execution goes on. A server that restarts meanwhile is waited for:
+        as long as the client's patience before it has answered the start, which it does within a
+        second, and without limit afterwards.
+        """
         request = requests.start_request(
             function_name,
             name or self._environment.new_name(),
@@ -125,12 +147,15 @@ class AsyncClient:
     async def wait(
         self, execution_arn: str, *, timeout_s: float | None = None
     ) -> ExecutionDescription:
+        """Wait for the end of an execution, however it ends, and return the execution."""
         return await self._drive(flows.wait(self._environment, execution_arn, timeout_s))
 
     async def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
+        """Wait for the end of an execution and return its result, or raise its error."""
         return flows.result_of(await self.wait(execution_arn, timeout_s=timeout_s))
 
     async def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
+        """Return one execution as it is now; without data its input and result are None."""
         return await self._drive(
             unary_flows.get(self._environment, execution_arn, include_data=include_data)
         )
@@ -143,6 +168,7 @@ class AsyncClient:
         page_items: int = 1_000,
         include_data: bool = True,
     ) -> AsyncIterator[HistoryEvent]:
+        """Return the events so far, page by page; without data their payloads are None."""
         marker = ""
         while True:  # ends with the last page
             page = await self._drive(
@@ -164,6 +190,7 @@ class AsyncClient:
     async def follow(
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
     ) -> AsyncIterator[HistoryEvent]:
+        """Return the events so far, then each new one as it happens, until the end."""
         history_stream = flows.HistoryStream(
             self._environment, execution_arn, after_event_id, timeout_s
         )
@@ -187,6 +214,7 @@ class AsyncClient:
         oldest_first: bool = False,
         page_items: int = 100,
     ) -> AsyncIterator[ExecutionSummary]:
+        """Return the executions that match all filters. Times without a zone are UTC."""
         marker = ""
         while True:  # ends with the last page
             request = requests.list_request(
@@ -214,6 +242,7 @@ class AsyncClient:
         error_message: str | None = None,
         error_data: str | None = None,
     ) -> datetime:
+        """End an execution as STOPPED; return when it ended, which may be long ago."""
         error = requests.error_message(error_type, error_message, error_data, ())
         return await self._drive(unary_flows.stop(self._environment, execution_arn, error))
 
@@ -224,6 +253,7 @@ class AsyncClient:
         reason: str | None = None,
         execution_timeout_paused: bool = True,
     ) -> str:
+        """Start no more invocations until `resume`; return PAUSING or PAUSED."""
         program = unary_flows.pause(
             self._environment,
             execution_arn,
@@ -233,17 +263,21 @@ class AsyncClient:
         return await self._drive(program)
 
     async def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
+        """End a pause and return the status."""
         return await self._drive(unary_flows.resume(self._environment, execution_arn, reason))
 
     async def delete(self, execution_arn: str) -> datetime:
+        """Delete an execution that has ended; return when this was requested first."""
         return await self._drive(unary_flows.delete(self._environment, execution_arn))
 
     async def list_functions(self) -> tuple[FunctionDescription, ...]:
+        """Return the functions that workers have announced, by name."""
         return await self._drive(unary_flows.list_functions(self._environment))
 
     async def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None
     ) -> None:
+        """Complete a callback with a value that JSON can hold, or with a text as it is."""
         await self._drive(
             unary_flows.succeed_callback(self._environment, callback_id, result, result_text)
         )
@@ -257,16 +291,18 @@ class AsyncClient:
         error_data: str | None = None,
         stack_trace: Iterable[str] = (),
     ) -> None:
+        """Complete a callback with an error, which is raised where its result is awaited."""
         error = requests.error_message(error_type, error_message, error_data, stack_trace)
         await self._drive(unary_flows.fail_callback(self._environment, callback_id, error))
 
     async def heartbeat_callback(self, callback_id: str) -> None:
+        """Restart the heartbeat timeout of a callback; its total timeout goes on."""
         await self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
 
     async def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:
             effect = next(program)
-            while True:  # ends with the plan
+            while True:  # ends with the program
                 try:
                     answer = await self._perform(effect)
                 except ClientError as error:

@@ -1,10 +1,7 @@
-"""The blocking client.
+"""The blocking client. Generated from `asynchronous.py` by `make client`; do not edit.
 
-`Client` is synchronous; `AsyncClient` has the same methods, to be awaited. Both are thin shells
-around the plans of `perdure.client.flows` and `perdure.client.unary_flows`.
-
-    with Client() as client:
-        print(client.run("order", {"order_id": "17"}, name="order-17"))
+with Client() as client:
+    print(client.run("order", {"order_id": "17"}, name="order-17"))
 """
 
 import os
@@ -19,11 +16,7 @@ from google.protobuf.message import Message
 
 from perdure.client import flows, requests, unary_flows
 from perdure.client.environment import system_environment
-from perdure.client.errors import (
-    ClientError,
-    InvalidArgumentError,
-    read_rpc_error,
-)
+from perdure.client.errors import ClientError, InvalidArgumentError, read_rpc_error
 from perdure.client.models import (
     ExecutionDescription,
     ExecutionSummary,
@@ -39,11 +32,11 @@ _Result = TypeVar("_Result")
 
 
 class Client:
-    """Calls one server. Threads may share a client; a process that forks makes a new one.
+    """Client of one server. Threads may share it; a process that forks makes a new one.
 
-    What is not given comes from the environment: PERDURE_SERVER, PERDURE_TOKEN_FILE,
-    PERDURE_TLS_CA, PERDURE_TLS_CERT, PERDURE_TLS_KEY. `patience_s` says for how long a call is
-    tried again while no server answers.
+    Arguments that are None are read from the environment: PERDURE_SERVER, PERDURE_TOKEN_FILE,
+    PERDURE_TLS_CA, PERDURE_TLS_CERT, PERDURE_TLS_KEY. `patience_s` is how long a call is retried
+    while no server answers.
     """
 
     def __init__(
@@ -71,7 +64,7 @@ class Client:
         self._environment = system_environment(patience_s)
 
     def close(self) -> None:
-        """Give the connection back; the client is of no more use."""
+        """Close the connection. The client cannot be used afterwards."""
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -99,12 +92,12 @@ class Client:
     ) -> StartedExecution:
         """Start an execution and return as soon as the start is durable.
 
-        The payload is a value that JSON can hold; `payload_text` is sent as it is instead. The
-        same `name` with an equal payload answers with the execution that has the name already;
-        with another payload it raises AlreadyExistsError. `tenant_id` is for functions that keep
-        tenants apart, which have to be given one, and for no others. `trace_header` tells the
-        trace that the start belongs to, as `X-Amzn-Trace-Id` has it: 1 to 8,192 characters,
-        which the execution keeps and hands on.
+        The payload is a value that JSON can hold; `payload_text` is sent as it is instead. When
+        the same `name` was started before with an equal payload, the execution of that name is
+        returned; with another payload AlreadyExistsError is raised. `tenant_id` is required by
+        functions that isolate tenants, and refused by all others. `trace_header` is the trace
+        that the start belongs to, in the format of `X-Amzn-Trace-Id`: 1 to 8,192 characters,
+        which the execution keeps and passes on.
         """
         request = requests.start_request(
             function_name,
@@ -132,10 +125,10 @@ class Client:
     ) -> Any:
         """Start an execution (see `start`), wait for its end and return its result.
 
-        Raises ExecutionFailedError when it ends otherwise, and WaitTimeoutError when the time is
-        up; the execution goes on then. A server that restarts meanwhile is waited for: as long as
-        the client's patience where it goes before it has answered the start, which it does within
-        a second, and without end after that.
+        Raises ExecutionFailedError when it ends otherwise, and WaitTimeoutError after
+        `timeout_s`, while the execution goes on. A server that restarts meanwhile is waited for:
+        as long as the client's patience before it has answered the start, which it does within a
+        second, and without limit afterwards.
         """
         request = requests.start_request(
             function_name,
@@ -153,11 +146,11 @@ class Client:
         return self._drive(flows.wait(self._environment, execution_arn, timeout_s))
 
     def result(self, execution_arn: str, *, timeout_s: float | None = None) -> Any:
-        """Wait for the end of an execution and return its result, or raise what it ended with."""
+        """Wait for the end of an execution and return its result, or raise its error."""
         return flows.result_of(self.wait(execution_arn, timeout_s=timeout_s))
 
     def get(self, execution_arn: str, *, include_data: bool = True) -> ExecutionDescription:
-        """Return one execution as it stands now; without data its input and result are None."""
+        """Return one execution as it is now; without data its input and result are None."""
         return self._drive(
             unary_flows.get(self._environment, execution_arn, include_data=include_data)
         )
@@ -242,7 +235,7 @@ class Client:
         error_message: str | None = None,
         error_data: str | None = None,
     ) -> datetime:
-        """End an execution as STOPPED and return when it ended, which may be long ago."""
+        """End an execution as STOPPED; return when it ended, which may be long ago."""
         error = requests.error_message(error_type, error_message, error_data, ())
         return self._drive(unary_flows.stop(self._environment, execution_arn, error))
 
@@ -253,7 +246,7 @@ class Client:
         reason: str | None = None,
         execution_timeout_paused: bool = True,
     ) -> str:
-        """Allow no more invocations until `resume`; return PAUSING or PAUSED."""
+        """Start no more invocations until `resume`; return PAUSING or PAUSED."""
         program = unary_flows.pause(
             self._environment,
             execution_arn,
@@ -263,11 +256,11 @@ class Client:
         return self._drive(program)
 
     def resume(self, execution_arn: str, *, reason: str | None = None) -> str:
-        """Take a pause back and return the status."""
+        """End a pause and return the status."""
         return self._drive(unary_flows.resume(self._environment, execution_arn, reason))
 
     def delete(self, execution_arn: str) -> datetime:
-        """Forget an execution that has ended; return when this was asked for."""
+        """Delete an execution that has ended; return when this was requested first."""
         return self._drive(unary_flows.delete(self._environment, execution_arn))
 
     def list_functions(self) -> tuple[FunctionDescription, ...]:
@@ -296,13 +289,13 @@ class Client:
         self._drive(unary_flows.fail_callback(self._environment, callback_id, error))
 
     def heartbeat_callback(self, callback_id: str) -> None:
-        """Start the heartbeat timeout of a callback anew; its total timeout runs on."""
+        """Restart the heartbeat timeout of a callback; its total timeout goes on."""
         self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
 
     def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:
             effect = next(program)
-            while True:  # ends with the plan
+            while True:  # ends with the program
                 try:
                     answer = self._perform(effect)
                 except ClientError as error:
