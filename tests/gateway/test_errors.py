@@ -250,7 +250,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
             ),
         ),
         Code.INVALID_ARGUMENT,
-        "at most 75,497,472 are allowed",
+        "a checkpoint must be at most 75,497,472 bytes, got 75,501,",
     ),
     (
         "unknown action",

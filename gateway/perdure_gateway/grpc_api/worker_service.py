@@ -14,14 +14,7 @@ from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.workers.polling import PollingWorker
 from perdure_gateway.workers.registry import WorkerRegistry
-from perdure_gateway.workers.requests import (
-    check_registration,
-    checkpoint,
-    complete,
-    hand_back,
-    heartbeat,
-    state_page,
-)
+from perdure_gateway.workers.requests import check_registration
 from perdure_gateway.workers.stream_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 
@@ -36,8 +29,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
     def __init__(self, registry: WorkerRegistry) -> None:
         self._registry = registry
-        self._invocations = registry.invocations
-        self._queries = registry.queries
+        self._requests = registry.requests
 
     async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
         self, request_iterator: Any, context: _Context
@@ -76,36 +68,31 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Checkpoint(
         self, request: worker_pb2.CheckpointRequest, context: _Context
     ) -> worker_pb2.CheckpointResponse:
-        return await checkpoint(
-            self._invocations, self._queries, request, self._reservation(context)
-        )
+        return await self._requests.checkpoint(request, self._reservation(context))
 
     async def GetState(
         self, request: worker_pb2.GetStateRequest, context: _Context
     ) -> worker_pb2.GetStateResponse:
-        return await state_page(
-            self._invocations, self._queries, request, self._reservation(context)
-        )
+        return await self._requests.state_page(request, self._reservation(context))
 
     async def Complete(
         self, request: worker_pb2.CompleteRequest, context: _Context
     ) -> worker_pb2.CompleteResponse:
-        await complete(self._invocations, request, self._reservation(context))
-        return worker_pb2.CompleteResponse()
+        return await self._requests.complete(request, self._reservation(context))
 
     async def Heartbeat(
         self, request: worker_pb2.HeartbeatRequest, context: _Context
     ) -> worker_pb2.HeartbeatResponse:
         worker = self._polling_worker(request.worker_id)
         worker.show_life()
-        return await heartbeat(self._invocations, request.worker_id, request.invocation_ids)
+        return await self._requests.heartbeat(request.worker_id, request.invocation_ids)
 
     async def HandBack(
         self, request: worker_pb2.HandBackRequest, context: _Context
     ) -> worker_pb2.HandBackResponse:
         worker = self._polling_worker(request.worker_id)
         worker.show_life()
-        await hand_back(self._invocations, request)
+        await self._requests.hand_back(request)
         return worker_pb2.HandBackResponse()
 
     def _reservation(self, context: _Context) -> Reservation:

@@ -12,7 +12,6 @@ from perdure_gateway.workers.dispatcher import Dispatcher
 from perdure_gateway.workers.registry import WorkerRegistry
 from perdure_gateway.workers.stream_session import BATCH_BYTES_MAX
 from perdure_host.errors import HostError
-from perdure_host.services import Task
 from perdure_proto.v1 import worker_pb2
 
 _MS_PER_S = 1_000
@@ -27,7 +26,7 @@ class PollingWorker:
         self.free = 0
         self._registry = registry
         self._seen_ms = registry.clock.now_ms()
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             self.worker_id,
             registry.invocations,
             registry.matching,
@@ -50,9 +49,6 @@ class PollingWorker:
         """Note that the worker has just been heard of."""
         self._seen_ms = self._registry.clock.now_ms()
 
-    def deliver(self, task: Task) -> None:
-        self._dispatcher.deliver(task)
-
     def notify_lost(self, invocation_id: str) -> None:
         """Do nothing: the answer to the worker's next Heartbeat names it."""
 
@@ -60,17 +56,17 @@ class PollingWorker:
         if self._reason is None:
             self._reason = reason
             self._filled.set()
-            self._dispatcher.close()
+            self.dispatcher.close()
             self._registry.disconnect(self)
 
     def drain(self) -> None:
         self.close(NotServing("this node is stopping; register at another"))
 
     async def wait_closed(self) -> None:
-        await self._dispatcher.wait_idle()
+        await self.dispatcher.wait_idle()
         unsent = [invocation.checkpoint_token for invocation in self._inbox]
         self._inbox.clear()
-        await self._dispatcher.hand_back(unsent)
+        await self.dispatcher.hand_back(unsent)
 
     async def poll(self, slots: int, wait_ms: int) -> worker_pb2.PollResponse:
         """Return invocations for at most `slots`, as soon as there are some."""
@@ -85,7 +81,7 @@ class PollingWorker:
                 self._registry.revoke_credit(self)
                 self.show_life()
             # What matching has handed over already is on its way into the inbox.
-            await self._dispatcher.wait_idle()
+            await self.dispatcher.wait_idle()
             if self._reason is not None:
                 raise self._reason
             return self._take_from_inbox(slots)

@@ -16,11 +16,12 @@ from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import status_of
-from perdure_gateway.workers.requests import function_rows
+from perdure_gateway.workers.dispatcher import Dispatcher
+from perdure_gateway.workers.requests import WorkerRequests, function_rows
 from perdure_host.errors import HostError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
-from perdure_host.services import HistoryQueries, InvocationCommands, Matching, Task
+from perdure_host.services import HistoryQueries, InvocationCommands, Matching
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
@@ -45,14 +46,12 @@ class WorkerConnection(Protocol):
     slots: int
     # Free slots that were promised to us and are not filled.
     free: int
+    # Matching hands it the tasks of this worker.
+    dispatcher: Dispatcher
 
     @property
     def seen_ms(self) -> int:
         """Return when it last showed a sign of life."""
-        ...
-
-    def deliver(self, task: Task) -> None:
-        """Take a task; matching calls this."""
         ...
 
     def notify_lost(self, invocation_id: str) -> None:
@@ -89,7 +88,7 @@ class WorkerRegistry:
     ) -> None:
         self.budget = budget or MemoryBudget()
         self.invocations = invocations
-        self.queries = queries
+        self.requests = WorkerRequests(invocations, queries)
         self.matching = matching
         self.clock = clock
         self.readiness = readiness
@@ -116,7 +115,7 @@ class WorkerRegistry:
         refused = await self._claim(request.worker_id, request.claims)
         if self._connections.get(connection.worker_id) is connection:
             functions = [(row.namespace, row.name) for row in rows]
-            self.matching.attach(connection.worker_id, functions, connection.deliver)
+            self.matching.attach(connection.worker_id, functions, connection.dispatcher.deliver)
         _log.info(
             "worker registered",
             worker_id=request.worker_id,

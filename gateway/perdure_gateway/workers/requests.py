@@ -1,4 +1,4 @@
-"""What workers ask of history, in the messages of the contract, by session or by unary calls."""
+"""The calls of workers, read from messages of the contract, checked and passed on to history."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -35,85 +35,92 @@ from perdure_proto.v1 import worker_pb2
 _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
-async def checkpoint(
-    invocations: InvocationCommands,
-    queries: HistoryQueries,
-    request: worker_pb2.CheckpointRequest,
-    reservation: Reservation,
-) -> worker_pb2.CheckpointResponse:
-    """Apply a batch of updates; the answer leaves out what the request itself carried."""
-    if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
-        validation.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
-    size = request.ByteSize()
-    if size > limits.CHECKPOINT_BYTES_MAX:
-        raise Invalid(
-            f"a checkpoint of {size:,} bytes; at most {limits.CHECKPOINT_BYTES_MAX:,} are allowed"
+class WorkerRequests:
+    """Passes the calls of workers on to history, by session and by unary calls."""
+
+    def __init__(self, invocations: InvocationCommands, queries: HistoryQueries) -> None:
+        self._invocations = invocations
+        self._queries = queries
+
+    async def checkpoint(
+        self,
+        request: worker_pb2.CheckpointRequest,
+        reservation: Reservation,
+    ) -> worker_pb2.CheckpointResponse:
+        """Apply a batch of updates; the answer leaves out what the request itself carried."""
+        if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
+            validation.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
+        size = request.ByteSize()
+        if size > limits.CHECKPOINT_BYTES_MAX:
+            most = limits.CHECKPOINT_BYTES_MAX
+            raise Invalid(f"a checkpoint must be at most {most:,} bytes, got {size:,}")
+        reservation.reserve(size)
+        updates = tuple([_update(message) for message in request.updates])
+        answer = await self._invocations.checkpoint(
+            request.checkpoint_token, request.client_token, updates
         )
-    reservation.reserve(size)
-    updates = tuple([_update(message) for message in request.updates])
-    answer = await invocations.checkpoint(request.checkpoint_token, request.client_token, updates)
-    # A START carries an input, never the result; its repeat may bring the result as news.
-    carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
-    operations = [_without_echo(operation, carried) for operation in answer.operations]
-    texts = await load_payloads(queries, answer.key, references_in(operations), reservation)
-    response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
-    for operation in operations_with_texts(operations, texts):
-        response.operations.add().CopyFrom(operation_to_message(operation))
-    return response
+        # A START carries an input, never the result; its repeat may bring the result as news.
+        carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
+        operations = [_without_echo(operation, carried) for operation in answer.operations]
+        texts = await load_payloads(
+            self._queries, answer.key, references_in(operations), reservation
+        )
+        response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
+        for operation in operations_with_texts(operations, texts):
+            response.operations.add().CopyFrom(operation_to_message(operation))
+        return response
 
+    async def complete(
+        self, request: worker_pb2.CompleteRequest, reservation: Reservation
+    ) -> worker_pb2.CompleteResponse:
+        """End an invocation."""
+        reservation.reserve(request.ByteSize())
+        if request.status not in COMPLETION_STATUSES:
+            known = " | ".join(COMPLETION_STATUSES)
+            raise Invalid(f"unknown completion status {preview(request.status)}; expected {known}")
+        error = error_from_message(request.error) if request.HasField("error") else None
+        check_error("error", error)
+        check_payload("result", request.result)
+        replayed = request.replayed_operations
+        validation.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
+        await self._invocations.complete(
+            request.checkpoint_token,
+            request.status,
+            result=request.result if request.HasField("result") else None,
+            error=error,
+            replayed_operations=replayed,
+        )
+        return worker_pb2.CompleteResponse()
 
-async def complete(
-    invocations: InvocationCommands, request: worker_pb2.CompleteRequest, reservation: Reservation
-) -> None:
-    """End an invocation."""
-    reservation.reserve(request.ByteSize())
-    if request.status not in COMPLETION_STATUSES:
-        known = " | ".join(COMPLETION_STATUSES)
-        raise Invalid(f"unknown completion status {preview(request.status)}; expected {known}")
-    error = error_from_message(request.error) if request.HasField("error") else None
-    check_error("error", error)
-    check_payload("result", request.result)
-    replayed = request.replayed_operations
-    validation.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
-    await invocations.complete(
-        request.checkpoint_token,
-        request.status,
-        result=request.result if request.HasField("result") else None,
-        error=error,
-        replayed_operations=replayed,
-    )
+    async def state_page(
+        self,
+        request: worker_pb2.GetStateRequest,
+        reservation: Reservation,
+    ) -> worker_pb2.GetStateResponse:
+        """Return one page of an invocation's operations."""
+        limit = validation.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
+        page = await self._invocations.state_page(request.checkpoint_token, request.marker, limit)
+        texts = await load_payloads(
+            self._queries, page.key, references_in(page.operations), reservation
+        )
+        response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
+        for operation in operations_with_texts(page.operations, texts):
+            response.operations.add().CopyFrom(operation_to_message(operation))
+        return response
 
+    async def heartbeat(
+        self, worker_id: str, invocation_ids: Sequence[str]
+    ) -> worker_pb2.HeartbeatResponse:
+        """Tell what runs in a worker; the answer names what should not."""
+        validation.check_count("invocation_ids", len(invocation_ids), limits.INVOCATIONS_LISTED_MAX)
+        lost = await self._invocations.heartbeat(worker_id, tuple(invocation_ids))
+        return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
 
-async def state_page(
-    invocations: InvocationCommands,
-    queries: HistoryQueries,
-    request: worker_pb2.GetStateRequest,
-    reservation: Reservation,
-) -> worker_pb2.GetStateResponse:
-    """Return one page of an invocation's operations."""
-    limit = validation.checked_page_items("max_items", request.max_items, limits.PAGE_ITEMS_MAX)
-    page = await invocations.state_page(request.checkpoint_token, request.marker, limit)
-    texts = await load_payloads(queries, page.key, references_in(page.operations), reservation)
-    response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
-    for operation in operations_with_texts(page.operations, texts):
-        response.operations.add().CopyFrom(operation_to_message(operation))
-    return response
-
-
-async def heartbeat(
-    invocations: InvocationCommands, worker_id: str, invocation_ids: Sequence[str]
-) -> worker_pb2.HeartbeatResponse:
-    """Tell what runs in a worker; the answer names what should not."""
-    validation.check_count("invocation_ids", len(invocation_ids), limits.INVOCATIONS_LISTED_MAX)
-    lost = await invocations.heartbeat(worker_id, tuple(invocation_ids))
-    return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
-
-
-async def hand_back(invocations: InvocationCommands, request: worker_pb2.HandBackRequest) -> None:
-    """Return unfinished invocations to their queues."""
-    tokens = tuple(request.checkpoint_tokens)
-    validation.check_count("checkpoint_tokens", len(tokens), limits.INVOCATIONS_LISTED_MAX)
-    await invocations.hand_back(tokens)
+    async def hand_back(self, request: worker_pb2.HandBackRequest) -> None:
+        """Return unfinished invocations to their queues."""
+        tokens = tuple(request.checkpoint_tokens)
+        validation.check_count("checkpoint_tokens", len(tokens), limits.INVOCATIONS_LISTED_MAX)
+        await self._invocations.hand_back(tokens)
 
 
 def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:

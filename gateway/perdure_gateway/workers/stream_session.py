@@ -13,10 +13,10 @@ message out and read it again, and hold the loop for long when it is large.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from perdure_core.refusals import Invalid
 from perdure_gateway.admission.memory_budget import Reservation
@@ -24,15 +24,7 @@ from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
 from perdure_gateway.workers.registry import WorkerRegistry
-from perdure_gateway.workers.requests import (
-    checkpoint,
-    complete,
-    hand_back,
-    heartbeat,
-    state_page,
-)
 from perdure_host.errors import HostError
-from perdure_host.services import Task
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
@@ -42,7 +34,7 @@ BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
 
-_Call: TypeAlias = "Callable[[Reservation], Awaitable[worker_pb2.Reply]]"
+_Handler: TypeAlias = "Callable[[Any, Reservation], Awaitable[Message]]"
 
 _log = open_log("perdure.gateway")
 
@@ -60,9 +52,14 @@ class WorkerSession:
         self._request = request
         self._context = context
         self._registry = registry
-        self._invocations = registry.invocations
-        self._queries = registry.queries
-        self._dispatcher = Dispatcher(
+        self._requests = registry.requests
+        # By the field of the reply that holds the response.
+        self._handlers: dict[str, _Handler] = {
+            "checkpoint": registry.requests.checkpoint,
+            "complete": registry.requests.complete,
+            "state": registry.requests.state_page,
+        }
+        self.dispatcher = Dispatcher(
             self.worker_id,
             registry.invocations,
             registry.matching,
@@ -71,11 +68,11 @@ class WorkerSession:
             on_unused_slot=self._on_unused_slot,
         )
         self._replies: deque[tuple[worker_pb2.Reply, Reservation]] = deque()
-        self._queued_invocations: deque[worker_pb2.Invocation] = deque()
+        self._invocations: deque[worker_pb2.Invocation] = deque()
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
         self._unanswered = 0
-        self._room = asyncio.Event()
+        self._progress = asyncio.Event()
         self._scope = asyncio.timeout(None)
         self._reason: HostError | None = None
         self._ended = False
@@ -92,14 +89,11 @@ class WorkerSession:
             self._ended = True
             for _, reservation in self._replies:
                 reservation.release()
-            self._room.set()
-            self._dispatcher.close()
+            self._progress.set()
+            self.dispatcher.close()
             self._registry.disconnect(self)
         if self._reason is not None:
             raise self._reason
-
-    def deliver(self, task: Task) -> None:
-        self._dispatcher.deliver(task)
 
     def notify_lost(self, invocation_id: str) -> None:
         if not self._ended:
@@ -113,13 +107,13 @@ class WorkerSession:
 
     def drain(self) -> None:
         self._notify(worker_pb2.ServerMessage(draining=worker_pb2.Draining()))
-        self._dispatcher.start_task(self._close_answered())
+        self.dispatcher.start_task(self._close_answered())
 
     async def wait_closed(self) -> None:
-        await self._dispatcher.wait_idle()
-        unsent = [invocation.checkpoint_token for invocation in self._queued_invocations]
-        self._queued_invocations.clear()
-        await self._dispatcher.hand_back(unsent)
+        await self.dispatcher.wait_idle()
+        unsent = [invocation.checkpoint_token for invocation in self._invocations]
+        self._invocations.clear()
+        await self.dispatcher.hand_back(unsent)
 
     async def _serve(self) -> None:
         registered = await self._registry.register(self._request, self)
@@ -130,7 +124,7 @@ class WorkerSession:
         try:
             await self._read()
             # The worker has said all that it had to say; it still hears the answers.
-            await self._dispatcher.wait_idle()
+            await self.dispatcher.wait_idle()
             await self._wait_unanswered(0)
         finally:
             writer.cancel()
@@ -152,19 +146,19 @@ class WorkerSession:
         match message.WhichOneof("message"):
             case "checkpoints":
                 for step in message.checkpoints.calls:
-                    self._answer(step.call_id, partial(self._checkpoint, step))
+                    self._start_call(step.call_id, step.request, "checkpoint")
             case "completions":
                 for end in message.completions.calls:
-                    self._answer(end.call_id, partial(self._complete, end))
+                    self._start_call(end.call_id, end.request, "complete")
             case "credit":
                 self._add_credit(message.credit.slots)
             case "heartbeat":
-                self._spawn(self._heartbeat(message.heartbeat))
+                self._start(self._heartbeat(message.heartbeat))
             case "get_state":
                 page = message.get_state
-                self._answer(page.call_id, partial(self._get_state, page))
+                self._start_call(page.call_id, page.request, "state")
             case "hand_back":
-                self._spawn(self._hand_back(message.hand_back))
+                self._start(self._hand_back(message.hand_back))
             case "register":
                 raise Invalid("a session registers once, with its first message")
             case _:
@@ -180,56 +174,34 @@ class WorkerSession:
 
     # Calls. Each of them leads to one message, and counts as unanswered until that has been sent.
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._unanswered += 1
-        self._dispatcher.start_task(work)
+        self.dispatcher.start_task(work)
 
-    def _answer(self, call_id: int, call: _Call) -> None:
-        self._spawn(self._finish(call_id, call))
+    def _start_call(self, call_id: int, request: Message, reply_field: str) -> None:
+        self._start(self._answer(call_id, request, reply_field))
 
-    async def _finish(self, call_id: int, call: _Call) -> None:
+    async def _answer(self, call_id: int, request: Message, reply_field: str) -> None:
+        reply = worker_pb2.Reply(call_id=call_id)
         reservation = self._registry.budget.reservation()
         try:
-            reply = await call(reservation)
+            response = await self._handlers[reply_field](request, reservation)
+            getattr(reply, reply_field).CopyFrom(response)
         except asyncio.CancelledError:
             reservation.release()
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: a failed call is answered
             status = status_of(error)
             code: int = status.code.value[0]
-            reply = worker_pb2.Reply(
-                call_id=call_id, error=worker_pb2.CallError(code=code, message=status.message)
-            )
+            reply.error.CopyFrom(worker_pb2.CallError(code=code, message=status.message))
         if self._ended:
             reservation.release()
         self._replies.append((reply, reservation))
         self._ready.set()
 
-    async def _checkpoint(
-        self, call: worker_pb2.CheckpointCall, reservation: Reservation
-    ) -> worker_pb2.Reply:
-        response = await checkpoint(self._invocations, self._queries, call.request, reservation)
-        reply = worker_pb2.Reply(call_id=call.call_id)
-        reply.checkpoint.CopyFrom(response)
-        return reply
-
-    async def _complete(
-        self, call: worker_pb2.CompleteCall, reservation: Reservation
-    ) -> worker_pb2.Reply:
-        await complete(self._invocations, call.request, reservation)
-        return worker_pb2.Reply(call_id=call.call_id, complete=worker_pb2.CompleteResponse())
-
-    async def _get_state(
-        self, call: worker_pb2.GetStateCall, reservation: Reservation
-    ) -> worker_pb2.Reply:
-        state = await state_page(self._invocations, self._queries, call.request, reservation)
-        reply = worker_pb2.Reply(call_id=call.call_id)
-        reply.state.CopyFrom(state)
-        return reply
-
     async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
         try:
-            response = await heartbeat(self._invocations, self.worker_id, request.invocation_ids)
+            response = await self._requests.heartbeat(self.worker_id, request.invocation_ids)
         except Exception as error:  # noqa: BLE001 - nothing is known to be lost then
             self._log_failure("heartbeat", error)
             response = worker_pb2.HeartbeatResponse()
@@ -238,7 +210,7 @@ class WorkerSession:
 
     async def _hand_back(self, request: worker_pb2.HandBackRequest) -> None:
         try:
-            await hand_back(self._invocations, request)
+            await self._requests.hand_back(request)
         except Exception as error:  # noqa: BLE001 - the next heartbeat tells history the same
             self._log_failure("hand back", error)
         self._count_answered(1)
@@ -247,7 +219,7 @@ class WorkerSession:
 
     def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self.free -= 1
-        self._queued_invocations.append(invocation)
+        self._invocations.append(invocation)
         self._ready.set()
 
     def _on_unused_slot(self) -> None:
@@ -267,15 +239,15 @@ class WorkerSession:
             while self._notices:
                 await self._context.write(self._notices.popleft())
                 self._count_answered(1)
-            while self._replies or self._queued_invocations:
+            while self._replies or self._invocations:
                 await self._write_invocations()
                 await self._write_replies()
 
     async def _write_invocations(self) -> None:
         message = worker_pb2.ServerMessage()
         size = 0
-        while self._queued_invocations and size < BATCH_BYTES_MAX:
-            invocation = self._queued_invocations.popleft()
+        while self._invocations and size < BATCH_BYTES_MAX:
+            invocation = self._invocations.popleft()
             size += invocation.ByteSize()
             message.invocations.invocations.add().CopyFrom(invocation)
         if size:
@@ -300,12 +272,12 @@ class WorkerSession:
 
     def _count_answered(self, count: int) -> None:
         self._unanswered -= count
-        self._room.set()
+        self._progress.set()
 
     async def _wait_unanswered(self, most: int) -> None:
         while self._unanswered > most and not self._ended:
-            self._room.clear()
-            await self._room.wait()
+            self._progress.clear()
+            await self._progress.wait()
 
     # The end.
 
