@@ -21,7 +21,7 @@ from perdure_core.commands import (
     Start,
 )
 from perdure_core.events import Record, decode_record, encode_record
-from perdure_core.execution import begin, current_turn, decide
+from perdure_core.execution import begin, current_token, decide
 from perdure_core.fold import apply, fold
 from perdure_core.model import OperationAction, OperationType, OperationUpdate
 from perdure_core.state import State
@@ -52,7 +52,7 @@ class Worker:
     def __init__(self) -> None:
         self.records = [begin(START, NOW_MS)]
         self.state: State = apply(None, self.records[0])
-        self.turn: CheckpointToken = current_turn(self.state, "f" * 32, NOW_MS)
+        self.token: CheckpointToken = current_token(self.state, "f" * 32, NOW_MS)
         self.calls = 0
 
     def checkpoint(self, *updates: OperationUpdate) -> Checkpoint:
@@ -60,7 +60,7 @@ class Worker:
         self.calls += 1
         ids = {u.id: f"id-{u.id}" for u in updates if u.type is OperationType.CALLBACK}
         return Checkpoint(
-            turn=self.turn,
+            token=self.token,
             client_token=f"{self.calls:032x}",
             updates=updates,
             callback_ids=ids,
@@ -76,7 +76,7 @@ class Worker:
     def accept(self, command: Checkpoint, now_ms: int = NOW_MS) -> None:
         """Checkpoint and take over the next turn."""
         self.records.append(self.do(command, now_ms))
-        self.turn = current_turn(self.state, self.turn.invocation_id, NOW_MS)
+        self.token = current_token(self.state, self.token.invocation_id, NOW_MS)
 
 
 def step(number: int) -> tuple[OperationUpdate, OperationUpdate]:
@@ -127,7 +127,7 @@ def steps_of(worker: Worker) -> float:
         begun_ns = time.perf_counter_ns()
         worker.do(command)
         elapsed_ns += time.perf_counter_ns() - begun_ns
-        worker.turn = current_turn(worker.state, worker.turn.invocation_id, NOW_MS)
+        worker.token = current_token(worker.state, worker.token.invocation_id, NOW_MS)
     return elapsed_ns / CALLS
 
 

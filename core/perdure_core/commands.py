@@ -32,10 +32,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointToken(msgspec.Struct, frozen=True, array_like=True):
-    """What a checkpoint token says.
+    """A decoded checkpoint token: who may checkpoint next, and what it has seen.
 
-    `number` counts accepted turns, `seen` is the record up to which the handler knows the state,
-    `started_ms` is when its invocation was handed out.
+    `number` counts accepted checkpoints and completions, `seen` is the record up to which the
+    handler knows the state, `started_ms` is when its invocation was handed out.
     """
 
     invocation_id: str
@@ -51,7 +51,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     a CHAINED_INVOKE names whether it exists; both are the caller's to prepare.
     """
 
-    turn: CheckpointToken
+    token: CheckpointToken
     client_token: str
     updates: tuple[OperationUpdate, ...] = ()
     callback_ids: Mapping[str, str] = {}
@@ -65,7 +65,7 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
     for other operations than the history holds.
     """
 
-    turn: CheckpointToken
+    token: CheckpointToken
     status: CompletionStatus
     result: str | None = None
     error: ErrorObject | None = None
@@ -74,7 +74,7 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
 class HandBack(msgspec.Struct, frozen=True):
     """Return an unfinished invocation to the queue; no failure."""
 
-    turn: CheckpointToken
+    token: CheckpointToken
 
 
 class AlarmDue(msgspec.Struct, frozen=True):

@@ -141,28 +141,28 @@ def _has_news(state: State, command: Complete) -> bool:
     come after the branch that needed it had decided to suspend, so it counts until the invocation
     ends. A turn that a pause cut short has to be made good in any case.
     """
-    return state.news or state.revoked or has_changed_since(state, command.turn)
+    return state.news or state.revoked or has_changed_since(state, command.token)
 
 
-def has_changed_since(state: State, turn: CheckpointToken) -> bool:
+def has_changed_since(state: State, token: CheckpointToken) -> bool:
     """Tell whether anything changed behind the back of a handler that holds this turn."""
     # Between two turns an operation changes once at most, so the latest change stands last.
-    return bool(state.unseen) and next(reversed(state.unseen.values())) > turn.seen
+    return bool(state.unseen) and next(reversed(state.unseen.values())) > token.seen
 
 
 def _completed(command: Complete, *, wanted: bool = False) -> InvocationCompleted:
-    turn = command.turn
+    token = command.token
     return InvocationCompleted(
-        turn.invocation_id, turn.started_ms, _error_of(command), wanted=wanted
+        token.invocation_id, token.started_ms, _error_of(command), wanted=wanted
     )
 
 
 def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted:
-    turn = command.turn
+    token = command.token
     delay_ms = backoff_ms(state.invocation_failures)
     return InvocationCompleted(
-        turn.invocation_id,
-        turn.started_ms,
+        token.invocation_id,
+        token.started_ms,
         _error_of(command),
         wanted=delay_ms == 0,
         retry_at_ms=now_ms + delay_ms if delay_ms else None,

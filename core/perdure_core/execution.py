@@ -109,24 +109,24 @@ def decide(state: State, command: Command, now_ms: int) -> Decision:
             assert_never(command)
 
 
-def current_turn(state: State, invocation_id: str, started_ms: int) -> CheckpointToken:
-    """Return the turn that a token handed out now has to carry.
+def current_token(state: State, invocation_id: str, started_ms: int) -> CheckpointToken:
+    """Return the checkpoint token to hand out now.
 
-    A token that goes with the answer to a checkpoint says no more than that answer: what changed
-    after it is still to be told.
+    A token that goes with the answer to a checkpoint covers no more than that answer: what changed
+    later comes with the next one.
     """
     last = state.last_call
     seen = state.sequence if last is None else last.sequence
     return CheckpointToken(invocation_id, state.turn, seen, started_ms)
 
 
-def is_current(state: State, turn: CheckpointToken) -> bool:
-    """Tell whether the turn may still act. A revoked one may still end its invocation."""
+def is_current(state: State, token: CheckpointToken) -> bool:
+    """Return whether the token may still act. A revoked one may still end its invocation."""
     present = state.turn - 1 if state.revoked else state.turn
     return (
         state.status in (ExecutionStatus.RUNNING, ExecutionStatus.PAUSING)
-        and present <= turn.number <= state.turn
-        and state.invocation_id in (None, turn.invocation_id)
+        and present <= token.number <= state.turn
+        and state.invocation_id in (None, token.invocation_id)
         and state.dispatch in (Dispatch.WANTED, Dispatch.RUNNING)
     )
 
@@ -137,8 +137,8 @@ def is_repeat(state: State, command: Checkpoint) -> bool:
     return (
         last is not None
         and last.client_token == command.client_token
-        and last.turn == command.turn.number
-        and state.invocation_id == command.turn.invocation_id
+        and last.turn == command.token.number
+        and state.invocation_id == command.token.invocation_id
     )
 
 
@@ -146,29 +146,29 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
     validation.check_client_token(command.client_token)
     if is_repeat(state, command):
         return NOTHING
-    _require_turn(state, command.turn)
+    _require_current(state, command.token)
     if state.revoked:
         raise StaleToken("Invalid checkpoint token: the turn was revoked; end the invocation")
     draft = decide_updates(state, command, now_ms)
-    turn = command.turn
+    token = command.token
     taken = CheckpointAccepted(
-        invocation_id=turn.invocation_id,
-        started_ms=turn.started_ms,
+        invocation_id=token.invocation_id,
+        started_ms=token.started_ms,
         client_token=command.client_token,
-        seen=turn.seen,
-        news=has_changed_since(state, turn),
+        seen=token.seen,
+        news=has_changed_since(state, token),
         revoked=draft.has_outcome or state.status is ExecutionStatus.PAUSING,
-        told=_told(state, turn),
+        told=_told(state, token),
     )
     return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
 
 
-def _told(state: State, turn: CheckpointToken) -> int | None:
+def _told(state: State, token: CheckpointToken) -> int | None:
     """Return how many changes an answer has room for; None when it has room for all."""
-    if not has_changed_since(state, turn):
+    if not has_changed_since(state, token):
         return None
     room = limits.CHECKPOINT_NEWS_BYTES_MAX
-    news = [id_ for id_, changed in state.unseen.items() if changed > turn.seen]
+    news = [id_ for id_, changed in state.unseen.items() if changed > token.seen]
     for count, operation_id in enumerate(news):
         room -= operations.outcome_bytes(state.operations[operation_id])
         if room < 0 and count:
@@ -177,10 +177,10 @@ def _told(state: State, turn: CheckpointToken) -> int | None:
 
 
 def _complete(state: State, command: Complete, now_ms: int) -> Decision:
-    turn = command.turn
+    token = command.token
     if _is_completed(state, command):
         return NOTHING
-    _require_turn(state, turn)
+    _require_current(state, token)
     return decide_completion(state, command, now_ms)
 
 
@@ -191,15 +191,15 @@ def _is_completed(state: State, command: Complete) -> bool:
     answer.
     """
     return (
-        state.last_completed == command.turn.invocation_id
-        and command.turn.number < state.turn
+        state.last_completed == command.token.invocation_id
+        and command.token.number < state.turn
         and (command.status in ("ERROR", "DIVERGED")) is (state.invocation_failures > 0)
     )
 
 
 def _hand_back(state: State, command: HandBack, now_ms: int) -> Decision:
-    _require_turn(state, command.turn)
-    returned = InvocationReturned(command.turn.invocation_id)
+    _require_current(state, command.token)
+    returned = InvocationReturned(command.token.invocation_id)
     outcome = outcome_of(state)
     if outcome is not None:
         return end(state, (returned, outcome), now_ms)
@@ -294,19 +294,19 @@ def _resume(state: State, command: Resume, now_ms: int) -> Decision:
     return Decision(Record(now_ms, (ExecutionResumed(command.reason),)))
 
 
-def _require_turn(state: State, turn: CheckpointToken) -> None:
-    if is_current(state, turn):
+def _require_current(state: State, token: CheckpointToken) -> None:
+    if is_current(state, token):
         return
     if not is_open(state):
         reason = f"the execution has ended as {state.status}"
     elif state.status is ExecutionStatus.PAUSED:
         reason = f"the execution is {state.status}"
-    elif turn.number != state.turn:
-        reason = f"its turn {turn.number} has passed; the present one is {state.turn}"
+    elif token.number != state.turn:
+        reason = f"its turn {token.number} has passed; the present one is {state.turn}"
     elif state.invocation_id is None:
         reason = f"no invocation is due ({state.dispatch})"
     else:
-        reason = f"turn {turn.number} was taken by another invocation, {state.invocation_id}"
+        reason = f"turn {token.number} was taken by another invocation, {state.invocation_id}"
     raise StaleToken(f"Invalid checkpoint token: {reason}")
 
 

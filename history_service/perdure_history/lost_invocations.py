@@ -1,7 +1,7 @@
 """Invocations that nobody runs any more, as far as their executions are concerned."""
 
 from perdure_core.commands import Complete, HandBack
-from perdure_core.execution import current_turn, decide, is_current
+from perdure_core.execution import current_token, decide, is_current
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.state import Dispatch, State, is_open
 from perdure_history.committer import Batch
@@ -22,11 +22,11 @@ def record_lost(
 ) -> Batch | None:
     """Record that an invocation was lost; the execution wants another one then."""
     state = execution.state
-    turn = current_turn(state, running.invocation_id, running.started_ms)
-    if not running.is_current_in(state) or not is_current(state, turn):
+    token = current_token(state, running.invocation_id, running.started_ms)
+    if not running.is_current_in(state) or not is_current(state, token):
         executions.running.remove(execution.key)
         return None
-    command = Complete(turn=turn, status="ERROR", error=WORKER_LOST)
+    command = Complete(token=token, status="ERROR", error=WORKER_LOST)
     return _commit(executions, execution, command)
 
 
@@ -43,12 +43,14 @@ def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batc
     state = execution.state
     if state.dispatch is Dispatch.RUNNING:
         assert state.invocation_id is not None
-        turn = current_turn(state, state.invocation_id, state.invocation_started_ms)
-        return _commit(executions, execution, Complete(turn=turn, status="ERROR", error=UNCLAIMED))
+        token = current_token(state, state.invocation_id, state.invocation_started_ms)
+        return _commit(
+            executions, execution, Complete(token=token, status="ERROR", error=UNCLAIMED)
+        )
     # What was handed out and never heard of is no failure; with it the pause begins.
     assert _waits_for_nobody(state)
-    turn = current_turn(state, new_id(), executions.clock.now_ms())
-    return _commit(executions, execution, HandBack(turn))
+    token = current_token(state, new_id(), executions.clock.now_ms())
+    return _commit(executions, execution, HandBack(token))
 
 
 def _waits_for_nobody(state: State) -> bool:

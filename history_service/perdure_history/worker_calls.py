@@ -14,7 +14,7 @@ from perdure_core.commands import (
     CompletionStatus,
     HandBack,
 )
-from perdure_core.execution import current_turn, decide, is_current
+from perdure_core.execution import current_token, decide, is_current
 from perdure_core.identity import arn_of
 from perdure_core.large_payloads import operation_with_text, references_in
 from perdure_core.limits import PAGE_ITEMS_MAX
@@ -98,13 +98,13 @@ class WorkerCalls:
         executions, key, state = self._executions, execution.key, execution.state
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
-        turn = current_turn(state, invocation_id, now_ms)
-        self._adopt(key, turn, worker_id)
+        decoded = current_token(state, invocation_id, now_ms)
+        self._adopt(key, decoded, worker_id)
         return InvocationOffer(
             invocation_id=invocation_id,
             arn=arn_of(identity_of(state)),
             function=state.function,
-            token=self._signer.sign_token(key, turn),
+            token=self._signer.sign_token(key, decoded),
             page=page,
             updated_operation_ids=tuple(state.unseen),
             first=state.invocations_completed == 0 and state.turn == 0,
@@ -117,32 +117,32 @@ class WorkerCalls:
 
     async def claim(self, token: str, worker_id: str) -> str | None:
         """Adopt an invocation that runs in the worker already."""
-        key, turn = self._signer.read_token(token)
+        key, decoded = self._signer.read_token(token)
         executions = self._executions
         try:
             execution = await executions.committed(key)
         except Unknown:
             return None
         other = executions.running.get(key)
-        if other is not None and other.invocation_id != turn.invocation_id:
+        if other is not None and other.invocation_id != decoded.invocation_id:
             return None
-        if not _may_go_on(execution.state, turn):
+        if not _may_go_on(execution.state, decoded):
             return None
-        self._adopt(key, turn, worker_id)
-        return turn.invocation_id
+        self._adopt(key, decoded, worker_id)
+        return decoded.invocation_id
 
     async def checkpoint(
         self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
     ) -> CheckpointAnswer:
         """Accept a batch, all or nothing."""
         executions = self._executions
-        key, turn = self._signer.read_token(token)
+        key, decoded = self._signer.read_token(token)
         kept = await hashed(update.payload for update in updates)
         execution = await self._execution(key)
         arrived_ms = executions.clock.now_ms()
         self._require_durable(execution.state, updates)
         command = Checkpoint(
-            turn=turn,
+            token=decoded,
             client_token=client_token,
             updates=updates,
             callback_ids=self._callback_ids(key, updates),
@@ -151,8 +151,8 @@ class WorkerCalls:
         decision = await executions.decide(execution, command)
         if decision.record is not None:
             executions.commit(execution, decision, kept=kept)
-            self._record_heartbeat(key, turn, arrived_ms)
-        answer = self._answer(execution, turn)
+            self._record_heartbeat(key, decoded, arrived_ms)
+        answer = self._answer(execution, decoded)
         await executions.wait_committed(execution)
         taken_ms = executions.clock.now_ms() - arrived_ms
         executions.metrics.checkpoint_seconds.observe(taken_ms / 1_000)
@@ -160,9 +160,9 @@ class WorkerCalls:
 
     async def state_page(self, token: str, marker: str, limit: int) -> StatePage:
         """Return a further page for the running invocation."""
-        key, turn = self._signer.read_token(token)
+        key, decoded = self._signer.read_token(token)
         execution = await self._committed(key)
-        if not is_current(execution.state, turn):
+        if not is_current(execution.state, decoded):
             raise StaleToken
         (position,) = unpack_marker("state", marker, tuple[int]) if marker else (0,)
         if position < 0:
@@ -182,11 +182,11 @@ class WorkerCalls:
         known = _STATUSES.get(status)
         if known is None:
             raise Invalid(f"status {preview(status)} must be {', '.join(COMPLETION_STATUSES)}")
-        key, turn = self._signer.read_token(token)
+        key, decoded = self._signer.read_token(token)
         kept = await hashed((result,))
         execution = await self._execution(key)
         executions = self._executions
-        command = Complete(turn=turn, status=known, result=result, error=error)
+        command = Complete(token=decoded, status=known, result=result, error=error)
         decision = await executions.decide(execution, command)
         if decision.record is None:
             await executions.wait_committed(execution)
@@ -199,12 +199,12 @@ class WorkerCalls:
     async def hand_back(self, tokens: Sequence[str]) -> None:
         """Return unfinished invocations to their queues."""
         executions = self._executions
-        turns = [self._signer.read_token(token) for token in tokens]
+        decoded_tokens = [self._signer.read_token(token) for token in tokens]
         batches: list[Batch] = []
-        for key, turn in turns:
+        for key, decoded in decoded_tokens:
             try:
                 execution = await executions.get(key)
-                decision = decide(execution.state, HandBack(turn), executions.clock.now_ms())
+                decision = decide(execution.state, HandBack(decoded), executions.clock.now_ms())
             except Refused:
                 continue
             batches.append(executions.commit(execution, decision))
@@ -291,7 +291,7 @@ class WorkerCalls:
             await batch.wait()
             executions.metrics.invocations["lost"].inc()
 
-    def _answer(self, execution: CachedExecution, turn: CheckpointToken) -> CheckpointAnswer:
+    def _answer(self, execution: CachedExecution, decoded: CheckpointToken) -> CheckpointAnswer:
         """Return the answer to the accepted checkpoint as of now.
 
         The state may move on before the checkpoint is durable.
@@ -301,29 +301,29 @@ class WorkerCalls:
         assert last is not None
         token = ""
         if not last.revoked:
-            following = current_turn(state, turn.invocation_id, turn.started_ms)
+            following = current_token(state, decoded.invocation_id, decoded.started_ms)
             token = self._signer.sign_token(execution.key, following)
         operations = tuple([_copied(each) for each in changed_operations(state)])
         return CheckpointAnswer(execution.key, token, operations)
 
-    def _adopt(self, key: ExecutionKey, turn: CheckpointToken, worker_id: str | None) -> None:
+    def _adopt(self, key: ExecutionKey, decoded: CheckpointToken, worker_id: str | None) -> None:
         now_ms = self._executions.clock.now_ms()
         self._executions.running.add(
             RunningInvocation(
                 key=key,
-                invocation_id=turn.invocation_id,
+                invocation_id=decoded.invocation_id,
                 worker_id=worker_id,
-                turn=turn.number,
-                started_ms=turn.started_ms,
+                turn=decoded.number,
+                started_ms=decoded.started_ms,
                 heartbeat_ms=now_ms,
                 attached_ms=now_ms,
             )
         )
 
-    def _record_heartbeat(self, key: ExecutionKey, turn: CheckpointToken, now_ms: int) -> None:
+    def _record_heartbeat(self, key: ExecutionKey, decoded: CheckpointToken, now_ms: int) -> None:
         running = self._executions.running.get(key)
-        if running is None or running.invocation_id != turn.invocation_id:
-            self._adopt(key, turn, None)
+        if running is None or running.invocation_id != decoded.invocation_id:
+            self._adopt(key, decoded, None)
         else:
             running.heartbeat_ms = now_ms
 
@@ -414,16 +414,16 @@ def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
         yield number + 1, operation
 
 
-def _may_go_on(state: State, turn: CheckpointToken) -> bool:
+def _may_go_on(state: State, decoded: CheckpointToken) -> bool:
     """Tell whether the turn may act, or its last call was accepted and the answer got lost."""
-    if is_current(state, turn):
+    if is_current(state, decoded):
         return True
     last = state.last_call
     return (
         is_open(state)
         and last is not None
-        and last.turn == turn.number
-        and state.invocation_id == turn.invocation_id
+        and last.turn == decoded.number
+        and state.invocation_id == decoded.invocation_id
     )
 
 

@@ -23,7 +23,7 @@ from perdure_core.commands import (
 )
 from perdure_core.decision import Decision, Delivery
 from perdure_core.events import Event, Record, decode_record, encode_record, is_public
-from perdure_core.execution import begin, current_turn, decide
+from perdure_core.execution import begin, current_token, decide
 from perdure_core.fold import apply
 from perdure_core.model import (
     ErrorObject,
@@ -81,7 +81,7 @@ class Scene:
         self.records: list[Record] = [begin(start, now_ms)]
         self.deliveries: list[Delivery] = []
         self.state = apply(None, self.records[0])
-        self.turn: CheckpointToken | None = None
+        self.token: CheckpointToken | None = None
         self.calls = 0
         self.invocations = 0
 
@@ -112,15 +112,15 @@ class Scene:
         """Hand the invocation out."""
         assert wants_task(self.state)
         self.invocations += 1
-        self.turn = current_turn(self.state, f"i{self.invocations}", self.now_ms)
-        return self.turn
+        self.token = current_token(self.state, f"i{self.invocations}", self.now_ms)
+        return self.token
 
     def call(self, *updates: OperationUpdate, targets: tuple[str, ...] = ("child",)) -> Checkpoint:
         """Return the worker's next checkpoint."""
-        assert self.turn is not None
+        assert self.token is not None
         self.calls += 1
         return Checkpoint(
-            turn=self.turn,
+            token=self.token,
             client_token=f"c{self.calls}",
             updates=updates,
             callback_ids={
@@ -139,8 +139,8 @@ class Scene:
         """Send a checkpoint and take over the turn of its answer."""
         self.do(command)
         if not self.state.revoked:
-            turn = command.turn
-            self.turn = current_turn(self.state, turn.invocation_id, turn.started_ms)
+            token = command.token
+            self.token = current_token(self.state, token.invocation_id, token.started_ms)
         return changed_operations(self.state)
 
     def complete(
@@ -150,21 +150,21 @@ class Scene:
         error: ErrorObject | None = None,
     ) -> Decision:
         """End the invocation."""
-        turn = self.held()
-        decision = self.do(Complete(turn=turn, status=status, result=result, error=error))
-        self.turn = None
+        token = self.held()
+        decision = self.do(Complete(token=token, status=status, result=result, error=error))
+        self.token = None
         return decision
 
     def hand_back(self) -> Decision:
         """Give the invocation back."""
         decision = self.do(HandBack(self.held()))
-        self.turn = None
+        self.token = None
         return decision
 
     def held(self) -> CheckpointToken:
         """Return the turn that the worker holds."""
-        assert self.turn is not None
-        return self.turn
+        assert self.token is not None
+        return self.token
 
     def wait(self, ms: int) -> Decision:
         """Let time pass, then look at what is due."""
@@ -181,7 +181,7 @@ class Scene:
 
     def pause(self, *, timeout_paused: bool = True) -> Decision:
         """Ask for a pause, as a host that knows whether the worker holds a turn."""
-        return self.do(Pause(running=self.turn is not None, timeout_paused=timeout_paused))
+        return self.do(Pause(running=self.token is not None, timeout_paused=timeout_paused))
 
     def history(self) -> list[str]:
         """Return the names of the public events."""

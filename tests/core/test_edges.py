@@ -330,17 +330,17 @@ def pausing() -> Scene:
 
 def paused() -> Scene:
     scene = pausing()
-    turn = scene.held()
+    token = scene.held()
     scene.complete("PENDING")
-    scene.turn = turn
+    scene.token = token
     return scene
 
 
 def completed(status: Any) -> Scene:
     scene = running()
-    turn = scene.held()
+    token = scene.held()
     scene.complete(status)
-    scene.turn = turn
+    scene.token = token
     return scene
 
 
@@ -377,7 +377,7 @@ OPEN = ("RUNNING", "PAUSING", "PAUSED")
 COMMANDS: dict[str, Callable[[Scene], Command]] = {
     "checkpoint": lambda scene: scene.call(),
     # Not the end that `completed` has recorded, so it is no repeat.
-    "complete": lambda scene: Complete(turn=scene.held(), status="ERROR"),
+    "complete": lambda scene: Complete(token=scene.held(), status="ERROR"),
     "hand back": lambda scene: HandBack(scene.held()),
     "alarm": lambda scene: AlarmDue(),
     "succeed callback": lambda scene: CompleteCallback(operation_id="cb", succeeded=True),
@@ -451,17 +451,17 @@ def broken_twice() -> Scene:
     scene = Scene()
     scene.take()
     scene.complete("ERROR")
-    turn = scene.take()
+    token = scene.take()
     scene.complete("ERROR")
-    scene.turn = turn
+    scene.token = token
     return scene
 
 
 def suspended() -> Scene:
     scene = running()
-    turn = scene.held()
+    token = scene.held()
     scene.complete("PENDING")
-    scene.turn = turn
+    scene.token = token
     return scene
 
 
@@ -474,15 +474,17 @@ def test_no_turn_is_current_unless_an_invocation_is_due(
 ) -> None:
     scene = scene_of()
     assert scene.state.dispatch is dispatch
-    guessed = msgspec.structs.replace(Complete(turn=scene.held(), status=status), turn=guess(scene))
+    guessed = msgspec.structs.replace(
+        Complete(token=scene.held(), status=status), token=guess(scene)
+    )
     refused = scene.refusal(guessed)
     assert isinstance(refused, StaleToken)
     assert dispatch in str(refused)
-    refused = scene.refusal(Checkpoint(turn=guessed.turn, client_token="c", updates=()))
+    refused = scene.refusal(Checkpoint(token=guessed.token, client_token="c", updates=()))
     assert isinstance(refused, StaleToken)
 
 
 def guess(scene: Scene) -> Any:
     """Return the turn that comes next, which nobody was handed yet."""
-    turn = scene.held()
-    return msgspec.structs.replace(turn, invocation_id="other", number=scene.state.turn)
+    token = scene.held()
+    return msgspec.structs.replace(token, invocation_id="other", number=scene.state.turn)

@@ -142,7 +142,7 @@ def test_an_outcome_that_was_kept_outside_ends_the_execution_without_its_text() 
     taken = externalize_decision(decision, ExternalPayloads()).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
-    ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
+    ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
     assert ended.record is not None
     kept = ExternalPayloads()
     assert externalize_decision(ended, kept) is ended
@@ -232,7 +232,7 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     taken = externalize_decision(decision, kept).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
-    ended = decide(state, Complete(turn=scene.held(), status="PENDING"), scene.now_ms)
+    ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
     assert ended.record is not None
     again = ExternalPayloads()
     assert externalize_decision(ended, again) is ended

@@ -406,7 +406,7 @@ def test_an_error_that_is_too_large_is_told_shortened(status: Any) -> None:
     scene = Scene()
     scene.take()
     error = ErrorObject(wide(600_000), "T" * 600_000, "d" * 600_000, ("frame",) * 10_000)
-    scene.do(Complete(turn=scene.held(), status=status, error=error))
+    scene.do(Complete(token=scene.held(), status=status, error=error))
     shortened = next(
         event.error
         for event in scene.events()

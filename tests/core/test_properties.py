@@ -41,7 +41,7 @@ from perdure_core.events import (
     is_public,
     public_count,
 )
-from perdure_core.execution import current_turn, is_current, is_repeat
+from perdure_core.execution import current_token, is_current, is_repeat
 from perdure_core.fold import fold
 from perdure_core.model import (
     ErrorObject,
@@ -193,10 +193,10 @@ class CarelessHost:
             self.hand_out()
         if not self.held:
             return
-        scene.turn = turn = self.draw(st.sampled_from(self.held))
+        scene.token = token = self.draw(st.sampled_from(self.held))
         command = scene.call(*updates)
-        may_act = is_current(scene.state, turn) and not scene.state.revoked
-        unseen = {k for k, changed in scene.state.unseen.items() if changed > turn.seen}
+        may_act = is_current(scene.state, token) and not scene.state.revoked
+        unseen = {k for k, changed in scene.state.unseen.items() if changed > token.seen}
         decision = self.ask(command)
         if decision is None:
             return
@@ -215,7 +215,7 @@ class CarelessHost:
     def record_outcome(self) -> None:
         if not self.held or self.seldom():
             return
-        self.scene.turn = self.draw(st.sampled_from(self.held))
+        self.scene.token = self.draw(st.sampled_from(self.held))
         command = self.scene.call(update("EXECUTION", "SUCCEED", EXECUTION_ID, payload="big"))
         if self.ask(command) is not None:
             self.answered = {operation.id for operation in changed_operations(self.scene.state)}
@@ -223,15 +223,15 @@ class CarelessHost:
             assert self.scene.state.revoked
 
     def accepted(self, command: Checkpoint) -> None:
-        turn = command.turn
+        token = command.token
         self.pass_all()
         self.last = command
         if self.scene.state.revoked:
             # It may still end the invocation, with the turn that it had.
-            self.passed.remove(turn)
-            self.held = [turn]
+            self.passed.remove(token)
+            self.held = [token]
         else:
-            self.held = [current_turn(self.scene.state, turn.invocation_id, turn.started_ms)]
+            self.held = [current_token(self.scene.state, token.invocation_id, token.started_ms)]
 
     def repeat_checkpoint(self) -> None:
         if self.last is None:
@@ -242,23 +242,23 @@ class CarelessHost:
         assert {operation.id for operation in changed_operations(state)} == self.answered
         if is_open(state) and not state.revoked:
             # The token of the answer is the same as the first time, whatever came after it.
-            turn = self.last.turn
-            assert self.held == [current_turn(state, turn.invocation_id, turn.started_ms)]
+            token = self.last.token
+            assert self.held == [current_token(state, token.invocation_id, token.started_ms)]
 
     def act_out_of_turn(self) -> None:
         if not self.passed:
             return
-        self.scene.turn = turn = self.draw(st.sampled_from(self.passed))
-        for command in (self.scene.call(*self.draw(batches)), HandBack(turn)):
+        self.scene.token = token = self.draw(st.sampled_from(self.passed))
+        for command in (self.scene.call(*self.draw(batches)), HandBack(token)):
             assert isinstance(self.scene.refusal(command), StaleToken | Invalid)
 
     def complete(self) -> None:
         if not self.held:
             return
-        state, turn = self.scene.state, self.draw(st.sampled_from(self.held))
+        state, token = self.scene.state, self.draw(st.sampled_from(self.held))
         missed = state.news or state.revoked
-        missed = missed or any(changed > turn.seen for changed in state.unseen.values())
-        command = Complete(turn=turn, status=self.draw(st.sampled_from(OUTCOMES)))
+        missed = missed or any(changed > token.seen for changed in state.unseen.values())
+        command = Complete(token=token, status=self.draw(st.sampled_from(OUTCOMES)))
         if command.status == "PENDING" and not (state.timed_open or state.callbacks_open):
             return
         if self.ask(command) is None:
@@ -272,11 +272,11 @@ class CarelessHost:
     def hand_back(self) -> None:
         if not self.held:
             return
-        turn = self.draw(st.sampled_from(self.held))
-        if self.ask(HandBack(turn)) is not None:
+        token = self.draw(st.sampled_from(self.held))
+        if self.ask(HandBack(token)) is not None:
             self.pass_all()
             # Nobody has heard what the invocation came to.
-            completion = Complete(turn=turn, status="SUCCEEDED")
+            completion = Complete(token=token, status="SUCCEEDED")
             assert isinstance(self.scene.refusal(completion), StaleToken)
 
     def let_time_pass(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from perdure_core.commands import Checkpoint, Resume
-from perdure_core.execution import current_turn
+from perdure_core.execution import current_token
 from perdure_core.model import OPERATION_OPEN, Operation, OperationStatus, OperationUpdate
 from perdure_core.state import Dispatch, is_open, waiting_for, wants_task
 from perdure_core.views import changed_operations, visible_operations
@@ -153,8 +153,8 @@ class World:
             scene.complete("PENDING")
             self.handler = None
         else:
-            turn = call.turn
-            scene.turn = current_turn(scene.state, turn.invocation_id, turn.started_ms)
+            token = call.token
+            scene.token = current_token(scene.state, token.invocation_id, token.started_ms)
 
     def happen(self) -> bool:
         """Let something end that is open; return whether there was anything."""

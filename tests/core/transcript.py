@@ -85,9 +85,9 @@ class Play:
             case "start":
                 self.start(fields(words))
             case "take":
-                turn = scene.take()
+                token = scene.take()
                 shown = ", ".join(brief(op) for op in visible_operations(scene.state))
-                return [f"invocation {turn.invocation_id} is shown: {shown or 'nothing yet'}"]
+                return [f"invocation {token.invocation_id} is shown: {shown or 'nothing yet'}"]
             case "checkpoint" | "repeat":
                 return self.checkpoint(verb, updates)
             case "complete":
@@ -97,7 +97,7 @@ class Play:
             case "after":
                 self.after(words[0])
             case _:
-                scene.do(command(verb, words, worker_runs=scene.turn is not None))
+                scene.do(command(verb, words, worker_runs=scene.token is not None))
         return []
 
     def start(self, values: dict[str, Any]) -> None:
@@ -115,10 +115,10 @@ class Play:
     def complete(self, words: list[str]) -> None:
         values = fields(words[1:])
         status: Any = words[0]
-        turn = self.scene.held()
+        token = self.scene.held()
         self.scene.complete(status, **values)
         # Kept, so that a transcript can show what a late worker hears.
-        self.scene.turn = turn if self.scene.state.status not in EXECUTION_OPEN else None
+        self.scene.token = token if self.scene.state.status not in EXECUTION_OPEN else None
 
     def after(self, span: str) -> None:
         for unit, ms in UNITS.items():

@@ -168,7 +168,7 @@ class Hosted:
             ),
         )
         self.outcomes.append(outcome)
-        self.command(completion(outcome, checkpoints.turn))
+        self.command(completion(outcome, checkpoints.token))
         return outcome
 
     def open_callback(self) -> Operation:
@@ -250,7 +250,7 @@ class InMemoryCheckpoints:
         self._lost = False
         self._waiting: list[tuple[Sequence[OperationUpdate], Future[None]]] = []
         self._listener: Callable[[CheckpointAnswer], None] | None = None
-        self.turn = execution.current_turn(host.state, invocation_id, host.now_ms)
+        self.token = execution.current_token(host.state, invocation_id, host.now_ms)
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         self._listener = listener
@@ -281,11 +281,11 @@ class InMemoryCheckpoints:
             self._lost = True
             host.calls.append(())
             raise InvocationLost
-        host.command(checkpoint(self.turn, number, updates, host.targets))
+        host.command(checkpoint(self.token, number, updates, host.targets))
         host.calls.append(updates)
         changed = [] if host.state.last_call is None else list(host.state.last_call.changed)
-        self.turn = execution.current_turn(
-            host.state, self.turn.invocation_id, self.turn.started_ms
+        self.token = execution.current_token(
+            host.state, self.token.invocation_id, self.token.started_ms
         )
         if crash:
             self._lost = True
@@ -307,7 +307,7 @@ class InMemoryCheckpoints:
 
 
 def checkpoint(
-    turn: commands.CheckpointToken,
+    token: commands.CheckpointToken,
     number: int,
     updates: tuple[OperationUpdate, ...],
     targets: Mapping[str, bool],
@@ -315,7 +315,7 @@ def checkpoint(
     """Return the command; callback ids come from the number of the call."""
     starts = [update.id for update in updates if update.type is OperationType.CALLBACK]
     return commands.Checkpoint(
-        turn=turn,
+        token=token,
         client_token=f"call-{number}",
         updates=updates,
         callback_ids={id_: f"callback-{number}-{place}" for place, id_ in enumerate(starts)},

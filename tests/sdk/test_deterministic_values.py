@@ -17,7 +17,7 @@ from perdure.primitives.deterministic import (
 )
 from perdure.testing.worker import completion
 from perdure.worker_api import Failed, Lost, Outcome, Succeeded
-from perdure_core.execution import current_turn
+from perdure_core.execution import current_token
 from perdure_core.model import OperationAction, OperationType
 from tests.sdk.hosted import Crash, Hosted, checkpoint, handler, hosted_async
 
@@ -75,8 +75,8 @@ def test_a_time_whose_beginning_alone_was_recorded_is_that_of_its_end() -> None:
     host.run()
     start = host.calls[0][0]
     late = hosted(lambda context: context.now("it").isoformat())
-    late.command(checkpoint(current_turn(late.state, "lost", late.now_ms), 1, (start,), {}))
-    late.command(completion(Lost(), current_turn(late.state, "lost", late.now_ms)))
+    late.command(checkpoint(current_token(late.state, "lost", late.now_ms), 1, (start,), {}))
+    late.command(completion(Lost(), current_token(late.state, "lost", late.now_ms)))
     late.now_ms += 5
     assert late.run() == Succeeded(f'"{moment(1_000_005)}"')
     assert late.updates == ["SUCCEED STEP"]

@@ -54,8 +54,8 @@ def run_invocation_of(service: InMemoryService, target: Execution) -> None:
     with service.changed:
         target.invocations += 1
         invocation_id = f"invocation-{target.invocations}"
-        turn = execution.current_turn(target.state, invocation_id, service.clock.now_ms())
-        checkpoints = InMemoryCheckpoints(service, target, turn)
+        token = execution.current_token(target.state, invocation_id, service.clock.now_ms())
+        checkpoints = InMemoryCheckpoints(service, target, token)
         target.on_lost = checkpoints.lose
         invocation = _invocation(service, target, invocation_id)
     outcome = run_invocation(
@@ -71,11 +71,11 @@ class InMemoryCheckpoints:
     """The checkpoints of one invocation: urgent ones are applied at once, with all before them."""
 
     def __init__(
-        self, service: InMemoryService, target: Execution, turn: commands.CheckpointToken
+        self, service: InMemoryService, target: Execution, token: commands.CheckpointToken
     ) -> None:
         self._service = service
         self._target = target
-        self._turn = turn
+        self._token = token
         self._waiting: list[Waiting] = []
         self._listener: Callable[[CheckpointAnswer], None] | None = None
         self._bodies: set[str] = set()
@@ -103,8 +103,8 @@ class InMemoryCheckpoints:
     def ending(self, outcome: Outcome) -> commands.Command:
         """Return what the service is told when the invocation is over."""
         if self._cut and isinstance(outcome, Pending):
-            return commands.HandBack(self._turn)
-        return completion(outcome, self._turn)
+            return commands.HandBack(self._token)
+        return completion(outcome, self._token)
 
     def _record(self, batch: list[Waiting]) -> None:
         error: BaseException | None = None
@@ -136,8 +136,8 @@ class InMemoryCheckpoints:
             raise InvocationLost
         service.command(target, self._command(updates))
         target.checkpoints += bool(updates)
-        self._turn = execution.current_turn(
-            target.state, self._turn.invocation_id, self._turn.started_ms
+        self._token = execution.current_token(
+            target.state, self._token.invocation_id, self._token.started_ms
         )
         if crash is not None:
             raise InvocationLost
@@ -151,8 +151,8 @@ class InMemoryCheckpoints:
             service.callbacks[callback_id] = (target, operation_id)
         functions = {update.function for update in updates if update.function is not None}
         return commands.Checkpoint(
-            turn=self._turn,
-            client_token=f"turn-{self._turn.number}",
+            token=self._token,
+            client_token=f"turn-{self._token.number}",
             updates=updates,
             callback_ids=callback_ids,
             targets={function: function in service.functions for function in functions},
@@ -197,22 +197,22 @@ def _invocation(service: InMemoryService, target: Execution, invocation_id: str)
     )
 
 
-def completion(outcome: Outcome, turn: commands.CheckpointToken) -> commands.Complete:
+def completion(outcome: Outcome, token: commands.CheckpointToken) -> commands.Complete:
     """Return what the worker, or the service on its behalf, says when an invocation is over."""
     match outcome:
         case Succeeded(result):
-            return commands.Complete(turn=turn, status="SUCCEEDED", result=result)
+            return commands.Complete(token=token, status="SUCCEEDED", result=result)
         case Failed(error):
-            return commands.Complete(turn=turn, status="FAILED", error=error)
+            return commands.Complete(token=token, status="FAILED", error=error)
         case Pending():
-            return commands.Complete(turn=turn, status="PENDING")
+            return commands.Complete(token=token, status="PENDING")
         case Errored(error):
-            return commands.Complete(turn=turn, status="ERROR", error=error)
+            return commands.Complete(token=token, status="ERROR", error=error)
         case Diverged(error):
-            return commands.Complete(turn=turn, status="DIVERGED", error=error)
+            return commands.Complete(token=token, status="DIVERGED", error=error)
         case Lost():
             lost = ErrorObject("The worker was lost.", "Runtime.ExitError")
-            return commands.Complete(turn=turn, status="ERROR", error=lost)
+            return commands.Complete(token=token, status="ERROR", error=lost)
 
 
 def _batches(waiting: list[Waiting]) -> Iterator[list[Waiting]]:

@@ -1,4 +1,4 @@
-"""Whose turn it is, and what an answer may be taken to have shown."""
+"""Checkpoint tokens: whose turn it is, and what an answer may be taken to have shown."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from perdure_core.commands import Complete, HandBack, HeartbeatCallback, Pause, Resume
-from perdure_core.execution import current_turn, is_current
+from perdure_core.execution import current_token, is_current
 from perdure_core.model import ErrorObject
 from perdure_core.refusals import StaleToken
 from perdure_core.state import Dispatch, wants_task
@@ -26,10 +26,10 @@ def waiting() -> Scene:
 def test_the_first_of_two_workers_to_checkpoint_has_the_turn() -> None:
     scene = Scene()
     first, second = scene.take(), scene.take()
-    scene.turn = second
+    scene.token = second
     scene.checkpoint(update("STEP", "START", "s"))
     assert not is_current(scene.state, first)
-    scene.turn = first
+    scene.token = first
     refused = scene.refusal(scene.call(update("STEP", "START", "s")))
     assert "its turn 0 has passed; the present one is 1" in str(refused)
 
@@ -46,7 +46,7 @@ def test_a_turn_knows_no_more_than_its_answer_showed() -> None:
     answered = scene.held()
     scene.complete_callback("cb")
     # The answer is given, or given again, after the callback was completed.
-    assert current_turn(scene.state, "i1", answered.started_ms) == answered
+    assert current_token(scene.state, "i1", answered.started_ms) == answered
     scene.complete("PENDING")
     assert wants_task(scene.state)
 
@@ -95,11 +95,11 @@ def test_a_pause_does_not_wait_for_an_invocation_that_cannot_be() -> None:
 
 def test_who_was_given_up_does_not_hear_that_it_is_done() -> None:
     scene = waiting()
-    turn = scene.held()
+    token = scene.held()
     scene.complete("ERROR", error=ErrorObject("the worker is silent", "Runtime.ExitError"))
-    late = Complete(turn=turn, status="SUCCEEDED", result="1")
+    late = Complete(token=token, status="SUCCEEDED", result="1")
     assert isinstance(scene.refusal(late), StaleToken)
-    again = Complete(turn=turn, status="ERROR")
+    again = Complete(token=token, status="ERROR")
     assert scene.do(again).record is None
 
 
@@ -108,7 +108,7 @@ def test_an_end_that_comes_twice_after_a_recorded_outcome_is_the_same_end(status
     scene = Scene()
     scene.take()
     scene.checkpoint(update("EXECUTION", "SUCCEED", "e", payload="1"))
-    command = Complete(turn=scene.held(), status=status)
+    command = Complete(token=scene.held(), status=status)
     assert scene.do(command).record is not None
     assert scene.state.status == "SUCCEEDED"
     assert scene.do(command).record is None
