@@ -2,7 +2,7 @@
 
 from perdure import DurableFunction
 from perdure.testing import ExecutionHistory
-from perdure.testing.event_forms import public_events
+from perdure.testing.event_documents import event_documents
 from perdure_core import commands
 from perdure_core.commands import CompleteCallback
 from perdure_core.events import ChainedInvokeStarted
@@ -79,5 +79,5 @@ def history_of(host: Hosted) -> ExecutionHistory:
         execution_arn=host.arn,
         function_name=host.function.settings.name,
         status=host.state.status,
-        events=public_events(host.records),
+        events=event_documents(host.records),
     )

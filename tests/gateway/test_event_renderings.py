@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from perdure.testing.event_forms import event_form
+from perdure.testing.event_documents import event_document
 from perdure_core.events import Event
 from perdure_gateway.lambda_api.event_resources import event_json
 from perdure_gateway.views.event_messages import event_to_message
@@ -37,7 +37,7 @@ def renderings(event: Event, *, stored: bool) -> dict[str, Any]:
         "lambda without data": event_json(numbered, EXECUTION_ID, included=False),
     }
     if not stored:
-        rendered["testing"] = msgspec.to_builtins(event_form(7, event, 5_250))
+        rendered["testing"] = msgspec.to_builtins(event_document(7, event, 5_250))
     return rendered
 
 

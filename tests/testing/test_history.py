@@ -14,7 +14,7 @@ from perdure.testing import (
     HistoryEvent,
     timeline,
 )
-from perdure.testing.event_forms import event_form, operation_event
+from perdure.testing.event_documents import event_document, operation_event
 from perdure_core import events
 from perdure_core.model import ErrorObject
 from perdure_gateway.views.event_messages import event_to_message
@@ -73,15 +73,15 @@ def test_every_public_event_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_is_told_as_a_gateway_tells_it(event: events.Event) -> None:
+def test_an_event_has_the_document_that_a_gateway_sends(event: events.Event) -> None:
     message = event_to_message(NumberedEvent(event_id=3, at_ms=1_234, event=event))
     there = msgspec.convert(to_json_dict(message), HistoryEvent, strict=False)
-    assert event_form(3, event, 1_234) == there
+    assert event_document(3, event, 1_234) == there
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_operation_event_comes_back(event: events.Event) -> None:
-    back = operation_event(event_form(1, event, 0))
+    back = operation_event(event_document(1, event, 0))
     assert back == (event if isinstance(event, events.OperationEvent) else None)
 
 

@@ -1,48 +1,11 @@
-"""Events of a history as the Lambda API model shapes them: common fields, `<EventType>Details`.
+"""Events of a history as JSON of the Lambda API: common fields, and `<EventType>Details`."""
 
-Event types are the names of the core's classes. Payloads stand in wrappers that say whether they
-were left out.
-"""
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
-from collections.abc import Mapping
-
-from perdure_core.events import (
-    CallbackEvent,
-    CallbackFailed,
-    CallbackStarted,
-    CallbackSucceeded,
-    CallbackTimedOut,
-    ChainedInvokeEvent,
-    ChainedInvokeFailed,
-    ChainedInvokeStarted,
-    ChainedInvokeStopped,
-    ChainedInvokeSucceeded,
-    ChainedInvokeTimedOut,
-    ContextEvent,
-    ContextFailed,
-    ContextSucceeded,
-    Event,
-    ExecutionEvent,
-    ExecutionFailed,
-    ExecutionPaused,
-    ExecutionResumed,
-    ExecutionStarted,
-    ExecutionStopped,
-    ExecutionSucceeded,
-    ExecutionTimedOut,
-    InvocationCompleted,
-    OperationEvent,
-    StepEvent,
-    StepFailed,
-    StepSucceeded,
-    WaitCancelled,
-    WaitEvent,
-    WaitStarted,
-    WaitSucceeded,
-    is_public,
-)
+from perdure_core.event_fields import FieldValue, Retry, event_fields
 from perdure_core.model import ErrorObject
-from perdure_core.payload import Payload, StoredPayload
+from perdure_core.payload import StoredPayload
 from perdure_host.lambda_json.fields import present, seconds
 from perdure_host.lambda_json.names import VERSION
 from perdure_host.lambda_json.shapes import error_json
@@ -56,175 +19,126 @@ def event_json(numbered: NumberedEvent, execution_id: str, *, included: bool) ->
     the published test runner of AWS reads no history where they have none. Ends of invocations
     belong to no operation.
     """
-    event = numbered.event
-    assert is_public(event)
-    kind = type(event).__name__
+    fields = event_fields(numbered.event, numbered.at_ms)
+    kind = type(numbered.event).__name__
     rendered: dict[str, object] = {
         "EventId": numbered.event_id,
         "EventType": kind,
         "EventTimestamp": seconds(numbered.at_ms),
-        f"{kind}Details": _details(event, numbered.at_ms, _Payloads(included=included)),
+        f"{kind}Details": _details(kind, fields, included=included),
     }
-    if isinstance(event, OperationEvent):
-        subject = event.subject
-        rendered |= present(
-            Id=subject.id, Name=subject.name, SubType=subject.sub_type, ParentId=subject.parent_id
-        )
-    elif not isinstance(event, InvocationCompleted):
+    for key, name in _SUBJECT:
+        if name in fields:
+            rendered[key] = fields[name]
+    if "id" not in fields and kind != "InvocationCompleted":
         rendered["Id"] = execution_id
     return rendered
 
 
-class _Payloads:
-    """Wraps payloads, or tells that they were left out."""
-
-    def __init__(self, *, included: bool) -> None:
-        self._included = included
-
-    def text(self, payload: Payload | None) -> dict[str, object]:
-        return {"Truncated": True} if isinstance(payload, StoredPayload) else self._wrapped(payload)
-
-    def error(self, error: ErrorObject | None) -> dict[str, object]:
-        if error is not None and error.kept is not None:
-            return {"Truncated": True}
-        return self._wrapped(error_json(error))
-
-    def optional_error(self, error: ErrorObject | None) -> dict[str, object] | None:
-        return None if error is None else self.error(error)
-
-    def _wrapped(self, payload: str | Mapping[str, object] | None) -> dict[str, object]:
-        if payload is None:
-            return {"Truncated": False}
-        return {"Payload": payload, "Truncated": False} if self._included else {"Truncated": True}
+def _details(kind: str, fields: Mapping[str, FieldValue], *, included: bool) -> dict[str, object]:
+    details: dict[str, object] = {}
+    for key, name, convert in _DETAILS.get(kind, ()):
+        value: object = fields.get(name)
+        if name in _WRAPPED_ALWAYS or (name in _WRAPPED and value is not None):
+            value = _wrapped(value, included=included)
+        elif convert is not None and value is not None:
+            value = convert(value)
+        if value is not None:
+            details[key] = value
+    return details
 
 
-def _details(event: Event, at_ms: int, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case StepEvent():
-            return _step(event, payloads)
-        case WaitEvent():
-            return _wait(event, payloads)
-        case ContextEvent():
-            return _context(event, payloads)
-        case CallbackEvent():
-            return _callback(event, payloads)
-        case ChainedInvokeEvent():
-            return _chained_invoke(event, payloads)
-        case ExecutionPaused() | ExecutionResumed():
-            return _pause(event, at_ms, payloads)
-        case ExecutionEvent():
-            return _execution(event, at_ms, payloads)
+def _wrapped(value: object, *, included: bool) -> dict[str, object]:
+    """Return a payload or an error in a wrapper that says whether it was left out."""
+    if value is None:
+        return {"Truncated": False}
+    payload = value
+    stored = isinstance(value, StoredPayload)
+    if isinstance(value, ErrorObject):
+        payload = error_json(value)
+        stored = value.kept is not None
+    if stored or not included:
+        return {"Truncated": True}
+    return {"Payload": payload, "Truncated": False}
 
 
-def _execution(event: ExecutionEvent, at_ms: int, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case ExecutionStarted():
-            return {"Input": payloads.text(event.input), "ExecutionTimeout": event.timeout_s}
-        case ExecutionSucceeded():
-            return {"Result": payloads.text(event.result)}
-        case ExecutionFailed() | ExecutionTimedOut() | ExecutionStopped():
-            return {"Error": payloads.error(event.error)}
-        case InvocationCompleted():
-            return present(
-                StartTimestamp=seconds(event.started_ms),
-                EndTimestamp=seconds(at_ms),
-                RequestId=event.invocation_id,
-                Error=payloads.optional_error(event.error),
-            )
-        case _:
-            return {}
+def _whole_seconds(duration_ms: int) -> int:
+    """Return the duration rounded up: the API has whole seconds only, and none means no delay."""
+    return -(-duration_ms // 1_000)
 
 
-def _pause(
-    event: ExecutionPaused | ExecutionResumed, at_ms: int, payloads: _Payloads
-) -> dict[str, object]:
-    reason = None if event.reason is None else payloads.text(event.reason)
-    if isinstance(event, ExecutionResumed):
-        return present(ResumeRequestTimestamp=seconds(at_ms), Reason=reason)
+def _unless_zero(timeout_s: int) -> int | None:
+    return timeout_s or None
+
+
+def _retry(retry: Retry) -> dict[str, object]:
+    delay_ms = retry.next_attempt_delay_ms
     return present(
-        PauseRequestTimestamp=seconds(event.requested_ms),
-        Reason=reason,
-        ExecutionTimeoutPaused=event.timeout_paused,
-    )
-
-
-def _context(event: ContextEvent, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case ContextSucceeded():
-            return {"Result": payloads.text(event.result)}
-        case ContextFailed():
-            return {"Error": payloads.error(event.error)}
-        case _:
-            return {}
-
-
-def _step(event: StepEvent, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case StepSucceeded():
-            return {"Result": payloads.text(event.result), "RetryDetails": _retry(event)}
-        case StepFailed():
-            return {"Error": payloads.error(event.error), "RetryDetails": _retry(event)}
-        case _:
-            return {}
-
-
-def _retry(event: StepSucceeded | StepFailed) -> dict[str, object]:
-    delay_ms = event.next_attempt_delay_ms
-    return present(
-        CurrentAttempt=event.attempt,
+        CurrentAttempt=retry.current_attempt,
         NextAttemptDelaySeconds=None if delay_ms is None else _whole_seconds(delay_ms),
     )
 
 
-def _wait(event: WaitEvent, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case WaitStarted():
-            return {
-                "Duration": _whole_seconds(event.duration_ms),
-                "ScheduledEndTimestamp": seconds(event.scheduled_end_ms),
-            }
-        case WaitSucceeded():
-            return {"Duration": _whole_seconds(event.duration_ms)}
-        case WaitCancelled():
-            return present(Error=payloads.optional_error(event.error))
-        case _:
-            return {}
+_SUBJECT: Final = (
+    ("Id", "id"),
+    ("Name", "name"),
+    ("SubType", "sub_type"),
+    ("ParentId", "parent_id"),
+)
+_WRAPPED: Final = frozenset({"input", "result", "error", "reason"})
+# These have a wrapper even where there is no payload.
+_WRAPPED_ALWAYS: Final = frozenset({"input", "result"})
 
-
-def _callback(event: CallbackEvent, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case CallbackStarted():
-            return present(
-                CallbackId=event.callback_id,
-                Timeout=event.timeout_s or None,
-                HeartbeatTimeout=event.heartbeat_timeout_s or None,
-            )
-        case CallbackSucceeded():
-            return {"Result": payloads.text(event.result)}
-        case CallbackFailed() | CallbackTimedOut():
-            return {"Error": payloads.error(event.error)}
-        case _:
-            return {}
-
-
-def _chained_invoke(event: ChainedInvokeEvent, payloads: _Payloads) -> dict[str, object]:
-    match event:
-        case ChainedInvokeStarted():
-            return present(
-                FunctionName=event.function,
-                TenantId=event.tenant_id,
-                Input=payloads.text(event.input),
-                ExecutedVersion=None if event.execution_arn is None else VERSION,
-                DurableExecutionArn=event.execution_arn,
-            )
-        case ChainedInvokeSucceeded():
-            return {"Result": payloads.text(event.result)}
-        case ChainedInvokeFailed() | ChainedInvokeTimedOut() | ChainedInvokeStopped():
-            return {"Error": payloads.error(event.error)}
-        case _:
-            return {}
-
-
-def _whole_seconds(duration_ms: int) -> int:
-    """Round up: the model knows whole seconds only, and a part of one is not nothing."""
-    return -(-duration_ms // 1_000)
+# A key of the details, the field that it shows, and how a value is converted.
+_Detail: TypeAlias = tuple[str, str, Callable[[Any], object] | None]
+_INPUT: Final[_Detail] = ("Input", "input", None)
+_RESULT: Final[_Detail] = ("Result", "result", None)
+_ERROR: Final[_Detail] = ("Error", "error", None)
+_REASON: Final[_Detail] = ("Reason", "reason", None)
+_RETRY: Final[_Detail] = ("RetryDetails", "retry_details", _retry)
+_DURATION: Final[_Detail] = ("Duration", "duration_ms", _whole_seconds)
+_DETAILS: Final[dict[str, tuple[_Detail, ...]]] = {
+    "ExecutionStarted": (_INPUT, ("ExecutionTimeout", "execution_timeout_seconds", None)),
+    "ExecutionSucceeded": (_RESULT,),
+    "ExecutionFailed": (_ERROR,),
+    "ExecutionTimedOut": (_ERROR,),
+    "ExecutionStopped": (_ERROR,),
+    "ExecutionPaused": (
+        ("PauseRequestTimestamp", "request_timestamp", seconds),
+        _REASON,
+        ("ExecutionTimeoutPaused", "execution_timeout_paused", None),
+    ),
+    "ExecutionResumed": (("ResumeRequestTimestamp", "request_timestamp", seconds), _REASON),
+    "InvocationCompleted": (
+        ("StartTimestamp", "invocation_start_timestamp", seconds),
+        ("EndTimestamp", "event_timestamp", seconds),
+        ("RequestId", "request_id", None),
+        _ERROR,
+    ),
+    "ContextSucceeded": (_RESULT,),
+    "ContextFailed": (_ERROR,),
+    "StepSucceeded": (_RESULT, _RETRY),
+    "StepFailed": (_ERROR, _RETRY),
+    "WaitStarted": (_DURATION, ("ScheduledEndTimestamp", "scheduled_end_timestamp", seconds)),
+    "WaitSucceeded": (_DURATION,),
+    "WaitCancelled": (_ERROR,),
+    "CallbackStarted": (
+        ("CallbackId", "callback_id", None),
+        ("Timeout", "timeout_seconds", _unless_zero),
+        ("HeartbeatTimeout", "heartbeat_timeout_seconds", _unless_zero),
+    ),
+    "CallbackSucceeded": (_RESULT,),
+    "CallbackFailed": (_ERROR,),
+    "CallbackTimedOut": (_ERROR,),
+    "ChainedInvokeStarted": (
+        ("FunctionName", "function_name", None),
+        ("TenantId", "tenant_id", None),
+        _INPUT,
+        ("ExecutedVersion", "execution_arn", lambda _arn: VERSION),
+        ("DurableExecutionArn", "execution_arn", None),
+    ),
+    "ChainedInvokeSucceeded": (_RESULT,),
+    "ChainedInvokeFailed": (_ERROR,),
+    "ChainedInvokeTimedOut": (_ERROR,),
+    "ChainedInvokeStopped": (_ERROR,),
+}

@@ -13,7 +13,7 @@ from perdure.context.durable_context import DurableContext
 from perdure.functions.durable import DurableFunction
 from perdure.functions.plain import PlainContext, PlainFunction
 from perdure.primitives.bound_function import matching_kind
-from perdure.testing.event_forms import public_events
+from perdure.testing.event_documents import event_documents
 from perdure.testing.failures import Crash
 from perdure.testing.history import ExecutionHistory
 from perdure.worker_api import FunctionSettings, RegisteredFunction
@@ -71,7 +71,7 @@ class Execution:
             execution_arn=self.arn,
             function_name=self.identity.function,
             status=self.state.status,
-            events=public_events(self.records),
+            events=event_documents(self.records),
         )
 
 

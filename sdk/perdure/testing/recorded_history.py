@@ -11,7 +11,7 @@ from concurrent.futures import Future
 import msgspec
 
 from perdure.exceptions import SuspendExecution
-from perdure.testing.event_forms import operation_event
+from perdure.testing.event_documents import operation_event
 from perdure.testing.failures import DurableFunctionsTestError
 from perdure.testing.history import ExecutionHistory, HistoryEvent
 from perdure.worker_api import CheckpointAnswer
