@@ -44,7 +44,7 @@ def name_of(info: OperationInfo) -> str:
     return info.name or info.operation_id
 
 
-def tell_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> None:
+def set_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> None:
     """Give a span its status: an error, well done, or none of both."""
     if error is not None:
         span.set_status(StatusCode.ERROR, error.message or error.type or "")
@@ -53,18 +53,18 @@ def tell_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> N
         span.set_status(StatusCode.OK)
 
 
-def tell_operation(span: Span, info: OperationInfo) -> None:
+def set_operation_outcome(span: Span, info: OperationInfo) -> None:
     """Give the span of an operation its status."""
-    tell_outcome(span, info.error, succeeded=info.status is OperationStatus.SUCCEEDED)
+    set_outcome(span, info.error, succeeded=info.status is OperationStatus.SUCCEEDED)
 
 
-def tell_invocation(span: Span, info: InvocationEndInfo) -> None:
+def set_invocation_outcome(span: Span, info: InvocationEndInfo) -> None:
     """Say how an invocation ended. One that is run again has no status: nothing is decided."""
     again = info.status is InvocationStatus.RETRY
     span.set_attribute("durable.invocation.status", "RETRYING" if again else info.status.value)
     if not again:
         failed = info.status is InvocationStatus.FAILED
-        tell_outcome(span, info.error if failed else None, succeeded=not failed)
+        set_outcome(span, info.error if failed else None, succeeded=not failed)
 
 
 def _named(execution_arn: str, info: OperationInfo) -> Attributes:

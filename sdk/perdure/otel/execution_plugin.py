@@ -14,19 +14,15 @@ from datetime import datetime, timedelta
 
 from opentelemetry.trace import SpanContext
 
-from perdure.otel.attributes import name_of, of_operation, tell_operation
+from perdure.otel.attributes import name_of, of_operation, set_operation_outcome
 from perdure.otel.config import OtelPluginConfig
-from perdure.otel.invocation_spans import InvocationSpans, placeholder
-from perdure.otel.log_filter import current_span_context
+from perdure.otel.invocation_spans import InvocationSpans, OtelPlugin, placeholder
 from perdure.plugins.hooks import (
-    DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationStartInfo,
     OperationEndInfo,
     OperationStartInfo,
     OperationType,
-    PropagationInput,
-    PropagationMetadata,
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
@@ -59,25 +55,16 @@ class _Open:
 _around: ContextVar[_Open | None] = ContextVar("perdure_otel_around", default=None)
 
 
-class ExecutionOtelPlugin(DurableInstrumentationPlugin):
+class ExecutionOtelPlugin(OtelPlugin):
     """Makes one tree of spans of an execution. Its factory makes one for each invocation."""
 
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
-        self._config = config or OtelPluginConfig()
-        self._spans: InvocationSpans | None = None
+        super().__init__(config)
         self._first = False
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
         self._recorded: set[str] = set()
         self._latest: datetime | None = None
-
-    def get_current_span_context(self) -> SpanContext | None:
-        """Return the span to which a log record made here belongs; None outside of invocations."""
-        return current_span_context()
-
-    def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
-        """Have what a chained invoke starts join the trace."""
-        return None if self._spans is None else self._spans.metadata(info)
 
     def on_invocation_start(self, info: InvocationStartInfo) -> None:
         """Start the span of the invocation; make that of the execution current."""
@@ -171,7 +158,7 @@ class ExecutionOtelPlugin(DurableInstrumentationPlugin):
             started=operation.started or operation.ended,
             links=(spans.invocation,),
         )
-        tell_operation(span, info)
+        set_operation_outcome(span, info)
         self._note(info.parent_id, operation)
         ended = _after(operation.started, operation.ended)
         spans.export(span, info, None if ended is None else to_epoch_ns(ended))

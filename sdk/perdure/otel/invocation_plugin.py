@@ -11,12 +11,10 @@ import threading
 
 from opentelemetry.trace import Span, SpanContext
 
-from perdure.otel.attributes import name_of, of_operation, tell_operation
+from perdure.otel.attributes import name_of, of_operation, set_operation_outcome
 from perdure.otel.config import OtelPluginConfig
-from perdure.otel.invocation_spans import InvocationSpans
-from perdure.otel.log_filter import current_span_context
+from perdure.otel.invocation_spans import InvocationSpans, OtelPlugin
 from perdure.plugins.hooks import (
-    DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationStartInfo,
     InvocationStatus,
@@ -24,30 +22,19 @@ from perdure.plugins.hooks import (
     OperationInfo,
     OperationStartInfo,
     OperationType,
-    PropagationInput,
-    PropagationMetadata,
     UserFunctionEndInfo,
     UserFunctionStartInfo,
 )
 
 
-class InvocationOtelPlugin(DurableInstrumentationPlugin):
+class InvocationOtelPlugin(OtelPlugin):
     """Makes a tree of spans of one invocation. Its factory makes one for each invocation."""
 
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
-        self._config = config or OtelPluginConfig()
-        self._spans: InvocationSpans | None = None
+        super().__init__(config)
         self._lock = threading.Lock()
         self._open: dict[str, Span] = {}
         self._met_again: dict[str, bool] = {}
-
-    def get_current_span_context(self) -> SpanContext | None:
-        """Return the span to which a log record made here belongs; None outside of invocations."""
-        return current_span_context()
-
-    def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
-        """Have what a chained invoke starts join the trace."""
-        return None if self._spans is None else self._spans.metadata(info)
 
     def on_invocation_start(self, info: InvocationStartInfo) -> None:
         """Start the span of the invocation, and make it current."""
@@ -93,7 +80,7 @@ class InvocationOtelPlugin(DurableInstrumentationPlugin):
             with self._lock:
                 self._open.pop(info.operation_id, None)
         span.set_attributes(of_operation(spans.trace.execution_arn, info))
-        tell_operation(span, info)
+        set_operation_outcome(span, info)
         spans.export(span, info)
 
     def on_user_function_start(self, info: UserFunctionStartInfo) -> None:

@@ -25,13 +25,14 @@ from perdure.otel.attributes import (
     name_of,
     of_attempt,
     of_execution,
-    tell_invocation,
-    tell_outcome,
+    set_invocation_outcome,
+    set_outcome,
 )
 from perdure.otel.config import OtelPluginConfig
 from perdure.otel.execution_trace import ExecutionTrace
-from perdure.otel.log_filter import correlate, install_log_filter
+from perdure.otel.log_filter import correlate, current_span_context, install_log_filter
 from perdure.plugins.hooks import (
+    DurableInstrumentationPlugin,
     InvocationEndInfo,
     InvocationInfo,
     InvocationStartInfo,
@@ -133,7 +134,7 @@ class InvocationSpans:
         if info.outcome is UserFunctionOutcome.INCOMPLETE:
             span.set_attribute(TRUNCATED, value=True)
         succeeded = info.outcome is UserFunctionOutcome.SUCCEEDED
-        tell_outcome(span, info.error, succeeded=succeeded)
+        set_outcome(span, info.error, succeeded=succeeded)
         span.end(ended_ns)
 
     def export(self, span: Span, operation: OperationEndInfo, ended_ns: int | None = None) -> None:
@@ -162,7 +163,7 @@ class InvocationSpans:
         self.cut_attempts()
         if info.status is not InvocationStatus.RETRY or _statuses(info) != self._statuses:
             self._release()
-        tell_invocation(self._span, info)
+        set_invocation_outcome(self._span, info)
         self._span.end()
         if info.status in _ENDS_EXECUTION:
             self._export_workflow(info, latest)
@@ -188,8 +189,24 @@ class InvocationSpans:
             started=self.trace.started,
         )
         succeeded = info.status is InvocationStatus.SUCCEEDED
-        tell_outcome(span, info.error, succeeded=succeeded)
+        set_outcome(span, info.error, succeeded=succeeded)
         span.end(end_now(self.trace.started if latest is None else latest))
+
+
+class OtelPlugin(DurableInstrumentationPlugin):
+    """The parts that both plugins share: configuration, the spans of the invocation, trace ids."""
+
+    def __init__(self, config: OtelPluginConfig | None = None) -> None:
+        self._config = config or OtelPluginConfig()
+        self._spans: InvocationSpans | None = None
+
+    def get_current_span_context(self) -> SpanContext | None:
+        """Return the span to which a log record made here belongs; None outside of invocations."""
+        return current_span_context()
+
+    def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
+        """Return the trace header by which the execution that an invoke starts joins the trace."""
+        return None if self._spans is None else self._spans.metadata(info)
 
 
 def end_now(not_before: datetime) -> int:
