@@ -23,7 +23,7 @@ from tests.conformance.scenarios.invokes import TARGETS
 from tests.conformance.strait import Moment, Strait
 from tests.system.processes import ROOT, Machine
 
-SERVED: Final = ROOT / "tests" / "ways" / "served.py"
+SERVED: Final = ROOT / "tests" / "conformance" / "served.py"
 SLOTS: Final = 2_000
 END_S_MAX: Final = 120.0
 LOOK_S: Final = 0.05
