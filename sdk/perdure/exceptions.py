@@ -1,7 +1,7 @@
-"""Everything that the SDK raises.
+"""Exceptions of the SDK.
 
 Three families. `DurableOperationError`: an operation failed and handlers may catch it; it is always
-built from what is recorded, so a replay raises an equal one. `UnrecoverableError`: the execution or
+built from the record, so a replay raises an equal one. `UnrecoverableError`: the execution or
 this invocation cannot go on; catching it changes nothing. And control flow, which derives from
 `BaseException` so that `except Exception` in a handler cannot swallow it. The tree is that of the
 AWS Lambda durable execution SDK for Python 3.0 (exceptions), as far as its operations exist here.
@@ -59,11 +59,11 @@ class TerminationReason(Enum):
 
 
 class DurableExecutionsError(Exception):
-    """Root of what the SDK raises, control flow apart."""
+    """Base class of the SDK's exceptions, except for control flow."""
 
 
 class PluginLoadError(DurableExecutionsError):
-    """What should be a plugin factory is none, or cannot be loaded; nothing was decorated."""
+    """A plugin factory is invalid or cannot be loaded; the function was not decorated."""
 
 
 class ValidationError(DurableExecutionsError):
@@ -71,7 +71,7 @@ class ValidationError(DurableExecutionsError):
 
 
 class InvalidStateError(DurableExecutionsError):
-    """The call makes no sense now."""
+    """The call is not possible in the current state."""
 
 
 class UnrecoverableError(DurableExecutionsError):
@@ -83,7 +83,7 @@ class UnrecoverableError(DurableExecutionsError):
 
 
 class ExecutionError(UnrecoverableError):
-    """The execution fails; nothing is retried. A step body may raise it to that end."""
+    """The execution fails without a retry. The body of a step may raise it for that purpose."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class ExecutionError(UnrecoverableError):
 
 
 class NonDeterministicExecutionError(ExecutionError):
-    """A replay asked for something else than what is recorded as operation `step_id`."""
+    """A replay requested a different operation than the one recorded as `step_id`."""
 
     def __init__(self, message: str, step_id: str | None = None) -> None:
         super().__init__(message, TerminationReason.NON_DETERMINISTIC_EXECUTION)
@@ -102,7 +102,7 @@ class NonDeterministicExecutionError(ExecutionError):
 
 
 class InvocationError(UnrecoverableError):
-    """This invocation went wrong; the execution is invoked again, and replayed."""
+    """This invocation failed; the execution is invoked again, and replayed."""
 
     def __init__(
         self,
@@ -112,12 +112,12 @@ class InvocationError(UnrecoverableError):
         super().__init__(message, termination_reason)
 
     def is_retryable(self) -> bool:
-        """Whether to invoke again (True) or to fail the execution."""
+        """Return whether to invoke again (True) or to fail the execution (False)."""
         return True
 
 
 class StepInterruptedError(InvocationError):
-    """An at-most-once step lost its worker while it ran. Given to the step's retry strategy."""
+    """The worker of an at-most-once step was lost while it ran. Passed to its retry strategy."""
 
     def __init__(self, message: str, step_id: str | None = None) -> None:
         super().__init__(message, TerminationReason.STEP_INTERRUPTED)
@@ -125,15 +125,15 @@ class StepInterruptedError(InvocationError):
 
 
 class StepTimeoutError(DurableExecutionsError, TimeoutError):
-    """An attempt of a step took longer than `StepConfig.timeout`. Given to its retry strategy."""
+    """An attempt of a step took longer than `StepConfig.timeout`. Passed to its retry strategy."""
 
 
 class StepHeartbeatTimeoutError(StepTimeoutError):
-    """An attempt gave no sign of life for `StepConfig.heartbeat_timeout`."""
+    """An attempt sent no heartbeat for `StepConfig.heartbeat_timeout`."""
 
 
 class RetryableSerDesError(InvocationError):
-    """A value cannot be written or read just now, for example because a file system is away."""
+    """A value cannot be written or read now, for example because a file system is unavailable."""
 
     def __init__(
         self,
@@ -159,19 +159,18 @@ class _Recorded(DurableExecutionsError):
 
 
 class SerDesError(_Recorded):
-    """A value cannot be written or read, ever. The operation fails with it, without a retry.
+    """A value can never be written or read. The operation fails with it, without a retry.
 
-    It comes out of the operation as such, on the first run and on replay, and so does one that a
-    function that was invoked or a body failed with. Classes that derive from it are recorded, and
-    come back, as this one.
+    The operation raises it unchanged, on the first run and on replay, also where an invoked
+    function or a body failed with it. Subclasses are recorded, and rebuilt, as this class.
     """
 
 
 class DurableOperationError(_Recorded):
-    """An operation failed. `error_type` is the class name of what was raised, as recorded.
+    """An operation failed. `error_type` is the recorded class name of the exception.
 
-    Where none is known, it is the name of this class.
-    `__cause__` is a stand-in built from the same record; the original exception is never kept.
+    Where none is recorded, it is the name of this class. `__cause__` is rebuilt from the same
+    record; the original exception is never kept.
     """
 
     @classmethod
@@ -182,7 +181,7 @@ class DurableOperationError(_Recorded):
         data: str | None,
         stack_trace: Sequence[str] | None,
     ) -> "DurableOperationError":
-        """Build the registered class that `error_type` names, or else this general one."""
+        """Build the class registered under `error_type`, or this general one."""
         error_class = _registered.get(error_type or "", DurableOperationError)
         return error_class.rebuilt(message, error_type, data, stack_trace)
 
@@ -194,12 +193,12 @@ class DurableOperationError(_Recorded):
         data: str | None,
         stack_trace: Sequence[str] | None,
     ) -> Self:
-        """Build this class from a record; override it with a constructor that takes more."""
+        """Build this class from a record. Override it for a constructor with other arguments."""
         return cls(message, error_type, data, stack_trace)
 
 
 class StepError(DurableOperationError):
-    """A step failed and its retries are spent."""
+    """A step failed, and has no retries left."""
 
 
 class InvokeError(DurableOperationError):
@@ -211,11 +210,11 @@ class ChildContextError(DurableOperationError):
 
 
 class WaitForConditionError(DurableOperationError):
-    """A condition was not met: its check raised an exception, or its attempts are spent."""
+    """A condition was not met: its check raised an exception, or has no attempts left."""
 
 
 class WaitCancelledError(DurableOperationError):
-    """A wait that was created was cancelled, and so never comes to its end."""
+    """A created wait was cancelled before its end."""
 
 
 class CallbackError(DurableOperationError):
@@ -223,19 +222,19 @@ class CallbackError(DurableOperationError):
 
 
 class CallbackExternalError(CallbackError):
-    """Somebody completed the callback as failed."""
+    """The callback was completed as failed."""
 
 
 class CallbackTimeoutError(CallbackError):
-    """Nobody completed the callback, or gave a sign of life, in time."""
+    """The callback was not completed, or received no heartbeat, in time."""
 
 
 class CallbackSubmitterError(CallbackError):
-    """The submitter of `wait_for_callback` failed, and its retries are spent."""
+    """The submitter of `wait_for_callback` failed, and has no retries left."""
 
 
 class OrphanedChildException(BaseException):
-    """Control flow: what the call belongs to is complete without it. Do not catch it."""
+    """Control flow: the batch or race around this call is complete without it. Do not catch it."""
 
     def __init__(self, message: str, operation_id: str) -> None:
         super().__init__(message)
@@ -243,14 +242,14 @@ class OrphanedChildException(BaseException):
 
 
 class StepCancelledError(BaseException):
-    """Control flow: nobody waits for this body of a step any more. Clean up and let it pass.
+    """Control flow: the result of this step's body is no longer needed. Clean up and re-raise it.
 
-    Raised by `StepContext.raise_if_cancelled`, and in the thread of a body whose time is over.
+    Raised by `StepContext.raise_if_cancelled`, and in the thread of a body that has timed out.
     """
 
 
 class SuspendExecution(BaseException):
-    """Control flow: the invocation ends here, the execution goes on later. Do not catch it."""
+    """Control flow: the invocation ends here, the execution continues later. Do not catch it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -270,7 +269,7 @@ class TimedSuspendExecution(SuspendExecution):
 
     @classmethod
     def from_datetime(cls, message: str, datetime_timestamp: datetime) -> Self:
-        """Suspend until a moment; one without a time zone is taken as UTC."""
+        """Suspend until a point in time; one without a time zone is taken as UTC."""
         if datetime_timestamp.tzinfo is None:
             datetime_timestamp = datetime_timestamp.replace(tzinfo=UTC)
         return cls(message, datetime_timestamp.timestamp())
@@ -287,9 +286,9 @@ def qualified_name(error_class: type[BaseException]) -> str:
 
 
 def register_operation_error(error_cls: type[DurableOperationError]) -> None:
-    """Let records that name `error_cls` be rebuilt as it, by its constructor of four fields.
+    """Register a class to be rebuilt from records of its name, by its constructor of four fields.
 
-    Registering a class again changes nothing. Raises `ValidationError` for other classes.
+    Registering a class twice changes nothing. Raises `ValidationError` for other classes.
     """
     if not issubclass(error_cls, DurableOperationError):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise ValidationError(f"{error_cls!r} does not derive from DurableOperationError.")

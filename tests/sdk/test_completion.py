@@ -115,5 +115,5 @@ def test_a_decision_has_an_outcome_if_and_only_if_it_completes(
 
 def test_more_successes_than_branches_are_refused() -> None:
     policy = CompletionPolicy(2, CompletionConfig(min_successful=3))
-    with pytest.raises(ValidationError, match="only 2 branches"):
+    with pytest.raises(ValidationError, match="at most 2, the number of branches"):
         policy.check()

@@ -87,8 +87,8 @@ def test_a_durable_function_runs_with_the_context_of_a_delivery_alone() -> None:
         ({"name": "a" * 65}, "1 to 64 characters"),
         ({"execution_timeout": Duration(0)}, "1 to 31,622,400 s"),
         ({"execution_timeout": Duration(31_622_401)}, "1 to 31,622,400 s"),
-        ({"retention_days": 0}, "1 to 90 days"),
-        ({"retention_days": 91}, "1 to 90 days"),
+        ({"retention_days": 0}, "retention_days must be 1 to 90"),
+        ({"retention_days": 91}, "retention_days must be 1 to 90"),
     ],
 )
 def test_settings_outside_the_limits_are_refused(options: dict[str, Any], complaint: str) -> None:
@@ -98,7 +98,7 @@ def test_settings_outside_the_limits_are_refused(options: dict[str, Any], compla
 
 
 def test_a_name_is_needed_where_there_is_none_to_take() -> None:
-    with pytest.raises(ValidationError, match="Give one with name=…"):
+    with pytest.raises(ValidationError, match="Set it with name=…"):
         durable_execution(lambda _event, _context: None)
 
 

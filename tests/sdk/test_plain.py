@@ -91,9 +91,9 @@ def test_arguments_of_the_decorator_are_kept() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"name": "with blank"}, r"1 to 64 characters .*Give one with name=…"),
+        ({"name": "with blank"}, r"1 to 64 characters .*Set it with name=…"),
         ({"execution_timeout": Duration(31_622_401)}, "1 to 31,622,400 s"),
-        ({"retention_days": 91}, "1 to 90 days"),
+        ({"retention_days": 91}, "retention_days must be 1 to 90"),
     ],
 )
 def test_settings_outside_the_limits_are_refused(options: dict[str, Any], complaint: str) -> None:

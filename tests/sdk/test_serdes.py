@@ -161,7 +161,7 @@ def test_a_circle_is_refused_and_does_no_harm() -> None:
 
 
 def test_a_serdes_must_return_text() -> None:
-    with pytest.raises(SerDesError, match="must return text, not int"):
+    with pytest.raises(SerDesError, match="must return str, got int"):
         Payloads(PassThroughSerDes(), CONTEXT).write(1)
 
 

@@ -1,4 +1,4 @@
-"""A function with its arguments bound."""
+"""Functions with their arguments bound, as the decorators of operations return them."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Bound(Generic[Q, T]):
-    """A function with all its arguments but those that the operation gives it."""
+    """A function with all arguments bound but those that the operation passes."""
 
     func: Callable[Q, T]
     _original_name: str
@@ -24,12 +24,12 @@ class Bound(Generic[Q, T]):
 
 
 def original_name(func: object) -> str | None:
-    """Return the name of a decorated function; plain functions and lambdas name nothing."""
+    """Return the name of a decorated function; None for plain functions and lambdas."""
     return getattr(func, "_original_name", None)
 
 
 def is_coroutine_function(func: Any) -> bool:
-    """Tell whether the body of an operation has to be awaited."""
+    """Return whether the body of an operation must be awaited."""
     return inspect.iscoroutinefunction(func.func if isinstance(func, Bound) else func)
 
 
@@ -45,16 +45,16 @@ def matching_kind(func: Any, body: F) -> F:
 
 
 def with_annotations_of(func: Any, body: F) -> F:
-    """Return `body`, by which the annotations of `func` are found."""
+    """Return `body`, made to carry the annotations of `func`."""
     body.__wrapped__ = func  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
     return body
 
 
 def refuse_coroutine_function(func: Any) -> None:
-    """Raise `ValidationError` for what would only return a coroutine."""
+    """Raise `ValidationError` for a function that would return a coroutine."""
     if is_coroutine_function(func):
         name = original_name(func) or getattr(func, "__name__", func)
         raise ValidationError(
-            f"{name!r} is a coroutine function; the body of an operation is an ordinary function, "
-            "unless the handler is an async one."
+            f"{name!r} is a coroutine function, but the handler is synchronous. Use a regular"
+            " function, or make the handler async."
         )

@@ -1,7 +1,7 @@
-"""When a batch is complete, and why: thresholds, or a predicate of the user's.
+"""Completion policies of batches: thresholds, or a predicate of the user.
 
-Tolerance is exceeded above a limit, not at it. Without any criterion the first failure is one too
-many; with a minimum of successes alone, no failure is. Names, defaults and precedence are those of
+Tolerance is exceeded above a limit, not at it. Without any criterion the first failure exceeds it;
+with only a minimum of successes, no failure does. Names, defaults and precedence are those of
 the AWS Lambda durable execution SDK for Python 3.0 (config, concurrency).
 """
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class BatchItemStatus(Enum):
-    """How one branch stands. STARTED: the batch was complete before it had ended."""
+    """Status of one branch. STARTED: the batch was complete before it had ended."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -34,14 +34,14 @@ class BatchItemStatus(Enum):
 
 
 class CompletionOutcome(Enum):
-    """What a custom predicate makes of a batch."""
+    """Outcome of a batch that a custom predicate completed."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
 
 
 class CompletionReason(Enum):
-    """Why a batch is complete."""
+    """Reason why a batch is complete."""
 
     ALL_COMPLETED = "ALL_COMPLETED"
     MIN_SUCCESSFUL_REACHED = "MIN_SUCCESSFUL_REACHED"
@@ -52,7 +52,7 @@ class CompletionReason(Enum):
 
 @dataclass(frozen=True)
 class CompletionItemStatus:
-    """One branch as a predicate sees it; without a status it has not started."""
+    """One branch as passed to a predicate; without a status it has not started."""
 
     index: int
     name: str | None = None
@@ -61,7 +61,7 @@ class CompletionItemStatus:
 
 @dataclass(frozen=True)
 class CompletionStatus:
-    """A batch as a predicate sees it."""
+    """A batch as passed to a predicate."""
 
     success_count: int
     failure_count: int
@@ -72,7 +72,7 @@ class CompletionStatus:
 
 @dataclass(frozen=True)
 class CompletionDecision:
-    """What a predicate says: `complete_batch` and `continue_batch` make one.
+    """Decision of a predicate, made by `complete_batch` or `continue_batch`.
 
     Raises `ValidationError` for a completion without an outcome, and for an outcome without one.
     """
@@ -83,18 +83,18 @@ class CompletionDecision:
     def __post_init__(self) -> None:
         if self.complete is (self.outcome is None):
             raise ValidationError(
-                "A batch that is complete has an outcome, and one that goes on has none:"
-                f" complete={self.complete}, outcome={self.outcome}."
+                "outcome is required when complete=True and must be None otherwise;"
+                f" got complete={self.complete}, outcome={self.outcome}."
             )
 
 
 def complete_batch(outcome: CompletionOutcome = CompletionOutcome.SUCCEEDED) -> CompletionDecision:
-    """Say that the batch is complete."""
+    """Return the decision that the batch is complete."""
     return CompletionDecision(complete=True, outcome=outcome)
 
 
 def continue_batch() -> CompletionDecision:
-    """Say that the batch goes on."""
+    """Return the decision that the batch continues."""
     return CompletionDecision(complete=False)
 
 
@@ -103,12 +103,12 @@ Predicate = Callable[[CompletionStatus], CompletionDecision]
 
 @dataclass(frozen=True)
 class CompletionConfig:
-    """When a batch is complete before all of its branches have ended.
+    """Criteria by which a batch completes before all of its branches have ended.
 
     `min_successful` (from 1) successes are enough. More than `tolerated_failure_count` (from 0)
     failures, or more than `tolerated_failure_percentage` (0 to 100) of all branches, are too many.
-    `should_complete` decides instead of these: it is asked before the start and whenever a branch
-    has ended; what it answers must depend on nothing else, and not change back. Raises
+    `should_complete` decides instead of these: it is called before the start and whenever a branch
+    has ended; its decision must depend on its argument only, and stay complete once it is. Raises
     `ValidationError` outside these bounds.
     """
 
@@ -121,31 +121,35 @@ class CompletionConfig:
         minimum, count = self.min_successful, self.tolerated_failure_count
         percentage = self.tolerated_failure_percentage
         if minimum is not None and minimum < 1:
-            raise ValidationError(f"min_successful is at least 1: {minimum}.")
+            raise ValidationError(f"min_successful must be at least 1, got {minimum}.")
         if count is not None and count < 0:
-            raise ValidationError(f"tolerated_failure_count cannot be negative: {count}.")
+            raise ValidationError(f"tolerated_failure_count must be at least 0, got {count}.")
         if percentage is not None and not 0 <= percentage <= 100:  # noqa: PLR2004 - per cent
-            raise ValidationError(f"tolerated_failure_percentage is 0 to 100: {percentage}.")
+            raise ValidationError(
+                f"tolerated_failure_percentage must be 0 to 100, got {percentage}."
+            )
         if self.should_complete is None:
             return
         if not callable(self.should_complete):
-            raise ValidationError(f"should_complete is a function: {self.should_complete!r}.")
+            raise ValidationError(
+                f"should_complete must be a function, got {self.should_complete!r}."
+            )
         if not (minimum is count is percentage is None):
             raise ValidationError("should_complete cannot be combined with thresholds.")
 
     @staticmethod
     def first_successful() -> "CompletionConfig":
-        """One success is enough."""
+        """Return a policy for which one success is enough."""
         return CompletionConfig(min_successful=1)
 
     @staticmethod
     def all_completed() -> "CompletionConfig":
-        """All branches run to their end, however many fail."""
+        """Return a policy by which all branches run to their end, however many fail."""
         return CompletionConfig(tolerated_failure_percentage=100)
 
     @staticmethod
     def all_successful() -> "CompletionConfig":
-        """The first failure completes the batch."""
+        """Return a policy by which the first failure completes the batch."""
         return CompletionConfig(tolerated_failure_count=0, tolerated_failure_percentage=0)
 
 
@@ -157,11 +161,12 @@ class CompletionPolicy:
     config: CompletionConfig
 
     def check(self) -> None:
-        """Raise `ValidationError` for what this batch can never reach."""
+        """Raise `ValidationError` for a minimum that this batch can never reach."""
         minimum = self.config.min_successful
         if minimum is not None and minimum > self.total:
             raise ValidationError(
-                f"min_successful is {minimum}, and there are only {self.total} branches."
+                f"min_successful must be at most {self.total}, the number of branches,"
+                f" got {minimum}."
             )
 
     def decide(
@@ -169,7 +174,7 @@ class CompletionPolicy:
     ) -> CompletionReason | None:
         """Return why the batch is complete; None while it is not.
 
-        `items` is called for a predicate only: large batches do without.
+        `items` is called for a predicate only, since it is expensive for large batches.
         """
         if self.config.should_complete is None:
             return self.reason(succeeded, failed)

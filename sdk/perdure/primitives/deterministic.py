@@ -1,8 +1,8 @@
-"""Identifiers and chance that a replay finds again: made of names, with nothing recorded.
+"""UUIDs and random generators that are equal on every replay, with nothing recorded.
 
-A name says whose the value is and the how many-th: `{execution ARN}/{id of the context's operation,
-or nothing}/{kind}/{number}`. So values are equal in every replay, and differ between executions,
-between contexts, and between calls. They are no secrets: whoever knows the name knows the value.
+Each is derived from a name: `{execution ARN}/{id of the context's operation, or
+nothing}/{kind}/{number}`. So values are equal in every replay, and differ between executions,
+between contexts, and between calls. They are not secrets: the name is enough to compute the value.
 """
 
 import hashlib
@@ -29,4 +29,4 @@ def deterministic_uuid(name: str) -> UUID:
 def deterministic_random(name: str) -> Random:
     """Return a generator that starts with the BLAKE2b hash of a name."""
     seed = int.from_bytes(hashlib.blake2b(name.encode()).digest())
-    return Random(seed)  # noqa: S311 - equal in every replay, and so no secret
+    return Random(seed)  # noqa: S311 - equal in every replay, and so not a secret

@@ -1,10 +1,10 @@
-"""What a handler is told about the execution that it belongs to."""
+"""Identity of the execution that a handler runs for."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """Which execution this is."""
+    """The execution that a handler runs for."""
 
     durable_execution_arn: str

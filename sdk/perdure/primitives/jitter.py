@@ -1,4 +1,4 @@
-"""How delays grow, and how much of one is left to chance.
+"""Exponential delays, and their jitter.
 
 As in the AWS Lambda durable execution SDK for Python 3.0.
 """
@@ -11,10 +11,10 @@ __all__ = ["JitterStrategy"]
 
 
 class JitterStrategy(StrEnum):
-    """How much of a delay is left to chance, so that many failures do not come back at once.
+    """Random share of a delay, so that many failures are not retried at the same time.
 
-    NONE: the whole delay. FULL: anywhere between nothing and the delay. HALF: between half and all
-    of it.
+    NONE: the whole delay. FULL: anything from zero to the delay. HALF: from half of the delay to
+    all of it.
     """
 
     NONE = "NONE"
@@ -22,18 +22,18 @@ class JitterStrategy(StrEnum):
     HALF = "HALF"
 
     def apply_jitter(self, delay: float) -> float:
-        """Return `delay`, in seconds, with this share of chance."""
+        """Return `delay`, in seconds, with a random share."""
         return self.jittered(delay, random.random())  # noqa: S311 - spreads load, guards nothing
 
-    def jittered(self, delay: float, chance: float) -> float:
-        """Return `delay` for a given `chance` between 0 and 1."""
+    def jittered(self, delay: float, random_unit: float) -> float:
+        """Return `delay` for a random number from 0 to 1."""
         match self:
             case JitterStrategy.NONE:
                 return delay
             case JitterStrategy.FULL:
-                return delay * chance
+                return delay * random_unit
             case JitterStrategy.HALF:
-                return delay / 2 + delay / 2 * chance
+                return delay / 2 + delay / 2 * random_unit
 
     def finalize_delay(self, base_delay: float) -> int:
         """Return the whole seconds to wait: jittered, rounded up, at least 1."""

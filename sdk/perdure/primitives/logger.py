@@ -1,9 +1,9 @@
-"""A logger that says each thing once, although the handler is replayed many times.
+"""Replay-aware logger: each record is emitted once, although the handler is replayed.
 
 Records made while the context that owns the logger is replaying are dropped. The others carry
 `executionArn`, and where they apply `parentId`, `operationName`, `attempt` and `operationId`, as in
-the AWS Lambda durable execution SDK for Python 3.0 (logger). `print` and other loggers are not held
-back.
+the AWS Lambda durable execution SDK for Python 3.0 (logger). `print` and other loggers are not
+filtered.
 """
 
 import logging
@@ -26,7 +26,7 @@ def log_extra(
     attempt: int | None = None,
     operation_id: str | None = None,
 ) -> dict[str, object]:
-    """Return the extra fields of a record; what does not apply is left out."""
+    """Return the extra fields of a record, without those that are None."""
     fields = {
         "executionArn": execution_arn,
         "parentId": parent_id,

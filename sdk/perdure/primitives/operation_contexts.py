@@ -1,4 +1,4 @@
-"""What user code is handed, and the shape of what it may hand in."""
+"""Contexts passed to the functions of operations, and protocols of what users pass in."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class LoggerInterface(Protocol):
-    """What a logger given to `set_logger` must do; `logging.Logger` does."""
+    """Protocol of a logger passed to `set_logger`; `logging.Logger` satisfies it."""
 
     def debug(
         self, msg: object, *args: object, extra: Mapping[str, object] | None = None
@@ -42,7 +42,7 @@ class LoggerInterface(Protocol):
 
 
 class AttemptControl(Protocol):
-    """What the context of a step asks about its attempt."""
+    """Protocol of the attempt behind a step's context."""
 
     @property
     def cancelled(self) -> bool: ...
@@ -53,7 +53,7 @@ class AttemptControl(Protocol):
 
 
 class _Uncontrolled:
-    """The attempt of a context that a test has made: nobody cancels it."""
+    """The attempt of a context that a test created: it is never cancelled."""
 
     cancelled = False
     heartbeat_details: Any = None
@@ -67,18 +67,18 @@ class _Uncontrolled:
 
 @dataclass(frozen=True)
 class OperationContext:
-    """What every body of an operation gets: a logger that names the operation."""
+    """Context of the body of every operation: a logger that names the operation."""
 
     logger: LoggerInterface
 
 
 @dataclass(frozen=True)
 class StepContext(OperationContext):
-    """What a step's body gets. `attempt` is the number of this attempt, from 1.
+    """Context of a step's body. `attempt` is the number of this attempt, from 1.
 
-    `idempotency_key` is the same in every attempt, replay and crash, and no other operation of any
-    execution has it: 64 characters of [0-9a-f], the BLAKE2b hash of the execution's ARN and the
-    operation's id. Send it with what must happen once.
+    `idempotency_key` is the same in every attempt, replay and crash, and differs from that of every
+    other operation: 64 characters of [0-9a-f], the BLAKE2b hash of the execution's ARN and the
+    operation's id. Send it with requests that must take effect once.
     """
 
     attempt: int
@@ -87,10 +87,10 @@ class StepContext(OperationContext):
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for this body any more, whatever it will return.
+        """Whether the result of this body is no longer needed.
 
-        Its time is over, its branch was abandoned, or its execution has ended, runs elsewhere, or
-        is handed back by a worker that stops. Long bodies look at it now and then, from any thread.
+        The attempt timed out, its branch was cancelled, or its execution has ended, runs elsewhere,
+        or is handed back by a worker that stops. Long bodies check it regularly, from any thread.
         """
         return self.control.cancelled
 
@@ -100,32 +100,32 @@ class StepContext(OperationContext):
 
     @property
     def heartbeat_details(self) -> Any:
-        """What the last heartbeat said that was recorded before this body began; None if none was.
+        """Details of the last heartbeat recorded before this body started; None if there is none.
 
-        By the attempt before this one, or by this one before its worker was lost.
+        From the previous attempt, or from this one before its worker was lost.
         """
         return self.control.heartbeat_details
 
     def heartbeat(self, details: Any = None) -> None:
-        """Give a sign of life, from any thread; `details` tell the next attempt how far it came.
+        """Send a heartbeat, from any thread; `details` tell the next attempt how far this one came.
 
         They are JSON, as `ExtendedTypeSerDes` writes it, of at most 8,192 bytes, else
-        `ValidationError`. Call it as often as you like: the first is recorded at once, then the
-        newest of every 5 s at most, and the last one with a failure. See `heartbeat_details`.
+        `ValidationError`. It may be called often: the first heartbeat is recorded at once, then at
+        most the newest of every 5 s, and the last one with a failure. See `heartbeat_details`.
         """
         self.control.heartbeat(details)
 
 
 @dataclass(frozen=True)
 class WaitForCallbackContext(OperationContext):
-    """What the submitter of `wait_for_callback` gets: `idempotency_key` as in `StepContext`."""
+    """Context of the submitter of `wait_for_callback`: `idempotency_key` as in `StepContext`."""
 
     idempotency_key: str = ""
 
 
 @dataclass(frozen=True)
 class WaitForConditionCheckContext(OperationContext):
-    """What the check of `wait_for_condition` gets. `attempt` is the number of this one, from 1.
+    """Context of the check of `wait_for_condition`. `attempt` counts the checks, from 1.
 
     `idempotency_key`, as in `StepContext`, is the same for all checks of one condition.
     """
@@ -135,14 +135,14 @@ class WaitForConditionCheckContext(OperationContext):
 
 
 class SummaryGenerator(Protocol[T_contra]):
-    """Says in few words, for the history, what a result is that is too large to be kept."""
+    """Protocol of a function that summarizes, for the history, a result too large to record."""
 
     def __call__(self, result: T_contra, /) -> str: ...
 
 
 @dataclass(frozen=True)
 class DurableExecutionArn:
-    """What the ARN of an execution tells. `invocation_id` tells executions of one name apart."""
+    """Parts of an execution's ARN. `invocation_id` distinguishes executions of the same name."""
 
     function_name: str
     execution_name: str
@@ -150,23 +150,23 @@ class DurableExecutionArn:
 
     @classmethod
     def from_arn(cls, arn: str) -> "DurableExecutionArn | None":
-        """Read an ARN; None if it is not one of an execution."""
+        """Parse an ARN; return None if it is not that of an execution."""
         known = _EXECUTION_ARN.fullmatch(arn)
         return None if known is None else cls(*known.groups())
 
 
 class Callback(Protocol):
-    """A promise that somebody outside keeps."""
+    """A promise that is completed from outside the execution."""
 
     @property
     def callback_id(self) -> str:
-        """The secret that completes the callback; whoever holds it may do so once."""
+        """The secret that completes the callback, once."""
         ...
 
     def result(self) -> Any:
         """Return the result, suspending until there is one.
 
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
-        nobody completed it, or gave a sign of life, in time.
+        it was not completed, or received no heartbeat, in time.
         """
         ...

@@ -1,7 +1,7 @@
-"""What a map or parallel returns, and what is recorded of it.
+"""Results of map and parallel, and their written forms.
 
 The written forms are those of the AWS Lambda durable execution SDK for Python 3.0: the dict of
-`to_dict`, and the summary that stands for a result too large to be kept.
+`to_dict`, and the summary that replaces a result too large to record.
 """
 
 import json
@@ -32,7 +32,7 @@ _COMPLETED_AS_FAILED: Final = "The predicate of the batch completed it as failed
 
 
 class BatchCompletionError(DurableOperationError):
-    """A custom predicate completed a batch as failed, and no branch has failed."""
+    """A custom predicate completed a batch as failed, although no branch has failed."""
 
     __recorded_name__ = "perdure.batch_result.BatchCompletionError"
 
@@ -55,7 +55,7 @@ class BatchCompletionError(DurableOperationError):
         data: str | None,
         stack_trace: Sequence[str] | None,
     ) -> Self:
-        """Build it from a record, which does not keep the reason: there is only one."""
+        """Build it from a record, which does not hold the reason: there is only one."""
         return cls(
             CompletionReason.CUSTOM_COMPLETION_FAILED, message, error_type, data, stack_trace
         )
@@ -66,7 +66,7 @@ register_operation_error(BatchCompletionError)
 
 @dataclass(frozen=True)
 class BatchItem(Generic[R]):
-    """One branch that had started: its result, or else its error, or else neither."""
+    """One branch that had started, with its result or error if it has ended."""
 
     index: int
     status: BatchItemStatus
@@ -96,14 +96,14 @@ class BatchItem(Generic[R]):
 
 @dataclass(frozen=True)
 class BatchResult(Generic[R]):
-    """How the branches of a batch ended, by index; those that never started are absent."""
+    """Results of a batch's branches, by index; branches that never started are absent."""
 
     all: list[BatchItem[R]]
     completion_reason: CompletionReason
 
     @property
     def status(self) -> BatchItemStatus:
-        """FAILED when a branch has failed, unless a custom predicate said otherwise."""
+        """FAILED when a branch has failed, unless a custom predicate decided otherwise."""
         match self.completion_reason:
             case CompletionReason.CUSTOM_COMPLETION_SUCCEEDED:
                 return BatchItemStatus.SUCCEEDED
@@ -120,22 +120,22 @@ class BatchResult(Generic[R]):
 
     @property
     def success_count(self) -> int:
-        """How many branches have succeeded."""
+        """The number of branches that have succeeded."""
         return len(self.succeeded())
 
     @property
     def failure_count(self) -> int:
-        """How many branches have failed."""
+        """The number of branches that have failed."""
         return len(self.failed())
 
     @property
     def started_count(self) -> int:
-        """How many branches had not ended when the batch was complete."""
+        """The number of branches that had not ended when the batch was complete."""
         return len(self.started())
 
     @property
     def total_count(self) -> int:
-        """How many branches had started."""
+        """The number of branches that had started."""
         return len(self.all)
 
     def succeeded(self) -> list[BatchItem[R]]:
@@ -151,21 +151,21 @@ class BatchResult(Generic[R]):
         return self._with(BatchItemStatus.STARTED)
 
     def get_results(self) -> list[R]:
-        """Return what the successful branches returned."""
+        """Return the results of the branches that have succeeded."""
         return [cast("R", item.result) for item in self.succeeded()]
 
     def get_errors(self) -> list[ErrorObject | None]:
-        """Return why the failed branches failed."""
+        """Return the errors of the branches that have failed."""
         return [item.error for item in self.failed()]
 
     def throw_if_error(self) -> None:
-        """Raise `ChildContextError` for the first failed branch, whatever the status of the whole.
+        """Raise `ChildContextError` for the first failed branch, whatever the status of the batch.
 
         Raises `SerDesError` where the branch failed with one, and `BatchCompletionError` when none
-        has failed, and a custom predicate says failed.
+        has failed, but a custom predicate decided FAILED.
         """
         for item in self.failed():
-            unknown = ErrorObject(f"Branch {item.index} failed; why is not recorded.")
+            unknown = ErrorObject(f"Branch {item.index} failed; its error was not recorded.")
             raise operation_error(ChildContextError, item.error or unknown)
         if self.status is not BatchItemStatus.FAILED:
             return
@@ -182,7 +182,7 @@ class BatchResult(Generic[R]):
     def from_dict(
         cls, data: Mapping[str, Any], completion_config: CompletionConfig | None = None
     ) -> Self:
-        """Read the written form; a reason that is absent is inferred, as `from_items` does."""
+        """Read the written form; an absent reason is inferred, as `from_items` does."""
         items: list[BatchItem[R]] = [BatchItem[R].from_dict(item) for item in data["all"]]
         reason = data.get("completionReason")
         if reason is None:
@@ -193,9 +193,9 @@ class BatchResult(Generic[R]):
     def from_items(
         cls, items: list[BatchItem[R]], completion_config: CompletionConfig | None = None
     ) -> Self:
-        """Make a result of `items`, with the reason that the policy would have had.
+        """Return the result of `items`, with the reason that the policy yields.
 
-        Their number is taken for that of all branches.
+        Their number is taken as that of all branches.
         """
         succeeded = sum(item.status is BatchItemStatus.SUCCEEDED for item in items)
         failed = sum(item.status is BatchItemStatus.FAILED for item in items)
@@ -210,9 +210,9 @@ class BatchResult(Generic[R]):
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What is left of a result too large to be kept: enough to make it again from the branches.
+    """Summary of a result too large to record: enough to rebuild it from the branches.
 
-    Branches start in the order of their indexes, so a number says which have.
+    Branches start in the order of their indexes, so their number tells which have started.
     """
 
     total: int
@@ -232,7 +232,7 @@ class BatchSummary:
 
 
 def summarize(kind: str, generator: Callable[[Any], str] | None, result: BatchResult[Any]) -> str:
-    """Return the summary of a large result; the shorter list of indexes tells the other one."""
+    """Return the summary of a large result; only the shorter list of indexes is written."""
     started = [item.index for item in result.started()]
     completed = [item.index for item in result.all if item.status is not BatchItemStatus.STARTED]
     fields: dict[str, Any] = {

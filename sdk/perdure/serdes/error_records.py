@@ -1,7 +1,7 @@
-"""Exceptions become records, and records become exceptions again.
+"""Conversion of exceptions to recorded errors, and back.
 
-A record is bounded: the innermost frames of a stack trace are kept, the outermost go first, and
-what the SDK itself has on the stack is left out, since it says nothing about the failure.
+A record is bounded: the innermost frames of a stack trace are kept, the outermost are dropped
+first, and frames of the SDK itself are omitted, since they do not explain the failure.
 """
 
 import traceback
@@ -30,7 +30,7 @@ _SDK_FOLDER = str(Path(__file__).parents[1])
 
 
 def error_record(error: BaseException) -> ErrorObject:
-    """Return what is recorded about `error`, at most 32,768 bytes over all fields."""
+    """Return the record of `error`, at most 32,768 bytes over all fields."""
     fields = (
         cut_bytes(_message(error), MESSAGE_BYTES_MAX),
         cut_bytes(_type(error), TYPE_BYTES_MAX),
@@ -45,7 +45,7 @@ def operation_error(
 ) -> DurableOperationError | SerDesError:
     """Return the exception that a recorded failure raises; equal on the first run and on replay.
 
-    What cannot be written or read is told as such, whichever operation it failed.
+    A value that could not be written or read raises `SerDesError`, whichever operation it failed.
     """
     known = recorded or ErrorObject()
     raised = SerDesError if known.type == SERDES_ERROR_TYPE else error_class
@@ -53,7 +53,7 @@ def operation_error(
 
 
 def wrapping_error(error_class: type[E], recorded: ErrorObject | None) -> E:
-    """Return an `error_class` for a recorded failure, of whatever type that is."""
+    """Return an `error_class` for a recorded failure of any type."""
     known = recorded or ErrorObject()
     return _with_cause(error_class(*_fields(known)), known)
 
@@ -90,7 +90,7 @@ def _message(error: BaseException) -> str:
 
 
 def _type(error: BaseException) -> str:
-    """Return the recorded name; nobody could make a class of the user's again from its name."""
+    """Return the recorded name; of subclasses of SerDesError, that of SerDesError."""
     return SERDES_ERROR_TYPE if isinstance(error, SerDesError) else qualified_name(type(error))
 
 

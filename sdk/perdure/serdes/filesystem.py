@@ -1,11 +1,12 @@
-"""Values in files of a mounted file system, with a reference in the record.
+"""Serializer that stores values in files of a mounted file system, and records references.
 
-For values too large for the record, or not to be seen in it. What is recorded is `{"data": text}`
-for a value kept inline, or `{"file": path}`, with a preview for people if one is wanted. Forms and
+For values that are too large for the record, or confidential. The record is `{"data": text}` for an
+inline value, or `{"file": path}`, with an optional preview for people. Formats and
 defaults are those of the AWS Lambda durable execution SDK for Python 3.0 (filesystem_serdes).
 
-A file is complete or absent: it is written beside its place and moved there. Only files below the
-base path are read, since a record may hold what somebody outside sent, such as a callback's result.
+A file is complete or absent: it is written under a temporary name and then renamed. Only files
+below the base path are read, since a record may hold what a client sent, such as a callback's
+result.
 """
 
 import hashlib
@@ -30,22 +31,23 @@ __all__ = [
     "GeneratePreview",
 ]
 
-# The threshold of the AWS SDK: 256 KiB, less what an envelope takes. Contexts here keep 64 MiB.
+# The threshold of the AWS SDK: 256 KiB, less what an envelope takes. Contexts here record up to 64
+# MiB.
 INLINE_BYTES_MAX: Final = 262_144 - 1_024
 
 
 class FileSystemSerDesMode(StrEnum):
-    """Which values go to files: ALWAYS all of them, OVERFLOW those that are too large."""
+    """Values that are stored in files: ALWAYS all of them, OVERFLOW those that are too large."""
 
     ALWAYS = "ALWAYS"
     OVERFLOW = "OVERFLOW"
 
 
 class FileSystemPathEncoding(StrEnum):
-    """How files are called.
+    """Naming of files.
 
-    URI: `function/execution/id/operation.json`, for people. HASH: two SHA-256 digests, for names
-    that a file system would not take.
+    URI: `function/execution/id/operation.json`, readable. HASH: two SHA-256 digests, for names
+    that a file system would refuse.
     """
 
     URI = "URI"
@@ -53,14 +55,14 @@ class FileSystemPathEncoding(StrEnum):
 
 
 class GeneratePreview(Protocol):
-    """Says what people may see of a value that is in a file: a small dict, or None."""
+    """Protocol of a function that returns the preview of a stored value: a small dict, or None."""
 
     def __call__(self, value: Any) -> dict[str, Any] | None: ...
 
 
 @dataclass(frozen=True)
 class FileSystemSerDesConfig:
-    """Which values go to files, how these are called, and how values are written.
+    """Configuration of `FileSystemSerDes`: the values stored in files, and their names and format.
 
     `generate_preview`, for instance one that calls `perdure.preview.build_preview`, describes a
     value whose file is referenced.
@@ -73,9 +75,9 @@ class FileSystemSerDesConfig:
 
 
 class FileSystemSerDes(SerDes[Any]):
-    """Keeps values in files below `base_path`, which every worker must have mounted there.
+    """Stores values in files below `base_path`, which every worker must have mounted there.
 
-    A file system that is away is an error that passes: the invocation is run again.
+    An unavailable file system is a transient error: the invocation is retried.
     """
 
     def __init__(self, base_path: str, config: FileSystemSerDesConfig | None = None) -> None:

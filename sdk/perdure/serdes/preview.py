@@ -1,8 +1,9 @@
-"""What people may see of a value: some of its fields, some of them masked, and not too much.
+"""Masked previews of values: selected fields, some of them masked, up to a size.
 
-A field is known by its name, wherever it is, or by its path of names, `a.b.c`; lists on the way do
-not count. What is excluded or masked takes everything below it along; what is included by path is a
-single field. Rules are those of the AWS Lambda durable execution SDK for Python 3.0 (preview).
+A field is selected by its name at any depth, or by its path of names, `a.b.c`; lists on the path do
+not count. Excluding or masking a field applies to everything below it; including one by path
+selects a single field. Rules are those of the AWS Lambda durable execution SDK for Python 3.0
+(preview).
 """
 
 import copy
@@ -18,7 +19,7 @@ FieldPath = tuple[str, ...]
 
 
 class PreviewMode(StrEnum):
-    """What is seen unless it is named: everything, or nothing."""
+    """Default for fields that are not named: shown or hidden."""
 
     INCLUDE_ALL = "INCLUDE_ALL"
     EXCLUDE_ALL = "EXCLUDE_ALL"
@@ -33,19 +34,19 @@ class FieldMatchMode(StrEnum):
 
 @dataclass(frozen=True)
 class PreviewField:
-    """Which fields are meant."""
+    """Selector of fields."""
 
     name: str
     match: FieldMatchMode = FieldMatchMode.ANYWHERE
 
     def ends_at(self, path: FieldPath) -> bool:
-        """Whether the last name of `path` is meant."""
+        """Return whether the last name of `path` is selected."""
         if self.match is FieldMatchMode.PATH:
             return self.name == ".".join(path)
         return self.name == path[-1]
 
     def covers(self, path: FieldPath) -> bool:
-        """Whether the field at `path` is meant, by its path or by any name on it."""
+        """Return whether the field at `path` is selected, by its path or by any name on it."""
         if self.match is FieldMatchMode.PATH:
             return self.name == ".".join(path)
         return self.name in path
@@ -53,10 +54,10 @@ class PreviewField:
 
 @dataclass(frozen=True)
 class PreviewConfig:
-    """What is seen, what is not, what is masked, and how much in all.
+    """Configuration of a preview: fields to include, exclude and mask, and the size.
 
-    Excluding comes before masking, masking before including. What does not fit into
-    `max_preview_bytes` of JSON is left out, from the first field that does not.
+    Excluding comes before masking, masking before including. The preview ends before the first
+    field that would exceed `max_preview_bytes` of JSON.
     """
 
     mode: PreviewMode
@@ -68,7 +69,7 @@ class PreviewConfig:
 
 
 def build_preview(value: Any, config: PreviewConfig) -> dict[str, Any] | None:
-    """Return what may be seen of a dict; None if that is nothing, or `value` is no dict."""
+    """Return the preview of a dict; None if it is empty, or `value` is not a dict."""
     if not isinstance(value, Mapping):
         return None
     preview: dict[str, Any] = {}
@@ -98,7 +99,7 @@ def _leaves(
 
 
 def _mappings(value: Any) -> list[Mapping[object, Any]]:
-    """Return the dicts in which the fields below `value` are."""
+    """Return the dicts that hold the fields below `value`."""
     items: Iterable[Any] = cast("Any", value) if isinstance(value, list | tuple) else (value,)
     return [cast("Mapping[object, Any]", item) for item in items if isinstance(item, Mapping)]
 
@@ -108,7 +109,7 @@ def _is_included(path: FieldPath, include: list[PreviewField]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` if JSON can hold it, or else what it says of itself."""
+    """Return `value` if JSON can hold it, or else its text."""
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError):

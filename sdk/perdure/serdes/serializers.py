@@ -1,9 +1,9 @@
-"""How values become the text that is recorded, and come back.
+"""Serializers, which turn values into recorded text and back.
 
-The wire form of `ExtendedTypeSerDes` is that of the AWS Lambda durable execution SDK for Python 3.0
-(serdes), so each can read what the other wrote: JSON primitives, and lists of nothing else, are
-compact JSON; everything else is an envelope `{"t": tag, "v": value}`, and inside an envelope
-everything is one.
+The wire format of `ExtendedTypeSerDes` is that of the AWS Lambda durable execution SDK for Python
+3.0 (serdes), so each can read what the other wrote: JSON primitives, and lists of only these, are
+compact JSON; every other value is an envelope `{"t": tag, "v": value}`, whose inner values are
+envelopes too.
 """
 
 import base64
@@ -27,13 +27,13 @@ __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "S
 
 T = TypeVar("T")
 
-# json.dumps makes an encoder each time that it is asked for something unusual.
+# json.dumps creates an encoder on every call with other than default options.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
 class SerDesContext:
-    """Whose value it is."""
+    """The operation and the execution that a value belongs to."""
 
     operation_id: str = ""
     durable_execution_arn: str = ""
@@ -43,9 +43,9 @@ class SerDes(ABC, Generic[T]):
     """Writes and reads the values of one operation.
 
     Raise `SerDesError` for what can never work (the operation fails, without retries) and
-    `RetryableSerDesError` for what may work later (the whole invocation is run again). Any other
+    `RetryableSerDesError` for what may work later (the whole invocation is retried). Any other
     exception counts as `SerDesError`. A `serialize` that returns None records nothing: the value is
-    None then, and `deserialize` is not asked.
+    None then, and `deserialize` is not called.
     """
 
     @abstractmethod
@@ -58,7 +58,7 @@ class SerDes(ABC, Generic[T]):
 
 
 class PassThroughSerDes(SerDes[Any]):
-    """Takes text and leaves it alone."""
+    """Writes and reads text unchanged."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         del serdes_context
@@ -70,7 +70,7 @@ class PassThroughSerDes(SerDes[Any]):
 
 
 class JsonSerDes(SerDes[Any]):
-    """Plain JSON: tuples come back as lists, keys as strings."""
+    """Plain JSON: tuples are read as lists, keys as strings."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         del serdes_context
@@ -84,7 +84,7 @@ class JsonSerDes(SerDes[Any]):
 class ExtendedTypeSerDes(SerDes[Any]):
     """JSON plus bytes, UUID, Decimal, datetime, date, tuple, `BatchResult`, lists and dicts.
 
-    Keys of dicts become strings, as in JSON; tuples, and keys which would collide, are refused.
+    Keys of dicts become strings, as in JSON; tuples, and keys that would collide, are refused.
     """
 
     def serialize(self, value: Any, serdes_context: SerDesContext | None = None) -> str:
@@ -101,17 +101,17 @@ class ExtendedTypeSerDes(SerDes[Any]):
 
 
 def extended_form(value: Any) -> Any:
-    """Return what `ExtendedTypeSerDes` writes of `value`, not yet as text."""
+    """Return what `ExtendedTypeSerDes` writes for `value`, before encoding it as text."""
     return value if _is_plain(value) else _wrap(value)
 
 
 def extended_value(written: Any) -> Any:
-    """Return the value that `extended_form` wrote so."""
+    """Return the value that `extended_form` wrote."""
     return written if _is_plain(written) else _unwrap(written)
 
 
-def annotation_wanted(value: object) -> str | None:
-    """Return the annotation with which a value could be recorded, if there is one."""
+def suggested_annotation(value: object) -> str | None:
+    """Return the annotation that would allow a value to be recorded, if there is one."""
     kind = type(value)
     if isinstance(value, (set, frozenset)):
         items = {type(item).__qualname__ for item in cast("set[object]", value)} or {"str"}
@@ -123,26 +123,26 @@ def annotation_wanted(value: object) -> str | None:
 
 
 class Payloads(msgspec.Struct, frozen=True):
-    """One operation's values as recorded, with every failure sorted into permanent and passing."""
+    """Writes and reads the values of one operation; failures are either permanent or transient."""
 
     serdes: SerDes[Any]
     context: SerDesContext
 
     def write(self, value: Any) -> str | None:
-        """Return the text of `value`; None where the serdes makes nothing of it, as of None."""
+        """Return the text of `value`; None where the serdes returns None."""
         text = self._guarded("write", lambda: self.serdes.serialize(value, self.context))
         if text is None:
             return None
         if not isinstance(text, str):
             raise SerDesError(
-                f"{type(self.serdes).__name__} must return text, not {type(text).__name__}."
+                f"{type(self.serdes).__name__} must return str, got {type(text).__name__}."
             )
         if not text.isascii():
-            self._guarded("write", text.encode)  # half of a surrogate pair cannot travel
+            self._guarded("write", text.encode)  # half of a surrogate pair cannot be sent
         return text
 
     def read(self, text: str | None) -> Any:
-        """Return the value of `text`; nothing recorded is None."""
+        """Return the value of `text`; None where nothing is recorded."""
         if text is None:
             return None
         return self._guarded("read", lambda: self.serdes.deserialize(text, self.context))
@@ -167,13 +167,14 @@ def _wrap(value: Any) -> dict[str, Any]:
     for tag, kind, write in _WRITERS:
         if isinstance(value, kind):
             return {"t": tag, "v": write(value)}
-    wanted = annotation_wanted(value)
+    annotation = suggested_annotation(value)
     name = type(value).__qualname__
-    if wanted is None:
-        raise SerDesError(f"{name} cannot be recorded: return plain data, or give a serdes.")
+    if annotation is None:
+        raise SerDesError(f"{name} cannot be recorded. Return plain data, or pass a serdes.")
     raise SerDesError(
-        f"{name} cannot be recorded without an annotation: say what the function returns, "
-        f"with `-> {wanted}` or what contains it, or give TypedSerDes({wanted}) as serdes."
+        f"{name} cannot be recorded without an annotation. Annotate the function's return value"
+        f" with `-> {annotation}` or a type that contains it, or pass TypedSerDes({annotation}) as"
+        " serdes."
     )
 
 
@@ -186,7 +187,7 @@ def _wrap_dict(value: dict[Any, Any]) -> dict[Any, Any]:
         raise SerDesError("Tuples cannot be recorded as keys of a dict.")
     wrapped = {_key_text(key): _wrap(item) for key, item in value.items()}
     if len(wrapped) != len(value):
-        raise SerDesError("Two keys of a dict would become the same text.")
+        raise SerDesError("Two keys of a dict have the same text.")
     return wrapped
 
 
@@ -195,12 +196,12 @@ def _key_text(key: Any) -> str:
         return key
     if key is None or isinstance(key, (bool, int, float)):
         return json.dumps(key)
-    raise SerDesError(f"{type(key).__qualname__} cannot be recorded as key of a dict.")
+    raise SerDesError(f"{type(key).__qualname__} cannot be recorded as a key of a dict.")
 
 
 def _unwrap(value: object) -> Any:
     if not isinstance(value, dict) or not {"t", "v"} <= cast("dict[str, Any]", value).keys():
-        raise SerDesError('The recorded value is no envelope: "t" or "v" is missing.')
+        raise SerDesError('The recorded value is not an envelope: "t" or "v" is missing.')
     tag, inner = cast("dict[str, Any]", value)["t"], cast("dict[str, Any]", value)["v"]
     reader = _READERS.get(tag) if isinstance(tag, str) else None
     if reader is None:
@@ -213,13 +214,13 @@ def _unwrap(value: object) -> Any:
 
 def _read_list(items: Any) -> list[Any]:
     if not isinstance(items, list):
-        raise TypeError(f"a list was expected, not {type(items).__name__}")
+        raise TypeError(f"expected a list, got {type(items).__name__}")
     return [_unwrap(item) for item in cast("list[object]", items)]
 
 
 def _read_dict(items: Any) -> dict[str, Any]:
     if not isinstance(items, dict):
-        raise TypeError(f"a dict was expected, not {type(items).__name__}")
+        raise TypeError(f"expected a dict, got {type(items).__name__}")
     return {key: _unwrap(item) for key, item in cast("dict[str, Any]", items).items()}
 
 
@@ -235,7 +236,7 @@ def _read_bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-# The first that fits wins: bool before int, datetime before date.
+# The first match counts: bool before int, datetime before date.
 _WRITERS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     ("n", type(None), _as_is),
     ("s", str, _as_is),

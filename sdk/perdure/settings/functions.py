@@ -1,4 +1,4 @@
-"""What every kind of function is announced with, and the bounds of it."""
+"""Settings of a function: its name, timeout, retention and tenant isolation."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ from perdure_core.validation import is_function_name
 
 
 class FunctionSettings(msgspec.Struct, frozen=True):
-    """The name, and what holds for executions that are started without their own.
+    """The function's name, and the defaults of executions that are started without their own.
 
-    `name` (1 to 64 characters of [A-Za-z0-9-_]) is what starts the function. An execution may take
-    `execution_timeout_s` seconds in all, and is kept `retention_days` days once it has ended. With
-    `tenant_isolation` each belongs to a tenant, which its start has to name. Raises
+    Clients start the function by `name` (1 to 64 characters of [A-Za-z0-9-_]). An execution may
+    take `execution_timeout_s` seconds in all, and is kept for `retention_days` days after its end.
+    With `tenant_isolation` each belongs to a tenant, which its start must name. Raises
     `ValidationError` outside the bounds.
     """
 
@@ -32,17 +32,17 @@ class FunctionSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not is_function_name(self.name):
             raise ValidationError(
-                f"A function's name is 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_]: "
-                f"{self.name!r}. Give one with name=…."
+                f"name must be 1 to {FUNCTION_NAME_CHARS_MAX} characters of [A-Za-z0-9-_],"
+                f" got {self.name!r}. Set it with name=…."
             )
         if not 1 <= self.execution_timeout_s <= EXECUTION_TIMEOUT_S_MAX:
             raise ValidationError(
-                f"An execution timeout is 1 to {EXECUTION_TIMEOUT_S_MAX:,} s: "
-                f"{self.execution_timeout_s:,}."
+                f"execution_timeout must be 1 to {EXECUTION_TIMEOUT_S_MAX:,} s,"
+                f" got {self.execution_timeout_s:,} s."
             )
         if not 1 <= self.retention_days <= RETENTION_DAYS_MAX:
             raise ValidationError(
-                f"Retention is 1 to {RETENTION_DAYS_MAX} days: {self.retention_days}."
+                f"retention_days must be 1 to {RETENTION_DAYS_MAX}, got {self.retention_days}."
             )
 
 
@@ -54,7 +54,7 @@ def settings_of(
     retention_days: int | None,
     tenant_isolation: bool,
 ) -> FunctionSettings:
-    """Return what a decorator was told about `handler`, with the defaults for the rest."""
+    """Return the settings passed to a decorator of `handler`, with defaults for the others."""
     return FunctionSettings(
         name=name or str(getattr(handler, "__name__", "")),
         execution_timeout_s=(

@@ -1,4 +1,4 @@
-"""How operations are configured: the settings of each operation.
+"""Configuration of each operation.
 
 Names, defaults and checks follow the AWS Lambda durable execution SDK for Python 3.0 (config), so
 that programs move between the two by changing imports. Limits are those of the service.
@@ -26,10 +26,10 @@ _SUB_TYPE = re.compile(rf"[A-Za-z0-9_-]{{1,{SUB_TYPE_CHARS_MAX}}}")
 
 
 class StepSemantics(Enum):
-    """What a crash in the middle of a step's body means.
+    """Effect of a crash while a step's body runs.
 
-    At least once: the body runs again, and the attempt is not spent. At most once: the start is
-    durable before the body runs; after a crash the retry strategy is asked, with a
+    At least once: the body runs again in the same attempt. At most once: the start is durable
+    before the body runs; after a crash the retry strategy is called with a
     `StepInterruptedError`.
     """
 
@@ -39,17 +39,17 @@ class StepSemantics(Enum):
 
 @dataclass(frozen=True)
 class StepConfig:
-    """How a step is retried, guarded and written.
+    """Configuration of a step: retries, semantics, serializer and timeouts.
 
     `retry_strategy` takes the exception and the number of the attempt, from 1; the default is
     `RetryPresets.default()`: six attempts. `serdes` writes the result, by default
-    `ExtendedTypeSerDes`. `sub_type` is shown instead of "Step": 1 to 32 characters of
+    `ExtendedTypeSerDes`. `sub_type` is recorded instead of "Step": 1 to 32 characters of
     [A-Za-z0-9_-], else `ValidationError`.
 
     `timeout`, 1 ms to 366 days, else `ValidationError`, is how long one attempt may take, a crash
-    of its worker included; then it has failed with `StepTimeoutError`, and the strategy decides.
+    of its worker included; after that it fails with `StepTimeoutError`, and the strategy decides.
     `heartbeat_timeout`, within the same bounds, is how long an attempt may go without a call of
-    `step_context.heartbeat()`; then it has failed with `StepHeartbeatTimeoutError`.
+    `step_context.heartbeat()`; after that it fails with `StepHeartbeatTimeoutError`.
     """
 
     retry_strategy: "Callable[[Exception, int], RetryDecision] | None" = None
@@ -67,12 +67,12 @@ class StepConfig:
 
 @dataclass(frozen=True)
 class CallbackConfig:
-    """How long a callback may take, and how its result is read.
+    """Configuration of a callback: its timeouts, and how its result is read.
 
-    `timeout` counts from the creation; `heartbeat_timeout` from the last sign of life, both in
-    whole seconds: a fraction of one counts as one. Zero means none, 99,999,999 s is the most, else
-    `ValidationError`. `serdes` reads the result; by default the text is returned as it was sent.
-    `sub_type` is shown instead of "Callback", as in `StepConfig`.
+    `timeout` counts from the creation, `heartbeat_timeout` from the last heartbeat, both in whole
+    seconds, rounded up. Zero means none; more than 99,999,999 s raises `ValidationError`. `serdes`
+    reads the result; by default the text is returned as it was sent. `sub_type` is recorded instead
+    of "Callback", as in `StepConfig`.
     """
 
     timeout: Duration = field(default_factory=Duration)
@@ -98,19 +98,19 @@ class CallbackConfig:
 
 @dataclass(frozen=True)
 class WaitForCallbackConfig(CallbackConfig):
-    """How `wait_for_callback` waits, and how its submitter is retried: as a step's body is."""
+    """Configuration of `wait_for_callback`; the submitter is retried as the body of a step is."""
 
     retry_strategy: "Callable[[Exception, int], RetryDecision] | None" = None
 
 
 @dataclass(frozen=True)
 class ChildConfig(Generic[T]):
-    """How a child context is written.
+    """Configuration of a child context.
 
-    `serdes` writes the result, by default `ExtendedTypeSerDes`. `sub_type` is shown instead of
+    `serdes` writes the result, by default `ExtendedTypeSerDes`. `sub_type` is recorded instead of
     "RunInChildContext", as in `StepConfig`. `summary_generator` describes a result of more than
-    64 MiB, which is not kept but made again by running the body over its recorded children.
-    An `is_virtual` context records nothing itself: it groups, and its body runs in every replay.
+    64 MiB, which is not recorded but rebuilt by re-running the body over its recorded children.
+    An `is_virtual` context records nothing itself: it only groups, and its body runs on replay.
     """
 
     serdes: "SerDes[Any] | None" = None
@@ -124,7 +124,7 @@ class ChildConfig(Generic[T]):
 
 @dataclass(frozen=True)
 class InvokeConfig(Generic[P, R]):
-    """How the payload and the result of an invoked function are written: plain JSON by default."""
+    """Configuration of an invoke: serializers (plain JSON by default) and tenant."""
 
     serdes_payload: "SerDes[P] | None" = None
     serdes_result: "SerDes[R] | None" = None
@@ -132,10 +132,10 @@ class InvokeConfig(Generic[P, R]):
 
 
 class NestingType(Enum):
-    """What the branches of a batch are in the record.
+    """Representation of a batch's branches in the record.
 
-    NESTED: a context each. FLAT: virtual contexts, so that their operations lie directly in the
-    batch: fewer operations, and no branch of its own in the history.
+    NESTED: a context each. FLAT: virtual contexts, so that their operations belong directly to the
+    batch: fewer operations, and no branches in the history.
     """
 
     NESTED = "NESTED"
@@ -144,12 +144,12 @@ class NestingType(Enum):
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """How the branches of `parallel` run, end and are written.
+    """Configuration of `parallel`: concurrency, completion and serializers.
 
-    At most `max_concurrency` at a time, a suspended branch included; all, if None. The default
-    policy stops at the first failure. `serdes` writes the `BatchResult`, `item_serdes` what one
-    branch returns; without it, `serdes` does both. `summary_generator` describes a result that is
-    too large to be kept. Raises `ValidationError` for a `max_concurrency` below 1.
+    At most `max_concurrency` branches run at a time, suspended ones included; all, if None. The
+    default policy stops at the first failure. `serdes` writes the `BatchResult`, `item_serdes` what
+    one branch returns; without it, `serdes` does both. `summary_generator` describes a result that
+    is too large to record. Raises `ValidationError` for a `max_concurrency` below 1.
     """
 
     max_concurrency: int | None = None
@@ -165,10 +165,10 @@ class ParallelConfig:
 
 @dataclass(frozen=True)
 class MapConfig(Generic[T]):
-    """How the items of `map` run, end and are written: as the branches of `ParallelConfig` are.
+    """Configuration of `map`, whose items run as the branches of `ParallelConfig` do.
 
     The default policy stops at the first failure, too. `item_namer(item, index)` names each item;
-    it is asked for all of them before the first one starts, on every replay.
+    it is called for all of them before the first one starts, on every replay.
     """
 
     max_concurrency: int | None = None
@@ -185,11 +185,11 @@ class MapConfig(Generic[T]):
 
 @dataclass(frozen=True)
 class BranchesConfig:
-    """How the branches of `race`, `any_of` and `all_of` run and are written.
+    """Configuration of `race`, `any_of` and `all_of`.
 
-    At most `max_concurrency` at a time, in their order; all, if None. `serdes` writes the value of
-    the whole, `item_serdes` what one branch returns; without it, `serdes` does both. Raises
-    `ValidationError` for a `max_concurrency` below 1.
+    At most `max_concurrency` branches run at a time, in their order; all, if None. `serdes` writes
+    the value of the operation, `item_serdes` what one branch returns; without it, `serdes` does
+    both. Raises `ValidationError` for a `max_concurrency` below 1.
     """
 
     max_concurrency: int | None = None
@@ -202,9 +202,9 @@ class BranchesConfig:
 
 @dataclass(frozen=True)
 class WithRetryConfig(Generic[T]):
-    """How `with_retry` tries again: three times by default, 5 s doubling to 5 min, full jitter.
+    """Configuration of `with_retry`: by default three attempts, 5 s doubling to 5 min, full jitter.
 
-    All tries share one child context, which `child_context_config` describes, unless
+    All attempts share one child context, configured by `child_context_config`, unless
     `wrap_with_run_in_child_context` is false.
     """
 
@@ -215,27 +215,28 @@ class WithRetryConfig(Generic[T]):
 
 def _check_concurrency(max_concurrency: int | None) -> None:
     if max_concurrency is not None and max_concurrency < 1:
-        raise ValidationError(f"max_concurrency is at least 1: {max_concurrency} asked for.")
+        raise ValidationError(f"max_concurrency must be at least 1, got {max_concurrency}.")
 
 
 def _check_sub_type(sub_type: str | None) -> None:
     if sub_type and not _SUB_TYPE.fullmatch(sub_type):
         raise ValidationError(
-            f"sub_type must be 1 to {SUB_TYPE_CHARS_MAX} characters of [A-Za-z0-9_-]: {sub_type!r}"
+            f"sub_type must be 1 to {SUB_TYPE_CHARS_MAX} characters of [A-Za-z0-9_-],"
+            f" got {sub_type!r}."
         )
 
 
 def _check_step_timeout(field_name: str, timeout: Duration | None) -> None:
     if timeout is not None and not 1 <= timeout.to_milliseconds() <= WAIT_MS_MAX:
         raise ValidationError(
-            f"A step's {field_name} is 1 to {WAIT_MS_MAX:,} ms: "
-            f"{timeout.to_milliseconds():,} ms asked for. Leave it out for none."
+            f"{field_name} of a step must be 1 to {WAIT_MS_MAX:,} ms,"
+            f" got {timeout.to_milliseconds():,} ms. Omit it for no timeout."
         )
 
 
 def _check_callback_timeout(field_name: str, timeout: Duration) -> None:
     if timeout.to_seconds_up() > CALLBACK_TIMEOUT_S_MAX:
         raise ValidationError(
-            f"A callback's {field_name} is at most {CALLBACK_TIMEOUT_S_MAX:,} s: "
-            f"{timeout.to_milliseconds() / 1_000:,} s asked for."
+            f"{field_name} of a callback must be at most {CALLBACK_TIMEOUT_S_MAX:,} s,"
+            f" got {timeout.to_milliseconds() / 1_000:,} s."
         )

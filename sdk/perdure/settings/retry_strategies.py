@@ -1,4 +1,4 @@
-"""When a failed step is tried again, and after how long.
+"""Retry strategies: whether and when a failed step is retried.
 
 A strategy is any callable `(exception, attempt) -> RetryDecision`, where `attempt` counts the
 attempts made so far, from 1. The factories and presets here follow the AWS Lambda durable execution
@@ -19,7 +19,7 @@ _DELAY_MS_DEFAULT: Final = 1_000
 
 @dataclass
 class RetryDecision:
-    """Whether to try again, and after which delay."""
+    """Decision whether to retry, and after which delay."""
 
     should_retry: bool
     delay: Duration
@@ -31,12 +31,12 @@ class RetryDecision:
 
     @classmethod
     def retry(cls, delay: Duration) -> Self:
-        """Try again after `delay`, to the millisecond; no delay at all counts as one second."""
+        """Return the decision to retry after `delay`; zero counts as one second."""
         return cls(should_retry=True, delay=delay)
 
     @classmethod
     def no_retry(cls) -> Self:
-        """Give up: the operation fails."""
+        """Return the decision not to retry: the operation fails."""
         return cls(should_retry=False, delay=Duration())
 
 
@@ -48,8 +48,8 @@ class RetryStrategyConfig:
     """Exponential growth: `initial_delay × backoff_rate^(attempt − 1)`, at most `max_delay`.
 
     `max_attempts` counts the first one. `retryable_errors` are substrings or patterns searched in
-    the exception's message, `retryable_error_types` its classes; an exception that fits either is
-    retried. With neither, everything is.
+    the exception's message, `retryable_error_types` its classes; an exception that matches either
+    is retried. With neither, every exception is.
     """
 
     max_attempts: int = 3
@@ -93,7 +93,7 @@ class LinearRetryStrategyConfig:
 
     @property
     def increment_seconds(self) -> int:
-        """What each further attempt adds, in seconds."""
+        """The increment per further attempt, in seconds."""
         return self.increment.to_seconds()
 
     @property
@@ -103,7 +103,7 @@ class LinearRetryStrategyConfig:
 
 
 def create_retry_strategy(config: RetryStrategyConfig | None = None) -> RetryStrategy:
-    """Make a strategy whose delays grow exponentially."""
+    """Return a strategy whose delays grow exponentially."""
     settings = config or RetryStrategyConfig()
 
     def decide(error: Exception, attempt: int) -> RetryDecision:
@@ -113,7 +113,7 @@ def create_retry_strategy(config: RetryStrategyConfig | None = None) -> RetryStr
 
 
 def create_linear_retry_strategy(config: LinearRetryStrategyConfig | None = None) -> RetryStrategy:
-    """Make a strategy whose delays grow by the same amount each time."""
+    """Return a strategy whose delays grow by the same amount each time."""
     settings = config or LinearRetryStrategyConfig()
 
     def decide(error: Exception, attempt: int) -> RetryDecision:
@@ -128,29 +128,29 @@ class RetryPresets:
 
     @classmethod
     def none(cls) -> RetryStrategy:
-        """Make one attempt, no retry."""
+        """Return a strategy without retries: one attempt."""
         return create_retry_strategy(RetryStrategyConfig(max_attempts=1))
 
     @classmethod
     def default(cls) -> RetryStrategy:
-        """Make the default of a step: 6 attempts, 5 s doubling to 60 s, full jitter."""
+        """Return the default of a step: 6 attempts, 5 s doubling to 60 s, full jitter."""
         return create_retry_strategy(
             RetryStrategyConfig(max_attempts=6, max_delay=Duration.from_seconds(60))
         )
 
     @classmethod
     def transient(cls) -> RetryStrategy:
-        """Sit out a short disturbance: 3 attempts, 5 s doubling to 5 min, half jitter."""
+        """Return a strategy for short outages: 3 attempts, 5 s doubling to 5 min, half jitter."""
         return create_retry_strategy(RetryStrategyConfig(jitter_strategy=JitterStrategy.HALF))
 
     @classmethod
     def resource_availability(cls) -> RetryStrategy:
-        """Wait for what is not there yet: 5 attempts, 5 s doubling to 5 min, full jitter."""
+        """Return a strategy for unavailable resources: 5 attempts, 5 s to 5 min, full jitter."""
         return create_retry_strategy(RetryStrategyConfig(max_attempts=5))
 
     @classmethod
     def critical(cls) -> RetryStrategy:
-        """Persist with what must succeed: 10 attempts, 1 s growing by half to 60 s, no jitter."""
+        """Return a persistent strategy: 10 attempts, 1 s growing by half to 60 s, no jitter."""
         return create_retry_strategy(
             RetryStrategyConfig(
                 max_attempts=10,
@@ -163,14 +163,14 @@ class RetryPresets:
 
     @classmethod
     def linear(cls) -> RetryStrategy:
-        """Slow down steadily: 6 attempts, 1 s, 2 s, 3 s … to 5 min, no jitter."""
+        """Return a linear strategy: 6 attempts, 1 s, 2 s, 3 s … to 5 min, no jitter."""
         return create_linear_retry_strategy(
             LinearRetryStrategyConfig(jitter_strategy=JitterStrategy.NONE)
         )
 
     @classmethod
     def fixed(cls, interval: Duration | None = None) -> RetryStrategy:
-        """Keep the same delay, 5 s unless given: 5 attempts, no jitter."""
+        """Return a strategy with a fixed delay, by default 5 s: 5 attempts, no jitter."""
         delay = interval or Duration.from_seconds(5)
         return create_linear_retry_strategy(
             LinearRetryStrategyConfig(
@@ -184,9 +184,9 @@ class RetryPresets:
 
 
 def delay_ms(delay: Duration) -> int:
-    """Return the delay before another try within what the service takes.
+    """Return the delay before a retry, within the limits of the service.
 
-    None at all is a second, so that what fails at once does not go round and round.
+    Zero counts as a second, so that an operation that fails at once is not retried in a tight loop.
     """
     return min(delay.to_milliseconds() or _DELAY_MS_DEFAULT, WAIT_MS_MAX)
 
@@ -214,12 +214,12 @@ def _is_retryable(
     messages, types = settings.retryable_errors, settings.retryable_error_types
     if messages is None and types is None:
         return True
-    return any(_fits(wanted, str(error)) for wanted in messages or ()) or isinstance(
+    return any(_matches(pattern, str(error)) for pattern in messages or ()) or isinstance(
         error, tuple(types or ())
     )
 
 
-def _fits(wanted: str | re.Pattern[str], message: str) -> bool:
-    if isinstance(wanted, str):
-        return wanted in message
-    return wanted.search(message) is not None
+def _matches(pattern: str | re.Pattern[str], message: str) -> bool:
+    if isinstance(pattern, str):
+        return pattern in message
+    return pattern.search(message) is not None

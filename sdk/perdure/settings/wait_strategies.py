@@ -1,4 +1,4 @@
-"""How often a condition is checked, and until when.
+"""Wait strategies: how often a condition is checked, and until when.
 
 A strategy is any callable `(state, attempt) -> WaitForConditionDecision`, where `attempt` counts
 the checks made so far, from 1. Names, defaults and growth follow the AWS Lambda durable execution
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WaitForConditionDecision:
-    """Whether to check again, and after which delay."""
+    """Decision whether to check again, and after which delay."""
 
     should_continue: bool
     delay: Duration
@@ -41,18 +41,18 @@ class WaitForConditionDecision:
 
     @classmethod
     def continue_waiting(cls, delay: Duration) -> Self:
-        """Check again after `delay`, to the millisecond; no delay at all counts as one second."""
+        """Return the decision to check again after `delay`; zero counts as one second."""
         return cls(should_continue=True, delay=delay)
 
     @classmethod
     def stop_polling(cls) -> Self:
-        """The condition is met: the last state is the result."""
+        """Return the decision that the condition is met: the last state is the result."""
         return cls(should_continue=False, delay=Duration())
 
 
 @dataclass(frozen=True)
 class WaitForConditionConfig(Generic[T]):
-    """What `wait_for_condition` begins with, and who decides whether it goes on.
+    """Configuration of `wait_for_condition`: its first state, and when to stop.
 
     `serdes` writes the state between two checks, by default `ExtendedTypeSerDes`.
     """
@@ -90,9 +90,9 @@ class WaitStrategyConfig(Generic[T]):
 def create_wait_strategy(
     config: WaitStrategyConfig[T],
 ) -> Callable[[T, int], WaitForConditionDecision]:
-    """Make a strategy that checks ever less often.
+    """Return a strategy whose checks become less frequent.
 
-    It raises `WaitForConditionError` when the last check allowed does not meet the condition.
+    It raises `WaitForConditionError` when the last allowed check does not meet the condition.
     """
 
     def decide(state: T, attempt: int) -> WaitForConditionDecision:

@@ -16,9 +16,9 @@ from perdure.serdes.batch_result import BatchResult
 from perdure.serdes.serializers import (
     SerDes,
     SerDesContext,
-    annotation_wanted,
     extended_form,
     extended_value,
+    suggested_annotation,
 )
 from perdure.settings.functions import FunctionSettings
 from perdure.typed.annotations import UnsupportedAnnotation, codec_of, name_of, unwrapped
@@ -139,7 +139,7 @@ def encode_result(handler: Any, value: Any) -> str:
             f"The result of {_name(handler)!r} is not what its annotation says: {mismatch}"
         ) from mismatch
     except (TypeError, ValueError, RecursionError) as error:
-        wanted = annotation_wanted(value) if codec is None else None
+        wanted = suggested_annotation(value) if codec is None else None
         advice = "" if wanted is None else f". Say what it returns, with `-> {wanted}`."
         raise SerDesError(
             f"The result of {_name(handler)!r} is not JSON: {error}{advice}"
