@@ -1,4 +1,4 @@
-"""`python -m perdure_cli` is `perdure`, run by the interpreter that one chooses."""
+"""`python -m perdure_cli`: the `perdure` command, run by a chosen interpreter."""
 
 from perdure_cli.main import main
 

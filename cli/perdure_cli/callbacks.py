@@ -1,4 +1,4 @@
-"""`perdure callbacks …`: complete what executions wait for."""
+"""`perdure callbacks …`: complete callbacks that executions wait for."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def succeed(
     session: Session,
     callback_id: IdArgument,
     result: Annotated[
-        str | None, typer.Option("--result", metavar="JSON|@FILE|-", help="What it brings.")
+        str | None, typer.Option("--result", metavar="JSON|@FILE|-", help="The result.")
     ] = None,
 ) -> None:
     """Complete a callback with a result."""
@@ -34,9 +34,15 @@ def succeed(
 def fail(
     session: Session,
     callback_id: IdArgument,
-    error_type: Annotated[str | None, typer.Option("--error-type")] = None,
-    error_message: Annotated[str | None, typer.Option("--error-message")] = None,
-    error_data: Annotated[str | None, typer.Option("--error-data")] = None,
+    error_type: Annotated[
+        str | None, typer.Option("--error-type", help="The type of the error.")
+    ] = None,
+    error_message: Annotated[
+        str | None, typer.Option("--error-message", help="The message of the error.")
+    ] = None,
+    error_data: Annotated[
+        str | None, typer.Option("--error-data", help="Further data, as text.")
+    ] = None,
 ) -> None:
     """Complete a callback with an error, which is raised where its result is awaited."""
     with session.client() as client:
@@ -49,10 +55,10 @@ def fail(
 @app.command()
 @connected
 def heartbeat(session: Session, callback_id: IdArgument) -> None:
-    """Start the heartbeat timeout of a callback anew."""
+    """Restart the heartbeat timeout of a callback."""
     with session.client() as client:
         client.heartbeat_callback(callback_id)
-    _confirm(session, "heartbeat noted")
+    _confirm(session, "heartbeat recorded")
 
 
 def _confirm(session: Session, message: str) -> None:

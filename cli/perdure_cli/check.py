@@ -1,4 +1,4 @@
-"""`perdure check`: what in handlers a replay would not repeat, shown where it stands."""
+"""`perdure check`: finds code in durable functions that a replay would not repeat."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,18 +27,18 @@ TargetsArgument = Annotated[
 ]
 IgnoreOption = Annotated[
     list[Rule],
-    typer.Option("--ignore", metavar="RULE", help="A rule to leave out; may be repeated."),
+    typer.Option("--ignore", metavar="RULE", help="A rule to skip; may be repeated."),
 ]
 
 
 def check(
     targets: TargetsArgument,
-    ignored: IgnoreOption = [],  # noqa: B006 - typer copies it
+    ignored: IgnoreOption = [],  # noqa: B006 - typer copies the list
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Find in durable functions what a replay would not repeat; runs nothing of them.
+    """Find code in durable functions that a replay would not repeat, without running it.
 
-    Exit status: 0 nothing found, 1 something found, 2 a target that cannot be read.
+    Exit status: 0 nothing found, 1 something found, 2 a target cannot be read.
     """
     findings, unreadable = _check(targets, ignored)
     if output is OutputFormat.JSON:

@@ -1,7 +1,7 @@
-"""`perdure dev`: a server and a worker in one go, the worker anew upon each change of a file.
+"""`perdure dev`: a server, and a worker that restarts when a Python file changes.
 
 The server lives in this process and keeps running; the worker is a process of its own, because only
-a new process forgets the old code. What the old one was running is delivered to the new one.
+a new process forgets the old code. Invocations of the old one are delivered to the new one.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def dev(
     http: HttpOption = HTTP_DEFAULT,
     status_events: StatusEventsOption = None,
 ) -> None:
-    """Run a server and a worker together, and the worker anew whenever a Python file changes."""
+    """Run a server and a worker together; restart the worker when a Python file changes."""
     with exit_on_error():
         from perdure_cli.node import NodeSettings
 
@@ -68,7 +68,7 @@ def dev(
 
 
 def watched_folders(modules: Sequence[str], working_folder: Path) -> list[Path]:
-    """Return what to watch: the working folder, and the folders of modules that lie elsewhere."""
+    """Return the folders to watch: the working folder, and those of modules elsewhere."""
     folders = [working_folder]
     for module in modules:
         folder = _folder(module, working_folder)
@@ -78,14 +78,14 @@ def watched_folders(modules: Sequence[str], working_folder: Path) -> list[Path]:
 
 
 async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: asyncio.Event) -> int:
-    """Run the server until told to stop, or until it fails; the worker goes first."""
+    """Run the server until `stop` is set or it fails; the worker stops first."""
     from perdure_cli.node import run_node
 
     ready: asyncio.Future[NodeAddresses] = asyncio.get_running_loop().create_future()
     stop_server = asyncio.Event()
     server = asyncio.create_task(run_node(settings, stop=stop_server, ready=ready.set_result))
-    asked = asyncio.create_task(stop.wait())
-    first: set[asyncio.Future[Any]] = {server, ready, asked}
+    stopping = asyncio.create_task(stop.wait())
+    first: set[asyncio.Future[Any]] = {server, ready, stopping}
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if ready.done() and not stop.is_set():
         serving = asyncio.create_task(_serve_modules(modules, ready.result().grpc, stop))
@@ -93,17 +93,17 @@ async def _develop(settings: "NodeSettings", modules: Sequence[str], stop: async
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await serving
-    asked.cancel()
+    stopping.cancel()
     stop_server.set()
     return await server
 
 
 async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Event) -> None:
-    """Keep a worker running on the newest code until told to stop."""
+    """Keep a worker running on the newest code until `stop` is set."""
     # The signature of awatch names trio, which need not be installed.
     from watchfiles import PythonFilter, awatch  # pyright: ignore[reportUnknownVariableType]
 
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # changes are told below
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # changes are printed below
     folders = watched_folders(modules, Path.cwd())
     worker = await _Worker.start(modules, server)
     try:
@@ -117,11 +117,11 @@ async def _serve_modules(modules: Sequence[str], server: str, stop: asyncio.Even
 
 
 class _Worker:
-    """One worker process, and somebody who tells when it ends by itself."""
+    """One worker process, and a task that prints a message if it ends by itself."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._observer = asyncio.create_task(self._tell_of_its_end())
+        self._observer = asyncio.create_task(self._report_exit())
 
     @classmethod
     async def start(cls, modules: Sequence[str], server: str) -> Self:
@@ -139,9 +139,9 @@ class _Worker:
             self._process.kill()
             await self._process.wait()
 
-    async def _tell_of_its_end(self) -> None:
+    async def _report_exit(self) -> None:
         status = await self._process.wait()
-        print_status(f"the worker ended, with {status}; the next change of a file starts another")
+        print_status(f"the worker exited with status {status}; it restarts when a file changes")
 
 
 def _folder(module: str, working_folder: Path) -> Path | None:
@@ -150,5 +150,5 @@ def _folder(module: str, working_folder: Path) -> Path | None:
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        return None  # the worker says what is wrong with it
+        return None  # the worker reports what is wrong with it
     return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent

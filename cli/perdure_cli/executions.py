@@ -1,4 +1,4 @@
-"""`perdure executions …`: look at executions and act on them."""
+"""`perdure executions …`: list, inspect and control executions."""
 
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,35 +13,43 @@ from perdure_cli.timelines import Timeline
 
 LIMIT_DEFAULT: Final = 50
 
-app = typer.Typer(no_args_is_help=True, help="Look at executions and act on them.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect and control executions.")
 
 
 def read_arn(argument: str) -> str:
-    """Return an ARN, with the `$LATEST` that a shell takes out of one without quotes."""
+    """Return an ARN, with the `$LATEST` that a shell removes from one without quotes."""
     return argument.replace(":/durable-execution/", ":$LATEST/durable-execution/")
 
 
 ArnArgument = Annotated[
     str, typer.Argument(metavar="ARN", help="The execution's ARN.", parser=read_arn)
 ]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="For those who look at it.")]
-StartedOption = Annotated[datetime | None, typer.Option(metavar="TIME", help="ISO 8601; UTC.")]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", help="Shown to people who look at the execution.")
+]
+StartedOption = Annotated[datetime | None, typer.Option(metavar="TIME", help="ISO 8601, UTC.")]
 
 
 @app.command("list")
 @connected
 def list_executions(
     session: Session,
-    function: Annotated[str | None, typer.Option("--function", help="Of this function.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="With exactly this name.")] = None,
+    function: Annotated[
+        str | None, typer.Option("--function", help="Only of this function.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only with exactly this name.")] = None,
     status: Annotated[
         list[str] | None,
-        typer.Option("--status", help="RUNNING, SUCCEEDED, …; may be given several times."),
+        typer.Option("--status", help="RUNNING, SUCCEEDED, …; may be repeated."),
     ] = None,
     started_after: StartedOption = None,
     started_before: StartedOption = None,
-    oldest_first: Annotated[bool, typer.Option("--oldest-first")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = LIMIT_DEFAULT,
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="Reverse the order.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Maximum number of executions.")
+    ] = LIMIT_DEFAULT,
 ) -> None:
     """List executions that match all filters, newest first."""
     with session.client() as client:
@@ -79,10 +87,10 @@ def history(
     session: Session,
     arn: ArnArgument,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with each new event until the end.")
+        bool, typer.Option("--follow", "-f", help="Show new events as they happen, until the end.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Seconds to follow at most.")
+        float | None, typer.Option("--timeout", min=0, help="Maximum number of seconds to follow.")
     ] = None,
 ) -> None:
     """Show the timeline of an execution."""
@@ -102,10 +110,14 @@ def history(
 def stop(
     session: Session,
     arn: ArnArgument,
-    error_type: Annotated[str | None, typer.Option("--error-type")] = None,
-    error_message: Annotated[str | None, typer.Option("--error-message")] = None,
+    error_type: Annotated[
+        str | None, typer.Option("--error-type", help="The type of the recorded error.")
+    ] = None,
+    error_message: Annotated[
+        str | None, typer.Option("--error-message", help="The message of the recorded error.")
+    ] = None,
 ) -> None:
-    """End an execution as STOPPED, at once."""
+    """Stop an execution at once; its status becomes STOPPED."""
     with session.client() as client:
         stopped_at = client.stop(arn, error_type=error_type, error_message=error_message)
     if session.for_programs:
@@ -121,10 +133,11 @@ def pause(
     arn: ArnArgument,
     reason: ReasonOption = None,
     deadline_runs_on: Annotated[
-        bool, typer.Option("--deadline-runs-on", help="Do not add the pause to the deadline.")
+        bool,
+        typer.Option("--deadline-runs-on", help="Do not move the deadline by the pause's length."),
     ] = False,
 ) -> None:
-    """Allow no more invocations until `resume`; timers and callbacks go on counting."""
+    """Start no more invocations until `resume`; timers and callbacks go on."""
     with session.client() as client:
         status = client.pause(arn, reason=reason, execution_timeout_paused=not deadline_runs_on)
     _show_status(session, status)
@@ -133,7 +146,7 @@ def pause(
 @app.command()
 @connected
 def resume(session: Session, arn: ArnArgument, reason: ReasonOption = None) -> None:
-    """Take a pause back."""
+    """End the pause of an execution."""
     with session.client() as client:
         status = client.resume(arn, reason=reason)
     _show_status(session, status)
@@ -142,13 +155,13 @@ def resume(session: Session, arn: ArnArgument, reason: ReasonOption = None) -> N
 @app.command()
 @connected
 def delete(session: Session, arn: ArnArgument) -> None:
-    """Forget an execution that has ended, with its history."""
+    """Delete an execution that has ended, with its history."""
     with session.client() as client:
-        asked_at = client.delete(arn)
+        deleted_at = client.delete(arn)
     if session.for_programs:
-        print_json({"deletion_request_timestamp": _json_time(asked_at)})
+        print_json({"deletion_request_timestamp": _json_time(deleted_at)})
     else:
-        stdout_console().print(f"deleted {format_time(asked_at)}")
+        stdout_console().print(f"deleted {format_time(deleted_at)}")
 
 
 def _show_status(session: Session, status: str) -> None:

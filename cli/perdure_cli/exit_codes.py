@@ -1,4 +1,4 @@
-"""What the exit status of `perdure` means; scripts rely on these numbers, so they never change."""
+"""Exit statuses of `perdure`. Scripts rely on these numbers, so they never change."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -20,7 +20,7 @@ from perdure.client.errors import (
 
 
 class ExitCode(IntEnum):
-    """The numbers."""
+    """An exit status, under a name."""
 
     OK = 0
     EXECUTION_FAILED = 1
@@ -37,13 +37,13 @@ class ExitCode(IntEnum):
 MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.OK: "done",
     ExitCode.EXECUTION_FAILED: "the execution failed, timed out or was stopped",
-    ExitCode.INVALID: "wrong usage, or an argument that the server refuses",
+    ExitCode.INVALID: "wrong usage, or the server rejected an argument",
     ExitCode.NOT_FOUND: "no such function, execution or callback",
-    ExitCode.CONFLICT: "the name is taken by another payload, or the state does not allow it",
-    ExitCode.UNAUTHENTICATED: "the server wants a token, and it was missing or wrong",
+    ExitCode.CONFLICT: "the name is taken with another payload, or the state does not allow it",
+    ExitCode.UNAUTHENTICATED: "the server needs a token, and it was missing or wrong",
     ExitCode.UNAVAILABLE: "no server answers, or it cannot answer now",
     ExitCode.TIMED_OUT: "the time to wait is over; the execution goes on",
-    ExitCode.SERVER_ERROR: "the server failed in a way that it did not foresee",
+    ExitCode.SERVER_ERROR: "the server failed with an unexpected error",
     ExitCode.INTERRUPTED: "interrupted from the keyboard; the execution goes on",
 }
 
@@ -62,5 +62,5 @@ _BY_ERROR: Final[Mapping[type[ClientError], ExitCode]] = {
 
 
 def exit_code(error: ClientError) -> ExitCode:
-    """Return the status that says what kept a call from being answered."""
+    """Return the exit status for an error of the client."""
     return _BY_ERROR.get(type(error), ExitCode.SERVER_ERROR)

@@ -1,4 +1,4 @@
-"""`perdure executions export`: an execution's history as one document, for tests of new code.
+"""`perdure executions export`: an execution's history as one JSON document, to test new code with.
 
 `perdure.testing.replay` reads it: see docs/testing.md.
 """
@@ -16,7 +16,7 @@ from perdure_cli.session import Session, connected
 
 FileOption = Annotated[
     Path | None,
-    typer.Option("--file", metavar="FILE", help="Write it there, not to standard output."),
+    typer.Option("--file", metavar="FILE", help="Write to this file instead of standard output."),
 ]
 
 
@@ -37,10 +37,10 @@ def export(session: Session, arn: ArnArgument, file: FileOption = None) -> None:
 
 
 def history_document(client: Client, arn: str) -> dict[str, Any]:
-    """Return the document: whose history it is, and the API's events."""
+    """Return the document: the execution's ARN, function and status, and its events."""
     from perdure.testing.history import FORMAT, VERSION
 
-    # The status is asked for first: it must not say that more has happened than the events do.
+    # The status is read first: it must not be newer than the events.
     execution = client.get(arn)
     return {
         "format": FORMAT,

@@ -1,4 +1,4 @@
-"""`perdure functions …`: what workers have announced."""
+"""`perdure functions …`: list the functions that workers have registered."""
 
 import typer
 
@@ -6,7 +6,7 @@ from perdure_cli.output import print_json, stdout_console
 from perdure_cli.session import Session, connected
 from perdure_cli.tables import show_functions
 
-app = typer.Typer(no_args_is_help=True, help="See the functions that workers have announced.")
+app = typer.Typer(no_args_is_help=True, help="List the functions that workers have registered.")
 
 
 @app.callback()
@@ -17,7 +17,7 @@ def functions() -> None:
 @app.command("list")
 @connected
 def list_functions(session: Session) -> None:
-    """List functions, with the number of workers that serve each right now."""
+    """List functions, with the number of workers that are connected for each."""
     with session.client() as client:
         found = client.list_functions()
     if session.for_programs:

@@ -17,8 +17,8 @@ from perdure_cli.payloads import read_payload
 from perdure_cli.session import Session, connected
 from perdure_cli.timelines import Timeline, format_error
 
-# The end has been seen; a server that is gone at this very moment is waited for.
-_LAST_ANSWER_S_MAX: Final = 60.0
+# The last event has arrived, so the result is there; a server that restarts now gets this long.
+_RESULT_WAIT_S_MAX: Final = 60.0
 
 
 @connected
@@ -26,25 +26,27 @@ def invoke(
     session: Session,
     function: Annotated[str, typer.Argument(metavar="NAME", help="The function to run.")],
     payload: Annotated[
-        str | None, typer.Option("--payload", metavar="JSON|@FILE|-", help="Its event.")
+        str | None, typer.Option("--payload", metavar="JSON|@FILE|-", help="The handler's event.")
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="The execution's name; a second start of it runs nothing."),
+        typer.Option(
+            "--name", help="The execution's name; a second start with the same name starts nothing."
+        ),
     ] = None,
     tenant_id: Annotated[
         str | None,
-        typer.Option("--tenant-id", help="Whose it is, for a function that keeps tenants apart."),
+        typer.Option("--tenant-id", help="The tenant, for a function with tenant isolation."),
     ] = None,
     trace_header: Annotated[
         str | None,
-        typer.Option("--trace-header", help="The trace that it belongs to (X-Amzn-Trace-Id)."),
+        typer.Option("--trace-header", help="The trace it belongs to (X-Amzn-Trace-Id)."),
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Print the ARN and do not wait.")
+        bool, typer.Option("--detach", "-d", help="Print the ARN and exit without waiting.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Seconds to wait at most.")
+        float | None, typer.Option("--timeout", min=0, help="Maximum number of seconds to wait.")
     ] = None,
 ) -> None:
     """Start an execution and wait for its result."""
@@ -66,14 +68,14 @@ def invoke(
     elif execution.status == "SUCCEEDED":
         print_text(execution.result_text or "null")
     if execution.status != "SUCCEEDED":
-        _complain_of(execution)
+        _print_failure(execution)
         raise typer.Exit(ExitCode.EXECUTION_FAILED)
 
 
 def _wait(
     client: Client, started: StartedExecution, timeout_s: float | None
 ) -> ExecutionDescription:
-    """Show what happens until the end, whatever happens to the server meanwhile."""
+    """Print each event until the end, even if the server restarts, and return the execution."""
     arn = started.execution_arn
     print_status(Text(arn if started.started else f"{arn} (it was started before)", style="dim"))
     timeline = Timeline()
@@ -82,9 +84,10 @@ def _wait(
         for event in client.follow(arn, timeout_s=timeout_s):
             console.print(timeline.draw(event), soft_wrap=True)
     except (WaitTimeoutError, KeyboardInterrupt):
-        print_status(Text(f"it goes on: perdure executions history --follow '{arn}'", style="dim"))
+        hint = f"the execution goes on: perdure executions history --follow '{arn}'"
+        print_status(Text(hint, style="dim"))
         raise
-    return client.wait(arn, timeout_s=timeout_s or _LAST_ANSWER_S_MAX)
+    return client.wait(arn, timeout_s=timeout_s or _RESULT_WAIT_S_MAX)
 
 
 def _print_started(session: Session, started: StartedExecution) -> None:
@@ -94,7 +97,7 @@ def _print_started(session: Session, started: StartedExecution) -> None:
         print_text(started.execution_arn)
 
 
-def _complain_of(execution: ExecutionDescription) -> None:
+def _print_failure(execution: ExecutionDescription) -> None:
     reason = "" if execution.error is None else f": {format_error(execution.error)}"
     print_error(f"execution {execution.status}{reason}")
     if execution.error is not None:

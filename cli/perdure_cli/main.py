@@ -1,4 +1,4 @@
-"""The `perdure` command put together: one sub-command per file."""
+"""Entry point of the `perdure` command: registers the sub-commands, one per file."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Final
@@ -38,12 +38,12 @@ app.add_typer(functions.app, name="functions", rich_help_panel="Use")
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit with a status that means something."""
+    """Run the command that the arguments name, and exit with one of `ExitCode`."""
     app(prog_name="perdure")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print_text(f"perdure {_installed_version()}")
         raise typer.Exit
 
@@ -52,10 +52,10 @@ def _print_version(wanted: bool) -> None:
 def perdure(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which one."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Durable functions that you host: run servers and workers, start and watch executions."""
+    """Durable functions that you host: run servers and workers, start and inspect executions."""
 
 
 def _installed_version() -> str:

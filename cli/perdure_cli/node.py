@@ -1,11 +1,11 @@
-"""One node, assembled: store, history, matching and gateway in one process, from start to end.
+"""A server node: store, history, matching and gateway in one process, from start to end.
 
     start:  settings, ports, store, services, owning the database (or standing by), ready
-    end:    nothing new, calls in flight, history, the lease given up, store, ports
+    end:    refuse new calls, finish those in flight, history, release the lease, store, ports
 
-Must stay true: the ports are taken before the database is touched, so that a second server on the
-same ports never fences the first; `ready` is called once calls are answered; and a node that was
-fenced says nothing more and ends with 1.
+Must stay true: the ports are bound before the database is touched, so that a second server on the
+same ports never fences the first; `ready` is called once calls are served; and a node that was
+fenced answers nothing more and exits with 1.
 """
 
 import asyncio
@@ -40,65 +40,65 @@ from perdure_matching.service import MatchingService
 
 ROLES: Final = ("gateway", "history", "matching", "timers")
 
-# How often a node that stands by looks whether the other's lease has lapsed.
+# How often a standby node checks whether the other node's lease has expired.
 STANDBY_S: Final = 1.0
-# How long history may take to finish what is under way, with a database that may be gone.
+# How long history may take to finish what is in flight, with a database that may be gone.
 CLOSE_S_MAX: Final = 10.0
-# How often silent workers are looked for.
-SILENCE_S: Final = 1.0
+# How often workers are checked for missing heartbeats.
+HEARTBEAT_CHECK_S: Final = 1.0
 
 _log = open_log("perdure.node")
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that an operator decides about a node. Addresses are HOST:PORT, files are PEM."""
+    """Everything that an operator configures. Addresses are HOST:PORT, TLS files are PEM."""
 
     # sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://.
     db_url: str
-    # Other machines reach these only with a token and TLS, or when the operator says insecure.
+    # Other machines can connect only with a token and TLS, or if `insecure`.
     grpc_address: str
     http_address: str
-    # Unique in the cluster; a node of the same name takes over at once from its former self.
+    # Unique in the cluster; a restarted node of the same name takes over at once.
     node_name: str
-    # One token a line; every caller shows one of them.
+    # One token per line; every caller must send one of them.
     token_file: str | None = None
-    # TOML; with it, clients of the Lambda API have to sign with one of its keys, or show a token.
+    # TOML; with it, clients of the Lambda API must sign with one of its keys, or send a token.
     access_key_file: str | None = None
-    # Clients of the Lambda API have to say which version of a durable function they invoke.
+    # Clients of the Lambda API must name the version of a durable function that they invoke.
     require_qualified_names: bool = False
     # Every start and end of an execution is appended here as a line of JSON.
     status_events: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
-    # Callers have to show a certificate that these authorities have signed.
+    # Callers must present a certificate that these authorities have signed.
     tls_ca: str | None = None
     insecure: bool = False
-    # Bring an older schema up to date; a newer program may then be unable to go back.
+    # Migrate an older schema first; the older program may then be unable to start again.
     migrate: bool = False
     log_format: Literal["text", "json"] = "text"
-    # A node plays every role; it cannot be told to play fewer yet.
+    # A node has every role; fewer are not supported yet.
     roles: tuple[str, ...] = ROLES
-    # Longer: a node that dies is replaced later. Shorter: a slow database loses the lease sooner.
+    # Longer: a dead node is replaced later. Shorter: a slow database loses the lease sooner.
     lease_ms: int = 10_000
-    # Shorter: lost workers are noticed sooner, at the price of more messages.
+    # Shorter: lost workers are noticed sooner, at the cost of more messages.
     heartbeat_interval_ms: int = 5_000
     heartbeat_timeout_ms: int = 15_000
 
 
 class NodeAddresses(msgspec.Struct, frozen=True):
-    """Where the node listens, HOST:PORT, with real ports."""
+    """The addresses the node listens on, HOST:PORT, with the actual ports."""
 
     grpc: str
     http: str
 
 
 class Node:
-    """One node. `run` is its whole life; everything that it opens is closed in reverse order."""
+    """One node. `run` opens everything, serves, and closes everything in reverse order."""
 
     def __init__(self, settings: NodeSettings, clock: Clock | None = None) -> None:
-        """Check settings and read files; without a clock, time is that of the wall."""
+        """Check the settings and read their files. The clock is the wall clock by default."""
         if set(settings.roles) != set(ROLES):
-            raise SettingsError(f"a node plays all of the roles {', '.join(ROLES)}")
+            raise SettingsError(f"a node has all of the roles {', '.join(ROLES)}")
         tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
         tokens = None if settings.token_file is None else read_tokens(settings.token_file)
         key_file = settings.access_key_file
@@ -125,11 +125,11 @@ class Node:
 
     @property
     def incarnation(self) -> int:
-        """Return the fencing number under which the node writes; 0 before it has one."""
+        """Return the fencing number that the node writes with; 0 before it has one."""
         return 0 if self._history is None else self._history.incarnation
 
     async def run(self, stop: asyncio.Event, ready: Callable[[NodeAddresses], object]) -> int:
-        """Serve until told to stop; return the exit status. Raises HostError if it cannot start."""
+        """Serve until `stop` is set and return the exit status. Raises HostError."""
         async with AsyncExitStack() as closing:
             if self._status_file is not None:
                 closing.callback(self._status_file.close)
@@ -150,8 +150,8 @@ class Node:
             if not await self._own_database(history, stop):
                 return 0
             closing.push_async_callback(self._close_history, history)
-            silence = ("close expired workers", SILENCE_S, registry.close_expired)
-            self._maintenance.start([*history.periodic_work(), silence])
+            expiry = ("close expired workers", HEARTBEAT_CHECK_S, registry.close_expired)
+            self._maintenance.start([*history.periodic_work(), expiry])
             await self._server.open()
             _log.info(
                 "node ready", node=self.name, incarnation=self.incarnation, grpc=addresses.grpc
@@ -160,7 +160,7 @@ class Node:
             return await self._wait_end(history, stop)
 
     async def hand_over(self) -> None:
-        """Drain, give the lease up, and begin to stop."""
+        """Drain, release the lease, and begin to stop."""
         assert self._history is not None
         await self._server.drain()
         await self._close_history(self._history)
@@ -193,7 +193,7 @@ class Node:
         return history
 
     async def _own_database(self, history: HistoryService, stop: asyncio.Event) -> bool:
-        """Own the database once no other node does; False when told to stop before."""
+        """Wait until this node owns the database; return False if `stop` is set before."""
         while not stop.is_set():
             try:
                 await history.open()
@@ -207,15 +207,15 @@ class Node:
         return False
 
     async def _wait_end(self, history: HistoryService, stop: asyncio.Event) -> int:
-        asked = asyncio.ensure_future(stop.wait())
+        stopping = asyncio.ensure_future(stop.wait())
         handed_over = asyncio.ensure_future(self._handed_over.wait())
-        ends = (asked, handed_over, history.fatal)
+        ends = (stopping, handed_over, history.fatal)
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        stopping.cancel()
         handed_over.cancel()
         if history.fatal.done():
             reason = str(history.fatal.result())
-            _log.error("this node may serve no more", node=self.name, reason=reason)
+            _log.error("node must stop serving", node=self.name, reason=reason)
             await self._server.drain(NodeStatus.FENCED)
             return 1
         _log.info("node stopping", node=self.name)
@@ -231,14 +231,14 @@ class Node:
         except (TimeoutError, HostError) as error:
             reason = str(error) or f"not within {CLOSE_S_MAX} s"
             _log.warning(
-                "history did not finish; what is not durable was never answered", error=reason
+                "history did not close cleanly; nothing that was acknowledged is lost", error=reason
             )
 
 
 async def run_node(
     settings: NodeSettings, *, stop: asyncio.Event, ready: Callable[[NodeAddresses], object]
 ) -> int:
-    """Run a node until `stop` is set (0), or until it may serve no more (1).
+    """Run a node until `stop` is set (0), or until it must stop serving (1).
 
     Raises HostError when it cannot start.
     """
@@ -257,9 +257,9 @@ def _checked_address(text: str, settings: NodeSettings) -> Address:
     return address
 
 
-async def _wait_set(event: asyncio.Event, most_s: float) -> None:
+async def _wait_set(event: asyncio.Event, timeout_s: float) -> None:
     try:
-        async with asyncio.timeout(most_s):
+        async with asyncio.timeout(timeout_s):
             await event.wait()
     except TimeoutError:
         return

@@ -1,7 +1,7 @@
-"""The periodic work of a node: lease, retention, scans, silent workers. One scheduler, a few jobs.
+"""Periodic work of a node: lease, retention, scans, expired workers. One scheduler, a few jobs.
 
-Must stay true: a piece of work never overlaps with itself, a run that fails is logged and the next
-one comes all the same, and a late run is made up for once, not once for each that was missed.
+Must stay true: a job never overlaps with itself, a run that fails is logged and does not stop later
+runs, and a late job runs once, not once for each run that was missed.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from perdure_host.errors import HostError
 from perdure_host.telemetry import open_log, report_incident
 
-# A name, a period in seconds, and what to do.
+# A name, a period in seconds, and the function to run.
 Work = tuple[str, float, Callable[[], Awaitable[None]]]
 
 _log = open_log("perdure.node")
@@ -25,7 +25,7 @@ class Maintenance:
         self._scheduler: AsyncIOScheduler | None = None
 
     def start(self, works: Sequence[Work]) -> None:
-        """Begin; the first run of each comes one period from now."""
+        """Start all jobs; each runs for the first time one period from now."""
         scheduler = AsyncIOScheduler(timezone="UTC")
         for name, period_s, work in works:
             scheduler.add_job(  # pyright: ignore[reportUnknownMemberType] - published without types
@@ -41,7 +41,7 @@ class Maintenance:
         self._scheduler = scheduler
 
     def stop(self) -> bool:
-        """Begin no more runs; tell whether any could have begun until now."""
+        """Start no more runs; return whether the jobs had been started."""
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is None:
             return False
@@ -50,7 +50,7 @@ class Maintenance:
 
 
 def _every(period_s: float) -> IntervalTrigger:
-    # Fractions are fine, whatever the annotation says: the period becomes a timedelta.
+    # Fractions work, whatever the annotation says: the period becomes a timedelta.
     return IntervalTrigger(seconds=period_s)  # pyright: ignore[reportArgumentType]
 
 
@@ -58,6 +58,6 @@ async def _run_once(name: str, work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except HostError as error:
-        _log.warning("periodic work failed; it is done again", work=name, error=str(error))
-    except Exception as error:  # noqa: BLE001 - the next run may go well, and without it much stops
+        _log.warning("periodic work failed; it will be retried", work=name, error=str(error))
+    except Exception as error:  # noqa: BLE001 - the next run may succeed, and the node needs it
         report_incident(_log, error)

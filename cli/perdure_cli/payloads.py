@@ -1,7 +1,7 @@
-"""Payloads on a command line: JSON as it is, `@FILE` for a file's content, `-` for standard input.
+"""Payloads on the command line: JSON itself, `@FILE` for a file's content, `-` for standard input.
 
-The text travels byte for byte, since a named execution is found again by an equal payload: what
-`aws lambda invoke` sends of a file, and what is sent of it here, are the same.
+The text is sent byte for byte, because a second start with the same name must have an equal
+payload: `aws lambda invoke` sends exactly the same bytes of a file.
 """
 
 import json
@@ -12,13 +12,13 @@ import typer
 
 
 def read_payload(argument: str | None, option: str) -> str | None:
-    """Return the JSON that an option names, unchanged; a usage error says what is wrong."""
+    """Return the JSON that an option names, unchanged. Raises typer.BadParameter."""
     if argument is None:
         return None
     text = _text(argument, option)
     try:
         json.loads(text)
-        # The service's own reader, which takes no NaN.
+        # The service's own parser, which rejects NaN.
         msgspec.json.decode(text, type=msgspec.Raw)
     except (ValueError, RecursionError, msgspec.DecodeError) as error:
         problem = f"{_source(argument)} is not JSON: {error}"
@@ -28,13 +28,13 @@ def read_payload(argument: str | None, option: str) -> str | None:
 
 def _text(argument: str, option: str) -> str:
     if argument == "-":
-        given = typer.get_binary_stream("stdin").read()
+        content = typer.get_binary_stream("stdin").read()
     elif argument.startswith("@"):
-        given = _content(argument[1:], option)
+        content = _content(argument[1:], option)
     else:
         return argument
     try:
-        return given.decode()
+        return content.decode()
     except UnicodeDecodeError:
         raise typer.BadParameter(f"{_source(argument)} is not UTF-8", param_hint=option) from None
 

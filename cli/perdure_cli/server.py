@@ -1,4 +1,4 @@
-"""`perdure server` and `perdure migrate`: a node, and the schema that it needs.
+"""`perdure server` and `perdure migrate`: run a node, and migrate its database schema.
 
 The server's libraries are imported here only when one of these commands runs.
 """
@@ -26,7 +26,7 @@ HTTP_DEFAULT: Final = "127.0.0.1:7601"
 
 
 class LogFormat(StrEnum):
-    """For whom the log is written."""
+    """Format of the log."""
 
     TEXT = "text"
     JSON = "json"
@@ -38,22 +38,25 @@ DatabaseOption = Annotated[
         "--db",
         envvar="PERDURE_DB",
         metavar="URL",
-        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+        help="The database: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
     ),
 ]
 GrpcOption = Annotated[
-    str, typer.Option("--grpc", metavar="HOST:PORT", help="Where clients and workers call.")
+    str,
+    typer.Option("--grpc", metavar="HOST:PORT", help="The address that clients and workers call."),
 ]
 HttpOption = Annotated[
     str,
     typer.Option(
-        "--http", metavar="HOST:PORT", help="Where /metrics, /healthz and the Lambda API are."
+        "--http", metavar="HOST:PORT", help="The address of /metrics, /healthz and the Lambda API."
     ),
 ]
 AccessKeyFileOption = Annotated[
     str | None,
     typer.Option(
-        "--access-key-file", metavar="FILE", help="TOML: who may sign calls of the Lambda API."
+        "--access-key-file",
+        metavar="FILE",
+        help="TOML: keys that may sign calls of the Lambda API.",
     ),
 ]
 QualifiedNamesOption = Annotated[
@@ -72,7 +75,7 @@ StatusEventsOption = Annotated[
     ),
 ]
 LogFormatOption = Annotated[
-    LogFormat, typer.Option("--log-format", help="Lines for people, or JSON for programs.")
+    LogFormat, typer.Option("--log-format", help="`text` for people, `json` for programs.")
 ]
 
 
@@ -82,22 +85,28 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     http: HttpOption = HTTP_DEFAULT,
     token_file: Annotated[
         str | None,
-        typer.Option("--token-file", metavar="FILE", help="The token that every caller must show."),
+        typer.Option(
+            "--token-file", metavar="FILE", help="Bearer tokens; callers must send one of them."
+        ),
     ] = None,
     access_key_file: AccessKeyFileOption = None,
     tls_cert: Annotated[
-        str | None, typer.Option("--tls-cert", metavar="FILE", help="PEM: the certificate to show.")
+        str | None,
+        typer.Option("--tls-cert", metavar="FILE", help="PEM: the server's certificate."),
     ] = None,
     tls_key: Annotated[
-        str | None, typer.Option("--tls-key", metavar="FILE", help="PEM: its key.")
+        str | None,
+        typer.Option("--tls-key", metavar="FILE", help="PEM: the key of that certificate."),
     ] = None,
     tls_ca: Annotated[
         str | None,
-        typer.Option("--tls-ca", metavar="FILE", help="PEM: who must have signed for callers."),
+        typer.Option(
+            "--tls-ca", metavar="FILE", help="PEM: require client certificates signed by these CAs."
+        ),
     ] = None,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Listen beyond this machine without a token and TLS."),
+        typer.Option("--insecure", help="Let other machines connect without a token and TLS."),
     ] = False,
     require_qualified_names: QualifiedNamesOption = False,
     status_events: StatusEventsOption = None,
@@ -106,11 +115,11 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
     ] = None,
     migrate: Annotated[
-        bool, typer.Option("--migrate", help="Bring an older schema up to date first.")
+        bool, typer.Option("--migrate", help="Migrate an older schema first.")
     ] = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Run a server: the embedded one on a SQLite file, or a node on PostgreSQL."""
+    """Run a server on a SQLite file or on PostgreSQL."""
     with exit_on_error():
         from perdure_cli.node import NodeSettings
 
@@ -134,7 +143,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 def migrate(db: DatabaseOption = DATABASE_DEFAULT) -> None:
-    """Bring a database's schema up to date."""
+    """Migrate the schema of a database to this version."""
     with exit_on_error():
         from perdure_host.sql import migrate_store
 
@@ -146,19 +155,19 @@ def migrate(db: DatabaseOption = DATABASE_DEFAULT) -> None:
 
 
 def default_node_name(grpc_address: str) -> str:
-    """Return a name that outlives restarts and differs for each server of a machine."""
+    """Return a name that is the same after a restart and unique among a machine's servers."""
     return f"{socket.gethostname()}-{grpc_address.rpartition(':')[2]}"
 
 
 @contextmanager
 def exit_on_error() -> Generator[None]:
-    """Turn what the operator or the world got wrong into a message and an exit status."""
+    """Turn expected failures into a message and an exit status."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0].startswith("perdure"):
             raise
-        print_error(f"{error.name} is missing; the server needs: pip install 'perdure[server]'")
+        print_error(f"{error.name} is not installed; run: pip install 'perdure[server]'")
         raise typer.Exit(ExitCode.INVALID) from None
     except HostError as error:
         print_error(str(error))
@@ -176,7 +185,7 @@ def _ignore_addresses(_addresses: "NodeAddresses") -> None:
 
 
 def _exit_code(error: HostError) -> ExitCode:
-    """Settings and schemas are for the operator to change; everything else may pass."""
+    """Return INVALID if the operator must change something, UNAVAILABLE if a retry may help."""
     if isinstance(error, SettingsError | SchemaTooNew | SchemaTooOld):
         return ExitCode.INVALID
     return ExitCode.UNAVAILABLE

@@ -1,7 +1,7 @@
-"""What every client command shares: the options that reach a server, and what becomes of a refusal.
+"""Shared parts of client commands: connection options, output format, and errors.
 
-`connected` adds the options to a command once, instead of five parameters to each; the command
-gets a Session in their place.
+`connected` adds the options to a command once, instead of six parameters to each; the command
+receives a Session in their place.
 """
 
 import inspect
@@ -20,14 +20,14 @@ from perdure_cli.exit_codes import ExitCode, exit_code
 from perdure_cli.output import print_error, print_status
 from perdure_host.channel import SERVER_DEFAULT
 
-# A person at a terminal hears soon that nothing listens; a server that restarts is back by then.
+# Short for a person at a terminal, and long enough for a server to restart.
 PATIENCE_S: Final = 6.0
 
 _Parameters = ParamSpec("_Parameters")
 
 
 class OutputFormat(StrEnum):
-    """For whom an answer is written."""
+    """Format of a command's output."""
 
     TEXT = "text"
     JSON = "json"
@@ -39,7 +39,7 @@ ServerOption = Annotated[
         "--server",
         envvar="PERDURE_SERVER",
         metavar="HOST:PORT",
-        help=f"The server to talk to; {SERVER_DEFAULT} by default.",
+        help=f"The server to connect to; {SERVER_DEFAULT} by default.",
         rich_help_panel="Connection",
     ),
 ]
@@ -59,7 +59,7 @@ TlsCaOption = Annotated[
         "--tls-ca",
         envvar="PERDURE_TLS_CA",
         metavar="FILE",
-        help="PEM: whom to trust; turns TLS on.",
+        help="PEM: the CAs to trust; turns TLS on.",
         rich_help_panel="Connection",
     ),
 ]
@@ -69,7 +69,7 @@ TlsCertOption = Annotated[
         "--tls-cert",
         envvar="PERDURE_TLS_CERT",
         metavar="FILE",
-        help="PEM: the certificate to show.",
+        help="PEM: the client certificate.",
         rich_help_panel="Connection",
     ),
 ]
@@ -85,7 +85,7 @@ TlsKeyOption = Annotated[
 ]
 OutputOption = Annotated[
     OutputFormat,
-    typer.Option("--output", "-o", help="Tables and timelines for people, JSON for programs."),
+    typer.Option("--output", "-o", help="`text` for people, `json` for programs."),
 ]
 
 _OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
@@ -100,7 +100,7 @@ _OPTIONS: Final[tuple[tuple[str, Any, Any], ...]] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """How to reach the server, and for whom to answer."""
+    """Connection options and output format of one command."""
 
     output: OutputFormat
     server: str | None
@@ -111,7 +111,7 @@ class Session:
 
     @property
     def for_programs(self) -> bool:
-        """Whether answers are JSON."""
+        """Return whether the output is JSON."""
         return self.output is OutputFormat.JSON
 
     def client(self) -> Client:
@@ -129,7 +129,7 @@ class Session:
 def connected(
     command: Callable[Concatenate[Session, _Parameters], None],
 ) -> Callable[..., None]:
-    """Return the command with the options of a session, which it gets as its first argument."""
+    """Return the command with the options of a session, which it receives as first argument."""
 
     @wraps(command)
     def command_with_session(*arguments: Any, **options: Any) -> None:
@@ -152,7 +152,7 @@ def connected(
 
 @contextmanager
 def exit_on_error(server: str | None) -> Generator[None]:
-    """Turn a refusal into a message and an exit status; expected failures show no stack trace."""
+    """Turn an error of the client into a message and an exit status, without a stack trace."""
     try:
         yield
     except ClientError as error:
@@ -168,6 +168,6 @@ def _hint(error: ClientError, server: str) -> str | None:
         case UnavailableError():
             return f"Is a server running at {server}? `perdure server` or `perdure dev` starts one."
         case UnauthenticatedError():
-            return "Give the token with --token-file or PERDURE_TOKEN_FILE."
+            return "Pass the token with --token-file or PERDURE_TOKEN_FILE."
         case _:
             return None

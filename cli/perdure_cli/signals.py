@@ -1,4 +1,4 @@
-"""How long-running commands stop: SIGTERM and SIGINT ask, a second SIGINT insists.
+"""Signal handling of long-running commands: SIGTERM and SIGINT stop, a second SIGINT kills.
 
 Must stay true: the handlers are in place before anything is started, so that nothing is left
 half-started by an early signal.
@@ -14,7 +14,7 @@ from perdure_cli.output import print_status
 
 
 def run_until_signalled(body: Callable[[asyncio.Event], Awaitable[int]]) -> int:
-    """Run `body` with an event that a signal sets, and return its exit status."""
+    """Run `body` with an event that the signals set, and return its exit status."""
     return asyncio.run(_watched(body))
 
 
@@ -30,4 +30,4 @@ def _interrupted(stop: asyncio.Event) -> None:
     if stop.is_set():
         os._exit(ExitCode.INTERRUPTED)
     stop.set()
-    print_status("stopping; once more exits at once")
+    print_status("stopping; press Ctrl+C again to exit at once")

@@ -1,6 +1,6 @@
-"""Executions and functions drawn for people.
+"""Tables and details of executions and functions, as text for people.
 
-ARNs and callback ids are never folded or cut, because people copy them.
+ARNs and callback ids are never wrapped or cut, because people copy them.
 """
 
 import json
@@ -48,7 +48,7 @@ def format_time(at: datetime) -> str:
 
 
 def show_execution(console: Console, execution: ExecutionDescription) -> None:
-    """Print everything about an execution but its history."""
+    """Print everything about an execution except its history."""
     for label, value in _facts(execution):
         line = Text(f"{label:<10} ", style="dim")
         line.append_text(value if isinstance(value, Text) else Text(value, style="default"))
@@ -62,7 +62,7 @@ def show_execution(console: Console, execution: ExecutionDescription) -> None:
 
 
 def show_executions(console: Console, executions: Sequence[ExecutionSummary]) -> None:
-    """Print a table of executions; the ARN has a line of its own below each, to be copied whole."""
+    """Print a table of executions; each ARN has a line of its own, so that it can be copied."""
     if not executions:
         console.print(Text("no executions", style="dim"))
         return
@@ -87,7 +87,7 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
 def show_functions(console: Console, functions: Sequence[FunctionDescription]) -> None:
     """Print a table of functions."""
     if not functions:
-        console.print(Text("no worker has announced a function yet", style="dim"))
+        console.print(Text("no worker has registered a function yet", style="dim"))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("FUNCTION", "KIND", "WORKERS", "TIMEOUT", "RETENTION"):
@@ -104,14 +104,15 @@ def show_functions(console: Console, functions: Sequence[FunctionDescription]) -
 
 
 def format_payload(text: str) -> str:
-    """Return a payload indented where it is JSON, and cut where it is long."""
+    """Return a payload, indented if it is JSON and cut if it is long."""
     try:
-        shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
-        shown = text
-    if len(shown) <= _PAYLOAD_CHARS_MAX:
-        return shown
-    return f"{shown[:_PAYLOAD_CHARS_MAX]}… ({len(text)} characters; all of it with --output json)"
+        indented = text
+    if len(indented) <= _PAYLOAD_CHARS_MAX:
+        return indented
+    beginning = indented[:_PAYLOAD_CHARS_MAX]
+    return f"{beginning}… ({len(text)} characters; all of it with --output json)"
 
 
 def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
@@ -146,7 +147,7 @@ def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]
         facts.append((why, f"since {since}{reason}"))
     if execution.consecutive_invocation_failures:
         failures = f"{execution.consecutive_invocation_failures} invocations failed in a row"
-        facts.append(("trouble", Text(failures, style="red")))
+        facts.append(("failures", Text(failures, style="red")))
     return facts
 
 
@@ -158,7 +159,7 @@ def _show_callback(console: Console, callback: OpenCallback) -> None:
 
 
 def _marked(summary: ExecutionSummary) -> str:
-    """Return the status, and whether the pause is one that nobody asked for."""
+    """Return the status, marked if a replay that diverged has paused the execution."""
     return f"{summary.status} (diverged)" if summary.diverged else summary.status
 
 

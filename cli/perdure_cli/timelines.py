@@ -1,4 +1,4 @@
-"""Timeline of a history in colour: one line on the terminal for each event."""
+"""Timeline of a history in colour: one line of the terminal for each event."""
 
 from datetime import datetime
 from typing import Final

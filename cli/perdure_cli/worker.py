@@ -1,4 +1,4 @@
-"""`perdure worker`: serve functions, of modules and of files for Lambda, until told to stop."""
+"""`perdure worker`: serves functions of Python modules and hosts Lambda handlers."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -62,7 +62,7 @@ LambdaEndpointOption = Annotated[
         "--lambda-endpoint",
         envvar="PERDURE_LAMBDA_ENDPOINT",
         metavar="URL",
-        help="The Lambda API of a node, for calls of hosted handlers that are no checkpoints.",
+        help="The Lambda API of a server, for calls of hosted handlers other than checkpoints.",
         rich_help_panel="Lambda",
     ),
 ]
@@ -79,22 +79,23 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     slots: Annotated[
-        int, typer.Option("--slots", min=1, max=10_000, help="Invocations at a time.")
+        int,
+        typer.Option("--slots", min=1, max=10_000, help="How many invocations run at a time."),
     ] = SLOTS_DEFAULT,
     metrics_port: Annotated[
         int | None,
-        typer.Option("--metrics-port", min=0, max=65_535, help="Serve GET /metrics there."),
+        typer.Option("--metrics-port", min=0, max=65_535, help="Serve /metrics on this port."),
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option("--metrics-host", help="The address of that port.")
+        str, typer.Option("--metrics-host", help="The address of the metrics port.")
     ] = "127.0.0.1",
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Serve metrics beyond loopback without a token and TLS."),
+        typer.Option("--insecure", help="Let other machines read metrics without a token and TLS."),
     ] = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Serve every function of the modules, and host the Lambda handlers of files."""
+    """Serve the functions of Python modules, and host Lambda handlers."""
     from perdure_host.telemetry import configure_logging
     from perdure_worker.hosting.load import HostingSources
     from perdure_worker.hosting.log_lines import LineFormat
@@ -108,7 +109,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         line_format=LineFormat(log_format.value),
     )
     if not modules and sources.empty:
-        raise typer.BadParameter("give a MODULE, --functions or --sam")
+        raise typer.BadParameter("at least one MODULE, --functions or --sam is required")
     connection = connection_settings(
         {},
         server=server,
@@ -117,7 +118,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         tls_cert=tls_cert,
         tls_key=tls_key,
     )
-    with _exiting_with_meaning():
+    with _exit_on_error():
         settings = WorkerSettings(
             connection=connection,
             slots=slots,
@@ -140,8 +141,8 @@ def _serve(modules: list[str], sources: "HostingSources", settings: "WorkerSetti
 
 
 @contextmanager
-def _exiting_with_meaning() -> Generator[None]:
-    """Turn what does not allow a worker to run into a message and an exit status."""
+def _exit_on_error() -> Generator[None]:
+    """Turn expected failures into a message and an exit status."""
     from perdure_worker.modules import ModuleLoadError
 
     try:
@@ -158,7 +159,7 @@ def _exiting_with_meaning() -> Generator[None]:
 def _metrics_port(
     host: str, port: int | None, connection: ConnectionSettings, *, insecure: bool
 ) -> "MetricsPort | None":
-    """Return where and how metrics are served: the worker's own credentials guard them."""
+    """Return how metrics are served; the worker's own token and certificate protect them."""
     from perdure_host.credentials import read_tokens, tls_files
     from perdure_host.listen import Address, check_exposure
     from perdure_worker.metrics.server import MetricsPort

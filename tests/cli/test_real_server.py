@@ -112,7 +112,7 @@ def test_a_running_execution_cannot_be_deleted(machine: Machine) -> None:
 def test_waiting_is_over_when_the_time_is(machine: Machine) -> None:
     code, stderr = status(machine, "invoke", "hold", "--name", "slow", "--timeout", "0.5")
     assert code == 7
-    assert "it goes on: perdure executions history --follow" in stderr
+    assert "the execution goes on: perdure executions history --follow" in stderr
 
 
 def test_an_interrupted_wait_tells_how_to_go_on(machine: Machine) -> None:
@@ -131,7 +131,7 @@ def test_an_interrupted_wait_tells_how_to_go_on(machine: Machine) -> None:
         waiting.send_signal(signal.SIGINT)
         stdout, stderr = waiting.communicate(timeout=60)
     assert (waiting.returncode, stdout) == (130, "")
-    assert "it goes on: perdure executions history --follow" in stderr
+    assert "the execution goes on: perdure executions history --follow" in stderr
     assert "Traceback" not in stderr
 
 

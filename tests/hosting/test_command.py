@@ -31,7 +31,7 @@ def written(folder: Path, name: str, text: str) -> str:
 
 
 def test_something_has_to_be_served() -> None:
-    assert "give a MODULE, --functions or --sam" in refused()
+    assert "at least one MODULE, --functions or --sam is required" in refused()
 
 
 def test_a_wrong_file_is_told_with_table_and_key(tmp_path: Path) -> None:
