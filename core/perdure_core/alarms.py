@@ -1,4 +1,4 @@
-"""Due times by key, earliest first: of an execution's operations, and of executions.
+"""Priority queue of due times by key, for an execution's operations and for executions.
 
 An alarm that moves leaves its old entry in the heap; such entries are dropped when they surface, or
 all together once they outnumber the true ones. So alarms that move often (heartbeats) cost no more
@@ -20,7 +20,7 @@ Key = TypeVar("Key", bound=_Ordered)
 
 
 class Alarms(Generic[Key]):
-    """One due time for each key; keys that are due together come in their own order."""
+    """At most one due time per key; keys that are due at the same time come in their own order."""
 
     __slots__ = ("_due", "_heap")
 
@@ -33,7 +33,7 @@ class Alarms(Generic[Key]):
         return len(self._due)
 
     def __contains__(self, key: Key) -> bool:
-        """Tell whether the key has an alarm."""
+        """Return whether the key has an alarm."""
         return key in self._due
 
     @property
@@ -53,7 +53,7 @@ class Alarms(Generic[Key]):
             heapq.heapify(self._heap)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove every alarm."""
         self._due.clear()
         self._heap.clear()
 
@@ -84,7 +84,7 @@ class Alarms(Generic[Key]):
         return [key for _, key in sorted(ready)]
 
     def pop_due(self, now_ms: int) -> Key | None:
-        """Take out the key whose alarm has been due longest."""
+        """Remove and return the key whose alarm has been due longest, if any is due."""
         due_ms = self.next_due_ms()
         if due_ms is None or due_ms > now_ms:
             return None

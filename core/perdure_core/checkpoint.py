@@ -1,7 +1,7 @@
-"""Deciding a checkpoint: a batch of updates, in order, all or nothing.
+"""Decisions on a checkpoint: a batch of updates, in order, all or nothing.
 
 Later updates of a batch may build on earlier ones, so they are decided over a draft: copies of the
-operations that later updates ask for, with the batch's events folded in. The state is not touched.
+operations that later updates refer to, with the batch's events folded in. The state is not touched.
 Source of the rules: Lambda durable functions, CheckpointDurableExecution validations.
 """
 
@@ -33,7 +33,7 @@ from perdure_core.state import State, identity_of
 
 
 class Draft:
-    """The operations as they will be, and how they come to be that."""
+    """The operations as the batch leaves them, and the events that lead there."""
 
     def __init__(self, state: State, command: Checkpoint, now_ms: int) -> None:
         self.events: list[Event] = []
@@ -44,8 +44,8 @@ class Draft:
         self._command = command
         self._now_ms = now_ms
         self._copies: dict[str, Operation] = {}
-        # Not folded before somebody asks: most operations are touched once in a batch.
-        self._ahead: dict[str, tuple[AnyOperationEvent, ...]] = {}
+        # Folded only when a later update needs it: most operations are touched once in a batch.
+        self._unfolded: dict[str, tuple[AnyOperationEvent, ...]] = {}
 
     def update(self, update: OperationUpdate) -> None:
         """Decide one update. Raises Invalid."""
@@ -63,7 +63,7 @@ class Draft:
             _check_identity(operation, update)
         subject = Subject(update.id, update.name, update.sub_type, update.parent_id)
         events = self._decide(operation, update, subject)
-        self._ahead[update.id] = events
+        self._unfolded[update.id] = events
         self.events += events
 
     def _decide(
@@ -112,12 +112,12 @@ class Draft:
     def _find(self, operation_id: str) -> Operation | None:
         """Return the operation as the batch leaves it so far."""
         operation = self._copies.get(operation_id) or self._state.operations.get(operation_id)
-        ahead = self._ahead.pop(operation_id, None)
-        if ahead is None:
+        unfolded = self._unfolded.pop(operation_id, None)
+        if unfolded is None:
             return operation
         if operation is not None and operation_id not in self._copies:
             operation = msgspec.structs.replace(operation, details=copy.copy(operation.details))
-        for event in ahead:
+        for event in unfolded:
             operation = operations.apply(operation, event, self._now_ms)
         assert operation is not None
         self._copies[operation_id] = operation
@@ -128,7 +128,7 @@ class Draft:
         if len(self._state.operations) + self._new > limits.OPERATIONS_MAX:
             raise Invalid(
                 f"operation {update.id!r} is one too many: an execution holds at most"
-                f" {limits.OPERATIONS_MAX:,}; let a chained invoke carry on with the rest"
+                f" {limits.OPERATIONS_MAX:,}; continue in a chained invoke"
             )
 
     def _check_parent(self, update: OperationUpdate) -> None:
@@ -137,7 +137,7 @@ class Draft:
         parent = self._find(update.parent_id)
         if parent is None or parent.type is not OperationType.CONTEXT:
             raise Invalid(
-                f"parent {update.parent_id!r} of operation {update.id!r} is no CONTEXT that was"
+                f"parent {update.parent_id!r} of operation {update.id!r} must be a CONTEXT that was"
                 " started before"
             )
 
@@ -152,7 +152,7 @@ def decide_updates(state: State, command: Checkpoint, now_ms: int) -> Draft:
 
 
 def _check_identity(operation: Operation, update: OperationUpdate) -> None:
-    """Raise Invalid when the update says another thing than is recorded; it need not repeat it."""
+    """Raise Invalid when the update contradicts what is recorded; it may leave fields out."""
     if (
         operation.type is update.type
         and operation.sub_type == update.sub_type
@@ -160,20 +160,20 @@ def _check_identity(operation: Operation, update: OperationUpdate) -> None:
         and operation.parent_id == update.parent_id
     ):
         return
-    for what, recorded, given in (
+    for field, recorded, sent in (
         ("type", operation.type, update.type),
         ("sub-type", operation.sub_type, update.sub_type),
         ("name", operation.name, update.name),
         ("parent id", operation.parent_id, update.parent_id),
     ):
-        if given is not None and recorded != given:
+        if sent is not None and recorded != sent:
             raise Invalid(
-                f"operation {update.id!r} was recorded with {what} {_said(recorded)},"
-                f" the update says {_said(given)}"
+                f"operation {update.id!r} was recorded with {field} {_label(recorded)},"
+                f" but the update has {_label(sent)}"
             )
 
 
-def _said(label: str | None) -> str:
+def _label(label: str | None) -> str:
     return "none" if label is None else repr(str(label))
 
 

@@ -1,6 +1,6 @@
-"""Everything that can be asked of an execution.
+"""Commands: everything that can be asked of an execution.
 
-Clocks, chance and identities arrive as fields, never from inside.
+Times, random values and identities arrive as fields; nothing here makes one.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ COMPLETION_STATUSES: Final[tuple[CompletionStatus, ...]] = get_args(CompletionSt
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin a history. Timeout in seconds, retention in days."""
+    """Start an execution. Timeout in seconds, retention in days."""
 
     namespace: str
     function: str
@@ -34,7 +34,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 class CheckpointToken(msgspec.Struct, frozen=True, array_like=True):
     """A decoded checkpoint token: who may checkpoint next, and what it has seen.
 
-    `number` counts accepted checkpoints and completions, `seen` is the record up to which the
+    `number` counts accepted checkpoints and ended invocations, `seen` is the record up to which the
     handler knows the state, `started_ms` is when its invocation was handed out.
     """
 
@@ -47,8 +47,8 @@ class CheckpointToken(msgspec.Struct, frozen=True, array_like=True):
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Apply a batch of updates, all or nothing.
 
-    `callback_ids` holds an id for each CALLBACK that starts, `targets` tells for each function that
-    a CHAINED_INVOKE names whether it exists; both are the caller's to prepare.
+    `callback_ids` holds an id for each CALLBACK that starts, `targets` holds for each function that
+    a CHAINED_INVOKE names whether it exists. The caller prepares both.
     """
 
     token: CheckpointToken
@@ -61,8 +61,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Complete(msgspec.Struct, frozen=True, kw_only=True):
     """End an invocation.
 
-    ERROR means that the invocation broke, not the code's own logic; DIVERGED that the replay asked
-    for other operations than the history holds.
+    ERROR: the invocation broke, which is not a failure of the user's code. DIVERGED: the replay
+    requested other operations than the history holds.
     """
 
     token: CheckpointToken
@@ -72,13 +72,13 @@ class Complete(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandBack(msgspec.Struct, frozen=True):
-    """Return an unfinished invocation to the queue; no failure."""
+    """Return an unfinished invocation to the queue. This is not a failure."""
 
     token: CheckpointToken
 
 
 class AlarmDue(msgspec.Struct, frozen=True):
-    """Time has passed: do all that is due by now."""
+    """Time has passed: apply everything that is due by now."""
 
 
 class CompleteCallback(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +91,13 @@ class CompleteCallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeartbeatCallback(msgspec.Struct, frozen=True):
-    """Start a callback's heartbeat timeout anew."""
+    """Restart a callback's heartbeat timeout."""
 
     operation_id: str
 
 
 class ChildEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """A chained invoke's execution ended. Repeating it changes nothing."""
+    """The execution of a chained invoke has ended. Repeating this changes nothing."""
 
     operation_id: str
     status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
@@ -112,9 +112,9 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin no invocations until resumed.
+    """Hand out no invocations until resumed.
 
-    `running` tells whether one is handed out now, which only the host knows.
+    `running`: whether one is handed out now, which only the host knows.
     """
 
     running: bool
@@ -123,13 +123,13 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Take a pause back."""
+    """Withdraw a pause."""
 
     reason: str | None = None
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """Let retention sweep the execution now."""
+    """Make the execution due for the retention sweep now."""
 
 
 Command = (

@@ -1,6 +1,6 @@
-"""Deciding how an invocation ended, and with it perhaps the execution.
+"""Decisions on how an invocation ended, which may end the execution too.
 
-A broken invocation (crash, lost worker) is no failure of the execution: it is run again, at once
+A broken invocation (crash, lost worker) is not a failure of the execution: it is retried, at once
 after the first break and then with growing delays, until the execution's deadline (Lambda developer
 guide, retries).
 """
@@ -27,14 +27,14 @@ from perdure_core.text import cut_chars
 
 _INVALID_TYPE: Final = "InvalidParameterValueException"
 
-# How the reason of such a pause begins, so that people and programs tell it from others.
+# The reason of such a pause begins with this, so that operators and programs can recognise it.
 DIVERGED_REASON: Final = "replay differs from history"
-# The ends of an invocation that say something is wrong with it, and what when they do not.
+# The statuses of a broken invocation, each with the error type to use when it brings none.
 _BREAKS: Final = {"ERROR": "Runtime.Unknown", "DIVERGED": "NonDeterministicExecutionError"}
 
 
 def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
-    """Return the end of an invocation whose turn was checked."""
+    """Decide the end of an invocation whose token was checked."""
     ending = outcome_of(state) or _ending(state, command)
     if ending is not None:
         return end(state, (_completed(command), ending), now_ms)
@@ -48,9 +48,9 @@ def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
 
 
 def _diverged(state: State, command: Complete, now_ms: int) -> Decision:
-    """Pause: the code asks for other operations than the history holds.
+    """Pause: the code requests other operations than the history holds.
 
-    Nothing of that replay is appended. Once the code is fixed, a resume replays from the start.
+    Nothing of that replay is recorded. Once the code is fixed, a resume replays from the start.
     """
     completed = _completed(command, wanted=True)
     error = completed.error
@@ -72,7 +72,7 @@ def pause_begun(state: State) -> tuple[ExecutionPaused, ...]:
 
 
 def outcome_of(state: State) -> ExecutionSucceeded | ExecutionFailed | None:
-    """Return what ends the execution when its outcome was recorded ahead."""
+    """Return the event that ends the execution, if its outcome was recorded ahead."""
     outcome = state.outcome
     if outcome is None:
         return None
@@ -105,7 +105,7 @@ def end(state: State, events: tuple[Event, ...], now_ms: int) -> Decision:
 
 
 def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFailed | None:
-    """Return what ends the execution, or None when it goes on."""
+    """Return the event that ends the execution, or None when it goes on."""
     problem = _problem(state, command)
     if problem is not None:
         return ExecutionFailed(ErrorObject(problem, _INVALID_TYPE))
@@ -117,7 +117,7 @@ def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFa
 
 
 def _problem(state: State, command: Complete) -> str | None:
-    """Say why the answer of the handler is no legal one."""
+    """Return why the completion is not allowed, or None when it is."""
     if command.status in ("SUCCEEDED", "PENDING") and command.error is not None:
         return f"Cannot return {command.status} status with an error."
     if command.status in ("FAILED", "PENDING", "DIVERGED") and command.result is not None:
@@ -135,18 +135,18 @@ def _pending(state: State) -> int:
 
 
 def _has_news(state: State, command: Complete) -> bool:
-    """Tell whether the handler may have missed something.
+    """Return whether the handler may have missed a change.
 
-    What changed after it last saw state it has missed for sure. What a checkpoint brought may have
-    come after the branch that needed it had decided to suspend, so it counts until the invocation
-    ends. A turn that a pause cut short has to be made good in any case.
+    It has certainly missed what changed after it last saw the state. What a checkpoint brought may
+    have come after the branch that needed it had decided to suspend, so it counts until the
+    invocation ends. An invocation that a pause cut short must run again in any case.
     """
     return state.news or state.revoked or has_changed_since(state, command.token)
 
 
 def has_changed_since(state: State, token: CheckpointToken) -> bool:
-    """Tell whether anything changed behind the back of a handler that holds this turn."""
-    # Between two turns an operation changes once at most, so the latest change stands last.
+    """Return whether anything changed that the holder of this token has not seen."""
+    # Between two checkpoints an operation changes at most once, so the latest change is last.
     return bool(state.unseen) and next(reversed(state.unseen.values())) > token.seen
 
 
@@ -170,7 +170,7 @@ def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted
 
 
 def _error_of(command: Complete) -> ErrorObject | None:
-    """Return why the invocation broke, if it did; there is always something to say then."""
+    """Return the error of a broken invocation, which always has one; None for any other."""
     if command.status not in _BREAKS:
         return None
     return validation.bounded_error(command.error or ErrorObject(None, _BREAKS[command.status]))

@@ -1,7 +1,7 @@
-"""What `decide` returns: what became true, and what to tell other executions.
+"""Decisions: the record of what became true, and deliveries to other executions.
 
-Timers and tasks are not listed: they are functions of the state after the record was folded in
-(`State.alarms`, `wants_task`), so a decision cannot forget one.
+Timers and tasks are not part of a decision: they are functions of the state after the record was
+folded in (`State.alarms`, `wants_task`), so a decision cannot forget one.
 """
 
 from typing import Literal
@@ -27,7 +27,7 @@ class StartChild(msgspec.Struct, frozen=True, tag="start", kw_only=True):
 
 
 class ReportEnd(msgspec.Struct, frozen=True, tag="end", kw_only=True):
-    """Tell the parent how its chained invoke ended."""
+    """Report to the parent how its chained invoke ended."""
 
     parent: ParentLink
     status: Literal["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]

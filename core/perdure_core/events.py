@@ -1,10 +1,10 @@
-"""The facts that a history is made of.
+"""Events of a history, and the records that hold them.
 
-A decision yields one `Record`: a moment and the events that became true in it. Public events carry
-the names that the Lambda API gives them (history event types) and are numbered 1, 2, 3 …; the
-private ones at the end of this page hold what the fold needs besides, and are not shown. Every
-operation event names its subject in full, so that a page of history can be read without folding
-what comes before it.
+A decision yields one `Record`: a time and the events that became true at it. Public events have the
+names of the Lambda API (history event types) and are numbered 1, 2, 3 …; the private ones at the
+end of this module hold what else the fold needs, and no API returns them. Every operation event
+names its subject in full, so that a page of history can be read without folding what comes before
+it.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ from perdure_core.payload import Payload
 
 
 class Subject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """Which operation an event is about."""
+    """The operation that an event is about."""
 
     id: str
     name: str | None = None
@@ -23,7 +23,7 @@ class Subject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, 
 
 
 class ParentLink(msgspec.Struct, frozen=True, array_like=True):
-    """The chained invoke that an execution has to report its end to."""
+    """The chained invoke that an execution reports its end to."""
 
     bucket: int
     execution_id: str
@@ -31,9 +31,9 @@ class ParentLink(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """Something that became true; only `frozen` has to be repeated on each class.
+    """Something that became true; only `frozen` must be repeated on each class.
 
-    No fact can be part of a cycle, so the garbage collector need not look at it.
+    No event can be part of a cycle, so the garbage collector does not track it.
     """
 
 
@@ -96,19 +96,19 @@ class ExecutionSucceeded(ExecutionEvent, frozen=True, tag=2):
 
 
 class ExecutionFailed(ExecutionEvent, frozen=True, tag=3):
-    """The handler raised, or its outcome was no legal one."""
+    """The handler raised, or its outcome was not allowed."""
 
     error: ErrorObject
 
 
 class ExecutionTimedOut(ExecutionEvent, frozen=True, tag=4):
-    """The deadline came first."""
+    """The deadline passed before the handler ended."""
 
     error: ErrorObject
 
 
 class ExecutionStopped(ExecutionEvent, frozen=True, tag=5):
-    """Somebody stopped it."""
+    """A client stopped it."""
 
     error: ErrorObject
 
@@ -116,7 +116,7 @@ class ExecutionStopped(ExecutionEvent, frozen=True, tag=5):
 class ExecutionPaused(ExecutionEvent, frozen=True, tag=6):
     """No invocation runs, and none will until it is resumed.
 
-    `diverged`: nobody asked for it; a replay differed from history.
+    `diverged`: automatic, because a replay differed from the history.
     """
 
     requested_ms: int
@@ -126,7 +126,7 @@ class ExecutionPaused(ExecutionEvent, frozen=True, tag=6):
 
 
 class ExecutionResumed(ExecutionEvent, frozen=True, tag=7):
-    """A pause, or the request for one, was taken back."""
+    """A pause, or the request for one, was withdrawn."""
 
     reason: str | None = None
 
@@ -204,7 +204,7 @@ class WaitSucceeded(WaitEvent, frozen=True, tag=41):
 
 
 class WaitCancelled(WaitEvent, frozen=True, tag=42):
-    """The worker took the timer back."""
+    """The worker cancelled the timer."""
 
     error: ErrorObject | None = None
 
@@ -213,7 +213,7 @@ class WaitCancelled(WaitEvent, frozen=True, tag=42):
 
 
 class CallbackStarted(CallbackEvent, frozen=True, tag=50):
-    """A callback id was given out. Timeouts in seconds, 0 = none."""
+    """A callback id was issued. Timeouts in seconds, 0 = none."""
 
     callback_id: str
     timeout_s: int = 0
@@ -221,19 +221,19 @@ class CallbackStarted(CallbackEvent, frozen=True, tag=50):
 
 
 class CallbackSucceeded(CallbackEvent, frozen=True, tag=51):
-    """Somebody completed it."""
+    """The callback was completed with a result."""
 
     result: Payload | None = None
 
 
 class CallbackFailed(CallbackEvent, frozen=True, tag=52):
-    """Somebody failed it."""
+    """The callback was completed with an error."""
 
     error: ErrorObject
 
 
 class CallbackTimedOut(CallbackEvent, frozen=True, tag=53):
-    """Nobody completed it, or gave a sign of life, in time."""
+    """The callback was not completed, or had no heartbeat, in time."""
 
     error: ErrorObject
 
@@ -242,7 +242,7 @@ class CallbackTimedOut(CallbackEvent, frozen=True, tag=53):
 
 
 class ChainedInvokeStarted(ChainedInvokeEvent, frozen=True, tag=60):
-    """Another function was asked to run. The ARN is absent when the target does not exist."""
+    """Another function was invoked. The ARN is absent when the target does not exist."""
 
     function: str
     execution_arn: str | None = None
@@ -274,14 +274,14 @@ class ChainedInvokeStopped(ChainedInvokeEvent, frozen=True, tag=64):
     error: ErrorObject
 
 
-# Private facts: folded like the others, but neither numbered nor shown.
+# Private events: folded like the others, but not numbered, and returned by no API.
 
 
 class CheckpointAccepted(ExecutionEvent, frozen=True, tag=80):
     """A checkpoint was accepted. The events after it in its record are that checkpoint's own.
 
-    `news` says that the answer carried changes which the handler had not seen; `revoked` that it
-    carried no token; `told` how many of those changes there was room for (None: all of them).
+    `news`: the answer carried changes that the handler had not seen. `revoked`: it carried no
+    token. `delivered`: how many of those changes fitted into it (None: all of them).
     """
 
     invocation_id: str
@@ -290,7 +290,7 @@ class CheckpointAccepted(ExecutionEvent, frozen=True, tag=80):
     seen: int
     news: bool = False
     revoked: bool = False
-    told: int | None = None
+    delivered: int | None = None
 
 
 class InvocationReturned(ExecutionEvent, frozen=True, tag=81):
@@ -312,7 +312,7 @@ class OutcomeRecorded(ExecutionEvent, frozen=True, tag=83):
 
 
 class PauseRequested(ExecutionEvent, frozen=True, tag=84):
-    """A pause was asked for while an invocation runs."""
+    """A pause was requested while an invocation runs."""
 
     reason: str | None = None
     timeout_paused: bool = True
@@ -327,16 +327,16 @@ class StepReady(StepEvent, frozen=True, tag=90):
 
 
 class StepHeartbeat(StepEvent, frozen=True, tag=92):
-    """A sign of life of an attempt, with what is to be told to whoever runs it next."""
+    """A heartbeat of an attempt, with details for the attempts after it."""
 
     details: str | None = None
 
 
 class CallbackHeartbeat(CallbackEvent, frozen=True, tag=91):
-    """A sign of life; the heartbeat timeout starts anew."""
+    """A heartbeat of a callback; its heartbeat timeout restarts."""
 
 
-# The families, closed: `match` over one of these needs no last case.
+# Closed unions of each family: `match` over one of these needs no last case.
 
 AnyExecutionEvent = (
     ExecutionStarted
@@ -388,7 +388,7 @@ _PRIVATE = frozenset(
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one decision made true, and when."""
+    """The events of one decision, and when they became true."""
 
     at_ms: int
     events: tuple[Event, ...]
@@ -399,7 +399,7 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 def is_public(event: Event) -> bool:
-    """Tell whether the event is numbered and shown."""
+    """Return whether the event is numbered, and returned by the APIs."""
     return type(event) not in _PRIVATE
 
 
@@ -409,10 +409,10 @@ def public_count(record: Record) -> int:
 
 
 def encode_record(record: Record) -> bytes:
-    """Return the bytes that a store keeps (MessagePack, fields by position)."""
+    """Return the bytes to store (MessagePack, fields by position)."""
     return _encoder.encode(record)
 
 
 def decode_record(body: bytes) -> Record:
-    """Read what `encode_record` wrote. Raises msgspec.DecodeError on anything else."""
+    """Decode what `encode_record` wrote. Raises msgspec.DecodeError on anything else."""
     return _decoder.decode(body)

@@ -1,12 +1,12 @@
-"""Deciding what is asked of an execution.
+"""The EXECUTION machine: decisions on every command.
 
     RUNNING ──pause──▶ PAUSING ──invocation ends──▶ PAUSED
        ▲  ╰─────────(none runs)──────────────────────▲│
        ╰───────────────────resume─────────────────────╯
     any of them ──▶ SUCCEEDED | FAILED | TIMED_OUT | STOPPED ──delete──▶ DELETING
 
-An execution is told about in `fold.py`; here nothing changes, decisions are returned. The order of
-events is that of the Lambda history: an invocation's own events, InvocationCompleted, and then what
+Nothing changes here: decisions are returned, and `fold.py` applies them. The order of events is
+that of the Lambda history: an invocation's own events, InvocationCompleted, and then the event that
 ends the execution.
 """
 
@@ -89,7 +89,7 @@ def begin(command: Start, now_ms: int) -> Record:
 
 
 def decide(state: State, command: Command, now_ms: int) -> Decision:
-    """Return what the command makes true. Raises a refusal, and then nothing may change."""
+    """Return what the command makes true. Raises a refusal, which must change nothing."""
     match command:
         case Checkpoint():
             return _checkpoint(state, command, now_ms)
@@ -132,7 +132,7 @@ def is_current(state: State, token: CheckpointToken) -> bool:
 
 
 def is_repeat(state: State, command: Checkpoint) -> bool:
-    """Tell whether the call is the last accepted one over again."""
+    """Return whether the call repeats the last accepted one."""
     last = state.last_call
     return (
         last is not None
@@ -158,13 +158,13 @@ def _checkpoint(state: State, command: Checkpoint, now_ms: int) -> Decision:
         seen=token.seen,
         news=has_changed_since(state, token),
         revoked=draft.has_outcome or state.status is ExecutionStatus.PAUSING,
-        told=_told(state, token),
+        delivered=_deliverable(state, token),
     )
     return Decision(Record(now_ms, (taken, *draft.events)), tuple(draft.children))
 
 
-def _told(state: State, token: CheckpointToken) -> int | None:
-    """Return how many changes an answer has room for; None when it has room for all."""
+def _deliverable(state: State, token: CheckpointToken) -> int | None:
+    """Return how many changes fit into the answer; None when all do."""
     if not has_changed_since(state, token):
         return None
     room = limits.CHECKPOINT_NEWS_BYTES_MAX
@@ -185,10 +185,10 @@ def _complete(state: State, command: Complete, now_ms: int) -> Decision:
 
 
 def _is_completed(state: State, command: Complete) -> bool:
-    """Tell whether this very end is known.
+    """Return whether this very completion is recorded already.
 
-    It is not when the invocation was given up as broken meanwhile: then nobody has heard its
-    answer.
+    It is not when the invocation was recorded as broken meanwhile: then the worker's answer never
+    arrived.
     """
     return (
         state.last_completed == command.token.invocation_id
@@ -315,10 +315,10 @@ def _require_open(state: State, what: str) -> None:
         raise Ended(f"an execution that has ended cannot be {what}; this one is {state.status}")
 
 
-def _find(state: State, operation_id: str, wanted: OperationType) -> Operation:
+def _find(state: State, operation_id: str, expected: OperationType) -> Operation:
     operation = state.operations.get(operation_id)
-    if operation is None or operation.type is not wanted:
-        raise Unknown(f"no {wanted} {operation_id!r} in this execution")
+    if operation is None or operation.type is not expected:
+        raise Unknown(f"no {expected} {operation_id!r} in this execution")
     return operation
 
 

@@ -1,9 +1,9 @@
-"""Folding records into a state: the only code that changes one.
+"""The fold of records into a state: the only code that changes a state.
 
-What holds after every record: alarms are exactly those of the open operations, the deadline and a
-backoff; the open counters count what they say; an ended execution has no alarms, no news and no
-wish for a worker. An operation below a context that has ended is *abandoned*: no handler will ask
-for it again, so it has no alarm, counts for nothing, and what becomes of it wakes nobody.
+Must stay true after every record: alarms are exactly those of the open operations, the deadline and
+a backoff; each counter of open operations is right; an ended execution has no alarms, no news and
+wants no worker. An operation below a context that has ended is *abandoned*: no handler will ask for
+it again, so it has no alarm, is not counted, and its end wakes no handler.
 """
 
 from collections.abc import Callable, Iterable
@@ -58,7 +58,7 @@ def fold(records: Iterable[Record]) -> State:
 
 
 def apply(state: State | None, record: Record) -> State:
-    """Fold one record in and return the state, changed in place (or made, by the first record)."""
+    """Fold one record in and return the state, changed in place (created by the first record)."""
     if state is None:
         state = _new(record)
     state.sequence += 1
@@ -96,7 +96,7 @@ def _new(record: Record) -> State:
 def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool) -> None:
     operation_id = event.subject.id
     before = state.operations.get(operation_id)
-    # A later update need not repeat the parent.
+    # A later update may leave the parent out.
     parent_id = event.subject.parent_id if before is None else before.parent_id
     abandoned = _is_abandoned(state, parent_id)
     pending_before = None if before is None or abandoned else operations.pending(before)
@@ -109,7 +109,7 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         _count(state, pending_after, 1)
     state.alarms.move(operation_id, None if abandoned else operations.due_ms(operation))
     if operation.parent_id is not None and not abandoned:
-        _note_open_below(state, operation, operation.parent_id)
+        _track_open(state, operation, operation.parent_id)
     if isinstance(event, _CONTEXT_ENDS):
         _abandon_below(state, operation_id)
     if own:
@@ -117,7 +117,7 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         state.last_call.changed[operation_id] = None
         state.unseen.pop(operation_id, None)
     elif not isinstance(event, CallbackHeartbeat) and not abandoned:
-        # Taken out first, so that the latest change stands last.
+        # Removed first, so that the latest change is last.
         state.unseen.pop(operation_id, None)
         state.unseen[operation_id] = state.sequence
         if state.dispatch is Dispatch.IDLE:
@@ -125,7 +125,7 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
 
 
 def _is_abandoned(state: State, parent_id: str | None) -> bool:
-    """Tell whether one of the contexts that something lies in has ended."""
+    """Return whether the context, or one around it, has ended."""
     while parent_id is not None:
         parent = state.operations[parent_id]
         if parent.status is not OperationStatus.STARTED:
@@ -134,7 +134,7 @@ def _is_abandoned(state: State, parent_id: str | None) -> bool:
     return False
 
 
-def _note_open_below(state: State, operation: Operation, context_id: str) -> None:
+def _track_open(state: State, operation: Operation, context_id: str) -> None:
     open_below = state.open_below.setdefault(context_id, {})
     is_context = operation.type is OperationType.CONTEXT
     if operations.pending(operation) or (is_context and operation.ended_ms is None):
@@ -146,7 +146,10 @@ def _note_open_below(state: State, operation: Operation, context_id: str) -> Non
 
 
 def _abandon_below(state: State, context_id: str) -> None:
-    """Let nothing below a context that has ended wake anybody. Takes as long as there is open."""
+    """Remove what is open below an ended context from alarms and counters.
+
+    Takes time in proportion to what is open.
+    """
     contexts = [context_id]
     while contexts:
         for operation_id in state.open_below.pop(contexts.pop(), ()):
@@ -173,12 +176,13 @@ def _started(state: State, _event: ExecutionStarted, _at_ms: int) -> None:
 
 def _checkpoint_accepted(state: State, event: CheckpointAccepted, _at_ms: int) -> None:
     news = [id_ for id_, sequence in state.unseen.items() if sequence > event.seen]
-    told = len(news) if event.told is None else event.told
+    delivered = len(news) if event.delivered is None else event.delivered
+    changed = dict.fromkeys(news[:delivered])
     state.last_call = LastCall(
-        state.sequence, event.client_token, state.turn, event.revoked, dict.fromkeys(news[:told])
+        state.sequence, event.client_token, state.turn, event.revoked, changed
     )
-    # What there was no room for counts as changed after this answer.
-    state.unseen = dict.fromkeys(news[told:], state.sequence + 1)
+    # What did not fit into the answer counts as changed after it.
+    state.unseen = dict.fromkeys(news[delivered:], state.sequence + 1)
     state.turn += 1
     state.invocation_id = event.invocation_id
     state.invocation_started_ms = event.started_ms
@@ -242,7 +246,7 @@ def _resumed(state: State, _event: ExecutionResumed, at_ms: int) -> None:
     pause = state.pause
     assert pause is not None
     if pause.began_ms is not None and pause.timeout_paused:
-        # Another node may have begun the pause, by another clock.
+        # Another node, with another clock, may have begun the pause.
         prolonged = state.deadline_ms + max(0, at_ms - pause.began_ms)
         state.deadline_ms = min(prolonged, _last_deadline_ms(state))
     state.alarms.move(DEADLINE, state.deadline_ms)

@@ -1,7 +1,8 @@
-"""Names and places: ARNs, buckets, and the identities of chained children.
+"""Identities of executions: ARNs, buckets, and the identities of chained children.
 
-An ARN tells the bucket, so that any node can find the owner of an execution without asking anybody.
-Form of the ARN: Lambda API model, DurableExecutionArn; the region's place holds our namespace.
+The bucket follows from the ARN, so that any node can find the owner of an execution by itself. The
+form of the ARN is that of the Lambda API model (DurableExecutionArn), with the namespace in place
+of the region.
 """
 
 import re
@@ -14,7 +15,7 @@ from perdure_core.limits import ARN_CHARS_MAX, BUCKETS
 from perdure_core.refusals import Invalid
 from perdure_core.text import ARN_PREVIEW_CHARS_MAX, preview
 
-# One namespace for all, until tokens are bound to namespaces.
+# The one namespace, until tokens are bound to namespaces.
 NAMESPACE_DEFAULT: Final = "default"
 
 _ARN: Final = re.compile(
@@ -25,7 +26,7 @@ _ARN: Final = re.compile(
 
 
 class ExecutionIdentity(msgspec.Struct, frozen=True):
-    """Everything that an ARN says."""
+    """The parts of an ARN."""
 
     namespace: str
     function: str
@@ -42,7 +43,7 @@ def arn_of(identity: ExecutionIdentity) -> str:
 
 
 def parse_arn(arn: str) -> ExecutionIdentity:
-    """Read an ARN. Raises Invalid when it is none of ours."""
+    """Parse an ARN. Raises Invalid when it is not one of Perdure."""
     found = _ARN.fullmatch(arn) if len(arn) <= ARN_CHARS_MAX else None
     if found is None:
         raise Invalid(

@@ -1,9 +1,9 @@
-"""Taking large payloads and errors out of what is decided, and back into what is shown.
+"""Large payloads and errors: out of decisions before they are recorded, back into what is read.
 
 A decision is made of texts. Before it is folded in and written, each text above the bound is
-replaced by its reference, and goes with the same commit to a place of its own. The same text twice
-in one execution (a callback's result that a context returns, a branch's in its batch) is kept once.
-Of an error its beginning stays beside the reference, for those who need no more.
+replaced by its reference, and is written by the same commit outside the record. The same text twice
+in one execution (a callback's result that a context returns, a branch's in its batch) is stored
+once. Of an error the beginning stays beside the reference, for readers who need no more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ from perdure_core.validation import beginning_of, error_bytes
 _Field = Literal["input", "result"]
 _Holder = TypeVar("_Holder", bound="Event | Delivery | Details")
 
-# Which field of what holds a payload; nothing else does.
+# The field that holds a payload, by class; no other class has one.
 _FIELDS: Final[dict[type, _Field]] = {
     ExecutionStarted: "input",
     ExecutionSucceeded: "result",
@@ -71,7 +71,7 @@ _FIELDS: Final[dict[type, _Field]] = {
     CallbackDetails: "result",
     ChainedInvokeDetails: "result",
 }
-# What may hold an error, in the field `error`.
+# Classes that may hold an error, in the field `error`.
 _FAILING: Final[frozenset[type]] = frozenset(
     {
         *(ExecutionFailed, ExecutionTimedOut, ExecutionStopped, InvocationCompleted),
@@ -86,59 +86,58 @@ _decoder: Final = msgspec.json.Decoder(ErrorObject)
 
 
 class ExternalPayloads:
-    """The texts that one change keeps outside, as UTF-8 by digest."""
+    """The texts that one change stores outside the record, as UTF-8 by digest."""
 
-    __slots__ = ("_known", "bodies")
+    __slots__ = ("_references", "bodies")
 
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
-        # By identity: a dictionary would look through the whole text once more, to hash it. Texts
-        # are held here, since the identity of one that is gone may be another's.
-        self._known: dict[int, tuple[str, bytes, StoredPayload]] = {}
+        # By identity: hashing a text for a dictionary would read all of it once more. The texts are
+        # held here, since the identity of one that is gone may be reused.
+        self._references: dict[int, tuple[str, bytes, StoredPayload]] = {}
 
-    def know(self, text: str) -> None:
-        """Work out the reference to a text ahead of its being kept; that of a large one takes long.
+    def prepare(self, text: str) -> None:
+        """Compute the reference to a text ahead of time; that of a large one takes long.
 
-        From any thread, while nobody else uses this.
+        Safe from any thread, while no other uses this object.
         """
-        if id(text) not in self._known:
+        if id(text) not in self._references:
             body = text.encode()
-            self._known[id(text)] = (text, body, stored(body))
+            self._references[id(text)] = (text, body, stored(body))
 
-    def without_texts(self, holder: _Holder) -> _Holder:
+    def externalized(self, holder: _Holder) -> _Holder:
         """Return the event or delivery with its text and its error replaced if they are large."""
         replaced: dict[str, object] = {}
         text, error = _large_text(holder), _large_error(holder)
         if text is not None:
-            replaced[_FIELDS[type(holder)]] = self._keep(text)
+            replaced[_FIELDS[type(holder)]] = self._add(text)
         if error is not None:
-            kept = self._keep(_encoder.encode(error).decode())
-            replaced["error"] = beginning_of(error, kept)
+            replaced["error"] = beginning_of(error, self._add(_encoder.encode(error).decode()))
         return msgspec.structs.replace(holder, **replaced) if replaced else holder
 
-    def _keep(self, text: str) -> StoredPayload:
-        self.know(text)
-        _, body, reference = self._known[id(text)]
+    def _add(self, text: str) -> StoredPayload:
+        self.prepare(text)
+        _, body, reference = self._references[id(text)]
         self.bodies[reference.digest] = body
         return reference
 
 
-def externalize(record: Record, kept: ExternalPayloads) -> Record:
-    """Return the record as it is written; the large texts of its events are in `kept`."""
-    # Nearly every record has none, and is left as it is after one look.
+def externalize(record: Record, external: ExternalPayloads) -> Record:
+    """Return the record as it is written; add the large texts of its events to `external`."""
+    # Nearly every record has none, and is returned as it is after one look.
     if not any(map(_is_large, record.events)):
         return record
-    return Record(record.at_ms, tuple([kept.without_texts(event) for event in record.events]))
+    return Record(record.at_ms, tuple([external.externalized(event) for event in record.events]))
 
 
-def externalize_decision(decision: Decision, kept: ExternalPayloads) -> Decision:
-    """Return the decision as it is folded and written; its large texts are in `kept`."""
+def externalize_decision(decision: Decision, external: ExternalPayloads) -> Decision:
+    """Return the decision as it is folded and written; add its large texts to `external`."""
     if decision.record is None:
         return decision
-    record = externalize(decision.record, kept)
+    record = externalize(decision.record, external)
     if record is decision.record:
         return decision
-    return Decision(record, tuple([kept.without_texts(each) for each in decision.deliveries]))
+    return Decision(record, tuple([external.externalized(each) for each in decision.deliveries]))
 
 
 def references_of(holder: Event | Delivery | Details) -> tuple[StoredPayload, ...]:
@@ -165,19 +164,19 @@ def references_in(operations: Iterable[Operation]) -> list[StoredPayload]:
 
 
 def text_from(payload: Payload | None, texts: Mapping[StoredPayload, str]) -> str | None:
-    """Return the text; None for a reference that is not among those given."""
+    """Return the text; None for a reference whose text is not among `texts`."""
     return texts.get(payload) if isinstance(payload, StoredPayload) else payload
 
 
 def error_from(error: ErrorObject | None, texts: Mapping[StoredPayload, str]) -> ErrorObject | None:
-    """Return the whole error, or its beginning when the rest is not among the texts."""
+    """Return the whole error, or its beginning when the whole is not among `texts`."""
     if error is None or error.kept is None or error.kept not in texts:
         return error
     return _decoder.decode(texts[error.kept])
 
 
 def inline(holder: _Holder, texts: Mapping[StoredPayload, str]) -> _Holder:
-    """Return a copy with its texts instead of references; the same if none of them is given."""
+    """Return a copy with texts instead of references; the same if no text is among `texts`."""
     replaced: dict[str, object] = {}
     reference, error = reference_in(holder), _error_of(holder)
     if reference is not None and reference in texts:
@@ -187,20 +186,20 @@ def inline(holder: _Holder, texts: Mapping[StoredPayload, str]) -> _Holder:
     return msgspec.structs.replace(holder, **replaced) if replaced else holder
 
 
-def operation_with_text(operation: Operation, texts: Mapping[StoredPayload, str]) -> Operation:
-    """Return the operation with its texts instead of references, if they are given."""
+def inline_operation(operation: Operation, texts: Mapping[StoredPayload, str]) -> Operation:
+    """Return the operation with texts instead of references, as far as `texts` has them."""
     if not references_of(operation.details):
         return operation
     return msgspec.structs.replace(operation, details=inline(operation.details, texts))
 
 
-def operations_with_texts(
+def inline_operations(
     operations: Sequence[Operation], texts: Mapping[StoredPayload, str]
 ) -> Sequence[Operation]:
-    """Return the operations with those texts that are given; the same if that is none."""
+    """Return the operations with texts instead of references, as far as `texts` has them."""
     if not texts:
         return operations
-    return [operation_with_text(operation, texts) for operation in operations]
+    return [inline_operation(operation, texts) for operation in operations]
 
 
 def _is_large(event: Event) -> bool:
@@ -215,7 +214,7 @@ def _error_of(holder: Event | Delivery | Details) -> ErrorObject | None:
 
 
 def _large_error(holder: Event | Delivery | Details) -> ErrorObject | None:
-    """Return the error that it holds, if it is too large to stay there and still does."""
+    """Return the error of the holder, if it is whole and too large for the record."""
     error = _error_of(holder)
     if error is None or error.kept is not None:
         return None
@@ -223,13 +222,13 @@ def _large_error(holder: Event | Delivery | Details) -> ErrorObject | None:
 
 
 def _large_text(holder: Event | Delivery | Details) -> str | None:
-    """Return the text that it holds, if it is too large to stay there."""
+    """Return the text of the holder, if it is too large for the record."""
     field = _FIELDS.get(type(holder))
     if field is None:
         return None
     text: Payload | None = getattr(holder, field)
     if not isinstance(text, str):
         return None
-    # No text has fewer bytes than characters, so the size of a long one need not be known.
+    # No text has fewer bytes than characters, so a long one need not be encoded.
     bound = PAYLOAD_INLINE_BYTES_MAX
     return text if len(text) > bound or bytes_of(text) > bound else None

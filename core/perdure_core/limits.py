@@ -28,14 +28,14 @@ WORKER_ID_CHARS_MAX: Final = 128
 
 # Ours: inputs and results of executions and operations, callbacks included, in bytes of UTF-8.
 PAYLOAD_BYTES_MAX: Final = 67_108_864
-# Ours: what is larger is kept beside the history, once, and loaded only where it is asked for.
+# Ours: what is larger is stored beside the history, once, and loaded only when it is read.
 # A choice between rows of their own for small values and states that grow with large ones, not a
 # measured optimum (decision 0011).
 PAYLOAD_INLINE_BYTES_MAX: Final = 16_384
 # All fields together.
 ERROR_BYTES_MAX: Final = 1_048_576
-# Ours: what is larger is kept beside the history, but for its beginning. Errors that are made here,
-# by the SDK of ours among others, stay below.
+# Ours: of what is larger only the beginning stays in the history. Errors that Perdure itself makes,
+# those of its SDK among them, stay below.
 ERROR_INLINE_BYTES_MAX: Final = 32_768
 # Ours: a step that lasts a year keeps a thousand of them in its history.
 HEARTBEAT_DETAILS_BYTES_MAX: Final = 8_192
@@ -44,8 +44,8 @@ CHECKPOINT_UPDATES_MAX: Final = 1_000
 CHECKPOINT_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 8_388_608
 # Ours: a replay is delivered whole, and a folded operation takes a kilobyte.
 OPERATIONS_MAX: Final = 100_000
-# What an answer brings of others' doings; the rest comes with the next answer. One outcome always
-# fits, whatever its size, or nothing would ever move.
+# Changes that did not come from the caller, in one answer; the rest comes with the next answer. One
+# outcome always fits, whatever its size, or nothing would ever move.
 CHECKPOINT_NEWS_BYTES_MAX: Final = 4_194_304
 
 EXECUTION_TIMEOUT_S_MAX: Final = 31_622_400

@@ -1,9 +1,9 @@
-"""What the machines talk about: operations, updates, errors, and their words.
+"""Data of the state machines: operations, updates, errors, types and statuses.
 
-Words are spelled exactly as on the wire (Lambda API model: OperationType, OperationAction,
-OperationStatus, ExecutionStatus), so that no table of translations exists anywhere.
+Types, actions and statuses are spelled exactly as on the wire (Lambda API model: OperationType,
+OperationAction, OperationStatus, ExecutionStatus), so that no translation table exists anywhere.
 
-None of these structs can be part of a cycle, so the garbage collector need not look at them.
+None of these structs can be part of a cycle, so the garbage collector does not track them.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from perdure_core.payload import Payload, StoredPayload
 
 
 class ExecutionStatus(StrEnum):
-    """Where an execution stands."""
+    """Status of an execution."""
 
     RUNNING = "RUNNING"
     PAUSING = "PAUSING"
@@ -27,7 +27,7 @@ class ExecutionStatus(StrEnum):
 
 
 class OperationType(StrEnum):
-    """The kind of an operation; each has a machine of its own."""
+    """Type of an operation; each has its own state machine."""
 
     EXECUTION = "EXECUTION"
     CONTEXT = "CONTEXT"
@@ -38,7 +38,7 @@ class OperationType(StrEnum):
 
 
 class OperationAction(StrEnum):
-    """What a worker may ask an operation to do. HEARTBEAT is no word of the Lambda API."""
+    """Action of an update. HEARTBEAT does not exist in the Lambda API."""
 
     START = "START"
     SUCCEED = "SUCCEED"
@@ -49,7 +49,7 @@ class OperationAction(StrEnum):
 
 
 class OperationStatus(StrEnum):
-    """Where an operation stands."""
+    """Status of an operation."""
 
     STARTED = "STARTED"
     PENDING = "PENDING"
@@ -64,7 +64,7 @@ class OperationStatus(StrEnum):
 EXECUTION_OPEN = frozenset(
     {ExecutionStatus.RUNNING, ExecutionStatus.PAUSING, ExecutionStatus.PAUSED}
 )
-# What leaves an operation open, and carries no outcome.
+# Actions that leave an operation open and carry no outcome.
 ACTIONS_OPEN = frozenset({OperationAction.START, OperationAction.HEARTBEAT})
 OPERATION_OPEN = frozenset(
     {OperationStatus.STARTED, OperationStatus.PENDING, OperationStatus.READY}
@@ -74,7 +74,7 @@ OPERATION_OPEN = frozenset(
 class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """Why something failed (Lambda API model: ErrorObject).
 
-    What is recorded of a large one is its beginning, and in `kept` where all of it is.
+    Of a large one only the beginning is recorded; `kept` refers to the whole.
     """
 
     message: str | None = None
@@ -85,13 +85,13 @@ class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
 
 
 class ExecutionDetails(msgspec.Struct, gc=False):
-    """What an EXECUTION operation adds."""
+    """Details of an EXECUTION operation."""
 
     input: Payload | None = None
 
 
 class ContextDetails(msgspec.Struct, gc=False):
-    """What a CONTEXT operation adds."""
+    """Details of a CONTEXT operation."""
 
     replay_children: bool = False
     result: Payload | None = None
@@ -99,11 +99,11 @@ class ContextDetails(msgspec.Struct, gc=False):
 
 
 class StepDetails(msgspec.Struct, gc=False):
-    """What a STEP operation adds. `attempt` counts finished attempts.
+    """Details of a STEP operation. `attempt` counts finished attempts.
 
-    `attempt_started_ms` is when the attempt that is under way was recorded to begin, and
-    `heartbeat_ms` when its last sign of life was. `heartbeat` is what the last one said, also when
-    it was that of an earlier attempt.
+    `attempt_started_ms` is when the attempt in progress was recorded to begin, and `heartbeat_ms`
+    when its last heartbeat was. `heartbeat` holds the details of the last heartbeat, which may be
+    that of an earlier attempt.
     """
 
     attempt: int = 0
@@ -116,14 +116,14 @@ class StepDetails(msgspec.Struct, gc=False):
 
 
 class WaitDetails(msgspec.Struct, gc=False):
-    """What a WAIT operation adds."""
+    """Details of a WAIT operation."""
 
     duration_ms: int
     scheduled_end_ms: int
 
 
 class CallbackDetails(msgspec.Struct, gc=False):
-    """What a CALLBACK operation adds. The due times are those of the timeouts asked for."""
+    """Details of a CALLBACK operation. Without a timeout there is no due time for it."""
 
     callback_id: str
     timeout_s: int = 0
@@ -135,7 +135,7 @@ class CallbackDetails(msgspec.Struct, gc=False):
 
 
 class ChainedInvokeDetails(msgspec.Struct, gc=False):
-    """What a CHAINED_INVOKE operation adds. Without `execution_arn` the target does not exist."""
+    """Details of a CHAINED_INVOKE operation. Without `execution_arn` the target does not exist."""
 
     function: str
     execution_arn: str | None = None
@@ -154,7 +154,7 @@ Details = (
 
 
 class Operation(msgspec.Struct, kw_only=True, gc=False):
-    """One checkpointed unit as it stands. Inside the service only `apply` writes to it."""
+    """One operation as it is now. Inside the service only `apply` changes it."""
 
     id: str
     type: OperationType
@@ -168,9 +168,9 @@ class Operation(msgspec.Struct, kw_only=True, gc=False):
 
 
 class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One change that a worker asks for (Lambda API model: OperationUpdate).
+    """One change that a worker requests (Lambda API model: OperationUpdate).
 
-    Options are flat: each is read only for the type and action that it belongs to, and refused
+    Options are flat: each is read only for the type and action that it belongs to, and rejected
     elsewhere. Durations are milliseconds, the callback's timeouts seconds (0 = none).
     """
 

@@ -1,8 +1,8 @@
-"""A payload as it is recorded: the text itself, or where a large one is kept.
+"""Recorded payloads: the text itself, or a reference to a large text outside the record.
 
-Large texts stand once, beside the history that names them by their content, so that a folded state
-stays small whatever its steps returned. The two are told apart by their types, in memory and in the
-encoding, so no text that a user writes can pass for a reference.
+A large text is stored once, beside the history, under the hash of its content, so that a folded
+state stays small whatever its steps returned. Text and reference differ by type, in memory and in
+the encoding, so no text that a user writes can pass for a reference.
 """
 
 from hashlib import blake2b
@@ -14,9 +14,9 @@ DIGEST_BYTES = 32
 
 
 class StoredPayload(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A text that is kept outside: what it hashes to, and its size in bytes of UTF-8.
+    """Reference to a text outside the record: its hash, and its size in bytes of UTF-8.
 
-    It belongs to one execution; the same digest in another one is another text's.
+    It belongs to one execution; in another one the same digest refers to that one's own copy.
     """
 
     digest: bytes
@@ -27,18 +27,18 @@ Payload: TypeAlias = str | StoredPayload
 
 
 class NotLoaded(LookupError):
-    """A payload that is kept outside was asked for its text; this is an error of ours."""
+    """The text of a payload outside the record was needed but not loaded: a bug in Perdure."""
 
 
 def text_of(payload: Payload | None) -> str | None:
-    """Return the text of a payload that is at hand. Raises NotLoaded."""
+    """Return the text of a payload, which must not be a reference. Raises NotLoaded."""
     if isinstance(payload, StoredPayload):
-        raise NotLoaded(f"a payload of {payload.size:,} bytes is kept outside")
+        raise NotLoaded(f"a payload of {payload.size:,} bytes is stored outside the record")
     return payload
 
 
 def bytes_of(payload: Payload | None) -> int:
-    """Return the size in bytes of UTF-8, without encoding what is ASCII."""
+    """Return the size in bytes of UTF-8; an ASCII text is not encoded for it."""
     if payload is None:
         return 0
     if isinstance(payload, StoredPayload):
@@ -47,5 +47,5 @@ def bytes_of(payload: Payload | None) -> int:
 
 
 def stored(body: bytes) -> StoredPayload:
-    """Return the reference to a text by its UTF-8."""
+    """Return the reference to a text with this UTF-8."""
     return StoredPayload(blake2b(body, digest_size=DIGEST_BYTES).digest(), len(body))

@@ -1,6 +1,6 @@
-"""What the core says when the state does not allow what was asked. A refusal changes nothing.
+"""Refusals: exceptions for commands that the state does not allow. A refusal changes nothing.
 
-The class says which kind of answer the caller gets; the docstring is the default message.
+The class decides the status that the caller gets. The docstring is the default message on the wire.
 """
 
 

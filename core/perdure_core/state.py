@@ -1,4 +1,4 @@
-"""What an execution is at a moment: the fold of its records. Only `fold.apply` writes here."""
+"""State of an execution: the fold of its records. Only `fold.apply` changes it."""
 
 from enum import StrEnum
 from typing import Literal
@@ -18,16 +18,16 @@ from perdure_core.payload import Payload
 
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
-# No operation id has a colon.
+# Keys of alarms beside those of operations, whose ids have no colon.
 DEADLINE = ":deadline"
 INVOCATION_RETRY = ":retry"
 
 
 class Dispatch(StrEnum):
-    """Whether the execution wants a worker. While paused the want is remembered, not acted on.
+    """Whether the execution wants a worker. While paused this is remembered, not acted on.
 
-    IDLE → WANTED: something happened that the handler has to see.
-    WANTED → RUNNING: a worker's first checkpoint arrived (handing out writes nothing).
+    IDLE → WANTED: something happened that the handler must see.
+    WANTED → RUNNING: a worker's first checkpoint arrived (handing out records nothing).
     RUNNING, WANTED → IDLE, WANTED, BACKOFF: the invocation completed, was returned, or broke.
     BACKOFF → WANTED: its delay is over.
     """
@@ -39,9 +39,9 @@ class Dispatch(StrEnum):
 
 
 class LastCall(msgspec.Struct):
-    """The last accepted checkpoint, kept so that its repeat can be answered the same again.
+    """The last accepted checkpoint, so that its repeat can be answered in the same way.
 
-    `sequence` is its record: the answer, given now or to a repeat, shows nothing later for sure.
+    `sequence` is its record: the answer, now or to a repeat, shows nothing later for sure.
     """
 
     sequence: int
@@ -52,9 +52,9 @@ class LastCall(msgspec.Struct):
 
 
 class PauseState(msgspec.Struct):
-    """A pause that is asked for, or in force since `began_ms`.
+    """A pause that is requested, or in force since `began_ms`.
 
-    `diverged`: nobody asked for it; a replay differed from history.
+    `diverged`: automatic, because a replay differed from the history.
     """
 
     requested_ms: int
@@ -75,9 +75,10 @@ class Outcome(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, kw_only=True):
     """One execution, folded.
 
-    `operations` is in order of start. `unseen` maps an operation that changed behind the handler's
-    back to the record that changed it. `turn` counts consumed turns, `sequence` the folded records.
-    `news` says that an answer of this invocation carried what its handler had not seen before.
+    `operations` is in order of start. `unseen` maps an operation that changed without the handler
+    to the record that changed it. `turn` counts accepted checkpoints and ended invocations,
+    `sequence` the folded records. `news`: an answer of this invocation carried changes that its
+    handler had not seen before.
     """
 
     namespace: str
@@ -118,24 +119,24 @@ class State(msgspec.Struct, kw_only=True):
     children_open: int = 0
     # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
-    # What is open, and not abandoned, in each context; contexts among it.
+    # What is open, and not abandoned, in each context; includes contexts.
     open_below: dict[str, dict[str, None]] = {}
     deleted_ms: int | None = None
     alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])
 
 
 def identity_of(state: State) -> ExecutionIdentity:
-    """Return what the ARN of the execution says."""
+    """Return the identity that the ARN of the execution holds."""
     return ExecutionIdentity(state.namespace, state.function, state.name, state.execution_id)
 
 
 def is_open(state: State) -> bool:
-    """Tell whether the execution has not ended."""
+    """Return whether the execution has not ended."""
     return state.status in EXECUTION_OPEN
 
 
 def wants_task(state: State) -> bool:
-    """Tell whether a replay task should be on offer, unless an invocation is handed out already.
+    """Return whether a replay task should be offered, unless an invocation is handed out already.
 
     Only the host knows whether one is.
     """
@@ -143,9 +144,9 @@ def wants_task(state: State) -> bool:
 
 
 def waiting_for(state: State) -> WaitingFor:
-    """Say what will move the execution on. Nothing ever may: every execution is reachable.
+    """Return what the execution waits for. Must never be `nothing`: then it could not move on.
 
-    `diverged` is a pause that nobody asked for: a replay differed from history.
+    `diverged` is an automatic pause, because a replay differed from the history.
     """
     if not is_open(state):
         return "ended"

@@ -1,9 +1,7 @@
-"""The form of what callers send: charsets, lengths, sizes, and which fields go together.
+"""Validation of requests, whatever the state: charsets, lengths, sizes, fields that go together.
 
-The state does not matter here, except that what an operation was recorded with needs no second
-look.
-
-Bounds come from `limits.py`; every message names the offending thing and the bound.
+Bounds are those of `limits.py`; every message names the offending thing and the bound. Labels are
+checked only when an operation is new: later updates must repeat what was recorded.
 """
 
 import re
@@ -23,7 +21,7 @@ from perdure_core.text import cut_bytes, preview
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]+")
-# The one version of the Lambda API whose name is no identifier, besides that which there is.
+# The one version name of the Lambda API that is not an identifier, apart from $LATEST.
 _PUBLISHED: Final = "$LATEST.PUBLISHED"
 _TENANT_ID: Final = re.compile(rf"[A-Za-z0-9._:/=+\-@ ]{{1,{limits.TENANT_ID_CHARS_MAX}}}")
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
@@ -75,7 +73,7 @@ def check_identifier(what: str, value: str, chars_max: int) -> None:
 
 
 def check_tenant(what: str, tenant: str | None) -> None:
-    """Raise Invalid unless the tenant id is absent or one (Lambda API model: TenantId)."""
+    """Raise Invalid unless the tenant id is absent or well-formed (Lambda API model: TenantId)."""
     if tenant is not None and _TENANT_ID.fullmatch(tenant) is None:
         raise Invalid(
             f"{what} {preview(tenant)} must be 1 to {limits.TENANT_ID_CHARS_MAX} of"
@@ -115,7 +113,7 @@ def check_client_context(what: str, context: str | None) -> None:
 
 
 def error_bytes(error: ErrorObject) -> int:
-    """Return the size of all fields in bytes of UTF-8, and of what is kept outside."""
+    """Return the size of all fields in bytes of UTF-8, and of the part outside the record."""
     fields = (error.message, error.type, error.data, error.kept, *error.stack_trace)
     return sum(map(bytes_of, fields))
 
@@ -137,25 +135,27 @@ def check_error(what: str, error: ErrorObject | None) -> None:
 
 
 def bounded_error(error: ErrorObject) -> ErrorObject:
-    """Return an error that fits the bound: a failure must not fail to be told.
+    """Return the error, cut to the bound if it is larger: a failure must always be reported.
 
-    One that does not loses its stack trace and the ends of its texts.
+    A larger one loses its stack trace and the ends of its texts.
     """
     if error_bytes(error) <= limits.ERROR_BYTES_MAX:
         return error
-    room = limits.ERROR_BYTES_MAX // 4
+    field_bytes_max = limits.ERROR_BYTES_MAX // 4
     return ErrorObject(
-        message=cut_bytes(error.message, room),
-        type=cut_bytes(error.type, room),
-        data=cut_bytes(error.data, room),
+        message=cut_bytes(error.message, field_bytes_max),
+        type=cut_bytes(error.type, field_bytes_max),
+        data=cut_bytes(error.data, field_bytes_max),
     )
 
 
-def beginning_of(error: ErrorObject, kept: StoredPayload) -> ErrorObject:
-    """Return what stands in the record for an error that is kept outside."""
-    room = limits.ERROR_INLINE_BYTES_MAX // 32
+def beginning_of(error: ErrorObject, reference: StoredPayload) -> ErrorObject:
+    """Return what the record holds of a large error: its beginning, and the reference to it."""
+    field_bytes_max = limits.ERROR_INLINE_BYTES_MAX // 32
     return ErrorObject(
-        message=cut_bytes(error.message, room), type=cut_bytes(error.type, room), kept=kept
+        message=cut_bytes(error.message, field_bytes_max),
+        type=cut_bytes(error.type, field_bytes_max),
+        kept=reference,
     )
 
 
@@ -171,7 +171,7 @@ def check_client_token(token: str) -> None:
 def check_batch(updates: tuple[OperationUpdate, ...]) -> None:
     """Raise Invalid unless the batch is well-formed as a whole and in each update.
 
-    Labels are left to `check_labels`, which only operations that are new have to pass.
+    Labels are left to `check_labels`, which only new operations must pass.
     """
     if len(updates) > limits.CHECKPOINT_UPDATES_MAX:
         raise Invalid(
@@ -192,7 +192,7 @@ def check_batch(updates: tuple[OperationUpdate, ...]) -> None:
 
 
 def check_labels(update: OperationUpdate) -> None:
-    """Raise Invalid unless the id and what describes the operation are well-formed."""
+    """Raise Invalid unless id, parent id, sub-type and name are well-formed."""
     check_identifier("operation id", update.id, limits.OPERATION_ID_CHARS_MAX)
     for what, label, chars_max in (
         ("parent id", update.parent_id, limits.OPERATION_ID_CHARS_MAX),
@@ -242,31 +242,31 @@ def _check_outcome(update: OperationUpdate) -> int:
 
 
 def _check_options(update: OperationUpdate) -> None:
-    """Let each option stand only where it is read, and there within its bounds."""
+    """Raise Invalid unless each option is used only where it is read, and within its bounds."""
     retries = update.action is OperationAction.RETRY
     if retries or update.next_attempt_delay_ms is not None:
-        _check_duration("next attempt delay", update.next_attempt_delay_ms, update, wanted=retries)
+        _check_duration("next attempt delay", update.next_attempt_delay_ms, update, allowed=retries)
     waits = update.type is OperationType.WAIT and update.action is OperationAction.START
     if waits or update.wait_ms is not None:
-        _check_duration("wait duration", update.wait_ms, update, wanted=waits)
+        _check_duration("wait duration", update.wait_ms, update, allowed=waits)
     if update.timeout_s or update.heartbeat_timeout_s:
         _check_timeouts(update)
     chains = update.type is OperationType.CHAINED_INVOKE
     invokes = (update.function, update.tenant_id, update.trace_header) != (None, None, None)
     if chains or invokes:
-        _check_target(update, wanted=chains)
+        _check_target(update, allowed=chains)
     if update.replay_children and not (
         update.type is OperationType.CONTEXT and update.action is OperationAction.SUCCEED
     ):
-        raise Invalid(f"{_where(update)} must not ask to replay children")
+        raise Invalid(f"{_where(update)} must not set replay_children")
 
 
 def _check_duration(
-    what: str, value_ms: int | None, update: OperationUpdate, *, wanted: bool
+    what: str, value_ms: int | None, update: OperationUpdate, *, allowed: bool
 ) -> None:
     if value_ms is None:
         raise Invalid(f"{_where(update)} needs a {what}")
-    if not wanted:
+    if not allowed:
         raise Invalid(f"{_where(update)} must not carry a {what}")
     if not 1 <= value_ms <= limits.WAIT_MS_MAX:
         raise Invalid(
@@ -289,14 +289,14 @@ def _check_timeouts(update: OperationUpdate) -> None:
             )
 
 
-def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
-    if not wanted:
+def _check_target(update: OperationUpdate, *, allowed: bool) -> None:
+    if not allowed:
         raise Invalid(f"{_where(update)} must not carry chained invoke options")
     if update.function is None:
         raise Invalid(f"{_where(update)} needs chained invoke options with a function name")
     name, colon, version = update.function.partition(":")
     check_identifier(f"function name in {_where(update)}", name, limits.FUNCTION_NAME_CHARS_MAX)
-    # Nobody's name has a version: the operation shows what was asked for, and fails.
+    # No function name has a version: the operation records the requested one, and fails.
     if colon and version != _PUBLISHED:
         check_identifier(f"version in {_where(update)}", version, limits.FUNCTION_VERSION_CHARS_MAX)
     check_tenant(f"tenant id in {_where(update)}", update.tenant_id)
@@ -304,11 +304,11 @@ def _check_target(update: OperationUpdate, *, wanted: bool) -> None:
 
 
 def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
-    """An id may stand twice only as START and then a close, of a STEP or a CONTEXT.
+    """Raise Invalid when an id appears twice, but for START and then a close of a STEP or CONTEXT.
 
-    Signs of life of a STEP may stand between the two, and before a close alone.
+    Heartbeats of a STEP may come between the two, and before a close alone.
     """
-    # None once an id can stand no more.
+    # None once the id must not appear again.
     seen: dict[str, OperationUpdate | None] = {}
     for update in updates:
         if update.id not in seen:
@@ -322,7 +322,7 @@ def _check_repeats(updates: tuple[OperationUpdate, ...]) -> None:
             or update.type not in (OperationType.STEP, OperationType.CONTEXT)
         ):
             raise Invalid(
-                f"operation {update.id!r} stands twice in one checkpoint;"
+                f"operation {update.id!r} appears twice in one checkpoint;"
                 " only START and then a close of a STEP or CONTEXT may"
             )
         seen[update.id] = update if update.action is OperationAction.HEARTBEAT else None

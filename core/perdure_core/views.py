@@ -1,4 +1,4 @@
-"""What a handler is shown of a state."""
+"""Views of a state for handlers: which operations a replay or an answer carries."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +14,7 @@ from perdure_core.state import State
 
 
 def execution_operation(state: State) -> Operation:
-    """Return the EXECUTION operation, which every first page begins with."""
+    """Return the EXECUTION operation, the first of every first page."""
     return Operation(
         id=state.execution_id,
         type=OperationType.EXECUTION,
@@ -28,17 +28,18 @@ def execution_operation(state: State) -> Operation:
 def visible_operations(state: State) -> list[Operation]:
     """Return the operations that a replay needs, in order of start.
 
-    What lies below a completed CONTEXT is left out, unless its result has to be made again from its
+    What is below a completed CONTEXT is left out, unless its result must be rebuilt from its
     children (Lambda API, GetDurableExecutionState).
     """
     return [operation for _, operation in visible_from(state, 0)]
 
 
 def visible_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
-    """Yield what a replay needs of the operations from a position on, and the positions.
+    """Yield the operations that a replay needs from a position on, with their positions.
 
-    Positions count what was started, visible or not. So they stay true while the state moves on,
-    and the operations before cost next to nothing. The state must not change meanwhile.
+    Positions count every started operation, visible or not. So they stay true while the state moves
+    on, and skipping the operations before costs next to nothing. The state must not change
+    meanwhile.
     """
     hidden: dict[str | None, bool] = {None: False}
     started = islice(state.operations.values(), position, None)
@@ -48,13 +49,16 @@ def visible_from(state: State, position: int) -> Iterator[tuple[int, Operation]]
 
 
 def changed_operations(state: State) -> list[Operation]:
-    """Return what the answer to the last accepted checkpoint carries."""
+    """Return the operations that the answer to the last accepted checkpoint carries."""
     assert state.last_call is not None
     return [state.operations[id_] for id_ in state.last_call.changed]
 
 
 def _below_collapsed(state: State, context_id: str | None, hidden: dict[str | None, bool]) -> bool:
-    """Tell whether the context, or one around it, hides what is in it; `hidden` knows verdicts."""
+    """Return whether the context, or one around it, hides its operations.
+
+    `hidden` caches the results.
+    """
     path: list[str | None] = []
     while context_id not in hidden:
         # None is known, so this is the id of a context.
@@ -64,9 +68,9 @@ def _below_collapsed(state: State, context_id: str | None, hidden: dict[str | No
             hidden[context_id] = True
             break
         context_id = state.operations[context_id].parent_id
-    verdict = hidden[context_id]
-    hidden.update(dict.fromkeys(path, verdict))
-    return verdict
+    is_hidden = hidden[context_id]
+    hidden.update(dict.fromkeys(path, is_hidden))
+    return is_hidden
 
 
 def _collapsed(state: State, context_id: str) -> bool:

@@ -28,7 +28,7 @@ async def hashed(texts: Iterable[str | None]) -> ExternalPayloads:
     kept = ExternalPayloads()
     for text in texts:
         if text is not None and len(text) > HASHED_CHARS_MAX:
-            await asyncio.to_thread(kept.know, text)
+            await asyncio.to_thread(kept.prepare, text)
     return kept
 
 

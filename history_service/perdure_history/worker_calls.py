@@ -16,7 +16,7 @@ from perdure_core.commands import (
 )
 from perdure_core.execution import current_token, decide, is_current
 from perdure_core.identity import arn_of
-from perdure_core.large_payloads import operation_with_text, references_in
+from perdure_core.large_payloads import inline_operation, references_in
 from perdure_core.limits import PAGE_ITEMS_MAX
 from perdure_core.model import (
     ErrorObject,
@@ -402,7 +402,7 @@ _OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
 def _with_texts(page: StatePage, texts: Mapping[StoredPayload, str]) -> StatePage:
     if not texts:
         return page
-    operations = tuple([operation_with_text(each, texts) for each in page.operations])
+    operations = tuple([inline_operation(each, texts) for each in page.operations])
     return msgspec.structs.replace(page, operations=operations)
 
 

@@ -102,7 +102,7 @@ def test_signs_of_life_stand_nowhere_else_in_a_checkpoint(actions: tuple[str, ..
     scene = started()
     refused = scene.refusal(scene.call(*(update("STEP", action, "s") for action in actions)))
     assert isinstance(refused, Invalid)
-    assert "stands twice" in str(refused)
+    assert "appears twice" in str(refused)
 
 
 def test_what_a_sign_of_life_says_is_bounded() -> None:

@@ -1,4 +1,4 @@
-"""Large payloads: taken out of what is decided, told apart by type, put back into what is shown."""
+"""Large payloads: moved out of decisions, told apart by type, put back into what is read."""
 
 from typing import get_args
 
@@ -28,7 +28,7 @@ from perdure_core.large_payloads import (
     externalize,
     externalize_decision,
     inline,
-    operation_with_text,
+    inline_operation,
     reference_in,
     references_in,
     references_of,
@@ -58,45 +58,45 @@ def step_succeeded(result: str) -> Record:
 
 
 def test_a_text_at_the_bound_stays_in_its_event() -> None:
-    kept = ExternalPayloads()
+    external = ExternalPayloads()
     record = step_succeeded(FITTING)
-    assert externalize(record, kept) is record
-    assert kept.bodies == {}
+    assert externalize(record, external) is record
+    assert external.bodies == {}
 
 
 def test_a_text_beyond_the_bound_is_replaced_by_its_reference() -> None:
-    kept = ExternalPayloads()
-    record = externalize(step_succeeded(LARGE), kept)
+    external = ExternalPayloads()
+    record = externalize(step_succeeded(LARGE), external)
     assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
-    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    assert external.bodies == {REFERENCE.digest: LARGE.encode()}
     assert decode_record(encode_record(record)) == record
     assert len(encode_record(record)) < 100
 
 
 def test_a_text_that_was_looked_at_ahead_is_kept_only_where_it_is_found() -> None:
-    kept = ExternalPayloads()
-    kept.know(LARGE)
-    assert kept.bodies == {}
-    record = externalize(step_succeeded(LARGE), kept)
+    external = ExternalPayloads()
+    external.prepare(LARGE)
+    assert external.bodies == {}
+    record = externalize(step_succeeded(LARGE), external)
     assert record == Record(7, (StepSucceeded(Subject("s"), 1, REFERENCE),))
-    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    assert external.bodies == {REFERENCE.digest: LARGE.encode()}
 
 
 def test_equal_texts_of_one_change_are_kept_once() -> None:
-    kept = ExternalPayloads()
+    external = ExternalPayloads()
     for text in (LARGE, LARGE[:-1] + "x"):
-        assert externalize(step_succeeded(text), kept).events[0] == StepSucceeded(
+        assert externalize(step_succeeded(text), external).events[0] == StepSucceeded(
             Subject("s"), 1, REFERENCE
         )
-    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    assert external.bodies == {REFERENCE.digest: LARGE.encode()}
 
 
 def test_the_bound_counts_bytes_not_characters() -> None:
-    kept = ExternalPayloads()
+    external = ExternalPayloads()
     wide = "é" * (limits.PAYLOAD_INLINE_BYTES_MAX // 2)
-    assert externalize(step_succeeded(wide), kept).events == step_succeeded(wide).events
+    assert externalize(step_succeeded(wide), external).events == step_succeeded(wide).events
     wider = wide + "é"
-    (event,) = externalize(step_succeeded(wider), kept).events
+    (event,) = externalize(step_succeeded(wider), external).events
     reference = reference_in(event)
     assert reference is not None
     assert reference.size == bytes_of(wider) == limits.PAYLOAD_INLINE_BYTES_MAX + 2
@@ -127,9 +127,9 @@ def test_the_text_of_an_event_and_of_its_delivery_is_kept_once() -> None:
     scene = Scene()
     scene.take()
     decision = scene.do(scene.call(update("CHAINED_INVOKE", "START", "i", payload=LARGE)))
-    kept = ExternalPayloads()
-    taken = externalize_decision(decision, kept)
-    assert kept.bodies == {REFERENCE.digest: LARGE.encode()}
+    external = ExternalPayloads()
+    taken = externalize_decision(decision, external)
+    assert external.bodies == {REFERENCE.digest: LARGE.encode()}
     (delivery,) = taken.deliveries
     assert reference_in(delivery) == REFERENCE
     assert inline(delivery, {REFERENCE: LARGE}) == decision.deliveries[0]
@@ -144,15 +144,15 @@ def test_an_outcome_that_was_kept_outside_ends_the_execution_without_its_text() 
     state = fold([*scene.records[:-1], taken])
     ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
     assert ended.record is not None
-    kept = ExternalPayloads()
-    assert externalize_decision(ended, kept) is ended
+    external = ExternalPayloads()
+    assert externalize_decision(ended, external) is ended
     assert apply(state, ended.record).result == REFERENCE
 
 
 def test_a_decision_that_changes_nothing_keeps_nothing() -> None:
-    kept = ExternalPayloads()
-    assert externalize_decision(NOTHING, kept) is NOTHING
-    assert kept.bodies == {}
+    external = ExternalPayloads()
+    assert externalize_decision(NOTHING, external) is NOTHING
+    assert external.bodies == {}
 
 
 def test_whatever_holds_a_payload_can_have_it_kept_outside() -> None:
@@ -179,16 +179,16 @@ def test_whatever_holds_an_error_can_have_it_kept_outside() -> None:
 
 
 def test_an_error_at_the_bound_stays_in_its_event() -> None:
-    kept = ExternalPayloads()
+    external = ExternalPayloads()
     record = Record(7, (ExecutionFailed(error_of(limits.ERROR_INLINE_BYTES_MAX)),))
-    assert externalize(record, kept) is record
-    assert kept.bodies == {}
+    assert externalize(record, external) is record
+    assert external.bodies == {}
 
 
 def test_an_error_beyond_the_bound_leaves_its_beginning() -> None:
-    kept = ExternalPayloads()
+    external = ExternalPayloads()
     error = error_of(limits.ERROR_INLINE_BYTES_MAX + 1)
-    record = externalize(Record(7, (ExecutionFailed(error),)), kept)
+    record = externalize(Record(7, (ExecutionFailed(error),)), external)
     assert decode_record(encode_record(record)) == record
     assert len(encode_record(record)) < 1_500
     (event,) = record.events
@@ -199,7 +199,7 @@ def test_an_error_beyond_the_bound_leaves_its_beginning() -> None:
     assert beginning.message.startswith('é\n"')
     assert beginning.message.endswith("…")
     (reference,) = references_of(event)
-    texts = {reference: kept.bodies[reference.digest].decode()}
+    texts = {reference: external.bodies[reference.digest].decode()}
     assert error_from(beginning, texts) == error
     assert inline(event, texts) == ExecutionFailed(error)
     assert error_from(beginning, {}) == beginning
@@ -228,8 +228,8 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     scene.take()
     error = error_of(limits.ERROR_BYTES_MAX)
     decision = scene.do(scene.call(update("EXECUTION", "FAIL", "end", error=error)))
-    kept = ExternalPayloads()
-    taken = externalize_decision(decision, kept).record
+    external = ExternalPayloads()
+    taken = externalize_decision(decision, external).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
     ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
@@ -239,7 +239,7 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     beginning = apply(state, ended.record).error
     assert beginning is not None
     assert beginning.kept is not None
-    assert error_from(beginning, {beginning.kept: kept.bodies[beginning.kept.digest].decode()}) == (
+    assert error_from(beginning, {beginning.kept: external.bodies[beginning.kept.digest].decode()}) == (
         error
     )
 
@@ -277,9 +277,9 @@ def test_operations_are_shown_with_the_texts_that_are_at_hand() -> None:
         operation.details.result = REFERENCE
     operations = list(scene.state.operations.values())
     assert references_in(operations) == [REFERENCE]
-    shown = operation_with_text(operations[0], {REFERENCE: LARGE})
+    shown = inline_operation(operations[0], {REFERENCE: LARGE})
     assert isinstance(shown.details, StepDetails)
     assert shown.details.result == LARGE
     # The state has not changed.
     assert references_in(operations) == [REFERENCE]
-    assert operation_with_text(operations[0], {}) == operations[0]
+    assert inline_operation(operations[0], {}) == operations[0]

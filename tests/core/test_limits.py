@@ -380,12 +380,12 @@ def test_an_id_may_stand_twice_as_start_and_close(kind: str) -> None:
     start, close = update(kind, "START", "x"), update(kind, "SUCCEED", "x")
     checkpointed(start, close)
     for updates in ((start, start), (close, close), (close, start), (start, close, start)):
-        with pytest.raises(Invalid, match="operation 'x' stands twice"):
+        with pytest.raises(Invalid, match="operation 'x' appears twice"):
             checkpointed(*updates)
 
 
 def test_a_wait_may_not_stand_twice() -> None:
-    with pytest.raises(Invalid, match="operation 'w' stands twice"):
+    with pytest.raises(Invalid, match="operation 'w' appears twice"):
         checkpointed(update("WAIT", "START", "w"), update("WAIT", "CANCEL", "w"))
 
 

@@ -1,4 +1,4 @@
-"""The machines of operations, one file each: apply an event, find a due time, fire it."""
+"""State machines of operations, one module each: apply an event, find a due time, decide it."""
 
 from typing import Final, Literal
 
@@ -21,7 +21,7 @@ from perdure_core.operations import callback, chained_invoke, context, step, wai
 from perdure_core.payload import bytes_of
 from perdure_core.validation import error_bytes
 
-# What an open operation waits for: time, somebody outside, or a child execution.
+# What an open operation waits for: time, an outside caller, or a child execution.
 Pending = Literal["timed", "callback", "child"]
 
 _PENDING: Final[dict[tuple[OperationType, OperationStatus], Pending]] = {
@@ -33,7 +33,7 @@ _PENDING: Final[dict[tuple[OperationType, OperationStatus], Pending]] = {
 
 
 def apply(operation: Operation | None, event: AnyOperationEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     match event:
         case StepEvent():
             return step.apply(operation, event, at_ms)
@@ -48,7 +48,7 @@ def apply(operation: Operation | None, event: AnyOperationEvent, at_ms: int) -> 
 
 
 def due_ms(operation: Operation) -> int | None:
-    """Return when time alone will change the operation."""
+    """Return when time alone will change the operation, if ever."""
     match operation.type:
         case OperationType.STEP:
             return step.due_ms(operation)
@@ -61,7 +61,7 @@ def due_ms(operation: Operation) -> int | None:
 
 
 def decide_due(operation: Operation) -> AnyOperationEvent:
-    """Return the event of a due time that has come."""
+    """Return the event of a due time that has passed."""
     subject = subject_of(operation)
     match operation.type:
         case OperationType.STEP:
@@ -75,7 +75,7 @@ def decide_due(operation: Operation) -> AnyOperationEvent:
 
 
 def pending(operation: Operation) -> Pending | None:
-    """Say what the operation waits for outside of any invocation."""
+    """Return what the operation waits for outside any invocation."""
     return _PENDING.get((operation.type, operation.status))
 
 

@@ -1,11 +1,11 @@
-"""The CALLBACK machine: something that people or other systems complete.
+"""The CALLBACK machine: something that a person or another system completes.
 
     absent ──START──▶ STARTED ──succeed──▶ SUCCEEDED
                        │  ▲ ╰──fail─────▶ FAILED
                    heartbeat╰──due──────▶ TIMED_OUT
 
-Two timeouts may run: the total one from the start on, and the heartbeat one from the last sign of
-life on. A heartbeat moves only the second (Lambda developer guide, callbacks).
+Two timeouts may run: the total one from the start on, and the heartbeat timeout from the last
+heartbeat on. A heartbeat moves only the second (Lambda developer guide, callbacks).
 """
 
 from typing import Final
@@ -53,7 +53,7 @@ def decide_update(
 
 
 def require_open(operation: Operation) -> None:
-    """Raise CallbackClosed unless somebody may still complete the callback."""
+    """Raise CallbackClosed unless the callback can still be completed."""
     if operation.status is not OperationStatus.STARTED:
         raise CallbackClosed(
             f"callback {operation.name or operation.id!r} is already {operation.status}"
@@ -61,7 +61,7 @@ def require_open(operation: Operation) -> None:
 
 
 def has_heartbeat(operation: Operation) -> bool:
-    """Tell whether a sign of life changes anything."""
+    """Return whether the callback has a heartbeat timeout."""
     assert isinstance(operation.details, CallbackDetails)
     return operation.details.heartbeat_timeout_s > 0
 
@@ -81,7 +81,7 @@ def decide_due(operation: Operation, subject: Subject) -> AnyCallbackEvent:
 
 
 def apply(operation: Operation | None, event: AnyCallbackEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, CallbackStarted):
         return _begin(event, at_ms)

@@ -72,7 +72,7 @@ def decide_update(
 def decide_ended(
     operation: Operation, ended: ChildEnded, subject: Subject
 ) -> AnyChainedInvokeEvent | None:
-    """Return the event of the child's end, or None when it was known already."""
+    """Return the event of the child's end, or None when it is known already."""
     if operation.status is not OperationStatus.STARTED:
         return None
     error = ended.error or ErrorObject()
@@ -90,7 +90,7 @@ def decide_ended(
 
 
 def apply(operation: Operation | None, event: AnyChainedInvokeEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, ChainedInvokeStarted):
         return Operation(

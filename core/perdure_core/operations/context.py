@@ -3,7 +3,7 @@
     absent ──START──▶ STARTED ──SUCCEED──▶ SUCCEEDED
       ╰──(any close)─────┴──────FAIL────▶ FAILED
 
-`replay_children` on a success says that the result was too large to store: the body is run again
+`replay_children` on a success: the result was too large to store, so a replay runs the body again
 over its children.
 """
 
@@ -60,7 +60,7 @@ def decide_update(
 
 
 def apply(operation: Operation | None, event: AnyContextEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if operation is None:
         operation = _begin(event.subject, at_ms)

@@ -8,12 +8,11 @@
       │                 ▼  START
       ╰─(any close)   PENDING ──due──▶ READY ──(START, or any close)
 
-A close (SUCCEED, FAIL, RETRY) is accepted from absent, STARTED and READY: a worker may learn the
-outcome of an attempt before it said that the attempt began. RETRY with an error is a failed attempt
-(StepFailed with a delay); RETRY with a payload is a poll whose condition does not hold yet
+A close (SUCCEED, FAIL, RETRY) is accepted from absent, STARTED and READY: a worker may know the
+outcome of an attempt before it reported that the attempt began. RETRY with an error is a failed
+attempt (StepFailed with a delay); RETRY with a payload is a poll whose condition does not hold yet
 (StepSucceeded with a delay), and the payload is the state for the next poll. Source of the rules:
-Lambda durable functions, checkpoint validation of STEP; HEARTBEAT, a sign of life of an attempt, is
-ours.
+Lambda durable functions, checkpoint validation of STEP; HEARTBEAT exists in Perdure only.
 """
 
 from typing import Final, Literal, assert_never
@@ -71,7 +70,7 @@ def decide_due(subject: Subject) -> AnyStepEvent:
 
 
 def apply(operation: Operation | None, event: AnyStepEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     status = EDGES[None if operation is None else operation.status, edge_of(event)]
     if operation is None:
         operation = _begin(event.subject, at_ms)
@@ -107,7 +106,7 @@ def due_ms(operation: Operation) -> int | None:
 
 
 def edge_of(event: AnyStepEvent) -> Edge:
-    """Name the edge that the event takes."""
+    """Return the name of the edge that the event takes."""
     match event:
         case StepStarted():
             return "started"

@@ -3,8 +3,8 @@
     absent ──START──▶ STARTED ──due────▶ SUCCEEDED
                          ╰──CANCEL──▶ CANCELLED
 
-Never early: it succeeds at the first look at or after its scheduled end. A CANCEL of a wait that is
-over changes nothing: who cancels cannot know that its time comes meanwhile.
+Never early: it succeeds at the first check at or after its scheduled end. A CANCEL of a wait that
+is over changes nothing: the worker cannot know that its time comes meanwhile.
 """
 
 from typing import Final
@@ -71,7 +71,7 @@ def decide_due(operation: Operation, subject: Subject) -> AnyWaitEvent:
 
 
 def apply(operation: Operation | None, event: AnyWaitEvent, at_ms: int) -> Operation:
-    """Fold the event in; the operation is changed in place, or made."""
+    """Fold the event in; the operation is changed in place, or created."""
     status = EDGES[None if operation is None else operation.status, type(event)]
     if isinstance(event, WaitStarted):
         return Operation(

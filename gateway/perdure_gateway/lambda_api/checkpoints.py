@@ -8,7 +8,7 @@ from typing import Final
 from starlette.responses import Response
 
 from perdure_core.identity import parse_arn
-from perdure_core.large_payloads import operations_with_texts, references_in
+from perdure_core.large_payloads import inline_operations, references_in
 from perdure_core.model import Operation, OperationType, OperationUpdate
 from perdure_core.payload import bytes_of
 from perdure_core.refusals import Invalid, Unknown
@@ -76,7 +76,7 @@ async def _with_payloads(
     texts = await load_payloads(
         request.queries, key, references_in(operations), request.reservation
     )
-    return operations_with_texts(operations, texts)
+    return inline_operations(operations, texts)
 
 
 def _check_bounds(updates: Sequence[OperationUpdate]) -> None:

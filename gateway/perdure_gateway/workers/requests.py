@@ -7,7 +7,7 @@ import msgspec
 
 from perdure_core import limits
 from perdure_core.commands import COMPLETION_STATUSES
-from perdure_core.large_payloads import operations_with_texts, references_in
+from perdure_core.large_payloads import inline_operations, references_in
 from perdure_core.model import (
     ACTIONS_OPEN,
     ContextDetails,
@@ -66,7 +66,7 @@ class WorkerRequests:
             self._queries, answer.key, references_in(operations), reservation
         )
         response = worker_pb2.CheckpointResponse(checkpoint_token=answer.token)
-        for operation in operations_with_texts(operations, texts):
+        for operation in inline_operations(operations, texts):
             response.operations.add().CopyFrom(operation_to_message(operation))
         return response
 
@@ -104,7 +104,7 @@ class WorkerRequests:
             self._queries, page.key, references_in(page.operations), reservation
         )
         response = worker_pb2.GetStateResponse(next_marker=page.next_marker)
-        for operation in operations_with_texts(page.operations, texts):
+        for operation in inline_operations(page.operations, texts):
             response.operations.add().CopyFrom(operation_to_message(operation))
         return response
 
