@@ -74,6 +74,12 @@ StatusEventsOption = Annotated[
         help="Append a line of JSON for every start and end of an execution.",
     ),
 ]
+ClientCaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-ca", metavar="FILE", help="PEM: require client certificates signed by these CAs."
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="`text` for people, `json` for programs.")
 ]
@@ -98,12 +104,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str | None,
         typer.Option("--tls-key", metavar="FILE", help="PEM: the key of that certificate."),
     ] = None,
-    tls_ca: Annotated[
-        str | None,
-        typer.Option(
-            "--tls-ca", metavar="FILE", help="PEM: require client certificates signed by these CAs."
-        ),
-    ] = None,
+    tls_ca: ClientCaOption = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Let other machines connect without a token and TLS."),
