@@ -239,9 +239,8 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     beginning = apply(state, ended.record).error
     assert beginning is not None
     assert beginning.kept is not None
-    assert error_from(beginning, {beginning.kept: external.bodies[beginning.kept.digest].decode()}) == (
-        error
-    )
+    whole = external.bodies[beginning.kept.digest].decode()
+    assert error_from(beginning, {beginning.kept: whole}) == error
 
 
 def test_news_are_counted_by_the_size_of_what_is_kept_outside() -> None:
