@@ -101,7 +101,7 @@ def test_a_task_that_has_waited_is_refused_the_context_of_another() -> None:
 
     outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
-    assert "Give the task a context of its own" in (outcome.error.message or "")
+    assert "Give the task its own context" in (outcome.error.message or "")
 
 
 def test_a_call_inside_the_body_of_a_step_is_refused() -> None:
@@ -113,7 +113,7 @@ def test_a_call_inside_the_body_of_a_step_is_refused() -> None:
 
     outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
-    assert "inside a step's body" in (outcome.error.message or "")
+    assert "inside a step" in (outcome.error.message or "")
 
 
 def test_the_context_of_the_handler_is_refused_in_the_body_of_a_child() -> None:
@@ -125,7 +125,7 @@ def test_the_context_of_the_handler_is_refused_in_the_body_of_a_child() -> None:
 
     outcome = hosted_async(body).run()
     assert isinstance(outcome, Failed)
-    assert "Ask the context which that body was given" in (outcome.error.message or "")
+    assert "Use the context passed to" in (outcome.error.message or "")
 
 
 def test_a_replay_that_asks_for_something_else_stops_the_execution() -> None:

@@ -389,7 +389,7 @@ def test_using_the_context_of_the_handler_inside_a_branch_is_caught() -> None:
 
     outcome = Hosted(handler(body)).finish()
     assert isinstance(outcome, Failed)
-    assert "while the body of CONTEXT (ParallelBranch)" in (outcome.error.message or "")
+    assert "from inside CONTEXT (ParallelBranch)" in (outcome.error.message or "")
 
 
 def test_batches_nest() -> None:

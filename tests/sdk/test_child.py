@@ -167,7 +167,7 @@ def test_a_body_that_asks_for_more_when_run_again_for_its_result_is_caught() -> 
     host, outcome = finished(body)
     assert isinstance(outcome, Diverged)
     assert outcome.error.type == "perdure.exceptions.NonDeterministicExecutionError"
-    assert "has ended without it" in (outcome.error.message or "")
+    assert "which has ended" in (outcome.error.message or "")
     assert host.updates.count("START STEP") == 1
 
 
@@ -213,8 +213,9 @@ def test_using_the_context_of_the_parent_inside_a_child_is_caught() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "perdure.exceptions.ExecutionError"
     assert outcome.error.message == (
-        "Step stray was asked of the context of the handler while the body of "
-        "CONTEXT (RunInChildContext) 'c' runs. Ask the context which that body was given."
+        "Step stray was called on the context of the handler from inside "
+        "CONTEXT (RunInChildContext) 'c'. "
+        "Use the context passed to CONTEXT (RunInChildContext) 'c'."
     )
     assert host.updates == ["START CONTEXT"]
 
@@ -228,7 +229,7 @@ def test_using_the_context_of_a_child_after_its_body_is_caught() -> None:
 
     _, outcome = finished(late)
     assert isinstance(outcome, Failed)
-    assert "while the body of the handler runs" in (outcome.error.message or "")
+    assert "from inside the handler" in (outcome.error.message or "")
 
 
 def test_a_callback_of_the_parent_may_be_awaited_inside_a_child() -> None:

@@ -474,7 +474,7 @@ def test_a_failure_that_concerns_more_than_a_branch_is_not_taken_for_its_end() -
 
     outcome = hosted(body).finish()
     assert isinstance(outcome, Failed)
-    assert "Ask the context which that body was given" in str(outcome.error.message)
+    assert "Use the context passed to" in str(outcome.error.message)
 
 
 def test_a_callback_that_was_made_outside_is_raced_against_time() -> None:

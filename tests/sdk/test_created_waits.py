@@ -107,7 +107,7 @@ def test_it_is_not_for_steps(method: str) -> None:
 
     outcome = Hosted(handler(body)).finish()
     assert isinstance(outcome, Failed)
-    assert "of a wait was asked for inside a step's body" in str(outcome.error.message)
+    assert "of a wait was called inside a step" in str(outcome.error.message)
 
 
 def test_one_of_the_handler_can_be_awaited_and_cancelled_inside_a_child() -> None:

@@ -92,7 +92,7 @@ def test_an_attempt_that_falls_silent_has_failed(make: Make) -> None:
     assert host.finish() == Succeeded('"done"')
     assert failures(host) == [(SILENT_TYPE, 7_000)]
     (failed,) = [event for event in host.events if isinstance(event, StepFailed)]
-    assert failed.error.message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 10 s."
+    assert failed.error.message == "Attempt 1 of STEP (Step) 'work' sent no heartbeat for 10 s."
 
 
 @EVERYWHERE
@@ -198,7 +198,7 @@ def test_an_async_body_that_falls_silent_is_cancelled() -> None:
         await context.step(body, "work", config(SOON))
 
     message = failure_message(async_handler(handle))
-    assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
+    assert message == "Attempt 1 of STEP (Step) 'work' sent no heartbeat for 0.020 s."
 
 
 @IN_THREADS
@@ -209,7 +209,7 @@ def test_a_body_in_a_thread_that_falls_silent_sees_that_it_is_cancelled(make: Ma
             step.raise_if_cancelled()
 
     message = failure_message(make(body, config(SOON)))
-    assert message == "Attempt 1 of STEP (Step) 'work' gave no sign of life for 0.020 s."
+    assert message == "Attempt 1 of STEP (Step) 'work' sent no heartbeat for 0.020 s."
 
 
 def test_a_test_sees_what_a_step_told() -> None:
@@ -328,7 +328,7 @@ def test_what_cannot_be_recorded_is_refused() -> None:
     notebook = Notebook()
     most = "x" * (HEARTBEAT_DETAILS_BYTES_MAX - 2)
     notebook.heartbeats.record(most)
-    with pytest.raises(ValidationError, match="8,193 bytes; at most 8,192"):
+    with pytest.raises(ValidationError, match="at most 8,192 bytes, got 8,193"):
         notebook.heartbeats.record(f"{most}x")
     with pytest.raises(SerDesError):
         notebook.heartbeats.record(object())

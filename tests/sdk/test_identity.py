@@ -96,8 +96,7 @@ def test_the_refusal_shows_what_is_recorded_beside_what_was_requested() -> None:
     with pytest.raises(NonDeterministicExecutionError) as caught:
         check_recorded(CHARGE, stored(OperationType.WAIT, "Wait", "cool-down"))
     assert str(caught.value) == (
-        "The code asks for something else than what is recorded at durable call 3"
-        " (type, sub_type, name).\n"
+        "Durable call 3 does not match the history (type, sub_type, name).\n"
         "  recorded:  WAIT (Wait) 'cool-down'\n"
         "  requested: STEP (Step) 'charge'\n"
         "Every replay must make the same durable calls in the same order. Operation ab."

@@ -42,7 +42,7 @@ PLAN = StepPlan(
     semantics=StepSemantics.AT_LEAST_ONCE_PER_RETRY,
     retry_strategy=RetryPresets.fixed(Duration(2)),
     payloads=Payloads(JsonSerDes(), SerDesContext()),
-    watch=AttemptClock(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
+    clock=AttemptClock(lambda: 0, lambda: 0, lambda _: 0, lambda: False),
     heartbeats=HeartbeatPlan(Payloads(JsonSerDes(), SerDesContext()), lambda _: None),
 )
 

@@ -338,7 +338,7 @@ def test_a_durable_operation_inside_a_step_is_refused() -> None:
 
     outcome = Hosted(handler(nesting)).run()
     assert isinstance(outcome, Failed)
-    assert "Wait inner was asked for inside a step's body" in (outcome.error.message or "")
+    assert "Wait inner was called inside a step" in (outcome.error.message or "")
 
 
 def test_the_result_of_a_callback_inside_a_step_is_refused() -> None:
@@ -348,7 +348,7 @@ def test_the_result_of_a_callback_inside_a_step_is_refused() -> None:
 
     outcome = Hosted(handler(nesting)).run()
     assert isinstance(outcome, Failed)
-    assert "the result of a callback was asked for" in (outcome.error.message or "")
+    assert "the result of a callback was called" in (outcome.error.message or "")
 
 
 @durable_step

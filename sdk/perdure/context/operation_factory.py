@@ -111,7 +111,7 @@ class OperationFactory:
             semantics=settings.step_semantics,
             retry_strategy=settings.retry_strategy or _RETRIES,
             payloads=payloads,
-            watch=self._attempt_clock,
+            clock=self._attempt_clock,
             heartbeats=self._heartbeats(identity, payloads.context, settings.heartbeat_timeout),
             timeout_ms=None if settings.timeout is None else settings.timeout.to_milliseconds(),
         )
@@ -304,7 +304,7 @@ class OperationFactory:
 
         plan = ChildPlan(
             payloads=self.payloads(identity, composed_serdes(composition, settings, branches)),
-            summarize=lambda _: summarize(kind.kind, None, kept[-1]),
+            summarize=lambda _: summarize(kind.summary_type, None, kept[-1]),
             failure=failure_of_branch,
         )
         return unwrap_any_of_error(self._child_program(identity, plan, run))
@@ -394,7 +394,7 @@ class OperationFactory:
         typed = None if settings.item_serdes else serdes_of_batch([b.func for b in branches])
         plan = ChildPlan(
             payloads=self.payloads(identity, settings.serdes or typed or EXTENDED_TYPES),
-            summarize=partial(summarize, kind.kind, settings.summary_generator),
+            summarize=partial(summarize, kind.summary_type, settings.summary_generator),
         )
         return self._child_program(identity, plan, run)
 

@@ -103,13 +103,13 @@ class AsyncDriver:
         return await self.drive(scope, program)
 
     def check_task(self, scope: Scope) -> None:
-        """Refuse a call whose place among the others depends on what ends first."""
+        """Refuse a call whose order among the others depends on what ends first."""
         task = _current_task()
         if task is not scope.owner and not self._supervisor.has_not_awaited(task):
             scope.fail_execution(
-                f"An operation of {scope.description} was asked for in another task than the one"
-                " which has its context, after that task had waited: replays may come to it in"
-                " another order. Give the task a context of its own, by run_in_child_context."
+                f"A task used the context of {scope.description} after it had awaited something, so"
+                " the order of operations could change on replay. Give the task its own context"
+                " with run_in_child_context()."
             )
 
 

@@ -1,6 +1,6 @@
-"""One context's place in an execution: whose ids it hands out, and whether it is still replaying.
+"""Scope of one context: the ids of its durable calls, and whether it is still replaying.
 
-It carries nothing out: that is for the shells, of which one blocks threads and the other awaits.
+It performs nothing: that is for the drivers, of which one blocks threads and the other awaits.
 """
 
 import inspect
@@ -38,9 +38,9 @@ class Scope:
     """Identifies the durable calls of one context.
 
     A `closed` scope belongs to a context that has ended: it can only repeat what is recorded.
-    `prefix` is what its ids are made of: the id of the operation that the context belongs to.
-    `parent_id` is the context that is recorded above its operations: the same, unless the context
-    is virtual. `owner` is the task that runs its body, where tasks do.
+    Its ids are derived from `prefix`, the id of the operation that the context belongs to.
+    `parent_id` is recorded as the parent of its operations: the same id, unless the context is
+    virtual. `owner` is the task that runs its body, in async handlers.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Scope:
         self._derived: dict[str, int] = {}
 
     def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> "Scope":
-        """Return the scope of the context that is the operation `identity`.
+        """Return the scope of the child context whose operation is `identity`.
 
         It replays if its operation has ended, or its first durable call is recorded.
         """
@@ -102,17 +102,17 @@ class Scope:
 
     @contextmanager
     def activate(self) -> Generator[None]:
-        """Let the durable calls of this thread, or of this task, belong to this scope alone."""
+        """Make this the scope of all durable calls of this thread or task, for the `with` block."""
         token = _current.set(self)
         try:
             yield
         finally:
-            # A coroutine that is thrown away ends elsewhere: there is nothing to go back to.
+            # A discarded coroutine ends in another context: there is nothing to reset.
             with suppress(ValueError):
                 _current.reset(token)
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
-        """Give the call that arrives now its place.
+        """Return the identity of the call that arrives now.
 
         Raises control flow when the invocation has ended, `ValidationError` for a name that is too
         long or not printable ASCII, `ExecutionError` inside a step, and inside the body of another
@@ -133,7 +133,7 @@ class Scope:
         )
 
     def next_deterministic_name(self, kind: str) -> str:
-        """Return a name that the call which arrives now alone has, in this and in every replay.
+        """Return a name that only the call which arrives now has; the same in every replay.
 
         Raises as `identify` does.
         """
@@ -143,20 +143,20 @@ class Scope:
         return deterministic_name(self.invocation.execution_arn, self.prefix, kind, number)
 
     def enter(self, call: str) -> None:
-        """Let a durable call begin; raise control flow, or `ExecutionError` inside a step."""
+        """Check that a durable call may start; raise control flow, or `ExecutionError`."""
         self.invocation.require_open(self.active().fiber)
         if step_running.get():
             self.fail_execution(
-                "A step cannot contain a durable operation: "
-                f"{call} was asked for inside a step's body. Return from the step first."
+                f"A step cannot contain a durable operation: {call} was called inside a step. "
+                "Return from the step first."
             )
 
     def _require_current(self, call: str) -> None:
         current = self.active()
         if current is not self:
             self.fail_execution(
-                f"{call} was asked of the context of {self.description} while the body of "
-                f"{current.description} runs. Ask the context which that body was given."
+                f"{call} was called on the context of {self.description} from inside "
+                f"{current.description}. Use the context passed to {current.description}."
             )
 
     def fail_execution(self, message: str) -> NoReturn:
@@ -166,7 +166,7 @@ class Scope:
         raise error
 
     def active(self) -> "Scope":
-        """Return the scope whose body runs in this thread; threads of users have none."""
+        """Return the scope whose body runs in this thread or task; this one in threads of users."""
         current = _current.get()
         return self if current is None or current.invocation is not self.invocation else current
 
@@ -181,9 +181,9 @@ class Scope:
                 if differing_fields(identity, operation):
                     check_recorded(_placed(identity), operation)
             elif self.closed:
-                asked = _placed(identity).describe_call()
+                requested = _placed(identity).describe_call()
                 raise NonDeterministicExecutionError(
-                    f"{asked} is asked for in {self.description}, which has ended without it."
+                    f"{requested} is not recorded in {self.description}, which has ended."
                     f" Operation {identity.id}.",
                     identity.id,
                 )
@@ -211,17 +211,18 @@ class Scope:
     def recorded_context(self, identity: Identity, *, virtual: bool) -> Operation | None:
         """Return what is recorded for a context.
 
-        Raises as `recorded` does, also when the context was virtual and is so no more, or the
-        reverse.
+        Raises as `recorded` does, and when the context was recorded as virtual and is no longer,
+        or the reverse.
         """
         operation = None if virtual else self.recorded(identity)
         unrecorded = self.invocation.recorded(identity.id) is None
         below = self.invocation.recorded(operation_id(identity.id, 1)) is not None
         if (virtual and not unrecorded) or (not virtual and unrecorded and below):
+            recorded, requested = ("is not", "is") if virtual else ("is", "is not")
             error = NonDeterministicExecutionError(
-                f"{_placed(identity).describe_call()} {'is' if virtual else 'is not'} recorded as"
-                f" an operation of its own, and the code asks for one that is"
-                f" {'' if virtual else 'not '}virtual. Operation {identity.id}.",
+                f"{_placed(identity).describe_call()} {recorded} virtual in the history, but"
+                f" {requested} virtual in the code."
+                f" Operation {identity.id}.",
                 identity.id,
             )
             self.invocation.terminate_on(self.fiber, error)
@@ -229,16 +230,16 @@ class Scope:
         return operation
 
     def note_progress(self, effect: ReplayEnded | Resumed) -> None:
-        """Note that the context does what it has never done, or may come to it now."""
+        """Note that replay has ended, or may have: log records appear from here on."""
         if isinstance(effect, ReplayEnded) or self.invocation.recorded(self._ids.peek()) is None:
             self.replaying = False
 
     def notify_observer(self, effect: Replayed | StepFinished) -> None:
-        """Tell the observer, if there is one."""
+        """Notify the observer, if there is one."""
         observer = self.invocation.observer
         if observer is None:
             return
-        with self.invocation.lock:  # observers count, and need not know of threads
+        with self.invocation.lock:  # observers need not be thread-safe
             if isinstance(effect, Replayed):
                 observer.operation_replayed()
             else:
@@ -246,5 +247,5 @@ class Scope:
 
 
 def _placed(identity: Identity) -> Identity:
-    """Return the identity with the line of user code that asks."""
+    """Return the identity with the line of user code that makes the call."""
     return msgspec.structs.replace(identity, line=user_line(inspect.currentframe()))

@@ -1,12 +1,12 @@
-"""One invocation's hold on its execution: what is recorded, and the way to record more.
+"""State of one invocation: the operations recorded so far, and the checkpoints that record more.
 
-A turn can end before the handler does: it suspends, is revoked, passes to another worker, or meets
-something that cannot be repaired. Then its end is *settled*: every further durable call raises
-control flow at once, and nothing that the handler still returns or raises changes the outcome. So a
-handler that catches too much can delay the end, and no more.
+An invocation can end before its handler does: it suspends, is revoked, is lost to another worker,
+or meets an error that cannot be repaired. Then its *termination* is fixed: every further durable
+call raises control flow at once, and nothing that the handler still returns or raises changes the
+outcome. So a handler that catches too much can delay the end, and no more.
 
-A fiber that has to wait does so in place while another one keeps the invocation going; when the
-last one has to wait, the invocation suspends, and all of them unwind.
+A fiber that must wait does so in place while another one keeps the invocation going; when the last
+one must wait, the invocation suspends, and all of them unwind.
 """
 
 import threading
@@ -48,7 +48,7 @@ from perdure_core.model import (
 
 Termination = Failed | Pending | Errored | Diverged | Lost
 
-# A suspended turn may prove broken while its last updates are written; a passed one has no say.
+# A suspended invocation may fail while its last updates are written; a lost one stays lost.
 _PRECEDENCE: dict[type[Termination], int] = {
     Pending: 0,
     Failed: 1,
@@ -57,10 +57,10 @@ _PRECEDENCE: dict[type[Termination], int] = {
     Lost: 2,
 }
 
-# Starts that are remembered until an answer brings the operation.
+# Types whose starts are remembered until an answer contains the operation.
 _TRACED: Final = (OperationType.WAIT, OperationType.CONTEXT)
 
-# Clocks differ a little, and timers may be late: asked again after these times.
+# Clocks differ a little, and timers may be late: the service is asked again after these times.
 REFRESH_S_FIRST: Final = 0.1
 REFRESH_S_MAX: Final = 5.0
 
@@ -74,9 +74,10 @@ def _monotonic_ms() -> int:
 class InvocationState:
     """The recorded operations and the checkpoints of one invocation; blocks the calling thread.
 
-    Answers arrive on the worker's thread while the fibers run on others. `lock` guards what is
-    known and who waits; nobody calls the worker while holding it. `submitting` is held while
-    something is submitted, so that nothing of an abandoned branch follows the close of its batch.
+    Answers arrive on the worker's thread while the fibers run on others. `lock` guards the
+    operations and the waiting fibers; the worker is never called while it is held. `submitting` is
+    held while updates are submitted, so that no update of a cancelled branch follows the close of
+    its batch.
     `on_operations_changed` is called with the ids of changed operations, and with none when the
     termination is fixed, from any thread and with the lock held.
     """
@@ -94,12 +95,12 @@ class InvocationState:
         self.fibers = FiberTree(self.lock)
         self.threads = DaemonThreadPool(BRANCH_THREAD_NAME)
         self.now_ms = environment.now_ms
-        # Nobody sets this clock, so what took a second took a second. Tests have one clock only.
+        # This clock is never set, so what took a second took a second. Tests have one clock only.
         self.monotonic_ms = _monotonic_ms if self.now_ms is system_now_ms else self.now_ms
         self._handed_out_ms = invocation.handed_out_ms
         self._began_ms = self.monotonic_ms()
         self._operations = {operation.id: operation for operation in invocation.operations}
-        # Waits that are open, or begin; and contexts that begin, which say what lies in what.
+        # Open waits; and waits and contexts that start, whose parents say where each one lies.
         self._waits = {id_: each for id_, each in self._operations.items() if _is_open_wait(each)}
         self._starting: dict[str, OperationUpdate] = {}
         self._checkpoints = checkpoints
@@ -110,15 +111,15 @@ class InvocationState:
 
     @property
     def termination(self) -> Termination | None:
-        """How the invocation ends, whatever its handler still does."""
+        """How the invocation ends, whatever its handler still does; None while that is open."""
         return self._termination
 
     def elapsed_since_ms(self, recorded_ms: int) -> int:
         """Return how long ago, at least 0 ms, something was recorded that this invocation found.
 
-        By the service's clock up to the delivery, and by ours from then on, so that it does not
-        matter how far the two are apart; only if the service does not say when it delivered, it is
-        by the two.
+        Measured by the service's clock up to the delivery, and by ours from then on, so that a
+        difference between the two does not matter; by both clocks only if the service does not
+        report when it delivered.
         """
         if self._handed_out_ms is None:
             return max(self.now_ms() - recorded_ms, 0)
@@ -126,15 +127,15 @@ class InvocationState:
         return max(self._handed_out_ms - recorded_ms, 0) + running_ms
 
     def is_cancelled(self, fiber: Fiber) -> bool:
-        """Tell whether nothing that the fiber does will be recorded any more."""
+        """Return whether nothing that the fiber does will be recorded any more."""
         return self._termination is not None or fiber.parked or fiber.cancelled
 
     def recorded(self, operation_id: str) -> Operation | None:
-        """Return the operation as last heard of."""
+        """Return the operation as the last answer showed it; None if it is not recorded."""
         return self._operations.get(operation_id)
 
     def open_waits_of(self, context_id: str) -> list[OperationUpdate]:
-        """Return the cancellations of all waits that are open below a context, or begin there."""
+        """Return the cancellations of all waits below a context that are open or about to start."""
         with self.submitting, self.lock:
             begun = {id_: each for id_, each in self._starting.items() if _is_wait(each)}
             waits = [
@@ -153,7 +154,7 @@ class InvocationState:
         ]
 
     def send(self, fiber: Fiber, update: OperationUpdate, *, urgent: bool = False) -> Future[None]:
-        """Record `update` without waiting. A failure settles the turn when it becomes known."""
+        """Record `update` without waiting. A failure ends the invocation when it becomes known."""
         future = self.submit(fiber, update, urgent=urgent)
         with self.lock:
             self._unawaited_checkpoints = [
@@ -180,17 +181,17 @@ class InvocationState:
         return self.recorded_operation(fiber, update)
 
     def recorded_operation(self, fiber: Fiber, update: OperationUpdate) -> Operation:
-        """Return how the operation of `update`, which is recorded, stands; raises as `commit`."""
+        """Return the operation of `update`, which is recorded; raises as `commit` does."""
         self.require_open(fiber)
         operation = self._operations.get(update.id)
         if operation is None:
             raise InvocationError(
-                f"The service accepted {update.id} and did not say how it stands."
+                f"The service accepted operation {update.id}, but its answer does not contain it."
             )
         return operation
 
     def wait_changed(self, fiber: Fiber, waiting: Suspend) -> Operation:
-        """Return an operation as soon as its status is another one than the fiber has seen.
+        """Wait until the status of an operation differs from the one in `waiting`, and return it.
 
         Raises `SuspendExecution` when no fiber has anything to do meanwhile: the invocation ends,
         and the execution goes on when something has changed. Raises it at once in a fiber that
@@ -206,17 +207,17 @@ class InvocationState:
             timeout_s, refresh_s = refresh_s, min(2 * refresh_s, REFRESH_S_MAX)
 
     def refresh(self) -> Future[None]:
-        """Ask the service what has changed."""
+        """Request the operations that have changed."""
         return self._checkpoints.submit((), urgent=True)
 
     def suspend(self, waits: Iterable[Suspend]) -> None:
-        """End the invocation, which can do nothing, unless one of `waits` is over."""
+        """End the idle invocation, unless one of `waits` is over."""
         with self.lock:
             if all(self._operations[each.operation_id].status is each.seen for each in waits):
                 self._terminate(Pending())
 
     def pause(self, fiber: Fiber, waiting: Suspend | None, timeout_s: float | None) -> None:
-        """Let a fiber wait, with the lock held, until its condition is notified or time is up.
+        """Wait, with the lock held, until the fiber's condition is notified or time is up.
 
         Raises as `wait_changed` does.
         """
@@ -228,10 +229,10 @@ class InvocationState:
         self.fibers.wake(fiber)
 
     def require_open(self, fiber: Fiber) -> None:
-        """Raise `InvocationLost` or `SuspendExecution` when the end is settled.
+        """Raise `InvocationLost` or `SuspendExecution` when the invocation has ended.
 
-        Raises `SuspendExecution` when the fiber is parked, `OrphanedChildException` when nobody
-        waits for it any more.
+        Raises `SuspendExecution` when the fiber is parked, `OrphanedChildException` when it is
+        cancelled.
         """
         match self._termination:
             case None:
@@ -241,25 +242,25 @@ class InvocationState:
             case Pending() | Failed() | Errored() | Diverged() as termination:
                 raise SuspendExecution(f"This invocation has ended ({type(termination).__name__}).")
         if fiber.parked:
-            raise SuspendExecution("This branch goes on in the next invocation.")
+            raise SuspendExecution("This branch continues in the next invocation.")
         if fiber.cancelled:
             raise OrphanedChildException(
-                "What this call belongs to is complete without it.", fiber.operation_id
+                "The context of this call is complete without it.", fiber.operation_id
             )
 
     def terminate(self, end: Termination) -> None:
-        """Fix the end of the invocation; the first one stays, unless a weightier one follows."""
+        """Fix how the invocation ends; a later end counts only if it takes precedence."""
         with self.lock:
             self._terminate(end)
 
     def terminate_on(self, fiber: Fiber, error: BaseException) -> None:
-        """Settle what cannot be repaired; anything else, or anybody abandoned, settles nothing."""
+        """End the invocation if `error` cannot be repaired and the fiber is not cancelled."""
         end = termination_for(error)
         if end is not None and (not fiber.cancelled or isinstance(end, Lost)):
             self.terminate(end)
 
     def end(self, handler_end: Outcome) -> Outcome:
-        """Stop what still runs, write what was not awaited, then say how the invocation ended."""
+        """Stop running branches, wait for open checkpoints, and return how the invocation ended."""
         self.cancel_children(self.fibers.root)
         self.threads.wait_ended()
         try:
@@ -270,7 +271,7 @@ class InvocationState:
         return self._termination or handler_end
 
     def pending_checkpoints(self) -> Iterator[Future[None]]:
-        """Yield what has to be waited for before the invocation may end."""
+        """Yield the checkpoints that must be recorded before the invocation may end."""
         if isinstance(self._termination, Lost | Errored | Diverged):
             return
         if not all(future.done() for future in self._unawaited_checkpoints):
@@ -278,7 +279,7 @@ class InvocationState:
             yield from self._unawaited_checkpoints
 
     def cancel_children(self, fiber: Fiber) -> None:
-        """Let all branches of `fiber` stop at their next durable call; record nothing of them."""
+        """Cancel all branches of `fiber`: each stops at its next durable call, unrecorded."""
         with self.submitting, self.lock:
             self.fibers.cancel_children(fiber)
 
@@ -298,13 +299,13 @@ class InvocationState:
             return None if operation.status is waiting.seen else operation
 
     def seconds_until(self, until_ms: int | None) -> float | None:
-        """Return how long it is until then, by the clock of the service's timers."""
+        """Return the seconds until then, at least 0, by the clock of the service's timers."""
         if until_ms is None:
             return None
         return min(max((until_ms - self.now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
 
     def submit(self, fiber: Fiber, update: OperationUpdate, *, urgent: bool) -> Future[None]:
-        """Hand `update` to the worker; `checkpoint_error` tells what the future's error means."""
+        """Submit `update` to the worker; see `checkpoint_error` for the errors of the future."""
         with self.submitting:
             self.require_open(fiber)
             if update.action is OperationAction.START and update.type in _TRACED:
@@ -357,7 +358,7 @@ class InvocationState:
 
 
 def termination_for(error: BaseException) -> Termination | None:
-    """Return how an invocation ends that `error` cannot be kept from ending; None if it can."""
+    """Return how `error` ends the invocation; None if the handler may go on after it."""
     match error:
         case InvocationLost():
             return Lost()
@@ -380,7 +381,7 @@ def _is_open_wait(operation: Operation) -> bool:
 
 
 def _ignore(_: Iterable[str]) -> None:
-    """Nobody asks."""
+    """Do nothing."""
 
 
 def _suspension(waiting: Suspend | None) -> SuspendExecution:
@@ -400,7 +401,7 @@ def _wait(future: Future[None]) -> None:
 
 
 def checkpoint_error(error: BaseException) -> BaseException:
-    """Return what a checkpoint that failed means to whoever waits for it."""
+    """Return the exception that a failed checkpoint raises where it is awaited."""
     match error:
         case CheckpointRefused():
             return ExecutionError(

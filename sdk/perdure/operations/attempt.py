@@ -1,7 +1,7 @@
-"""One attempt of a step while its body runs: how long it may take, and whether it shall stop.
+"""One attempt of a step while its body runs: its deadline, its heartbeats and its cancellation.
 
 Must stay true: an attempt that took longer than it may has failed, whatever its body returned or
-raised by then. Safe from any thread: a body asks while its shell waits. Nothing waits here.
+raised by then. Safe from any thread: a body asks while its driver waits. Nothing waits here.
 """
 
 import math
@@ -34,26 +34,26 @@ class AttemptClock:
 
 
 class Attempt:
-    """An attempt, of which the record knows the `past` when a crash interrupted it.
+    """One attempt; `progress` is what was recorded of it before a crash interrupted it.
 
-    `title` names it in messages, which are recorded: the same in every run. Time can end it if it
-    `is_limited`.
+    `title` names it in messages, which are recorded: the same in every run. An attempt that
+    `is_limited` can time out.
     """
 
     def __init__(
         self,
         number: int,
         title: str,
-        watch: AttemptClock,
+        clock: AttemptClock,
         heartbeats: HeartbeatPlan,
         *,
         timeout_ms: int | None = None,
-        past: PriorProgress = NO_PROGRESS,
+        progress: PriorProgress = NO_PROGRESS,
     ) -> None:
         self.number = number
         self.title = title
-        self.heartbeats = Heartbeats(heartbeats, past, watch.monotonic_ms)
-        self._watch = watch
+        self.heartbeats = Heartbeats(heartbeats, progress, clock.monotonic_ms)
+        self._clock = clock
         self._timeout_ms = timeout_ms
         self._heartbeat_timeout_ms = heartbeats.timeout_ms
         self.is_limited = timeout_ms is not None or heartbeats.timeout_ms is not None
@@ -61,50 +61,52 @@ class Attempt:
 
     @property
     def left_s(self) -> float:
-        """How long it may go on from now, in seconds; not above 0 when it is overdue."""
+        """The seconds until its deadline; 0 or less when it has timed out."""
         deadlines_ms = [
             due for due in (self._deadline_ms, self.heartbeats.deadline_ms) if due is not None
         ]
         if not deadlines_ms:
             return math.inf
-        return (min(deadlines_ms) - self._watch.monotonic_ms()) / 1_000
+        return (min(deadlines_ms) - self._clock.monotonic_ms()) / 1_000
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for its body any more."""
-        return self.left_s <= 0 or self._watch.is_cancelled()
+        """Whether its body should stop: nothing waits for it any more."""
+        return self.left_s <= 0 or self._clock.is_cancelled()
 
     @property
     def heartbeat_details(self) -> Any:
-        """What the last sign of life said before the body began."""
+        """The details of the last heartbeat that was recorded before the body began."""
         return self.heartbeats.details()
 
     def raise_if_cancelled(self) -> None:
-        """Raise `StepCancelledError` when nobody waits for the body any more."""
+        """Raise `StepCancelledError` when the body should stop."""
         if self.cancelled:
             raise StepCancelledError(f"{self.title} is cancelled.")
 
     def heartbeat(self, details: Any) -> None:
-        """Give a sign of life."""
+        """Record a heartbeat."""
         self.heartbeats.record(details)
 
     def raise_if_timed_out(self) -> None:
-        """Raise `StepTimeoutError` when it has taken longer, or was silent for longer, than may be.
+        """Raise `StepTimeoutError` or `StepHeartbeatTimeoutError` when the attempt has timed out.
 
-        Whichever was first.
+        The one whose deadline came first.
         """
         if not self.is_limited or self.left_s > 0:
             return
-        silent_ms, deadline_ms = self.heartbeats.deadline_ms, self._deadline_ms
-        if deadline_ms is None or (silent_ms is not None and silent_ms < deadline_ms):
+        heartbeat_deadline_ms, deadline_ms = self.heartbeats.deadline_ms, self._deadline_ms
+        if deadline_ms is None or (
+            heartbeat_deadline_ms is not None and heartbeat_deadline_ms < deadline_ms
+        ):
             assert self._heartbeat_timeout_ms is not None
-            shown = _shown(self._heartbeat_timeout_ms)
-            raise StepHeartbeatTimeoutError(f"{self.title} gave no sign of life for {shown}.")
+            timeout = _seconds(self._heartbeat_timeout_ms)
+            raise StepHeartbeatTimeoutError(f"{self.title} sent no heartbeat for {timeout}.")
         assert self._timeout_ms is not None
-        raise StepTimeoutError(f"{self.title} took longer than {_shown(self._timeout_ms)}.")
+        raise StepTimeoutError(f"{self.title} took longer than {_seconds(self._timeout_ms)}.")
 
     def __enter__(self) -> None:
-        """Let its body run."""
+        """Start the body."""
 
     def __exit__(
         self,
@@ -112,15 +114,15 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take what its body did; when it is overdue by then, that is how the attempt failed.
+        """Check the deadline when the body has ended: a timeout replaces its value or error.
 
-        Only a failure of the whole execution, or of the invocation, counts even then.
+        Only a failure of the whole execution, or of the invocation, is not replaced.
         """
         failed = isinstance(error, (Exception, StepCancelledError))
         if error is None or (failed and not isinstance(error, UnrecoverableError)):
             self.raise_if_timed_out()
 
 
-def _shown(duration_ms: int) -> str:
+def _seconds(duration_ms: int) -> str:
     seconds, milliseconds = divmod(duration_ms, 1_000)
     return f"{seconds:,}{f'.{milliseconds:03}' if milliseconds else ''} s"

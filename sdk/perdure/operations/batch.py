@@ -1,11 +1,12 @@
-"""The rules of a batch, which is what map and parallel are: branches side by side.
+"""The rules of a batch (map or parallel): branches that run side by side.
 
-Branches start in the order of their indexes, at most so many at a time; one that is suspended keeps
-its place. The policy is asked before the first one and whenever one has ended. When it says
-complete, branches that have not ended are abandoned. A branch that fails is an item of the result;
-what concerns more than the branch ends the batch, whatever the policy tolerates.
+Branches start in the order of their indexes, up to a concurrency limit; a suspended branch counts
+against it. The completion policy is evaluated before the first one and whenever one has ended. Once
+the batch is complete, branches that have not ended are cancelled. A branch that fails is an item of
+the result; an error that concerns more than the branch ends the batch, whatever the policy
+tolerates.
 
-A result that was too large to be kept is made again, from its summary and the recorded branches.
+A result that was too large to be recorded is rebuilt from its summary and the recorded branches.
 Semantics are those of the AWS Lambda durable execution SDK for Python 3.0 (concurrency).
 """
 
@@ -39,13 +40,13 @@ from perdure.primitives.completion import (
 from perdure.serdes.batch_result import BatchItem, BatchResult, BatchSummary
 from perdure.serdes.error_records import record_of
 
-# A batch without a limit of its own runs so many at a time, those that are parked left aside.
+# The concurrency limit of a batch that sets none; parked branches do not count against it.
 RUNNING_MAX: Final = 1_000
 
 
 @dataclass(frozen=True)
 class BranchPlan:
-    """A branch before it runs. `body` is called with what carries it; None is the batch itself.
+    """A branch before it runs. `body` is called with its fiber; None is the fiber of the batch.
 
     It raises `ChildContextError` when the user's code raises, or `SerDesError`.
     """
@@ -57,17 +58,17 @@ class BranchPlan:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The branches, how many may run at a time, and when they are enough."""
+    """The branches of a batch, its concurrency limit and its completion policy."""
 
     branches: Sequence[BranchPlan]
     policy: CompletionPolicy
     concurrency_max: int | None = None
-    # Branches that are recorded as ended, in that order; they count before any other one starts.
+    # Branches that are recorded as ended, in that order; they count before any other starts.
     ended: Sequence[int] = ()
 
 
 class _Progress:
-    """Which branches have started, and how each one stands."""
+    """The branches that have started, and the status of each."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self.items: dict[int, BatchItem[Any]] = {}
@@ -83,7 +84,7 @@ class _Progress:
         return self._plan.policy.decide(succeeded, failed, self._statuses)
 
     def start_next(self) -> StartBranch | None:
-        """Note that the next branch starts, and say how; None if none may start now."""
+        """Mark the next branch as started and return its effect; None if none may start now."""
         while self._next in self.items:
             self._next += 1
         index, in_flight = self._next, self._counts[BatchItemStatus.STARTED]
@@ -97,12 +98,12 @@ class _Progress:
         return StartBranch(index, branch.operation_id, branch.body)
 
     def begin(self, index: int) -> None:
-        """Note that a branch starts."""
+        """Mark a branch as started."""
         self.items[index] = BatchItem(index, BatchItemStatus.STARTED)
         self._counts[BatchItemStatus.STARTED] += 1
 
     def note(self, end: BranchEnd) -> None:
-        """Note how a branch ended; raise what concerns more than the branch."""
+        """Record how a branch ended; raise an error that concerns more than the branch."""
         if isinstance(end.error, SuspendExecution):
             self._parked += 1
             return
@@ -112,7 +113,7 @@ class _Progress:
         self._counts[item.status] += 1
 
     def started(self) -> list[BatchItem[Any]]:
-        """Return what has started, in order: now, or before one that is recorded as ended."""
+        """Return the items that have started, in order; also those before one recorded as ended."""
         count = max(self.items, default=-1) + 1
         missing = BatchItemStatus.STARTED
         return [self.items.get(index, BatchItem(index, missing)) for index in range(count)]
@@ -127,7 +128,7 @@ class _Progress:
 
 
 def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
-    """Run branches until the policy says that the batch is complete."""
+    """Run branches until the policy is met."""
     progress = _Progress(plan)
     try:
         for index in plan.ended:
@@ -138,7 +139,7 @@ def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
             while (start := progress.start_next()) is not None:
                 yield start
             progress.note((yield AwaitBranch()))
-    except GeneratorExit:  # a shell gave the program up, and answers no more
+    except GeneratorExit:  # the driver closed the program, and answers no more effects
         raise
     except BaseException:
         yield CancelBranches()
@@ -148,7 +149,7 @@ def batch(plan: BatchPlan) -> Program[BatchResult[Any]]:
 
 
 def rebuild_batch(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
-    """Make the result of a complete batch again, one branch after the other."""
+    """Rebuild the result of a complete batch, one branch after the other."""
     known = _read(summary, len(plan.branches))
     items: list[BatchItem[Any]] = []
     for index in range(known.total):
@@ -160,7 +161,7 @@ def rebuild_batch(plan: BatchPlan, summary: str) -> Program[BatchResult[Any]]:
 
 
 def _rebuild_branch(plan: BatchPlan, index: int) -> Program[BranchEnd]:
-    """Return how a branch has ended, as its record, or what lies below that, says."""
+    """Return how a branch has ended, from its record or from those of its children."""
     try:
         value = yield RunChild(partial(plan.branches[index].body, None))
     except (ChildContextError, SerDesError) as error:
@@ -181,9 +182,11 @@ def _read(summary: str, total: int) -> BatchSummary:
     try:
         known = BatchSummary.read(summary)
     except (ValueError, KeyError, TypeError) as error:
-        raise ExecutionError(f"The summary of a batch is not understood: {error!r}") from error
+        raise ExecutionError(
+            f"The recorded summary of a batch cannot be read: {error!r}"
+        ) from error
     if known.total > total:
         raise NonDeterministicExecutionError(
-            f"{known.total} branches are recorded, and the code asks for only {total}."
+            f"{known.total} branches are recorded, but the code has only {total}."
         )
     return known

@@ -1,4 +1,4 @@
-"""What map and parallel, and their branches, are called in the record."""
+"""Names of batches and their branches in the record."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,22 +9,22 @@ from perdure_core.model import OperationType
 
 @dataclass(frozen=True)
 class BatchKind:
-    """The words of one kind of batch; `kind` names it in summaries."""
+    """The recorded names of one kind of batch; `summary_type` is that of its summaries."""
 
-    kind: str
+    summary_type: str
     sub_type: str
     branch_sub_type: str
     branch_name: str
 
-    def branch_identity(self, above: Identity, index: int, name: str | None) -> Identity:
-        """Return which operation the branch at `index`, from 0, of the batch `above` is."""
+    def branch_identity(self, parent: Identity, index: int, name: str | None) -> Identity:
+        """Return the identity of the branch at `index`, from 0, of the batch `parent`."""
         return Identity(
             number=index,
-            id=operation_id(above.id, index),
+            id=operation_id(parent.id, index),
             type=OperationType.CONTEXT,
             sub_type=self.branch_sub_type,
             name=name or f"{self.branch_name}-{index}",
-            parent_id=above.id,
+            parent_id=parent.id,
         )
 
 

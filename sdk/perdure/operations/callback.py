@@ -1,6 +1,6 @@
-"""The rules of a callback: the promise is recorded at once, the result is awaited later.
+"""The rules of a callback: its start is recorded at once, its result is awaited later.
 
-Creating one never raises for how it ended: whoever asks for the result learns that.
+Creating one never raises for how it ended: awaiting the result does.
 """
 
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ _ERRORS = {
 def create_callback(
     identity: Identity, recorded: Operation | None, config: CallbackConfig
 ) -> Program[str]:
-    """Return the callback's id, which the service makes when the start is durable."""
+    """Return the callback's id, which the service assigns when the start is durable."""
     if recorded is not None:
         yield Replayed()
         return callback_details(recorded).callback_id
@@ -49,7 +49,7 @@ def create_callback(
 
 
 def callback_result(identity: Identity, operation: Operation) -> Program[str | None]:
-    """Return the text that completed the callback; raise a `CallbackError` for other ends."""
+    """Return the result of the callback as text; raise a `CallbackError` for any other end."""
     while operation.status in OPERATION_OPEN:
         operation = yield from suspend(operation, f"{identity.describe()} is open")
     yield Resumed()
@@ -60,17 +60,19 @@ def callback_result(identity: Identity, operation: Operation) -> Program[str | N
 
 
 def _failure(operation: Operation) -> ErrorObject:
-    """Return why it ended; whoever completes a callback as failed need not say so."""
+    """Return why it ended; the client that fails a callback need not send a message."""
     recorded = callback_details(operation).error or ErrorObject()
     if recorded.message is not None:
         return recorded
-    said = operation.status.lower().replace("_", " ")
-    return replace(recorded, message=f"The callback is {said}, without a message.")
+    status = operation.status.lower().replace("_", " ")
+    return replace(recorded, message=f"The callback is {status}, without a message.")
 
 
 def callback_details(operation: Operation) -> CallbackDetails:
-    """Return what the record says about a callback."""
+    """Return the details of a recorded callback."""
     details = operation.details
     if not isinstance(details, CallbackDetails):
-        raise InvocationError(f"The record of callback {operation.id} holds no callback.")
+        raise InvocationError(
+            f"Operation {operation.id} is recorded with details of another type, not as a callback."
+        )
     return details

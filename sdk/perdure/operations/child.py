@@ -1,11 +1,11 @@
-"""The rules of a child context: a body with durable calls of its own, recorded as one operation.
+"""The rules of a child context: a body with durable calls, recorded as one operation.
 
     no record ── START ──> STARTED ── SUCCEED ──> SUCCEEDED
                              └────── FAIL ──────> FAILED
 
-START is sent, the close is awaited. A result too large to keep is recorded as a summary that asks
-for the body to be run again over its recorded children. A *virtual* context records nothing
-itself: its body runs in every replay. Semantics are those of the AWS Lambda durable execution SDK
+START is sent, the close is awaited. A result too large to record is recorded as a summary; a replay
+then runs the body again over its recorded children. A *virtual* context records nothing itself: its
+body runs in every replay. Semantics are those of the AWS Lambda durable execution SDK
 for Python 3.0 (operation.child).
 """
 
@@ -62,9 +62,9 @@ def child(
 ) -> Program[Any]:
     """Return the value of `body`, from the record or by running it.
 
-    A result of more than `result_bytes_max` is made again from the children.
-    Raises `ChildContextError` when the body has raised an exception, `SerDesError` when that was
-    one, or the value could not be written or read.
+    A result of more than `result_bytes_max` is rebuilt from the children.
+    Raises `ChildContextError` when the body has raised an exception, `SerDesError` when it raised
+    that, or its value could not be written or read.
     """
     if plan.virtual:
         return (yield from _virtual(plan, body))
@@ -85,15 +85,17 @@ def child(
 
 
 def context_details(operation: Operation) -> ContextDetails:
-    """Return what the record says about a context."""
+    """Return the details of a recorded context."""
     details = operation.details
     if not isinstance(details, ContextDetails):
-        raise InvocationError(f"The record of context {operation.id} holds no context.")
+        raise InvocationError(
+            f"Operation {operation.id} is recorded with details of another type, not as a context."
+        )
     return details
 
 
 def large_result_summary(operation: Operation | None) -> str | None:
-    """Return the summary of a result that has to be made again; None if there is no such result."""
+    """Return the summary of a result that must be rebuilt; None if there is no such result."""
     if operation is None or operation.status is not OperationStatus.SUCCEEDED:
         return None
     details = context_details(operation)
@@ -104,7 +106,7 @@ def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
     try:
         value = yield RunChild(body)
         result = plan.payloads.read(plan.payloads.write(value))
-    except Exception as error:  # noqa: BLE001 - whatever a body raises comes out as its record
+    except Exception as error:  # noqa: BLE001 - errors of a body are raised as recorded ones
         _raise_if_fatal(error)
         failure = error_record(error)
     else:
@@ -127,8 +129,8 @@ def _ended(
     except Exception as error:
         _raise_if_fatal(error)
         raise NonDeterministicExecutionError(
-            f"The body of {identity.describe()} returned before, and raises {error!r} when it is"
-            " run again for its result.",
+            f"{identity.describe()} succeeded before, but raised {error!r} when it was re-run to"
+            " rebuild its result.",
             identity.id,
         ) from error
     return plan.payloads.read(plan.payloads.write(value))
@@ -153,7 +155,7 @@ def _success(
 
 
 def _raise_if_fatal(error: Exception) -> None:
-    """Raise what concerns more than this context: it ends the execution, or this invocation."""
+    """Raise `error` if it concerns more than this context: the execution or the invocation."""
     if isinstance(error, ExecutionError):
         raise error
     if isinstance(error, InvocationError) and error.is_retryable():

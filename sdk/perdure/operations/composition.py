@@ -1,12 +1,12 @@
-"""What race, any_of and all_of make of a batch: the value that one branch, or all, came to.
+"""Compositions of branches: race, any_of and all_of select a value from the result of a batch.
 
-Each is a batch with a policy of its own, recorded as one context. The verdict is read off its
-result, on the first run as when a large result is made again. Branches that are not waited for any
-more are cancelled: their open waits are recorded as such just before the context closes.
+Each is a batch with a policy of its own, recorded as one context. The value is selected from its
+result, on the first run and when a large result is rebuilt. Branches that are not awaited any more
+are cancelled: their open waits are recorded as such just before the context closes.
 
-A branch that had ended before this invocation began has its say first, in the order of the record,
-and only then others may start: whichever decided before a crash decides again after it, and nobody
-looks at a wait that was cancelled for its sake.
+Branches that had ended before this invocation began count first, in the order of the record, and
+only then may others start: the branch that decided before a crash decides again after it, and no
+wait that was cancelled for its sake is awaited again.
 """
 
 import json
@@ -36,7 +36,7 @@ from perdure.serdes.serializers import SerDes, SerDesContext
 from perdure_core.model import ErrorObject, OperationUpdate
 from perdure_core.text import cut_chars
 
-# What `AnyOfError` keeps of one field of one error, if there is room.
+# The longest field of one error that `AnyOfError` records, if all fit.
 FIELD_CHARS_MAX: Final = 1_000
 FIELD_CHARS_MIN: Final = 100
 
@@ -44,9 +44,9 @@ FIELD_CHARS_MIN: Final = 100
 class AnyOfError(DurableOperationError):
     """All branches of an `any_of` failed. `errors` holds what each one failed with, in their order.
 
-    What is recorded is bounded: of many or long errors the ends of the messages, the data and at
-    last whole errors are left out; the message says how many there were. None has a stack trace:
-    those are in the records of the branches.
+    Its record is bounded: of many or long errors, messages and data are cut, and at last whole
+    errors are left out; the message gives their number. None has a stack trace: those are in the
+    records of the branches.
     """
 
     __recorded_name__ = "perdure.composition.AnyOfError"
@@ -63,10 +63,10 @@ class AnyOfError(DurableOperationError):
 
     @classmethod
     def of(cls, errors: Sequence[ChildContextError]) -> Self:
-        """Make the error of branches that failed so."""
-        shown = errors[-1].message if errors else None
+        """Return the error for branches that failed with `errors`."""
+        last = errors[-1].message if errors else None
         count = len(errors)
-        message = f"None of {count:,} branches succeeded; the last of them failed with: {shown}"
+        message = f"None of {count:,} branches succeeded; the last of them failed with: {last}"
         return cls(message, qualified_name(cls), _written_errors(errors))
 
 
@@ -75,7 +75,7 @@ register_operation_error(AnyOfError)
 
 @dataclass(frozen=True)
 class Winner:
-    """What the branch at `index` returned, which decides."""
+    """The branch that decides, and what it returned."""
 
     index: int
     value: Any
@@ -83,7 +83,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Composition:
-    """One way to put branches together. `select` returns a `Winner` or a list, or raises."""
+    """A rule for combining branches. `select` returns a `Winner` or a list, or raises."""
 
     kind: BatchKind
     policy: CompletionConfig
@@ -133,9 +133,9 @@ def compose(
     open_waits: Callable[[], Sequence[OperationUpdate]],
     keep: Callable[[BatchResult[Any]], None],
 ) -> Program[Any]:
-    """Run the batch, cancel what it leaves behind, and return or raise its verdict.
+    """Run the batch, cancel the waits that it leaves open, and select the value of its result.
 
-    `open_waits` returns the cancellations of what then still waits; `keep` is told the result.
+    `open_waits` returns the cancellations of those waits; `keep` receives the result.
     """
     result = yield from program
     for cancellation in open_waits():
@@ -145,7 +145,7 @@ def compose(
 
 
 def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:
-    """Let the error of an `any_of` come out as if no context were there."""
+    """Run `program`, and raise its `AnyOfError` without the `ChildContextError` around it."""
     try:
         return (yield from program)
     except ChildContextError as error:
@@ -156,29 +156,29 @@ def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:
 
 
 def failure_of_branch(error: BaseException) -> ErrorObject:
-    """Return what is recorded of a context whose branch failed: the same as of the branch."""
+    """Return the recorded error of a context whose branch failed: that of the branch."""
     return record_of(error) if isinstance(error, ChildContextError) else error_record(error)
 
 
 @dataclass(frozen=True)
 class WinnerSerDes(SerDes[Any]):
-    """Writes a `Winner`, and reads what it had won.
+    """Writes a `Winner`, and reads its value.
 
-    The value is written as its branch says. Where branches say different things, the number of the
-    branch stands beside it.
+    The value is written by the serializer of its branch; with the number of the branch beside it,
+    if serializers differ.
     """
 
     branches: Sequence[SerDes[Any]]
 
     def serialize(self, value: Winner, serdes_context: SerDesContext) -> str:
-        """Write it."""
+        """Return the value as text."""
         text = self.branches[value.index].serialize(value.value, serdes_context)
         if _alike(self.branches):
             return text
         return json.dumps({"branch": value.index, "value": json.loads(text)})
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
-        """Read the value."""
+        """Return the value that `data` holds."""
         if _alike(self.branches):
             return self.branches[0].deserialize(data, serdes_context)
         written = json.loads(data)
@@ -188,19 +188,19 @@ class WinnerSerDes(SerDes[Any]):
 
 @dataclass(frozen=True)
 class ListSerDes(SerDes[Any]):
-    """Writes a list, each value as its branch says."""
+    """Writes a list, each value by the serializer of its branch."""
 
     branches: Sequence[SerDes[Any]]
 
     def serialize(self, value: list[Any], serdes_context: SerDesContext) -> str:
-        """Write it."""
+        """Return the value as text."""
         pairs = zip(self.branches, value, strict=True)
         return json.dumps(
             [json.loads(each.serialize(item, serdes_context)) for each, item in pairs]
         )
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> list[Any]:
-        """Read it."""
+        """Return the values that `data` holds."""
         pairs = zip(self.branches, json.loads(data), strict=True)
         return [each.deserialize(json.dumps(item), serdes_context) for each, item in pairs]
 
@@ -224,7 +224,7 @@ def _child_error(failure: ErrorObject | None) -> ChildContextError:
 
 
 def _written_errors(errors: Sequence[ChildContextError]) -> str:
-    """Return JSON of at most what a record's data may hold."""
+    """Return the errors as JSON of at most `DATA_BYTES_MAX` bytes."""
     chars_max, kept = FIELD_CHARS_MAX, len(errors)
     while True:  # ends: with no error left, nothing is too long
         fields = [
@@ -241,7 +241,7 @@ def _written_errors(errors: Sequence[ChildContextError]) -> str:
 
 
 def _read_errors(data: str | None) -> tuple[ChildContextError, ...]:
-    """Return what `_written_errors` wrote; nothing for any other text."""
+    """Return the errors that `_written_errors` wrote; none for any other text."""
     try:
         fields = json.loads(data or "[]")
         objects = [ErrorObject(message, kind, detail) for kind, message, detail in fields]

@@ -1,8 +1,8 @@
-"""Which operation a durable call is, and whether that is what the record holds.
+"""Identity of a durable call, and the check that it matches the recorded operation.
 
-A call is known by its place: the n-th durable call of its context. Type, sub-type, name and parent
-must agree with what is recorded under that id; arguments are not compared. The derivation of ids is
-that of the AWS Lambda durable execution SDK for Python 3.0, so both find each other's records.
+A call is identified by its position: the n-th durable call of its context. Type, sub-type, name and
+parent must equal what is recorded under that id; arguments are not compared. The derivation of ids
+is that of the AWS Lambda durable execution SDK for Python 3.0, so each finds the other's records.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def operation_id(prefix: str | None, number: int) -> str:
 
 
 def idempotency_key(execution_arn: str, operation_id: str) -> str:
-    """Return what tells an operation from all others of all executions, for ever: 64 characters.
+    """Return a key that is unique to an operation among all of all executions: 64 characters.
 
     An ARN holds the id of one execution, so a name that is used again does not repeat a key.
     """
@@ -53,9 +53,9 @@ class OperationIds:
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a durable call asks for. `number` is its place in its context, from 1.
+    """The identity of a durable call. `number` is its position in its context, from 1.
 
-    `line` is where user code asks, as file:line; known where the record holds something else.
+    `line` is the line of user code that makes the call, as file:line; known when replay differs.
     """
 
     number: int
@@ -79,30 +79,31 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def describe(self) -> str:
-        """Return words for messages: the kind, and the name if there is one."""
+        """Return the call as messages show it: the kind, and the name if there is one."""
         return _describe(self.type, self.sub_type, self.name)
 
     def describe_call(self) -> str:
-        """Return the same, and the line of the call where it is known."""
+        """Return the same with the line of the call, where it is known."""
         return self.describe() if self.line is None else f"{self.describe()}, at {self.line}"
 
 
 def check_name(name: str | None) -> None:
     """Raise `ValidationError` for a `name` of other than 1 to 256 printable ASCII characters.
 
-    An empty one is none.
+    An empty name counts as none.
     """
     if not name:
         return
     if not (name.isascii() and name.isprintable() and len(name) <= OPERATION_NAME_CHARS_MAX):
         raise ValidationError(
-            f"An operation's name is 1 to {OPERATION_NAME_CHARS_MAX} printable ASCII characters: "
+            f"An operation name must be 1 to {OPERATION_NAME_CHARS_MAX} printable ASCII characters,"
+            " got "
             f"{name[:OPERATION_NAME_CHARS_MAX]!r}"
         )
 
 
 def check_recorded(requested: Identity, recorded: Operation) -> None:
-    """Raise `NonDeterministicExecutionError` when the record holds another call here."""
+    """Raise `NonDeterministicExecutionError` when another call is recorded here."""
     differing = differing_fields(requested, recorded)
     if differing:
         raise NonDeterministicExecutionError(
@@ -111,7 +112,7 @@ def check_recorded(requested: Identity, recorded: Operation) -> None:
 
 
 def differing_fields(requested: Identity, recorded: Operation) -> list[str]:
-    """Return in what the record holds another call here; nothing if it holds this one."""
+    """Return the fields in which the recorded operation differs; empty if it is the same call."""
     return [
         field
         for field in ("type", "sub_type", "name", "parent_id")
@@ -120,27 +121,26 @@ def differing_fields(requested: Identity, recorded: Operation) -> list[str]:
 
 
 def describe_recorded(operation: Operation) -> str:
-    """Return words for messages about what is recorded."""
+    """Return a recorded operation as messages show it."""
     return _describe(operation.type, operation.sub_type, operation.name)
 
 
 def _difference(requested: Identity, recorded: Operation, differing: list[str]) -> str:
-    there = describe_recorded(recorded)
-    here = requested.describe()
+    expected = describe_recorded(recorded)
+    actual = requested.describe()
     if differing == ["parent_id"]:
-        there += f" in context {recorded.parent_id or 'of the handler'}"
-        here += f" in context {requested.parent_id or 'of the handler'}"
+        expected += f" in context {recorded.parent_id or 'of the handler'}"
+        actual += f" in context {requested.parent_id or 'of the handler'}"
     if requested.line is not None:
-        here += f", at {requested.line}"
+        actual += f", at {requested.line}"
     return (
-        f"The code asks for something else than what is recorded at durable call {requested.number}"
-        f" ({', '.join(differing)}).\n"
-        f"  recorded:  {there}\n"
-        f"  requested: {here}\n"
+        f"Durable call {requested.number} does not match the history ({', '.join(differing)}).\n"
+        f"  recorded:  {expected}\n"
+        f"  requested: {actual}\n"
         f"Every replay must make the same durable calls in the same order. Operation {recorded.id}."
     )
 
 
 def _describe(kind: OperationType, sub_type: str | None, name: str | None) -> str:
-    shown = kind.value if sub_type is None else f"{kind.value} ({sub_type})"
-    return shown if name is None else f"{shown} {name!r}"
+    described = kind.value if sub_type is None else f"{kind.value} ({sub_type})"
+    return described if name is None else f"{described} {name!r}"

@@ -1,6 +1,6 @@
-"""The rules of a chained invoke: START is durable, then another function runs, as an execution.
+"""The rules of a chained invoke: START is durable, then another function runs as an execution.
 
-Its end comes back into the record, however long it takes and whatever happens to this process.
+Its end is recorded here, however long it takes and whatever happens to this process.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,10 @@ def invoke(
     payload: Callable[[], str | None],
     tenant_id: str | None,
 ) -> Program[str | None]:
-    """Return what the function returned, as text. `payload` is asked for only when it starts.
+    """Return what the function returned, as text. `payload` is called only when it starts.
 
     Raises `InvokeError` when it ended in any other way (`SerDesError`, when it failed with one),
-    `ExecutionError` for an input above the
-    bound, before anything is recorded.
+    `ExecutionError` for an input above the bound, before anything is recorded.
     """
     operation = recorded
     if operation is None:
@@ -56,9 +55,9 @@ def invoke(
 
 
 def target_of(function_name: str) -> str:
-    """Return the name of the function that is named in any accepted form.
+    """Return the plain name of a function that is named in any accepted form.
 
-    Raises `ValidationError` when it can be no function's.
+    Raises `ValidationError` when no function can have the name.
     """
     try:
         return target_name(function_name)
@@ -69,5 +68,7 @@ def target_of(function_name: str) -> str:
 def _details(operation: Operation) -> ChainedInvokeDetails:
     details = operation.details
     if not isinstance(details, ChainedInvokeDetails):
-        raise InvocationError(f"The record of chained invoke {operation.id} holds no such thing.")
+        raise InvocationError(
+            f"Operation {operation.id} is recorded with details of another type, not as an invoke."
+        )
     return details

@@ -1,7 +1,7 @@
-"""The rules of asking what time it is: once, by the service's clock, and on the record.
+"""The rules of the recorded clock: the service's time, read once and the same in every replay.
 
-It is a step without a body. Its answer is when the service recorded that the step succeeded, which
-nobody but the service knows, and which is durable before anybody hears it.
+It is a step without a body. Its value is when the service recorded that the step succeeded, so it
+is durable before the handler sees it.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from perdure_core.timestamps import from_epoch_ms
 
 
 def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
-    """Return the moment at which this was first asked for, in UTC, to the millisecond."""
+    """Return when this was first called, in UTC, to the millisecond."""
     operation = recorded
     if operation is None or operation.status in OPERATION_OPEN:
         yield ReplayEnded()
@@ -24,5 +24,7 @@ def now(identity: Identity, recorded: Operation | None) -> Program[datetime]:
     else:
         yield Replayed()
     if operation.ended_ms is None:
-        raise InvocationError(f"The record of {identity.describe()} does not say when it ended.")
+        raise InvocationError(
+            f"{identity.describe()} is recorded without the time at which it ended."
+        )
     return from_epoch_ms(operation.ended_ms)

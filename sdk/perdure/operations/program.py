@@ -1,9 +1,9 @@
-"""How an operation says what must be done, without doing it.
+"""Programs and effects: operations as generators that yield what must be done, without doing it.
 
 Each operation is a generator, a *program*: it yields effects and is sent their answers. All rules
 (what is recorded when, what is awaited, what a replay returns, how errors come back) are in the
-programs. A shell performs the effects: it blocks a thread, or awaits; nothing else differs between
-the two. An effect that fails is thrown into the program at the place that asked for it.
+programs. A driver performs the effects: it blocks a thread, or awaits; nothing else differs between
+the two. An effect that fails is thrown into the program at the `yield` that requested it.
 """
 
 from collections.abc import Callable, Generator
@@ -29,9 +29,9 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Suspend(msgspec.Struct, frozen=True):
-    """Wait until the operation is no longer as `seen`; `until_ms`, since 1970, if time does that.
+    """Wait until the status is no longer `seen`; `until_ms`, since 1970, if time changes it.
 
-    Answer: the `Operation` as it stands then, if the shell goes on in place; it may end the
+    Answer: the `Operation` as it stands then, if the driver waits in place; it may end the
     invocation instead.
     """
 
@@ -48,7 +48,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class RunChild(msgspec.Struct, frozen=True):
-    """Call user code that makes durable calls in a context of its own. Answer: what it returns."""
+    """Call user code that makes durable calls in a child context. Answer: what it returns."""
 
     body: Callable[[], Any]
 
@@ -65,10 +65,10 @@ class BranchEnd(msgspec.Struct, frozen=True):
 
 
 class StartBranch(msgspec.Struct, frozen=True):
-    """Begin a branch beside the others. The shell calls `body` with what carries the branch.
+    """Start a branch beside the others. The driver calls `body` with the fiber of the branch.
 
-    `operation_id` is that of the branch. A shell that carries many need not let it wait in place:
-    it may park it, which is an end of its own.
+    `operation_id` is that of the branch. A driver that runs many branches need not let this one
+    wait in place: it may park it, which ends it for this invocation.
     """
 
     index: int
@@ -81,15 +81,18 @@ class AwaitBranch(msgspec.Struct, frozen=True):
 
 
 class CancelBranches(msgspec.Struct, frozen=True):
-    """Let branches that have not ended stop at their next durable call; record no more of them."""
+    """Cancel unfinished branches: they stop at their next durable call and record no more."""
 
 
 class ReplayEnded(msgspec.Struct, frozen=True):
-    """From here on the context does what it has never done: its log records are new."""
+    """Replay of this context has ended.
+
+    From here on code runs for the first time, so log records are emitted.
+    """
 
 
 class Resumed(msgspec.Struct, frozen=True):
-    """The context passed something it was suspended on; live, if nothing later is recorded."""
+    """The context resumed after a suspension; replay has ended if nothing later is recorded."""
 
 
 class Replayed(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
-"""How long whoever refused an attempt asks to be left alone.
+"""Retry-After hints of exceptions: how long a service asks its callers to wait.
 
-A service that is overloaded says so with a date or a delay: HTTP's `Retry-After` (RFC 9110, section
-10.2.3). Must stay true: a hint can only make a delay longer, one that makes no sense is as good as
-none, and no exception, however odd, can break a retry here.
+An overloaded service sends a date or a delay: HTTP's `Retry-After` (RFC 9110, section 10.2.3). Must
+stay true: a hint can only make a delay longer, an invalid one counts as none, and no exception,
+however odd, can break a retry here.
 """
 
 import math
@@ -25,7 +25,7 @@ def retry_after_ms(error: BaseException, now_ms: Callable[[], int]) -> int:
     The hint is an attribute `retry_after` of the exception (seconds, a `timedelta` or a `Duration`)
     or the header `Retry-After` of its `response` (as requests and httpx have it) or of itself (as
     urllib and aiohttp have it): seconds, or a date, which counts from the response's own `Date`, or
-    else from `now_ms()`, since 1970. The first exception of the chain of causes that has one says.
+    else from `now_ms()`, since 1970. The first exception of the chain of causes with a hint counts.
     """
     for each in _chain(error):
         delay_ms = _milliseconds(_attribute(each, "retry_after"))
@@ -78,7 +78,7 @@ def _parsed(date: str | None) -> datetime | None:
 
 
 def _milliseconds(value: object) -> int | None:
-    """Return a length of time, rounded up and within bounds; None for what is none."""
+    """Return a length of time in milliseconds, rounded up and within bounds; None if invalid."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     elif isinstance(value, Duration):
@@ -94,7 +94,7 @@ def _header(headers: object, name: str) -> str | None:
         for key, value in cast("Mapping[object, object]", headers).items():
             if isinstance(key, str) and isinstance(value, str) and key.lower() == name:
                 return value.strip()
-    except Exception:  # noqa: BLE001 - whatever calls itself headers
+    except Exception:  # noqa: BLE001 - headers of any type
         return None
     return None
 
@@ -102,5 +102,5 @@ def _header(headers: object, name: str) -> str | None:
 def _attribute(holder: object, name: str) -> object:
     try:
         return cast("object", getattr(holder, name, None))
-    except Exception:  # noqa: BLE001 - a property of somebody else's
+    except Exception:  # noqa: BLE001 - a property of the user's class
         return None

@@ -11,7 +11,7 @@ under the same attempt. At most once: START is durable before the body; a replay
 does not know how far the body came, so it asks the retry strategy with a `StepInterruptedError`.
 With a timeout, START is durable before the body too: from then on the attempt's time runs, however
 often its worker is lost, and a replay that finds none left fails the attempt without its body.
-HEARTBEAT, while STARTED, keeps what the body tells of its progress for whoever runs it next.
+HEARTBEAT, while STARTED, keeps the progress that the body reports for the next run of the attempt.
 Semantics and awaited updates are those of the AWS Lambda durable execution SDK for Python 3.0
 (operation.step).
 """
@@ -66,13 +66,13 @@ class StepPlan(msgspec.Struct, frozen=True):
     semantics: StepSemantics
     retry_strategy: RetryStrategy
     payloads: Payloads
-    watch: AttemptClock
+    clock: AttemptClock
     heartbeats: HeartbeatPlan
     timeout_ms: int | None = None
 
     @property
     def is_limited(self) -> bool:
-        """Whether time can end an attempt."""
+        """Whether an attempt can time out."""
         return self.timeout_ms is not None or self.heartbeats.timeout_ms is not None
 
 
@@ -108,8 +108,11 @@ def step(
                 raise
             operation = yield from _fail(identity, operation, plan, error)
         except StepCancelledError as error:
-            # Recording fails for whoever is cancelled, and says why; anybody else made this up.
-            unfounded = InvalidStateError(f"{error} That was not so.")
+            # For an attempt that is cancelled, recording raises control flow; this one was not.
+            unfounded = InvalidStateError(
+                f"StepCancelledError was raised by the step itself; the step was not cancelled."
+                f" Its message: {error}"
+            )
             operation = yield from _fail(identity, operation, plan, unfounded)
         except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
             operation = yield from _fail(identity, operation, plan, error)
@@ -122,7 +125,7 @@ def step(
 
 
 def check_size(identity: Identity, payload: str | None, what: str = "result") -> None:
-    """Raise `ExecutionError` when a result, or what else it is, is larger than a record may be."""
+    """Raise `ExecutionError` when a result, or another payload, is too large to be recorded."""
     size = 0 if payload is None else bytes_of(payload)
     if size > PAYLOAD_BYTES_MAX:
         raise ExecutionError(
@@ -132,15 +135,17 @@ def check_size(identity: Identity, payload: str | None, what: str = "result") ->
 
 
 def attempt_number(operation: Operation | None) -> int:
-    """Return the number of the attempt that comes now, from 1."""
+    """Return the number of the next attempt, from 1."""
     return 1 if operation is None else step_details(operation).attempt + 1
 
 
 def step_details(operation: Operation) -> StepDetails:
-    """Return what the record says about a step."""
+    """Return the details of a recorded step."""
     details = operation.details
     if not isinstance(details, StepDetails):
-        raise InvocationError(f"The record of step {operation.id} holds no step.")
+        raise InvocationError(
+            f"Operation {operation.id} is recorded with details of another type, not as a step."
+        )
     return details
 
 
@@ -158,7 +163,7 @@ def _attempt(
         raise StepInterruptedError(
             f"{identity.describe()} was interrupted in attempt {number}.", identity.id
         )
-    past = _past(operation, plan)
+    progress = _prior_progress(operation, plan)
     if not started:
         start = identity.update(OperationAction.START)
         if at_most_once or plan.is_limited:
@@ -167,7 +172,7 @@ def _attempt(
             yield Send(start)
     title = f"Attempt {number} of {identity.describe()}"
     attempt = Attempt(
-        number, title, plan.watch, plan.heartbeats, timeout_ms=plan.timeout_ms, past=past
+        number, title, plan.clock, plan.heartbeats, timeout_ms=plan.timeout_ms, progress=progress
     )
     attempt.raise_if_timed_out()
     value = yield from _run(identity, attempt, body)
@@ -177,7 +182,7 @@ def _attempt(
 
 
 def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -> Program[Any]:
-    """Call the body; what it last told is recorded with its failure."""
+    """Call the body; its last heartbeat is recorded before its failure."""
     try:
         with attempt:
             value: Any = yield Run(partial(body, attempt))
@@ -193,15 +198,15 @@ def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -
     return value
 
 
-def _past(operation: Operation | None, plan: StepPlan) -> PriorProgress:
-    """Return what the record says of the attempt that comes; servers of old do not say it."""
+def _prior_progress(operation: Operation | None, plan: StepPlan) -> PriorProgress:
+    """Return the recorded progress of the next attempt; older servers do not report it."""
     if operation is None:
         return NO_PROGRESS
     details = step_details(operation)
     began_ms = details.attempt_started_ms
     if operation.status is not OperationStatus.STARTED or began_ms is None:
         return PriorProgress(heartbeat=details.heartbeat)
-    elapsed_since_ms, heartbeat_ms = plan.watch.elapsed_since_ms, details.heartbeat_ms
+    elapsed_since_ms, heartbeat_ms = plan.clock.elapsed_since_ms, details.heartbeat_ms
     heartbeat_ago_ms = None if heartbeat_ms is None else elapsed_since_ms(heartbeat_ms)
     return PriorProgress(elapsed_since_ms(began_ms), details.heartbeat, heartbeat_ago_ms)
 
@@ -235,7 +240,7 @@ def _retry_delay_ms(
         ) from broken
     if not decision.should_retry:
         return None
-    return max(delay_ms(decision.delay), retry_after_ms(error, plan.watch.now_ms))
+    return max(delay_ms(decision.delay), retry_after_ms(error, plan.clock.now_ms))
 
 
 def _outcome(operation: Operation, plan: StepPlan) -> Any:

@@ -3,8 +3,8 @@
     no record ── START ──> STARTED ── due ────> SUCCEEDED
                              └────── CANCEL ──> CANCELLED
 
-A wait that was created, not called, is awaited later or not at all, and may be cancelled. That it
-was is learned from its result, as how a callback ended.
+A wait that was created, not called, is awaited later or not at all, and may be cancelled. Then its
+result raises, as that of a callback does.
 """
 
 from perdure.exceptions import ValidationError, WaitCancelledError
@@ -26,12 +26,14 @@ def check_wait(duration: Duration) -> int:
     """Return the wait in milliseconds; raise `ValidationError` outside 1 ms to 366 days."""
     wait_ms = duration.to_milliseconds()
     if not 1 <= wait_ms <= WAIT_MS_MAX:
-        raise ValidationError(f"A wait lasts 1 to {WAIT_MS_MAX:,} ms: {wait_ms:,} ms asked for.")
+        raise ValidationError(
+            f"The duration of a wait must be 1 to {WAIT_MS_MAX:,} ms, got {wait_ms:,} ms."
+        )
     return wait_ms
 
 
 def wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Program[None]:
-    """Return when the wait is over. A recorded wait keeps its length, whatever the code says."""
+    """Return when the wait is over. A recorded wait keeps its length, also if the code changed."""
     operation = recorded
     if operation is None:
         operation = yield from _start(identity, wait_ms)
@@ -41,7 +43,7 @@ def wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Progra
 
 
 def create_wait(identity: Identity, recorded: Operation | None, wait_ms: int) -> Program[None]:
-    """Let the time begin, and return when that is durable."""
+    """Start a wait, and return when its start is durable."""
     if recorded is not None:
         yield Replayed()
         return
@@ -58,13 +60,13 @@ def wait_result(identity: Identity, operation: Operation) -> Program[None]:
 
 
 def cancel_wait(identity: Identity, operation: Operation) -> Program[bool]:
-    """Tell whether the wait is cancelled now; it is not when it was over before."""
+    """Cancel the wait; return whether it is cancelled, False if it was over before."""
     if operation.status is OperationStatus.STARTED:
         yield ReplayEnded()
         operation = yield from commit(identity.update(OperationAction.CANCEL))
     else:
         yield Replayed()
-    # One that was over already may still look as if it were not, if the answer had no room for it.
+    # A wait that is over may still seem open here, if the last answer was full without it.
     operation = yield from _until_ended(identity, operation)
     return operation.status is OperationStatus.CANCELLED
 

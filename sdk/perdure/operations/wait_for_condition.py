@@ -1,4 +1,4 @@
-"""The rules of waiting for a condition: a check that is polled, each time with its last answer.
+"""The rules of waiting for a condition: a check that is polled, each time with its last state.
 
     no record ── START ──> STARTED ── SUCCEED ──> SUCCEEDED      the strategy stops polling
                              │  └─── FAIL ──────> FAILED         the check or the strategy raised
@@ -44,7 +44,7 @@ from perdure_core.payload import text_of
 
 @dataclass(frozen=True)
 class ConditionPlan:
-    """What is polled: the state to begin with, and who decides whether to go on."""
+    """The settings of a polled check: its first state and its wait strategy."""
 
     initial_state: Any
     wait_strategy: Callable[[Any, int], WaitForConditionDecision]
@@ -86,7 +86,7 @@ def wait_for_condition(
         if not decision.should_continue:
             yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
             yield StepFinished("succeeded")
-            # The strategy may have changed the state that it was shown.
+            # The strategy may have changed the state that it received.
             return plan.payloads.read(payload)
         operation = yield from _retry(identity, payload, delay_ms(decision.delay))
     yield Replayed()
@@ -99,7 +99,7 @@ def wait_for_condition(
 def _poll(
     identity: Identity, plan: ConditionPlan, check: Callable[[Any], Any], payload: str | None
 ) -> Program[tuple[str | None, Any]]:
-    """Check once. What the check gets and returns has made the round trip of a replay."""
+    """Check once. Its argument and its value have made the round trip of a replay."""
     recorded = plan.payloads.write(plan.initial_state) if payload is None else payload
     state = yield Run(partial(check, plan.payloads.read(recorded)))
     payload = plan.payloads.write(state)

@@ -194,8 +194,7 @@ def _check_requests(state: State, requests: dict[str, RequestedOperation]) -> No
             check_recorded(call.identity, recorded)
         except NonDeterministicExecutionError as error:
             raise ReplayMismatch(
-                "The code asks for something else than what is recorded at durable call"
-                f" {call.identity.number}.",
+                f"Durable call {call.identity.number} does not match the history.",
                 _describe(recorded),
                 call.describe(),
             ) from error
