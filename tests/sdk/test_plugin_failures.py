@@ -55,9 +55,9 @@ def test_failures_of_one_hook_are_logged_once_an_invocation(
     for function in both(Factory(lambda: Raising(error))):
         caplog.clear()
         assert Hosted(function).finish() == Succeeded("3")
-        told = [record.getMessage() for record in caplog.records]
-        assert sum("given OperationStartInfo" in message for message in told) == 1
-        assert sum("plugin Raising failed" in message for message in told) == 7
+        messages = [record.getMessage() for record in caplog.records]
+        assert sum("in its hook for OperationStartInfo" in message for message in messages) == 1
+        assert sum("plugin Raising failed" in message for message in messages) == 7
 
 
 def test_what_is_no_plugin_is_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +65,7 @@ def test_what_is_no_plugin_is_logged_and_left_out(caplog: pytest.LogCaptureFixtu
     for function in both(Factory(lambda: "no plugin"), recorder):
         assert Hosted(function).finish() == Succeeded("3")
     assert recorder.log.count("invocation") == 2
-    assert "returns a DurableInstrumentationPlugin, not str" in caplog.text
+    assert "must return a DurableInstrumentationPlugin, got str" in caplog.text
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -156,7 +156,7 @@ def test_without_a_thread_changes_are_told_at_the_end(
         assert Hosted(both(recorder)[kind]).finish() == Succeeded("3")
         (change,) = recorder.changes
         assert [info.name for info in change.updated_operations.values()] == ["one", "two"]
-    assert "No thread for plugins" in caplog.text
+    assert "Cannot start a thread for plugins" in caplog.text
 
 
 def test_no_thread_is_started_for_plugins_that_hear_no_changes() -> None:

@@ -1,8 +1,7 @@
-"""The thread on which plugins hear what changed, so that no answer of the service waits for them.
+"""Thread that notifies plugins of changed operations, so that no answer of the service waits.
 
-Whoever notes a change does not wait. While the plugins are told, further changes gather; they are
-told together afterwards, so however slow a plugin is, there is one notice on its way and at most
-one behind it.
+`note` does not wait. While plugins are being notified, further changes are collected and delivered
+together afterwards: however slow a plugin is, at most one notification runs and one is pending.
 """
 
 import threading
@@ -14,9 +13,9 @@ THREAD_NAME: Final = "plugin-change"
 
 
 class ChangeNotifier:
-    """Hands the ids of changed operations to `deliver`, which does not raise.
+    """Passes the ids of changed operations to `deliver`, which does not raise.
 
-    When no thread can be started, everything is delivered at the end, by whoever calls `stop`.
+    When no thread can be started, everything is delivered at the end, by the caller of `stop`.
     """
 
     def __init__(self, deliver: Callable[[dict[str, None]], None]) -> None:
@@ -28,17 +27,17 @@ class ChangeNotifier:
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver. Raises `RuntimeError` when no thread can be started."""
+        """Start the thread. Raises `RuntimeError` when no thread can be started."""
         self._thread.start()
 
     def note(self, operation_ids: dict[str, None]) -> None:
-        """Have these delivered, soon and together with what waits already."""
+        """Deliver these soon, together with those already pending."""
         with self._changed:
             self._noted.update(operation_ids)
             self._changed.notify()
 
     def stop(self) -> Future[None]:
-        """Deliver what is left; the future resolves when that has been done."""
+        """Deliver all that is pending; the future resolves when that is done."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

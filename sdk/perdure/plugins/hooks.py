@@ -1,12 +1,12 @@
-"""What plugins are: code that watches executions, and changes nothing about them.
+"""Base class of plugins, and what their hooks receive. Plugins observe executions only.
 
-A worker gives each invocation plugins of its own, made by the factories of its function:
+A worker creates plugins for each invocation, with the factories of its function:
 
     @durable_execution(plugins=[TimingFactory()])
 
-Which hook is called where and when is told at `DurableInstrumentationPlugin`. Names, fields,
+`DurableInstrumentationPlugin` documents where and when each hook is called. Names, fields,
 defaults and rules are those of the AWS Lambda durable execution SDK for Python 3.0 (plugin);
-`docs/plugins.md` says where we differ.
+`docs/plugins.md` lists the differences.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ __all__ = [
 
 
 class InvocationStatus(Enum):
-    """How an invocation ended."""
+    """Outcome of an invocation."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -60,7 +60,7 @@ class InvocationStatus(Enum):
 
 
 class UserFunctionOutcome(Enum):
-    """How a function of the user ended. INCOMPLETE: it suspended, or had to stop."""
+    """Outcome of a user function. INCOMPLETE: it suspended, or was stopped."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -74,10 +74,10 @@ class UserFunctionOutcome(Enum):
 
 @dataclass(frozen=True)
 class OperationInfo:
-    """One operation as it stood at some moment.
+    """State of one operation at some time.
 
-    `result` is text, as it is recorded. `attempt` counts: the attempts of a step that have ended,
-    and in what is told about its function the one that runs, from 1.
+    `result` is the recorded text. `attempt` is the number of attempts of a step that have ended,
+    and in the hooks of its function the number of the running one, from 1.
     """
 
     operation_id: str
@@ -95,7 +95,7 @@ class OperationInfo:
 
     @staticmethod
     def from_operation(operation: Operation, *, is_replayed: bool = False) -> "OperationInfo":
-        """Return what is told of a recorded operation."""
+        """Return the state of a recorded operation."""
         details = operation.details
         result, error = _outcome(details)
         return OperationInfo(
@@ -116,7 +116,7 @@ class OperationInfo:
 
 @dataclass(frozen=True)
 class OperationStartInfo(OperationInfo):
-    """An operation that starts, or is met again before it has ended: then `is_replayed`."""
+    """An operation that starts, or (`is_replayed`) is replayed before it has ended."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class OperationEndInfo(OperationInfo):
 
 @dataclass(frozen=True)
 class OperationChangeInfo:
-    """Operations whose status is another one than before, and all as they stand then, by id."""
+    """Operations whose status has changed, and all operations at that time, by id."""
 
     execution_arn: str | None
     updated_operations: dict[str, OperationInfo]
@@ -135,10 +135,10 @@ class OperationChangeInfo:
 
 @dataclass(frozen=True)
 class UserFunctionStartInfo(OperationInfo):
-    """A function of the user that is about to be called.
+    """A user function that is about to be called.
 
-    `is_replay_children`: its result is known, and too large to have been kept; it runs again over
-    what its children recorded.
+    `is_replay_children`: its result was too large to record; it runs again over its recorded
+    children.
     """
 
     is_replay_children: bool = False
@@ -146,7 +146,7 @@ class UserFunctionStartInfo(OperationInfo):
 
 @dataclass(frozen=True)
 class UserFunctionEndInfo(OperationInfo):
-    """A function of the user that has returned, raised, or been stopped."""
+    """A user function that has returned, raised, or been stopped."""
 
     is_replay_children: bool
     outcome: UserFunctionOutcome
@@ -159,7 +159,7 @@ class UserFunctionEndInfo(OperationInfo):
         *,
         outcome: UserFunctionOutcome | None = None,
     ) -> Self:
-        """Return the end of what `start_info` tells the start of, now."""
+        """Return the end, now, of the function in `start_info`."""
         fields: dict[str, Any] = {**vars(start_info), "end_time": datetime.now(UTC)}
         fields["outcome"] = outcome or UserFunctionOutcome.from_error(error)
         fields["error"] = error
@@ -173,8 +173,8 @@ class InvocationInfo:
     `request_id` is the id of the invocation. `execution_input` is the plugin's own copy of the
     payload: plain JSON values, `{}` if there is none. `operations` has all recorded operations by
     id, the execution itself among them. `trace_header` is that with which the execution was
-    started, as in X-Amzn-Trace-Id. Payloads are neither compared nor shown by `repr`: who logs
-    an info does not log secrets.
+    started, as in X-Amzn-Trace-Id. Payloads are neither compared nor included in `repr`, so that
+    logging an info logs no secrets.
     """
 
     request_id: str | None
@@ -209,8 +209,8 @@ class InvocationStartInfo(InvocationInfo):
 class InvocationEndInfo(InvocationInfo):
     """An invocation that has ended; `execution_result` is JSON, if the execution succeeds.
 
-    PENDING: the execution waits for something. RETRY: the invocation went wrong, was lost to
-    somebody else, or asked for other operations than are recorded; the handler runs again.
+    PENDING: the execution waits for something. RETRY: the invocation failed, was given to another
+    worker, or requested other operations than are recorded; the handler runs again.
     """
 
     status: InvocationStatus = field(kw_only=True)
@@ -232,82 +232,83 @@ class PropagationInput:
 
 @dataclass(frozen=True)
 class PropagationMetadata:
-    """What travels with a chained invoke: the trace header, as text that nobody interprets."""
+    """Metadata sent with a chained invoke: the trace header, as opaque text."""
 
     x_amzn_trace_id: str | None = None
 
 
 class DurableInstrumentationPlugin:
-    """What a plugin derives from, overriding the hooks that it needs. One serves one invocation.
+    """Base class of plugins, which override the hooks that they need. One serves one invocation.
 
-    Every hook is an ordinary function, and whoever calls it waits for it. In a handler that is an
-    ordinary function, hooks of operations run on the thread that performs the operation: branches
-    of a map or parallel call them side by side. In an async handler all of them run on the loop
-    that the handlers share, so they must not block. Context variables that a hook sets are seen by
-    the function whose start it was told, and by what that one starts.
+    Every hook is a regular function, and its caller waits for it. With a synchronous handler, hooks
+    of operations run on the thread that performs the operation: branches of a map or parallel call
+    them concurrently. With an async handler all of them run on the loop that the handlers share, so
+    they must not block. Context variables that a start hook sets are visible to the function that
+    it announces, and to whatever that function starts.
 
-    Whatever a hook raises is logged and ignored, and the execution goes on as without the plugin.
+    An exception of a hook is logged and ignored, and the execution continues as without the plugin.
     `KeyboardInterrupt`, `SystemExit` and `GeneratorExit` are raised where the hook was called, and
-    end the invocation, which is run again. No hook is called before `on_invocation_start`, and none
+    end the invocation, which is retried. No hook is called before `on_invocation_start`, and none
     after `on_invocation_end`.
     """
 
     def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
-        """Say which trace header a chained invoke takes along; called before it is recorded.
+        """Return the trace header of a chained invoke; called before the invoke is recorded.
 
-        The first plugin that has one, blank ones aside, is heard. At most 8,192 characters.
+        The first plugin that returns one that is not blank counts. At most 8,192 characters.
         """
 
     def on_invocation_start(self, info: InvocationStartInfo) -> None:
-        """Hear of the invocation before the handler is called, on the thread of the handler."""
+        """Called before the handler, on the thread of the handler."""
 
     def on_invocation_end(self, info: InvocationEndInfo) -> None:
-        """Hear how the invocation ended, after every other hook, on the thread of the handler."""
+        """Called when the invocation ends, after all other hooks, on the thread of the handler."""
 
     def on_operation_start(self, info: OperationStartInfo) -> None:
-        """Hear of an operation before its start is recorded, and of every start after a retry.
+        """Called before the start of an operation is recorded, and for every start after a retry.
 
-        An operation that an earlier invocation has started, and that has not ended, is told again
-        with `is_replayed`, once in each invocation. One that has ended is not.
+        For an operation that an earlier invocation started, and that has not ended, it is called
+        again with `is_replayed`, once in each invocation; for one that has ended it is not.
         """
 
     def on_operation_end(self, info: OperationEndInfo) -> None:
-        """Hear how an operation ended, before the handler does.
+        """Called when an operation has ended, before the handler receives its result.
 
-        What ended while nobody looked (a wait, a callback, another execution) is told when the
-        handler comes to it; what it never comes to, before `on_invocation_end`. An operation is
-        told once, and not on replay. A context that records no end of its own is told whenever its
-        body has run: a virtual one, and with `is_replayed` one whose result was too large to keep.
+        For an operation that ended while the execution was suspended (a wait, a callback, another
+        execution), it is called when the handler reaches that operation, or else before
+        `on_invocation_end`. It is called once for each operation, and not on replay. For a context
+        that records no end of its own it is called whenever the body has run: for a virtual one,
+        and with `is_replayed` for one whose result was too large to record.
         """
 
     def on_operation_change(self, info: OperationChangeInfo) -> None:
-        """Hear which operations changed, on a thread that does nothing else (`plugin-change`).
+        """Called when operations have changed, on a thread for this purpose (`plugin-change`).
 
-        Changes that come while the plugins are still being told are told together, as they stand
-        then. All have been told before `on_invocation_end`.
+        Changes during a call are reported together by the next one, with the latest state. All are
+        reported before `on_invocation_end`.
         """
 
     def on_user_function_start(self, info: UserFunctionStartInfo) -> None:
-        """Hear that a step's function, a check, or the body of a context is about to be called."""
+        """Called before a step's function, a check, or the body of a context is called."""
 
     def on_user_function_end(self, info: UserFunctionEndInfo) -> None:
-        """Hear how it ended, before its end is recorded."""
+        """Called when that function has ended, before its end is recorded."""
 
 
 class DurableInstrumentationPluginFactory(Protocol):
-    """Makes a plugin for each invocation, and holds what outlives invocations.
+    """Creates a plugin for each invocation, and holds what outlives invocations.
 
-    An object with this method serves; so does a class whose `create_plugin` is a class method or a
-    static one. A plugin, a class of plugins and a bare function do not. The class may declare
-    `__durable_registration_api__ = 1`; then these attributes count:
+    Any object with this method is a factory; so is a class whose `create_plugin` is a class method
+    or a static method. A plugin, a class of plugins and a bare function are not. When the class
+    declares `__durable_registration_api__ = 1`, these attributes count:
 
-    - `exclusive_group`: text; of all factories of a function at most one may have it.
-    - `on_registration_result(registered)`: told True when the function has its plugins, False when
-      they were refused.
+    - `exclusive_group`: text; at most one factory of a function may have the same.
+    - `on_registration_result(registered)`: called with True when the function has its plugins, with
+      False when they were refused.
     """
 
     def create_plugin(self, info: InvocationStartInfo, /) -> DurableInstrumentationPlugin:
-        """Return the plugin that serves the invocation. One that raises is logged and left out."""
+        """Return the plugin of an invocation. An exception is logged, and the plugin omitted."""
         ...
 
 

@@ -1,11 +1,11 @@
-"""The plugins of one invocation: which hook is called when, and what becomes of what it raises.
+"""Plugins of one invocation: when each hook is called, and what happens when it raises.
 
-Operations report what they do through `perdure.context.instrumented`; the turn passes in what the
-service answers. An operation's end is *due* from the moment it is known until a hook is called for
-it, which the first one to come to the operation does; what nobody comes to is told at the end.
+Operations report what they do through `perdure.context.instrumented`; the invocation's state passes
+in what the service answers. The end of an operation is *pending* from the time it is known until a
+hook is called for it: when the handler reaches the operation, or else at the end of the invocation.
 
-    known as ended ── somebody comes to it, or to a context above it ──> told
-           └───────── the invocation ends ─────────────────────────────> told
+    pending ──── the handler reaches it, or a context above it ────> hook called
+        └─────── the invocation ends ──────────────────────────────> hook called
 
 Must stay true: no hook is called with a lock held, or for a plugin whose start hook was not called.
 """
@@ -48,7 +48,7 @@ from perdure_core.model import (
 from perdure_core.payload import text_of
 from perdure_core.timestamps import from_epoch_ms
 
-# They ask the thread that runs to stop, which is not for us to refuse.
+# They ask the running thread to stop, and must not be suppressed.
 _STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 Info = (
@@ -80,7 +80,7 @@ class InvocationPlugins:
             for operation in invocation.operations
         }
         self._pending_ends: dict[str, OperationInfo] = {}
-        # What has been due below each operation; what was told since then is no longer in `_due`.
+        # The ends that were pending below each operation; those notified since are gone from above.
         self._pending_ends_below: dict[str, dict[str, None]] = {}
         for id_ in invocation.updated_operation_ids:
             if (info := self._infos.get(id_)) is not None:
@@ -101,9 +101,9 @@ class InvocationPlugins:
         return cls(factories, invocation, now_ms) if factories else None
 
     def start(self) -> None:
-        """Make the plugins, and tell them that the invocation starts."""
-        for plugin in self._made():
-            self._plugins.append(plugin)  # a start hook that fails may have begun something
+        """Create the plugins, and call their start hooks."""
+        for plugin in self._created():
+            self._plugins.append(plugin)  # a start hook that fails may have started something
             self._call(plugin, self._start_info)
         if not any(_overrides_change_hook(plugin) for plugin in self._plugins):
             return
@@ -111,10 +111,13 @@ class InvocationPlugins:
         try:
             self._changes.start()
         except RuntimeError:
-            _log.warning("No thread for plugins: changes are told at the end.", exc_info=True)
+            _log.warning(
+                "Cannot start a thread for plugins: changes are reported at the end.",
+                exc_info=True,
+            )
 
     def update(self, operations: Iterable[Operation]) -> None:
-        """Take in how operations stand now. Waits for nobody and calls no hook."""
+        """Update the known operations. Does not wait, and calls no hook."""
         changed: dict[str, None] = {}
         with self._lock:
             for operation in operations:
@@ -128,18 +131,18 @@ class InvocationPlugins:
             self._changes.note(changed)
 
     def note_closing(self, update: OperationUpdate) -> None:
-        """Remember what closes an operation: answers do not repeat it."""
+        """Remember the update that ends an operation: answers do not repeat its result."""
         with self._lock:
             self._closing[update.id] = update
 
     def notify_start(self, info: OperationStartInfo) -> None:
-        """Tell that an operation starts, or is met again before its end."""
+        """Notify that an operation starts, or is replayed before its end."""
         with self._lock:
             self._replayed.add(info.operation_id)
         self._notify(info)
 
     def notify_replayed(self, operation: Operation) -> None:
-        """Tell that an operation which an earlier invocation started is met again, once."""
+        """Notify once that an operation started by an earlier invocation is replayed."""
         with self._lock:
             known = operation.id in self._replayed
             self._replayed.add(operation.id)
@@ -148,31 +151,31 @@ class InvocationPlugins:
             self._notify(OperationStartInfo(**vars(info)))
 
     def notify_end(self, operation_id: str) -> None:
-        """Tell that an operation has ended, if that is due; before it, what ended below it."""
+        """Notify that an operation has ended, if that is pending, after all that ended below it."""
         with self._lock:
             infos = self._take(operation_id)
         for info in infos:
             self._notify(OperationEndInfo(**vars(info)))
 
     def notify(self, info: OperationEndInfo | UserFunctionStartInfo | UserFunctionEndInfo) -> None:
-        """Tell what nobody else knows of."""
+        """Notify of an event that only the caller knows."""
         self._notify(info)
 
     def trace_header(self, target: PropagationInput) -> str | None:
-        """Return what the first plugin that has a trace header gives a chained invoke."""
+        """Return the trace header of the first plugin that has one for a chained invoke."""
         headers = [self._header_of(plugin, target) for plugin in self._running()]
         return next((header for header in headers if header is not None), None)
 
     def stop_changes(self) -> Future[None]:
-        """Have all changes told; the future resolves when they are."""
+        """Deliver all changes; the future resolves when that is done."""
         changes = self._changes or ChangeNotifier(self._notify_changes)
         return changes.stop()
 
     def end(self, outcome: Outcome) -> None:
-        """Tell what is still due, then how the invocation ended. Raises nothing."""
+        """Notify of all pending ends, then of the end of the invocation. Raises nothing."""
         while self._pending_ends:
-            for left in list(self._pending_ends):
-                _contained(self.notify_end, left)
+            for operation_id in list(self._pending_ends):
+                _contained(self.notify_end, operation_id)
         info = self._ended(outcome)
         for plugin in self._plugins:
             _contained(self._call, plugin, info)
@@ -191,23 +194,23 @@ class InvocationPlugins:
         except BaseException as error:  # noqa: BLE001 - plugins only watch
             self._log_failure(plugin, type(info).__name__, error)
 
-    def _log_failure(self, plugin: object, what: str, error: BaseException) -> None:
-        """Log what a plugin raised, once for each of its hooks; raise what asks to stop."""
+    def _log_failure(self, plugin: object, hook: str, error: BaseException) -> None:
+        """Log what a plugin raised, once for each of its hooks; re-raise requests to stop."""
         stops, rest = _split_control_flow(error)
-        if rest is not None and (key := (id(plugin), what)) not in self._logged:
+        if rest is not None and (key := (id(plugin), hook)) not in self._logged:
             self._logged.add(key)
             _log.error(
-                "%s: plugin %s failed, given %s; its further failures there are not logged in"
-                " this invocation.",
+                "%s: plugin %s failed in its hook for %s; further failures of this hook are not"
+                " logged in this invocation.",
                 self.execution_arn,
                 type(plugin).__qualname__,
-                what,
+                hook,
                 exc_info=rest,
             )
         if stops is not None:
             raise stops
 
-    def _made(self) -> Iterable[DurableInstrumentationPlugin]:
+    def _created(self) -> Iterable[DurableInstrumentationPlugin]:
         for factory in self._factories:
             try:
                 plugin = _plugin(factory.create_plugin(self._start_info))
@@ -234,7 +237,7 @@ class InvocationPlugins:
         return replace(info, result=result, error=error)
 
     def _note_end(self, info: OperationInfo) -> None:
-        """Have the end of an operation told, if it has ended."""
+        """Remember to notify of the end of an operation, if it has ended."""
         if info.status in OPERATION_OPEN:
             return
         self._pending_ends[info.operation_id] = info
@@ -242,7 +245,7 @@ class InvocationPlugins:
             self._pending_ends_below.setdefault(info.parent_id, {})[info.operation_id] = None
 
     def _take(self, operation_id: str) -> list[OperationInfo]:
-        """Take what is due for an operation and, before it, for those below it."""
+        """Remove and return the pending ends of an operation and, before it, of those below it."""
         info = self._pending_ends.pop(operation_id, None)
         if info is None:
             return []
@@ -312,12 +315,13 @@ def _hook(plugin: DurableInstrumentationPlugin, info: Info) -> None:
             assert_never(info)
 
 
-def _plugin(made: object) -> DurableInstrumentationPlugin:
-    if not isinstance(made, DurableInstrumentationPlugin):
+def _plugin(created: object) -> DurableInstrumentationPlugin:
+    if not isinstance(created, DurableInstrumentationPlugin):
         raise TypeError(
-            f"create_plugin returns a DurableInstrumentationPlugin, not {type(made).__qualname__}"
+            f"create_plugin must return a DurableInstrumentationPlugin,"
+            f" got {type(created).__qualname__}"
         )
-    return made
+    return created
 
 
 def _overrides_change_hook(plugin: DurableInstrumentationPlugin) -> bool:
@@ -326,7 +330,7 @@ def _overrides_change_hook(plugin: DurableInstrumentationPlugin) -> bool:
 
 
 def _split_control_flow(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Part what asks the thread to stop from what is only a failure."""
+    """Split an error into requests to stop the thread, and failures."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.split(_STOPS)
@@ -334,32 +338,36 @@ def _split_control_flow(error: BaseException) -> tuple[BaseException | None, Bas
 
 
 def _contained(call: Callable[..., None], *args: Any) -> None:
-    """Call where there is nothing to be stopped: on a thread of ours, and when all is over."""
+    """Call where nothing can be stopped: on a thread of the SDK, and at the end."""
     try:
         call(*args)
-    except BaseException:  # noqa: BLE001 - asking to stop has no meaning here
-        _log.exception("A plugin asks to stop where nothing can be stopped; ignored.")
+    except BaseException:  # noqa: BLE001 - a request to stop has no meaning here
+        _log.exception("A plugin requested to stop where nothing can be stopped; ignored.")
 
 
 def _header(metadata: PropagationMetadata | None) -> str | None:
     if metadata is None:
         return None
     if not isinstance(metadata, PropagationMetadata):  # pyright: ignore[reportUnnecessaryIsInstance] - plugins may be untyped
-        raise TypeError(f"PropagationMetadata or None is expected, not {type(metadata)}")
+        raise TypeError(
+            f"provide_propagation_metadata must return PropagationMetadata or None,"
+            f" got {type(metadata)}"
+        )
     header = metadata.x_amzn_trace_id
     if header is None:
         return None
     if not isinstance(header, str):  # pyright: ignore[reportUnnecessaryIsInstance] - plugins may be untyped
-        raise TypeError(f"x_amzn_trace_id is text or None, not {type(header)}")
+        raise TypeError(f"x_amzn_trace_id must be str or None, got {type(header)}")
     if len(header) > TRACE_HEADER_CHARS_MAX:
         raise ValueError(
-            f"x_amzn_trace_id has {len(header):,} characters; at most {TRACE_HEADER_CHARS_MAX:,}"
+            f"x_amzn_trace_id must be at most {TRACE_HEADER_CHARS_MAX:,} characters,"
+            f" got {len(header):,}"
         )
     return header if header.strip() else None
 
 
 def _input(execution: Operation | None) -> Any:
-    """Return the payload as plain JSON; None if it is not JSON, which fails the execution."""
+    """Return the payload as JSON values; None if it is not JSON, which fails the execution."""
     details = None if execution is None else execution.details
     text = text_of(details.input) if isinstance(details, ExecutionDetails) else None
     if text is None or not text.strip():

@@ -1,7 +1,7 @@
-"""Which plugins a function has: those it is given, then those that the environment names.
+"""Plugin factories of a function: those passed to its decorator, then those of the environment.
 
-DURABLE_EXECUTION_PLUGINS holds names of entry points, separated by commas. Whatever is not as it
-must be is refused when the function is decorated, so that no telemetry is missing unnoticed. Rules
+DURABLE_EXECUTION_PLUGINS holds names of entry points, separated by commas. Anything invalid is
+refused when the function is decorated, so that telemetry is not missing unnoticed. Rules
 are those of the AWS Lambda durable execution SDK for Python 3.0 (plugin_discovery), but for the
 group of the entry points: its plugins derive from a class of its own.
 """
@@ -24,7 +24,7 @@ VARIABLE: Final = "DURABLE_EXECUTION_PLUGINS"
 _GROUP_OF_AWS: Final = "aws_durable_execution.plugins"
 
 _MARKER: Final = "__durable_registration_api__"
-_TELL: Final = "on_registration_result"
+_RESULT_METHOD: Final = "on_registration_result"
 
 Factories = tuple[DurableInstrumentationPluginFactory, ...]
 
@@ -32,39 +32,39 @@ _log = logging.getLogger("perdure")
 
 
 def load_plugins(
-    given: Sequence[DurableInstrumentationPluginFactory], environment: Mapping[str, str]
+    arguments: Sequence[DurableInstrumentationPluginFactory], environment: Mapping[str, str]
 ) -> Factories:
-    """Return the factories `given`, then those that `environment` names.
+    """Return the factories in `arguments`, then those that `environment` names.
 
-    Raises `PluginLoadError`; factories that want to know are told whether they serve.
+    Raises `PluginLoadError`; `on_registration_result` of the factories is called either way.
     """
-    candidates: list[Any] = list(given)
+    candidates: list[Any] = list(arguments)
     try:
-        for place, factory in enumerate(given):
-            _check_factory(factory, f"plugins[{place}]")
+        for index, factory in enumerate(arguments):
+            _check_factory(factory, f"plugins[{index}]")
         for name in _names(environment):
             factory = _loaded(name)
             if any(factory is other for other in candidates):
                 _log.warning("Plugin %r of %s is registered already; skipped.", name, VARIABLE)
                 continue
             candidates.append(factory)
-            _check_factory(factory, f"what entry point {name!r} names")
+            _check_factory(factory, f"entry point {name!r}")
         _check_groups(candidates)
     except Exception:
-        _tell(candidates, registered=False)
+        _notify(candidates, registered=False)
         raise
-    _tell(candidates, registered=True)
+    _notify(candidates, registered=True)
     return tuple(candidates)
 
 
 def _loaded(name: str) -> Any:
-    """Import what a name stands for. Raises `PluginLoadError` with whatever that raised."""
+    """Import the factory of a name. Raises `PluginLoadError` for any exception of the import."""
     found = _entry_point(name)
     try:
         return found.load()
     except Exception as error:
         raise PluginLoadError(
-            f"Plugin {name!r} cannot be loaded from {found.value!r} ({_package(found)}): {error!r}"
+            f"Cannot load plugin {name!r} from {found.value!r} ({_package(found)}): {error!r}"
         ) from error
 
 
@@ -74,7 +74,7 @@ def _names(environment: Mapping[str, str]) -> list[str]:
         return []
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise PluginLoadError(f"{VARIABLE} has an empty name between its commas: {text!r}")
+        raise PluginLoadError(f"{VARIABLE} must be names separated by commas, got {text!r}")
     for name in names:
         if names.count(name) > 1:
             raise PluginLoadError(f"{VARIABLE} names {name!r} more than once.")
@@ -83,7 +83,7 @@ def _names(environment: Mapping[str, str]) -> list[str]:
 
 def _entry_point(name: str) -> "EntryPoint":
     """Return the one entry point of that name."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - who names none need not load it
+    from importlib.metadata import entry_points  # noqa: PLC0415 - not needed without names
 
     known = entry_points(group=GROUP)
     found = [each for each in known if each.name == name]
@@ -92,20 +92,20 @@ def _entry_point(name: str) -> "EntryPoint":
     if found:
         packages = ", ".join(sorted(_package(each) for each in found))
         raise PluginLoadError(
-            f"{VARIABLE} names {name!r}, and {len(found)} packages offer that in {GROUP!r}:"
+            f"{len(found)} installed packages provide the plugin {name!r} (named in {VARIABLE}):"
             f" {packages}. Uninstall all but one."
         )
     foreign = entry_points(group=_GROUP_OF_AWS, name=name)
     hint = (
-        f" {_package(next(iter(foreign)))} offers it to the AWS SDK, whose plugins derive from"
-        " another class: they do not run here."
+        f" {_package(next(iter(foreign)))} provides it for the AWS SDK, whose plugins derive from"
+        " another class and do not run here."
         if foreign
         else ""
     )
-    offered = ", ".join(sorted({each.name for each in known})) or "none"
+    available = ", ".join(sorted({each.name for each in known})) or "none"
     raise PluginLoadError(
-        f"{VARIABLE} names {name!r}, and no package that is installed offers it in {GROUP!r};"
-        f" offered are: {offered}.{hint}"
+        f"No installed package provides the plugin {name!r} (named in {VARIABLE}) in {GROUP!r}."
+        f" Available: {available}.{hint}"
     )
 
 
@@ -119,14 +119,14 @@ def _check_factory(factory: object, where: str) -> None:
     if callable(create) and not _wants_an_instance(factory) and _takes_one(create):
         return
     raise PluginLoadError(
-        f"A plugin factory is an object with a method create_plugin(info); {where} is"
-        f" {_described(factory)}. Give an instance of a factory: no plugin, no class of plugins, no"
-        " bare function."
+        f"{where} must be a plugin factory, an object with a method create_plugin(info); got"
+        f" {_described(factory)}. Pass an instance of a factory: not a plugin, nor a class of"
+        " plugins, nor a function."
     )
 
 
 def _wants_an_instance(factory: object) -> bool:
-    """Tell whether it is a class whose method would take the info for its `self`."""
+    """Return whether it is a class whose method would take the info as `self`."""
     if not isinstance(factory, type):
         return False
     return inspect.isfunction(inspect.getattr_static(factory, "create_plugin", None))
@@ -137,7 +137,7 @@ def _takes_one(create: Any) -> bool:
         inspect.signature(create).bind(None)
     except TypeError:
         return False
-    except ValueError:  # written in C, it says nothing about its arguments
+    except ValueError:  # written in C, without a signature
         return True
     return True
 
@@ -155,20 +155,20 @@ def _name(value: Any) -> str:
 
 
 def _kind(factory: object) -> type:
-    # An instance may pretend to be of another class; `type` is not fooled.
+    # An instance may claim another class by `__class__`; `type` ignores that.
     kind = type(factory)
     return cast("type[Any]", factory) if issubclass(kind, type) else kind
 
 
 def _check_groups(factories: Iterable[object]) -> None:
-    """Raise `PluginLoadError` when two factories are of one exclusive group."""
+    """Raise `PluginLoadError` when two factories have the same exclusive group."""
     taken: dict[str, type] = {}
     for kind in map(_kind, factories):
         for group in _groups(kind):
             if group in taken:
                 raise PluginLoadError(
-                    f"{_name(taken[group])} and {_name(kind)} are both of the exclusive group"
-                    f" {group!r}: keep one of them in plugins and {VARIABLE}."
+                    f"{_name(taken[group])} and {_name(kind)} have the same exclusive group"
+                    f" {group!r}. Keep one of them in plugins and {VARIABLE}."
                 )
             taken[group] = kind
 
@@ -186,14 +186,15 @@ def _groups(kind: type) -> dict[str, None]:
             continue
         if not isinstance(group, str) or not group.strip():
             raise PluginLoadError(
-                f"{_name(each)}.exclusive_group is a text that is not blank, or None: {group!r}"
+                f"{_name(each)}.exclusive_group must be a text that is not blank, or None,"
+                f" got {group!r}"
             )
         groups[group] = None
     return groups
 
 
 def _opted_in(kind: type) -> type | None:
-    """Return the class whose marker counts for `kind`: the nearest one, if it says version 1."""
+    """Return the nearest class with a marker, if that declares version 1."""
     for each in type.mro(kind):
         if _MARKER in _own(each):
             return each if _is_version(_own(each)[_MARKER]) else None
@@ -205,30 +206,30 @@ def _is_version(marker: object) -> bool:
 
 
 def _own(kind: type) -> Mapping[str, Any]:
-    """Return what a class itself declares; a metaclass of the user's is not asked."""
+    """Return the attributes that a class itself declares, bypassing metaclasses of the user."""
     declared: Mapping[str, Any] = type.__dict__["__dict__"].__get__(kind)
     return declared
 
 
-def _told(factory: object, opted_in: type) -> Any:
-    """Return whom to tell: what of that name a class further down has was not meant for this."""
+def _result_method(factory: object, opted_in: type) -> Any:
+    """Return `on_registration_result` as the class that opted in sees it, ignoring subclasses."""
     if opted_in is _kind(factory):
-        return getattr(factory, _TELL, None)
+        return getattr(factory, _RESULT_METHOD, None)
     for each in type.mro(opted_in):
-        if _TELL in _own(each):
-            told = _own(each)[_TELL]
-            bind = getattr(told, "__get__", None)
-            return told if bind is None else bind(factory, _kind(factory))
+        if _RESULT_METHOD in _own(each):
+            method = _own(each)[_RESULT_METHOD]
+            bind = getattr(method, "__get__", None)
+            return method if bind is None else bind(factory, _kind(factory))
     return None
 
 
-def _tell(candidates: Iterable[object], *, registered: bool) -> None:
-    """Tell each factory once how its registration ended, if it wants to know."""
+def _notify(candidates: Iterable[object], *, registered: bool) -> None:
+    """Call `on_registration_result` of each factory once, where it opted in."""
     for factory in {id(factory): factory for factory in candidates}.values():
         try:
             opted_in = _opted_in(_kind(factory))
-            told = None if opted_in is None else _told(factory, opted_in)
-            if callable(told):
-                told(registered)
-        except Exception:  # noqa: BLE001 - a factory that only is told
+            method = None if opted_in is None else _result_method(factory, opted_in)
+            if callable(method):
+                method(registered)
+        except Exception:  # noqa: BLE001 - a notification only
             _log.exception("Plugin factory %s.on_registration_result", _name(_kind(factory)))
