@@ -1,4 +1,4 @@
-"""What a client does when servers answer, refuse, or are away; on a clock that only plans move."""
+"""Programs of the client when servers answer, refuse or are away; the clock is theirs alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ Answer = Message | ClientError
 
 @dataclass
 class Driver:
-    """Carries plans out: answers come from a function, sleeping only moves the clock."""
+    """Drives programs: answers come from a function, sleeping only moves the clock."""
 
     answer: Callable[[flows.Call], Answer]
     now_s: float = 1_000.0

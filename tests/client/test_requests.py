@@ -22,19 +22,19 @@ def test_nothing_travels_for_none() -> None:
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", object()])
 def test_a_value_that_is_no_json_is_refused(value: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="cannot be written as JSON"):
+    with pytest.raises(InvalidArgumentError, match="the payload must be JSON"):
         payload_text(value, None)
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     knot: list[object] = []
     knot.append(knot)
-    with pytest.raises(InvalidArgumentError, match="cannot be written as JSON"):
+    with pytest.raises(InvalidArgumentError, match="the payload must be JSON"):
         payload_text(knot, None)
 
 
 def test_value_and_text_at_once_are_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="not both"):
+    with pytest.raises(InvalidArgumentError, match="got both"):
         payload_text({}, "{}")
 
 

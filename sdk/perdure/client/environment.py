@@ -1,4 +1,4 @@
-"""The time, chance and identity of real clients; `perdure.client.flows` takes them as given."""
+"""Clock, randomness and names of real clients. `perdure.client.flows` takes them as arguments."""
 
 import random
 import time
@@ -8,7 +8,7 @@ from perdure.client.flows import ClientEnvironment
 
 
 def system_environment(patience_s: float) -> ClientEnvironment:
-    """Return this machine's clock and dice."""
+    """Return the clock, random numbers and UUIDs of this machine."""
     return ClientEnvironment(
         now_s=time.monotonic,
         random_unit=random.random,

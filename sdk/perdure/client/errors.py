@@ -1,7 +1,7 @@
-"""What a client can be told instead of an answer; the type says whose fault it is.
+"""Exceptions of the client; the type tells whether the caller, the state or the server is at fault.
 
-Everything derives from ClientError, so one `except` catches all of it and nothing else. A status
-that this release does not know becomes ServerError: never swallowed, never retried.
+All derive from ClientError, so one `except` catches all of them and nothing else. A status that
+this release does not know becomes ServerError: never ignored, never retried.
 """
 
 from collections.abc import Mapping
@@ -11,51 +11,51 @@ import grpc
 
 
 class ClientError(Exception):
-    """A call was not answered as asked."""
+    """Base class: a call failed."""
 
 
 class InvalidArgumentError(ClientError):
-    """The request is malformed or too large; sending it again would change nothing."""
+    """The request is malformed or too large; sending it again does not help."""
 
 
 class NotFoundError(ClientError):
-    """No such function, execution or callback, or it is past its retention."""
+    """The function, execution or callback does not exist, or is past its retention."""
 
 
 class AlreadyExistsError(ClientError):
-    """The execution's name is taken by a start with another payload."""
+    """An execution of this name was started with another payload."""
 
 
 class FailedPreconditionError(ClientError):
-    """The state does not allow it: the callback is completed, the execution has (not) ended."""
+    """The state forbids the call: the callback is completed, the execution has (not) ended."""
 
 
 class UnauthenticatedError(ClientError):
-    """The server wants a bearer token, and it was missing or wrong."""
+    """The server requires a bearer token, which was missing or wrong."""
 
 
 class PermissionDeniedError(ClientError):
-    """The server knows who asks, and does not allow it."""
+    """The caller is authenticated, but not allowed to do this."""
 
 
 class ResourceExhaustedError(ClientError):
-    """A bound of the server was reached; it was tried again until patience ended."""
+    """A limit of the server was reached; the call was retried for as long as `patience_s`."""
 
 
 class UnavailableError(ClientError):
-    """No server answered, or it could not answer now; it was tried again until patience ended."""
+    """No server answered, or it was unavailable; the call was retried for `patience_s`."""
 
 
 class ServerError(ClientError):
-    """The server failed in a way that it did not foresee, or answers to another contract."""
+    """The server failed unexpectedly, or speaks another version of the contract."""
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
-    """The caller's time was up before the execution ended. The execution goes on."""
+    """The execution did not end within the caller's timeout. It continues."""
 
 
 class ExecutionFailedError(ClientError):
-    """The execution has ended, but not with a result: failed, timed out or stopped."""
+    """The execution ended without a result: it failed, timed out or was stopped."""
 
     def __init__(
         self,
@@ -87,23 +87,23 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    # No answer in the time that one try may take: the server is as good as away.
+    # No answer within the time of one attempt: the server counts as unavailable.
     grpc.StatusCode.DEADLINE_EXCEEDED: UnavailableError,
-    # Clients cancel nothing that they wait for; a server that stops cancels what it still runs.
+    # Clients never cancel the calls they wait for; a server that stops cancels those still running.
     grpc.StatusCode.CANCELLED: UnavailableError,
 }
 
-# gRPC itself refuses a message beyond the channel's limit with the status of a passing shortage.
+# gRPC itself refuses a message beyond the channel's limit with the status of a transient shortage.
 _TOO_LARGE: Final = "larger than max"
 
 
 def client_error(status: grpc.StatusCode, message: str) -> ClientError:
-    """Return the error that says what a gRPC status means here."""
+    """Return the exception for a gRPC status."""
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in message:
         return InvalidArgumentError(message)
     return _BY_STATUS.get(status, ServerError)(message or status.name)
 
 
 def read_rpc_error(error: grpc.RpcError) -> ClientError:
-    """Return what an exception of grpc or grpc.aio means."""
+    """Return the exception for one of grpc or grpc.aio."""
     return client_error(error.code(), error.details() or "")

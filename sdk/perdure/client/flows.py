@@ -1,11 +1,12 @@
-"""What a client does, without doing it: plans, carried out by a sync and an async shell.
+"""Programs of the client that retry and wait: start, run, wait, follow. They do no I/O.
 
-A plan is a generator. It yields a Call or a Sleep, the shell performs it and sends the answer in
-(or throws the ClientError in), and what the plan returns is the result. So there is one
-implementation of retrying and waiting, and tests drive it with a clock of their own.
+A program is a generator. It yields a Call or a Sleep, the client performs it and sends the answer
+in (or throws the ClientError in), and the return value of the program is the result. So there is
+one implementation of retrying and waiting, for both clients, and tests drive it with a clock of
+their own.
 
-Every call of the contract may be sent again, hence UNAVAILABLE is tried again until the caller's
-time, or the client's patience, is over. RESOURCE_EXHAUSTED asks for the same.
+Every call of the contract may be sent again, hence UNAVAILABLE is retried until the caller's
+timeout, or the client's `patience_s`, is over. So is RESOURCE_EXHAUSTED.
 """
 
 from collections.abc import Callable, Generator
@@ -35,14 +36,14 @@ from perdure_host.backoff import backoff_ms
 from perdure_proto.v1 import client_pb2, model_pb2
 
 PATIENCE_S_DEFAULT: Final = 30.0
-# What one try may take beyond the time for which it asks the server to wait.
+# How long one attempt may take, beyond the time that it asks the server to wait.
 TRY_S_MAX: Final = 15.0
-# A slower way to the server cannot bring it large payloads.
+# A slower connection cannot send large payloads.
 UPLOAD_BYTES_PER_S_MIN: Final = 1_048_576
-# From here on an input is told once, and then again with the end.
+# A larger input is received once, and then again only with the end.
 LARGE_CHARS_MIN: Final = 1_048_576
 # How long a start of `run` waits for the end, which saves most executions the second call. Short,
-# because nobody knows of a start that was not answered whether there is anything to wait for.
+# because a start that was not answered may not have started anything worth waiting for.
 START_WAIT_MS_MAX: Final = 1_000
 # One long poll; short enough that a silent network is noticed, long enough to cost nothing.
 LONG_POLL_MS_MAX: Final = 60_000
@@ -54,7 +55,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Send this request once, and give up on the try after so many seconds."""
+    """Effect: send this request once, with this timeout in seconds."""
 
     request: Message
     answer_type: type[Message]
@@ -62,13 +63,13 @@ class Call:
 
     @property
     def path(self) -> str:
-        """The name of the remote call, which the contract keeps equal to that of its request."""
+        """The path of the remote call, which the contract names after its request."""
         return rpc_path(type(self.request))
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let so many seconds pass."""
+    """Effect: sleep for so many seconds."""
 
     seconds: float
 
@@ -79,14 +80,14 @@ Program = Generator[Effect, Message | None, _Result]
 
 @dataclass(frozen=True, slots=True)
 class ClientEnvironment:
-    """What plans need from outside: time, chance and identity."""
+    """Clock, randomness and names, as programs need them."""
 
     # Seconds, never going back.
     now_s: Callable[[], float]
     # From 0 to 1.
     random_unit: Callable[[], float]
     new_name: Callable[[], str]
-    # How long a call without a time of its own goes on trying.
+    # How long a call without a timeout of its own is retried.
     patience_s: float = PATIENCE_S_DEFAULT
 
 
@@ -98,7 +99,7 @@ def rpc_path(request_type: type[Message]) -> str:
 
 
 def serialize(message: Message) -> bytes:
-    """Return the bytes that travel."""
+    """Return the message as bytes."""
     return message.SerializeToString()
 
 
@@ -115,12 +116,12 @@ def call(
     give_up_at_s: float | None = None,
     server_waits_s: float = 0.0,
 ) -> Program[_Answer]:
-    """Send a request until it is answered; raise what refused it or kept it from that."""
+    """Send a request until it is answered; raise the last error when it cannot be."""
     give_up_at_s = (
         environment.now_s() + environment.patience_s if give_up_at_s is None else give_up_at_s
     )
     try_s = TRY_S_MAX + request.ByteSize() // UPLOAD_BYTES_PER_S_MIN
-    for failures in count():  # ends when the time is over; give_up_at_s may be never
+    for failures in count():  # ends at give_up_at_s, which may be never
         try:
             answer = yield Call(request, answer_type, try_s + server_waits_s)
         except (UnavailableError, ResourceExhaustedError):
@@ -138,7 +139,7 @@ def call(
 def start(
     environment: ClientEnvironment, request: client_pb2.StartExecutionRequest
 ) -> Program[StartedExecution]:
-    """Start an execution, or find the one that an equal start has made."""
+    """Start an execution, or return the one that an equal start created."""
     waits_s = request.wait_ms / 1_000
     answer = yield from call(
         environment, request, client_pb2.StartExecutionResponse, server_waits_s=waits_s
@@ -159,16 +160,16 @@ def wait(
 ) -> Program[ExecutionDescription]:
     """Return the execution once it has ended; without a timeout this may take years.
 
-    Patience bounds only the first answer. A server that is away after it is waited for, since the
-    execution outlives it.
+    `patience_s` bounds only the first answer. A server that is unavailable afterwards is waited
+    for, since the execution outlives it.
     """
     give_up_at_s = inf if timeout_s is None else environment.now_s() + timeout_s
-    # A large input is not sent again with each answer that says that there is none yet.
-    bare = False
+    # A large input is not received again with each answer before the end.
+    without_data = False
     while True:  # ends with the execution, or with the caller's time
         wait_ms = _long_poll_ms(give_up_at_s - environment.now_s()) if answered else 0
         request = client_pb2.GetExecutionRequest(
-            execution_arn=execution_arn, wait_ms=wait_ms, exclude_execution_data=bare
+            execution_arn=execution_arn, wait_ms=wait_ms, exclude_execution_data=without_data
         )
         message = yield from call(
             environment,
@@ -179,9 +180,10 @@ def wait(
         )
         answered = True
         execution = read_execution(message)
-        if execution.ended and not bare:
+        if execution.ended and not without_data:
             return execution
-        bare = not execution.ended and (bare or len(message.input) > LARGE_CHARS_MIN)
+        large = len(message.input) > LARGE_CHARS_MIN
+        without_data = not execution.ended and (without_data or large)
         if not execution.ended and environment.now_s() >= give_up_at_s:
             raise WaitTimeoutError(f"still {execution.status} after {timeout_s} s: {execution_arn}")
 
@@ -191,13 +193,13 @@ def run(
     request: client_pb2.StartExecutionRequest,
     timeout_s: float | None,
 ) -> Program[Any]:
-    """Start an execution and return its result; the start itself waits for an end that is near.
+    """Start an execution and return its result; the start itself waits briefly for the end.
 
-    Patience bounds the first answer, so a server that goes away while the start waits is tried
-    again for that long only.
+    `patience_s` bounds the first answer, so when the server becomes unavailable while the start
+    waits, the start is retried for that long only.
     """
     give_up_at_s = inf if timeout_s is None else environment.now_s() + timeout_s
-    # The server would hold a large input all the while.
+    # The server would hold a large input in memory meanwhile.
     if request.ByteSize() <= LARGE_CHARS_MIN:
         request.wait_ms = min(START_WAIT_MS_MAX, _long_poll_ms(give_up_at_s - environment.now_s()))
     started = yield from start(environment, request)
@@ -209,7 +211,7 @@ def run(
 
 
 def result_of(execution: ExecutionDescription) -> Any:
-    """Return what an ended execution returned, or raise what it ended with."""
+    """Return the result of an ended execution, or raise its error."""
     if execution.status == "SUCCEEDED":
         return execution.result
     error = execution.error
@@ -224,11 +226,11 @@ def result_of(execution: ExecutionDescription) -> Any:
 
 
 class HistoryStream:
-    """Where a follower of one history stands, so that a broken stream goes on after the last event.
+    """Position in a followed history, so that a broken stream continues after the last event.
 
-    The shell opens a stream for `request()`, passes each message through `saw`, and sleeps for what
-    `broke` returns when the stream breaks. A stream that ends by itself has told everything.
-    Patience bounds only the first answer, as it does for `wait`.
+    The client opens a stream for `request()`, passes each message to `received`, and sleeps for the
+    time that `disconnected` returns when the stream breaks. A stream that ends by itself is
+    complete. `patience_s` bounds only the first answer, as it does for `wait`.
     """
 
     def __init__(
@@ -248,26 +250,26 @@ class HistoryStream:
         self._failures = 0
 
     def request(self) -> client_pb2.FollowExecutionHistoryRequest:
-        """Ask for everything that has not been seen."""
+        """Return the request for all events after the last one received."""
         return client_pb2.FollowExecutionHistoryRequest(
             execution_arn=self._arn, after_event_id=self._last_event_id
         )
 
     def left_s(self) -> float | None:
-        """Return how long the stream may last."""
+        """Return how long the stream may last, in seconds; None for no limit."""
         if self._give_up_at_s == inf:
             return None
         return max(0.0, self._give_up_at_s - self._environment.now_s())
 
     def received(self, message: model_pb2.Event) -> HistoryEvent:
-        """Remember how far the story has come."""
+        """Note the position of an event, and return the event."""
         self._last_event_id = message.event_id
         self._failures = 0
         self._first_answer_by_s = inf
         return read_event(message)
 
     def disconnected(self, error: ClientError) -> float:
-        """Return how long to sleep before the next stream; raise when there shall be none."""
+        """Return how long to sleep before the next stream; raise when it must not be reopened."""
         now_s = self._environment.now_s()
         if now_s >= self._give_up_at_s:
             raise WaitTimeoutError(f"the execution has not ended: {self._arn}") from error

@@ -1,7 +1,7 @@
-"""What a client's calls return: typed, frozen facts, with times as aware datetimes.
+"""Results of the client's calls: typed, frozen dataclasses, with times as aware datetimes.
 
-Each keeps the message that it was read from, so that `to_json` gives exactly the API's JSON, with
-the names of the contract. Words of open sets (statuses, event types) stay strings: a newer server
+Each holds the message that it was read from, so that `to_json` returns exactly the API's JSON, with
+the names of the contract. Values of open sets (statuses, event types) stay strings: a newer server
 may know more of them than this client.
 """
 
@@ -22,7 +22,7 @@ ENDED_STATUSES: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorDescription:
-    """Why something failed, as code sees it."""
+    """A recorded error."""
 
     error_type: str | None
     error_message: str | None
@@ -32,7 +32,7 @@ class ErrorDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenCallback:
-    """A callback that waits for somebody to complete it."""
+    """A callback that is not completed yet."""
 
     callback_id: str
     operation_id: str
@@ -43,7 +43,10 @@ class OpenCallback:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PauseDescription:
-    """Who is paused knows since when and why; `diverged`: because a replay differed."""
+    """When and why an execution was paused.
+
+    `diverged`: automatically, because a replay did not match the history.
+    """
 
     requested_at: datetime
     reason: str | None
@@ -53,7 +56,7 @@ class PauseDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionSummary:
-    """One execution as a list shows it; `diverged`: paused because a replay differed."""
+    """One execution of a list; `diverged`: paused because a replay did not match the history."""
 
     execution_arn: str
     execution_name: str
@@ -71,7 +74,7 @@ class ExecutionSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionDescription:
-    """One execution, whole but for its history."""
+    """One execution, without its history."""
 
     execution_arn: str
     execution_name: str
@@ -79,7 +82,7 @@ class ExecutionDescription:
     status: str
     started_at: datetime
     ended_at: datetime | None
-    # Text as the writer serialised it; `result` below decodes what ended well.
+    # The serialized text; `result` below decodes that of an execution that succeeded.
     input_text: str | None
     result_text: str | None
     error: ErrorDescription | None
@@ -97,7 +100,7 @@ class ExecutionDescription:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the execution has ended."""
         return self.ended_at is not None or self.status in ENDED_STATUSES
 
     @property
@@ -112,17 +115,17 @@ class ExecutionDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedExecution:
-    """What a start came to."""
+    """Result of a start."""
 
     execution_arn: str
-    # False when an equal start had taken the name before.
+    # False when an equal start of the same name came before.
     started: bool
     execution: ExecutionDescription
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryDescription:
-    """Which attempt an event closes, and when the next one begins; None: it was the last."""
+    """The attempt that an event ends, and the delay of the next one; None: it was the last."""
 
     attempt: int
     next_attempt_delay_ms: int | None
@@ -130,7 +133,7 @@ class RetryDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryEvent:
-    """One fact in a history: what every event has. `wire` holds what only some types have."""
+    """One event of a history: the fields of all types. `wire` holds those of some types only."""
 
     event_id: int
     event_type: str
@@ -168,15 +171,15 @@ class FunctionDescription:
 
 
 def to_json_dict(message: Message) -> dict[str, Any]:
-    """Return a message of the contract as JSON, with the contract's names."""
-    form: dict[str, Any] = MessageToDict(
+    """Return a message of the contract as a JSON object, with the contract's names."""
+    fields: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return form
+    return fields
 
 
 def decode_payload(text: str | None) -> Any:
-    """Return the value that a payload holds; text that is no JSON is returned as it is."""
+    """Return the value of a payload; text that is not JSON is returned unchanged."""
     if text is None or not text.strip():
         return None
     try:
@@ -212,7 +215,7 @@ def read_execution(message: model_pb2.Execution) -> ExecutionDescription:
 
 
 def read_summary(message: model_pb2.ExecutionSummary) -> ExecutionSummary:
-    """Read one line of a list."""
+    """Read one execution of a list."""
     return ExecutionSummary(
         execution_arn=message.execution_arn,
         execution_name=message.execution_name,
@@ -258,12 +261,12 @@ def read_function(message: client_pb2.Function) -> FunctionDescription:
 
 
 def read_time(timestamp: Timestamp) -> datetime:
-    """Return a point in time, aware of its zone."""
+    """Return a timestamp as an aware datetime."""
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
 def _present(message: Message) -> Mapping[str, Any]:
-    """Return the fields that are set; an absent payload and an empty one differ in nothing else."""
+    """Return the fields that are set. Only this distinguishes absent and empty payloads."""
     return {descriptor.name: value for descriptor, value in message.ListFields()}
 
 

@@ -1,4 +1,4 @@
-"""The requests of a client, built from what its caller said. Pure; both shells use nothing else.
+"""Requests of the client, built from the arguments of its methods.
 
 Must stay true: a start always carries a name, because only a named start may be sent again.
 """
@@ -26,8 +26,8 @@ def start_request(
     tenant_id: str | None = None,
     trace_header: str | None = None,
 ) -> client_pb2.StartExecutionRequest:
-    """Build a start that answers as soon as it is durable."""
-    with _refusing_what_no_message_holds():
+    """Build the request to start an execution, answered as soon as the start is durable."""
+    with _refusing_invalid_fields():
         return client_pb2.StartExecutionRequest(
             function_name=function_name,
             execution_name=execution_name,
@@ -50,8 +50,8 @@ def list_request(
     page_items: int,
     marker: str,
 ) -> client_pb2.ListExecutionsRequest:
-    """Build the question for one page of executions."""
-    with _refusing_what_no_message_holds():
+    """Build the request for one page of executions."""
+    with _refusing_invalid_fields():
         return client_pb2.ListExecutionsRequest(
             function_name=function_name or "",
             execution_name=execution_name or "",
@@ -70,7 +70,7 @@ def error_message(
     error_data: str | None,
     stack_trace: Iterable[str],
 ) -> model_pb2.ErrorObject | None:
-    """Build the error that a caller gives as the reason; None when there is nothing to say."""
+    """Build the error that a caller passes as the reason; None when it passes none."""
     lines = list(stack_trace)
     if error_type is None and error_message is None and error_data is None and not lines:
         return None
@@ -83,13 +83,13 @@ def error_message(
 
 
 def payload_text(value: Any, text: str | None) -> str | None:
-    """Return what travels: the text as it is, or the value as JSON, or nothing for None.
+    """Return the payload to send: the text unchanged, or the value as JSON, or None for None.
 
-    Keys keep their order, so that the same call gives the same text and a repeated start is equal.
+    Keys keep their order, so that the same call sends the same text and a repeated start is equal.
     """
     if text is not None:
         if value is not None:
-            raise InvalidArgumentError("give the payload as a value or as text, not both")
+            raise InvalidArgumentError("the payload must be a value or a text, got both")
         return text
     if value is None:
         return None
@@ -97,22 +97,22 @@ def payload_text(value: Any, text: str | None) -> str | None:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"the payload cannot be written as JSON: {error}") from error
+        raise InvalidArgumentError(f"the payload must be JSON: {error}") from error
     return text
 
 
 @contextmanager
-def _refusing_what_no_message_holds() -> Generator[None]:
-    """Turn protobuf's complaints (a number beyond 32 bits, a lone surrogate) into the caller's."""
+def _refusing_invalid_fields() -> Generator[None]:
+    """Raise `InvalidArgumentError` for what protobuf refuses, such as a number beyond 32 bits."""
     try:
         yield
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(str(error)) from error
 
 
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
         return None
     timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
+    timestamp.FromDatetime(at)
     return timestamp

@@ -1,6 +1,6 @@
-"""The plan of each call that needs one answer: what to ask, and how to read what comes.
+"""Programs of the client's calls with one answer: the request, and how to read the answer.
 
-See `perdure.client.flows` for what a plan is, and for those that wait: start, wait, run, follow.
+`perdure.client.flows` defines programs, and holds those that wait: start, wait, run, follow.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[_Item]):
-    """One page of a list; an empty marker says that it is the last."""
+    """One page of a list; the last one has an empty marker."""
 
     items: tuple[_Item, ...]
     next_marker: str
@@ -36,7 +36,7 @@ class Page(Generic[_Item]):
 def get(
     environment: ClientEnvironment, execution_arn: str, *, include_data: bool
 ) -> Program[ExecutionDescription]:
-    """Ask for one execution as it stands."""
+    """Return one execution as it is now."""
     request = client_pb2.GetExecutionRequest(
         execution_arn=execution_arn, exclude_execution_data=not include_data
     )
@@ -52,7 +52,7 @@ def history_page(
     marker: str,
     include_data: bool,
 ) -> Program[Page[HistoryEvent]]:
-    """Ask for one page of a history."""
+    """Return one page of a history."""
     request = client_pb2.GetExecutionHistoryRequest(
         execution_arn=execution_arn,
         max_items=page_items,
@@ -67,7 +67,7 @@ def history_page(
 def list_page(
     environment: ClientEnvironment, request: client_pb2.ListExecutionsRequest
 ) -> Program[Page[ExecutionSummary]]:
-    """Ask for one page of executions."""
+    """Return one page of executions."""
     answer = yield from call(environment, request, client_pb2.ListExecutionsResponse)
     return Page(tuple(read_summary(each) for each in answer.executions), answer.next_marker)
 
@@ -75,7 +75,7 @@ def list_page(
 def stop(
     environment: ClientEnvironment, execution_arn: str, error: model_pb2.ErrorObject | None
 ) -> Program[datetime]:
-    """End an execution; answers when it ended, which may have been before."""
+    """Stop an execution; return when it ended, which may have been before."""
     request = client_pb2.StopExecutionRequest(execution_arn=execution_arn, error=error)
     answer = yield from call(environment, request, client_pb2.StopExecutionResponse)
     return read_time(answer.stop_timestamp)
@@ -88,7 +88,7 @@ def pause(
     *,
     execution_timeout_paused: bool,
 ) -> Program[str]:
-    """Ask for no more invocations; answers PAUSING or PAUSED."""
+    """Pause an execution; return PAUSING or PAUSED."""
     request = client_pb2.PauseExecutionRequest(
         execution_arn=execution_arn,
         reason=reason,
@@ -98,20 +98,20 @@ def pause(
 
 
 def resume(environment: ClientEnvironment, execution_arn: str, reason: str | None) -> Program[str]:
-    """Take a pause back; answers the status."""
+    """End a pause; return the status."""
     request = client_pb2.ResumeExecutionRequest(execution_arn=execution_arn, reason=reason)
     return (yield from call(environment, request, client_pb2.ResumeExecutionResponse)).status
 
 
 def delete(environment: ClientEnvironment, execution_arn: str) -> Program[datetime]:
-    """Forget an execution that has ended; answers when this was asked for first."""
+    """Delete an execution that has ended; return when this was requested first."""
     request = client_pb2.DeleteExecutionRequest(execution_arn=execution_arn)
     answer = yield from call(environment, request, client_pb2.DeleteExecutionResponse)
     return read_time(answer.deletion_request_timestamp)
 
 
 def list_functions(environment: ClientEnvironment) -> Program[tuple[FunctionDescription, ...]]:
-    """Ask for the functions that workers have announced."""
+    """Return the functions that workers have announced."""
     request = client_pb2.ListFunctionsRequest()
     answer = yield from call(environment, request, client_pb2.ListFunctionsResponse)
     return tuple(read_function(each) for each in answer.functions)
@@ -136,6 +136,6 @@ def fail_callback(
 
 
 def heartbeat_callback(environment: ClientEnvironment, callback_id: str) -> Program[None]:
-    """Start the heartbeat timeout of a callback anew."""
+    """Restart the heartbeat timeout of a callback."""
     request = client_pb2.HeartbeatCallbackRequest(callback_id=callback_id)
     yield from call(environment, request, client_pb2.HeartbeatCallbackResponse)
