@@ -161,23 +161,25 @@ class LambdaHost:
                 trace_header=invocation.trace_header,
                 client_context=invocation.client_context,
             )
-            verdict = await self._pool.run(definition, invoke)
+            result = await self._pool.run(definition, invoke)
         except OSError as error:
             text = f"the process of the handler cannot be started: {error}"
             return Errored(ErrorObject(text, "Worker.ProcessNotStarted"))
         finally:
             self._endpoint.shut(bridge)
             self._invocations.discard(task)
-        self._tell(definition, verdict, request_id)
-        return outcome_of(definition, verdict, request_id)
+        self._log_failure(definition, result, request_id)
+        return outcome_of(definition, result, request_id)
 
-    def _tell(self, definition: HostedDefinition, verdict: RunResult, request_id: str) -> None:
+    def _log_failure(
+        self, definition: HostedDefinition, result: RunResult, request_id: str
+    ) -> None:
         """Write to the log how an invocation has failed, as Lambda's runtime and platform do."""
-        if isinstance(verdict, Returned):
+        if isinstance(result, Returned):
             return
-        error = failure_of(verdict, request_id)
+        error = failure_of(result, request_id)
         text = f"{error.type}: {error.message}"
-        if isinstance(verdict, Raised | InitFailed) and error.stack_trace:
+        if isinstance(result, Raised | InitFailed) and error.stack_trace:
             text = f"{text}\nTraceback (most recent call last):\n{''.join(error.stack_trace)}"
         lines = LogFormatter(self._format, definition.settings.name)
         self._write(lines.plain(text.rstrip(), request_id, time.time(), "ERROR", "platform"))
@@ -226,7 +228,7 @@ def _input_of(invocation: Invocation) -> str:
 
 def _write_line(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        # Whoever read the log is gone; handlers go on without.
+        # The reader of the log is gone; handlers go on without it.
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 

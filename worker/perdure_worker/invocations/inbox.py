@@ -38,7 +38,7 @@ class Inbox(Generic[Item]):
         return True
 
     def take(self) -> list[Item]:
-        """Take everything, on the loop."""
+        """Return everything, on the loop; the inbox is then empty."""
         # Before taking: what comes meanwhile wakes the loop once more, at worst for nothing.
         self._woken = False
         items: list[Item] = []

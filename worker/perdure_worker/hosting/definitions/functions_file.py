@@ -23,7 +23,7 @@ from perdure_worker.hosting.definitions.definition import (
     VARIABLE,
     HostedDefinition,
 )
-from perdure_worker.hosting.definitions.toml_tables import Table, shown
+from perdure_worker.hosting.definitions.toml_tables import Table, preview_of
 
 FUNCTIONS_PER_FILE_MAX: Final = 1_000
 
@@ -57,7 +57,7 @@ def check_name(where: str, name: str) -> None:
     """Raise SettingsError unless it can name a function."""
     if not is_function_name(name):
         raise SettingsError(
-            f"{where}: the function name {shown(name)} is not 1 to {FUNCTION_NAME_CHARS_MAX}"
+            f"{where}: the function name {preview_of(name)} is not 1 to {FUNCTION_NAME_CHARS_MAX}"
             " characters of A-Z a-z 0-9 _ -"
         )
 
@@ -77,7 +77,7 @@ def check_environment(where: str, environment: dict[str, str]) -> None:
             raise SettingsError(f"{where}: {name} is set by the worker, and not for a file to set")
         if VARIABLE.fullmatch(name) is None:
             raise SettingsError(
-                f"{where}: {shown(name)} is not a valid name of a variable:"
+                f"{where}: {preview_of(name)} is not a valid name of a variable:"
                 " a letter, then letters, digits and _ are expected"
             )
     size = sum(len(f"{name}{value}".encode()) for name, value in environment.items())

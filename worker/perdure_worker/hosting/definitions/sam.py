@@ -36,7 +36,7 @@ from perdure_worker.hosting.definitions.sam_values import (
     Unresolved,
     read_yaml,
 )
-from perdure_worker.hosting.definitions.toml_tables import Table, shown
+from perdure_worker.hosting.definitions.toml_tables import Table, preview_of
 
 FUNCTION: Final = "AWS::Serverless::Function"
 MEMORY_MB_LEAST: Final = 128
@@ -266,7 +266,7 @@ def _function_names(
         except Unresolved as error:
             raise SettingsError(f"{where} refers to {error}") from None
         if not isinstance(name, str):
-            raise SettingsError(f"{where} is {shown(name)}; a text is expected")
+            raise SettingsError(f"{where} is {preview_of(name)}; a text is expected")
         check_name(where, name)
         if name in names.values():
             raise SettingsError(f"{where} is {name!r}, as is that of another function")

@@ -23,11 +23,11 @@ class Table:
     def of(cls, where: str, value: object) -> "Table":
         """Return the table that a value has to be. Raises SettingsError."""
         if not isinstance(value, dict):
-            raise SettingsError(f"{where} is {shown(value)}; a table is expected")
+            raise SettingsError(f"{where} is {preview_of(value)}; a table is expected")
         values = cast("dict[object, object]", value)
         for key in values:
             if not isinstance(key, str):
-                raise SettingsError(f"{where}: the key {shown(key)} has to be a text")
+                raise SettingsError(f"{where}: the key {preview_of(key)} has to be a text")
         return cls(where, cast("dict[str, object]", values))
 
     def names(self) -> list[str]:
@@ -80,7 +80,7 @@ class Table:
 
     def wrong(self, key: str, expected: str) -> SettingsError:
         """Return the complaint about the value of a key."""
-        return SettingsError(f"{self.where}: {key} is {shown(self._values[key])}; {expected}")
+        return SettingsError(f"{self.where}: {key} is {preview_of(self._values[key])}; {expected}")
 
     def close(self) -> None:
         """Raise SettingsError if a key is left that was never read."""
@@ -89,12 +89,12 @@ class Table:
                 continue
             close = get_close_matches(key, self._known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are {self._listed()}"
-            raise SettingsError(f"{self.where}: unknown key {shown(key)}; {hint}")
+            raise SettingsError(f"{self.where}: unknown key {preview_of(key)}; {hint}")
 
     def _listed(self) -> str:
         return ", ".join(sorted(self._known)) or "none here"
 
 
-def shown(value: object) -> str:
+def preview_of(value: object) -> str:
     """Return enough of a value to recognise it."""
     return cut_chars(repr(value), PREVIEW_CHARS_MAX)

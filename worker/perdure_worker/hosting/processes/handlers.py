@@ -23,7 +23,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class HandlerFailed(Exception):
-    """The handler cannot be called, or what it returned cannot be told."""
+    """The handler cannot be called, or its result cannot be written as JSON."""
 
     def __init__(self, error_type: str, message: str, stack_trace: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -34,11 +34,11 @@ class _Output(msgspec.Struct, frozen=True, rename="pascal"):
     error: ErrorShape | None = None
 
 
-def outcome_of(definition: HostedDefinition, verdict: RunResult, request_id: str) -> Outcome:
+def outcome_of(definition: HostedDefinition, result: RunResult, request_id: str) -> Outcome:
     """Return how the invocation ends."""
-    if isinstance(verdict, Returned):
-        return _durable_end(verdict.result) if definition.durable else _plain_end(verdict.result)
-    error = bounded_error(failure_of(verdict, request_id))
+    if isinstance(result, Returned):
+        return _durable_end(result.result) if definition.durable else _plain_end(result.result)
+    error = bounded_error(failure_of(result, request_id))
     return Errored(error) if definition.durable else Failed(error)
 
 
@@ -50,10 +50,10 @@ def refusal_of(event: str) -> Failed | None:
 
 
 def failure_of(
-    verdict: Raised | Exited | TimedOut | InitFailed | InitTimedOut, request_id: str
+    result: Raised | Exited | TimedOut | InitFailed | InitTimedOut, request_id: str
 ) -> ErrorObject:
     """Return what broke the invocation."""
-    match verdict:
+    match result:
         case Raised(error) | InitFailed(error):
             return _error_object(error)
         case Exited(status):
@@ -66,7 +66,7 @@ def failure_of(
             text = f"Error: Initialization timed out after {after_s:.2f} seconds"
             return ErrorObject(f"RequestId: {request_id} {text}", TIMED_OUT)
         case _:
-            assert_never(verdict)
+            assert_never(result)
 
 
 def _manner(status: int) -> str:
@@ -120,7 +120,7 @@ def _durable_end(text: str) -> Outcome:
         case _Output(status="FAILED" | "PENDING" as status, result=str()):
             return _invalid(f"Cannot return {status} status with a result.")
         case _Output(status="FAILED"):
-            return Failed(_told(output.error))
+            return Failed(_bounded(output.error))
         case _Output(status="PENDING"):
             return Pending()
         case _:
@@ -134,7 +134,7 @@ def _too_large(what: str, text: str) -> str:
     return f"The {what} is {bytes_of(text):,} bytes; at most {SYNCHRONOUS_BYTES_MAX:,} are allowed."
 
 
-def _told(error: ErrorShape | None) -> ErrorObject:
+def _bounded(error: ErrorShape | None) -> ErrorObject:
     """Return a handler's error within the bound: refused, it would have the handler run again."""
     return ErrorObject() if error is None else bounded_error(error.in_core())
 
