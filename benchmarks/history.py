@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.model import OperationAction, OperationType, OperationUpdate
 from perdure_history.service import HistoryService
 from perdure_host.clock import WallClock
@@ -98,7 +99,9 @@ class Bench:
         for number, updates in enumerate(UPDATES):
             answer = await history.invocations.checkpoint(token, f"call-{number}", updates)
             token = answer.token
-        await history.invocations.complete(token, "SUCCEEDED", result='"done"', error=None)
+        await history.invocations.complete(
+            token, CompletionStatus.SUCCEEDED, result='"done"', error=None
+        )
         self._left -= 1
         if self._left:
             self.matching.credit("bench", 1)

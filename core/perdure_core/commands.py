@@ -4,15 +4,23 @@ Times, random values and identities arrive as fields; nothing here makes one.
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
 from perdure_core.events import ParentLink
 from perdure_core.model import ErrorObject, OperationUpdate
 
-CompletionStatus = Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"]
-COMPLETION_STATUSES: Final[tuple[CompletionStatus, ...]] = get_args(CompletionStatus)
+
+class CompletionStatus(StrEnum):
+    """How an invocation ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    PENDING = "PENDING"
+    ERROR = "ERROR"
+    DIVERGED = "DIVERGED"
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

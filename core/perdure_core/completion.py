@@ -8,7 +8,7 @@ guide, retries).
 from typing import Final
 
 from perdure_core import limits, validation
-from perdure_core.commands import CheckpointToken, Complete
+from perdure_core.commands import CheckpointToken, Complete, CompletionStatus
 from perdure_core.decision import Decision, ReportEnd
 from perdure_core.events import (
     Event,
@@ -30,7 +30,16 @@ _INVALID_TYPE: Final = "InvalidParameterValueException"
 # The reason of such a pause begins with this, so that operators and programs can recognise it.
 DIVERGED_REASON: Final = "replay differs from history"
 # The statuses of a broken invocation, each with the error type to use when it brings none.
-_BREAKS: Final = {"ERROR": "Runtime.Unknown", "DIVERGED": "NonDeterministicExecutionError"}
+BREAKS: Final = {
+    CompletionStatus.ERROR: "Runtime.Unknown",
+    CompletionStatus.DIVERGED: "NonDeterministicExecutionError",
+}
+_WITHOUT_ERROR: Final = (CompletionStatus.SUCCEEDED, CompletionStatus.PENDING)
+_WITHOUT_RESULT: Final = (
+    CompletionStatus.FAILED,
+    CompletionStatus.PENDING,
+    CompletionStatus.DIVERGED,
+)
 
 
 def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
@@ -38,9 +47,9 @@ def decide_completion(state: State, command: Complete, now_ms: int) -> Decision:
     ending = outcome_of(state) or _ending(state, command)
     if ending is not None:
         return end(state, (_completed(command), ending), now_ms)
-    if command.status == "DIVERGED":
+    if command.status == CompletionStatus.DIVERGED:
         return _diverged(state, command, now_ms)
-    if command.status == "ERROR":
+    if command.status == CompletionStatus.ERROR:
         completed = _broken(state, command, now_ms)
     else:
         completed = _completed(command, wanted=_has_news(state, command))
@@ -109,23 +118,27 @@ def _ending(state: State, command: Complete) -> ExecutionSucceeded | ExecutionFa
     problem = _problem(state, command)
     if problem is not None:
         return ExecutionFailed(ErrorObject(problem, _INVALID_TYPE))
-    if command.status == "SUCCEEDED":
+    if command.status == CompletionStatus.SUCCEEDED:
         return ExecutionSucceeded(command.result)
-    if command.status == "FAILED":
+    if command.status == CompletionStatus.FAILED:
         return ExecutionFailed(validation.bounded_error(command.error or ErrorObject()))
     return None
 
 
 def _problem(state: State, command: Complete) -> str | None:
     """Return why the completion is not allowed, or None when it is."""
-    if command.status in ("SUCCEEDED", "PENDING") and command.error is not None:
+    if command.status in _WITHOUT_ERROR and command.error is not None:
         return f"Cannot return {command.status} status with an error."
-    if command.status in ("FAILED", "PENDING", "DIVERGED") and command.result is not None:
+    if command.status in _WITHOUT_RESULT and command.result is not None:
         return f"Cannot return {command.status} status with a result."
     size = bytes_of(command.result)
     if size > limits.PAYLOAD_BYTES_MAX:
         return f"The result is {size:,} bytes; at most {limits.PAYLOAD_BYTES_MAX:,} are allowed."
-    if command.status == "PENDING" and not _has_news(state, command) and not _pending(state):
+    if (
+        command.status == CompletionStatus.PENDING
+        and not _has_news(state, command)
+        and not _pending(state)
+    ):
         return "Cannot return PENDING status with no pending operations."
     return None
 
@@ -171,9 +184,9 @@ def _broken(state: State, command: Complete, now_ms: int) -> InvocationCompleted
 
 def _error_of(command: Complete) -> ErrorObject | None:
     """Return the error of a broken invocation, which always has one; None for any other."""
-    if command.status not in _BREAKS:
+    if command.status not in BREAKS:
         return None
-    return validation.bounded_error(command.error or ErrorObject(None, _BREAKS[command.status]))
+    return validation.bounded_error(command.error or ErrorObject(None, BREAKS[command.status]))
 
 
 def backoff_ms(failures_before: int) -> int:

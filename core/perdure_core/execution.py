@@ -31,6 +31,7 @@ from perdure_core.commands import (
     Stop,
 )
 from perdure_core.completion import (
+    BREAKS,
     decide_completion,
     end,
     has_changed_since,
@@ -193,7 +194,7 @@ def _is_completed(state: State, command: Complete) -> bool:
     return (
         state.last_completed == command.token.invocation_id
         and command.token.number < state.turn
-        and (command.status in ("ERROR", "DIVERGED")) is (state.invocation_failures > 0)
+        and (command.status in BREAKS) is (state.invocation_failures > 0)
     )
 
 

@@ -1,6 +1,6 @@
 """Invocations that nobody runs any more, as far as their executions are concerned."""
 
-from perdure_core.commands import Complete, HandBack
+from perdure_core.commands import Complete, CompletionStatus, HandBack
 from perdure_core.execution import current_token, decide, is_current
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.state import Dispatch, State, is_open
@@ -26,7 +26,7 @@ def record_lost(
     if not running.is_current_in(state) or not is_current(state, token):
         executions.running.remove(execution.key)
         return None
-    command = Complete(token=token, status="ERROR", error=WORKER_LOST)
+    command = Complete(token=token, status=CompletionStatus.ERROR, error=WORKER_LOST)
     return _commit(executions, execution, command)
 
 
@@ -45,7 +45,9 @@ def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batc
         assert state.invocation_id is not None
         token = current_token(state, state.invocation_id, state.invocation_started_ms)
         return _commit(
-            executions, execution, Complete(token=token, status="ERROR", error=UNCLAIMED)
+            executions,
+            execution,
+            Complete(token=token, status=CompletionStatus.ERROR, error=UNCLAIMED),
         )
     # What was handed out and never heard of is no failure; with it the pause begins.
     assert _waits_for_nobody(state)

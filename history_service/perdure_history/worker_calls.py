@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from perdure_core.commands import (
-    COMPLETION_STATUSES,
     Checkpoint,
     CheckpointToken,
     Complete,
@@ -29,7 +28,6 @@ from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Refused, StaleToken, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
-from perdure_core.text import preview
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.committer import Batch
 from perdure_history.execution_cache import CachedExecution
@@ -42,8 +40,6 @@ from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
-
-_STATUSES: Final[dict[str, CompletionStatus]] = {each: each for each in COMPLETION_STATUSES}
 
 
 class WorkerCalls:
@@ -172,21 +168,18 @@ class WorkerCalls:
     async def complete(
         self,
         token: str,
-        status: str,
+        status: CompletionStatus,
         *,
         result: str | None,
         error: ErrorObject | None,
         replayed_operations: int = 0,
     ) -> None:
         """End an invocation."""
-        known = _STATUSES.get(status)
-        if known is None:
-            raise Invalid(f"status {preview(status)} must be {', '.join(COMPLETION_STATUSES)}")
         key, decoded = self._signer.read_token(token)
         kept = await hashed((result,))
         execution = await self._execution(key)
         executions = self._executions
-        command = Complete(token=decoded, status=known, result=result, error=error)
+        command = Complete(token=decoded, status=status, result=result, error=error)
         decision = await executions.decide(execution, command)
         if decision.record is None:
             await executions.wait_committed(execution)
@@ -194,7 +187,7 @@ class WorkerCalls:
         await executions.commit(execution, decision, kept=kept).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
-        metrics.invocations[_OUTCOMES[known]].inc()
+        metrics.invocations[_OUTCOMES[status]].inc()
 
     async def hand_back(self, tokens: Sequence[str]) -> None:
         """Return unfinished invocations to their queues."""
@@ -391,11 +384,11 @@ class WorkerCalls:
 
 
 _OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
-    "SUCCEEDED": "succeeded",
-    "FAILED": "failed",
-    "PENDING": "pending",
-    "ERROR": "error",
-    "DIVERGED": "diverged",
+    CompletionStatus.SUCCEEDED: "succeeded",
+    CompletionStatus.FAILED: "failed",
+    CompletionStatus.PENDING: "pending",
+    CompletionStatus.ERROR: "error",
+    CompletionStatus.DIVERGED: "diverged",
 }
 
 

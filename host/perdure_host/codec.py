@@ -14,6 +14,7 @@ from typing import TypeVar, assert_never
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.limits import OPERATION_ID_CHARS_MAX
 from perdure_core.model import (
     CallbackDetails,
@@ -45,6 +46,7 @@ _ID = re.compile(rf"[A-Za-z0-9\-_]{{1,{OPERATION_ID_CHARS_MAX}}}")
 # A dictionary is ten times faster than calling the enum, and this runs for every operation.
 _TYPES = {str(word): word for word in OperationType}
 _ACTIONS = {str(word): word for word in OperationAction}
+_COMPLETION_STATUSES = {str(word): word for word in CompletionStatus}
 _STATUSES = {str(word): word for word in OperationStatus}
 
 
@@ -96,6 +98,11 @@ def error_from_message(message: model_pb2.ErrorObject) -> ErrorObject:
         data=message.error_data if message.HasField("error_data") else None,
         stack_trace=tuple(message.stack_trace),
     )
+
+
+def completion_status(text: str) -> CompletionStatus:
+    """Return how an invocation ended. Raises MalformedMessage."""
+    return _word(_COMPLETION_STATUSES, text, "completion status")
 
 
 def update_to_message(update: OperationUpdate) -> worker_pb2.OperationUpdate:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.events import Event
 from perdure_core.identity import ExecutionIdentity, bucket_of, parse_arn
 from perdure_core.model import ErrorObject, Operation, OperationUpdate
@@ -250,7 +251,7 @@ class InvocationCommands(Protocol):
     async def complete(
         self,
         token: str,
-        status: str,
+        status: CompletionStatus,
         *,
         result: str | None,
         error: ErrorObject | None,

@@ -4,7 +4,7 @@ Every decision is checked on its way: it changes nothing, its record survives en
 would find no reason to doubt the state that it leads to.
 """
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from perdure_core.commands import (
     Command,
     Complete,
     CompleteCallback,
+    CompletionStatus,
     HandBack,
     Pause,
     Start,
@@ -145,13 +146,15 @@ class Scene:
 
     def complete(
         self,
-        status: Literal["SUCCEEDED", "FAILED", "PENDING", "ERROR", "DIVERGED"] = "PENDING",
+        status: str = "PENDING",
         result: str | None = None,
         error: ErrorObject | None = None,
     ) -> Decision:
         """End the invocation."""
         token = self.held()
-        decision = self.do(Complete(token=token, status=status, result=result, error=error))
+        decision = self.do(
+            Complete(token=token, status=CompletionStatus(status), result=result, error=error)
+        )
         self.token = None
         return decision
 

@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from perdure_core.commands import Complete, HandBack, HeartbeatCallback, Pause, Resume
+from perdure_core.commands import (
+    Complete,
+    CompletionStatus,
+    HandBack,
+    HeartbeatCallback,
+    Pause,
+    Resume,
+)
 from perdure_core.execution import current_token, is_current
 from perdure_core.model import ErrorObject
 from perdure_core.refusals import StaleToken
@@ -97,9 +104,9 @@ def test_who_was_given_up_does_not_hear_that_it_is_done() -> None:
     scene = waiting()
     token = scene.held()
     scene.complete("ERROR", error=ErrorObject("the worker is silent", "Runtime.ExitError"))
-    late = Complete(token=token, status="SUCCEEDED", result="1")
+    late = Complete(token=token, status=CompletionStatus.SUCCEEDED, result="1")
     assert isinstance(scene.refusal(late), StaleToken)
-    again = Complete(token=token, status="ERROR")
+    again = Complete(token=token, status=CompletionStatus.ERROR)
     assert scene.do(again).record is None
 
 

@@ -14,6 +14,7 @@ from perdure_core.commands import (
     Command,
     Complete,
     CompleteCallback,
+    CompletionStatus,
     Delete,
     HandBack,
     HeartbeatCallback,
@@ -377,7 +378,7 @@ OPEN = ("RUNNING", "PAUSING", "PAUSED")
 COMMANDS: dict[str, Callable[[Scene], Command]] = {
     "checkpoint": lambda scene: scene.call(),
     # Not the end that `completed` has recorded, so it is no repeat.
-    "complete": lambda scene: Complete(token=scene.held(), status="ERROR"),
+    "complete": lambda scene: Complete(token=scene.held(), status=CompletionStatus.ERROR),
     "hand back": lambda scene: HandBack(scene.held()),
     "alarm": lambda scene: AlarmDue(),
     "succeed callback": lambda scene: CompleteCallback(operation_id="cb", succeeded=True),

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from perdure_core import limits
-from perdure_core.commands import Complete
+from perdure_core.commands import Complete, CompletionStatus
 from perdure_core.decision import NOTHING, Delivery
 from perdure_core.events import (
     Event,
@@ -142,7 +142,9 @@ def test_an_outcome_that_was_kept_outside_ends_the_execution_without_its_text() 
     taken = externalize_decision(decision, ExternalPayloads()).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
-    ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
+    ended = decide(
+        state, Complete(token=scene.held(), status=CompletionStatus.PENDING), scene.now_ms
+    )
     assert ended.record is not None
     external = ExternalPayloads()
     assert externalize_decision(ended, external) is ended
@@ -232,7 +234,9 @@ def test_an_error_that_was_kept_outside_fails_the_execution_and_is_reported() ->
     taken = externalize_decision(decision, external).record
     assert taken is not None
     state = fold([*scene.records[:-1], taken])
-    ended = decide(state, Complete(token=scene.held(), status="PENDING"), scene.now_ms)
+    ended = decide(
+        state, Complete(token=scene.held(), status=CompletionStatus.PENDING), scene.now_ms
+    )
     assert ended.record is not None
     again = ExternalPayloads()
     assert externalize_decision(ended, again) is ended

@@ -19,6 +19,7 @@ from perdure_core.commands import (
     Command,
     Complete,
     CompleteCallback,
+    CompletionStatus,
     Delete,
     HandBack,
     HeartbeatCallback,
@@ -276,7 +277,7 @@ class CarelessHost:
         if self.ask(HandBack(token)) is not None:
             self.pass_all()
             # Nobody has heard what the invocation came to.
-            completion = Complete(token=token, status="SUCCEEDED")
+            completion = Complete(token=token, status=CompletionStatus.SUCCEEDED)
             assert isinstance(self.scene.refusal(completion), StaleToken)
 
     def let_time_pass(self) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.identity import arn_of, child_identity, parse_arn
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task, key_of
@@ -51,7 +52,7 @@ class Invocation:
         error: ErrorObject | None = None,
     ) -> None:
         await self.world.history.invocations.complete(
-            self.token, status, result=result, error=error
+            self.token, CompletionStatus(status), result=result, error=error
         )
 
     async def step(self, operation_id: str, result: str = '"done"') -> CheckpointAnswer:

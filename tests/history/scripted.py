@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.model import (
     CallbackDetails,
     ChainedInvokeDetails,
@@ -281,7 +282,9 @@ class Run:
     async def _complete(self, status: str, result: str | None) -> None:
         token = self.token
         await self._worker.ask(
-            lambda host: host.history.invocations.complete(token, status, result=result, error=None)
+            lambda host: host.history.invocations.complete(
+                token, CompletionStatus(status), result=result, error=None
+            )
         )
         if status == "SUCCEEDED":
             assert result is not None

@@ -22,6 +22,7 @@ from perdure_core.model import (
 )
 from perdure_host.codec import (
     MalformedMessage,
+    completion_status,
     error_from_message,
     error_to_message,
     ms_from_timestamp,
@@ -181,6 +182,9 @@ def test_unknown_words_are_refused_and_named() -> None:
         update_from_message(worker_pb2.OperationUpdate(id="a", type="STEP", action="start"))
     with pytest.raises(MalformedMessage, match="unknown operation status ''"):
         operation_from_message(model_pb2.Operation(id="a", type="STEP"))
+    expected = r"unknown completion status 'DONE'; expected SUCCEEDED \| FAILED \| PENDING \| ERROR"
+    with pytest.raises(MalformedMessage, match=expected):
+        completion_status("DONE")
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a" * 65, "ä", "a\n"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.messages import MESSAGE_BYTES_MAX, CallMessages
@@ -36,7 +37,9 @@ def test_everything_ready_shares_one_message_of_each_kind_and_ends_go_before_che
     calls = CallMessages()
     calls.add_checkpoint(1, checkpoint())
     calls.add_checkpoint(2, checkpoint())
-    calls.add_completion(3, CompleteCall("t", Completion("SUCCEEDED", result="1")), 5)
+    calls.add_completion(
+        3, CompleteCall("t", Completion(CompletionStatus.SUCCEEDED, result="1")), 5
+    )
     calls.add_state(4, StateCall("t", "marker"))
     messages = calls.take()
     kinds = ["get_state", "completions", "checkpoints"]
@@ -73,12 +76,12 @@ def test_a_call_that_is_too_large_travels_alone() -> None:
 @pytest.mark.parametrize(
     "large",
     [
-        Completion("SUCCEEDED", result="x" * MESSAGE_BYTES_MAX),
-        Completion("SUCCEEDED", result="ä" * (MESSAGE_BYTES_MAX // 2)),
-        Completion("FAILED", error=ErrorObject(message="x" * MESSAGE_BYTES_MAX)),
+        Completion(CompletionStatus.SUCCEEDED, result="x" * MESSAGE_BYTES_MAX),
+        Completion(CompletionStatus.SUCCEEDED, result="ä" * (MESSAGE_BYTES_MAX // 2)),
+        Completion(CompletionStatus.FAILED, error=ErrorObject(message="x" * MESSAGE_BYTES_MAX)),
     ],
 )
 def test_a_large_end_travels_alone(large: Completion) -> None:
-    small = Completion("SUCCEEDED", result="1")
+    small = Completion(CompletionStatus.SUCCEEDED, result="1")
     assert sizes_of_completions(small, large, small) == [1, 1, 1]
     assert sizes_of_completions(small, small) == [2]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure_core.commands import CompletionStatus
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.protocol import (
@@ -19,7 +20,7 @@ from perdure_worker.invocations.protocol import (
     StateCall,
 )
 
-DONE = Completion("SUCCEEDED", result="1")
+DONE = Completion(CompletionStatus.SUCCEEDED, result="1")
 
 
 def update(name: str, size: int = 0) -> worker_pb2.OperationUpdate:
@@ -150,8 +151,8 @@ def test_a_revoked_turn_says_nothing_more_but_its_end() -> None:
     protocol.submit([update("b")], "b", urgent=True)
     assert protocol.checkpoint_accepted_last() == (["a"], ["b"])
     assert protocol.take_call("c2") is None
-    protocol.finish(Completion("PENDING"))
-    assert protocol.take_call("c3") == CompleteCall("t1", Completion("PENDING"))
+    protocol.finish(Completion(CompletionStatus.PENDING))
+    assert protocol.take_call("c3") == CompleteCall("t1", Completion(CompletionStatus.PENDING))
 
 
 def test_an_end_that_rests_on_unrecorded_updates_becomes_a_suspension() -> None:
@@ -160,7 +161,7 @@ def test_an_end_that_rests_on_unrecorded_updates_becomes_a_suspension() -> None:
     protocol.submit([update("b")], "b", urgent=True)
     protocol.finish(DONE)
     assert protocol.checkpoint_accepted_last() == (["a"], ["b"])
-    assert protocol.take_call("c2") == CompleteCall("t1", Completion("PENDING"))
+    assert protocol.take_call("c2") == CompleteCall("t1", Completion(CompletionStatus.PENDING))
 
 
 def test_an_end_after_the_last_recorded_update_stands() -> None:
@@ -192,7 +193,7 @@ def test_a_refused_end_can_be_replaced() -> None:
     protocol.finish(DONE)
     protocol.take_call("c1")
     protocol.refused()
-    instead = Completion("ERROR")
+    instead = Completion(CompletionStatus.ERROR)
     protocol.finish_instead(instead)
     assert protocol.take_call("c2") == CompleteCall("t1", instead)
 

@@ -6,7 +6,6 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from perdure_core import limits
-from perdure_core.commands import COMPLETION_STATUSES
 from perdure_core.large_payloads import inline_operations, references_in
 from perdure_core.model import (
     ACTIONS_OPEN,
@@ -16,12 +15,12 @@ from perdure_core.model import (
     StepDetails,
 )
 from perdure_core.refusals import Invalid
-from perdure_core.text import preview
 from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.views.payloads import load_payloads
 from perdure_host.codec import (
+    completion_status,
     error_from_message,
     operation_to_message,
     timestamp_from_ms,
@@ -75,9 +74,7 @@ class WorkerRequests:
     ) -> worker_pb2.CompleteResponse:
         """End an invocation."""
         reservation.reserve(request.ByteSize())
-        if request.status not in COMPLETION_STATUSES:
-            known = " | ".join(COMPLETION_STATUSES)
-            raise Invalid(f"unknown completion status {preview(request.status)}; expected {known}")
+        status = completion_status(request.status)
         error = error_from_message(request.error) if request.HasField("error") else None
         check_error("error", error)
         check_payload("result", request.result)
@@ -85,7 +82,7 @@ class WorkerRequests:
         validation.check_range("replayed_operations", replayed, 0, _REPLAYED_OPERATIONS_MAX)
         await self._invocations.complete(
             request.checkpoint_token,
-            request.status,
+            status,
             result=request.result if request.HasField("result") else None,
             error=error,
             replayed_operations=replayed,

@@ -31,6 +31,7 @@ from perdure.worker_api import (
     run_invocation,
 )
 from perdure_core import commands, execution, refusals
+from perdure_core.commands import CompletionStatus
 from perdure_core.limits import CHECKPOINT_BYTES_MAX, CHECKPOINT_UPDATES_MAX
 from perdure_core.model import (
     ACTIONS_OPEN,
@@ -201,18 +202,18 @@ def completion(outcome: Outcome, token: commands.CheckpointToken) -> commands.Co
     """Return what the worker, or the service on its behalf, says when an invocation is over."""
     match outcome:
         case Succeeded(result):
-            return commands.Complete(token=token, status="SUCCEEDED", result=result)
+            return commands.Complete(token=token, status=CompletionStatus.SUCCEEDED, result=result)
         case Failed(error):
-            return commands.Complete(token=token, status="FAILED", error=error)
+            return commands.Complete(token=token, status=CompletionStatus.FAILED, error=error)
         case Pending():
-            return commands.Complete(token=token, status="PENDING")
+            return commands.Complete(token=token, status=CompletionStatus.PENDING)
         case Errored(error):
-            return commands.Complete(token=token, status="ERROR", error=error)
+            return commands.Complete(token=token, status=CompletionStatus.ERROR, error=error)
         case Diverged(error):
-            return commands.Complete(token=token, status="DIVERGED", error=error)
+            return commands.Complete(token=token, status=CompletionStatus.DIVERGED, error=error)
         case Lost():
             lost = ErrorObject("The worker was lost.", "Runtime.ExitError")
-            return commands.Complete(token=token, status="ERROR", error=lost)
+            return commands.Complete(token=token, status=CompletionStatus.ERROR, error=lost)
 
 
 def _batches(waiting: list[Waiting]) -> Iterator[list[Waiting]]:

@@ -228,7 +228,7 @@ class InvocationProtocol(Generic[Waiter]):
             self._move(Phase.REVOKED)
         elif self.phase is Phase.ENDING and unsent:
             # How the handler ended rests on updates that are not recorded: it has to run again.
-            self._completion = Completion("PENDING")
+            self._completion = Completion(CompletionStatus.PENDING)
         return settled, unsent
 
     def refused(self) -> list[Waiter]:

@@ -29,6 +29,7 @@ from perdure.worker_api import (
     RegisteredFunction,
     Succeeded,
 )
+from perdure_core.commands import CompletionStatus
 from perdure_core.model import ErrorObject
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.active import (
@@ -353,15 +354,15 @@ def _completion(outcome: Outcome) -> tuple[InvocationOutcome, Completion | None]
     """Return what an outcome is called, and how it is reported if at all."""
     match outcome:
         case Succeeded(result):
-            return "succeeded", Completion("SUCCEEDED", result=result)
+            return "succeeded", Completion(CompletionStatus.SUCCEEDED, result=result)
         case Failed(error):
-            return "failed", Completion("FAILED", error=error)
+            return "failed", Completion(CompletionStatus.FAILED, error=error)
         case Pending():
-            return "pending", Completion("PENDING")
+            return "pending", Completion(CompletionStatus.PENDING)
         case Errored(error):
-            return "error", Completion("ERROR", error=error)
+            return "error", Completion(CompletionStatus.ERROR, error=error)
         case Diverged(error):
-            return "diverged", Completion("DIVERGED", error=error)
+            return "diverged", Completion(CompletionStatus.DIVERGED, error=error)
         case Lost():
             return "dropped", None
         case _:

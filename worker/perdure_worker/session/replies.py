@@ -17,6 +17,7 @@ from perdure.worker_api import (
     CheckpointUnavailable,
     InvocationLost,
 )
+from perdure_core.commands import CompletionStatus
 from perdure_core.model import ErrorObject
 from perdure_host.backoff import backoff_ms
 from perdure_host.codec import MalformedMessage, operations_from_messages
@@ -148,7 +149,7 @@ class ReplyHandler:
                 )
                 if active.protocol.phase is Phase.ENDING:
                     # No handler waits for it, and the handler's outcome was built on it.
-                    active.protocol.finish_instead(Completion("ERROR", error=error))
+                    active.protocol.finish_instead(Completion(CompletionStatus.ERROR, error=error))
             case CompleteCall():
                 self._completion_refused(active, error)
             case StateCall():
@@ -162,7 +163,7 @@ class ReplyHandler:
             self._running.drop(active)
             return
         active.finished_instead = True
-        active.protocol.finish_instead(Completion("ERROR", error=error))
+        active.protocol.finish_instead(Completion(CompletionStatus.ERROR, error=error))
 
 
 def _settle(futures: Iterable[Future[None]], error: BaseException | None) -> None:
