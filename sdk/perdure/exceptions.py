@@ -276,7 +276,11 @@ class TimedSuspendExecution(SuspendExecution):
 
 
 def qualified_name(error_class: type[BaseException]) -> str:
-    """Return the recorded name of an exception: bare for builtins, else with its module."""
+    """Return the recorded name of an exception: bare for builtins, else with its module.
+
+    A class that has moved says its first name in `__recorded_name__`, since histories outlive
+    modules. Classes that derive from it do not inherit that: they have names of their own.
+    """
     recorded = vars(error_class).get("__recorded_name__")
     if isinstance(recorded, str):
         return recorded

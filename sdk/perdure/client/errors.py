@@ -2,6 +2,9 @@
 
 All derive from ClientError, so one `except` catches all of them and nothing else. A status that
 this release does not know becomes ServerError: never ignored, never retried.
+
+A step may fail with one of them, so histories hold their names. Each keeps the name that it was
+first recorded under, in `__recorded_name__`, wherever the class lies.
 """
 
 from collections.abc import Mapping
@@ -13,49 +16,73 @@ import grpc
 class ClientError(Exception):
     """Base class: a call failed."""
 
+    __recorded_name__ = "perdure.client_errors.ClientError"
+
 
 class InvalidArgumentError(ClientError):
     """The request is malformed or too large; sending it again does not help."""
+
+    __recorded_name__ = "perdure.client_errors.InvalidArgumentError"
 
 
 class NotFoundError(ClientError):
     """The function, execution or callback does not exist, or is past its retention."""
 
+    __recorded_name__ = "perdure.client_errors.NotFoundError"
+
 
 class AlreadyExistsError(ClientError):
     """An execution of this name was started with another payload."""
+
+    __recorded_name__ = "perdure.client_errors.AlreadyExistsError"
 
 
 class FailedPreconditionError(ClientError):
     """The state forbids the call: the callback is completed, the execution has (not) ended."""
 
+    __recorded_name__ = "perdure.client_errors.FailedPreconditionError"
+
 
 class UnauthenticatedError(ClientError):
     """The server requires a bearer token, which was missing or wrong."""
+
+    __recorded_name__ = "perdure.client_errors.UnauthenticatedError"
 
 
 class PermissionDeniedError(ClientError):
     """The caller is authenticated, but not allowed to do this."""
 
+    __recorded_name__ = "perdure.client_errors.PermissionDeniedError"
+
 
 class ResourceExhaustedError(ClientError):
     """A limit of the server was reached; the call was retried for as long as `patience_s`."""
+
+    __recorded_name__ = "perdure.client_errors.ResourceExhaustedError"
 
 
 class UnavailableError(ClientError):
     """No server answered, or it was unavailable; the call was retried for `patience_s`."""
 
+    __recorded_name__ = "perdure.client_errors.UnavailableError"
+
 
 class ServerError(ClientError):
     """The server failed unexpectedly, or speaks another version of the contract."""
+
+    __recorded_name__ = "perdure.client_errors.ServerError"
 
 
 class WaitTimeoutError(ClientError, TimeoutError):
     """The execution did not end within the caller's timeout. It continues."""
 
+    __recorded_name__ = "perdure.client_errors.WaitTimeoutError"
+
 
 class ExecutionFailedError(ClientError):
     """The execution ended without a result: it failed, timed out or was stopped."""
+
+    __recorded_name__ = "perdure.client_errors.ExecutionFailedError"
 
     def __init__(
         self,
