@@ -88,6 +88,20 @@ class PostgresServer:
         """Return the URL of a database over TCP."""
         return f"postgresql://postgres@{HOST}:{self.port}/{database}"
 
+    def dump(self, database: str) -> str:
+        """Return the database as SQL that makes it again in an empty one."""
+        dumping = self._spawn(
+            "pg_dump",
+            *("-h", HOST, "-p", str(self.port), "-U", "postgres"),
+            *("--no-owner", "--inserts", "--rows-per-insert=1000", database),
+        )
+        output, _ = dumping.communicate(timeout=_START_TIMEOUT_S)
+        if dumping.returncode:
+            raise RuntimeError(f"pg_dump failed:\n{output.decode()}")
+        # What is for psql alone begins with a backslash.
+        lines = output.decode().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("\\"))
+
     @property
     def _data(self) -> Path:
         return self._folder / "data"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +76,7 @@ class Running:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "perdure_cli", *arguments],
+                [sys.executable, "-m", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -133,8 +133,12 @@ class Machine:
         secured: Credentials = NOBODY,
         known: Credentials = NOBODY,
         environment: dict[str, str] | None = None,
+        command: Sequence[str] = ("perdure_cli",),
     ) -> None:
-        """Prepare; `secured` is what the server asks for, `known` what everybody else shows."""
+        """Prepare; `secured` is what the server asks for, `known` what everybody else shows.
+
+        `command` is the module that runs servers and workers, and what it is told first.
+        """
         self.folder = folder
         self.db_url = db_url or f"sqlite:///{folder / 'perdure.db'}"
         self._ports = (HeldPort(), HeldPort())
@@ -142,6 +146,7 @@ class Machine:
         self.known = known
         self._secured = secured
         self._environment = environment or {}
+        self._command = command
         self._running: dict[str, Running] = {}
         self._logs: list[Path] = []
 
@@ -181,7 +186,8 @@ class Machine:
         log = self.folder / f"{name}.log"
         if log not in self._logs:
             self._logs.append(log)
-        self._running[name] = Running(name, list(arguments), log, self._environment)
+        whole = [*self._command, *arguments]
+        self._running[name] = Running(name, whole, log, self._environment)
         return self._running[name]
 
     def kill(self, name: str) -> None:
