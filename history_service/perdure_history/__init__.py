@@ -1,4 +1,4 @@
-"""The history service: owns executions.
+"""History service: owns executions.
 
-Load, decide, commit in groups, answer; wake what is due.
+It loads them, decides commands, commits in groups, answers, and fires what is due.
 """

@@ -1,4 +1,4 @@
-"""Waking those who wait for an execution to move: followers of a history, waiters for an end."""
+"""Notifier of committed changes, for followers of a history and callers that wait for an end."""
 
 import asyncio
 from collections.abc import Generator
@@ -8,36 +8,36 @@ from perdure_host.ports import ExecutionKey
 
 
 class ChangeNotifier:
-    """Events by execution; an execution that nobody waits for costs nothing."""
+    """asyncio events by execution; an execution without watchers costs nothing."""
 
     def __init__(self) -> None:
-        # Dictionaries, for the order in which they are woken.
-        self._waiting: dict[ExecutionKey, dict[asyncio.Event, None]] = {}
+        # Dictionaries, to wake watchers in a fixed order.
+        self._watchers: dict[ExecutionKey, dict[asyncio.Event, None]] = {}
 
     @contextmanager
     def watch(self, key: ExecutionKey) -> Generator[asyncio.Event]:
-        """Give an event that is set at each committed change; clear it before looking."""
+        """Yield an event that is set at each committed change; clear it before reading."""
         event = asyncio.Event()
-        self._waiting.setdefault(key, {})[event] = None
+        self._watchers.setdefault(key, {})[event] = None
         try:
             yield event
         finally:
-            watchers = self._waiting[key]
+            watchers = self._watchers[key]
             del watchers[event]
             if not watchers:
-                del self._waiting[key]
+                del self._watchers[key]
 
     def __len__(self) -> int:
-        """Return how many executions are waited for."""
-        return len(self._waiting)
+        """Return how many executions are watched."""
+        return len(self._watchers)
 
     def notify(self, key: ExecutionKey) -> None:
-        """Wake everybody who watches the execution."""
-        for event in self._waiting.get(key, ()):
+        """Wake every watcher of the execution."""
+        for event in self._watchers.get(key, ()):
             event.set()
 
     def notify_all(self) -> None:
-        """Wake everybody: after a reload nothing is certain."""
-        for events in self._waiting.values():
+        """Wake every watcher: after a reload nothing is certain."""
+        for events in self._watchers.values():
             for event in events:
                 event.set()

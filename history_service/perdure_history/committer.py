@@ -1,9 +1,9 @@
-"""The one committer of a node: groups what is decided while a commit is in flight into the next.
+"""Group committer of a node: what is decided during one commit goes into the next.
 
 No artificial delay: a change that comes alone is committed at once, under load hundreds share a
 transaction. The order of decisions is the order of commits. When a commit fails, everything decided
-after it fails too, because it was decided over a state that never became true: `stop` is told
-before anybody else hears of it, and `recover` has to reload before anything else is decided.
+after it fails too, because it was decided over a state that never became true: `stop` is called
+before any caller learns of the failure, and `recover` must reload before anything else is decided.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavaila
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, ExecutionKey, OutboxRow, StatusEventRow, Store
 
-# What one transaction holds at most; a batch that has reached either bound is closed.
+# Bounds of one transaction; a batch that has reached either is closed.
 BATCH_CHANGES_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 16 * 1_024 * 1_024
 
-# `undo` takes back what memory outside of the state did ahead of a commit that wrote nothing.
+# An undo reverts what was changed in memory, outside states, ahead of a commit that wrote nothing.
 Effect = Callable[[], None]
 
 
 class Batch:
-    """The changes of one commit, and what to do once it is durable."""
+    """The changes of one commit, and the effects of its end."""
 
     __slots__ = (
         "_error",
@@ -48,7 +48,7 @@ class Batch:
         self.status_events_done: list[StatusEventRow] = []
         self.effects: list[Effect] = []
         self.undos: list[Effect] = []
-        # What follows however the commit ends, before anybody is answered.
+        # Called however the commit ends, before the waiting callers go on.
         self.ends: list[Effect] = []
         self.size_bytes = 0
         # Whether the commit has succeeded or failed.
@@ -58,7 +58,7 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether further changes belong into the next commit."""
+        """Whether further changes belong into the next commit."""
         return (
             len(self.changes) + len(self.outbox_done) + len(self.status_events_done)
             >= BATCH_CHANGES_MAX
@@ -68,7 +68,7 @@ class Batch:
     async def wait(self) -> None:
         """Return when the commit is durable. Raises StoreError when it failed."""
         if not self.is_done:
-            # One each: a caller that goes away must not cancel the others' wait.
+            # One future each: a caller that is cancelled must not cancel the wait of others.
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
@@ -76,7 +76,7 @@ class Batch:
             raise self._error
 
     def succeed(self) -> None:
-        """Do what follows, then answer everybody who waits."""
+        """Apply the effects, then let the waiting callers go on."""
         self.is_done = True
         for effect in self.effects:
             effect()
@@ -85,10 +85,10 @@ class Batch:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self._let_go()
+        self._release()
 
     def fail(self, error: StoreError) -> None:
-        """Tell everybody who waits."""
+        """Undo what is known not to be written, then raise the error in the waiting callers."""
         self.is_done = True
         self._error = error
         if not isinstance(error, CommitUnknown):
@@ -99,10 +99,10 @@ class Batch:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error)
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
-        # The batch is remembered by the executions that it held; what it held must not be.
+    def _release(self) -> None:
+        # Executions still refer to their last batch; it must not keep its contents in memory.
         self.changes.clear()
         self.outbox_done.clear()
         self.status_events_done.clear()
@@ -174,18 +174,18 @@ class Committer:
                 while self._waiting:
                     await self._commit(self._waiting.popleft())
         finally:
-            # Whatever ended it, nobody may wait for an answer that does not come.
+            # Whatever ended it, no caller may be left waiting.
             self._fail_all(CommitUnknown("the node stops; this may have been written or not"))
 
     async def flush(self) -> None:
-        """Return when everything submitted so far is durable or has failed."""
+        """Wait until everything submitted so far is durable or has failed."""
         while last := self._waiting[-1] if self._waiting else self._in_flight:
             with contextlib.suppress(StoreError):
                 await last.wait()
 
     async def _commit(self, batch: Batch) -> None:
         self._in_flight = batch
-        # The loop's clock, not the wall's: this is a duration.
+        # The loop's clock, not the wall clock: this is a duration.
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
@@ -213,7 +213,7 @@ class Committer:
             self._metrics.commit_failures["unknown"].inc()
         else:
             self._metrics.commit_failures["unavailable"].inc()
-        # Nothing is decided any more before anybody hears of the failure.
+        # First, so that nothing is decided after a caller has learnt of the failure.
         self._stop(error)
         self._fail_all(error)
         await self._recover(error)
@@ -228,7 +228,7 @@ class Committer:
 
 
 def _merged(before: Change, after: Change) -> Change:
-    """Return one change that does what the two do in turn."""
+    """Return one change with the effect of both, in this order."""
     return msgspec.structs.replace(
         after,
         new=before.new,

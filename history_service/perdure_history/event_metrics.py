@@ -1,4 +1,4 @@
-"""Counting what has become durable: from events to metrics."""
+"""Metrics of committed events."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ _COUNTED: Final[frozenset[type[Event]]] = frozenset({StepFailed, StepSucceeded, 
 
 
 def count(metrics: ServerMetrics, function: str, record: Record) -> None:
-    """Add a committed record to the metrics."""
+    """Count the events of a committed record."""
     for event in record.events:
         kind = type(event)
         if kind not in _COUNTED:

@@ -19,16 +19,16 @@ from perdure_history.settings import HistorySettings
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
 
-# A folded execution takes about this many times the bytes of its records, and this much besides.
+# A folded execution takes about this many times the bytes of its records, plus this much.
 _BYTES_FACTOR: Final = 3
-_BYTES_BESIDES: Final = 4_000
+_BYTES_OVERHEAD: Final = 4_000
 _DAY_MS: Final = 86_400_000
-# How many executions that must stay are passed over in one go; they will go once they are settled.
-_PASSED_OVER_MAX: Final = 16
+# Executions that cannot be evicted yet are skipped, up to this many at a time.
+_SKIPPED_MAX: Final = 16
 
 
 class CachedExecution:
-    """One execution in memory."""
+    """One folded execution in memory."""
 
     __slots__ = (
         "alarm_ms",
@@ -45,30 +45,30 @@ class CachedExecution:
         self.key = key
         self.state = state
         self.input_digest = input_digest
-        # The alarm as the database has it, or will have it after the commits under way.
+        # The alarm in the database once the commits in progress have succeeded.
         self.alarm_ms: int | None = None
-        # The last commit that this execution takes part in.
+        # The last commit that has a change of this execution.
         self.batch: Batch | None = None
-        # How many wait for it to be loaded.
+        # Callers of the loader that have not seen it yet.
         self.readers = 0
-        self.size_bytes = _BYTES_BESIDES
-        # The turn that somebody may have been handed before this node can remember.
+        self.size_bytes = _BYTES_OVERHEAD
+        # The turn that another node may have handed out before this one took over.
         self.uncertain_turn: int | None = None
 
     @property
     def is_committed(self) -> bool:
-        """Tell whether everything in the state is durable."""
+        """Return whether everything in the state is durable."""
         return self.batch is None or self.batch.is_done
 
     def grow(self, record_bytes: int) -> int:
-        """Take a record's size into account; return by how much that makes the execution larger."""
+        """Add a record's size; return by how much the execution has grown."""
         grown_bytes = record_bytes * _BYTES_FACTOR
         self.size_bytes += grown_bytes
         return grown_bytes
 
 
 def fold_stored(stored: StoredExecution) -> CachedExecution:
-    """Fold a stored execution."""
+    """Return a stored execution, folded."""
     state = fold(decode_record(record.body) for record in stored.records)
     execution = CachedExecution(stored.row.key, state, stored.row.input_digest)
     execution.alarm_ms = state.alarms.next_due_ms()
@@ -86,7 +86,7 @@ def with_identity(execution: CachedExecution, identity: ExecutionIdentity) -> Ca
 
 
 def to_row(execution: CachedExecution) -> ExecutionRow:
-    """Return the row that belongs to the state."""
+    """Return the row of the execution as its state is now."""
     state = execution.state
     return ExecutionRow(
         key=execution.key,
@@ -115,13 +115,13 @@ def expires_ms(state: State) -> int | None:
 
 
 class ExecutionCache:
-    """Slots by key, least recently used first out."""
+    """Executions by key, least recently used first out."""
 
     def __init__(self, settings: HistorySettings, metrics: ServerMetrics) -> None:
         self._settings = settings
         self._executions: OrderedDict[ExecutionKey, CachedExecution] = OrderedDict()
         self._bytes = 0
-        # How often everything was forgotten.
+        # How often the cache was cleared.
         self.epoch = 0
         metrics.cache_executions.set_function(lambda: len(self._executions))
         metrics.cache_bytes.set_function(lambda: self._bytes)
@@ -131,44 +131,44 @@ class ExecutionCache:
         return len(self._executions)
 
     def get(self, key: ExecutionKey) -> CachedExecution | None:
-        """Return the execution, now the most recently used."""
+        """Return the execution, if present, and make it the most recently used."""
         execution = self._executions.get(key)
         if execution is not None:
             self._executions.move_to_end(key)
         return execution
 
     def add(self, execution: CachedExecution) -> None:
-        """Take a new execution in, and others out where the bounds ask for it."""
+        """Add an execution, and evict others where the bounds require it."""
         assert execution.key not in self._executions
         self._executions[execution.key] = execution
         self._bytes += execution.size_bytes
         self.shrink()
 
     def grow(self, execution: CachedExecution, record_bytes: int) -> None:
-        """Take a record of the execution into account, whether it is in the cache yet or not."""
+        """Add a record's size to the execution, whether it is in the cache yet or not."""
         grown_bytes = execution.grow(record_bytes)
         if self._executions.get(execution.key) is execution:
             self._bytes += grown_bytes
 
     def shrink(self) -> None:
-        """Drop the least recently used, but for the newest and what must stay."""
-        passed_over = 0
-        while self._is_over() and passed_over < min(len(self._executions) - 1, _PASSED_OVER_MAX):
+        """Evict the least recently used, except the newest and what cannot be evicted yet."""
+        skipped = 0
+        while self._is_over() and skipped < min(len(self._executions) - 1, _SKIPPED_MAX):
             execution = next(iter(self._executions.values()))
             if execution.is_committed and not execution.readers:
                 self._drop(execution)
             else:
-                passed_over += 1
+                skipped += 1
                 self._executions.move_to_end(execution.key)
 
     def clear(self) -> None:
-        """Forget everything: the states are not to be trusted any more."""
+        """Drop everything, because the states may be ahead of the database."""
         self.epoch += 1
         self._executions.clear()
         self._bytes = 0
 
     def drop_expired(self, now_ms: int) -> None:
-        """Forget what retention has deleted."""
+        """Drop what retention has deleted."""
         for execution in list(self._executions.values()):
             expires = expires_ms(execution.state)
             is_due = expires is not None and expires <= now_ms

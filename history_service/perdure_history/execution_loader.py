@@ -1,7 +1,7 @@
-"""Reading executions into the cache: once, however many ask.
+"""Loader of executions into the cache: one read, however many callers wait for it.
 
-What was read stays in the cache until everybody who asked has seen it, even when the cache has less
-room than executions are asked for at the same time.
+What was read stays in the cache until every waiting caller has seen it, even when more executions
+are needed at the same time than the cache has room for.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from perdure_history.execution_cache import CachedExecution, ExecutionCache, fol
 from perdure_host.ports import ExecutionKey, Store
 
 
-class _Reading:
-    """One execution that is being read, and how many wait for it."""
+class _Read:
+    """One execution that is being read, and how many callers wait for it."""
 
     __slots__ = ("epoch", "execution", "task", "waiters")
 
@@ -29,42 +29,42 @@ class Loader:
     def __init__(self, store: Store, cache: ExecutionCache) -> None:
         self._store = store
         self._cache = cache
-        self._under_way: dict[ExecutionKey, _Reading] = {}
+        self._reads: dict[ExecutionKey, _Read] = {}
 
     def __len__(self) -> int:
         """Return how many executions are being read."""
-        return len(self._under_way)
+        return len(self._reads)
 
     async def load(self, key: ExecutionKey) -> None:
         """Return when the execution is in the cache, or the cache was cleared meanwhile.
 
         Raises Unknown, StoreUnavailable.
         """
-        reading = self._under_way.get(key)
+        reading = self._reads.get(key)
         if reading is None or reading.epoch != self._cache.epoch:
             reading = self._begin(key)
         assert reading.task is not None
         reading.waiters += 1
         try:
-            # One who goes away must not take it from the others.
+            # A caller that is cancelled must not cancel the read for the others.
             await asyncio.shield(reading.task)
         finally:
             reading.waiters -= 1
             if reading.execution is not None:
                 reading.execution.readers -= 1
 
-    def _begin(self, key: ExecutionKey) -> _Reading:
-        reading = self._under_way[key] = _Reading(self._cache.epoch)
+    def _begin(self, key: ExecutionKey) -> _Read:
+        reading = self._reads[key] = _Read(self._cache.epoch)
         reading.task = asyncio.get_running_loop().create_task(self._read(key, reading))
         reading.task.add_done_callback(lambda task: self._end(key, reading, task))
         return reading
 
-    async def _read(self, key: ExecutionKey, reading: _Reading) -> None:
+    async def _read(self, key: ExecutionKey, reading: _Read) -> None:
         stored = await self._store.load(key)
         if reading.epoch != self._cache.epoch:
             return
         if self._cache.get(key) is not None:
-            # It began while it was being read.
+            # It was started while it was being read.
             return
         if stored is None:
             raise Unknown(
@@ -75,9 +75,9 @@ class Loader:
         reading.execution = execution
         self._cache.add(execution)
 
-    def _end(self, key: ExecutionKey, reading: _Reading, task: asyncio.Task[None]) -> None:
-        if self._under_way.get(key) is reading:
-            del self._under_way[key]
+    def _end(self, key: ExecutionKey, reading: _Read, task: asyncio.Task[None]) -> None:
+        if self._reads.get(key) is reading:
+            del self._reads[key]
         if not task.cancelled():
-            # Everybody who asked may have gone away; that is no fault worth a log line.
+            # All callers may be gone; asyncio must not log the error as never retrieved.
             task.exception()

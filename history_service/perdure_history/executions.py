@@ -1,9 +1,9 @@
-"""Executions in play: load, decide, fold, commit, and what follows a commit.
+"""Execution engine: load, decide, fold, commit, and the effects of a commit.
 
 Between loading and handing over to the committer there is no await, so decisions on one execution
 never interleave. A decision is folded in at once and answered once durable; if its commit fails,
-everything in memory is thrown away and read again, because the memory is ahead of the truth. After
-a commit of unknown outcome the node takes a new incarnation first: then the old commit is either
+everything in memory is dropped and read again, because the memory is ahead of the database. After a
+commit of unknown outcome the node takes a new incarnation first: then the old commit is either
 visible or can never land.
 """
 
@@ -79,7 +79,7 @@ class Executions:
         self.settings = settings
         self.running = RunningInvocations()
         self.changes = ChangeNotifier()
-        # The same for those whom nothing but the end concerns.
+        # The same for callers that only wait for the end.
         self.ends = ChangeNotifier()
         self.functions = FunctionRegistry(store)
         self.payloads = Payloads(store, settings.cache_payload_bytes_max)
@@ -88,16 +88,15 @@ class Executions:
             store, clock, settings, self._load_and_fire, fire_loaded=self._fire_loaded
         )
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
-        # Rows of the outbox that have become durable go here.
+        # Receives outbox rows once they are durable.
         self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
-        # Whoever sets it is told of status events that have become durable; without one, none is
-        # written.
+        # Receives status events once they are durable; while it is None, none are written.
         self.on_status_events: Callable[[tuple[StatusEventRow, ...]], None] | None = None
-        # Called with a worker and an invocation of its whose execution has ended without it.
+        # Called with a worker and its invocation when the execution has ended without it.
         self.on_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
-        # Called at each reload, when the memory was thrown away.
+        # Called after each reload, when the memory was dropped.
         self.on_reload: list[Callable[[], None]] = [self.timers.reset]
-        # Until then nothing is offered that a worker may be running already.
+        # Until then nothing is offered that a worker may still run.
         self.claims_until_ms = 0
         self._cache = ExecutionCache(settings, metrics)
         self._loader = Loader(store, self._cache)
@@ -109,7 +108,7 @@ class Executions:
     # Loading.
 
     async def get(self, key: ExecutionKey) -> CachedExecution:
-        """Return the execution, loaded. Raises Unknown, StoreUnavailable.
+        """Return the execution, loaded if need be. Raises Unknown, StoreUnavailable.
 
         Decide before the next await.
         """
@@ -121,7 +120,7 @@ class Executions:
             await self._loader.load(key)
 
     async def committed(self, key: ExecutionKey) -> CachedExecution:
-        """Return the execution with everything in its state durable."""
+        """Return the execution once everything in its state is durable."""
         while True:
             execution = await self.get(key)
             if execution.is_committed:
@@ -130,7 +129,7 @@ class Executions:
             await execution.batch.wait()
 
     async def wait_committed(self, execution: CachedExecution) -> None:
-        """Return when the execution's state as it is now is durable.
+        """Wait until the execution's state, as it is now, is durable.
 
         Raises StoreError when it never will be.
         """
@@ -142,7 +141,7 @@ class Executions:
     async def command(
         self, key: ExecutionKey, command: Command, outbox_done: Sequence[OutboxRow] = ()
     ) -> CachedExecution:
-        """Decide and return once it is durable. Raises refusals and StoreError."""
+        """Decide a command; return once it is durable. Raises refusals and StoreError."""
         execution = await self.get(key)
         await self.execute(execution, command, outbox_done)
         return execution
@@ -150,7 +149,7 @@ class Executions:
     async def execute(
         self, execution: CachedExecution, command: Command, outbox_done: Sequence[OutboxRow] = ()
     ) -> None:
-        """Decide at once, on an execution that was just loaded, and return once it is durable."""
+        """Decide a command on an execution that was just loaded; return once it is durable."""
         decision = await self.decide(execution, command)
         if decision.record is None and not outbox_done:
             await self.wait_committed(execution)
@@ -158,7 +157,7 @@ class Executions:
             await self.commit(execution, decision, outbox_done).wait()
 
     async def decide(self, execution: CachedExecution, command: Command) -> Decision:
-        """Decide at once. A refusal, too, is only told when what it rests on is durable."""
+        """Decide at once. A refusal is raised only when the state that it rests on is durable."""
         try:
             return decide(execution.state, command, self.clock.now_ms())
         except Refused:
@@ -170,17 +169,17 @@ class Executions:
         execution: CachedExecution,
         decision: Decision,
         outbox_done: Sequence[OutboxRow] = (),
-        kept: ExternalPayloads | None = None,
+        external: ExternalPayloads | None = None,
     ) -> Batch:
-        """Fold a decision in and put it into the next commit. What follows happens by itself.
+        """Fold a decision in and put it into the next commit. Its effects follow the commit.
 
-        `kept` may know large texts of the decision already.
+        `external` may have large texts of the decision prepared already.
         """
         record = decision.record
         if record is None:
             return self.committer.submit(None, outbox_done=outbox_done)
-        kept = kept or ExternalPayloads()
-        decision = externalize_decision(decision, kept)
+        external = external or ExternalPayloads()
+        decision = externalize_decision(decision, external)
         record = decision.record
         assert record is not None
         first_event_id = execution.state.event_count + 1
@@ -195,15 +194,17 @@ class Executions:
                 )
                 for index, delivery in enumerate(decision.deliveries)
             )
-        return self._submit(execution, record, first_event_id, outbox, outbox_done, kept, new=False)
+        return self._submit(
+            execution, record, first_event_id, outbox, outbox_done, external, new=False
+        )
 
     def delete_outbox(self, row: OutboxRow) -> Batch:
-        """Delete a row of the outbox that has nothing left to do."""
+        """Delete an outbox row whose delivery has no effect left. Raises StoreUnavailable."""
         self.require_ready()
         return self.committer.submit(None, outbox_done=(row,))
 
     def delete_status_events(self, rows: Sequence[StatusEventRow]) -> Batch:
-        """Delete status events that their sink has taken. Raises StoreUnavailable."""
+        """Delete status events that the sink has accepted. Raises StoreUnavailable."""
         self.require_ready()
         return self.committer.submit(None, status_events_done=rows)
 
@@ -214,12 +215,12 @@ class Executions:
         input_digest: bytes,
         outbox_done: Sequence[OutboxRow] = (),
     ) -> Batch:
-        """Begin an execution with its first record."""
+        """Create an execution from its first record."""
         self.require_ready()
-        kept = ExternalPayloads()
-        record = externalize(record, kept)
+        external = ExternalPayloads()
+        record = externalize(record, external)
         execution = CachedExecution(key, apply(None, record), input_digest)
-        batch = self._submit(execution, record, 1, (), outbox_done, kept, new=True)
+        batch = self._submit(execution, record, 1, (), outbox_done, external, new=True)
         self._cache.add(execution)
         return batch
 
@@ -230,7 +231,7 @@ class Executions:
         first_event_id: int,
         outbox: tuple[OutboxRow, ...],
         outbox_done: Sequence[OutboxRow],
-        kept: ExternalPayloads,
+        external: ExternalPayloads,
         *,
         new: bool,
     ) -> Batch:
@@ -240,12 +241,12 @@ class Executions:
         event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
         payloads: tuple[PayloadRow, ...] = ()
-        if kept.bodies:
-            payloads = tuple([PayloadRow(digest, text) for digest, text in kept.bodies.items()])
+        if external.bodies:
+            payloads = tuple([PayloadRow(digest, text) for digest, text in external.bodies.items()])
             self.payloads.remember(execution.key, payloads)
-        told: tuple[StatusEventRow, ...] = ()
+        status_rows: tuple[StatusEventRow, ...] = ()
         if self.on_status_events is not None:
-            told = status_events(execution.key, state, record, first_event_id)
+            status_rows = status_events(execution.key, state, record, first_event_id)
         change = Change(
             row=to_row(execution),
             new=new,
@@ -254,15 +255,15 @@ class Executions:
             alarm_moved=alarm_ms != execution.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,
-            status_events=told,
+            status_events=status_rows,
         )
         execution.alarm_ms = alarm_ms
-        undo = gone = None
+        undo = removed = None
         ends_invocation = _ends_invocation(record)
         if ends_invocation or not is_open(state):
-            gone = self.running.remove(execution.key)
-            undo = None if gone is None else partial(self.running.restore, gone)
-        lost = None if ends_invocation else gone
+            removed = self.running.remove(execution.key)
+            undo = None if removed is None else partial(self.running.restore, removed)
+        lost = None if ends_invocation else removed
         execution.batch = self.committer.submit(
             change,
             outbox_done=outbox_done,
@@ -278,7 +279,7 @@ class Executions:
         change: Change,
         lost: RunningInvocation | None,
     ) -> None:
-        """Do what follows a durable change."""
+        """Apply the effects of a durable change: metrics, timers, outbox, offers, notifications."""
         event_metrics.count(self.metrics, execution.state.function, record)
         if change.alarm_moved:
             self.timers.moved(execution.key, change.alarm_ms)
@@ -295,7 +296,7 @@ class Executions:
         self._cache.shrink()
 
     def offer(self, execution: CachedExecution) -> None:
-        """Offer a task if the execution wants one that does not run yet, for all that is known."""
+        """Offer a task if the execution wants a worker and, as far as is known, none runs it."""
         state = execution.state
         if not wants_task(state) or execution.key in self.running:
             return
@@ -305,7 +306,7 @@ class Executions:
         self.matching.offer(Task(execution.key, state.namespace, state.function, now_ms))
 
     async def _load_and_fire(self, key: ExecutionKey) -> None:
-        """Do what time has made due, once it is durable. A deleted execution has nothing due."""
+        """Fire what is due and wait until it is durable. A deleted execution has nothing due."""
         try:
             execution = await self.get(key)
         except Unknown:
@@ -314,7 +315,7 @@ class Executions:
         await self.wait_committed(execution)
 
     def _fire_loaded(self, key: ExecutionKey) -> bool:
-        """Do what time has made due if the execution is in memory; tell whether it is."""
+        """Fire what is due if the execution is in memory; return whether it is."""
         execution = self._cache.get(key) if self._unavailable_reason is None else None
         if execution is None:
             return False
@@ -325,7 +326,7 @@ class Executions:
         now_ms = self.clock.now_ms()
         due_ms = execution.state.alarms.next_due_ms()
         if due_ms is None or due_ms > now_ms:
-            # It was moved; what is true is noted instead of what was read.
+            # It has moved since it was read.
             self.timers.moved(execution.key, due_ms)
             return
         decision = decide(execution.state, AlarmDue(), now_ms)
@@ -336,16 +337,16 @@ class Executions:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Say why nothing is served at the moment."""
+        """Why no call is served at the moment, or None."""
         return self._unavailable_reason
 
     @property
     def epoch(self) -> int:
-        """Return how often the memory was thrown away; what was read in an earlier one is void."""
+        """How often the memory was dropped; what was read in an earlier epoch is void."""
         return self._cache.epoch
 
     def require_ready(self) -> None:
-        """Raise StoreUnavailable while the memory is not to be trusted."""
+        """Raise StoreUnavailable while no call is served."""
         if self._unavailable_reason is not None:
             raise StoreUnavailable(self._unavailable_reason)
 
@@ -359,7 +360,7 @@ class Executions:
         )
 
     async def reload(self) -> None:
-        """Throw away what is in memory, read what has to be there, and serve. Raises StoreError."""
+        """Drop what is in memory, read what must be there, and serve. Raises StoreError."""
         self._cache.clear()
         await self.functions.load()
         self.metrics.set_executions_running(await self.store.count_open())
@@ -372,15 +373,15 @@ class Executions:
         self.changes.notify_all()
         self.ends.notify_all()
 
-    def end(self, why: str) -> None:
-        """Refuse everything from now on, for ever."""
+    def end(self, reason: str) -> None:
+        """Refuse every call from now on."""
         self._is_over = True
-        self._unavailable_reason = why
+        self._unavailable_reason = reason
         self.changes.notify_all()
         self.ends.notify_all()
 
     def drop_expired(self) -> None:
-        """Forget what retention has deleted."""
+        """Drop from memory what retention has deleted."""
         self._cache.drop_expired(self.clock.now_ms())
 
     def _stop(self, error: StoreError) -> None:
@@ -408,7 +409,7 @@ class Executions:
                 return
 
     def on_fenced(self, lost: StoreError) -> None:
-        """Serve no more: another node has taken over."""
+        """Stop serving, because another node has taken over."""
         self.end(f"this node was replaced: {lost}")
         if not self.fatal.done():
             self.fatal.set_result(lost)

@@ -1,4 +1,4 @@
-"""The one door to chance in this service."""
+"""Random ids: the only source of randomness in this service."""
 
 from secrets import token_hex
 
@@ -6,5 +6,5 @@ _ID_BYTES = 16
 
 
 def new_id() -> str:
-    """Return 32 hexadecimal characters that nobody can guess."""
+    """Return 32 random hexadecimal characters that cannot be guessed."""
     return token_hex(_ID_BYTES)

@@ -1,4 +1,4 @@
-"""Invocations that nobody runs any more, as far as their executions are concerned."""
+"""Invocations that no worker runs any more: lost with their worker, or not claimed by any."""
 
 from perdure_core.commands import Complete, CompletionStatus, HandBack
 from perdure_core.execution import current_token, decide, is_current
@@ -20,7 +20,10 @@ UNCLAIMED = ErrorObject(
 def record_lost(
     executions: Executions, execution: CachedExecution, running: RunningInvocation
 ) -> Batch | None:
-    """Record that an invocation was lost; the execution wants another one then."""
+    """Record that an invocation was lost, so that the execution wants another one.
+
+    Returns None when it is not the current one any more.
+    """
     state = execution.state
     token = current_token(state, running.invocation_id, running.started_ms)
     if not running.is_current_in(state) or not is_current(state, token):
@@ -31,15 +34,15 @@ def record_lost(
 
 
 def is_unclaimed(executions: Executions, execution: CachedExecution) -> bool:
-    """Tell whether an invocation is under way, or must not go on, that no worker claims."""
+    """Return whether no worker claims an invocation that the state has, or a pause waits for."""
     state = execution.state
     if not is_open(state) or execution.key in executions.running:
         return False
-    return state.dispatch is Dispatch.RUNNING or _waits_for_nobody(state)
+    return state.dispatch is Dispatch.RUNNING or _waits_for_unknown(state)
 
 
 def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batch:
-    """Record that nobody runs the execution although its state says so."""
+    """Record that no worker runs the execution, although its state says so."""
     state = execution.state
     if state.dispatch is Dispatch.RUNNING:
         assert state.invocation_id is not None
@@ -49,14 +52,14 @@ def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batc
             execution,
             Complete(token=token, status=CompletionStatus.ERROR, error=UNCLAIMED),
         )
-    # What was handed out and never heard of is no failure; with it the pause begins.
-    assert _waits_for_nobody(state)
+    # It was handed out and never checkpointed: that is not a failure. Now the pause begins.
+    assert _waits_for_unknown(state)
     token = current_token(state, new_id(), executions.clock.now_ms())
     return _commit(executions, execution, HandBack(token))
 
 
-def _waits_for_nobody(state: State) -> bool:
-    """Tell whether a pause waits for an invocation of which the database knows nothing."""
+def _waits_for_unknown(state: State) -> bool:
+    """Return whether a pause waits for an invocation that the database knows nothing of."""
     return state.status is ExecutionStatus.PAUSING and state.dispatch is Dispatch.WANTED
 
 

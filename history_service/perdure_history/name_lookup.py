@@ -1,6 +1,6 @@
-"""Looking names up: one that comes alone is read at once, those that come meanwhile share a read.
+"""Lookup of executions by name: one read at a time, shared by all names that wait for it.
 
-Must stay true: what is answered was read after it was asked for.
+Must stay true: every answer was read after its name was requested.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from typing import Final
 
 from perdure_host.ports import ExecutionName, ExecutionRow, Store
 
-# What one statement asks for at most.
+# Names in one statement.
 NAMES_MAX: Final = 1_000
 
 
@@ -17,30 +17,30 @@ class NameLookup:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._asked: list[tuple[ExecutionName, asyncio.Future[ExecutionRow | None]]] = []
+        self._requests: list[tuple[ExecutionName, asyncio.Future[ExecutionRow | None]]] = []
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, name: ExecutionName) -> ExecutionRow | None:
         """Return the execution of this name. Raises StoreUnavailable."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[ExecutionRow | None] = loop.create_future()
-        self._asked.append((name, answer))
+        self._requests.append((name, answer))
         if self._reading is None:
             self._reading = loop.create_task(self._read())
         return await answer
 
     async def _read(self) -> None:
         try:
-            while self._asked:
-                asked, self._asked = self._asked[:NAMES_MAX], self._asked[NAMES_MAX:]
+            while self._requests:
+                requests, self._requests = self._requests[:NAMES_MAX], self._requests[NAMES_MAX:]
                 try:
-                    found = await self._store.find_many([name for name, _ in asked])
-                except Exception as error:  # noqa: BLE001 - whatever it was, the askers are told
-                    for _, answer in asked:
+                    found = await self._store.find_many([name for name, _ in requests])
+                except Exception as error:  # noqa: BLE001 - raised in each caller
+                    for _, answer in requests:
                         if not answer.done():
                             answer.set_exception(error)
                 else:
-                    for name, answer in asked:
+                    for name, answer in requests:
                         if not answer.done():
                             answer.set_result(found.get(name))
         finally:

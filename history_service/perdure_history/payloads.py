@@ -1,7 +1,7 @@
-"""Large payloads as history reads them: from a bounded memory of texts, else from the database.
+"""Large payloads, read from a bounded cache of texts or else from the database.
 
 States hold references only, so that a cached execution is small whatever its steps returned. A text
-under its digest never changes; what is remembered here cannot be wrong, only no longer wanted.
+under its digest never changes: an entry of the cache can be superfluous, but not wrong.
 """
 
 import asyncio
@@ -14,39 +14,39 @@ from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_host.ports import ExecutionKey, PayloadRow, Store
 
-# What is larger is read each time: few of them would drive out all others.
-REMEMBERED_BYTES_MAX: Final = 1_024 * 1_024
+# Larger payloads are not cached: a few of them would evict all others.
+CACHED_BYTES_MAX: Final = 1_024 * 1_024
 
-# What is larger is hashed in a thread: by the loop it would keep everybody waiting.
+# Longer texts are hashed in a thread: on the event loop they would block every other call.
 HASHED_CHARS_MAX: Final = 1_024 * 1_024
 
-_Place = tuple[ExecutionKey, bytes]
+_CacheKey = tuple[ExecutionKey, bytes]
 
 
 async def hashed(texts: Iterable[str | None]) -> ExternalPayloads:
-    """Return what knows the references to those of the texts that take long to hash."""
-    kept = ExternalPayloads()
+    """Return an `ExternalPayloads` in which the texts that take long to hash are prepared."""
+    external = ExternalPayloads()
     for text in texts:
         if text is not None and len(text) > HASHED_CHARS_MAX:
-            await asyncio.to_thread(kept.prepare, text)
-    return kept
+            await asyncio.to_thread(external.prepare, text)
+    return external
 
 
 class Payloads:
-    """The texts that states refer to."""
+    """Cache of the texts that states refer to."""
 
     def __init__(self, store: Store, bytes_max: int) -> None:
         self._store = store
         self._bytes_max = bytes_max
-        self._bodies: OrderedDict[_Place, bytes] = OrderedDict()
+        self._bodies: OrderedDict[_CacheKey, bytes] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
-        """Return how many bytes are remembered."""
+        """Return how many bytes are cached."""
         return self._bytes
 
     def remember(self, key: ExecutionKey, rows: Iterable[PayloadRow]) -> None:
-        """Take note of what is being written, since the next replay will ask for it."""
+        """Cache payloads that are being written, since the next replay will read them."""
         for row in rows:
             self._add((key, row.digest), row.body)
 
@@ -58,25 +58,25 @@ class Payloads:
         Raises Unknown when the execution was swept meanwhile, StoreUnavailable.
         """
         bodies: dict[bytes, bytes] = {}
-        wanted = dict.fromkeys(references)
-        for reference in wanted:
+        distinct = dict.fromkeys(references)
+        for reference in distinct:
             body = self._bodies.get((key, reference.digest))
             if body is not None:
                 self._bodies.move_to_end((key, reference.digest))
                 bodies[reference.digest] = body
-        absent = [each.digest for each in wanted if each.digest not in bodies]
+        absent = [each.digest for each in distinct if each.digest not in bodies]
         if absent:
             read = await self._store.load_payloads(key, absent)
             if len(read) < len(absent):
                 raise Unknown(f"no execution {key.execution_id}: it is past its retention")
             self.remember(key, [PayloadRow(digest, body) for digest, body in read.items()])
             bodies |= read
-        return {reference: bodies[reference.digest].decode() for reference in wanted}
+        return {reference: bodies[reference.digest].decode() for reference in distinct}
 
-    def _add(self, place: _Place, body: bytes) -> None:
-        if len(body) > REMEMBERED_BYTES_MAX or place in self._bodies:
+    def _add(self, cache_key: _CacheKey, body: bytes) -> None:
+        if len(body) > CACHED_BYTES_MAX or cache_key in self._bodies:
             return
-        self._bodies[place] = body
+        self._bodies[cache_key] = body
         self._bytes += len(body)
         while self._bytes > self._bytes_max:
             _, oldest = self._bodies.popitem(last=False)

@@ -1,6 +1,6 @@
-"""Functions that workers have announced.
+"""Registry of the functions that workers have announced.
 
-They stay known while no worker serves them: starts queue up meanwhile.
+A function stays registered while no worker serves it: its executions wait in the queue.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from perdure_host.ports import FunctionRow, Store
 
 
 class FunctionRegistry:
-    """The functions of the database, in memory; as many as operators deploy."""
+    """All functions of the database, in memory; there are as many as operators deploy."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._functions: dict[tuple[str, str], FunctionRow] = {}
 
     async def load(self) -> None:
-        """Read everything. Raises StoreError."""
+        """Read every function. Raises StoreError."""
         rows = await self._store.functions()
         self._functions = {(row.namespace, row.name): row for row in rows}
 
     async def announce(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
-        """Remember functions; writes only what is new or different. Raises StoreError."""
+        """Register functions; writes only new and changed ones. Raises StoreError."""
         fresh = [row for row in functions if self._functions.get((row.namespace, row.name)) != row]
         if fresh:
             await self._store.put_functions(incarnation, fresh)
@@ -38,11 +38,11 @@ class FunctionRegistry:
         return found
 
     def exists(self, namespace: str, name: str) -> bool:
-        """Tell whether some worker has ever announced it."""
+        """Return whether a worker has ever announced it."""
         return (namespace, name) in self._functions
 
     def is_plain(self, namespace: str, name: str) -> bool:
-        """Tell whether the last worker that announced it said that it is not durable."""
+        """Return whether it is not durable, according to the worker that announced it last."""
         found = self._functions.get((namespace, name))
         return found is not None and not found.durable
 

@@ -1,6 +1,6 @@
-"""Which invocations run now, and where.
+"""Invocations that run now, by execution and by worker.
 
-Kept in memory only: after a crash workers claim what they run.
+In memory only: after a crash workers claim what they run.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from perdure_host.ports import ExecutionKey
 
 
 class RunningInvocation(msgspec.Struct, eq=False):
-    """One invocation in a worker; a new object for each attachment of the worker.
+    """One invocation in a worker; a new object whenever a worker gets or claims it.
 
     `worker_id` is None when a checkpoint came from a worker that did not claim it. `turn` is the
-    one that it was handed out or adopted with.
+    number of the token that it was handed out or claimed with.
     """
 
     key: ExecutionKey
@@ -23,12 +23,12 @@ class RunningInvocation(msgspec.Struct, eq=False):
     worker_id: str | None
     turn: int
     started_ms: int
-    # When it last showed a sign of life, and since when it belongs to this attachment.
+    # When it was last known to run, and when the worker got or claimed it.
     heartbeat_ms: int
     attached_ms: int
 
     def is_current_in(self, state: State) -> bool:
-        """Tell whether it is this invocation's turn still, of all that the state knows."""
+        """Return whether it is still the current invocation, as far as the state shows."""
         if state.invocation_id is None:
             return state.turn == self.turn
         return state.invocation_id == self.invocation_id
@@ -42,7 +42,7 @@ class RunningInvocations:
         self._by_worker: dict[str | None, dict[ExecutionKey, RunningInvocation]] = {}
 
     def __contains__(self, key: ExecutionKey) -> bool:
-        """Tell whether the execution runs."""
+        """Return whether an invocation of the execution runs."""
         return key in self._by_key
 
     def __len__(self) -> int:
@@ -58,18 +58,18 @@ class RunningInvocations:
         return self._by_key.get(key)
 
     def add(self, running: RunningInvocation) -> None:
-        """Put an invocation in; a former one of the same execution goes out."""
+        """Add an invocation in place of a former one of the same execution."""
         self.remove(running.key)
         self._by_key[running.key] = running
         self._by_worker.setdefault(running.worker_id, {})[running.key] = running
 
     def restore(self, running: RunningInvocation) -> None:
-        """Put back what was taken out too early, unless something else runs meanwhile."""
+        """Add again what was removed too early, unless another one runs meanwhile."""
         if running.key not in self._by_key:
             self.add(running)
 
     def remove(self, key: ExecutionKey) -> RunningInvocation | None:
-        """Take the execution's invocation out."""
+        """Remove and return the execution's invocation, if it has one."""
         running = self._by_key.pop(key, None)
         if running is not None:
             of_worker = self._by_worker[running.worker_id]
@@ -79,5 +79,5 @@ class RunningInvocations:
         return running
 
     def of_worker(self, worker_id: str | None) -> list[RunningInvocation]:
-        """Return what runs in the worker."""
+        """Return the invocations in the worker."""
         return list(self._by_worker.get(worker_id, {}).values())

@@ -1,4 +1,4 @@
-"""What an operator might change about history. Each field says what it costs."""
+"""Settings of history. Each field says what a change costs."""
 
 import msgspec
 
@@ -6,20 +6,20 @@ import msgspec
 class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in milliseconds, sizes in bytes."""
 
-    # Executions kept folded in memory, each at about three times its history's size, large payloads
-    # left aside. More: fewer reads.
+    # Folded executions in memory, each of about three times its history's size without its large
+    # payloads. More: fewer reads.
     cache_executions_max: int = 10_000
     cache_bytes_max: int = 256 * 1_024 * 1_024
-    # Payloads of up to a mebibyte that are kept in memory besides. More: fewer reads on replays.
+    # Payloads of up to a mebibyte in memory beside these. More: fewer reads on replays.
     cache_payload_bytes_max: int = 64 * 1_024 * 1_024
-    # How long a recovering node waits for workers to claim what they run before it offers it to
-    # others. Longer: slower recovery of work whose worker died too. Shorter: work is run twice.
+    # How long a recovering node waits for workers to claim what they run before it offers them to
+    # others. Longer: slower recovery of work whose worker died too. Shorter: work runs twice.
     claim_wait_ms: int = 2_000
-    # The same after a single worker's stream broke.
+    # The same after the stream of one worker broke.
     reconnect_wait_ms: int = 1_000
     # A node that has not renewed its lease for this long may be replaced by another.
     lease_ms: int = 10_000
-    # Timers due within this time are kept in memory; later ones cost a row only.
+    # Timers due within this time are in memory; later ones only cost a row.
     timer_horizon_ms: int = 60_000
     # Pages of operations sent with an invocation. Larger pages: fewer round trips, larger messages.
     state_page_operations: int = 1_000
@@ -28,5 +28,5 @@ class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_executions_max: int = 100
     # An invocation that its worker does not list this long after it was handed out is lost.
     handout_wait_ms: int = 10_000
-    # An invocation of unknown worker that is silent this long is lost.
+    # An invocation of an unknown worker is lost after this long without a checkpoint.
     silence_ms_max: int = 30_000

@@ -133,7 +133,7 @@ class WorkerCalls:
         """Accept a batch, all or nothing."""
         executions = self._executions
         key, decoded = self._signer.read_token(token)
-        kept = await hashed(update.payload for update in updates)
+        external = await hashed(update.payload for update in updates)
         execution = await self._execution(key)
         arrived_ms = executions.clock.now_ms()
         self._require_durable(execution.state, updates)
@@ -146,7 +146,7 @@ class WorkerCalls:
         )
         decision = await executions.decide(execution, command)
         if decision.record is not None:
-            executions.commit(execution, decision, kept=kept)
+            executions.commit(execution, decision, external=external)
             self._record_heartbeat(key, decoded, arrived_ms)
         answer = self._answer(execution, decoded)
         await executions.wait_committed(execution)
@@ -176,7 +176,7 @@ class WorkerCalls:
     ) -> None:
         """End an invocation."""
         key, decoded = self._signer.read_token(token)
-        kept = await hashed((result,))
+        external = await hashed((result,))
         execution = await self._execution(key)
         executions = self._executions
         command = Complete(token=decoded, status=status, result=result, error=error)
@@ -184,7 +184,7 @@ class WorkerCalls:
         if decision.record is None:
             await executions.wait_committed(execution)
             return
-        await executions.commit(execution, decision, kept=kept).wait()
+        await executions.commit(execution, decision, external=external).wait()
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
         metrics.invocations[_OUTCOMES[status]].inc()

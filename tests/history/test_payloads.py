@@ -10,7 +10,7 @@ from perdure_core.limits import PAYLOAD_INLINE_BYTES_MAX
 from perdure_core.model import CallbackDetails, ExecutionDetails, StepDetails
 from perdure_core.payload import stored
 from perdure_core.refusals import Unknown
-from perdure_history.payloads import HASHED_CHARS_MAX, REMEMBERED_BYTES_MAX, Payloads
+from perdure_history.payloads import CACHED_BYTES_MAX, HASHED_CHARS_MAX, Payloads
 from perdure_history.settings import HistorySettings
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey, OutboxRow, PayloadRow
@@ -243,7 +243,7 @@ class TestWhatIsRemembered:
     async def test_what_is_huge_is_read_each_time(self) -> None:
         payloads = Payloads(MemoryStore(), 2**30)
         key = ExecutionKey(1, "0" * 32)
-        for size, remembered in ((REMEMBERED_BYTES_MAX, True), (REMEMBERED_BYTES_MAX + 1, False)):
+        for size, remembered in ((CACHED_BYTES_MAX, True), (CACHED_BYTES_MAX + 1, False)):
             before = len(payloads)
             body = b"x" * size
             payloads.remember(key, [PayloadRow(stored(body).digest, body)])
@@ -263,5 +263,5 @@ class TestWhatIsRemembered:
 
 
 def test_the_settings_bound_what_is_remembered() -> None:
-    assert HistorySettings().cache_payload_bytes_max > REMEMBERED_BYTES_MAX
+    assert HistorySettings().cache_payload_bytes_max > CACHED_BYTES_MAX
     assert len(LARGE) > PAYLOAD_INLINE_BYTES_MAX
