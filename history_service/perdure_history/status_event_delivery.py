@@ -103,7 +103,7 @@ class StatusDeliverer:
             # Another node may have taken over while this one read.
             if not rows or not self._is_serving():
                 return False
-            await self._sink.tell([status_event(row) for row in rows])
+            await self._sink.deliver([status_event(row) for row in rows])
             self._metrics.status_events_told.inc(len(rows))
             self._told = rows
             await self._forget_told()

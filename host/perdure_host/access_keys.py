@@ -1,4 +1,4 @@
-"""Access keys of clients that sign their requests: who they are, and what each of them may do.
+"""Access keys for signed requests of the Lambda API: who may call which actions on what.
 
 The file is TOML with one table for each key:
 
@@ -8,8 +8,8 @@ The file is TOML with one table for each key:
     actions = ["lambda:InvokeFunction", "lambda:Get*"]
     resources = ["orders-*"]
 
-Must stay true: the file is read and proved once, at start, and no message, log line or `repr` shows
-a secret.
+Must stay true: the file is read and checked once, at start, and no message, log line or `repr`
+shows a secret.
 """
 
 import re
@@ -26,12 +26,12 @@ from perdure_host.errors import SettingsError
 KEYS_MAX: Final = 1_000
 PATTERNS_MAX: Final = 100
 PATTERN_CHARS_MAX: Final = 512
-SECRET_CHARS_LEAST: Final = 16
+SECRET_CHARS_MIN: Final = 16
 SECRET_CHARS_MAX: Final = 256
 
 EVERYTHING: Final = "*"
 
-# The names that IAM gives to the operations, from the service authorization reference of Lambda.
+# IAM's names of the operations, from the service authorization reference of Lambda.
 ACTIONS: Final = (
     "lambda:CheckpointDurableExecution",
     "lambda:DeleteDurableExecution",
@@ -51,7 +51,7 @@ ACTIONS: Final = (
     "lambda:StopDurableExecution",
 )
 
-# 4 to 128 word characters: ids made for local use may be shorter than the 16 of IAM and STS.
+# 4 to 128 word characters: ids for local use may be shorter than the 16 of IAM and STS.
 _ID: Final = re.compile(r"\w{4,128}", re.ASCII)
 _NAMESPACE: Final = re.compile(r"[a-z0-9-]{1,64}")
 _ARN_PREFIX: Final = "arn:"
@@ -60,7 +60,7 @@ _ARN_FUNCTION: Final = 6
 
 
 class AccessKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One key. Patterns know `*` and `?`; resources are names of functions, or ARNs."""
+    """One key. Patterns may contain `*` and `?`; resources are function names or ARNs."""
 
     id: str
     secret: str
@@ -69,13 +69,13 @@ class AccessKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     namespace: str = "default"
 
     def __repr__(self) -> str:
-        """Show who it is, and nothing that others must not know."""
+        """Return the id without the secret."""
         return f"AccessKey({self.id!r})"
 
     def allows(self, action: str, resource: str) -> bool:
-        """Tell whether its owner may do this to what the ARN names (`*`: to nothing in particular).
+        """Return whether the key allows the action on the resource, an ARN (`*`: no resource).
 
-        Like those of IAM, actions are told apart without regard to case, and resources with it.
+        As in IAM, actions are case-insensitive and resources are case-sensitive.
         """
         if not any(_matches(action.lower(), pattern.lower()) for pattern in self.actions):
             return False
@@ -101,21 +101,21 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_access_keys(path: str) -> AccessKeys:
-    """Read a file of access keys. Raises SettingsError when it is not sound, or open to others."""
+    """Read a file of access keys. Raises SettingsError if it is invalid or readable by others."""
     what = f"the access key file {path}"
     keys = _read_file(path, what).key
     if not keys:
-        raise SettingsError(f"{what} holds no key: each one is a table [[key]]")
+        raise SettingsError(f"{what} contains no key. Add a [[key]] table for each key.")
     if len(keys) > KEYS_MAX:
-        raise SettingsError(f"{what} holds {len(keys):,} keys, limit {KEYS_MAX:,}")
+        raise SettingsError(f"{what} may contain at most {KEYS_MAX:,} keys, got {len(keys):,}")
     for number, key in enumerate(keys, 1):
         problem = _problem(key)
         if problem is not None:
             raise SettingsError(f"{what}: key {number}: {problem}")
     ids = [key.id for key in keys]
-    twice = next((each for each in ids if ids.count(each) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"{what}: two keys have the id {twice!r}")
+    duplicate = next((each for each in ids if ids.count(each) > 1), None)
+    if duplicate is not None:
+        raise SettingsError(f"{what}: two keys have the id {duplicate!r}")
     return AccessKeys(keys)
 
 
@@ -123,7 +123,9 @@ def _read_file(path: str, what: str) -> _File:
     try:
         with Path(path).open("rb") as file:
             if stat.S_IMODE(Path(path).stat().st_mode) & stat.S_IRWXO:
-                raise SettingsError(f"{what} is open to every user of this machine: chmod 600 it")
+                raise SettingsError(
+                    f"{what} is accessible to every user of this machine. Run chmod 600 on it."
+                )
             return msgspec.convert(tomllib.load(file), _File)
     except OSError as error:
         raise SettingsError(f"cannot read {what}: {error.strerror}") from error
@@ -132,26 +134,28 @@ def _read_file(path: str, what: str) -> _File:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{what} is not TOML: {error}") from None
     except msgspec.ValidationError as error:
-        # It says where and of what kind, never what stood there.
+        # The message has the path and the expected type, never the value.
         raise SettingsError(f"{what}: {error}") from None
 
 
 def _problem(key: AccessKey) -> str | None:
     if _ID.fullmatch(key.id) is None:
-        return "its id must be 4 to 128 of A-Z a-z 0-9 _"
+        return "id must be 4 to 128 characters of A-Z a-z 0-9 _"
     secret = key.secret
-    if not SECRET_CHARS_LEAST <= len(secret) <= SECRET_CHARS_MAX or not secret.isascii():
-        return f"its secret must be {SECRET_CHARS_LEAST} to {SECRET_CHARS_MAX} characters of ASCII"
+    if not SECRET_CHARS_MIN <= len(secret) <= SECRET_CHARS_MAX or not secret.isascii():
+        return f"secret must be {SECRET_CHARS_MIN} to {SECRET_CHARS_MAX} ASCII characters"
     if _NAMESPACE.fullmatch(key.namespace) is None:
-        return "its namespace must be 1 to 64 of a-z 0-9 -"
+        return "namespace must be 1 to 64 characters of a-z 0-9 -"
     for field, patterns in (("actions", key.actions), ("resources", key.resources)):
         if not 1 <= len(patterns) <= PATTERNS_MAX:
-            return f"it has {len(patterns):,} {field}, 1 to {PATTERNS_MAX} are allowed"
+            return f"{field} must have 1 to {PATTERNS_MAX} entries, got {len(patterns):,}"
         if any(not 1 <= len(pattern) <= PATTERN_CHARS_MAX for pattern in patterns):
-            return f"each of its {field} must be 1 to {PATTERN_CHARS_MAX} characters"
+            return f"each entry of {field} must be 1 to {PATTERN_CHARS_MAX} characters"
     for pattern in key.actions:
         if not any(_matches(action.lower(), pattern.lower()) for action in ACTIONS):
-            return f"{pattern!r} is no action of this API: names begin with lambda:, as in IAM"
+            return (
+                f"{pattern!r} matches no action of this API. Names begin with lambda:, as in IAM."
+            )
     return None
 
 
@@ -164,5 +168,5 @@ def _names(pattern: str, resource: str, parts: list[str]) -> bool:
 
 
 def _matches(text: str, pattern: str) -> bool:
-    # Brackets have a meaning to fnmatch, and none to IAM.
+    # Brackets are special in fnmatch, but not in IAM.
     return fnmatchcase(text, pattern.replace("[", "[[]"))

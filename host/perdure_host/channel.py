@@ -1,10 +1,10 @@
-"""How a client or a worker reaches a server: settings, and the channels made of them.
+"""gRPC channels to a server: connection settings, and opening a channel with them.
 
-Everything that dials a server comes through here, so that the token, TLS, message sizes and the
-pace of reconnecting are the same for the SDK's client, the worker and nodes among themselves.
+Everything that connects to a server does so here, so that the token, TLS, message sizes and the
+reconnect backoff are the same for the SDK's client, the worker and nodes among themselves.
 
 Must stay true: a channel never gives up on a server. gRPC reconnects by itself, within
-RECONNECT_BACKOFF_MS_MAX; whether a call is tried again is for its caller to say.
+RECONNECT_BACKOFF_MS_MAX; whether a call is retried is for its caller to decide.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from perdure_host.errors import SettingsError
 
 SERVER_DEFAULT: Final = "127.0.0.1:7600"
 
-# Room for an execution with the largest input and the largest result (64 MiB each), or for the
-# largest checkpoint (72 MiB) behind a batch of others, and what surrounds it.
+# Enough for an execution with the largest input and the largest result (64 MiB each), or for the
+# largest checkpoint (72 MiB) in a batch with others, and the fields around them.
 MESSAGE_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX + 8 * 1_024 * 1_024
 
-# A dead peer behind a silent network is noticed after the sum of these two.
+# A peer that died without closing the connection is noticed after the sum of these two.
 KEEPALIVE_INTERVAL_MS: Final = 20_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
-# gRPC would wait up to two minutes, and a restarted server must be found at once.
+# gRPC's default is up to two minutes, but a restarted server must be found at once.
 RECONNECT_BACKOFF_MS_MIN: Final = 100
 RECONNECT_BACKOFF_MS_MAX: Final = 1_000
 CONNECT_MS_MAX: Final = 5_000
@@ -44,8 +44,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
 )
 
-# What the other end has to agree to: the same sizes, and pings as frequent as ours, which a server
-# takes for an attack by default. Without so_reuseport two servers cannot share a port unnoticed.
+# The server must accept the same sizes, and pings as frequent as ours, which it treats as an
+# attack by default. With so_reuseport off, two servers cannot share a port by accident.
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -58,7 +58,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the server is and how to prove who we are. Any of the TLS files turns TLS on."""
+    """Address of the server, and credentials. Any of the TLS files turns TLS on."""
 
     # HOST:PORT.
     server: str = SERVER_DEFAULT
@@ -66,7 +66,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     # PEM. The authorities to trust; the system's when absent and TLS is used.
     tls_ca: str | None = None
-    # PEM. The certificate that we show, and its key: both or neither.
+    # PEM. The client certificate and its key: both or neither.
     tls_cert: str | None = None
     tls_key: str | None = None
 
@@ -80,7 +80,7 @@ def connection_settings(
     tls_cert: str | None = None,
     tls_key: str | None = None,
 ) -> ConnectionSettings:
-    """Return the settings that were given, with the environment's where none was."""
+    """Return the settings: each argument, or the environment variable if it is None."""
     return ConnectionSettings(
         server=server or environment.get("PERDURE_SERVER") or SERVER_DEFAULT,
         token_file=token_file or environment.get("PERDURE_TOKEN_FILE") or None,
@@ -123,14 +123,14 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
 
 
 def read_token(settings: ConnectionSettings) -> str | None:
-    """Return the token, without the line break that editors add to its file."""
+    """Return the token, without the line break that editors add. Raises SettingsError."""
     if settings.token_file is None:
         return None
     text = _read("token file", settings.token_file).decode("ascii", errors="replace").strip()
     if not text:
         raise SettingsError(f"the token file {settings.token_file} is empty")
     if not (text.isascii() and text.isprintable()):
-        raise SettingsError(f"the token file {settings.token_file} holds more than a line of ASCII")
+        raise SettingsError(f"the token file {settings.token_file} must be one line of ASCII")
     return text
 
 
@@ -139,7 +139,9 @@ def _credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None
         return None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "key" if settings.tls_key is None else "certificate"
-        raise SettingsError(f"a client certificate needs its key and the reverse: no {missing}")
+        raise SettingsError(
+            f"a client certificate and its key must be set together: no {missing} is set"
+        )
     return grpc.ssl_channel_credentials(
         _read_optional("TLS authorities", settings.tls_ca),
         _read_optional("TLS key", settings.tls_key),

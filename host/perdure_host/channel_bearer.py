@@ -1,10 +1,10 @@
 """Interceptors that add the bearer token to every call of a channel.
 
-gRPC's own call credentials refuse to work on insecure channels, and loopback is insecure by design,
-so the token travels as ordinary metadata that an interceptor adds to each call.
+gRPC's own call credentials do not work on insecure channels, and loopback is insecure by design, so
+the token is sent as ordinary metadata that an interceptor adds to each call.
 
-Two sets exist because grpc and grpc.aio share no types of interceptor. In grpc one object may serve
-every kind of call; grpc.aio files an object under the first kind that it has, hence one class each.
+There are two sets because grpc and grpc.aio share no interceptor types. In grpc one object may
+intercept every kind of call; grpc.aio uses only the first kind of an object, hence one class each.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ import grpc.aio
 
 METADATA_KEY: Final = "authorization"
 
-# What gRPC hands to an interceptor to go on with; its own types differ from kind to kind.
+# The continuation that gRPC passes to an interceptor; its own types differ for each kind of call.
 _Continue = Callable[[Any, Any], Any]
 _ContinueAio = Callable[[Any, Any], Awaitable[Any]]
 
@@ -59,7 +59,7 @@ class BearerInterceptor(
 
 
 class _CallDetails(grpc.ClientCallDetails):
-    """The details of a call with other metadata; gRPC's own are read-only and of a private type."""
+    """Call details with other metadata; gRPC's own are read-only and of a private type."""
 
     def __init__(
         self, details: grpc.ClientCallDetails, metadata: tuple[tuple[str, str | bytes], ...]
@@ -73,7 +73,7 @@ class _CallDetails(grpc.ClientCallDetails):
 
 
 class _AioBearer:
-    """What the four interceptors of `grpc.aio` have in common."""
+    """Shared part of the four interceptors for `grpc.aio`."""
 
     def __init__(self, token: str) -> None:
         self._header = f"Bearer {token}"

@@ -1,10 +1,10 @@
-"""Between the messages of the contract and the structs of the core.
+"""Conversion between messages of the gRPC contract and structs of the core.
 
 Core never sees a protobuf message and the wire never sees a struct: both meet here, nowhere else.
-Everything is pure. What comes from a peer is checked for its shape only (words, ids, presence):
-whether a state allows it, and whether it keeps the limits, is the core's to say.
+Everything is pure. Input of a peer is checked for its shape only (enum values, ids, presence);
+states and limits are checked by the core.
 
-Reading what was written gives an equal struct, except for what the contract does not carry: the
+Reading what was written gives an equal struct, except for what the contract does not contain: the
 two timeouts of a callback and their due times.
 """
 
@@ -44,17 +44,17 @@ TIMESTAMP_S_MAX = 253_402_300_799
 _ID = re.compile(rf"[A-Za-z0-9\-_]{{1,{OPERATION_ID_CHARS_MAX}}}")
 
 # A dictionary is ten times faster than calling the enum, and this runs for every operation.
-_TYPES = {str(word): word for word in OperationType}
-_ACTIONS = {str(word): word for word in OperationAction}
-_COMPLETION_STATUSES = {str(word): word for word in CompletionStatus}
-_STATUSES = {str(word): word for word in OperationStatus}
+_TYPES = {str(each): each for each in OperationType}
+_ACTIONS = {str(each): each for each in OperationAction}
+_COMPLETION_STATUSES = {str(each): each for each in CompletionStatus}
+_STATUSES = {str(each): each for each in OperationStatus}
 
 
-_Word = TypeVar("_Word", bound=str)
+_Value = TypeVar("_Value", bound=str)
 
 
 class MalformedMessage(ValueError):
-    """A message from a peer does not have the shape that the contract gives it."""
+    """A message from a peer does not have the shape that the contract requires."""
 
 
 def timestamp_from_ms(time_ms: int) -> Timestamp:
@@ -74,8 +74,8 @@ def ms_from_timestamp(message: Timestamp) -> int:
 def error_to_message(error: ErrorObject) -> model_pb2.ErrorObject:
     """Return the message for `error`.
 
-    An error must always be told: characters that no message can hold, such as the halves of
-    surrogate pairs in file names, become question marks.
+    Reporting an error must never fail: characters that no message can contain, such as the halves
+    of surrogate pairs in file names, become question marks.
     """
     try:
         return _error_message(error)
@@ -91,7 +91,7 @@ def error_to_message(error: ErrorObject) -> model_pb2.ErrorObject:
 
 
 def error_from_message(message: model_pb2.ErrorObject) -> ErrorObject:
-    """Return the error that `message` tells of."""
+    """Return the error in `message`."""
     return ErrorObject(
         message=message.error_message if message.HasField("error_message") else None,
         type=message.error_type if message.HasField("error_type") else None,
@@ -102,7 +102,7 @@ def error_from_message(message: model_pb2.ErrorObject) -> ErrorObject:
 
 def completion_status(text: str) -> CompletionStatus:
     """Return how an invocation ended. Raises MalformedMessage."""
-    return _word(_COMPLETION_STATUSES, text, "completion status")
+    return _enum_value(_COMPLETION_STATUSES, text, "completion status")
 
 
 def update_to_message(update: OperationUpdate) -> worker_pb2.OperationUpdate:
@@ -122,17 +122,17 @@ def update_to_message(update: OperationUpdate) -> worker_pb2.OperationUpdate:
 
 
 def update_from_message(message: worker_pb2.OperationUpdate) -> OperationUpdate:
-    """Return the update that `message` asks for.
+    """Return the update in `message`.
 
-    Options of any type are read; the core refuses the misplaced ones.
+    Options of any type are read; the core refuses misplaced ones.
     """
     step = message.step_options if message.HasField("step_options") else None
     wait = message.wait_options if message.HasField("wait_options") else None
     invoke = message.chained_invoke_options if message.HasField("chained_invoke_options") else None
     return OperationUpdate(
         id=_checked_id(message.id, "update id"),
-        type=_word(_TYPES, message.type, "operation type"),
-        action=_word(_ACTIONS, message.action, "operation action"),
+        type=_enum_value(_TYPES, message.type, "operation type"),
+        action=_enum_value(_ACTIONS, message.action, "operation action"),
         parent_id=_checked_id(message.parent_id, "parent id")
         if message.HasField("parent_id")
         else None,
@@ -163,7 +163,7 @@ def operation_to_message(operation: Operation) -> model_pb2.Operation:
         parent_id=operation.parent_id,
         status=operation.status,
     )
-    # Fields are written in place: a message that is handed to another is written out and read.
+    # Fields are written in place: a message assigned to another is serialized and parsed.
     _write_timestamp(message.start_timestamp, operation.started_ms)
     if operation.ended_ms is not None:
         _write_timestamp(message.end_timestamp, operation.ended_ms)
@@ -172,12 +172,12 @@ def operation_to_message(operation: Operation) -> model_pb2.Operation:
 
 
 def operation_from_message(message: model_pb2.Operation) -> Operation:
-    """Return the operation that `message` describes."""
-    operation_type = _word(_TYPES, message.type, "operation type")
+    """Return the operation in `message`."""
+    operation_type = _enum_value(_TYPES, message.type, "operation type")
     return Operation(
         id=_checked_id(message.id, "operation id"),
         type=operation_type,
-        status=_word(_STATUSES, message.status, "operation status"),
+        status=_enum_value(_STATUSES, message.status, "operation status"),
         started_ms=ms_from_timestamp(message.start_timestamp),
         details=_read_details(message, operation_type),
         ended_ms=ms_from_timestamp(message.end_timestamp)
@@ -192,7 +192,7 @@ def operation_from_message(message: model_pb2.Operation) -> Operation:
 
 
 def operations_from_messages(messages: Iterable[model_pb2.Operation]) -> tuple[Operation, ...]:
-    """Return the operations that `messages` describe, in their order."""
+    """Return the operations in `messages`, in their order."""
     return tuple([operation_from_message(message) for message in messages])
 
 
@@ -342,7 +342,7 @@ def _step_from_message(details: model_pb2.StepDetails) -> StepDetails:
 
 
 def _wait_from_message(message: model_pb2.Operation) -> WaitDetails:
-    # The length of a wait is not carried: it lies between the operation's start and its end.
+    # The contract has no duration of a wait: it is the time from its start to its scheduled end.
     scheduled_end_ms = ms_from_timestamp(message.wait_details.scheduled_end_timestamp)
     return WaitDetails(
         duration_ms=scheduled_end_ms - ms_from_timestamp(message.start_timestamp),
@@ -379,11 +379,11 @@ def _optional_error(error: ErrorObject | None) -> model_pb2.ErrorObject | None:
     return None if error is None else error_to_message(error)
 
 
-def _word(words: Mapping[str, _Word], text: str, what: str) -> _Word:
-    word = words.get(text)
-    if word is None:
-        raise MalformedMessage(f"unknown {what} {preview(text)}; expected {' | '.join(words)}")
-    return word
+def _enum_value(values: Mapping[str, _Value], text: str, what: str) -> _Value:
+    value = values.get(text)
+    if value is None:
+        raise MalformedMessage(f"unknown {what} {preview(text)}; expected {' | '.join(values)}")
+    return value
 
 
 def _checked_id(text: str, what: str) -> str:

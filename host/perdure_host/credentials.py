@@ -1,7 +1,7 @@
-"""Who may call, and how a port speaks TLS: token files, certificates.
+"""Credentials of a server: bearer tokens of callers, and TLS certificates.
 
-Must stay true: files are read and proved once, at start, so that a server which runs is one whose
-credentials work; and tokens are compared in a time that tells nothing about them.
+Must stay true: files are read and checked once, at start, so that a running server has credentials
+that work; and tokens are compared in constant time.
 """
 
 import ssl
@@ -20,7 +20,7 @@ _SCHEME: Final = "bearer "
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. With `authorities`, callers have to show a certificate that these have signed."""
+    """PEM files. With `authorities`, callers must present a certificate that these have signed."""
 
     certificate: str
     key: str
@@ -28,40 +28,44 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
 
 class Tokens:
-    """The bearer tokens that open the door."""
+    """The bearer tokens that a server accepts."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = [token.encode() for token in tokens]
 
     def problem(self, header: str | bytes | None) -> str | None:
-        """Return why an `authorization` header does not open the door; None when it does."""
+        """Return why an `authorization` header is rejected, or None if it is accepted."""
         if header is None:
             return "a bearer token is required: send the header 'authorization: Bearer TOKEN'"
         text = header.decode("latin-1") if isinstance(header, bytes) else header
         if not text.lower().startswith(_SCHEME):
             return "the authorization header must have the form 'Bearer TOKEN'"
-        given = text[len(_SCHEME) :].strip().encode()
-        # No early way out: the time must not tell which token it was, nor how much of it was right.
-        matches = [compare_digest(given, token) for token in self._tokens]
+        received = text[len(_SCHEME) :].strip().encode()
+        # No early exit: the time must not reveal which token it was, nor how much of it was right.
+        matches = [compare_digest(received, token) for token in self._tokens]
         return None if any(matches) else "the bearer token is not one of this server's"
 
 
 def read_tokens(path: str) -> Tokens:
-    """Read a token file: one token a line, `#` begins a comment line. Raises SettingsError."""
+    """Read a token file: one token per line, comment lines begin with `#`. Raises SettingsError."""
     lines = [line.strip() for line in _read_text("token file", path).splitlines()]
     tokens = [line for line in lines if line and not line.startswith("#")]
     if not tokens:
-        raise SettingsError(f"the token file {path} holds no token")
+        raise SettingsError(f"the token file {path} contains no token")
     if len(tokens) > TOKENS_MAX:
-        raise SettingsError(f"the token file {path} holds {len(tokens)} tokens, limit {TOKENS_MAX}")
+        raise SettingsError(
+            f"the token file {path} may contain at most {TOKENS_MAX} tokens, got {len(tokens)}"
+        )
     for number, token in enumerate(tokens, 1):
         if not (token.isascii() and token.isprintable()) or " " in token:
-            raise SettingsError(f"the token file {path}: token {number} is not one word of ASCII")
+            raise SettingsError(
+                f"the token file {path}: token {number} must be ASCII without spaces"
+            )
     return Tokens(tokens)
 
 
 def tls_files(certificate: str | None, key: str | None, authorities: str | None) -> TlsFiles | None:
-    """Return the files that the options name, or None without TLS; prove that they work.
+    """Check the files that the options name and return them; return None without TLS.
 
     Raises SettingsError.
     """
@@ -76,7 +80,7 @@ def tls_files(certificate: str | None, key: str | None, authorities: str | None)
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return what an HTTP port needs. Raises SettingsError for files that do not work."""
+    """Return the SSL context of an HTTP port. Raises SettingsError for files that do not work."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for what, path in (("certificate", files.certificate), ("key", files.key)):
         _read_text(f"TLS {what}", path)
@@ -91,7 +95,7 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Return what a gRPC port needs."""
+    """Return the credentials of a gRPC port."""
     authorities = files.authorities
     return grpc.ssl_server_credentials(
         [(Path(files.key).read_bytes(), Path(files.certificate).read_bytes())],

@@ -1,33 +1,33 @@
-"""What can go wrong in the world around the core.
+"""Errors of the environment: settings, the database, receivers of status-change events.
 
-The type says whose fault it is, and hence who retries.
+The type says whose fault it is, and therefore who retries.
 """
 
 
 class HostError(Exception):
-    """Something outside this process does not allow it; the message is fit for people."""
+    """Something outside this process prevents an action; the message can be shown to users."""
 
 
 class SettingsError(HostError):
-    """The operator asked for something impossible; nothing was started."""
+    """A setting is invalid; nothing was started."""
 
 
 class SinkError(HostError):
-    """A receiver of status-change events did not take all of them; they are kept and told again."""
+    """A receiver did not accept all status-change events; they stay queued and are sent again."""
 
 
 class StoreError(HostError):
-    """The database did not do what it was asked to."""
+    """A database operation failed."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot answer now, and certainly wrote nothing. Try again later."""
+    """The database is unavailable, and nothing was written. Try again later."""
 
 
 class CommitUnknown(StoreError):
     """The database may or may not have written the commit.
 
-    Whoever sees this takes a new incarnation and reloads before it says anything more.
+    The node must take a new incarnation and reload before it answers anything more.
     """
 
 
@@ -36,7 +36,7 @@ class Fenced(StoreError):
 
 
 class NodeTaken(StoreError):
-    """Another node is alive and owns the buckets; this one has to stand by."""
+    """Another node is alive and owns the buckets; this one must stand by."""
 
 
 class SchemaTooNew(StoreError):

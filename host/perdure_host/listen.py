@@ -1,7 +1,7 @@
-"""Where a server listens, and whether it may.
+"""Listen addresses, and the check that public ones are protected.
 
-Must stay true: a port that strangers can reach asks for a token and speaks TLS, unless the operator
-has said in so many words that it need not.
+Must stay true: a port that other machines can reach requires a token and TLS, unless the operator
+has said explicitly that it need not.
 """
 
 import ipaddress
@@ -25,12 +25,12 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse_address(text: str) -> Address:
-    """Read HOST:PORT; IPv6 addresses stand in brackets. Raises SettingsError."""
+    """Parse HOST:PORT; IPv6 addresses are in brackets. Raises SettingsError."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise SettingsError(f"address {text!r}: an IPv6 host stands in brackets, as in [::1]:7600")
+        raise SettingsError(f"address {text!r}: an IPv6 host must be in brackets, as in [::1]:7600")
     if not colon or not host:
         raise SettingsError(f"address {text!r}: expected HOST:PORT, for example 127.0.0.1:7600")
     if not (port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
@@ -39,7 +39,7 @@ def parse_address(text: str) -> Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches the host; a name but localhost may lead anywhere."""
+    """Return whether only this machine can reach the host; of names, only localhost counts."""
     if host == "localhost":
         return True
     try:
@@ -51,7 +51,7 @@ def is_loopback(host: str) -> bool:
 def check_exposure(
     address: Address, *, token_file: str | None, tls_cert: str | None, insecure: bool
 ) -> None:
-    """Raise SettingsError if others can reach `address`, unprotected and not meant to be so."""
+    """Raise SettingsError if other machines can reach `address` without a token and TLS."""
     if insecure or is_loopback(address.host):
         return
     missing = [
@@ -62,5 +62,5 @@ def check_exposure(
     if missing:
         raise SettingsError(
             f"refusing to listen on {address}, which other machines can reach, without "
-            f"{' and '.join(missing)}; give them, listen on 127.0.0.1, or say --insecure"
+            f"{' and '.join(missing)}. Set them, listen on 127.0.0.1, or pass --insecure."
         )

@@ -324,7 +324,7 @@ class StatusEvent(msgspec.Struct, frozen=True):
 class StatusSink(Protocol):
     """Who is told of status-change events, at least once each, and in order."""
 
-    async def tell(self, events: Sequence[StatusEvent]) -> None:
+    async def deliver(self, events: Sequence[StatusEvent]) -> None:
         """Return once all of them are durable there. Raises SinkError: then all come again."""
         ...
 

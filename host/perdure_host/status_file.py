@@ -1,11 +1,11 @@
-"""A file of JSON lines as the sink of status-change events.
+"""File sink of status-change events: appends one line of JSON for each.
 
-Lines are only ever appended, and synced before they count as told. Must stay true: whatever became
-of an earlier attempt or of an earlier process, a line that was told begins at the start of a line
-and is whole. Half a line that a crash or a full disk has left stays where it is, ended by a line
-feed; followers of the file may have read it already, so nothing is ever taken back.
+Lines are only ever appended, and synced before they count as delivered. Must stay true: whatever
+happened to an earlier attempt or process, a delivered event is a whole line of its own. Half a line
+that a crash or a full disk has left stays where it is, ended by a line feed; readers of the file
+may have read it already, so nothing is ever removed.
 
-Whoever rotates the file may rename, delete or truncate it; the next append finds that out.
+Log rotation may rename, delete or truncate the file; the next append notices.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Final
 from perdure_host.errors import SettingsError, SinkError
 from perdure_host.ports import StatusEvent
 
-# Events name executions: whoever is to read them belongs to the file's group.
+# Events contain names of executions: only the file's group may read them.
 FILE_MODE: Final = 0o640
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _LINE_FEED: Final = b"\n"
@@ -29,11 +29,11 @@ class StatusFile:
     """The port `StatusSink`, in a file that this process and its successors append to."""
 
     def __init__(self, path: str) -> None:
-        """Open the file, or make it. Raises SettingsError."""
+        """Open or create the file. Raises SettingsError."""
         self._path = Path(path)
         self._file: int | None = None
-        # One who was cancelled may leave its thread behind.
-        self._alone = threading.Lock()
+        # A cancelled delivery may leave its thread running.
+        self._lock = threading.Lock()
         try:
             self._open()
         except OSError as error:
@@ -41,7 +41,7 @@ class StatusFile:
                 f"cannot write status-change events to {path}: {self._reason(error)}"
             ) from error
 
-    async def tell(self, events: Sequence[StatusEvent]) -> None:
+    async def deliver(self, events: Sequence[StatusEvent]) -> None:
         lines = b"".join([event.body + _LINE_FEED for event in events])
         try:
             await asyncio.to_thread(self._append, lines)
@@ -49,36 +49,36 @@ class StatusFile:
             raise SinkError(f"cannot append to {self._path}: {self._reason(error)}") from error
 
     def close(self) -> None:
-        """Let go of the file, once an append under way is over."""
-        with self._alone:
-            self._let_go()
+        """Close the file, once an append in progress is over."""
+        with self._lock:
+            self._close()
 
     def _append(self, lines: bytes) -> None:
-        with self._alone:
+        with self._lock:
             try:
                 file = self._current()
                 _write(file, _LINE_FEED + lines if _is_torn(file) else lines)
                 os.fsync(file)
             except OSError:
-                # After a failed sync nobody knows what this descriptor still stands for.
-                self._let_go()
+                # After a failed sync the state of this descriptor is unknown.
+                self._close()
                 raise
 
     def _current(self) -> int:
-        """Return the file that has the name now. Raises OSError."""
-        if self._file is not None and not _has_name(self._file, self._path):
-            self._let_go()
+        """Return a descriptor of the file that is at the path now. Raises OSError."""
+        if self._file is not None and not _is_at_path(self._file, self._path):
+            self._close()
         return self._open() if self._file is None else self._file
 
     def _open(self) -> int:
         file = self._file = os.open(self._path, _FLAGS, FILE_MODE)
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            self._let_go()
+            self._close()
             raise OSError("it is not a regular file")
         _sync_folder(self._path.parent)
         return file
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -90,7 +90,7 @@ class StatusFile:
         return error.strerror or str(error)
 
 
-def _has_name(file: int, path: Path) -> bool:
+def _is_at_path(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def _has_name(file: int, path: Path) -> bool:
 
 
 def _is_torn(file: int) -> bool:
-    """Tell whether the file ends within a line."""
+    """Return whether the file ends within a line."""
     size = os.fstat(file).st_size
     return size > 0 and os.pread(file, 1, size - 1) != _LINE_FEED
 
@@ -110,7 +110,7 @@ def _write(file: int, text: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the file's name as durable as what is in it."""
+    """Make the file's name as durable as its content."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

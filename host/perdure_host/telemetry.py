@@ -1,7 +1,7 @@
-"""How a server or a worker writes its log: lines for people, or lines of JSON for programs.
+"""Log of a server or a worker: lines for people, or lines of JSON for programs.
 
-Everything goes to standard error, what libraries say through `logging` included, so that standard
-output belongs to results. Secrets, payloads and tokens are never logged; ids and names are.
+Everything goes to standard error, including the logs of libraries, so that standard output is for
+results only. Secrets, payloads and tokens are never logged; ids and names are.
 """
 
 import logging
@@ -14,7 +14,7 @@ import structlog
 
 LogFormat = Literal["text", "json"]
 
-# They tell of every request and every run at INFO, which the metrics tell better.
+# They log every request and every run at INFO; the metrics show that better.
 _CHATTY: Final = ("apscheduler", "uvicorn.access", "uvicorn.error", "grpc", "asyncio", "alembic")
 
 _SHARED: Final[tuple[structlog.typing.Processor, ...]] = (
@@ -26,7 +26,7 @@ _SHARED: Final[tuple[structlog.typing.Processor, ...]] = (
 
 
 def configure_logging(log_format: LogFormat, *, stream: TextIO | None = None) -> None:
-    """Send every line of the process to `stream` (standard error). Call it once, early."""
+    """Send all logs of the process to `stream` (default: standard error). Call it once, early."""
     target = sys.stderr if stream is None else stream
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -52,20 +52,20 @@ def configure_logging(log_format: LogFormat, *, stream: TextIO | None = None) ->
 
 
 def open_log(name: str) -> structlog.stdlib.BoundLogger:
-    """Return the log of one part of the program: `log.info("an event", key=value)`."""
+    """Return the logger of one part of the program: `log.info("an event", key=value)`."""
     log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return log
 
 
 def report_incident(log: structlog.stdlib.BoundLogger, error: Exception) -> str:
-    """Log an error that nobody foresaw, with its traceback; return the id to find it by."""
+    """Log an unexpected error with its traceback; return the id to find it by."""
     incident = secrets.token_hex(6)
-    log.error("unforeseen error", incident=incident, exc_info=error)
+    log.error("unexpected error", incident=incident, exc_info=error)
     return incident
 
 
 def new_request_id() -> str:
-    """Return the id under which a request is found again, in the form of a UUID."""
+    """Return a new request id, a UUID."""
     return str(uuid.uuid4())
 
 

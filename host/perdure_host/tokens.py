@@ -1,16 +1,17 @@
-"""Checkpoint tokens, callback ids and page markers: what callers keep for us, and bring back.
+"""Checkpoint tokens, callback ids and page markers, which callers hold and send back.
 
-A token carries all that it stands for and a keyed MAC over it, so that it proves itself to a node
-which never saw it. Tokens are names, not secrets kept from their holder: nothing is encrypted.
+A token contains its fields and a keyed MAC over them, so that a node which never saw it can verify
+it. Tokens are signed, not encrypted: their holder may read them.
 
-Must stay true: one thing has exactly one token (signing is deterministic, and another spelling of
-the same bytes is refused), the kinds cannot stand in for each other (each has its own MAC), and a
+Must stay true: equal fields have exactly one token (signing is deterministic, and another spelling
+of the same bytes is refused), one kind is never accepted as another (each has its own MAC), and a
 message about a bad token never shows a MAC, nor which byte of it was wrong.
 
 Binary layout, big-endian, with sizes in bytes; the text is its base64:
 
-    turn      version 1, bucket 2, execution 16, invocation 16, number 4, seen 4, started_ms 8, MAC
-    callback  version 1, bucket 2, execution 16, operation id 1 to 64, MAC
+    checkpoint  version 1, bucket 2, execution 16, invocation 16, number 4, seen 4,
+                started_ms 8, MAC
+    callback    version 1, bucket 2, execution 16, operation id 1 to 64, MAC
 """
 
 import binascii
@@ -35,7 +36,7 @@ from perdure_host.ports import ExecutionKey
 
 VERSION: Final = 1
 SECRET_BYTES: Final = 32
-# 120 bits; with it a turn's token is a whole number of base64 quadruples and needs no padding.
+# 120 bits; with it a checkpoint token is a whole number of base64 quadruples: no padding.
 MAC_BYTES: Final = 15
 MARKER_CHARS_MAX: Final = 1_024
 
@@ -107,7 +108,7 @@ def pack_marker(kind: str, values: Sequence[int | str]) -> str:
 def unpack_marker(kind: str, marker: str, shape: type[_Shape]) -> _Shape:
     """Return the values of a marker, as the tuple type `shape`. Raises Invalid for anything else.
 
-    Markers are not signed: whoever uses the values checks them like those of any request.
+    Markers are not signed: the caller must check the values like those of any request.
     """
     if len(marker) > MARKER_CHARS_MAX:
         raise Invalid(f"malformed page marker: {len(marker)} characters, limit {MARKER_CHARS_MAX}")
@@ -133,7 +134,7 @@ def _to_text(signed: bytes) -> str:
 
 
 def _checked(keyed: blake2b, text: str, what: str, chars_max: int) -> bytes:
-    """Return the content of a token once its form, version and MAC are proved."""
+    """Return the content of a token after checking its form, version and MAC."""
     if not 1 <= len(text) <= chars_max:
         raise _invalid(what, f"{len(text)} characters, expected 1 to {chars_max}")
     try:

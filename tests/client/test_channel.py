@@ -139,7 +139,7 @@ def test_a_missing_token_file_is_an_error_of_the_client_too() -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b" \n", "is empty"), (b"a\nb\n", "more than a line"), (b"\xff\xfe", "more than a line")],
+    [(b" \n", "is empty"), (b"a\nb\n", "one line of ASCII"), (b"\xff\xfe", "one line of ASCII")],
 )
 def test_a_token_file_without_a_token_is_refused(
     tmp_path: Path, content: bytes, problem: str

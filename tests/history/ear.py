@@ -27,7 +27,7 @@ class Ear:
         self.gate.set()
         self._dice = dice
 
-    async def tell(self, events: Sequence[StatusEvent]) -> None:
+    async def deliver(self, events: Sequence[StatusEvent]) -> None:
         self.pages.append(len(events))
         await asyncio.sleep(0)
         await self.gate.wait()

@@ -41,21 +41,24 @@ def test_a_key_is_found_by_its_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", r"holds no key: each one is a table \[\[key\]\]"),
+        ("", r"contains no key. Add a \[\[key\]\] table for each key"),
         ("[[key]", "is not TOML"),
         (ORDERS + "right = 1", r"unknown field `right` - at `\$.key\[0\]`"),
         (ORDERS.replace("actions", "# actions"), "missing required field `actions`"),
         (ORDERS + ORDERS, "two keys have the id 'ORDERS'"),
-        (ORDERS.replace("ORDERS", "A/B/C"), "key 1: its id must be 4 to 128"),
-        (ORDERS.replace(SECRET, SECRET[:-1]), "key 1: its secret must be 16 to 256 characters"),
-        (ORDERS.replace(SECRET, SECRET + "é"), "key 1: its secret must be 16 to 256 characters"),
-        (ORDERS.replace("InvokeFunction", "Invoke"), "'lambda:Invoke' is no action of this API"),
+        (ORDERS.replace("ORDERS", "A/B/C"), "key 1: id must be 4 to 128"),
+        (ORDERS.replace(SECRET, SECRET[:-1]), "key 1: secret must be 16 to 256 ASCII characters"),
+        (ORDERS.replace(SECRET, SECRET + "é"), "key 1: secret must be 16 to 256 ASCII characters"),
+        (ORDERS.replace("InvokeFunction", "Invoke"), "'lambda:Invoke' matches no action"),
         (ORDERS.replace("lambda:InvokeFunction", "*a" * 300), "must be 1 to 512 characters"),
-        (ORDERS.replace('["lambda:InvokeFunction"]', "[]"), "it has 0 actions, 1 to 100"),
-        (ORDERS + 'namespace = "A"', "key 1: its namespace must be"),
+        (
+            ORDERS.replace('["lambda:InvokeFunction"]', "[]"),
+            "actions must have 1 to 100 entries, got 0",
+        ),
+        (ORDERS + 'namespace = "A"', "key 1: namespace must be"),
         (
             "".join(ORDERS.replace("ORDERS", f"ORDERS{each}") for each in range(KEYS_MAX + 1)),
-            "holds 1,001 keys, limit 1,000",
+            "may contain at most 1,000 keys, got 1,001",
         ),
     ],
 )
@@ -69,7 +72,7 @@ def test_a_file_that_is_not_sound_is_refused_and_no_secret_told(
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644])
 def test_a_file_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(SettingsError, match="open to every user of this machine: chmod 600 it"):
+    with pytest.raises(SettingsError, match="accessible to every user of this machine"):
         read_access_keys(written(tmp_path, ORDERS, mode))
 
 

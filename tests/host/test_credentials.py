@@ -45,12 +45,12 @@ def test_anything_else_is_told_what_is_wrong(header: str | None, problem: str) -
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "holds no token"),
-        ("# only a comment\n", "holds no token"),
-        ("two words\n", "token 1 is not one word of ASCII"),
-        ("good\nschön\n", "token 2 is not one word of ASCII"),
+        ("", "contains no token"),
+        ("# only a comment\n", "contains no token"),
+        ("two words\n", "token 1 must be ASCII without spaces"),
+        ("good\nschön\n", "token 2 must be ASCII without spaces"),
         (b"\xff\xfe", "is not a text file"),
-        ("t\n" * (TOKENS_MAX + 1), f"holds {TOKENS_MAX + 1} tokens, limit {TOKENS_MAX}"),
+        ("t\n" * (TOKENS_MAX + 1), f"at most {TOKENS_MAX} tokens, got {TOKENS_MAX + 1}"),
     ],
 )
 def test_a_bad_token_file_is_named(tmp_path: Path, text: str | bytes, problem: str) -> None:

@@ -21,8 +21,8 @@ def event(number: int) -> StatusEvent:
     return StatusEvent(f"id-{number}", b'{"id":"id-%d"}' % number)
 
 
-def tell(file: StatusFile, *numbers: int) -> None:
-    asyncio.run(file.tell([event(number) for number in numbers]))
+def deliver(file: StatusFile, *numbers: int) -> None:
+    asyncio.run(file.deliver([event(number) for number in numbers]))
 
 
 def lines(path: Path) -> list[str]:
@@ -44,8 +44,8 @@ def test_events_are_lines_in_the_order_told_after_what_is_there(tmp_path: Path) 
     path = tmp_path / "events.jsonl"
     path.write_text('{"id":"old"}\n')
     file = StatusFile(str(path))
-    tell(file, 1, 2)
-    tell(file, 3)
+    deliver(file, 1, 2)
+    deliver(file, 3)
     file.close()
     assert [json.loads(line)["id"] for line in lines(path)] == ["old", "id-1", "id-2", "id-3"]
 
@@ -69,7 +69,7 @@ def test_lines_and_a_new_name_are_synced_before_they_count(
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
     assert synced == [(tmp_path, 0)]
-    tell(file, 1)
+    deliver(file, 1)
     file.close()
     assert synced == [(tmp_path, 0), (path, len(event(1).body) + 1)]
 
@@ -78,8 +78,8 @@ def test_half_a_line_is_ended_and_the_next_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"id":"id-1"}\n{"id":"id-')
     file = StatusFile(str(path))
-    tell(file, 2)
-    tell(file, 3)
+    deliver(file, 2)
+    deliver(file, 3)
     file.close()
     assert lines(path) == ['{"id":"id-1"}', '{"id":"id-', '{"id":"id-2"}', '{"id":"id-3"}']
 
@@ -88,14 +88,14 @@ def test_half_a_line_is_ended_and_the_next_one_is_whole(tmp_path: Path) -> None:
 def test_a_rotated_file_is_left_and_a_new_one_begun(tmp_path: Path, how: str) -> None:
     path, old = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
     file = StatusFile(str(path))
-    tell(file, 1)
+    deliver(file, 1)
     if how == "deleted":
         path.unlink()
     else:
         path.rename(old)
     if how == "replaced":
         path.touch()
-    tell(file, 2)
+    deliver(file, 2)
     file.close()
     assert lines(path) == ['{"id":"id-2"}']
     assert how == "deleted" or lines(old) == ['{"id":"id-1"}']
@@ -104,9 +104,9 @@ def test_a_rotated_file_is_left_and_a_new_one_begun(tmp_path: Path, how: str) ->
 def test_a_file_that_was_truncated_goes_on_from_its_new_end(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
-    tell(file, 1, 2)
+    deliver(file, 1, 2)
     os.truncate(path, 0)
-    tell(file, 3)
+    deliver(file, 3)
     file.close()
     assert lines(path) == ['{"id":"id-3"}']
 
@@ -114,15 +114,15 @@ def test_a_file_that_was_truncated_goes_on_from_its_new_end(tmp_path: Path) -> N
 def test_a_full_disk_is_told_and_once_there_is_room_all_lines_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
-    tell(file, 1)
+    deliver(file, 1)
     with (
         files_end_at(path.stat().st_size + 20),
         pytest.raises(SinkError, match=rf"cannot append to {path}: File too large"),
     ):
-        tell(file, 2, 3)
+        deliver(file, 2, 3)
     # What fitted is there, and stays: somebody may have read it.
     assert lines(path) == ['{"id":"id-1"}', '{"id":"id-2"}', '{"id":']
-    tell(file, 2, 3)
+    deliver(file, 2, 3)
     file.close()
     assert lines(path)[3:] == ['{"id":"id-2"}', '{"id":"id-3"}']
 
@@ -140,9 +140,9 @@ def test_a_failed_sync_is_told_and_the_file_is_opened_anew(
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(SinkError, match="Input/output error"):
-            tell(file, 1)
+            deliver(file, 1)
     monkeypatch.setattr(status_file, "_sync_folder", opened.append)
-    tell(file, 1)
+    deliver(file, 1)
     file.close()
     assert opened == [tmp_path]
     assert lines(path) == ['{"id":"id-1"}'] * 2
@@ -156,9 +156,9 @@ def test_a_folder_that_vanishes_is_told_and_may_come_back(tmp_path: Path) -> Non
     path.unlink()
     folder.rmdir()
     with pytest.raises(SinkError, match=f"the folder {folder} does not exist"):
-        tell(file, 1)
+        deliver(file, 1)
     folder.mkdir()
-    tell(file, 1)
+    deliver(file, 1)
     file.close()
     assert lines(path) == ['{"id":"id-1"}']
 
@@ -167,7 +167,7 @@ def test_two_who_append_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
     threads = [
-        threading.Thread(target=tell, args=(file, *range(n, n + 200))) for n in (0, 1_000, 2_000)
+        threading.Thread(target=deliver, args=(file, *range(n, n + 200))) for n in (0, 1_000, 2_000)
     ]
     for thread in threads:
         thread.start()

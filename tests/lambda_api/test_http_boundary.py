@@ -117,7 +117,7 @@ def test_the_id_of_a_request_is_on_what_the_log_says_about_it(
 
     ids: list[str] = []
     run(main)
-    (line,) = [each for each in capsys.readouterr().out.splitlines() if "unforeseen" in each]
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "unexpected error" in each]
     assert ids[0] in line
 
 

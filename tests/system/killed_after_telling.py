@@ -36,10 +36,10 @@ class Deadly:
         self.file = StatusFile(path)
         self.is_armed = False
 
-    async def tell(self, events: Sequence[StatusEvent]) -> None:
+    async def deliver(self, events: Sequence[StatusEvent]) -> None:
         if not self.is_armed:
             raise SinkError("not all executions have begun yet")
-        await self.file.tell(events)
+        await self.file.deliver(events)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
