@@ -38,7 +38,8 @@ def command_of(words: str) -> tuple[Any, str]:
 
 def options_of(command: Any) -> set[str]:
     own = {name for parameter in command.params for name in getattr(parameter, "opts", [])}
-    for child in (getattr(command, "commands", None) or {}).values():
+    children: dict[str, Any] = getattr(command, "commands", None) or {}
+    for child in children.values():
         own |= options_of(child)
     return own | {"--help", "--version", "--install-completion"}
 
