@@ -6,7 +6,7 @@ from tests.system.processes import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FOLDERS = "cli|core|docs|gateway|history_service|host|matching_service|proto|sdk|tests|worker"
-PATH = re.compile(rf"`((?:{FOLDERS})/[\w./]+)`")
+PATH = re.compile(rf"[`(]((?:{FOLDERS})/[\w./]+)[`)]")
 
 
 def test_every_path_that_the_page_names_exists() -> None:
