@@ -1,4 +1,4 @@
-"""What tests of every folder may ask for."""
+"""Fixtures and reports for the tests of every folder."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One server for each session, or for each worker of a parallel one."""
+    """Start one server for each session, or for each worker of a parallel one."""
     with postgres_server() as server:
         yield server
 

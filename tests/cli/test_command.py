@@ -1,4 +1,4 @@
-"""The command as scripts meet it, without a server: help, usage errors, nobody listening."""
+"""The command without a server: help, usage errors, no server at the address."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The demonstration holds what it promises, on this machine, now."""
+"""The demonstration, run on this machine from its start to its end."""
 
 import subprocess
 import sys

@@ -14,8 +14,8 @@ def standard_input(content: bytes) -> io.TextIOWrapper:
 
 
 def test_json_on_the_line_travels_as_it_is() -> None:
-    given = '{"price": 1.10,  "note": "a b"}\n'
-    assert read_payload(given, "--payload") == given
+    payload = '{"price": 1.10,  "note": "a b"}\n'
+    assert read_payload(payload, "--payload") == payload
 
 
 def test_nothing_given_is_nothing_sent() -> None:
@@ -24,11 +24,11 @@ def test_nothing_given_is_nothing_sent() -> None:
 
 def test_a_file_travels_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "order.json"
-    given = '{\r\n  "id": "ü"\r\n}\r\n'.encode()
-    path.write_bytes(given)
+    payload = '{\r\n  "id": "ü"\r\n}\r\n'.encode()
+    path.write_bytes(payload)
     sent = read_payload(f"@{path}", "--payload")
     assert sent is not None
-    assert sent.encode() == given
+    assert sent.encode() == payload
 
 
 def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What people see of executions and functions."""
+"""Tables of executions and functions, as the command prints them."""
 
 import io
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def a_narrow_console() -> Console:
     return Console(file=io.StringIO(), width=40, highlight=False)
 
 
-def shown(console: Console) -> str:
+def output_of(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -34,7 +34,7 @@ def test_an_arn_is_never_folded_so_that_it_can_be_copied() -> None:
     summary = model_pb2.ExecutionSummary(execution_arn=ARN, execution_name="o", status="RUNNING")
     console = a_narrow_console()
     show_executions(console, [read_summary(summary)])
-    assert ARN in shown(console).splitlines()
+    assert ARN in output_of(console).splitlines()
 
 
 def test_a_list_tells_a_pause_that_nobody_asked_for_apart() -> None:
@@ -44,7 +44,7 @@ def test_a_list_tells_a_pause_that_nobody_asked_for_apart() -> None:
     )
     console = Console(file=io.StringIO(), width=40)
     show_executions(console, [read_summary(asked), read_summary(diverged)])
-    header, first, _, second, _ = shown(console).splitlines()
+    header, first, _, second, _ = output_of(console).splitlines()
     assert first.split()[:2] == ["PAUSED", "o-1"]
     assert second.split()[:3] == ["PAUSED", "(diverged)", "o-2"]
     assert header.index("NAME") == first.index("o-1") == second.index("o-2")
@@ -55,7 +55,7 @@ def test_a_callback_id_is_never_folded_so_that_it_can_be_copied() -> None:
     execution.open_callbacks.add(callback_id="Y" * 300, operation_id="op", name="awaiting")
     console = a_narrow_console()
     show_execution(console, read_execution(execution))
-    assert "Y" * 300 in shown(console).splitlines()
+    assert "Y" * 300 in output_of(console).splitlines()
 
 
 def test_a_failed_execution_tells_why() -> None:
@@ -66,7 +66,7 @@ def test_a_failed_execution_tells_why() -> None:
     execution.error.error_message = "no such shop"
     console = a_narrow_console()
     show_execution(console, read_execution(execution))
-    assert "ValueError: no such shop" in shown(console)
+    assert "ValueError: no such shop" in output_of(console)
 
 
 def test_a_paused_execution_tells_why() -> None:
@@ -74,7 +74,7 @@ def test_a_paused_execution_tells_why() -> None:
     execution.pause_details.reason = "lunch"
     console = a_narrow_console()
     show_execution(console, read_execution(execution))
-    assert ": lunch" in shown(console)
+    assert ": lunch" in output_of(console)
 
 
 def test_a_pause_that_nobody_asked_for_is_told_apart() -> None:
@@ -82,20 +82,20 @@ def test_a_pause_that_nobody_asked_for_is_told_apart() -> None:
     execution.pause_details.diverged = True
     console = a_narrow_console()
     show_execution(console, read_execution(execution))
-    assert "diverged" in shown(console)
+    assert "diverged" in output_of(console)
 
 
 def test_an_empty_list_says_so() -> None:
     console = a_narrow_console()
     show_executions(console, [])
-    assert shown(console) == "no executions\n"
+    assert output_of(console) == "no executions\n"
 
 
 def test_functions_are_shown_with_their_workers() -> None:
     function = client_pb2.Function(function_name="order", durable=True, workers_connected=3)
     console = Console(file=io.StringIO(), width=100)
     show_functions(console, [read_function(function)])
-    assert shown(console).splitlines()[1].split()[:3] == ["order", "durable", "3"]
+    assert output_of(console).splitlines()[1].split()[:3] == ["order", "durable", "3"]
 
 
 def test_a_payload_is_indented_where_it_is_json() -> None:

@@ -1,4 +1,4 @@
-"""A history becomes lines that people can read: when, what, how long, which attempt, why."""
+"""Timelines of histories: when, what, how long, which attempt, why."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

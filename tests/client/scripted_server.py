@@ -1,6 +1,6 @@
 """A real gRPC server with scripted answers, for claims about what a client sends and survives.
 
-It speaks the contract over real sockets; only its mind is missing. Behaviour of the real server is
+It speaks the contract over real sockets, but decides nothing. Behaviour of the real server is
 claimed elsewhere.
 """
 
@@ -19,7 +19,7 @@ Answer = Message | grpc.StatusCode
 
 @dataclass
 class Script:
-    """What to answer, in order, and what was heard."""
+    """The answers to send, in order, and the requests received."""
 
     answers: list[Answer] = field(default_factory=list[Answer])
     streams: list[list[Answer]] = field(default_factory=list[list[Answer]])
@@ -27,7 +27,7 @@ class Script:
     tokens: list[str | None] = field(default_factory=list[str | None])
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """Return what serves the script to a gRPC server."""
+        """Return the gRPC handler that serves the script."""
         unary = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._answer,
@@ -46,35 +46,35 @@ class Script:
         )
 
     def _stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
-        self._hear(request, context)
-        yield from (told(answer, context) for answer in self.streams.pop(0))
+        self._record(request, context)
+        yield from (reply_or_abort(answer, context) for answer in self.streams.pop(0))
 
     def _answer(self, request: Message, context: grpc.ServicerContext) -> Message:
-        self._hear(request, context)
-        return told(self.answers.pop(0), context)
+        self._record(request, context)
+        return reply_or_abort(self.answers.pop(0), context)
 
-    def _hear(self, request: Message, context: grpc.ServicerContext) -> None:
+    def _record(self, request: Message, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
         metadata = dict(context.invocation_metadata())
         token = metadata.get("authorization")
         self.tokens.append(None if token is None else str(token))
 
 
-def told(answer: Answer, context: grpc.ServicerContext) -> Message:
-    """Return a message, or end the call with a status."""
+def reply_or_abort(answer: Answer, context: grpc.ServicerContext) -> Message:
+    """Return the message, or abort the call with the status."""
     if isinstance(answer, grpc.StatusCode):
         context.abort(answer, "as scripted")
     return answer
 
 
 def serialize(message: Message) -> bytes:
-    """Return the bytes that travel."""
+    """Return the bytes of the message."""
     return message.SerializeToString()
 
 
 @contextmanager
 def serving(script: Script, credentials: grpc.ServerCredentials | None = None) -> Generator[str]:
-    """Serve the script; give the address."""
+    """Serve the script; yield the address."""
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     server.add_generic_rpc_handlers((script.handler(),))
     address = "127.0.0.1:0"

@@ -1,4 +1,4 @@
-"""The synchronous and the asynchronous client do the same over a real connection."""
+"""The synchronous and the asynchronous client over a real connection: both do the same."""
 
 import asyncio
 

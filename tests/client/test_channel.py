@@ -1,4 +1,4 @@
-"""The token travels with every call, in the clear and through TLS; settings say what is wrong."""
+"""Tokens and TLS: the token travels with every call; errors name the wrong setting."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Every status of gRPC has one meaning for clients."""
+"""Errors of the client: every gRPC status becomes one exception."""
 
 import grpc
 import pytest

@@ -1,4 +1,4 @@
-"""What is read from the contract's messages, and the JSON that programs get."""
+"""Reading the contract's messages, and the JSON that the models become."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What is sent for what a caller says."""
+"""Requests built from the arguments of client calls."""
 
 from datetime import UTC, datetime
 

@@ -1,6 +1,6 @@
 """Async programs as blocking ones, so that scenarios are written once.
 
-A program that awaits durable calls alone never has to wait for a loop: over a context whose calls
+A program that awaits only durable calls does not need an event loop: over a context whose calls
 block, each await is over at once, and the program runs from its start to its end as an ordinary
 function does, on the same thread.
 """
@@ -43,7 +43,7 @@ def as_blocking(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class BlockingContext:
-    """A `DurableContext` in the clothes of an async one: each call blocks until it is done."""
+    """A `DurableContext` with the methods of an async one: each call blocks until it is done."""
 
     def __init__(self, context: DurableContext) -> None:
         self._context = context
@@ -150,7 +150,7 @@ class BlockingContext:
 
 
 class BlockingCallback:
-    """A `Callback` in the clothes of an async one."""
+    """A `Callback` with the methods of an async one."""
 
     def __init__(self, callback: Callback) -> None:
         self._callback = callback
@@ -161,7 +161,7 @@ class BlockingCallback:
 
 
 class BlockingWait:
-    """A `DurableWait` in the clothes of an async one."""
+    """A `DurableWait` with the methods of an async one."""
 
     def __init__(self, wait: DurableWait) -> None:
         self._wait = wait

@@ -1,21 +1,20 @@
-"""Histories as lines of text, and what two of them may differ in.
+"""Histories as lines of text, and the differences allowed between two of them.
 
-Every way tells the same history, line by line: events in order, each with its place, type, name,
-parent and details. This module says, in code, all that is left out or free:
+Every mode yields the same history, line by line: events in order, each with its place, type, name,
+parent and details. This module states, in code, all that is left out or may differ:
 
 - Invocations (`InvocationCompleted`): crashes, and what goes on in place, change their number.
-- What chance or a clock makes: numbers and times of events, callback ids, ARNs, stack traces, and
-  the results of steps that ask for such (`UNTOLD`). The
-  execution's own events are no lines: the start says what the test asked for, the end is compared
-  as an `End`.
+- Values that come from chance or a clock: numbers and times of events, callback ids, ARNs, stack
+  traces, and the results of steps that return such (`VARYING`). The execution's own events are not
+  written as lines: the start repeats the test's request, the end is compared as an `End`.
 - The order between the branches of one batch: `_branch_by_branch` sorts them; the order within a
   branch, and of a batch among what surrounds it, is kept.
-- How far a branch got that nobody waits for any more (`abandoned`), and when between the events of
-  others somebody outside completed a callback that is open `meanwhile`: `disagreement` compares
-  these operations on their own.
-- After a crash, the attempt of an at-most-once step that it interrupted: `_uninterrupted` takes it
-  out, and counts the attempts after it as if it had not been. An at-least-once step runs again
-  under the start that is recorded, so nothing is to be forgiven there.
+- How far a branch got whose result is no longer awaited (`abandoned`), and when between the events
+  of others a callback that is open `meanwhile` was completed: `disagreement` compares these
+  operations on their own.
+- After a crash, the attempt of an at-most-once step that it interrupted: `_uninterrupted` removes
+  it and counts the attempts after it as if it had not been. An at-least-once step runs again under
+  the start that is recorded, so its history may not differ.
 """
 
 import hashlib
@@ -31,12 +30,12 @@ from perdure.testing import ExecutionHistory, HistoryEvent
 from perdure.testing.history import RetryDetails
 from tests.conformance.places import Places
 
-# Longer texts are told by their length and a digest.
+# Longer texts are written as their length and a digest.
 TEXT_CHARS_MAX: Final = 60
 
-# Steps of this sub-type return what is another value in each execution; so do those of `now`.
+# Steps of this sub-type return another value in each execution; so do those of `now`.
 CHANCE: Final = "Chance"
-UNTOLD: Final = (CHANCE, "Now")
+VARYING: Final = (CHANCE, "Now")
 BATCHES: Final = ("Map", "Parallel")
 COMPOSITIONS: Final = ("Race", "AnyOf", "AllOf")
 
@@ -57,7 +56,7 @@ def disagreement(
     abandoned: Sequence[str] = (),
     meanwhile: Sequence[str] = (),
 ) -> str | None:
-    """Return both histories when they differ in what may not; None when they agree."""
+    """Return both histories if they differ where they must agree; None if they agree."""
     apart = (*abandoned, *meanwhile)
     agree = _outside(apart, expected) == _outside(apart, found)
     for place in apart:
@@ -76,16 +75,16 @@ def _inside(place: str, lines: Sequence[str]) -> list[str]:
 
 
 def _uninterrupted(events: Sequence[HistoryEvent]) -> list[HistoryEvent]:
-    kept: list[HistoryEvent] = []
+    remaining: list[HistoryEvent] = []
     lost: dict[str | None, int] = {}
     for event in events:
         if _is_interruption(event):
             lost[event.id] = lost.get(event.id, 0) + 1
-            starts = (each for each in reversed(kept) if each.id == event.id)
-            kept.remove(next(starts))
+            starts = (each for each in reversed(remaining) if each.id == event.id)
+            remaining.remove(next(starts))
         else:
-            kept.append(_counted_without(event, lost.get(event.id, 0)))
-    return kept
+            remaining.append(_counted_without(event, lost.get(event.id, 0)))
+    return remaining
 
 
 def _is_interruption(event: HistoryEvent) -> bool:
@@ -121,19 +120,19 @@ def _branch_by_branch(events: list[HistoryEvent], places: Places) -> list[Histor
 
 def _line(event: HistoryEvent, places: Places) -> str:
     place, parent = places[event.id], places[event.parent_id]
-    words = [place, event.event_type]
+    parts = [place, event.event_type]
     if event.name is not None:
-        words.append(repr(event.name))
+        parts.append(repr(event.name))
     if not event.event_type.startswith(event.sub_type or "-"):
-        words.append(f"as {event.sub_type}")
+        parts.append(f"as {event.sub_type}")
     if parent != place.rpartition("-")[0]:
-        words.append(f"in {parent or 'the execution'}")
-    return " · ".join([" ".join(words), *_details(event)])
+        parts.append(f"in {parent or 'the execution'}")
+    return " · ".join([" ".join(parts), *_details(event)])
 
 
 def _details(event: HistoryEvent) -> Iterator[str]:
-    """Return what stands beside the type, as far as every way must tell the same."""
-    told = {
+    """Return the details of the event, as far as they must be the same in every mode."""
+    labelled = {
         "of": event.function_name,
         "given": _text(event.input),
         "for tenant": event.tenant_id,
@@ -142,7 +141,7 @@ def _details(event: HistoryEvent) -> Iterator[str]:
         "heartbeat s": event.heartbeat_timeout_seconds or None,
         "=": _result(event),
     }
-    yield from (f"{word} {value}" for word, value in told.items() if value is not None)
+    yield from (f"{word} {value}" for word, value in labelled.items() if value is not None)
     yield from (word for word in ("truncated", "replay_children") if getattr(event, word))
     if (error := event.error) is not None:
         yield f"{_short(error.error_type)}: {_text(error.error_message)}"
@@ -154,7 +153,7 @@ def _details(event: HistoryEvent) -> Iterator[str]:
 
 
 def _result(event: HistoryEvent) -> str | None:
-    if event.sub_type in UNTOLD:
+    if event.sub_type in VARYING:
         return None
     if event.sub_type not in BATCHES or event.result is None or event.replay_children:
         return _text(event.result)

@@ -1,4 +1,4 @@
-"""In this process, on the real core: `tests.sdk.hosted` plays service and worker at once."""
+"""Hosted mode: on the real core in this process, with `tests.sdk.hosted` as service and worker."""
 
 from perdure import DurableFunction
 from perdure.testing import ExecutionHistory
@@ -17,9 +17,9 @@ from tests.sdk.hosted import Crash, Hosted
 
 
 def run_hosted(scenario: Scenario, function: DurableFunction, *crashes: Crash) -> Run:
-    """Run a scenario to its end, losing the worker where `crashes` say."""
+    """Run a scenario to its end, losing the worker at each of `crashes`."""
     host = Hosted(function, None, crashes, TARGETS, PAYLOAD_BYTES_MAX)
-    acts = list(scenario.world)
+    acts = list(scenario.acts)
     host.run()
     while is_open(host.state):
         moves = waiting_for(host.state)
@@ -74,7 +74,7 @@ def _end(host: Hosted) -> End:
 
 
 def history_of(host: Hosted) -> ExecutionHistory:
-    """Return what people are shown of an execution."""
+    """Return the public history of an execution."""
     return ExecutionHistory(
         execution_arn=host.arn,
         function_name=host.function.settings.name,

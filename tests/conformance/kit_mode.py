@@ -1,4 +1,4 @@
-"""In the testing kit: the runner that users are given, on its virtual clock."""
+"""Kit mode: in the public testing kit, on its virtual clock."""
 
 from perdure import DurableFunction
 from perdure.testing import Crash, DurableFunctionTestResult, DurableFunctionTestRunner
@@ -11,7 +11,7 @@ from tests.conformance.scenarios.invokes import TARGETS
 def run_in_kit(
     scenario: Scenario, function: DurableFunction, *crashes: Crash, always_replay: bool = False
 ) -> Run:
-    """Run a scenario to its end, losing the worker where `crashes` say."""
+    """Run a scenario to its end, losing the worker at each of `crashes`."""
     with DurableFunctionTestRunner(
         function, crash_at=crashes, always_replay=always_replay
     ) as runner:
@@ -21,7 +21,7 @@ def run_in_kit(
             else:
                 runner.register_function(name, target)
         arn = runner.run_async()
-        for act in scenario.world:
+        for act in scenario.acts:
             _perform(runner, act, runner.wait_for_callback(arn, act.callback))
         result = runner.wait_for_result(arn)
         return Run(_end(result), result.history, runner.checkpoints_of(arn))

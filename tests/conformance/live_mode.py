@@ -1,7 +1,7 @@
-"""On a real server, in real workers that are killed, many executions at a time.
+"""Live mode: on a real server, in real workers that are killed, many executions at a time.
 
-All executions of one crossing share a worker. Each goes on until it has ended or is held in the
-strait; then the worker is killed once, which is the death that all of them were meant to see, and
+All executions of one run share a worker. Each goes on until it has ended or is held in the session
+proxy; then the worker is killed once, which is the crash that each held execution was to meet, and
 another worker brings them to their ends.
 """
 
@@ -20,13 +20,13 @@ from perdure.testing import ExecutionHistory
 from tests.conformance.run import Run
 from tests.conformance.scenario import Act, Answer, End, Heartbeat, Refusal, Scenario
 from tests.conformance.scenarios.invokes import TARGETS
-from tests.conformance.strait import Moment, Strait
+from tests.conformance.session_proxy import Moment, SessionProxy
 from tests.system.processes import ROOT, Machine
 
 SERVED: Final = ROOT / "tests" / "conformance" / "served.py"
 SLOTS: Final = 2_000
 END_S_MAX: Final = 120.0
-LOOK_S: Final = 0.05
+POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,22 @@ class Attempt:
 
     @property
     def execution_name(self) -> str:
-        """What the execution is called."""
+        """The name of the execution."""
         return "whole" if self.moment is None else str(self.moment).replace(" ", "-")
 
     @property
     def key(self) -> str:
-        """What it is called among those of all functions."""
+        """The function's name and the execution's."""
         return f"{self.function.settings.name}/{self.execution_name}"
 
 
-class Crossing:
-    """A server, a strait before it, and one worker at a time."""
+class LiveServer:
+    """A server, a session proxy in front of it, and one worker at a time."""
 
-    def __init__(self, machine: Machine, client: AsyncClient, strait: Strait) -> None:
+    def __init__(self, machine: Machine, client: AsyncClient, proxy: SessionProxy) -> None:
         self._machine = machine
         self._client = client
-        self._strait = strait
+        self._proxy = proxy
         self._workers = 0
         self._start_worker()
 
@@ -64,39 +64,39 @@ class Crossing:
         await asyncio.to_thread(self._machine.wait_for_worker, function, worker)
 
     async def run(self, attempts: Sequence[Attempt]) -> dict[Attempt, Run]:
-        """Run executions side by side, with one death of the worker that they share."""
-        holds = self._strait.holds
+        """Run executions side by side, with one crash of the worker that they share."""
+        holds = self._proxy.holds
         for each in attempts:
             if each.moment is not None:
-                holds.want(each.key, each.moment)
+                holds.hold_at(each.key, each.moment)
         async with asyncio.timeout(END_S_MAX), asyncio.TaskGroup() as tasks:
             plays = [tasks.create_task(self._play(each)) for each in attempts]
-            await holds.settle(each.key for each in attempts)
+            await holds.wait_settled(each.key for each in attempts)
             if any(self.hit(each) for each in attempts):
                 self.kill_worker()
                 self._start_worker()
         return {each: play.result() for each, play in zip(attempts, plays, strict=True)}
 
     def hit(self, attempt: Attempt) -> bool:
-        """Tell whether a worker of this execution died where it was to."""
-        return attempt.key in self._strait.holds.held
+        """Return whether a worker of this execution died at its moment."""
+        return attempt.key in self._proxy.holds.held
 
     def kill_worker(self) -> None:
-        """Let the worker die."""
+        """Kill the worker."""
         self._machine.kill(f"worker-{self._workers}")
 
     def _start_worker(self) -> None:
         self._workers += 1
-        options = ("--server", self._strait.address, "--slots", str(SLOTS))
+        options = ("--server", self._proxy.address, "--slots", str(SLOTS))
         self._machine.start(f"worker-{self._workers}", "worker", str(SERVED), *options)
 
     async def _play(self, attempt: Attempt) -> Run:
         start = self._client.start(attempt.function.settings.name, name=attempt.execution_name)
         arn = (await start).execution_arn
-        for act in attempt.scenario.world:
+        for act in attempt.scenario.acts:
             await self._perform(act, arn)
         execution = await self._client.wait(arn, timeout_s=END_S_MAX)
-        holds = self._strait.holds
+        holds = self._proxy.holds
         holds.end(attempt.key)
         return Run(_end(execution), await self._history(execution), holds.checkpoints[attempt.key])
 
@@ -115,12 +115,12 @@ class Crossing:
     async def _open_callback(self, arn: str, name: str) -> str:
         while True:  # ends with the callback, or the execution
             execution = await self._client.get(arn)
-            assert not execution.ended, f"nobody asked for {name!r}: {execution}"
+            assert not execution.ended, f"no callback {name!r} was created: {execution}"
             if execution.waiting_for == "callback":
                 for callback in execution.open_callbacks:
                     if callback.name == name:
                         return callback.callback_id
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def _history(self, execution: ExecutionDescription) -> ExecutionHistory:
         arn = execution.execution_arn
@@ -134,17 +134,17 @@ class Crossing:
 
 
 @asynccontextmanager
-async def crossing(folder: Path) -> AsyncGenerator[Crossing]:
-    """Start a server, the strait, and the first worker."""
+async def live_server(folder: Path) -> AsyncGenerator[LiveServer]:
+    """Start a server, the session proxy, and the first worker."""
     with Machine(folder) as machine:
         machine.start_server()
-        async with machine.async_client() as client, Strait(machine.server_address) as strait:
-            ways = Crossing(machine, client, strait)
+        async with machine.async_client() as client, SessionProxy(machine.server_address) as proxy:
+            live = LiveServer(machine, client, proxy)
             try:
-                await ways.ready()
-                yield ways
+                await live.ready()
+                yield live
             finally:
-                ways.kill_worker()
+                live.kill_worker()
                 print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
 
 

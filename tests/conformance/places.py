@@ -1,4 +1,4 @@
-"""Where operations stand in their program: "2-1" is the first durable call inside the second.
+"""Places of operations in their program: "2-1" is the first durable call inside the second.
 
 Ids are hashes of such places, so places are found by trying: below each context that is recorded,
 and below those that are not, because they are virtual.
@@ -21,13 +21,13 @@ class Places:
     """The places of the operations of one history, by their ids; "" is the execution."""
 
     def __init__(self, events: Iterable[HistoryEvent]) -> None:
-        wanted = {event.id or "" for event in events}
+        ids = {event.id or "" for event in events}
         contexts = {event.id or "" for event in events if event.event_type == "ContextStarted"}
         self._places = {"": ""}
         found = [""]
         for above in found:
             for id_, place in _below(above):
-                if id_ in wanted and id_ not in self._places:
+                if id_ in ids and id_ not in self._places:
                     self._places[id_] = f"{self._places[above]}-{place}".removeprefix("-")
                     found.extend([id_] if id_ in contexts else [])
 

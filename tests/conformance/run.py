@@ -1,4 +1,4 @@
-"""What running a scenario came to, in whichever way, and the judgement of it."""
+"""The result of running a scenario in any mode, and its comparison with what is expected."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tests.conformance.scenario import End, Scenario
 
 @dataclass(frozen=True)
 class Run:
-    """How an execution ended, its history, and how many checkpoints its workers made."""
+    """The end of an execution, its history, and how many checkpoints its workers made."""
 
     end: End
     history: ExecutionHistory
@@ -17,7 +17,7 @@ class Run:
 
 
 def problem(scenario: Scenario, run: Run, *, crashed: bool = False) -> str | None:
-    """Say how a run differs from what must come of its scenario; None when it does not."""
+    """Return how a run differs from what its scenario expects, or None."""
     found = facts(run.history, crashed=crashed)
     allowed = [scenario.expected]
     if crashed and scenario.interrupted is not None:

@@ -1,6 +1,6 @@
-"""What an operation comes to, said once for every way of running it.
+"""Scenarios of the conformance tests: written once, run in every mode.
 
-A scenario is a program, what the outside world does meanwhile, and what must come of it: the end of
+A scenario is a program, the acts of outsiders while it runs, and the expected outcome: the end of
 the execution and all of its history. The program is written as an async handler would be; blocking
 handlers run the same program, see `tests.conformance.blocking`.
 """
@@ -19,7 +19,7 @@ Program = Callable[[AsyncDurableContext], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Answer:
-    """Somebody completes the open callback of this name."""
+    """An outsider completes the open callback of this name."""
 
     callback: str
     result: str
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Somebody completes the open callback of this name as failed."""
+    """An outsider fails the open callback of this name."""
 
     callback: str
     error_type: str
@@ -36,7 +36,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Somebody gives a sign of life for the open callback of this name."""
+    """An outsider sends a heartbeat for the open callback of this name."""
 
     callback: str
 
@@ -46,7 +46,7 @@ Act = Answer | Refusal | Heartbeat
 
 @dataclass(frozen=True)
 class End:
-    """How an execution ended. `text` is its result, or the type and message of its error."""
+    """The end of an execution. `text` is its result, or the type and message of its error."""
 
     status: str
     text: str | None
@@ -64,7 +64,7 @@ class End:
 
 @dataclass(frozen=True)
 class Expected:
-    """What comes of a scenario: the end, and the history as `tests.conformance.facts` writes it."""
+    """The outcome of a scenario: end and history, as written by `tests.conformance.facts`."""
 
     end: End
     history: tuple[str, ...]
@@ -72,19 +72,19 @@ class Expected:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A program and what must come of it, in whichever way it is run.
+    """A program and its expected outcome, in every mode.
 
-    `world` is done in order, each act as soon as nothing moves but its callback is open.
-    `interrupted` may come instead of `expected` when a worker dies in the middle of a step that is
-    run at most once. `abandoned` are the places of branches that nobody waits for any more: they
-    may have got less far than `expected` says. `meanwhile` are the places of callbacks that are
-    open while others go on: they may be completed at any time.
+    `acts` are done in order, each as soon as the execution is idle and its callback is open.
+    `interrupted` may be the outcome instead of `expected` when a worker dies in the middle of a
+    step that is run at most once. `abandoned` are the places of branches whose results are no
+    longer awaited: they may have got less far than in `expected`. `meanwhile` are the places of
+    callbacks that are open while others go on: they can be completed at any time.
     """
 
     name: str
     program: Program
     expected: Expected
-    world: tuple[Act, ...] = ()
+    acts: tuple[Act, ...] = ()
     interrupted: Expected | None = None
     abandoned: tuple[str, ...] = ()
     meanwhile: tuple[str, ...] = ()
@@ -97,9 +97,9 @@ class Scenario:
 
 
 def expected(end: End, history: str) -> Expected:
-    """Return what must come.
+    """Return the expected outcome.
 
-    `history` has one event on each line; a line that begins with a dot goes on with the one before.
+    `history` has one event on each line; a line that begins with a dot continues the one before.
     """
     lines = (line.strip() for line in history.strip().splitlines())
     return Expected(end, tuple("\n".join(lines).replace("\n·", " ·").splitlines()))
@@ -109,17 +109,17 @@ def scenario(
     end: End,
     history: str,
     *,
-    world: tuple[Act, ...] = (),
+    acts: tuple[Act, ...] = (),
     interrupted: Expected | None = None,
     abandoned: tuple[str, ...] = (),
     meanwhile: tuple[str, ...] = (),
 ) -> Callable[[Program], Scenario]:
-    """Make a scenario of the program below; it is called as that is."""
+    """Make a scenario of the decorated program, under the program's name."""
 
     def decorate(program: Program) -> Scenario:
         name = program.__name__.replace("_", "-")
         comes = expected(end, history)
-        return Scenario(name, program, comes, world, interrupted, abandoned, meanwhile)
+        return Scenario(name, program, comes, acts, interrupted, abandoned, meanwhile)
 
     return decorate
 

@@ -1,4 +1,4 @@
-"""What the live worker serves: every scenario in both forms, and what they invoke."""
+"""The functions of the live worker: every scenario in both forms, and those they invoke."""
 
 from tests.conformance.all import SCENARIOS
 from tests.conformance.scenarios.invokes import TARGETS

@@ -1,4 +1,4 @@
-"""Every scenario, in this process: on the bare core and in the testing kit, in both forms.
+"""Every scenario in this process: on the bare core and in the testing kit, in both forms.
 
 Each is run whole, and then once with its worker lost right before and right after each checkpoint.
 """
@@ -20,7 +20,7 @@ from tests.sdk.hosted import Crash
 FORMS: Final = ("blocking", "awaiting")
 
 OneRun = Callable[..., Run]
-WAYS: Final[dict[str, tuple[OneRun, Callable[..., Any]]]] = {
+MODES: Final[dict[str, tuple[OneRun, Callable[..., Any]]]] = {
     "hosted": (run_hosted, Crash),
     "kit": (run_in_kit, KitCrash),
 }
@@ -29,9 +29,9 @@ every_scenario = pytest.mark.parametrize("name", SCENARIOS)
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
-def crashes_of(way: str, scenario: Scenario, form: str) -> Iterator[tuple[str, Run]]:
+def crashes_of(mode: str, scenario: Scenario, form: str) -> Iterator[tuple[str, Run]]:
     """Run a scenario once for each moment at which its worker may die."""
-    run, crash = WAYS[way]
+    run, crash = MODES[mode]
     function = getattr(scenario, form)
     for number in range(1, run(scenario, function).checkpoints + 1):
         for accepted in (False, True):
@@ -41,11 +41,11 @@ def crashes_of(way: str, scenario: Scenario, form: str) -> Iterator[tuple[str, R
 
 @every_form
 @every_scenario
-@pytest.mark.parametrize("way", WAYS)
-def test_a_scenario_comes_to_what_it_must(way: str, name: str, form: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_scenario_comes_to_what_it_must(mode: str, name: str, form: str) -> None:
     # Virtual time passes when nothing runs: every branch gets as far as it ever does.
     scenario = replace(SCENARIOS[name], abandoned=())
-    run, _ = WAYS[way]
+    run, _ = MODES[mode]
     assert (found := problem(scenario, run(scenario, getattr(scenario, form)))) is None, found
 
 
@@ -59,11 +59,11 @@ def test_a_scenario_that_is_replayed_at_every_checkpoint_does_too(name: str, for
 
 @every_form
 @every_scenario
-@pytest.mark.parametrize("way", WAYS)
-def test_a_crash_at_any_checkpoint_changes_nothing(way: str, name: str, form: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_crash_at_any_checkpoint_changes_nothing(mode: str, name: str, form: str) -> None:
     scenario = SCENARIOS[name]
     ends: set[End] = set()
-    for moment, run in crashes_of(way, scenario, form):
+    for moment, run in crashes_of(mode, scenario, form):
         found = problem(scenario, run, crashed=True)
         assert found is None, f"a worker that dies {moment} changes it: {found}"
         ends.add(run.end)

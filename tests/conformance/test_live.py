@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 from tests.conformance.all import SCENARIOS
-from tests.conformance.live_mode import Attempt, crossing
+from tests.conformance.live_mode import Attempt, live_server
 from tests.conformance.run import Run, problem
-from tests.conformance.strait import Moment
+from tests.conformance.session_proxy import Moment
 
 # Side by side, on one worker.
 ATTEMPTS_MAX: Final = 500
@@ -32,16 +32,16 @@ async def play(form: str, folder: Path) -> dict[Attempt, Run]:
     """Run every scenario whole, and once for each moment at which its worker may die.
 
     How many moments there are is not known before: timing may spread updates over more checkpoints
-    than the whole run has made. So whoever was hit last is tried with one checkpoint more.
+    than the whole run has made. So the attempt that was hit last is tried with one more.
     """
     wholes = [Attempt(each, getattr(each, form)) for each in SCENARIOS.values()]
-    async with crossing(folder) as ways:
-        runs = await ways.run(wholes)
+    async with live_server(folder) as live:
+        runs = await live.run(wholes)
         todo = [*chain.from_iterable(deaths(whole, runs[whole].checkpoints) for whole in wholes)]
         while todo:
             batch, todo = todo[:ATTEMPTS_MAX], todo[ATTEMPTS_MAX:]
-            runs |= await ways.run(batch)
-            further = chain.from_iterable(one_more(each) for each in batch if ways.hit(each))
+            runs |= await live.run(batch)
+            further = chain.from_iterable(one_more(each) for each in batch if live.hit(each))
             todo += [each for each in dict.fromkeys(further) if each not in {*runs, *todo}]
     return runs
 
@@ -65,7 +65,7 @@ def deaths_around(attempt: Attempt, number: int) -> Iterator[Attempt]:
 
 
 def problems(runs: dict[Attempt, Run]) -> Iterator[str]:
-    """Yield what is wrong with runs."""
+    """Yield the problems of the runs."""
     for attempt, run in runs.items():
         crashed = attempt.moment is not None
         if (found := problem(attempt.scenario, run, crashed=crashed)) is not None:

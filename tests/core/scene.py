@@ -1,4 +1,4 @@
-"""An execution, its clock and its worker, for tests: commands go in, records pile up.
+"""An execution with its clock and its worker, for tests: commands go in, records are collected.
 
 Every decision is checked on its way: it changes nothing, its record survives encoding, and the host
 would find no reason to doubt the state that it leads to.
@@ -49,7 +49,7 @@ ORDER = Start(
 
 
 def update(kind: str, action: str, operation_id: str, **fields: Any) -> OperationUpdate:
-    """Return an update; durations that it needs are one second unless told otherwise."""
+    """Return an update; durations that it needs are one second by default."""
     if kind == "WAIT" and action == "START":
         fields.setdefault("wait_ms", 1_000)
     if action == "RETRY":
@@ -75,7 +75,7 @@ def _alarms(value: object) -> object:
 
 
 class Scene:
-    """One execution. `turn` is the one that the worker holds, if any."""
+    """One execution. `token` is the one that the worker holds, if any."""
 
     def __init__(self, start: Start = ORDER, now_ms: int = 1_000_000) -> None:
         self.now_ms = now_ms
@@ -87,7 +87,7 @@ class Scene:
         self.invocations = 0
 
     def do(self, command: Command) -> Decision:
-        """Decide and fold. Raises what the core says."""
+        """Decide and fold. Raises the core's refusals."""
         before = snapshot(self.state)
         try:
             decision = decide(self.state, command, self.now_ms)
@@ -102,7 +102,7 @@ class Scene:
         return decision
 
     def refusal(self, command: Command) -> Refused:
-        """Return what the core says to a command that it must refuse."""
+        """Return the core's refusal of a command that it must refuse."""
         try:
             self.do(command)
         except Refused as refused:
@@ -110,7 +110,7 @@ class Scene:
         raise AssertionError(f"accepted: {command}")
 
     def take(self) -> CheckpointToken:
-        """Hand the invocation out."""
+        """Start an invocation."""
         assert wants_task(self.state)
         self.invocations += 1
         self.token = current_token(self.state, f"i{self.invocations}", self.now_ms)
@@ -133,11 +133,11 @@ class Scene:
         )
 
     def checkpoint(self, *updates: OperationUpdate) -> list[Operation]:
-        """Send the worker's next checkpoint; return what its answer shows."""
+        """Send the worker's next checkpoint; return the operations of its answer."""
         return self.send(self.call(*updates))
 
     def send(self, command: Checkpoint) -> list[Operation]:
-        """Send a checkpoint and take over the turn of its answer."""
+        """Send a checkpoint and adopt the token of its answer."""
         self.do(command)
         if not self.state.revoked:
             token = command.token
@@ -159,18 +159,18 @@ class Scene:
         return decision
 
     def hand_back(self) -> Decision:
-        """Give the invocation back."""
+        """Hand the invocation back."""
         decision = self.do(HandBack(self.held()))
         self.token = None
         return decision
 
     def held(self) -> CheckpointToken:
-        """Return the turn that the worker holds."""
+        """Return the token that the worker holds."""
         assert self.token is not None
         return self.token
 
     def wait(self, ms: int) -> Decision:
-        """Let time pass, then look at what is due."""
+        """Advance the clock, then fire what is due."""
         self.now_ms += ms
         return self.do(AlarmDue())
 
@@ -183,7 +183,7 @@ class Scene:
         return self.do(ChildEnded(operation_id=operation_id, status="SUCCEEDED", result=result))
 
     def pause(self, *, timeout_paused: bool = True) -> Decision:
-        """Ask for a pause, as a host that knows whether the worker holds a turn."""
+        """Request a pause, as a host that knows whether an invocation runs."""
         return self.do(Pause(running=self.token is not None, timeout_paused=timeout_paused))
 
     def history(self) -> list[str]:

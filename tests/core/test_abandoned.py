@@ -1,4 +1,4 @@
-"""What a context that has ended leaves open wakes nobody, and no time is kept for it."""
+"""Operations left open in a context that has ended: they wake no invocation and have no timer."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tests.core.scene import Scene, update
 
 
 def idle(*, ended: bool) -> Scene:
-    """Return an execution that waits for a callback, beside what lies in contexts."""
+    """Return an execution that waits for a callback and has open operations in contexts."""
     scene = Scene()
     scene.take()
     scene.checkpoint(
@@ -91,8 +91,8 @@ def test_a_wait_that_is_over_cannot_be_cancelled_and_stays_over() -> None:
     scene.take()
     scene.checkpoint(update("WAIT", "START", "wait"))
     scene.wait(1_000)
-    (told,) = scene.checkpoint(update("WAIT", "CANCEL", "wait"))
-    assert (told.id, told.status) == ("wait", OperationStatus.SUCCEEDED)
+    (changed,) = scene.checkpoint(update("WAIT", "CANCEL", "wait"))
+    assert (changed.id, changed.status) == ("wait", OperationStatus.SUCCEEDED)
 
 
 def test_only_what_is_open_is_remembered_by_its_context() -> None:

@@ -1,4 +1,4 @@
-"""A step knows when its attempt began and last gave a sign of life: its time runs over crashes."""
+"""Attempts of steps: when each began and last sent a heartbeat. Timeouts run on over crashes."""
 
 import pytest
 
@@ -59,11 +59,11 @@ def test_a_step_that_has_ended_has_no_attempt(action: str) -> None:
 
 def test_a_sign_of_life_is_remembered_with_what_it_says_and_shown_in_no_history() -> None:
     scene = started()
-    shown = scene.history()
+    history = scene.history()
     scene.now_ms += 5_000
     scene.checkpoint(update("STEP", "HEARTBEAT", "s", payload="7"))
     assert (details(scene).heartbeat, details(scene).heartbeat_ms) == ("7", scene.now_ms)
-    assert scene.history() == shown
+    assert scene.history() == history
     assert not is_public(scene.events()[-1])
 
 

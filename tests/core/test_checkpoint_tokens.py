@@ -1,4 +1,4 @@
-"""Checkpoint tokens: whose turn it is, and what an answer may be taken to have shown."""
+"""Checkpoint tokens: which invocation may write, and which outcomes its worker has seen."""
 
 from typing import Any
 

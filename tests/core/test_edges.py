@@ -1,4 +1,4 @@
-"""Every machine is offered everything in every status; only its edges may be taken."""
+"""State machines: every event is offered in every status; only the edges may be taken."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -80,7 +80,7 @@ Decide = Callable[[Operation | None, OperationUpdate], object]
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What the walk needs to know of a machine: its table, and one of everything to offer."""
+    """A machine as the walk needs it: its table, and one example of each update to offer."""
 
     kind: OperationType
     edges: Mapping[Any, OperationStatus]
@@ -255,12 +255,12 @@ def test_every_edge_of_a_table_can_be_offered(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("kind", list(MACHINES))
-@pytest.mark.parametrize("given", [kind for kind in OperationType if kind != "EXECUTION"])
-def test_an_operation_cannot_change_its_type(kind: OperationType, given: OperationType) -> None:
+@pytest.mark.parametrize("other", [kind for kind in OperationType if kind != "EXECUTION"])
+def test_an_operation_cannot_change_its_type(kind: OperationType, other: OperationType) -> None:
     scene = Scene()
     scene.take()
     scene.checkpoint(update(kind, "START", ID))
-    refused = scene.refusal(scene.call(update(given, "START", ID)))
+    refused = scene.refusal(scene.call(update(other, "START", ID)))
     assert isinstance(refused, Invalid)
     assert ID in str(refused)
     assert kind in str(refused)
@@ -486,6 +486,6 @@ def test_no_turn_is_current_unless_an_invocation_is_due(
 
 
 def guess(scene: Scene) -> Any:
-    """Return the turn that comes next, which nobody was handed yet."""
+    """Return the token that comes next, which no worker has received yet."""
     token = scene.held()
     return msgspec.structs.replace(token, invocation_id="other", number=scene.state.turn)

@@ -1,4 +1,4 @@
-"""Names and places stay where they are: what an ARN or a bucket says today, it says forever."""
+"""ARNs, ids and buckets: their values must never change, since they are stored."""
 
 from collections import Counter
 from typing import Any

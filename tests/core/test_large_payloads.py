@@ -280,9 +280,9 @@ def test_operations_are_shown_with_the_texts_that_are_at_hand() -> None:
         operation.details.result = REFERENCE
     operations = list(scene.state.operations.values())
     assert references_in(operations) == [REFERENCE]
-    shown = inline_operation(operations[0], {REFERENCE: LARGE})
-    assert isinstance(shown.details, StepDetails)
-    assert shown.details.result == LARGE
+    with_text = inline_operation(operations[0], {REFERENCE: LARGE})
+    assert isinstance(with_text.details, StepDetails)
+    assert with_text.details.result == LARGE
     # The state has not changed.
     assert references_in(operations) == [REFERENCE]
     assert inline_operation(operations[0], {}) == operations[0]

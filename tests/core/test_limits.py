@@ -1,4 +1,4 @@
-"""Every bound that the core keeps: exactly at it is accepted, one beyond is refused by name."""
+"""Limits of the core: exactly at the limit is accepted, one beyond is refused by name."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,7 @@
-"""Whatever is asked of an execution, in whatever order: what always holds.
+"""Invariants of an execution, whatever commands come in whatever order.
 
-The machine below plays a careless host: it hands invocations out twice, repeats calls, sends turns
-that have passed, lets clocks jump and asks for what the state forbids.
+The machine below plays a careless host: it hands invocations out twice, repeats calls, sends stale
+tokens, makes clocks jump and sends commands that the state forbids.
 """
 
 from collections.abc import Callable
@@ -137,10 +137,10 @@ class CarelessHost:
         self.held: list[CheckpointToken] = []
         self.passed: list[CheckpointToken] = []
         self.last: Checkpoint | None = None
-        self.answered: set[str] = set()
+        self.changed: set[str] = set()
 
     def ask(self, command: Command) -> Decision | None:
-        """Do it, or return None when it is refused, in which case nothing has changed."""
+        """Run the call, or return None if it is refused; nothing may have changed then."""
         state = self.scene.state
         before = snapshot(state)
         due_before = state.alarms.snapshot()
@@ -158,7 +158,7 @@ class CarelessHost:
         return decision
 
     def fired_when_due(self, decision: Decision, due_before: dict[str, int]) -> None:
-        """No timer came early, none that was due was left."""
+        """Check that no timer fired early and none that was due was left."""
         record, now_ms = decision.record, self.scene.now_ms
         assert record is not None
         due = {alarm_id for alarm_id, due_ms in due_before.items() if due_ms <= now_ms}
@@ -203,11 +203,11 @@ class CarelessHost:
             return
         assert may_act
         # Everything that the handler did not know, and all that it did itself.
-        self.answered = {operation.id for operation in changed_operations(scene.state)}
+        self.changed = {operation.id for operation in changed_operations(scene.state)}
         # The cancellation of a wait that is over changes nothing.
         assert decision.record is not None
         own = {e.subject.id for e in decision.record.events if isinstance(e, OperationEvent)}
-        assert self.answered == unseen | own
+        assert self.changed == unseen | own
         assert own >= {update.id for update in updates if update.action is not CANCEL}
         started = [d.parent.operation_id for d in decision.deliveries if isinstance(d, StartChild)]
         assert started == [update.id for update in updates if update.function == "child"]
@@ -219,7 +219,7 @@ class CarelessHost:
         self.scene.token = self.draw(st.sampled_from(self.held))
         command = self.scene.call(update("EXECUTION", "SUCCEED", EXECUTION_ID, payload="big"))
         if self.ask(command) is not None:
-            self.answered = {operation.id for operation in changed_operations(self.scene.state)}
+            self.changed = {operation.id for operation in changed_operations(self.scene.state)}
             self.accepted(command)
             assert self.scene.state.revoked
 
@@ -240,7 +240,7 @@ class CarelessHost:
         state = self.scene.state
         assert is_repeat(state, self.last)
         assert self.ask(self.last) == NOTHING
-        assert {operation.id for operation in changed_operations(state)} == self.answered
+        assert {operation.id for operation in changed_operations(state)} == self.changed
         if is_open(state) and not state.revoked:
             # The token of the answer is the same as the first time, whatever came after it.
             token = self.last.token
@@ -285,7 +285,7 @@ class CarelessHost:
         self.ask(AlarmDue())
 
     def look_on_the_dot(self) -> None:
-        """Look exactly when the next alarm is due, or a millisecond before."""
+        """Fire timers exactly when the next alarm is due, or a millisecond before."""
         scene, early = self.scene, self.draw(st.booleans())
         due_ms = scene.state.alarms.next_due_ms()
         if due_ms is None or (due_ms - scene.now_ms > HOUR_MS and self.seldom()):
@@ -375,25 +375,25 @@ class CarelessHost:
         )
         assert alarms == {
             operation.id: due_ms
-            for operation in self.asked_for()
+            for operation in self.in_open_contexts()
             if (due_ms := operations.due_ms(operation)) is not None
         }
 
-    def asked_for(self) -> list[Operation]:
-        """Return what no context that has ended lies around."""
+    def in_open_contexts(self) -> list[Operation]:
+        """Return the operations that are inside no ended context."""
         known = self.scene.state.operations
 
-        def wanted(parent_id: str | None) -> bool:
+        def is_open(parent_id: str | None) -> bool:
             if parent_id is None:
                 return True
             parent = known[parent_id]
-            return parent.status is OperationStatus.STARTED and wanted(parent.parent_id)
+            return parent.status is OperationStatus.STARTED and is_open(parent.parent_id)
 
-        return [each for each in known.values() if wanted(each.parent_id)]
+        return [each for each in known.values() if is_open(each.parent_id)]
 
     def counters_equal_a_recount(self) -> None:
         state = self.scene.state
-        kinds = [operations.pending(operation) for operation in self.asked_for()]
+        kinds = [operations.pending(operation) for operation in self.in_open_contexts()]
         assert state.timed_open == kinds.count("timed")
         assert state.callbacks_open == kinds.count("callback")
         assert state.children_open == kinds.count("child")
@@ -413,7 +413,7 @@ class CarelessHost:
             seen.add(operation.id)
         whole = list(visible_from(state, 0))
         for position in range(len(state.operations) + 1):
-            rest = [shown for shown in whole if shown[0] >= position]
+            rest = [each for each in whole if each[0] >= position]
             assert list(visible_from(state, position)) == rest
 
     def folding_from_the_start_gives_the_same(self) -> None:

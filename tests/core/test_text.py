@@ -1,4 +1,4 @@
-"""Texts are cut exactly at their bounds, and remain texts."""
+"""Texts cut at their bounds: exactly there, and still valid."""
 
 import pytest
 

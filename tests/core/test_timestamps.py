@@ -1,4 +1,4 @@
-"""Times are converted exactly, however far from now."""
+"""Conversion of times: exact, however far from now."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

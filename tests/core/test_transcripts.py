@@ -1,6 +1,6 @@
-"""What an execution does, written down: a changed reaction shows as a diff in a review.
+"""Transcripts of executions: a changed reaction shows as a diff in a review.
 
-PERDURE_REWRITE_TRANSCRIPTS=1 writes the reactions of today into the transcripts.
+PERDURE_REWRITE_TRANSCRIPTS=1 writes the current reactions into the transcripts.
 """
 
 import os

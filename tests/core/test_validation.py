@@ -1,4 +1,4 @@
-"""Names are checked by one rule each, exactly at its bounds."""
+"""Validation of names: one rule each, exactly at its bounds."""
 
 import pytest
 

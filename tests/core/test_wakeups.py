@@ -1,7 +1,7 @@
 """No wake-up is lost: a program that does its part finishes, whatever happens around it.
 
-A program is a few branches, each a sequence of operations. Its handler knows only what it is shown:
-the operations at its start, and what answers to its checkpoints bring. Around it invocations break,
+A program is a few branches, each a sequence of operations. Its handler knows only what it receives:
+the operations at its start, and the answers to its checkpoints. Around it invocations break,
 are handed back or paused, answers get lost, and callbacks, children and timers end at any moment.
 """
 
@@ -29,7 +29,7 @@ programs = st.lists(
 class Handler:
     """One invocation of the program. `view` is all that it knows.
 
-    A hasty one decides that a branch has to wait when it first sees it so, and does not look again
+    A hasty one decides that a branch must wait when it first sees it so, and does not look again
     before its next invocation: as handlers do whose branches give up one by one.
     """
 
@@ -58,7 +58,7 @@ class Handler:
         return self.end("SUCCEEDED" if done else "PENDING")
 
     def next_of(self, number: int, branch: list[str]) -> list[OperationUpdate] | str | None:
-        """Return what the branch asks for next, "open" when it has to wait, None when done."""
+        """Return the next updates of the branch, "open" if it must wait, None when done."""
         for position, kind in enumerate(branch):
             operation_id = f"{number}-{position}-{kind}"
             known = self.view.get(operation_id)
@@ -88,8 +88,8 @@ def updates_for(kind: str, operation_id: str, attempts: int) -> list[OperationUp
     return [update(kind, "START", operation_id)]
 
 
-class World:
-    """Everything around the handler. Counts what may rightly cause an invocation."""
+class Simulation:
+    """Everything around the handler. Counts the causes that an invocation can have."""
 
     def __init__(self, draw: Any, program: list[list[str]], *, hasty: bool) -> None:
         self.draw = draw
@@ -100,7 +100,7 @@ class World:
         self.causes = 1
 
     def work(self) -> None:
-        """Let the worker do its next thing, if it has anything to do."""
+        """Run the next move of the worker, if it has any."""
         scene = self.scene
         if self.handler is None:
             if wants_task(scene.state):
@@ -129,7 +129,7 @@ class World:
                 pass
 
     def lose_an_answer(self, handler: Handler) -> None:
-        """Checkpoint, lose the answer, let the world go on, and ask once more."""
+        """Send a checkpoint, lose the answer, go on outside, and send it once more."""
         call = self.scene.call()
         self.scene.do(call)
         for _ in range(self.draw(st.integers(0, 2))):
@@ -157,7 +157,7 @@ class World:
             scene.token = current_token(scene.state, token.invocation_id, token.started_ms)
 
     def happen(self) -> bool:
-        """Let something end that is open; return whether there was anything."""
+        """End an open operation; return whether there was one."""
         scene = self.scene
         callbacks = self.open("CALLBACK")
         children = self.open("CHAINED_INVOKE")
@@ -189,7 +189,7 @@ class World:
         ]
 
     def let_be(self) -> None:
-        """Disturb no more: resume, and do what there is to do until the end."""
+        """Resume, and run undisturbed until the end."""
         self.scene.do(Resume())
         for _ in range(1_000):
             if not is_open(self.scene.state):
@@ -206,14 +206,14 @@ class World:
 def test_a_program_that_does_its_part_finishes(
     data: st.DataObject, program: list[list[str]], hasty: bool, steps: int
 ) -> None:
-    world = World(data.draw, program, hasty=hasty)
-    moves = st.sampled_from([world.work] * 4 + [world.happen] * 2 + [world.disturb])
+    simulation = Simulation(data.draw, program, hasty=hasty)
+    moves = st.sampled_from([simulation.work] * 4 + [simulation.happen] * 2 + [simulation.disturb])
     for _ in range(steps):
-        if is_open(world.scene.state):
+        if is_open(simulation.scene.state):
             data.draw(moves)()
-    if is_open(world.scene.state):
-        world.let_be()
-    assert world.scene.state.status == "SUCCEEDED"
-    assert all(op.status not in OPERATION_OPEN for op in world.scene.state.operations.values())
+    if is_open(simulation.scene.state):
+        simulation.let_be()
+    assert simulation.scene.state.status == "SUCCEEDED"
+    assert all(op.status not in OPERATION_OPEN for op in simulation.scene.state.operations.values())
     # And none is invented: each invocation has a cause.
-    assert world.scene.invocations <= world.causes
+    assert simulation.scene.invocations <= simulation.causes

@@ -1,4 +1,4 @@
-"""A small language in which transcripts ask an execution for things, and how its answers read.
+"""The language of transcripts: commands to an execution, and its reactions as text.
 
 A transcript is a text of blocks: a command (checkpoints have one update on each further line), a
 line `----`, and the reaction. Values are words or quoted; `name=value` gives a field.
@@ -39,23 +39,23 @@ INTEGERS = {
 }
 BOOLEANS = {"replay_children", "running", "timeout_paused", "parent"}
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-# Told otherwise, or the same in every transcript.
-UNTOLD = {"subject", "namespace", "execution_id", "client_token", "parent", "retention_days"}
+# Shown elsewhere, or the same in every transcript.
+OMITTED = {"subject", "namespace", "execution_id", "client_token", "parent", "retention_days"}
 
 
 def rewrite(text: str) -> str:
-    """Return the transcript as it reads now: its commands, and the reactions of today."""
+    """Return the transcript with its commands and the current reactions."""
     play = Play()
     blocks: list[str] = []
     for block in text.strip("\n").split("\n\n"):
         command = block.split("\n----")[0].strip("\n")
-        told = [line for line in command.split("\n") if not line.startswith("#")]
-        blocks.append("\n".join([command, "----", *play.react(told)]) if any(told) else command)
+        lines = [line for line in command.split("\n") if not line.startswith("#")]
+        blocks.append("\n".join([command, "----", *play.react(lines)]) if any(lines) else command)
     return "\n\n".join(blocks) + "\n"
 
 
 class Play:
-    """One transcript, as it goes."""
+    """One transcript in progress."""
 
     def __init__(self) -> None:
         self.scene = Scene(now_ms=0)
@@ -63,41 +63,41 @@ class Play:
         self.last: Callable[[], None] = lambda: None
 
     def react(self, lines: list[str]) -> list[str]:
-        """Do what the lines say and tell what came of it."""
-        verb, *words = shlex.split(lines[0])
+        """Run the command of the lines and return the reactions."""
+        verb, *args = shlex.split(lines[0])
         updates = [an_update(line) for line in lines[1:] if line.strip()]
         seen = len(self.scene.records), len(self.scene.deliveries)
         try:
-            said = self.do(verb, words, updates)
+            answers = self.do(verb, args, updates)
         except Refused as refused:
             return [f"{type(refused).__name__}: {refused}"]
-        told = [
+        reactions = [
             self.event(event, record.at_ms)
             for record in self.scene.records[0 if verb == "start" else seen[0] :]
             for event in record.events
         ]
-        told += [delivery(item) for item in self.scene.deliveries[seen[1] :]]
-        return [*(told or ["(nothing)"]), *said, standing(self.scene.state)]
+        reactions += [delivery(item) for item in self.scene.deliveries[seen[1] :]]
+        return [*(reactions or ["(nothing)"]), *answers, standing(self.scene.state)]
 
-    def do(self, verb: str, words: list[str], updates: list[OperationUpdate]) -> list[str]:
+    def do(self, verb: str, args: list[str], updates: list[OperationUpdate]) -> list[str]:
         scene = self.scene
         match verb:
             case "start":
-                self.start(fields(words))
+                self.start(fields(args))
             case "take":
                 token = scene.take()
-                shown = ", ".join(brief(op) for op in visible_operations(scene.state))
-                return [f"invocation {token.invocation_id} is shown: {shown or 'nothing yet'}"]
+                listed = ", ".join(brief(op) for op in visible_operations(scene.state))
+                return [f"invocation {token.invocation_id} is shown: {listed or 'nothing yet'}"]
             case "checkpoint" | "repeat":
                 return self.checkpoint(verb, updates)
             case "complete":
-                self.complete(words)
+                self.complete(args)
             case "hand-back":
                 scene.hand_back()
             case "after":
-                self.after(words[0])
+                self.after(args[0])
             case _:
-                scene.do(command(verb, words, worker_runs=scene.token is not None))
+                scene.do(command(verb, args, worker_runs=scene.token is not None))
         return []
 
     def start(self, values: dict[str, Any]) -> None:
@@ -108,16 +108,16 @@ class Play:
         if verb == "checkpoint":
             self.call = self.scene.call(*updates)
         answer = self.scene.send(self.call)
-        shown = ", ".join(brief(operation) for operation in answer) or "nothing"
+        listed = ", ".join(brief(operation) for operation in answer) or "nothing"
         token = "no token" if self.scene.state.revoked else f"turn {self.scene.held().number}"
-        return [f"answer: {shown}; {token}"]
+        return [f"answer: {listed}; {token}"]
 
-    def complete(self, words: list[str]) -> None:
-        values = fields(words[1:])
-        status: Any = words[0]
+    def complete(self, args: list[str]) -> None:
+        values = fields(args[1:])
+        status: Any = args[0]
         token = self.scene.held()
         self.scene.complete(status, **values)
-        # Kept, so that a transcript can show what a late worker hears.
+        # Kept, so that a transcript can show the answer to a late worker.
         self.scene.token = token if self.scene.state.status not in EXECUTION_OPEN else None
 
     def after(self, span: str) -> None:
@@ -133,14 +133,14 @@ class Play:
             self.event_count += 1
             number = str(self.event_count)
         subject: Subject | None = getattr(event, "subject", None)
-        words = [f"{number:>3}", clock(at_ms), type(event).__name__]
-        words += [] if subject is None else [subject.id]
-        return " ".join([*words, *told_fields(event)])
+        parts = [f"{number:>3}", clock(at_ms), type(event).__name__]
+        parts += [] if subject is None else [subject.id]
+        return " ".join([*parts, *described_fields(event)])
 
 
-def command(verb: str, words: list[str], *, worker_runs: bool) -> Command:
-    """Return what a caller, or another execution, asks for."""
-    match verb, words:
+def command(verb: str, args: list[str], *, worker_runs: bool) -> Command:
+    """Return the command of a caller, or of another execution."""
+    match verb, args:
         case "callback", [operation_id, "heartbeat"]:
             return HeartbeatCallback(operation_id)
         case "callback", [operation_id, how, *rest]:
@@ -148,18 +148,18 @@ def command(verb: str, words: list[str], *, worker_runs: bool) -> Command:
                 operation_id=operation_id, succeeded=how == "succeed", **fields(rest)
             )
         case "child", [operation_id, status, *rest]:
-            told: Any = status
-            return ChildEnded(operation_id=operation_id, status=told, **fields(rest))
+            end_status: Any = status
+            return ChildEnded(operation_id=operation_id, status=end_status, **fields(rest))
         case "stop", _:
-            return Stop(**fields(words))
+            return Stop(**fields(args))
         case "pause", _:
-            return Pause(running=worker_runs, **fields(words))
+            return Pause(running=worker_runs, **fields(args))
         case "resume", _:
-            return Resume(**fields(words))
+            return Resume(**fields(args))
         case "delete", []:
             return Delete()
         case _:
-            raise AssertionError(f"no such command: {verb} {words}")
+            raise AssertionError(f"no such command: {verb} {args}")
 
 
 def an_update(line: str) -> OperationUpdate:
@@ -168,9 +168,9 @@ def an_update(line: str) -> OperationUpdate:
     return update(kind, action, operation_id, **fields(rest))
 
 
-def fields(words: list[str]) -> dict[str, Any]:
+def fields(args: list[str]) -> dict[str, Any]:
     """Read `name=value` words. An error reads `Type: message`."""
-    values: dict[str, Any] = dict(word.split("=", 1) for word in words)
+    values: dict[str, Any] = dict(arg.split("=", 1) for arg in args)
     for name, value in values.items():
         if name in INTEGERS:
             values[name] = int(value)
@@ -182,14 +182,16 @@ def fields(words: list[str]) -> dict[str, Any]:
     return values
 
 
-def told_fields(event: Event) -> list[str]:
-    """Return the fields that have something to say."""
-    names = [name for name in event.__struct_fields__ if name not in UNTOLD]
+def described_fields(event: Event) -> list[str]:
+    """Return the fields of an event that are not empty."""
+    names = [name for name in event.__struct_fields__ if name not in OMITTED]
     values = [(name, getattr(event, name)) for name in names]
-    return [f"{name}={shown(value)}" for name, value in values if value not in ("", None, False)]
+    return [
+        f"{name}={formatted(value)}" for name, value in values if value not in ("", None, False)
+    ]
 
 
-def shown(value: object) -> str:
+def formatted(value: object) -> str:
     if isinstance(value, ErrorObject):
         return f"[{value.type}: {value.message}]"
     text = str(value)
@@ -201,9 +203,9 @@ def shown(value: object) -> str:
 def delivery(item: StartChild | ReportEnd) -> str:
     parent = item.parent.operation_id
     if isinstance(item, StartChild):
-        return f"    send: start {item.function} for {parent}, input={shown(item.input)}"
-    error = "" if item.error is None else f", error={shown(item.error)}"
-    result = "" if item.result is None else f", result={shown(item.result)}"
+        return f"    send: start {item.function} for {parent}, input={formatted(item.input)}"
+    error = "" if item.error is None else f", error={formatted(item.error)}"
+    result = "" if item.result is None else f", result={formatted(item.result)}"
     return f"    send: {parent} of the parent ended as {item.status}{result}{error}"
 
 
@@ -212,9 +214,9 @@ def brief(operation: Operation) -> str:
 
 
 def standing(state: State) -> str:
-    """Tell where the execution stands."""
-    words = {DEADLINE: "deadline", INVOCATION_RETRY: "retry"}
-    due = sorted((due_ms, words.get(id_, id_)) for id_, due_ms in state.alarms.snapshot().items())
+    """Return the status of the execution as a line."""
+    labels = {DEADLINE: "deadline", INVOCATION_RETRY: "retry"}
+    due = sorted((due_ms, labels.get(id_, id_)) for id_, due_ms in state.alarms.snapshot().items())
     alarms = ", ".join(f"{id_} {clock(due_ms)}" for due_ms, id_ in due)
     if state.status not in EXECUTION_OPEN:
         return f"= {state.status}"

@@ -1,4 +1,4 @@
-"""Maps and parallels that do all they have: nested and flat, failing, one in another, large."""
+"""Maps and parallels that run to the end: nested and flat, failing, one in another, large."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ FLAT, NESTED = NestingType.FLAT, NestingType.NESTED
 
 
 async def busy_item(context: AsyncDurableContext, item: int, *_: Any) -> list[Any]:
-    """Do a bit of everything, and fail at 1."""
+    """Run operations of several kinds, and fail at 1."""
     done = await busy(context)
     if item == 1:
         raise ValueError("one of them")
@@ -235,7 +235,7 @@ async def large_flat_map_is_kept_whole(context: AsyncDurableContext) -> list[Any
 
 
 async def large_map(context: AsyncDurableContext, nesting: NestingType) -> list[Any]:
-    """Map to a large result, and wait, so that it is asked for again."""
+    """Map to a large result, and wait, so that it is rebuilt on replay."""
 
     async def item(inner: AsyncDurableContext, letter: str, *_: Any) -> str:
         return await inner.step(lambda _: letter, "letter") * 150_000

@@ -1,4 +1,4 @@
-"""What handlers and steps of scenarios do, and how soon they are tried again."""
+"""Bodies of handlers and steps in scenarios, and their retry strategies."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,22 +14,22 @@ TICK = Duration.from_milliseconds(50)
 
 
 def soon(_error: Exception, attempt: int) -> RetryDecision:
-    """Try everything again at once, five times in all."""
+    """Retry every error at once, for five attempts in all."""
     return RetryDecision.retry(TICK) if attempt < 5 else RetryDecision.no_retry()
 
 
 def once_more(_error: Exception, attempt: int) -> RetryDecision:
-    """Try everything once more."""
+    """Retry every error once."""
     return RetryDecision.retry(TICK) if attempt == 1 else RetryDecision.no_retry()
 
 
 def never(_error: Exception, _attempt: int) -> RetryDecision:
-    """Try nothing again."""
+    """Retry nothing."""
     return RetryDecision.no_retry()
 
 
 def flaky(failures: int) -> Callable[[StepContext], int]:
-    """Return a body that fails so often, and then tells the number of its attempt."""
+    """Return a body that fails so often, and then returns the number of its attempt."""
 
     def body(step: StepContext) -> int:
         if step.attempt <= failures:
@@ -40,7 +40,7 @@ def flaky(failures: int) -> Callable[[StepContext], int]:
 
 
 def failing(message: str) -> Callable[[Any], None]:
-    """Return a body that fails whenever it runs."""
+    """Return a body that always fails."""
 
     def body(_: Any) -> None:
         raise ValueError(message)
@@ -65,7 +65,7 @@ def one(value: int) -> Branch:
 
 
 async def busy(context: AsyncDurableContext) -> list[Any]:
-    """Do some of what one context can: a step that is tried again, a wait, a step."""
+    """Run three operations in one context: a step that is retried, a wait, a step."""
     first = await context.step(flaky(1), "flaky", StepConfig(soon))
     await context.wait(TICK, "nap")
     return [first, await context.step(_end, "end")]
@@ -76,9 +76,9 @@ async def _end(_: StepContext) -> str:
 
 
 def busy_at(first: str, nap: str, end: str, parent: str = "") -> str:
-    """Return what a history tells of `busy`, whose three operations are at these places.
+    """Return the history lines of `busy`, whose three operations are at these places.
 
-    `parent` is who recorded them, where their places do not say it.
+    `parent` is the context that recorded them, where their places do not show it.
     """
     inside = f" in {parent}" if parent else ""
     return f"""

@@ -1,4 +1,4 @@
-"""Callbacks: answered, refused, forgotten, and those that are handed out by a step."""
+"""Callbacks: completed, failed, forgotten, and those whose ids a step hands out."""
 
 from perdure import (
     AsyncDurableContext,
@@ -16,7 +16,7 @@ SUBMITTED = "ask create callback id"
 
 
 async def hand_out(_callback_id: str, _context: WaitForCallbackContext) -> None:
-    """Tell nobody: the test completes what is open."""
+    """Do nothing: the test completes the open callback."""
 
 
 @scenario(
@@ -27,7 +27,7 @@ async def hand_out(_callback_id: str, _context: WaitForCallbackContext) -> None:
     2 StepSucceeded 'meanwhile' · = "meanwhile" · attempt 1
     1 CallbackSucceeded 'ask' · = {"yes": true}
     """,
-    world=(Answer("ask", '{"yes": true}'),),
+    acts=(Answer("ask", '{"yes": true}'),),
 )
 async def callback_is_answered(context: AsyncDurableContext) -> list[object]:
     callback = await context.create_callback("ask")
@@ -41,7 +41,7 @@ async def callback_is_answered(context: AsyncDurableContext) -> list[object]:
     1 CallbackStarted 'ask'
     1 CallbackFailed 'ask' · Refused: no
     """,
-    world=(Refusal("ask", "Refused", "no"),),
+    acts=(Refusal("ask", "Refused", "no"),),
 )
 async def callback_is_refused(context: AsyncDurableContext) -> object:
     callback = await context.create_callback("ask")
@@ -85,7 +85,7 @@ async def callback_misses_its_heartbeat(context: AsyncDurableContext) -> object:
     1 CallbackStarted 'ask' · heartbeat s 600
     1 CallbackSucceeded 'ask' · = alive
     """,
-    world=(Heartbeat("ask"), Heartbeat("ask"), Answer("ask", "alive")),
+    acts=(Heartbeat("ask"), Heartbeat("ask"), Answer("ask", "alive")),
 )
 async def callback_is_kept_alive(context: AsyncDurableContext) -> object:
     config = CallbackConfig(heartbeat_timeout=Duration(600))
@@ -105,7 +105,7 @@ async def callback_is_kept_alive(context: AsyncDurableContext) -> object:
     2 StepStarted 'after it'
     2 StepSucceeded 'after it' · = "after it" · attempt 1
     """,
-    world=(Answer(SUBMITTED, "yes"),),
+    acts=(Answer(SUBMITTED, "yes"),),
 )
 async def submitted_callback_is_answered(context: AsyncDurableContext) -> list[object]:
     answer = await context.wait_for_callback(hand_out, "ask")
@@ -122,7 +122,7 @@ async def submitted_callback_is_answered(context: AsyncDurableContext) -> list[o
     1-1 CallbackFailed 'ask create callback id' · Refused: no
     1 ContextFailed 'ask' as WaitForCallback · CallbackExternalError: no
     """,
-    world=(Refusal(SUBMITTED, "Refused", "no"),),
+    acts=(Refusal(SUBMITTED, "Refused", "no"),),
 )
 async def submitted_callback_is_refused(context: AsyncDurableContext) -> object:
     try:
@@ -185,7 +185,7 @@ async def submitter_fails_for_good(context: AsyncDurableContext) -> object:
     2 StepStarted 'hand out'
     2 StepSucceeded 'hand out' · = 2 · attempt 2
     """,
-    world=(Answer("ask", "yes"),),
+    acts=(Answer("ask", "yes"),),
     meanwhile=("1",),
 )
 async def callback_id_is_handed_out_at_the_second_try(

@@ -1,4 +1,4 @@
-"""Child contexts: nested, failing, virtual, too large to be kept; and blocks that are retried."""
+"""Child contexts: nested, failing, virtual, with results too large to store; and retried blocks."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ async def large_child_is_kept_whole(context: AsyncDurableContext) -> list[Any]:
 
 
 async def at_the_second_try(inner: AsyncDurableContext, attempt: int) -> int:
-    """Do something durable, and fail the first time."""
+    """Run a durable operation, and fail the first time."""
     done = await inner.step(lambda _: attempt, f"try {attempt}")
     if attempt == 1:
         raise OSError("once more")

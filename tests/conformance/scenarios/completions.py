@@ -1,4 +1,4 @@
-"""Why a map or parallel is over: too many failures, enough successes, or a predicate."""
+"""Completion of maps and parallels: too many failures, enough successes, or a predicate."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from tests.conformance.scenarios.bodies import TICK
 
 
 async def never(context: AsyncDurableContext) -> str:
-    """Wait for longer than any of these scenarios takes."""
+    """Wait longer than any of these scenarios takes."""
     await context.wait(Duration.from_days(1), "never")
     return "never"
 
@@ -27,7 +27,7 @@ async def failing(context: AsyncDurableContext) -> str:
 
 
 async def ask(context: AsyncDurableContext) -> Any:
-    """Ask somebody."""
+    """Wait for a callback."""
     return await context.wait_for_callback(lambda _id, _context: None, "ask")
 
 
@@ -69,7 +69,7 @@ async def race_takes_the_first_end(context: AsyncDurableContext) -> str:
     2 WaitStarted 'tick' · ms 50
     2 WaitSucceeded 'tick' · ms 50
     """,
-    world=(Answer("ask create callback id", "yes"),),
+    acts=(Answer("ask create callback id", "yes"),),
 )
 async def race_is_against_a_deadline(context: AsyncDurableContext) -> list[str]:
     branches: list[Any] = [ask, ParallelBranch(never, "deadline")]

@@ -1,4 +1,4 @@
-"""Conditions: met, never met, and checks that raise."""
+"""Polled conditions: met, never met, and checks that raise."""
 
 from perdure import AsyncDurableContext, WaitForConditionError
 from perdure.config import Duration
@@ -14,11 +14,11 @@ from tests.conformance.scenario import End, scenario
 from tests.conformance.scenarios.bodies import TICK
 
 
-def until(wanted: int) -> WaitForConditionConfig[int]:
-    """Wait until a count has come so far."""
+def until(limit: int) -> WaitForConditionConfig[int]:
+    """Wait until the count reaches the limit."""
 
     def decide(counted: int, _attempt: int) -> WaitForConditionDecision:
-        if counted < wanted:
+        if counted < limit:
             return WaitForConditionDecision.continue_waiting(TICK)
         return WaitForConditionDecision.stop_polling()
 

@@ -1,4 +1,4 @@
-"""Steps: done, tried again, given up, interrupted."""
+"""Steps: succeeded, retried, failed for good, interrupted."""
 
 from perdure import AsyncDurableContext, StepContext, StepError
 from perdure.config import Duration, StepConfig, StepSemantics
@@ -9,7 +9,7 @@ AT_MOST_ONCE = StepSemantics.AT_MOST_ONCE_PER_RETRY
 
 
 class TooMany(Exception):
-    """Somebody asks to be left alone for a while."""
+    """An error with a `Retry-After` hint."""
 
     retry_after = 0.123
 

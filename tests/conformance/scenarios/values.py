@@ -1,4 +1,4 @@
-"""The time, identifiers and chance: the same ones whenever the handler is replayed."""
+"""Times, identifiers and random values: the same ones whenever the handler is replayed."""
 
 from datetime import timedelta
 

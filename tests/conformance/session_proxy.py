@@ -1,9 +1,9 @@
-"""The strait between workers and the server: where a test says, a message does not get through.
+"""A proxy between workers and the server that holds back the messages which a test names.
 
-A worker that dies right before the server hears of a checkpoint, or right after, is one whose call
+A worker that dies right before the server receives a checkpoint, or right after, is one whose call
 or whose answer never arrives. So the call or the answer is held here, while everything else passes,
-until the worker process is killed: one death then serves every execution that is held. Worker,
-server and wire are the real ones, and know nothing of it.
+until the worker process is killed: one crash then serves every execution that is held. Worker,
+server and wire are the real ones, and do not notice the proxy.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """Right before the server hears of the n-th checkpoint of an execution, or right after."""
+    """Right before the server receives the n-th checkpoint of an execution, or right after."""
 
     checkpoint: int
     accepted: bool
@@ -36,36 +36,36 @@ class Moment:
         return f"right {'after' if self.accepted else 'before'} checkpoint {self.checkpoint}"
 
 
-class Holds:
-    """Which executions are to be held and which are, as FUNCTION/NAME, and what they have done."""
+class HeldExecutions:
+    """Executions to hold and executions held, as FUNCTION/NAME, with their checkpoint counts."""
 
     def __init__(self) -> None:
         self.held: set[str] = set()
         self.checkpoints: Counter[str] = Counter()
-        self._wanted: dict[str, Moment] = {}
+        self._requested: dict[str, Moment] = {}
         self._ended: set[str] = set()
         self._changed = asyncio.Event()
 
-    def want(self, key: str, moment: Moment) -> None:
-        """Hold an execution there; once."""
-        self._wanted[key] = moment
+    def hold_at(self, key: str, moment: Moment) -> None:
+        """Hold an execution at that moment, once."""
+        self._requested[key] = moment
 
-    def reaches(self, key: str, moment: Moment) -> bool:
-        """Note that an execution is there; tell whether it is to be held."""
-        if self._wanted.get(key) != moment:
+    def arrive(self, key: str, moment: Moment) -> bool:
+        """Record that an execution is at that moment; return whether it must be held."""
+        if self._requested.get(key) != moment:
             return False
-        del self._wanted[key]
+        del self._requested[key]
         self.held.add(key)
         self._changed.set()
         return True
 
     def end(self, key: str) -> None:
-        """Note that an execution has ended."""
-        self._wanted.pop(key, None)
+        """Record that an execution has ended."""
+        self._requested.pop(key, None)
         self._ended.add(key)
         self._changed.set()
 
-    async def settle(self, keys: Iterable[str]) -> None:
+    async def wait_settled(self, keys: Iterable[str]) -> None:
         """Wait until each of these executions is held or has ended."""
         waited_for = set(keys)
         while not waited_for <= self.held | self._ended:
@@ -73,16 +73,16 @@ class Holds:
             await self._changed.wait()
 
 
-class Passage:
-    """What one worker and the server say to each other, without what is held."""
+class MessageFilter:
+    """The messages between one worker and the server, without those that are held."""
 
-    def __init__(self, holds: Holds) -> None:
+    def __init__(self, holds: HeldExecutions) -> None:
         self._holds = holds
         self._keys: dict[str, str] = {}
         self._calls: dict[int, tuple[str, int]] = {}
 
     def up(self, message: worker_pb2.WorkerMessage) -> worker_pb2.WorkerMessage | None:
-        """Return what the server hears of a message; None for nothing."""
+        """Return what the server receives of a message, or None."""
         if not message.HasField("checkpoints"):
             return message
         calls = [call for call in message.checkpoints.calls if self._goes_up(call)]
@@ -90,7 +90,7 @@ class Passage:
         return worker_pb2.WorkerMessage(checkpoints=batch) if calls else None
 
     def down(self, message: worker_pb2.ServerMessage) -> worker_pb2.ServerMessage | None:
-        """Return what the worker hears of a message; None for nothing."""
+        """Return what the worker receives of a message, or None."""
         for each in message.invocations.invocations:
             identity = parse_arn(each.execution_arn)
             self._keys[each.checkpoint_token] = f"{identity.function}/{identity.name}"
@@ -105,21 +105,21 @@ class Passage:
         self._holds.checkpoints[key] += bool(call.request.updates)
         number = self._holds.checkpoints[key]
         self._calls[call.call_id] = (key, number)
-        return not self._holds.reaches(key, Moment(number, accepted=False))
+        return not self._holds.arrive(key, Moment(number, accepted=False))
 
     def _goes_down(self, reply: worker_pb2.Reply) -> bool:
         if not reply.HasField("checkpoint"):
             return True
         key, number = self._calls.pop(reply.call_id)
         self._keys[reply.checkpoint.checkpoint_token] = key
-        return not self._holds.reaches(key, Moment(number, accepted=True))
+        return not self._holds.arrive(key, Moment(number, accepted=True))
 
 
-class Strait:
-    """Passes the sessions of workers on to a server."""
+class SessionProxy:
+    """A gRPC server that forwards the sessions of workers to the real one."""
 
     def __init__(self, server_address: str) -> None:
-        self.holds = Holds()
+        self.holds = HeldExecutions()
         self.address = ""
         self._server_address = server_address
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
@@ -141,20 +141,20 @@ class Strait:
     async def _session(
         self, requests: AsyncIterator[worker_pb2.WorkerMessage], _context: object
     ) -> AsyncIterator[worker_pb2.ServerMessage]:
-        passage = Passage(self.holds)
+        message_filter = MessageFilter(self.holds)
         async with grpc.aio.insecure_channel(self._server_address, CHANNEL_OPTIONS) as channel:
             stub = cast("WorkerServiceAsyncStub", worker_pb2_grpc.WorkerServiceStub(channel))
-            call = stub.Session(_going_up(requests, passage))
-            # A worker that dies cancels this, which is no news: the server hears it at once.
+            call = stub.Session(_going_up(requests, message_filter))
+            # A worker that dies cancels this; the server notices that at once by itself.
             with suppress(asyncio.CancelledError):
                 async for message in call:
-                    if (passed := passage.down(message)) is not None:
-                        yield passed
+                    if (forwarded := message_filter.down(message)) is not None:
+                        yield forwarded
 
 
 async def _going_up(
-    requests: AsyncIterator[worker_pb2.WorkerMessage], passage: Passage
+    requests: AsyncIterator[worker_pb2.WorkerMessage], message_filter: MessageFilter
 ) -> AsyncIterator[worker_pb2.WorkerMessage]:
     async for message in requests:
-        if (passed := passage.up(message)) is not None:
-            yield passed
+        if (forwarded := message_filter.up(message)) is not None:
+            yield forwarded
