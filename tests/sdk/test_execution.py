@@ -142,7 +142,7 @@ def test_a_result_that_is_not_json_fails_the_execution() -> None:
     assert outcome.error.type == "perdure.exceptions.SerDesError"
     assert outcome.error.message == (
         "The result of 'under-test' is not JSON: Object of type set is not JSON serializable. "
-        "Say what it returns, with `-> set[int]`."
+        "Annotate its result with `-> set[int]`."
     )
 
 

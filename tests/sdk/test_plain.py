@@ -129,7 +129,7 @@ def test_event_and_result_are_what_the_annotations_say() -> None:
     assert outcome == Succeeded('{"id": "17", "amount": 8}')
     refused = outcome_of(double, '{"id": "17"}')
     assert isinstance(refused, Failed)
-    assert "'under-test' is not what its annotation says" in (refused.error.message or "")
+    assert "'under-test' does not match its annotation" in (refused.error.message or "")
 
 
 def test_a_result_that_is_not_json_or_too_large_fails_the_execution() -> None:

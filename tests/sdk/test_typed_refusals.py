@@ -118,7 +118,7 @@ def test_a_value_that_is_not_what_its_annotation_says_is_not_written(
         (list[date], '["2026-01-01","soon"]', r"\$\[1\]: expected date, got str 'soon'"),
         (set[Any], "[[1]]", "unhashable"),
         (dict[int, int], '{"x":1}', r"\$\[key 'x'\]: expected int"),
-        (Even, '{"number":3}', r"\$: expected Even, got what it refuses: odd"),
+        (Even, '{"number":3}', r"\$: expected Even, got a value that it refuses: odd"),
         (Cat | Dog, '{"$type":"Cow","$value":{}}', r"expected Cat | Dog, got the tag 'Cow'"),
         (Cat | Dog, '{"age":3}', "which may be Cat and Dog"),
         (Cat, '{"$type":"Dog","$value":{}}', "expected Cat, got the tag 'Dog'"),
@@ -167,7 +167,10 @@ def test_a_union_may_lose_members() -> None:
         ({1}, r"-> set\[int\]"),
         (frozenset({"a"}), r"-> frozenset\[str\]"),
         (Colour.RED, "-> Colour"),
-        ({"deep": [Item("x")]}, r"-> Item` or what contains it, or give TypedSerDes\(Item\)"),
+        (
+            {"deep": [Item("x")]},
+            r"-> Item` or a type that contains it, or pass TypedSerDes\(Item\)",
+        ),
     ],
 )
 def test_without_an_annotation_the_message_says_which_one_to_add(value: Any, wanted: str) -> None:

@@ -42,7 +42,7 @@ DEPTH_MAX: Final = 100
 
 Bindings = Mapping[Any, Any]
 
-# What an abstract collection comes back as.
+# The concrete classes that abstract collections are read as.
 CONCRETE: Final[Mapping[Any, type]] = {
     **dict.fromkeys((list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable), list),
     **dict.fromkeys((set, abc.Set, abc.MutableSet), set),
@@ -51,13 +51,13 @@ CONCRETE: Final[Mapping[Any, type]] = {
     tuple: tuple,
 }
 
-SELF: Final[Any] = typing.Self  # pyright: ignore[reportUnknownMemberType] - out of place, as a value
+SELF: Final[Any] = typing.Self  # pyright: ignore[reportUnknownMemberType] - a special form, used as a value
 
 _WRAPPERS: Final = (typing.Required, typing.NotRequired, typing.Final, typing.ClassVar)
 
 
 class UnsupportedAnnotation(Exception):
-    """There is no way to write values of this annotation."""
+    """Values of this annotation cannot be recorded."""
 
 
 def codec_of(annotation: Any) -> Codec:
@@ -66,12 +66,12 @@ def codec_of(annotation: Any) -> Codec:
         return _compiled(annotation)
     except TypeError as error:  # it cannot be hashed
         raise UnsupportedAnnotation(
-            f"{annotation!r} is no annotation of values: {error}"
+            f"{annotation!r} is not an annotation of values: {error}"
         ) from error
 
 
 def unwrapped(annotation: Any, bindings: Bindings) -> Any:
-    """Return an annotation without what says nothing about the value's form."""
+    """Return an annotation without wrappers that do not affect the recorded form."""
     while True:
         origin = typing.get_origin(annotation)
         if isinstance(annotation, typing.TypeVar):
@@ -96,7 +96,7 @@ def is_union(annotation: Any) -> bool:
 
 
 def name_of(annotation: Any, bindings: Bindings) -> str:
-    """Return what messages and tags call an annotation."""
+    """Return the name of an annotation in messages and tags."""
     annotation = unwrapped(annotation, bindings)
     if annotation in (None, type(None)):
         return "None"
@@ -112,22 +112,22 @@ def name_of(annotation: Any, bindings: Bindings) -> str:
 
 
 def hints_of(kind: Any, *, with_markers: bool = False) -> dict[str, Any]:
-    """Return the annotations of a class, which may name itself.
+    """Return the annotations of a class, which may refer to the class.
 
-    With `with_markers`, `Annotated`, `Required` and `NotRequired` are left in.
+    With `with_markers`, `Annotated`, `Required` and `NotRequired` are kept.
     """
     try:
         return typing.get_type_hints(
             kind, localns={kind.__name__: kind}, include_extras=with_markers
         )
-    except Exception as error:  # an annotation is code of the user's
+    except Exception as error:  # annotations are user code
         raise UnsupportedAnnotation(
             f"The annotations of {kind.__qualname__} cannot be resolved: {error}"
         ) from error
 
 
 def bindings_of(kind: Any, args: tuple[Any, ...], outer: Bindings) -> dict[Any, Any]:
-    """Return what the type variables of a generic class and of its bases stand for."""
+    """Return the types bound to the variables of a generic class and of its bases."""
     parameters = getattr(kind, "__parameters__", ())
     bindings = {p: unwrapped(a, outer) for p, a in zip(parameters, args, strict=False)}
     for ancestor in reversed(kind.__dict__.get("__orig_bases__", ())):
@@ -139,7 +139,7 @@ def bindings_of(kind: Any, args: tuple[Any, ...], outer: Bindings) -> dict[Any, 
 
 
 class _Compiler:
-    """Compiles one annotation; classes with fields are remembered, since they may be recursive."""
+    """Compiles one annotation. Classes with fields are remembered, since they may be recursive."""
 
     def __init__(self) -> None:
         self._records: dict[Any, Codec] = {}
@@ -147,7 +147,7 @@ class _Compiler:
     def compile(self, annotation: Any, bindings: Bindings, depth: int) -> Codec:
         annotation = unwrapped(annotation, bindings)
         if depth > DEPTH_MAX:
-            raise UnsupportedAnnotation(f"{name_of(annotation, {})} contains itself without end.")
+            raise UnsupportedAnnotation(f"{name_of(annotation, {})} contains itself endlessly.")
         if annotation in (Any, object):
             return JsonCodec()
         if annotation in SCALARS:
@@ -164,22 +164,20 @@ class _Compiler:
             return BatchResultCodec(self.compile(args[0] if args else Any, bindings, depth + 1))
         if isinstance(origin, type):
             return self._class(origin, args, bindings, depth)
-        raise UnsupportedAnnotation(
-            f"There is no way to record a value annotated with {annotation!r}."
-        )
+        raise UnsupportedAnnotation(f"Values annotated with {annotation!r} cannot be recorded.")
 
     def _union(self, args: tuple[Any, ...], bindings: Bindings, depth: int) -> Codec:
         members = list(dict.fromkeys(unwrapped(arg, bindings) for arg in args))
         if Any in members or object in members:
             return JsonCodec()
         names = [name_of(member, bindings) for member in members]
-        twice = {name for name, count in Counter(names).items() if count > 1}
+        ambiguous = {name for name, count in Counter(names).items() if count > 1}
         names = [
-            f"{member.__module__}.{member.__qualname__}" if name in twice else name
+            f"{member.__module__}.{member.__qualname__}" if name in ambiguous else name
             for member, name in zip(members, names, strict=True)
         ]
         if len(set(names)) < len(names):
-            raise UnsupportedAnnotation(f"Members of {' | '.join(names)} have the same name.")
+            raise UnsupportedAnnotation(f"Two members of {' | '.join(names)} have the same name.")
         return UnionCodec([self.compile(m, bindings, depth + 1) for m in members], names)
 
     def _literal(self, constants: tuple[Any, ...], depth: int) -> Codec:
@@ -190,9 +188,7 @@ class _Compiler:
         self, kind: type, args: tuple[Any, ...], bindings: Bindings, depth: int
     ) -> Codec:
         if any(getattr(arg, "__unpacked__", False) for arg in args):
-            raise UnsupportedAnnotation(
-                f"There is no way to record a tuple with {args[-1]!r} inside."
-            )
+            raise UnsupportedAnnotation(f"A tuple that contains {args[-1]!r} cannot be recorded.")
         inner = [self.compile(arg, bindings, depth + 1) for arg in args if arg is not ...]
         if kind is tuple and args and args[-1] is not ...:
             return TupleCodec(inner)
@@ -213,7 +209,7 @@ class _Compiler:
         hints = hints_of(kind)
         fields = fields_of(kind, hints_of(kind, with_markers=True))
         if fields is None:
-            raise UnsupportedAnnotation(f"There is no way to record a {kind.__qualname__}.")
+            raise UnsupportedAnnotation(f"Values of {kind.__qualname__} cannot be recorded.")
         _refuse_init_only(kind, hints)
         inner = {**bindings_of(kind, args, bindings), SELF: kind}
         alias = kind[tuple(unwrapped(arg, bindings) for arg in args)] if args else kind
@@ -249,7 +245,7 @@ def _compiled(annotation: Any) -> Codec:
 
 def _default(variable: typing.TypeVar) -> Any:
     if variable.__constraints__:
-        return typing.Union[variable.__constraints__]  # noqa: UP007 - of a tuple
+        return typing.Union[variable.__constraints__]  # noqa: UP007 - built from a tuple
     return Any if variable.__bound__ is None else variable.__bound__
 
 
@@ -257,5 +253,5 @@ def _refuse_init_only(kind: Any, hints: Mapping[str, Any]) -> None:
     for name, hint in hints.items():
         if isinstance(hint, dataclasses.InitVar) and not hasattr(kind, name):
             raise UnsupportedAnnotation(
-                f"{kind.__qualname__}.{name} is an InitVar without a default, which nobody keeps."
+                f"{kind.__qualname__}.{name} is an InitVar without a default, which is not stored."
             )

@@ -1,4 +1,4 @@
-"""The codec of a `BatchResult`: its written form, with each result as its own branch writes it."""
+"""Codec of `BatchResult`: its written form, each result written by the codec of its branch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from perdure.typed.codecs import OBJECT, Codec, Mismatch, type_of
 
 
 class BatchResultCodec(Codec):
-    """A batch whose results are all of one kind, or are told apart by their index."""
+    """A batch with one codec for all results, or one for each index."""
 
     expected = "BatchResult"
     shapes = frozenset({OBJECT})
@@ -34,11 +34,11 @@ class BatchResultCodec(Codec):
             raise self.refuse(written) from None
 
     def _each(self, items: list[dict[str, Any]], action: Callable[[Codec, Any], Any]) -> None:
-        for place, item in enumerate(items):
+        for position, item in enumerate(items):
             if item["status"] != BatchItemStatus.SUCCEEDED.value:
                 continue
             codec = self._items[item["index"] if len(self._items) > 1 else 0]
             try:
                 item["result"] = action(codec, item["result"])
             except Mismatch as mismatch:
-                raise mismatch.at(f".all[{place}].result") from None
+                raise mismatch.at(f".all[{position}].result") from None

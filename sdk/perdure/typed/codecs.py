@@ -1,7 +1,7 @@
-"""Codecs of single values: how one type is written as JSON and read back as itself.
+"""Codecs of scalar values, which write one type as JSON and read it back as the same type.
 
-A codec takes only what it can give back as the same type; everything else is a `Mismatch`, which
-learns its path on the way up. `shapes` are the JSON values that a codec writes: a union whose
+A codec writes only what it can read back as the same type; anything else is a `Mismatch`, which
+acquires its path as it is raised. `shapes` are the kinds of JSON that a codec writes: a union whose
 members differ in them needs no tags.
 """
 
@@ -37,7 +37,7 @@ _SHAPES: Final[Mapping[type, str]] = {
 
 
 class Mismatch(Exception):
-    """A value is not what its annotation says."""
+    """A value does not match its annotation."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(expected, got)
@@ -46,7 +46,7 @@ class Mismatch(Exception):
         self.path = ""
 
     def at(self, part: str) -> "Mismatch":
-        """Return this, found in the part `.field` or `[index]` of something larger."""
+        """Return this mismatch, with the part `.field` or `[index]` added to its path."""
         self.path = part + self.path
         return self
 
@@ -57,9 +57,9 @@ class Mismatch(Exception):
 class Codec(ABC):
     """Writes and reads the values of one annotation.
 
-    `expected` is what messages call it. `kind` is the class of its values, where there is one.
-    `constants` are the fields, by their JSON names, which always hold one of a few JSON values:
-    they tell the members of a union apart.
+    `expected` is its name in messages. `kind` is the class of its values, where there is one.
+    `constants` are the fields, by their JSON names, that always hold one of a few JSON values:
+    they distinguish the members of a union.
     """
 
     expected: str
@@ -69,19 +69,19 @@ class Codec(ABC):
 
     @abstractmethod
     def write(self, value: Any) -> Any:
-        """Return `value` as what `json.dumps` takes; raise `Mismatch`."""
+        """Return `value` in a form that `json.dumps` accepts; raise `Mismatch`."""
 
     @abstractmethod
     def read(self, written: Any) -> Any:
-        """Return the value that was written so; raise `Mismatch`."""
+        """Return the value of a written form; raise `Mismatch`."""
 
     def refuse(self, value: object) -> Mismatch:
-        """Return the failure that `value` is."""
+        """Return the mismatch of `value`."""
         return Mismatch(self.expected, describe(value))
 
 
 class PrimitiveCodec(Codec):
-    """A type that JSON has itself: the type must be exact, since no subclass would come back."""
+    """A native JSON type. The type must be exact, since subclasses are not read back."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -98,7 +98,7 @@ class PrimitiveCodec(Codec):
 
 
 class FloatCodec(Codec):
-    """A float. Type checkers let an int stand for one, and JSON has one kind of number."""
+    """A float. Ints are accepted, as by type checkers; JSON has one kind of number."""
 
     expected = "float"
     shapes = frozenset({FLOAT})
@@ -107,7 +107,7 @@ class FloatCodec(Codec):
     def write(self, value: Any) -> Any:
         if type_of(value) is float:
             return value
-        if type_of(value) is int and abs(value) <= 1 << 53:  # beyond, floats have gaps
+        if type_of(value) is int and abs(value) <= 1 << 53:  # larger ints may have no exact float
             return float(value)
         raise self.refuse(value)
 
@@ -116,9 +116,9 @@ class FloatCodec(Codec):
 
 
 class JsonCodec(Codec):
-    """No annotation, inside something that has one: only what JSON gives back by itself."""
+    """A value without an annotation inside an annotated one: plain JSON only."""
 
-    expected = "plain JSON, as there is no annotation that says more"
+    expected = "plain JSON, since there is no annotation"
     shapes = EVERY_SHAPE
 
     def write(self, value: Any) -> Any:
@@ -127,7 +127,7 @@ class JsonCodec(Codec):
             self._each((f"[{index}]", item) for index, item in enumerate(value))
         elif kind is dict:
             if not all(type_of(key) is str for key in value):
-                raise Mismatch("keys of type str, as no annotation says otherwise", "others")
+                raise Mismatch("keys of type str, since there is no annotation", "others")
             self._each((f"[{key!r}]", item) for key, item in value.items())
         elif kind not in PRIMITIVES:
             raise self.refuse(value)
@@ -172,7 +172,7 @@ class TextCodec(Codec):
 
 
 class DecimalCodec(TextCodec):
-    """A Decimal, as text; numbers, as others may send them, are read too."""
+    """A Decimal, as text; numbers sent by other clients are read too."""
 
     def __init__(self) -> None:
         super().__init__(Decimal, str, Decimal)
@@ -182,7 +182,7 @@ class DecimalCodec(TextCodec):
 
 
 class PathCodec(Codec):
-    """A path. `Path("x")` is of a class that depends on the system, so that class decides."""
+    """A path. The class of `Path("x")` depends on the system, so that class is compared."""
 
     shapes = frozenset({TEXT})
 
@@ -235,7 +235,7 @@ class EnumCodec(Codec):
 
 
 class LiteralCodec(Codec):
-    """A few constants, each written as its type is."""
+    """A set of constants, each written by the codec of its type."""
 
     def __init__(self, constants: tuple[Any, ...], codecs: tuple[Codec, ...]) -> None:
         self.expected = f"one of {', '.join(map(repr, constants))}"
@@ -258,22 +258,22 @@ class LiteralCodec(Codec):
 
 
 def type_of(value: Any) -> Any:
-    """Return the class of a value, which says nothing to type checkers."""
+    """Return the class of a value as `Any`, so that type checkers do not narrow."""
     return cast("Any", type(value))
 
 
 def json_shape(written: Any) -> str:
-    """Return which kind of JSON `written` is."""
+    """Return the kind of JSON of a written value."""
     return shape_of(type_of(written))
 
 
 def shape_of(kind: type) -> str:
-    """Return which kind of JSON the values of a class are that JSON has itself."""
+    """Return the kind of JSON that values of a class are written as."""
     return _SHAPES.get(kind, TEXT)
 
 
 def describe(value: object) -> str:
-    """Return the type of `value` and, of the plain ones, what it is."""
+    """Return the type of `value` and, for primitives, the value."""
     kind = type(value)
     if value is None:
         return "None"
@@ -284,12 +284,12 @@ def describe(value: object) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return `text`, cut where a message would grow too long."""
+    """Return `text`, cut to a length that suits a message."""
     return text if len(text) <= GOT_CHARS_MAX else f"{text[:GOT_CHARS_MAX]}…"
 
 
 def json_text(written: Any) -> str:
-    """Return JSON by which values can be ordered, so that a set has one text everywhere."""
+    """Return JSON by which values are sorted, so that a set has the same text on every machine."""
     return json.dumps(written, sort_keys=True)
 
 

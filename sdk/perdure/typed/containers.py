@@ -1,8 +1,8 @@
-"""Codecs of what holds other values: lists, sets, tuples, dicts, and unions of anything.
+"""Codecs of containers (lists, sets, tuples, dicts) and of unions.
 
-A union is written without tags where its members can be told apart by their JSON. Elsewhere it is
-`{"$type": name, "$value": value}`, by the name of the member. JSON that carries no tag, such as an
-event that somebody wrote by hand, is read if exactly one member takes it.
+A union is written without tags where the JSON of its members is distinguishable. Otherwise it is
+`{"$type": name, "$value": value}`, by the name of the member. JSON without a tag, such as an event
+written by hand, is read if exactly one member accepts it.
 """
 
 import itertools
@@ -51,7 +51,7 @@ class ListCodec(Codec):
         items = _each(self._item.read, written)
         try:
             return self._make(items)
-        except TypeError as error:  # what is in a set must be hashable
+        except TypeError as error:  # items of a set must be hashable
             raise Mismatch(self.expected, str(error)) from None
 
 
@@ -81,7 +81,7 @@ class TupleCodec(Codec):
 
 
 class DictCodec(Codec):
-    """A dict. Keys that are not written as text are written as JSON in text: `{"1": …}`."""
+    """A dict. Keys that are not written as text are written as JSON text: `{"1": …}`."""
 
     shapes = frozenset({OBJECT})
     kind = dict
@@ -90,7 +90,7 @@ class DictCodec(Codec):
         self.expected = f"dict of {key.expected} to {value.expected}"
         self._key = key
         self._value = value
-        self._bare = key.shapes == frozenset({TEXT})
+        self._text_keys = key.shapes == frozenset({TEXT})
 
     def write(self, value: Any) -> Any:
         entries = _dict(value)
@@ -108,10 +108,10 @@ class DictCodec(Codec):
 
     def _write_key(self, key: Any) -> str:
         written = self._key.write(key)
-        return written if self._bare else json.dumps(written)
+        return written if self._text_keys else json.dumps(written)
 
     def _read_key(self, text: str) -> Any:
-        if self._bare:
+        if self._text_keys:
             return self._key.read(text)
         try:
             key = self._key.read(json.loads(text))
@@ -122,7 +122,7 @@ class DictCodec(Codec):
 
 
 class UnionCodec(Codec):
-    """One of several. A value is written by the member of its very type, else the first to fit."""
+    """One of several types; a value is written by the member of its exact type, or the first match."""
 
     def __init__(self, members: Sequence[Codec], names: Sequence[str]) -> None:
         self.expected = " | ".join(names)
@@ -146,16 +146,18 @@ class UnionCodec(Codec):
                 raise Mismatch(self.expected, f"the tag {written[TYPE_KEY]!r}")
             return member.read(written[VALUE_KEY])
         shape = json_shape(written)
-        fitting = [pair for pair in self._members if shape in pair[1].shapes] or self._members
-        fitting = [pair for pair in fitting if not _contradicts(pair[1], written)] or fitting
-        return self._only(fitting, written)
+        candidates = [pair for pair in self._members if shape in pair[1].shapes] or self._members
+        candidates = [
+            pair for pair in candidates if not _contradicts(pair[1], written)
+        ] or candidates
+        return self._only(candidates, written)
 
     def _first(self, members: list[tuple[str, Codec]], value: Any) -> tuple[str, Any]:
         for name, member in members:
             try:
                 return name, member.write(value)
             except Mismatch:
-                if len(members) == 1:  # its message says more: where it does not fit
+                if len(members) == 1:  # its message tells where it does not match
                     raise
         raise self.refuse(value)
 
@@ -172,14 +174,14 @@ class UnionCodec(Codec):
         if len(found) > 1:
             names = " and ".join(name for name, _ in found)
             raise Mismatch(
-                f"{self.expected}, told apart by {TYPE_KEY} and {VALUE_KEY}",
-                f"{describe(written)} without, which may be {names}",
+                f"{self.expected}, with {TYPE_KEY} and {VALUE_KEY}",
+                f"{describe(written)} without them, which may be {names}",
             )
         return found[0][1]
 
 
 def is_tagged(written: Any) -> bool:
-    """Return whether this is what a union with tags writes."""
+    """Return whether this is the written form of a union with tags."""
     return (
         isinstance(written, dict)
         and cast("dict[str, Any]", written).keys() == {TYPE_KEY, VALUE_KEY}
@@ -197,7 +199,7 @@ def _apart(one: Codec, other: Codec) -> bool:
 
 
 def _contradicts(member: Codec, written: Any) -> bool:
-    """Return whether a field says that this is another member of the union."""
+    """Return whether a field shows that this is another member of the union."""
     return type_of(written) is dict and any(
         name in written and all(written[name] != value for value in values)
         for name, values in member.constants.items()

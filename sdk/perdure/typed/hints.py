@@ -1,7 +1,7 @@
-"""What a function says about its own values, through whatever it is wrapped in.
+"""Annotations of a function, found through its wrappers.
 
-Each annotation is resolved alone: a handler may name its context under `TYPE_CHECKING` only, and
-still say what it returns. One that cannot be resolved counts as absent.
+Each annotation is resolved alone: a handler may import the type of its context under
+`TYPE_CHECKING` only, and still annotate its result. One that cannot be resolved counts as absent.
 """
 
 import functools
@@ -19,14 +19,14 @@ _AWAITABLE: Final = (abc.Awaitable, abc.Coroutine)
 
 
 class _Annotated:
-    """Something that has the annotations which are to be resolved."""
+    """Holder of one annotation, for `typing.get_type_hints`."""
 
     def __init__(self, annotation: Any) -> None:
         self.__annotations__ = {"it": annotation}
 
 
 def original(func: Any) -> Any:
-    """Return the function that was decorated, bound or given some of its arguments."""
+    """Return the function inside decorators, bound methods and partial functions."""
     for _ in range(WRAPPINGS_MAX):
         inner = getattr(func, "__wrapped__", None) or getattr(func, "__func__", None)
         if inner is None and _has_func(func):
@@ -36,11 +36,11 @@ def original(func: Any) -> Any:
         func = inner
     if inspect.isfunction(func) or isinstance(func, type):
         return func
-    return getattr(type_of(func), "__call__", func)  # noqa: B004 - its annotations, not whether
+    return getattr(type_of(func), "__call__", func)  # noqa: B004 - for its annotations
 
 
 def result_annotation(function: Any) -> Any:
-    """Return what an original function says it returns, awaited if need be; Any if nothing."""
+    """Return the result annotation of an original function, awaited if needed; Any if none."""
     annotation = _resolved(function, "return")
     if typing.get_origin(annotation) in _AWAITABLE:
         return typing.get_args(annotation)[-1]
@@ -48,7 +48,7 @@ def result_annotation(function: Any) -> Any:
 
 
 def event_annotation(handler: Any) -> Any:
-    """Return what a handler says its first argument is; Any if nothing."""
+    """Return the annotation of a handler's first parameter; Any if there is none."""
     try:
         parameters = list(inspect.signature(handler).parameters)
     except (TypeError, ValueError):
@@ -70,14 +70,14 @@ def _resolved(function: Any, name: str) -> Any:
             globalns=getattr(function, "__globals__", {}),
             localns=_enclosing(function),
         )
-        hash(hints["it"])  # `-> [int]` is not one
-    except Exception:  # noqa: BLE001 - an annotation is code of the user's
+        hash(hints["it"])  # `-> [int]` is not an annotation
+    except Exception:  # noqa: BLE001 - annotations are user code
         return Any
     return hints["it"]
 
 
 def _enclosing(function: Any) -> dict[str, Any]:
-    """Return what the function sees of the functions around it, and its own type parameters."""
+    """Return the variables of enclosing functions that it uses, and its type parameters."""
     names = {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
     for name, cell in zip(getattr(code, "co_freevars", ()), cells or (), strict=False):

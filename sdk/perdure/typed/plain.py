@@ -1,7 +1,7 @@
-"""Which annotations need no codec: their values already come back as what they were.
+"""Annotations that need no codec, since their values are read back unchanged without one.
 
-What such functions return is written as ever, so that the records of plain functions stay as they
-are, and can be exchanged with those of other SDKs.
+Results of such functions are written in the plain format, so that their records stay as they are,
+and can be exchanged with those of other SDKs.
 """
 
 import typing
@@ -22,7 +22,7 @@ _CONSTANTS: Final = (str, bool, int, type(None))
 
 
 def accepts_any_json(annotation: Any) -> bool:
-    """Return whether any JSON will do: `dict`, `dict[str, Any]`, `Any`, `object`."""
+    """Return whether any JSON is accepted: `dict`, `dict[str, Any]`, `Any`, `object`."""
     annotation = unwrapped(annotation, {})
     if annotation in ANYTHING:
         return True
@@ -32,7 +32,7 @@ def accepts_any_json(annotation: Any) -> bool:
 
 
 def is_plain(annotation: Any, leaves: frozenset[Any]) -> bool:
-    """Return whether a value of this annotation comes back by itself, made of these `leaves`."""
+    """Return whether values of this annotation, made of these `leaves`, need no codec."""
     return _is_plain(annotation, leaves, ())
 
 

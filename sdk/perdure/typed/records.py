@@ -1,9 +1,9 @@
-"""Codecs of values with named fields, all written as JSON objects with these names.
+"""Codecs of classes with fields, written as JSON objects.
 
 Dataclasses, attrs classes, msgspec Structs, named tuples and TypedDicts are read through their
-constructors. Fields that the class does not know are ignored; those that are missing take their
-defaults, so classes may gain and lose fields while executions run. pydantic models write and read
-themselves. Neither pydantic nor attrs is imported here: a class of theirs has brought them along.
+constructors. Unknown fields are ignored, and missing ones get their defaults, so classes may gain
+and lose fields while executions run. pydantic models write and read themselves. Neither pydantic
+nor attrs is imported here: a class that uses them has imported them.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ REASON_CHARS_MAX: Final = 300
 
 
 class FieldSpec(NamedTuple):
-    """What a class says about one of its fields.
+    """One field of a class.
 
-    `argument` is what the constructor calls it: None if it does not take it, in which case the
-    field is set afterwards.
+    `argument` is its name in the constructor; None if the constructor does not take it, in which
+    case the field is set afterwards.
     """
 
     name: str
@@ -51,7 +51,7 @@ class FieldCodec:
 
 
 class ClassCodec(Codec):
-    """Instances of exactly one class. Its fields come later, since they may be of this class."""
+    """Instances of exactly one class. `complete` adds its fields, which may be of this class."""
 
     shapes = frozenset({OBJECT})
 
@@ -63,7 +63,7 @@ class ClassCodec(Codec):
         self._tag = _struct_tag(kind)
 
     def complete(self, fields: Sequence[FieldCodec]) -> None:
-        """Give it its fields."""
+        """Set the fields."""
         self._fields = fields
         self.constants = {
             **{name: frozenset({value}) for name, value in self._tag.items()},
@@ -85,16 +85,18 @@ class ClassCodec(Codec):
         found = read_fields(self, self._fields, self._untagged(written))
         arguments = {field.argument: value for field, value in found if field.argument is not None}
         try:
-            made = self._make(**arguments)
-        except Exception as error:  # whatever a constructor of the user's raises
+            instance = self._make(**arguments)
+        except Exception as error:  # constructors are user code
             raise refused_by(self.expected, error) from error
         for field, value in found:
             if field.argument is None:
-                object.__setattr__(made, field.name, value)
-        return made
+                object.__setattr__(instance, field.name, value)
+        return instance
 
     def _untagged(self, written: Any) -> Any:
-        if is_tagged(written) and written[TYPE_KEY] == self.expected:  # was a union's member once
+        if (
+            is_tagged(written) and written[TYPE_KEY] == self.expected
+        ):  # it was a member of a union before
             return written[VALUE_KEY]
         if is_tagged(written):
             raise Mismatch(self.expected, f"the tag {written[TYPE_KEY]!r}")
@@ -105,7 +107,7 @@ class ClassCodec(Codec):
 
 
 class TypedDictCodec(Codec):
-    """A TypedDict: a dict with these keys and no others, as others would not come back."""
+    """A TypedDict: a dict with these keys and no others, since others would not be read back."""
 
     shapes = frozenset({OBJECT})
     kind = dict
@@ -115,7 +117,7 @@ class TypedDictCodec(Codec):
         self._fields: Mapping[str, FieldCodec] = {}
 
     def complete(self, fields: Sequence[FieldCodec]) -> None:
-        """Give it its keys."""
+        """Set the keys."""
         self._fields = {field.spec.name: field for field in fields}
         self.constants = _constants([field for field in fields if field.spec.required])
 
@@ -143,7 +145,7 @@ class TypedDictCodec(Codec):
 
 
 class PydanticCodec(Codec):
-    """A pydantic model. It must read what it wrote as an equal model, or else it is refused."""
+    """A pydantic model. It is refused unless what it writes is read back as an equal model."""
 
     def __init__(self, kind: Any, name: str) -> None:
         self.kind = kind
@@ -159,10 +161,10 @@ class PydanticCodec(Codec):
             written = value.model_dump(
                 mode="json", by_alias=True, round_trip=True, warnings="error"
             )
-        except Exception as error:  # pydantic's own, or of a serializer of the user's
+        except Exception as error:  # of pydantic, or of a user's serializer
             raise refused_by(self.expected, error) from error
         if json_shape(written) not in self.shapes or self.read(written) != value:
-            raise Mismatch(self.expected, "one that would come back as another")
+            raise Mismatch(self.expected, "one that would be read back differently")
         return written
 
     def read(self, written: Any) -> Any:
@@ -172,14 +174,14 @@ class PydanticCodec(Codec):
             first = error.errors(include_url=False)[0]
             parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
             raise refused_by(self.expected, first["msg"]).at("".join(parts)) from error
-        except Exception as error:  # of a validator of the user's
+        except Exception as error:  # of a user's validator
             raise refused_by(self.expected, error) from error
 
 
 def read_fields(
     codec: Codec, fields: Sequence[FieldCodec], written: Any
 ) -> list[tuple[FieldSpec, Any]]:
-    """Return the values of the fields that are there; raise `Mismatch` if one is wanting."""
+    """Return the values of the present fields; raise `Mismatch` if a required one is absent."""
     if not isinstance(written, dict):
         raise codec.refuse(written)
     entries = cast("dict[str, Any]", written)
@@ -196,17 +198,17 @@ def read_fields(
 
 
 def missing(field: FieldCodec) -> Mismatch:
-    """Return the failure that a field is absent which has no default."""
+    """Return the mismatch of an absent field without a default."""
     return Mismatch(field.codec.expected, "nothing").at(f".{field.spec.written}")
 
 
 def refused_by(name: str, error: Exception | str) -> Mismatch:
-    """Return the failure that the class itself raised."""
-    return Mismatch(name, f"what it refuses: {str(error)[:REASON_CHARS_MAX]}")
+    """Return the mismatch for an exception of the class itself."""
+    return Mismatch(name, f"a value that it refuses: {str(error)[:REASON_CHARS_MAX]}")
 
 
 def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldSpec] | None:
-    """Return the fields of a class, in order; None if it is no class with fields."""
+    """Return the fields of a class, in order; None if it is not a class with fields."""
     if dataclasses.is_dataclass(kind):
         return [
             FieldSpec(
@@ -234,7 +236,7 @@ def fields_of(kind: Any, hints: Mapping[str, Any]) -> list[FieldSpec] | None:
 
 
 def _required(kind: Any, key: str, hint: Any) -> bool:
-    """Return whether a key must be there: in an annotation that is text, the mark is hidden."""
+    """Return whether a key is required; `hint` has no marker when the annotation is a string."""
     match typing.get_origin(hint):
         case typing.Required:
             return True

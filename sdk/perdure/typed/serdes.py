@@ -1,8 +1,8 @@
-"""Typed values: what comes back is what the annotation says, on the first run and on replay.
+"""Serializer of typed values: what is read back has the annotated type, also on replay.
 
-The text is plain JSON that people can read. A value that its annotation does not describe is
-refused when it is written, so that nothing ever comes back as something else. Functions whose
-annotations ask for nothing that plain data lacks keep the forms which they have without this.
+The text is readable JSON. A value that does not match its annotation is refused when it is written,
+so that no value is read back as another type. Functions whose annotations need nothing beyond plain
+data keep the plain format.
 """
 
 import json
@@ -39,9 +39,9 @@ T = TypeVar("T")
 
 
 class TypedSerDes(SerDes[Any]):
-    """Writes values of `annotation` as readable JSON, and reads them back as just that.
+    """Writes values of `annotation` as readable JSON, and reads them back as that type.
 
-    Without an annotation it does what `ExtendedTypeSerDes` does. Raises `ValidationError` for an
+    Without an annotation it is equal to `ExtendedTypeSerDes`. Raises `ValidationError` for an
     annotation whose values cannot be recorded.
     """
 
@@ -65,13 +65,13 @@ class TypedSerDes(SerDes[Any]):
             return action(value)
         except Mismatch as mismatch:
             name = name_of(self.annotation, {})
-            raise SerDesError(f"The value cannot be {verb} as {name}: {mismatch}") from mismatch
+            raise SerDesError(f"Value cannot be {verb} as {name}: {mismatch}") from mismatch
         except RecursionError:
-            raise SerDesError(f"The value cannot be {verb}: it is nested too deeply.") from None
+            raise SerDesError(f"Value cannot be {verb}: it is nested too deeply.") from None
 
 
 class ExtendedCodec(Codec):
-    """Values without an annotation, in the form of `ExtendedTypeSerDes`."""
+    """Values without an annotation, in the format of `ExtendedTypeSerDes`."""
 
     expected = "plain data"
     shapes = EVERY_SHAPE
@@ -84,19 +84,19 @@ class ExtendedCodec(Codec):
 
 
 def serdes_of_result(func: Any) -> SerDes[Any] | None:
-    """Return the serdes of what `func` says that it returns; None where plain forms suffice.
+    """Return the serdes for the annotated result of `func`; None where plain data suffices.
 
-    That is, when it says nothing, `Any`, or what comes back by itself: dict, list, int, datetime…
-    Decorated, bound and partial functions are looked through.
+    That is, without an annotation, and for `Any`, dict, list, int, datetime and the like.
+    Decorated, bound and partial functions are unwrapped.
     """
     function = original(func)
-    return _remembered(_result_serdes, function, lambda: _typed_serdes(result_annotation(function)))
+    return _cached(_result_serdes, function, lambda: _typed_serdes(result_annotation(function)))
 
 
 def serdes_of_batch(functions: Sequence[Any]) -> SerDes[Any] | None:
     """Return the serdes of a `BatchResult` of these branches, by index, or of one for all items.
 
-    None if all of them return what plain forms suffice for.
+    None if plain data suffices for all of them.
     """
     found = [serdes_of_result(function) for function in functions]
     if not any(found):
@@ -110,10 +110,10 @@ def serdes_of_batch(functions: Sequence[Any]) -> SerDes[Any] | None:
 
 
 def decode_event(handler: Any, text: str | None) -> Any:
-    """Return an execution's input as what the handler says of its first parameter.
+    """Return an execution's input as the annotated type of the handler's first parameter.
 
-    No text is an empty dict, or None where only that fits. Raises `ExecutionError` if it is not
-    JSON, `ValidationError` if it is not what the annotation says.
+    An absent input is an empty dict, or None where only that matches. Raises `ExecutionError` if it
+    is not JSON, `ValidationError` if it does not match the annotation.
     """
     event = _event_json(text)
     codec = _handler_codecs(handler).event
@@ -122,25 +122,25 @@ def decode_event(handler: Any, text: str | None) -> Any:
     try:
         return codec.read(event)
     except Mismatch as mismatch:
-        if not (text or "").strip() and _takes_none(codec):
+        if not (text or "").strip() and _accepts_none(codec):
             return None
         raise ValidationError(
-            f"The input of {_name(handler)!r} is not what its annotation says: {mismatch}"
+            f"The input of {_name(handler)!r} does not match its annotation: {mismatch}"
         ) from mismatch
 
 
 def encode_result(handler: Any, value: Any) -> str:
-    """Return the text of what a handler returned, by its annotation; raise `SerDesError`."""
+    """Return the text of a handler's result, by its annotation; raise `SerDesError`."""
     codec = _handler_codecs(handler).result
     try:
         return json.dumps(value if codec is None else codec.write(value))
     except Mismatch as mismatch:
         raise SerDesError(
-            f"The result of {_name(handler)!r} is not what its annotation says: {mismatch}"
+            f"The result of {_name(handler)!r} does not match its annotation: {mismatch}"
         ) from mismatch
     except (TypeError, ValueError, RecursionError) as error:
-        wanted = suggested_annotation(value) if codec is None else None
-        advice = "" if wanted is None else f". Say what it returns, with `-> {wanted}`."
+        annotation = suggested_annotation(value) if codec is None else None
+        advice = "" if annotation is None else f". Annotate its result with `-> {annotation}`."
         raise SerDesError(
             f"The result of {_name(handler)!r} is not JSON: {error}{advice}"
         ) from error
@@ -148,37 +148,37 @@ def encode_result(handler: Any, value: Any) -> str:
 
 @dataclass(frozen=True)
 class HandlerCodecs:
-    """What a handler's annotations ask for beyond plain JSON."""
+    """Codecs of a handler's input and result; None where plain JSON suffices."""
 
     event: Codec | None
     result: Codec | None
 
 
 _result_serdes: WeakKeyDictionary[Any, SerDes[Any] | None] = WeakKeyDictionary()
-_of_handlers: WeakKeyDictionary[Any, HandlerCodecs] = WeakKeyDictionary()
+_handler_codecs_cache: WeakKeyDictionary[Any, HandlerCodecs] = WeakKeyDictionary()
 
 
 def _handler_codecs(handler: Any) -> HandlerCodecs:
     function = original(handler)
 
-    def make() -> HandlerCodecs:
+    def compiled() -> HandlerCodecs:
         event, result = event_annotation(handler), result_annotation(function)
         return HandlerCodecs(
             event=None if accepts_any_json(event) else _codec(event),
             result=None if is_plain(result, JSON_LEAVES) else _codec(result),
         )
 
-    return _remembered(_of_handlers, function, make)
+    return _cached(_handler_codecs_cache, function, compiled)
 
 
-def _remembered(known: MutableMapping[Any, T], function: Any, make: Callable[[], T]) -> T:
+def _cached(cache: MutableMapping[Any, T], function: Any, compute: Callable[[], T]) -> T:
     try:
-        return known[function]
+        return cache[function]
     except KeyError:
-        made = known[function] = make()
-        return made
-    except TypeError:  # a builtin: it can be neither remembered nor annotated
-        return make()
+        value = cache[function] = compute()
+        return value
+    except TypeError:  # a builtin: it can be neither cached nor annotated
+        return compute()
 
 
 def _typed_serdes(annotation: Any) -> SerDes[Any] | None:
@@ -189,7 +189,7 @@ def _typed_serdes(annotation: Any) -> SerDes[Any] | None:
 
 
 def _codec(annotation: Any) -> Codec | None:
-    """Return the codec of an annotation, or None: what cannot be typed is plain data, as ever."""
+    """Return the codec of an annotation; None for one without a codec, which is plain data."""
     try:
         return codec_of(annotation)
     except UnsupportedAnnotation:
@@ -221,7 +221,7 @@ def _event_json(text: str | None) -> Any:
         raise ExecutionError(f"The input of the execution is not JSON: {error}") from error
 
 
-def _takes_none(codec: Codec) -> bool:
+def _accepts_none(codec: Codec) -> bool:
     try:
         return codec.read(None) is None
     except Mismatch:
