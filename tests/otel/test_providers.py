@@ -148,7 +148,7 @@ def test_a_missing_library_is_named_with_what_to_install() -> None:
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     first, second = found.stdout.splitlines()
-    assert "traces need: pip install 'perdure[otel]'" in first
+    assert "Traces require: pip install 'perdure[otel]'" in first
     assert second.startswith("PluginLoadError")
     assert "pip install 'perdure[otel]'" in second
 

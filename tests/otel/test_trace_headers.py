@@ -145,7 +145,7 @@ def test_an_extractor_that_returns_nonsense_stops_traces_alone(
     host = Hosted(blocking(plain, traces.view(context_extractor=xray_header)))
     assert host.finish() == Succeeded("1")
     assert traces.spans == ()
-    assert "context_extractor returns an ExtractedContext or None" in caplog.text
+    assert "context_extractor must return an ExtractedContext or None" in caplog.text
 
 
 def call(context: DurableContext) -> Any:

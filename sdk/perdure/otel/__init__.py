@@ -1,17 +1,18 @@
-"""Traces of executions, by OpenTelemetry: `pip install 'perdure[otel]'`.
+"""OpenTelemetry traces of executions: `pip install 'perdure[otel]'`.
 
     @durable_execution(plugins=[ExecutionOtelPluginFactory()])
 
-All invocations of an execution, in whichever processes, and the executions that it starts are one
-trace. Names and defaults are those of the OpenTelemetry package of the AWS SDK, version 2.0;
-`docs/tracing.md` tells more.
+All invocations of an execution, in any process, and the executions that it starts form one trace.
+Names and defaults are those of the OpenTelemetry package of the AWS SDK, version 2.0; See
+`docs/tracing.md`.
 """
 
 try:
     import opentelemetry.sdk.trace as _sdk
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"{error.name} is missing; traces need: pip install 'perdure[otel]'", name=error.name
+        f"{error.name} is not installed. Traces require: pip install 'perdure[otel]'",
+        name=error.name,
     ) from error
 
 from perdure.otel.config import OtelPluginConfig

@@ -1,4 +1,4 @@
-"""What spans say about executions: names, values, outcomes. Names are those of the AWS package."""
+"""Attributes and status of spans. Names are those of the AWS package."""
 
 from typing import Final
 
@@ -21,18 +21,18 @@ Attributes = dict[str, str | bool | int]
 
 
 def of_execution(execution_arn: str) -> Attributes:
-    """Return what every span says."""
+    """Return the attributes of every span."""
     return {"durable.execution.arn": execution_arn}
 
 
 def of_operation(execution_arn: str, info: OperationInfo) -> Attributes:
-    """Return what the span of an operation says."""
+    """Return the attributes of the span of an operation."""
     status: Attributes = {"durable.operation.status": info.status.value}
     return _named(execution_arn, info) | status | _attempt(info)
 
 
 def of_attempt(execution_arn: str, info: UserFunctionStartInfo | UserFunctionEndInfo) -> Attributes:
-    """Return what the span of one call of a step's function, or of a check, says."""
+    """Return the attributes of the span of one call of a step's function, or of a check."""
     attributes = _named(execution_arn, info) | _attempt(info)
     if isinstance(info, UserFunctionEndInfo):
         attributes["durable.attempt.outcome"] = info.outcome.value
@@ -40,12 +40,12 @@ def of_attempt(execution_arn: str, info: UserFunctionStartInfo | UserFunctionEnd
 
 
 def name_of(info: OperationInfo) -> str:
-    """Return the name of an operation's span: its own, or its id for want of one."""
+    """Return the name of an operation's span: the name of the operation, or else its id."""
     return info.name or info.operation_id
 
 
 def set_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> None:
-    """Give a span its status: an error, well done, or none of both."""
+    """Set the status of a span: ERROR, OK, or none."""
     if error is not None:
         span.set_status(StatusCode.ERROR, error.message or error.type or "")
         span.add_event("exception", _exception(error))
@@ -54,15 +54,15 @@ def set_outcome(span: Span, error: ErrorObject | None, *, succeeded: bool) -> No
 
 
 def set_operation_outcome(span: Span, info: OperationInfo) -> None:
-    """Give the span of an operation its status."""
+    """Set the status of the span of an operation."""
     set_outcome(span, info.error, succeeded=info.status is OperationStatus.SUCCEEDED)
 
 
 def set_invocation_outcome(span: Span, info: InvocationEndInfo) -> None:
-    """Say how an invocation ended. One that is run again has no status: nothing is decided."""
-    again = info.status is InvocationStatus.RETRY
-    span.set_attribute("durable.invocation.status", "RETRYING" if again else info.status.value)
-    if not again:
+    """Set the status of an invocation's span; none if the invocation is retried."""
+    retried = info.status is InvocationStatus.RETRY
+    span.set_attribute("durable.invocation.status", "RETRYING" if retried else info.status.value)
+    if not retried:
         failed = info.status is InvocationStatus.FAILED
         set_outcome(span, info.error if failed else None, succeeded=not failed)
 
@@ -85,10 +85,10 @@ def _attempt(info: OperationInfo) -> Attributes:
 
 
 def _exception(error: ErrorObject) -> Attributes:
-    """Name an error as OpenTelemetry's conventions for exceptions on spans do."""
-    told = {
+    """Return the attributes of an error by OpenTelemetry's conventions for exceptions on spans."""
+    attributes = {
         "exception.type": error.type,
         "exception.message": error.message,
         "exception.stacktrace": "\n".join(error.stack_trace),
     }
-    return {name: text for name, text in told.items() if text}
+    return {name: text for name, text in attributes.items() if text}

@@ -1,10 +1,11 @@
-"""The view of an execution: one tree of what it did, whichever invocations it took.
+"""Plugin that shows an execution as one tree of spans, across its invocations.
 
     ancestor ─┬─ Workflow ── operation ── attempt       exported when each has ended, once
               └─ Invocation                              linked to by what it exported
 
-While an operation is open, only its ids are needed, which are derived from its own; so nothing is
-kept between invocations, and what a suspended invocation leaves open costs nothing.
+While an operation is open, only the ids of its span are needed, which are derived from the
+operation's id; so nothing is stored between invocations, and open operations of a suspended
+invocation cost nothing.
 """
 
 import threading
@@ -33,7 +34,7 @@ from perdure_core.timestamps import to_epoch_ns
 class _Open:
     """An operation that has not ended. `virtual`: a context that is not recorded.
 
-    `live`: something below it has happened in this invocation, rather than been replayed.
+    `live`: something below it happened in this invocation, rather than in a replay.
     """
 
     span: SpanContext
@@ -44,11 +45,11 @@ class _Open:
     ended: datetime | None = None
 
     def widen(self, started: datetime | None, ended: datetime | None) -> None:
-        """Have the span enclose what is below it, even when clocks of two machines differ."""
-        moments = [each for each in (self.started, started) if each is not None]
-        self.started = min(moments, default=None)
-        moments = [each for each in (self.ended, ended) if each is not None]
-        self.ended = max(moments, default=None)
+        """Extend the span to enclose those below it, even when clocks of two machines differ."""
+        times = [each for each in (self.started, started) if each is not None]
+        self.started = min(times, default=None)
+        times = [each for each in (self.ended, ended) if each is not None]
+        self.ended = max(times, default=None)
 
 
 # The innermost context whose body runs here.
@@ -56,7 +57,7 @@ _around: ContextVar[_Open | None] = ContextVar("perdure_otel_around", default=No
 
 
 class ExecutionOtelPlugin(OtelPlugin):
-    """Makes one tree of spans of an execution. Its factory makes one for each invocation."""
+    """Creates one tree of spans for an execution. One plugin serves one invocation."""
 
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
         super().__init__(config)
@@ -82,17 +83,17 @@ class ExecutionOtelPlugin(OtelPlugin):
             spans.end(info, self._latest)
 
     def on_operation_start(self, info: OperationStartInfo) -> None:
-        """Remember the operation: it is exported when it ends."""
+        """Remember the operation; its span is exported when it ends."""
         if self._spans is None:
             return
-        _come_alive(_around.get())
+        _mark_live(_around.get())
         if info.operation_type is OperationType.CONTEXT:
             self._recorded.add(info.operation_id)
         else:
             self._opened(self._spans, info)
 
     def on_operation_end(self, info: OperationEndInfo) -> None:
-        """Export the operation, unless it is only replayed."""
+        """Export the span of the operation, unless it is only replayed."""
         if self._spans is None:
             return
         with self._lock:
@@ -100,7 +101,7 @@ class ExecutionOtelPlugin(OtelPlugin):
         operation = known or _Open(self._spans.trace.operation(info.operation_id))
         replayed = operation.virtual and not (operation.live or self._first)
         if not info.is_replayed and not replayed:
-            _come_alive(_around.get())
+            _mark_live(_around.get())
             operation.widen(info.start_time, info.end_time)
             self._export(self._spans, info, operation)
 
@@ -120,11 +121,11 @@ class ExecutionOtelPlugin(OtelPlugin):
         spans.enter(info, placeholder(operation.span))
 
     def on_user_function_end(self, info: UserFunctionEndInfo) -> None:
-        """Export the attempt; make current again what was before."""
+        """Export the span of the attempt; restore the current span."""
         spans = self._spans
         if spans is None or info.is_replay_children:
             return
-        ended = _after(info.start_time, info.end_time)
+        ended = _end_after(info.start_time, info.end_time)
         with self._lock:
             operation = self._open.get(info.operation_id)
         if operation is not None:
@@ -139,7 +140,7 @@ class ExecutionOtelPlugin(OtelPlugin):
     def _opened(
         self, spans: InvocationSpans, info: OperationStartInfo | UserFunctionStartInfo
     ) -> _Open:
-        """Return what is known of an open operation; begin to know it if need be."""
+        """Return the state of an open operation, created if needed."""
         id_ = info.operation_id
         virtual = info.operation_type is OperationType.CONTEXT and id_ not in self._recorded
         with self._lock:
@@ -160,7 +161,7 @@ class ExecutionOtelPlugin(OtelPlugin):
         )
         set_operation_outcome(span, info)
         self._note(info.parent_id, operation)
-        ended = _after(operation.started, operation.ended)
+        ended = _end_after(operation.started, operation.ended)
         spans.export(span, info, None if ended is None else to_epoch_ns(ended))
 
     def _note(self, parent_id: str | None, ended: _Open) -> None:
@@ -172,14 +173,14 @@ class ExecutionOtelPlugin(OtelPlugin):
                 self._latest = max(self._latest or ended.ended, ended.ended)
 
 
-def _come_alive(context: _Open | None) -> None:
+def _mark_live(context: _Open | None) -> None:
     while context is not None and not context.live:
         context.live = True
         context = context.outer
 
 
-def _after(started: datetime | None, ended: datetime | None) -> datetime | None:
-    """Return the end of a span, which backends want to be after its start."""
+def _end_after(started: datetime | None, ended: datetime | None) -> datetime | None:
+    """Return the end of a span, which backends require to be after its start."""
     if ended is None:
         return None
     return max(ended, (started or ended) + timedelta(microseconds=1))

@@ -1,4 +1,4 @@
-"""The trace of one execution: its ids, whether it is recorded, and the spans started in it."""
+"""Trace of one execution: its ids, its sampling decision, and the spans started in it."""
 
 import logging
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ _log = logging.getLogger("perdure")
 
 @dataclass(frozen=True)
 class ExecutionTrace:
-    """What all invocations of an execution know alike, and the tracer of this process.
+    """The trace ids, equal in all invocations of an execution, and the tracer of this process.
 
-    `ancestor` is what the spans of the execution and of its invocations are under: the span that
-    the trace header names, or one of ours.
+    `ancestor` is the parent of the spans of the execution and of its invocations: the span that
+    the trace header names, or a root span created here.
     """
 
     execution_arn: str
@@ -50,14 +50,14 @@ class ExecutionTrace:
 
     @classmethod
     def of(cls, config: OtelPluginConfig, info: InvocationStartInfo) -> "ExecutionTrace | None":
-        """Return the trace of an execution; None, with a warning, where there is nothing to do.
+        """Return the trace of an execution; None, with a warning, where there is none.
 
-        Raises `TypeError` if the extractor of the configuration returns anything but its kind.
+        Raises `TypeError` if the configured extractor returns another type.
         """
         provider = create_tracer_provider(config).tracer_provider
         tracer = provider.get_tracer(config.instrument_name)
         if not isinstance(tracer, Tracer):
-            _warn("No traces: there is no TracerProvider of the OpenTelemetry SDK.")
+            _warn("No traces: no TracerProvider of the OpenTelemetry SDK is configured.")
             return None
         if not info.execution_arn or info.execution_start_time is None:
             _warn("No traces: the ARN of the execution or its start are unknown.")
@@ -67,7 +67,7 @@ class ExecutionTrace:
         extracted = _extracted(config, info)
         trace_id = _joined(extracted) or derive_trace_id(arn, started)
         ids = DeterministicIdGenerator.install_on_tracer(tracer)
-        sampler = ExecutionSampler.install_on_tracer(tracer).behind
+        sampler = ExecutionSampler.install_on_tracer(tracer).previous
         name = config.workflow_span_name
         sampling = resolve(extracted, sampler, trace_id, name, of_execution(arn))
         ancestor = _ancestor(arn, trace_id, extracted, sampling)
@@ -83,19 +83,19 @@ class ExecutionTrace:
         started: datetime | None = None,
         links: Sequence[SpanContext] = (),
     ) -> Span:
-        """Start a span, from now on or as of `started`; without an id it gets one by chance."""
-        under = trace.set_span_in_context(NonRecordingSpan(parent), Context())
+        """Start a span, now or at `started`; without `span_id` it gets a random id."""
+        parent_context = trace.set_span_in_context(NonRecordingSpan(parent), Context())
         with self.ids.use_ids(trace_id=None, span_id=span_id):
             return self.tracer.start_span(
                 name,
-                decided(under, self.sampling),
+                decided(parent_context, self.sampling),
                 attributes=attributes,
                 links=[Link(context) for context in links],
                 start_time=None if started is None else to_epoch_ns(started),
             )
 
     def start_root(self) -> Span:
-        """Start the span above all others, which ends as it starts: when the execution does."""
+        """Start the root span, which ends at its start time: the start of the execution."""
         attributes = of_execution(self.execution_arn) | {SYNTHETIC: True}
         at = to_epoch_ns(self.started)
         with self.ids.use_ids(trace_id=self.ancestor.trace_id, span_id=self.ancestor.span_id):
@@ -111,15 +111,15 @@ class ExecutionTrace:
         return self._context(derive_workflow_span_id(self.execution_arn))
 
     def operation(self, operation_id: str) -> SpanContext:
-        """Return the span of an operation, whichever invocation exports it."""
+        """Return the span of an operation, equal in all invocations."""
         return self._context(operation_id_to_span_id(self.execution_arn, operation_id))
 
     def segment(self) -> SpanContext:
-        """Return a span that is of this invocation alone."""
+        """Return a span of this invocation alone."""
         return self._context(self.ids.generate_span_id())
 
     def header(self, operation_id: str) -> str:
-        """Return the trace header with which an operation starts another execution, as X-Ray's."""
+        """Return the trace header, in X-Ray's format, of an execution that an operation starts."""
         span = self.operation(operation_id)
         trace_id = trace.format_trace_id(span.trace_id)
         parent = trace.format_span_id(span.span_id)
@@ -141,7 +141,7 @@ def _extracted(config: OtelPluginConfig, info: InvocationStartInfo) -> Extracted
     extracted = (config.context_extractor or either_context_extractor)(info)
     if not isinstance(extracted, ExtractedContext | None):  # pyright: ignore[reportUnnecessaryIsInstance] - extractors may be untyped
         raise TypeError(
-            f"context_extractor returns an ExtractedContext or None, not {type(extracted)}"
+            f"context_extractor must return an ExtractedContext or None, got {type(extracted)}"
         )
     return extracted
 
@@ -168,5 +168,5 @@ def _ancestor(
 
 @cache
 def _warn(message: str) -> None:
-    """Warn once in a process: an invocation after another would say the same."""
+    """Log a warning once per process, since every invocation would repeat it."""
     _log.warning(message)

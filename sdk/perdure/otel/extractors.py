@@ -1,10 +1,10 @@
-"""Which trace an execution joins: what its trace header says, in either of the two forms in use.
+"""Readers of trace headers, in both formats in use: the trace that an execution joins.
 
     Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1     X-Ray
     00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01                        W3C traceparent
 
-Whoever starts an execution gives the header; it is kept with the execution, so every invocation
-finds the same one. A header that is neither is no error: the execution has a trace of its own.
+The client that starts an execution sends the header; it is stored with the execution, so that every
+invocation has the same. A header in neither format is ignored: the execution has its own trace.
 Sources: AWS X-Ray Developer Guide, "Tracing header"; W3C Trace Context, section 3.2.
 """
 
@@ -29,7 +29,7 @@ _SPAN_ID_END: Final = 2**64
 
 
 class Sampling(Enum):
-    """What a trace header says about whether to record."""
+    """Sampling decision of a trace header."""
 
     SAMPLED = "sampled"
     NOT_SAMPLED = "not_sampled"
@@ -38,7 +38,7 @@ class Sampling(Enum):
 
 @dataclass(frozen=True)
 class ExtractedContext:
-    """What a trace header says. Ids are None where it has none that is valid."""
+    """Contents of a trace header. Ids are None where it has no valid one."""
 
     trace_id: int | None
     parent_span_id: int | None
@@ -46,17 +46,17 @@ class ExtractedContext:
 
     @property
     def has_valid_trace_id(self) -> bool:
-        """Whether there is a trace to join: an id above zero, of 128 bits at most."""
+        """Whether there is a trace to join: an id above zero, of at most 128 bits."""
         return self.trace_id is not None and 0 < self.trace_id < _TRACE_ID_END
 
     @property
     def has_valid_parent_span_id(self) -> bool:
-        """Whether there is a span to be under: an id above zero, of 64 bits at most."""
+        """Whether there is a parent span: an id above zero, of at most 64 bits."""
         return self.parent_span_id is not None and 0 < self.parent_span_id < _SPAN_ID_END
 
     @property
     def has_complete_remote_parent(self) -> bool:
-        """Whether both are there."""
+        """Whether both ids are valid."""
         return self.has_valid_trace_id and self.has_valid_parent_span_id
 
 
@@ -64,7 +64,7 @@ ContextExtractor = Callable[[InvocationStartInfo], ExtractedContext | None]
 
 
 def xray_context_extractor(info: InvocationStartInfo) -> ExtractedContext | None:
-    """Read the execution's trace header as X-Ray's; None if it says nothing in that form."""
+    """Read the execution's trace header in X-Ray's format; return None if it has another."""
     fields = dict(_fields(info.trace_header or ""))
     root = _XRAY_ROOT.fullmatch(fields.get("Root", ""))
     parent = _XRAY_PARENT.fullmatch(fields.get("Parent", ""))
@@ -92,7 +92,7 @@ def w3c_client_context_extractor(info: InvocationStartInfo) -> ExtractedContext 
 
 
 def either_context_extractor(info: InvocationStartInfo) -> ExtractedContext | None:
-    """Read the execution's trace header in whichever of the two forms it has."""
+    """Read the execution's trace header in either format."""
     return w3c_client_context_extractor(info) or xray_context_extractor(info)
 
 

@@ -1,4 +1,4 @@
-"""What functions are given: factories of the two views, of which a function has one at most."""
+"""Plugin factories of the two views. A function has at most one of them."""
 
 from typing import ClassVar, Final
 
@@ -11,7 +11,7 @@ _GROUP: Final = "aws-durable-execution-otel-view"
 
 
 class ExecutionOtelPluginFactory:
-    """Makes the plugins that show executions as wholes."""
+    """Creates the plugins that show an execution as one tree of spans."""
 
     __durable_registration_api__: ClassVar[int] = 1
     exclusive_group: ClassVar[str | None] = _GROUP
@@ -19,13 +19,13 @@ class ExecutionOtelPluginFactory:
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
         self.config = config
 
-    def create_plugin(self, info: InvocationStartInfo) -> ExecutionOtelPlugin:  # noqa: ARG002 - it is told again
+    def create_plugin(self, info: InvocationStartInfo) -> ExecutionOtelPlugin:  # noqa: ARG002 - the start hook receives it again
         """Return the plugin of one invocation."""
         return ExecutionOtelPlugin(self.config)
 
 
 class InvocationOtelPluginFactory:
-    """Makes the plugins that show each invocation for itself."""
+    """Creates the plugins that show each invocation as a tree of its own."""
 
     __durable_registration_api__: ClassVar[int] = 1
     exclusive_group: ClassVar[str | None] = _GROUP
@@ -33,7 +33,7 @@ class InvocationOtelPluginFactory:
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
         self.config = config
 
-    def create_plugin(self, info: InvocationStartInfo) -> InvocationOtelPlugin:  # noqa: ARG002 - it is told again
+    def create_plugin(self, info: InvocationStartInfo) -> InvocationOtelPlugin:  # noqa: ARG002 - the start hook receives it again
         """Return the plugin of one invocation."""
         return InvocationOtelPlugin(self.config)
 

@@ -1,7 +1,7 @@
-"""Ids that every process derives alike, so that all invocations of an execution make one trace.
+"""Ids of traces and spans, derived so that all invocations of an execution form one trace.
 
-Nothing about spans is recorded: whoever knows the ARN of an execution, its start and the id of an
-operation knows the ids of their trace and spans. The derivations are those of the OpenTelemetry
+Nothing about spans is recorded: the ARN of an execution, its start and the id of an operation are
+enough to compute the ids of their trace and spans. The derivations are those of the OpenTelemetry
 package of the AWS SDK, version 2.0.
 """
 
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 _SPAN_ID_BYTES: Final = 8
-_TRACE_ID_HASH_BYTES: Final = 12  # beside four bytes of the time, as X-Ray asks for
+_TRACE_ID_HASH_BYTES: Final = 12  # after four bytes of the time, as X-Ray requires
 
 _installing: Final = threading.Lock()
 
@@ -35,7 +35,7 @@ def derive_workflow_span_id(durable_execution_arn: str) -> int:
 
 
 def derive_execution_root_span_id(durable_execution_arn: str) -> int:
-    """Return the id of the span above all others, used when no caller gave a trace to join.
+    """Return the id of the root span, used when the start had no trace to join.
 
     Raises `ValueError` for an empty ARN.
     """
@@ -54,7 +54,7 @@ class _Ids:
 
 
 class DeterministicIdGenerator(RandomIdGenerator):
-    """Generates the ids that `use_ids` sets, and otherwise those of a generator behind it."""
+    """Generates the ids that `use_ids` sets, and otherwise those of a fallback generator."""
 
     def __init__(self, fallback_id_generator: IdGenerator | None = None) -> None:
         self._fallback = fallback_id_generator or RandomIdGenerator()
@@ -62,10 +62,10 @@ class DeterministicIdGenerator(RandomIdGenerator):
 
     @classmethod
     def install_on_tracer(cls, tracer: Tracer) -> "DeterministicIdGenerator":
-        """Return the generator of a tracer, put in front of the one it had, once.
+        """Return the generator of a tracer, installed once in front of its previous one.
 
-        Providers share one tracer among all who ask for its name, hence threads may meet here.
-        Tracers of other names keep their generator.
+        Providers share one tracer among all callers that use its name, hence the lock. Tracers of
+        other names keep their generator.
         """
         with _installing:
             present = tracer.id_generator
@@ -77,7 +77,7 @@ class DeterministicIdGenerator(RandomIdGenerator):
 
     @contextmanager
     def use_ids(self, *, trace_id: int | None, span_id: int | None) -> Generator[None]:
-        """Within, on this thread or task: the trace id of root spans, the id of the next span."""
+        """Set the trace id of root spans and the id of the next span, on this thread or task."""
         token = self._ids.set(_Ids(trace_id, span_id))
         try:
             yield
@@ -85,12 +85,12 @@ class DeterministicIdGenerator(RandomIdGenerator):
             self._ids.reset(token)
 
     def generate_trace_id(self) -> int:
-        """Return the trace id that is set, or one of the generator behind."""
+        """Return the trace id that is set, or one of the fallback generator."""
         trace_id = self._ids.get().trace_id
         return self._fallback.generate_trace_id() if trace_id is None else trace_id
 
     def generate_span_id(self) -> int:
-        """Return the span id that is set, once, or one of the generator behind."""
+        """Return the span id that is set, once, or one of the fallback generator."""
         ids = self._ids.get()
         if ids.span_id is None:
             return self._fallback.generate_span_id()
@@ -98,22 +98,24 @@ class DeterministicIdGenerator(RandomIdGenerator):
         return ids.span_id
 
     def is_trace_id_random(self) -> bool:
-        """Tell whether a trace id generated now would be a random one."""
+        """Return whether a trace id generated now would be random."""
         if self._ids.get().trace_id is not None:
             return False
-        # Generators written for an SDK before 1.40 do not tell.
-        told = getattr(self._fallback, "is_trace_id_random", None)
-        return bool(told()) if callable(told) else False
+        # Generators written for an SDK before 1.40 lack this method.
+        is_random = getattr(self._fallback, "is_trace_id_random", None)
+        return bool(is_random()) if callable(is_random) else False
 
 
 def _span_id(purpose: str, execution_arn: str) -> int:
     if not execution_arn:
-        raise ValueError(f"The {purpose} span has its id from the execution's ARN, which is empty.")
+        raise ValueError(
+            f"execution ARN must not be empty: the id of the {purpose} span is derived from it."
+        )
     return _hashed(f"{purpose}:{execution_arn}")
 
 
 def _hashed(text: str) -> int:
-    return int.from_bytes(_digest(text)[:_SPAN_ID_BYTES]) or 1  # zero is no id
+    return int.from_bytes(_digest(text)[:_SPAN_ID_BYTES]) or 1  # zero is not a valid id
 
 
 def _digest(text: str) -> bytes:

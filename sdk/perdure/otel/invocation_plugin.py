@@ -1,10 +1,10 @@
-"""The view of invocations: what each of them did, as a tree of its own.
+"""Plugin that shows each invocation as a tree of spans of its own.
 
     ancestor ─┬─ Invocation ── operation ── attempt     exported at the end of each invocation
               └─ Workflow                                linked to by operations and attempts
 
-An operation that is open in several invocations has a span in each: the first one has the id that
-is derived from the operation, later ones link to it. Spans run by the clock of the worker.
+An operation that is open in several invocations has a span in each: the first one has the id
+derived from the operation, later ones link to it. Times of spans are those of the worker's clock.
 """
 
 import threading
@@ -28,13 +28,13 @@ from perdure.plugins.hooks import (
 
 
 class InvocationOtelPlugin(OtelPlugin):
-    """Makes a tree of spans of one invocation. Its factory makes one for each invocation."""
+    """Creates a tree of spans for one invocation. One plugin serves one invocation."""
 
     def __init__(self, config: OtelPluginConfig | None = None) -> None:
         super().__init__(config)
         self._lock = threading.Lock()
         self._open: dict[str, Span] = {}
-        self._met_again: dict[str, bool] = {}
+        self._replayed: dict[str, bool] = {}
 
     def on_invocation_start(self, info: InvocationStartInfo) -> None:
         """Start the span of the invocation, and make it current."""
@@ -45,16 +45,16 @@ class InvocationOtelPlugin(OtelPlugin):
         self._spans = spans
 
     def on_invocation_end(self, info: InvocationEndInfo) -> None:
-        """End everything that is open, and export the execution's span if that has ended."""
+        """End all open spans, and export the execution's span if the execution has ended."""
         spans, self._spans = self._spans, None
         if spans is None:
             return
         spans.cut_attempts()
         with self._lock:
-            left = list(self._open.items())
+            open_spans = list(self._open.items())
             self._open.clear()
-        for operation_id, span in reversed(left):  # what is inside first
-            if not _starts_again(spans, info, operation_id, span):
+        for operation_id, span in reversed(open_spans):  # inner ones first
+            if not _is_restarted(spans, info, operation_id, span):
                 span.end()
         spans.end(info)
 
@@ -64,12 +64,12 @@ class InvocationOtelPlugin(OtelPlugin):
         if spans is None:
             return
         if info.operation_type is OperationType.CONTEXT:
-            self._met_again[info.operation_id] = info.is_replayed
+            self._replayed[info.operation_id] = info.is_replayed
         elif self._opened(info.operation_id) is None:
             self._start(spans, info, again=info.is_replayed)
 
     def on_operation_end(self, info: OperationEndInfo) -> None:
-        """Export the span of the operation; one that ended in between gets a short one."""
+        """Export the span of the operation; one that ended between invocations gets a short one."""
         spans = self._spans
         if spans is None or info.is_replayed:
             return
@@ -94,12 +94,12 @@ class InvocationOtelPlugin(OtelPlugin):
             spans.begin_attempt(info, parent, spans.workflow)
             return
         context = self._opened(info.operation_id) or self._start(
-            spans, info, again=self._met_again.get(info.operation_id)
+            spans, info, again=self._replayed.get(info.operation_id)
         )
         spans.enter(info, context)
 
     def on_user_function_end(self, info: UserFunctionEndInfo) -> None:
-        """Export the attempt; make current again what was before."""
+        """Export the span of the attempt; restore the current span."""
         spans = self._spans
         if spans is None or info.is_replay_children:
             return
@@ -109,7 +109,7 @@ class InvocationOtelPlugin(OtelPlugin):
             spans.leave(info)
 
     def _start(self, spans: InvocationSpans, info: OperationInfo, *, again: bool | None) -> Span:
-        """Start the span of an operation: its own, one more (`again`), or (None) a nameless one."""
+        """Start the span of an operation: with its own id, or a further one (`again`, or None)."""
         trace = spans.trace
         operation = trace.operation(info.operation_id)
         span = trace.start(
@@ -132,13 +132,13 @@ class InvocationOtelPlugin(OtelPlugin):
         return spans.invocation if parent is None else parent.get_span_context()
 
 
-def _starts_again(
+def _is_restarted(
     spans: InvocationSpans, info: InvocationEndInfo, operation_id: str, span: Span
 ) -> bool:
-    """Tell whether the next invocation starts an operation anew, with the same span.
+    """Return whether the next invocation starts an operation again, with the same span.
 
-    It does where this one is run again before the start was known to be recorded. What ran below
-    finds its parent there.
+    It does where this one is retried before the start was known to be recorded. Spans below have
+    their parent there.
     """
     if info.status is not InvocationStatus.RETRY or operation_id in info.operations:
         return False

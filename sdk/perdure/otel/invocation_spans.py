@@ -1,13 +1,14 @@
-"""What both views have in common: the spans of an invocation, of its attempts, of the execution.
+"""Spans of an invocation, of its attempts and of the execution, as both plugins create them.
 
-What ended before the invocation is told again in the next one, unless this one gets a checkpoint
-accepted. So the spans of such operations are held until that is known, and exported once:
+The end of an operation that ended before the invocation is reported again in the next one, unless
+a checkpoint of this one is accepted. So the spans of such operations are held until then, and
+exported once:
 
-    held ── an operation has ended by a checkpoint, or the invocation did its work ──> exported
-      └──── the invocation is run again, and nothing has changed in it ─────────────> dropped
+    held ── an operation ended by a checkpoint, or the invocation was completed ──> exported
+      └──── the invocation is retried, and nothing has changed in it ─────────────> dropped
 
-A scope is what is current while a user's function runs. Its end is told where its start was, so
-leaving it puts back what was current before, whatever the function made of that meanwhile.
+While a user function runs, its span is the current one. The hooks of its start and end are called
+in the same place, so at its end the previous context is restored, whatever the function did to it.
 """
 
 import threading
@@ -62,7 +63,7 @@ class InvocationSpans:
         self._attempts: dict[tuple[str, int], Span] = {}
         self._before: dict[tuple[str, int], Context] = {}
         self._lock = threading.Lock()
-        self._news = info.updated_operations.keys()
+        self._updated_ids = info.updated_operations.keys()
         self._statuses = _statuses(info)
         self._accepted = False
         self._held: list[tuple[Span, int | None]] = []
@@ -76,12 +77,12 @@ class InvocationSpans:
 
     @classmethod
     def begin(cls, config: OtelPluginConfig, info: InvocationStartInfo) -> "InvocationSpans | None":
-        """Start the span of an invocation; None where there are no traces."""
+        """Start the span of an invocation; return None where there are no traces."""
         trace_ = ExecutionTrace.of(config, info)
         return None if trace_ is None else cls(trace_, config, info)
 
     def surround(self, span: Span, config: OtelPluginConfig) -> None:
-        """Make a span current for the handler, and have its records name the invocation."""
+        """Make a span current for the handler, and add the invocation's ids to log records."""
         contexts.attach(trace.set_span_in_context(span))
         correlate(self.invocation)
         if config.enrich_logger:
@@ -92,12 +93,12 @@ class InvocationSpans:
         return self._span
 
     def enter(self, info: UserFunctionStartInfo, span: Span) -> None:
-        """Make a span current for a user's function."""
+        """Make a span current for a user function."""
         self._before[_key(info)] = contexts.get_current()
         contexts.attach(trace.set_span_in_context(span))
 
     def leave(self, info: UserFunctionEndInfo) -> None:
-        """Make current again what was before the function."""
+        """Restore the context from before the function."""
         before = self._before.pop(_key(info), None)
         if before is not None:
             contexts.attach(before)
@@ -125,7 +126,7 @@ class InvocationSpans:
         self.enter(info, span)
 
     def end_attempt(self, info: UserFunctionEndInfo, ended_ns: int | None = None) -> None:
-        """End that span, now or as told, saying how the call ended."""
+        """End that span, now or at `ended_ns`, with the outcome of the call."""
         self.leave(info)
         span = self._attempts.pop(_key(info), None)
         if span is None:
@@ -138,8 +139,10 @@ class InvocationSpans:
         span.end(ended_ns)
 
     def export(self, span: Span, operation: OperationEndInfo, ended_ns: int | None = None) -> None:
-        """End the span of an operation, now or as told, as soon as nobody will tell it again."""
-        recorded = operation.start_time is not None and operation.operation_id not in self._news
+        """End the span of an operation, at `ended_ns` or now, once its end is final."""
+        recorded = (
+            operation.start_time is not None and operation.operation_id not in self._updated_ids
+        )
         if recorded:
             self._release()
         with self._lock:
@@ -149,7 +152,7 @@ class InvocationSpans:
         span.end(ended_ns)
 
     def cut_attempts(self) -> None:
-        """End the attempts of which nobody will tell the end."""
+        """End the spans of attempts whose end will not be reported."""
         while self._attempts:
             _, span = self._attempts.popitem()
             span.set_attribute(TRUNCATED, value=True)
@@ -169,7 +172,7 @@ class InvocationSpans:
             self._export_workflow(info, latest)
 
     def metadata(self, info: PropagationInput) -> PropagationMetadata:
-        """Have what a chained invoke starts join the trace, under the span of the invoke."""
+        """Return the trace header by which an invoked execution joins the trace."""
         return PropagationMetadata(self.trace.header(info.operation_id))
 
     def _release(self) -> None:
@@ -210,12 +213,12 @@ class OtelPlugin(DurableInstrumentationPlugin):
 
 
 def end_now(not_before: datetime) -> int:
-    """Return the present in to_epoch_ns since 1970, or `not_before` where a clock is behind it."""
+    """Return the current time in nanoseconds since 1970, at least `not_before`."""
     return max(time.time_ns(), to_epoch_ns(not_before))
 
 
 def placeholder(context: SpanContext) -> Span:
-    """Return what stands for a span that is exported later: it can be current, and a parent."""
+    """Return a placeholder for a span exported later, which can be current and a parent."""
     return NonRecordingSpan(context)
 
 

@@ -1,8 +1,8 @@
 """Trace ids on log records, so that a backend finds the lines of a span.
 
-Which invocation a record belongs to is told by a context variable, which reaches whatever the
-handler starts in its name: branches, tasks, bodies of steps. A thread that a handler starts by
-itself has no part in it, and its records stay as they are, rather than carry another's trace.
+A context variable holds the invocation that a record belongs to; branches, tasks and bodies of
+steps inherit it. A thread that a handler starts by itself does not, and its records stay unchanged,
+rather than carry the trace of another invocation.
 """
 
 import logging
@@ -19,7 +19,7 @@ _installing: Final = threading.Lock()
 
 @dataclass(frozen=True)
 class _Correlation:
-    """The span around an invocation's handler, and the one that its own records name instead."""
+    """The span around an invocation's handler, and the one that log records have instead."""
 
     around: SpanContext
     invocation: SpanContext
@@ -29,7 +29,7 @@ _correlation: ContextVar[_Correlation | None] = ContextVar("perdure_otel_log", d
 
 
 def correlate(invocation: SpanContext) -> None:
-    """Have records from here on name an invocation, unless a span in it is current."""
+    """Add the trace ids of an invocation to later records, unless a span inside it is current."""
     _correlation.set(_Correlation(trace.get_current_span().get_span_context(), invocation))
 
 
@@ -47,7 +47,7 @@ def current_span_context() -> SpanContext | None:
 class OtelContextLogFilter(logging.Filter):
     """Adds `traceId`, `spanId` (hexadecimal) and `otelTraceSampled` to records of invocations.
 
-    It drops no record, and leaves those alone that no invocation made.
+    It drops no record, and does not change records made outside of invocations.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -61,10 +61,10 @@ class OtelContextLogFilter(logging.Filter):
 
 
 def install_log_filter(target_logger: logging.Logger | None = None) -> OtelContextLogFilter | None:
-    """Give all handlers of a logger (by default the root) one filter, if they have none yet.
+    """Add one filter to all handlers of a logger (by default the root) that have none yet.
 
-    A handler sees the records of all loggers below, a filter on the logger would not. Returns the
-    filter; None if there is no handler.
+    Handlers receive the records of all loggers below, which a filter of the logger would not.
+    Returns the filter; None if there is no handler.
     """
     logger = logging.getLogger() if target_logger is None else target_logger
     with _installing:

@@ -1,4 +1,4 @@
-"""Which provider makes the spans, and that what it holds is exported before the process ends."""
+"""Tracer provider, and the export of its remaining spans before the process ends."""
 
 import atexit
 import weakref
@@ -10,7 +10,7 @@ from opentelemetry.sdk import trace as sdk
 
 from perdure.otel.config import OtelPluginConfig
 
-# A worker that drains has to be gone before whoever stops it loses patience: 30 s on Kubernetes.
+# A worker that drains must exit before it is killed: after 30 s on Kubernetes.
 FLUSH_MS_MAX: Final = 5_000
 
 _providers: Final = weakref.WeakSet[sdk.TracerProvider]()
@@ -18,22 +18,22 @@ _providers: Final = weakref.WeakSet[sdk.TracerProvider]()
 
 @dataclass(frozen=True)
 class ProviderResult:
-    """The provider, and whether it is the global one for want of another."""
+    """The provider, and whether it is the global one."""
 
     tracer_provider: trace.TracerProvider
     uses_global_provider: bool
 
 
 def create_tracer_provider(config: OtelPluginConfig) -> ProviderResult:
-    """Return the provider that the configuration names, or else the global one."""
-    named = config.tracer_provider
-    if named is not None:
-        return ProviderResult(named, uses_global_provider=False)
+    """Return the configured provider, or else the global one."""
+    configured = config.tracer_provider
+    if configured is not None:
+        return ProviderResult(configured, uses_global_provider=False)
     return ProviderResult(trace.get_tracer_provider(), uses_global_provider=True)
 
 
 def flush_at_exit(provider: trace.TracerProvider) -> None:
-    """Have a provider export what it holds when the process ends, whoever owns it."""
+    """Flush a provider when the process ends."""
     if isinstance(provider, sdk.TracerProvider):
         _providers.add(provider)
 

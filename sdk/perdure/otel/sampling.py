@@ -1,8 +1,8 @@
-"""One decision for all spans of an invocation, so that no trace has holes.
+"""Sampling: one decision for all spans of an invocation, so that no trace is incomplete.
 
-A header that says whether to record is obeyed; otherwise the sampler of the provider is asked, once
-in each invocation and for the trace as a whole. Samplers that go by the trace id, as those by ratio
-do, say the same in every process.
+The decision of the trace header counts; without one, the sampler of the provider decides, once in
+each invocation and for the whole trace. Samplers that use the trace id, as those by ratio do,
+decide equally in every process.
 """
 
 import threading
@@ -24,7 +24,7 @@ _installing: Final = threading.Lock()
 
 
 def decided(parent: Context, result: SamplingResult) -> Context:
-    """Return the context in which a span is recorded as decided before."""
+    """Return a context that carries the sampling decision for spans started in it."""
     return contexts.set_value(_DECIDED, result, parent)
 
 
@@ -35,7 +35,7 @@ def resolve(
     name: str,
     attributes: Attributes,
 ) -> SamplingResult:
-    """Decide about an execution's trace."""
+    """Return the sampling decision for an execution's trace."""
     match Sampling.UNDECIDED if extracted is None else extracted.sampling:
         case Sampling.SAMPLED:
             return SamplingResult(Decision.RECORD_AND_SAMPLE)
@@ -48,14 +48,14 @@ def resolve(
 
 
 class ExecutionSampler(Sampler):
-    """Says what has been decided; about spans of others it asks the sampler behind it."""
+    """Returns the decision in the context; for other spans, that of the previous sampler."""
 
-    def __init__(self, behind: Sampler) -> None:
-        self.behind = behind
+    def __init__(self, previous: Sampler) -> None:
+        self.previous = previous
 
     @classmethod
     def install_on_tracer(cls, tracer: Tracer) -> "ExecutionSampler":
-        """Return the sampler of a tracer, put in front of the one it had, once."""
+        """Return the sampler of a tracer, installed once in front of its previous one."""
         with _installing:
             present = tracer.sampler
             if isinstance(present, cls):
@@ -72,17 +72,17 @@ class ExecutionSampler(Sampler):
         kind: SpanKind | None = None,
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,  # noqa: ARG002 - named by the interface, never given
+        trace_state: TraceState | None = None,  # noqa: ARG002 - part of the interface, never passed
     ) -> SamplingResult:
-        """Return what has been decided, with the attributes of the span."""
+        """Return the decision, with the attributes of the span."""
         result = contexts.get_value(_DECIDED, parent_context)
         if not isinstance(result, SamplingResult):
-            return self.behind.should_sample(
+            return self.previous.should_sample(
                 parent_context, trace_id, name, kind, attributes, links
             )
         both = {**(attributes or {}), **result.attributes}  # pyright: ignore[reportUnknownMemberType] - untyped there
         return SamplingResult(result.decision, both, result.trace_state)
 
     def get_description(self) -> str:
-        """Name the sampler behind, too."""
-        return f"ExecutionSampler{{{self.behind.get_description()}}}"
+        """Return the names of both samplers."""
+        return f"ExecutionSampler{{{self.previous.get_description()}}}"

@@ -122,7 +122,7 @@ class DictCodec(Codec):
 
 
 class UnionCodec(Codec):
-    """One of several types; a value is written by the member of its exact type, or the first match."""
+    """One of several types: a value is written by the member of its type, or the first match."""
 
     def __init__(self, members: Sequence[Codec], names: Sequence[str]) -> None:
         self.expected = " | ".join(names)
