@@ -1,4 +1,4 @@
-"""What clients ask of history: start, look, act, complete callbacks."""
+"""Commands of clients: start, stop, pause, resume and delete executions, complete callbacks."""
 
 import asyncio
 from functools import partial
@@ -46,11 +46,11 @@ class ClientCalls:
         self._executions = executions
         self._signer = signer
         self._names = NameLookup(executions.store)
-        # Names whose start is under way, so that two equal starts meet in memory.
+        # Names whose start is in progress, so that two equal starts meet in memory.
         self._starting: dict[ExecutionName, asyncio.Event] = {}
 
     async def start(self, request: StartRequest) -> StartAnswer:
-        """Start, or find the equal execution of that name."""
+        """Start an execution, or find the equal one of that name."""
         executions = self._executions
         executions.require_ready()
         check_identifier("function name", request.function, limits.FUNCTION_NAME_CHARS_MAX)
@@ -63,8 +63,8 @@ class ClientCalls:
             function=function.name,
             name=name,
             execution_id=identity.execution_id,
-            timeout_s=_given(request.timeout_s, function.execution_timeout_s),
-            retention_days=_given(request.retention_days, function.retention_days),
+            timeout_s=_or_default(request.timeout_s, function.execution_timeout_s),
+            retention_days=_or_default(request.retention_days, function.retention_days),
             input=request.input,
             tenant_id=request.tenant_id,
             trace_header=request.trace_header,
@@ -85,9 +85,9 @@ class ClientCalls:
         return StartAnswer(arn_of(taken.identity), started=False)
 
     async def start_child(self, child: StartChild, row: OutboxRow) -> None:
-        """Start the execution of a chained invoke, and settle the outbox row in the same commit.
+        """Start the execution of a chained invoke, and delete the outbox row in the same commit.
 
-        Raises refusals, and then nothing is settled.
+        Raises refusals, and then the row stays.
         """
         executions = self._executions
         function = executions.functions.get(child.namespace, child.function)
@@ -108,18 +108,18 @@ class ClientCalls:
         if taken is None:
             return
         if taken.key.execution_id != child.execution_id:
-            raise NameTaken(f"the name {child.name!r} was given to another execution")
+            raise NameTaken(f"the name {child.name!r} belongs to another execution")
         await executions.delete_outbox(row).wait()
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
-        """End the execution; return when it ended."""
+        """End the execution as STOPPED; return when it ended."""
         check_error("stop error", error)
         state = await self._command(arn, Stop(error))
         assert state.ended_ms is not None
         return state.ended_ms
 
     async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
-        """Begin no more invocations; return the new status."""
+        """Hand out no more invocations; return the new status."""
         execution = await self._execution(arn)
         command = Pause(
             running=execution.key in self._executions.running,
@@ -130,11 +130,11 @@ class ClientCalls:
         return execution.state.status
 
     async def resume(self, arn: str, *, reason: str | None) -> str:
-        """Take a pause back; return the new status."""
+        """Withdraw a pause; return the new status."""
         return (await self._command(arn, Resume(reason))).status
 
     async def delete(self, arn: str) -> int:
-        """Let retention sweep it now; return when that was first asked for."""
+        """Make it due for the retention sweep; return when that was first requested."""
         executions = self._executions
         execution = await self._execution(arn)
         state = execution.state
@@ -160,52 +160,52 @@ class ClientCalls:
         await self._executions.command(key, command)
 
     async def heartbeat_callback(self, callback_id: str) -> None:
-        """Start a callback's heartbeat timeout anew."""
+        """Restart a callback's heartbeat timeout."""
         key, operation_id = self._signer.read_callback(callback_id)
         await self._executions.command(key, HeartbeatCallback(operation_id))
 
     async def callback_arn(self, callback_id: str) -> str:
-        """Return the ARN of the execution whose callback it is."""
+        """Return the ARN of the execution that the callback belongs to."""
         key, _ = self._signer.read_callback(callback_id)
         return arn_of(identity_of((await self._executions.committed(key)).state))
 
     async def _create_named(
         self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
     ) -> ExecutionRow | None:
-        """Begin an execution (None), or return the one that has the name already."""
-        # Refuse bad form before reading.
+        """Start an execution and return None, or return the one that has the name already."""
+        # Refuse malformed requests before any read.
         begin(start, self._executions.clock.now_ms())
         bucket = bucket_of(start.namespace, start.function, start.name)
         name = ExecutionName(bucket, start.namespace, start.function, start.name)
-        while (under_way := self._starting.get(name)) is not None:
-            await under_way.wait()
+        while (in_progress := self._starting.get(name)) is not None:
+            await in_progress.wait()
         self._starting[name] = asyncio.Event()
         try:
             taken = await self._find(name)
             batch = self._create(start, bucket, outbox_done) if taken is None else None
         except BaseException:
-            self._let_go(name)
+            self._release(name)
             raise
         if batch is None:
-            self._let_go(name)
+            self._release(name)
             return taken
-        # A caller that goes away must not let go of the name before the commit is durable.
-        batch.ends.append(partial(self._let_go, name))
+        # A caller that is cancelled must not release the name before the commit is durable.
+        batch.ends.append(partial(self._release, name))
         await batch.wait()
         return None
 
-    def _let_go(self, name: ExecutionName) -> None:
-        """Let the next start of the name look for it."""
+    def _release(self, name: ExecutionName) -> None:
+        """Let the next start of the name go on; it will find the execution."""
         self._starting.pop(name).set()
 
     async def _find(self, name: ExecutionName) -> ExecutionRow | None:
-        """Return the execution of this name, as it is in this very epoch."""
+        """Return the execution of this name. Raises StoreUnavailable after a reload meanwhile."""
         executions = self._executions
         executions.require_ready()
         epoch = executions.epoch
         row = await self._names.find(name)
         if epoch != executions.epoch:
-            raise StoreUnavailable("the node reloaded while it looked for the name")
+            raise StoreUnavailable("the node reloaded during the lookup of the name")
         return row
 
     def _create(self, start: Start, bucket: int, outbox_done: tuple[OutboxRow, ...] = ()) -> Batch:
@@ -224,13 +224,16 @@ class ClientCalls:
         return with_identity(await self._executions.get(key_of_identity(identity)), identity)
 
 
-def _given(value: int | None, otherwise: int) -> int:
-    return otherwise if value is None else value
+def _or_default(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _digest(start: Start) -> bytes:
-    """Return what tells one start from another of its name; absent and empty inputs differ."""
-    # Without a tenant the key is empty, and the digest that of the input alone.
+    """Return a digest of input and tenant: equal starts of one name have the same.
+
+    Absent and empty inputs differ.
+    """
+    # Without a tenant the key is empty, and the digest is that of the input alone.
     key = b""
     if start.tenant_id is not None:
         key = blake2b(start.tenant_id.encode(), digest_size=_DIGEST_BYTES).digest()

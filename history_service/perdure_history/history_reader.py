@@ -1,4 +1,4 @@
-"""Reading histories: pages, and following what is being written. Only what is durable is shown."""
+"""Reader of executions and histories: states, pages, followed events. Only what is durable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class HistoryReader:
     async def page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False
     ) -> list[NumberedEvent]:
-        """Return events after the given one; in reverse those before it (0: from the end)."""
+        """Return events after this one; in reverse those before it (0: from the end)."""
         self._executions.require_ready()
         key = key_of(arn)
         row = await self._executions.store.get(key)
@@ -62,18 +62,18 @@ class HistoryReader:
         return await self._forwards(key, after_event_id, limit)
 
     async def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
-        """Yield events as they become durable, until the execution has ended and all are told."""
+        """Yield events as they become durable, until the execution has ended."""
         key = key_of(arn)
         with self._executions.changes.watch(key) as moved:
             while True:
                 moved.clear()
                 execution = await self._executions.committed(key)
                 ended = not is_open(execution.state)
-                told = after_event_id
+                before = after_event_id
                 for event in await self.page(arn, after_event_id=after_event_id, limit=_PAGE):
                     after_event_id = event.event_id
                     yield event
-                if after_event_id != told:
+                if after_event_id != before:
                     continue
                 if ended:
                     return

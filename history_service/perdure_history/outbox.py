@@ -1,8 +1,8 @@
-"""Delivering what executions tell each other: starts of children, ends of children.
+"""Outbox: deliveries between executions, which are starts and ends of children.
 
 A row is written with the change that caused it and deleted once its effect is durable, so a crash
-in between delivers it again; receivers take the second delivery for the first (child identities are
-derived, ends are known already).
+in between delivers it again. A second delivery has no effect: child identities are derived from the
+parent, and an end that is known already is ignored.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from perdure_host.errors import StoreError
 from perdure_host.ports import Clock, OutboxRow, Store
 from perdure_host.telemetry import open_log
 
-# Rows that wait in memory; what does not fit is read from the database later.
+# Rows that wait in memory; the others are read from the database later.
 QUEUE_ROWS_MAX: Final = 10_000
 QUEUE_BYTES_MAX: Final = 32 * 1_024 * 1_024
-_AT_ONCE_MAX: Final = 64
-# More than can be under way, so that a full page always holds something new.
+_CONCURRENT_MAX: Final = 64
+# More than can be in delivery, so that a full page always holds something new.
 _PAGE: Final = 100
 _RETRY_MS: Final = 1_000
 
@@ -36,7 +36,7 @@ def encode_delivery(delivery: Delivery) -> bytes:
 
 
 class OutboxDeliverer:
-    """Hands rows to their receivers, several at once, each until it is durable there."""
+    """Delivers outbox rows, several at once, each until its effect is durable."""
 
     def __init__(
         self,
@@ -52,19 +52,19 @@ class OutboxDeliverer:
         self._queue_rows_max = queue_rows_max
         self._queue: deque[OutboxRow] = deque()
         self._queue_bytes = 0
-        # True while rows may be in the database that are neither queued nor under way.
+        # True while rows may be in the database that are neither queued nor in delivery.
         self._unread = True
-        self._under_way: set[tuple[int, str]] = set()
+        self._in_delivery: set[tuple[int, str]] = set()
         self._wake = asyncio.Event()
         self._wake.set()
-        self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        self._concurrency = asyncio.Semaphore(_CONCURRENT_MAX)
 
     def __len__(self) -> int:
-        """Return how many rows are queued or under way."""
-        return len(self._queue) + len(self._under_way)
+        """Return how many rows are queued or in delivery."""
+        return len(self._queue) + len(self._in_delivery)
 
     def push(self, rows: tuple[OutboxRow, ...]) -> None:
-        """Take rows that are durable now."""
+        """Queue rows that are durable now."""
         for row in rows:
             if len(self._queue) >= self._queue_rows_max or self._queue_bytes >= QUEUE_BYTES_MAX:
                 self._unread = True
@@ -73,7 +73,7 @@ class OutboxDeliverer:
         self._wake.set()
 
     def reset(self) -> None:
-        """Read everything again."""
+        """Drop the queue and read the rows again."""
         self._queue.clear()
         self._queue_bytes = 0
         self._unread = True
@@ -92,17 +92,17 @@ class OutboxDeliverer:
                         await self._start(group)
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
-        await self._at_once.acquire()
+        await self._concurrency.acquire()
         row = self._take()
-        if row is None or (row.bucket, row.outbox_id) in self._under_way:
-            self._at_once.release()
+        if row is None or (row.bucket, row.outbox_id) in self._in_delivery:
+            self._concurrency.release()
             return
-        self._under_way.add((row.bucket, row.outbox_id))
+        self._in_delivery.add((row.bucket, row.outbox_id))
         group.create_task(self._deliver_one(row))
 
     async def _read(self) -> None:
-        """Read what is in the database; a full queue is read on when it has emptied."""
-        # Whoever says from now on that there is more to read is not contradicted.
+        """Read a page of rows from the database into the queue."""
+        # Before the read: a `push` or `reset` meanwhile must stay noted.
         self._unread = False
         try:
             rows = await self._store.outbox(after=None, limit=_PAGE)
@@ -112,7 +112,7 @@ class OutboxDeliverer:
             self._unread = True
             return
         for row in rows:
-            if (row.bucket, row.outbox_id) not in self._under_way:
+            if (row.bucket, row.outbox_id) not in self._in_delivery:
                 self._append(row)
         if len(rows) == _PAGE:
             self._unread = True
@@ -126,15 +126,15 @@ class OutboxDeliverer:
             self._unread = True
             self._wake.set()
         finally:
-            self._under_way.discard((row.bucket, row.outbox_id))
-            self._at_once.release()
+            self._in_delivery.discard((row.bucket, row.outbox_id))
+            self._concurrency.release()
 
     def _append(self, row: OutboxRow) -> None:
         self._queue.append(row)
         self._queue_bytes += len(row.body)
 
     def _take(self) -> OutboxRow | None:
-        """Return the oldest row; None when a reset came in between."""
+        """Remove and return the oldest row; None when a reset emptied the queue meanwhile."""
         if not self._queue:
             return None
         row = self._queue.popleft()

@@ -1,8 +1,8 @@
-"""Checking all the time that every execution can still move (rule 5 of the design).
+"""Scanner for executions that cannot move on by themselves.
 
-Each finding raises a metric and a log line; where it can be mended by offering or firing again, it
-is. What depends on memory must look the same in two scans in a row, because between two looks at
-moving things everything seems lost for a moment.
+Each finding counts in a metric and is logged; where offering or firing again can repair it, that is
+done. A finding that depends on memory must show in two scans in a row, because database and memory
+are read one after the other and may differ for a moment.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,19 +20,19 @@ _log = open_log("perdure.history")
 
 
 class Scanner:
-    """Looks through the database and the memory, a page of each at a time."""
+    """Compares the database, page by page, with what is in memory."""
 
     def __init__(
         self, executions: Executions, reoffer: Callable[[ExecutionRow], Awaitable[None]]
     ) -> None:
         self._executions = executions
         self._reoffer = reoffer
-        # What was suspicious in the last scan, with what it must still look like.
+        # Suspects of the last scan, with what must be unchanged in the next.
         self._late: set[Alarm] = set()
         self._stranded: dict[ExecutionKey, int] = {}
 
     async def scan(self) -> int:
-        """Look once; return the number of findings. Raises StoreError."""
+        """Scan once; return the number of findings. Raises StoreError."""
         executions = self._executions
         if executions.unavailable_reason is not None:
             return 0
@@ -43,14 +43,14 @@ class Scanner:
         return found
 
     async def _find_unreachable(self) -> int:
-        """Executions that wait for nothing at all."""
+        """Report executions that wait for nothing at all."""
         rows = await self._executions.store.waiting_for("nothing", after=None, limit=_PAGE)
         for row in rows:
             self._report("unreachable", row)
         return len(rows)
 
     async def _find_late(self) -> int:
-        """Alarms that should have been handled long ago."""
+        """Report alarms that should have fired long ago, and fire them again."""
         executions = self._executions
         until_ms = executions.clock.now_ms() - _LATE_MS
         late = set(await executions.store.alarms(until_ms=until_ms, after=None, limit=_PAGE))
@@ -63,14 +63,14 @@ class Scanner:
         return len(found)
 
     async def _find_stranded(self) -> int:
-        """Executions that want a worker, but are neither queued nor running."""
+        """Report executions that want a worker but are neither queued nor running; offer them."""
         suspects: dict[ExecutionKey, int] = {}
         found = 0
         after: ExecutionKey | None = None
         while True:
             rows = await self._executions.store.waiting_for("task", after=after, limit=_PAGE)
             for row in rows:
-                if self._is_cared_for(row) or len(suspects) >= _SUSPECTS_MAX:
+                if self._is_queued_or_running(row) or len(suspects) >= _SUSPECTS_MAX:
                     continue
                 suspects[row.key] = row.sequence
                 if self._stranded.get(row.key) == row.sequence:
@@ -83,7 +83,7 @@ class Scanner:
         self._stranded = suspects
         return found
 
-    def _is_cared_for(self, row: ExecutionRow) -> bool:
+    def _is_queued_or_running(self, row: ExecutionRow) -> bool:
         executions = self._executions
         return row.key in executions.running or executions.matching.is_queued(
             row.namespace, row.function, row.key

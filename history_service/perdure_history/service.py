@@ -1,4 +1,4 @@
-"""The history service as a node hosts it: its life, its periodic work, and the port of others."""
+"""History service of a node: its ports, start and stop, background and periodic work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,7 +16,7 @@ from perdure_history.history_reader import HistoryReader
 from perdure_history.outbox import OutboxDeliverer
 from perdure_history.scanner import Scanner
 from perdure_history.settings import HistorySettings
-from perdure_history.status_event_delivery import StatusDeliverer
+from perdure_history.status_event_delivery import StatusEventDelivery
 from perdure_history.task_recovery import TaskRecovery
 from perdure_history.worker_calls import WorkerCalls
 from perdure_host.errors import Fenced, HostError, StoreError
@@ -34,16 +34,17 @@ from perdure_host.services import (
 from perdure_host.telemetry import open_log
 from perdure_host.tokens import Signer
 
-# Deliveries with a payload that is kept outside, at once.
+# Concurrent deliveries with a payload that is stored outside the record.
 LARGE_DELIVERIES_MAX: Final = 2
 
 _log = open_log("perdure.history")
 
 
 class HistoryService:
-    """Make it inside a running loop, `open` it, and `close` it.
+    """Owns the executions of a node. Create it inside a running loop, `open` it, and `close` it.
 
-    `fatal` resolves when this node may serve no more.
+    `commands`, `queries` and `invocations` implement the ports of `perdure_host.services`. `fatal`
+    resolves when this node must stop serving.
     """
 
     def __init__(
@@ -74,55 +75,55 @@ class HistoryService:
         self.queries = HistoryReader(self._executions)
         self._scanner = Scanner(self._executions, self.invocations.reoffer)
         self._outbox = OutboxDeliverer(store, clock, self._deliver)
-        self._reoffers = TaskRecovery(
+        self._task_recovery = TaskRecovery(
             store, clock, lambda: self._executions.claims_until_ms, self.invocations.reoffer
         )
         self._executions.send = self._outbox.push
-        self._executions.on_reload += [self._outbox.reset, self._reoffers.ask]
-        self._statuses: StatusDeliverer | None = None
+        self._executions.on_reload += [self._outbox.reset, self._task_recovery.request]
+        self._status_delivery: StatusEventDelivery | None = None
         self._large_deliveries = asyncio.Semaphore(LARGE_DELIVERIES_MAX)
         self._tasks: list[asyncio.Task[None]] = []
         self.fatal: asyncio.Future[HostError] = asyncio.get_running_loop().create_future()
         self._executions.fatal.add_done_callback(lambda done: self._die(done.result()))
 
-    # Its life.
+    # Start and stop.
 
     def deliver_status_events(self, sink: StatusSink) -> None:
-        """Have status-change events written and brought to the sink. Before `open`, and once."""
+        """Record status events and deliver them to the sink. Call before `open`, at most once."""
         executions = self._executions
         assert not self._tasks
-        assert self._statuses is None
-        self._statuses = StatusDeliverer(
+        assert self._status_delivery is None
+        self._status_delivery = StatusEventDelivery(
             executions.store,
             executions.clock,
             executions.metrics,
             sink,
             is_serving=lambda: executions.unavailable_reason is None,
-            forget=executions.delete_status_events,
+            delete=executions.delete_status_events,
         )
-        executions.on_status_events = self._statuses.note
-        executions.on_reload.append(self._statuses.reset)
+        executions.on_status_events = self._status_delivery.add
+        executions.on_reload.append(self._status_delivery.reset)
 
     async def open(self) -> None:
         """Become the live node and serve. Raises NodeTaken, StoreError."""
         await self._executions.join()
         await self._executions.reload()
-        self._executions.matching.refill = self._reoffers.ask
-        works = [
+        self._executions.matching.refill = self._task_recovery.request
+        jobs = [
             ("committer", self._executions.committer.run()),
             ("timers", self._executions.timers.run()),
             ("outbox", self._outbox.run()),
-            ("offers", self._reoffers.run()),
+            ("offers", self._task_recovery.run()),
         ]
-        if self._statuses is not None:
-            works.append(("status events", self._statuses.run()))
-        self._tasks += [self._supervise(name, work) for name, work in works]
+        if self._status_delivery is not None:
+            jobs.append(("status events", self._status_delivery.run()))
+        self._tasks += [self._supervise(name, job) for name, job in jobs]
 
     async def close(self) -> None:
-        """Refuse new work, finish what is under way, and let another node take over at once."""
+        """Refuse new calls, finish those in progress, and let another node take over at once."""
         executions = self._executions
-        if self._statuses is not None:
-            await self._statuses.stop()
+        if self._status_delivery is not None:
+            await self._status_delivery.stop()
         executions.end("the node is stopping")
         await executions.committer.flush()
         for task in self._tasks:
@@ -134,33 +135,33 @@ class HistoryService:
             _log.warning("the lease could not be given up; it will lapse", error=str(error))
 
     def periodic_work(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
-        """Return what has to be done again and again: a name, a period in seconds, and the work."""
+        """Return the periodic jobs: name, period in seconds, function."""
         return [
             ("renew the lease", self._settings.lease_ms / 3_000, self._renew),
-            ("sweep what retention lets go", 5.0, self._sweep),
-            ("look for what cannot move", 15.0, self._scan),
-            ("lose what has fallen silent", 10.0, self.invocations.record_silent_lost),
+            ("sweep executions past their retention", 5.0, self._sweep),
+            ("scan for stuck executions", 15.0, self._scan),
+            ("record silent invocations as lost", 10.0, self.invocations.record_silent_lost),
         ]
 
     @property
     def incarnation(self) -> int:
-        """Return the number that this node writes under."""
+        """The incarnation that this node writes under."""
         return self._executions.committer.incarnation
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Say why nothing is served at the moment, or None."""
+        """Why no call is served at the moment, or None."""
         return self._executions.unavailable_reason
 
-    # Behind the scenes.
+    # Deliveries and periodic jobs.
 
     async def _deliver(self, delivery: Delivery, row: OutboxRow) -> None:
-        """Bring one outbox row to its receiver; the row is settled by the same commit."""
+        """Deliver one outbox row; the commit of its effect deletes it."""
         references = references_of(delivery)
         if not references:
             await self._deliver_whole(delivery, row)
             return
-        # Few at a time: each is held whole until it is durable at its receiver.
+        # Few at a time: each is in memory as a whole until its effect is durable.
         async with self._large_deliveries:
             texts = await self._executions.payloads.texts(row.sender, references)
             await self._deliver_whole(inline(delivery, texts), row)
@@ -172,7 +173,7 @@ class HistoryService:
         try:
             await self.commands.start_child(delivery, row)
         except Refused as refused:
-            error = ErrorObject(str(refused), _lambda_word(refused))
+            error = ErrorObject(str(refused), _lambda_error_type(refused))
             report = ReportEnd(parent=delivery.parent, status="FAILED", error=error)
             await self._report_end(report, row)
 
@@ -188,7 +189,7 @@ class HistoryService:
         try:
             await executions.command(parent, ended, outbox_done=(row,))
         except Refused as refused:
-            # The parent is gone, or never asked: nobody is left to be told.
+            # The parent is gone, or never asked for this: there is nothing to report to.
             if not isinstance(refused, Unknown):
                 _log.error("the end of a child was refused", error=str(refused))
             await executions.delete_outbox(row).wait()
@@ -205,7 +206,7 @@ class HistoryService:
                 lease_ms=self._settings.lease_ms,
             )
         except Fenced as fenced:
-            # Unless it was this node itself that took a new incarnation meanwhile, or is about to.
+            # Not if this node itself has taken a new incarnation meanwhile, or is about to.
             if incarnation == self.incarnation and self.unavailable_reason is None:
                 executions.on_fenced(fenced)
 
@@ -224,9 +225,9 @@ class HistoryService:
     async def _scan(self) -> None:
         await self._scanner.scan()
 
-    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a background task whose end, whatever it is, ends the node."""
-        task = asyncio.ensure_future(work)
+    def _supervise(self, name: str, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a background job; if it ends for any reason but cancellation, the node must stop."""
+        task = asyncio.ensure_future(job)
 
         def ended(done: asyncio.Task[None]) -> None:
             if not done.cancelled():
@@ -243,7 +244,7 @@ class HistoryService:
             self.fatal.set_result(error)
 
 
-def _lambda_word(refused: Refused) -> str:
+def _lambda_error_type(refused: Refused) -> str:
     """Return the error type that Lambda has for a child that could not be started."""
     match refused:
         case Unknown():

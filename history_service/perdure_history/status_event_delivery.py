@@ -1,12 +1,12 @@
-"""Telling a sink what becomes of executions: page by page, oldest first, one page at a time.
+"""Delivery of status events to a sink: page by page, oldest first, one page at a time.
 
-Rows are written by the commit that changes the status and deleted once the sink has them for good,
-so a crash in between tells a page again, with the same ids. One deliverer reads always the oldest
-rows and deletes what it read before it reads on. Hence an execution's events are told in order, and
-nothing but a page is in memory, however long the sink is away.
+Rows are written by the commit that changes the status and deleted once the sink has stored them, so
+a crash in between delivers a page again, with the same ids. The one deliverer always reads the
+oldest rows and deletes what it delivered before it reads on. Hence an execution's events arrive in
+order, and only one page is in memory, however long the sink is down.
 
-Must stay true: nothing here is awaited by anything else, and a node that does not serve, since it
-reloads or was replaced, tells nobody anything.
+Must stay true: nothing else waits for this, and a node that does not serve, because it reloads or
+was replaced, delivers nothing.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, StatusEventRow, StatusSink, Store
 from perdure_host.telemetry import open_log
 
-# Events that are told, and deleted, at once; what a crash can tell again.
+# Events that are delivered, and deleted, at once; a crash can deliver this many again.
 PAGE_MAX: Final = 500
-# A longer backlog is counted again when that much of it is gone.
+# A longer backlog is counted again when this much of it is delivered.
 BACKLOG_COUNTED_MAX: Final = 100_000
 BACKOFF_MS_LEAST: Final = 500
 BACKOFF_MS_MAX: Final = 30_000
-# How long a node that stops waits for the sink to take what it is being told.
+# How long a stopping node waits for the sink to accept the current page.
 STOP_S_MAX: Final = 2.0
 
 _log = open_log("perdure.history")
 
 
-class StatusDeliverer:
-    """Brings status events to the one sink of this node."""
+class StatusEventDelivery:
+    """Delivers status events to the one sink of this node."""
 
     def __init__(
         self,
@@ -44,60 +44,63 @@ class StatusDeliverer:
         sink: StatusSink,
         *,
         is_serving: Callable[[], bool],
-        forget: Callable[[Sequence[StatusEventRow]], Batch],
+        delete: Callable[[Sequence[StatusEventRow]], Batch],
     ) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._sink = sink
         self._is_serving = is_serving
-        self._forget = forget
-        # What the sink has and the database still holds; at most a page.
-        self._told: Sequence[StatusEventRow] = ()
+        self._delete = delete
+        # What the sink has stored and the database still holds; at most a page.
+        self._delivered: Sequence[StatusEventRow] = ()
         self._backlog = 0
         self._oldest_ms: int | None = None
         self._backoff_ms = BACKOFF_MS_LEAST
         self._wake = asyncio.Event()
         self._wake.set()
-        # Held while a page is told.
+        # Held while a page is delivered.
         self._page = asyncio.Lock()
         metrics.status_events_backlog.set_function(lambda: self._backlog)
         metrics.status_events_oldest_age_seconds.set_function(self._oldest_age_s)
 
-    def note(self, rows: Sequence[StatusEventRow]) -> None:
-        """Hear of rows that are durable now."""
+    def add(self, rows: Sequence[StatusEventRow]) -> None:
+        """Count rows that are durable now, and wake the delivery."""
         self._backlog += len(rows)
         if self._oldest_ms is None:
             self._oldest_ms = rows[0].at_ms
         self._wake.set()
 
     def reset(self) -> None:
-        """Look at everything again: the node serves, as it did not before."""
+        """Read the rows again, because the node serves again."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Tell until cancelled."""
+        """Deliver until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
-                while await self._tell_page():
+                while await self._deliver_page():
                     pass
             except (SinkError, StoreError) as error:
                 await self._back_off(error)
 
     async def stop(self) -> None:
-        """Begin no further page; return when the one under way is done, or after STOP_S_MAX."""
+        """Start no further page; return when the current one is done, or after STOP_S_MAX."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S_MAX):
                 await self._page.acquire()
 
-    async def _tell_page(self) -> bool:
-        """Tell the oldest events; say whether there may be more. Raises SinkError, StoreError."""
+    async def _deliver_page(self) -> bool:
+        """Deliver the oldest events; return whether there may be more.
+
+        Raises SinkError, StoreError.
+        """
         async with self._page:
             if not self._is_serving():
                 return False
-            await self._forget_told()
+            await self._delete_delivered()
             rows = await self._store.status_events(limit=PAGE_MAX)
             await self._measure(rows)
             # Another node may have taken over while this one read.
@@ -105,22 +108,22 @@ class StatusDeliverer:
                 return False
             await self._sink.deliver([status_event(row) for row in rows])
             self._metrics.status_events_told.inc(len(rows))
-            self._told = rows
-            await self._forget_told()
+            self._delivered = rows
+            await self._delete_delivered()
             self._backoff_ms = BACKOFF_MS_LEAST
             if not self._backlog:
                 self._oldest_ms = None
             return len(rows) == PAGE_MAX
 
-    async def _forget_told(self) -> None:
-        """Delete what the sink has; until that is durable nothing else is told."""
-        if self._told:
-            await self._forget(self._told).wait()
-            self._backlog = max(0, self._backlog - len(self._told))
-            self._told = ()
+    async def _delete_delivered(self) -> None:
+        """Delete what was delivered; until that is durable nothing else is delivered."""
+        if self._delivered:
+            await self._delete(self._delivered).wait()
+            self._backlog = max(0, self._backlog - len(self._delivered))
+            self._delivered = ()
 
     async def _measure(self, rows: Sequence[StatusEventRow]) -> None:
-        """Take stock. A page that is not full is all there is; a full one may be less than that."""
+        """Update the backlog. A page that is not full is all of it; otherwise count if need be."""
         self._oldest_ms = rows[0].at_ms if rows else None
         if len(rows) < PAGE_MAX:
             self._backlog = len(rows)

@@ -1,7 +1,7 @@
-"""What events say of an execution's status, and the rows by which a sink hears of it.
+"""Status events: rows that report the start and the end of executions to a sink.
 
-A sink is told of the start and of the end, as EventBridge is on AWS. A pause and a deletion have no
-word there, so nothing is told of them, nor of the resumption that takes a pause back.
+As on AWS with EventBridge, only start and end are reported. There are no such events for pause,
+resumption and deletion.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from perdure_core.model import ExecutionStatus
 from perdure_core.state import State
 from perdure_host.ports import ExecutionKey, StatusEventRow
 
-# Every event that begins or ends an execution, with the status that it brings about.
+# Every event that starts or ends an execution, with the status that it leads to.
 STATUS_OF: Final[Mapping[type[Event], ExecutionStatus]] = {
     ExecutionStarted: ExecutionStatus.RUNNING,
     ExecutionSucceeded: ExecutionStatus.SUCCEEDED,
@@ -34,7 +34,7 @@ STATUS_OF: Final[Mapping[type[Event], ExecutionStatus]] = {
 def status_events(
     key: ExecutionKey, state: State, record: Record, first_event_id: int
 ) -> tuple[StatusEventRow, ...]:
-    """Return what a record tells of the status, in order; mostly nothing.
+    """Return the status events of a record, in order; most records have none.
 
     `state` has the record folded in, and `first_event_id` is the number of its first public event.
     """
@@ -56,7 +56,7 @@ def _row(
     return StatusEventRow(
         key=key,
         event_id=event_id,
-        # Another node may have started it, by another clock; its start is told before its end.
+        # Another node, with another clock, may have started it; no end may precede its start.
         at_ms=max(at_ms, state.started_ms),
         namespace=state.namespace,
         function=state.function,

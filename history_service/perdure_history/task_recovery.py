@@ -1,7 +1,7 @@
-"""Offering from the database what wants a worker and is not known to be on offer or running.
+"""Recovery of tasks: offers executions from the database that want a worker.
 
-After a reload workers first have time to claim what they run; whatever nobody claims is offered
-then. The same is done again when a queue that had to turn offers away has room.
+After a reload workers first have time to claim what they run; what no worker claims is offered
+then. The same happens when a queue that had to drop offers is empty again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _log = open_log("perdure.history")
 
 
 class TaskRecovery:
-    """Looks through the database whenever asked to."""
+    """Offers, on request, every execution that wants a worker and is not known to run."""
 
     def __init__(
         self,
@@ -33,24 +33,24 @@ class TaskRecovery:
         self._clock = clock
         self._claims_until_ms = claims_until_ms
         self._reoffer = reoffer
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def ask(self) -> None:
-        """Look once more, from the beginning."""
-        self._asked.set()
+    def request(self) -> None:
+        """Offer everything once more, from the beginning."""
+        self._requested.set()
 
     async def run(self) -> None:
         """Offer until cancelled."""
         while True:
-            await self._asked.wait()
+            await self._requested.wait()
             while (until_ms := self._claims_until_ms()) > self._clock.now_ms():
                 await self._clock.wait_until(until_ms)
-            self._asked.clear()
+            self._requested.clear()
             try:
                 await self._offer_all()
             except StoreError as error:
                 _log.warning("cannot offer what wants a worker; trying again", error=str(error))
-                self._asked.set()
+                self._requested.set()
                 await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
 
     async def _offer_all(self) -> None:
@@ -59,7 +59,7 @@ class TaskRecovery:
             rows = await self._store.waiting_for("task", after=after, limit=_PAGE)
             for row in rows:
                 if self._claims_until_ms() > self._clock.now_ms():
-                    # The node has reloaded meanwhile, and has asked again.
+                    # The node has reloaded meanwhile, and with it requested this again.
                     return
                 try:
                     await self._reoffer(row)

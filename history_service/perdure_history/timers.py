@@ -1,7 +1,7 @@
-"""Waking executions when their alarm is due.
+"""Timers: fires the alarms of executions when they are due.
 
 Every execution has at most one alarm: the earliest of all that it waits for, one row in the
-database. Those due within the horizon are kept in memory; far ones cost their row. What must stay
+database. Alarms due within the horizon are in memory; later ones cost only their row. Must stay
 true: nothing fires before its time (`Clock.wait_until`), and nothing due is forgotten: an alarm in
 memory may be stale, the state decides what is due.
 """
@@ -18,22 +18,22 @@ from perdure_host.errors import StoreError
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
 from perdure_host.telemetry import open_log
 
-# Alarms in memory; past this many the horizon comes nearer.
+# Alarms in memory; beyond this many the horizon is shortened.
 ALARMS_MAX: Final = 100_000
 _PAGE: Final = 1_000
 # Executions that are loaded at the same time because their alarms are due.
 _LOADS_MAX: Final = 256
-# Alarms of loaded executions that are handled in one go, before others have their turn.
+# Alarms of loaded executions that fire in a row before the event loop may run other tasks.
 _IN_A_ROW_MAX: Final = 64
 _RETRY_MS: Final = 1_000
-# With the database away thousands of timers fail every second; one line in this time is enough.
-_TELL_MS: Final = 10_000
+# While the database is down thousands of timers fail every second; one log line per interval.
+_LOG_INTERVAL_MS: Final = 10_000
 
 _log = open_log("perdure.history")
 
 
 class Timers:
-    """The near horizon of alarms."""
+    """The alarms of the near future, and the task that fires them."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Timers:
         self._fire_loaded = fire_loaded
         self._alarms_max = alarms_max
         self._near = Alarms[ExecutionKey]()
-        # Everything due before this is in memory, or being handled.
+        # Every alarm due before this is in memory, or firing.
         self._known_ms = 0
         self._next_load_ms = 0
         self._target_ms = 0
         self._resets = 0
-        # Whether there was no room for some that lie within the horizon.
+        # Whether some alarms within the horizon did not fit into memory.
         self._is_cut = False
-        self._tell_ms = 0
+        self._next_log_ms = 0
         self._wake = asyncio.Event()
         self._loads = asyncio.Semaphore(_LOADS_MAX)
 
@@ -69,19 +69,19 @@ class Timers:
         return len(self._near)
 
     def moved(self, key: ExecutionKey, due_ms: int | None) -> None:
-        """Take note of an execution's new alarm, once it is durable."""
+        """Record an execution's new alarm, which is durable now."""
         if due_ms is None or due_ms >= self._known_ms:
             self._near.move(key, None)
             return
         if len(self._near) >= self._alarms_max:
             # It is read again from the database, once there is room.
-            self._see_less(due_ms)
+            self._shorten_horizon(due_ms)
             self._near.move(key, None)
             return
         self._note(key, due_ms)
 
     def reset(self) -> None:
-        """Forget what is known and read it again."""
+        """Drop all alarms and read them again."""
         self._near.clear()
         self._known_ms = 0
         self._next_load_ms = 0
@@ -108,7 +108,7 @@ class Timers:
         resets = self._resets
         from_ms = self._known_ms
         until_ms = now_ms + self._horizon_ms
-        # Alarms that are committed from now on come in by `moved`, so none falls between.
+        # Alarms that are committed from now on arrive by `moved`, so none is missed in between.
         self._known_ms = max(from_ms, until_ms + 1)
         self._next_load_ms = now_ms + self._horizon_ms // 2
         self._is_cut = False
@@ -128,18 +128,18 @@ class Timers:
             if resets != self._resets:
                 return
             for alarm in page:
-                # What came by `moved` in the meantime is newer.
+                # One that arrived by `moved` meanwhile is newer.
                 if alarm.key not in self._near:
                     self._near.move(alarm.key, alarm.due_ms)
             after = page[-1] if len(page) == _PAGE else None
             if after is not None and len(self._near) >= self._alarms_max:
-                self._see_less(after.due_ms)
+                self._shorten_horizon(after.due_ms)
                 return
 
-    def _see_less(self, known_ms: int) -> None:
-        """Bring the horizon nearer.
+    def _shorten_horizon(self, known_ms: int) -> None:
+        """Shorten the horizon to this time.
 
-        What lies beyond is read when half of the room is free, or else when its time has come.
+        Later alarms are read when half of the memory is free, or else when they are due.
         """
         self._known_ms = min(self._known_ms, known_ms)
         self._is_cut = True
@@ -180,8 +180,8 @@ class Timers:
 
     def _try_again(self, key: ExecutionKey, error: Exception) -> None:
         now_ms = self._clock.now_ms()
-        if now_ms >= self._tell_ms:
-            self._tell_ms = now_ms + _TELL_MS
+        if now_ms >= self._next_log_ms:
+            self._next_log_ms = now_ms + _LOG_INTERVAL_MS
             _log.warning("timers cannot be handled; trying again", error=str(error))
         if key not in self._near:
             self._note(key, now_ms + _RETRY_MS)

@@ -1,4 +1,4 @@
-"""What workers ask of history: begin, claim, checkpoint, complete, hand back, heartbeat."""
+"""Commands of workers: begin, claim, checkpoint, complete and hand back, and heartbeats."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,11 +56,11 @@ class WorkerCalls:
         await executions.functions.announce(executions.committer.incarnation, functions)
 
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
-        """Hand out the invocation that the execution wants, if it still does."""
+        """Hand out an invocation of the execution, if it still wants one."""
         executions = self._executions
         texts: Mapping[StoredPayload, str] = {}
         while True:
-            execution = await self._wanting(key)
+            execution = await self._dispatchable(key)
             if execution is None:
                 return None
             limit = executions.settings.state_page_operations
@@ -73,8 +73,8 @@ class WorkerCalls:
             except Unknown:
                 return None
 
-    async def _wanting(self, key: ExecutionKey) -> CachedExecution | None:
-        """Return the execution if it wants an invocation that nobody has begun."""
+    async def _dispatchable(self, key: ExecutionKey) -> CachedExecution | None:
+        """Return the execution if it wants an invocation and none is handed out."""
         executions = self._executions
         try:
             execution = await executions.committed(key)
@@ -95,7 +95,7 @@ class WorkerCalls:
         now_ms = executions.clock.now_ms()
         invocation_id = new_id()
         decoded = current_token(state, invocation_id, now_ms)
-        self._adopt(key, decoded, worker_id)
+        self._add_running(key, decoded, worker_id)
         return InvocationOffer(
             invocation_id=invocation_id,
             arn=arn_of(identity_of(state)),
@@ -112,7 +112,7 @@ class WorkerCalls:
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:
-        """Adopt an invocation that runs in the worker already."""
+        """Take over an invocation that runs in the worker already; return its id, or None."""
         key, decoded = self._signer.read_token(token)
         executions = self._executions
         try:
@@ -124,7 +124,7 @@ class WorkerCalls:
             return None
         if not _may_go_on(execution.state, decoded):
             return None
-        self._adopt(key, decoded, worker_id)
+        self._add_running(key, decoded, worker_id)
         return decoded.invocation_id
 
     async def checkpoint(
@@ -190,7 +190,7 @@ class WorkerCalls:
         metrics.invocations[_OUTCOMES[status]].inc()
 
     async def hand_back(self, tokens: Sequence[str]) -> None:
-        """Return unfinished invocations to their queues."""
+        """Return unfinished invocations to their queues. Stale tokens are ignored."""
         executions = self._executions
         decoded_tokens = [self._signer.read_token(token) for token in tokens]
         batches: list[Batch] = []
@@ -205,12 +205,12 @@ class WorkerCalls:
             await batch.wait()
 
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return those of the ids whose turn has passed; what is not listed is lost."""
+        """Return the ids that are not the worker's any more; record as lost what it did not list."""
         executions = self._executions
         now_ms = executions.clock.now_ms()
         listed = set(invocation_ids)
         for running in executions.running.of_worker(None):
-            # It checkpointed after a restart without a claim; now it is known whose it is.
+            # It checkpointed after a restart without a claim; now its worker is known.
             if running.invocation_id in listed:
                 executions.running.add(msgspec.structs.replace(running, worker_id=worker_id))
         known: set[str] = set()
@@ -229,7 +229,7 @@ class WorkerCalls:
         self._executions.on_lost = tell
 
     async def worker_lost(self, worker_id: str) -> None:
-        """Lose what ran in the worker, unless it connects again and claims it in time."""
+        """Record what ran in the worker as lost, unless it reconnects and claims it in time."""
         executions = self._executions
         executions.require_ready()
         running = executions.running.of_worker(worker_id)
@@ -239,7 +239,7 @@ class WorkerCalls:
             await self._record_lost(running)
 
     async def record_silent_lost(self) -> None:
-        """Lose what has shown no sign of life for long, wherever it was thought to run."""
+        """Record as lost what has had no checkpoint or heartbeat for long, in whichever worker."""
         executions = self._executions
         if executions.unavailable_reason is not None:
             return
@@ -250,7 +250,7 @@ class WorkerCalls:
         await self._record_lost(silent)
 
     async def reoffer(self, row: ExecutionRow) -> None:
-        """Offer an execution that wants a worker, says the database."""
+        """Offer an execution that wants a worker according to the database."""
         executions = self._executions
         if row.key in executions.running:
             return
@@ -258,15 +258,15 @@ class WorkerCalls:
             now_ms = executions.clock.now_ms()
             executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
             return
-        # Its pause waits for an invocation to end, which nobody may run any more.
+        # Its pause waits for the end of an invocation that perhaps no worker runs any more.
         execution = await executions.committed(row.key)
         if is_unclaimed(executions, execution):
             await record_unclaimed(executions, execution).wait()
 
     async def _record_lost(self, lost: Sequence[RunningInvocation]) -> None:
-        """Record invocations as lost; those that were claimed anew meanwhile are not.
+        """Record invocations as lost, except those that were claimed again meanwhile.
 
-        Raises StoreError; then what was not recorded is still known to run.
+        Raises StoreError; then what was not recorded still counts as running.
         """
         executions = self._executions
         batches: list[Batch] = []
@@ -285,9 +285,9 @@ class WorkerCalls:
             executions.metrics.invocations["lost"].inc()
 
     def _answer(self, execution: CachedExecution, decoded: CheckpointToken) -> CheckpointAnswer:
-        """Return the answer to the accepted checkpoint as of now.
+        """Return the answer to the accepted checkpoint.
 
-        The state may move on before the checkpoint is durable.
+        Built at once, because the state may move on before the checkpoint is durable.
         """
         state = execution.state
         last = state.last_call
@@ -299,7 +299,9 @@ class WorkerCalls:
         operations = tuple([_copied(each) for each in changed_operations(state)])
         return CheckpointAnswer(execution.key, token, operations)
 
-    def _adopt(self, key: ExecutionKey, decoded: CheckpointToken, worker_id: str | None) -> None:
+    def _add_running(
+        self, key: ExecutionKey, decoded: CheckpointToken, worker_id: str | None
+    ) -> None:
         now_ms = self._executions.clock.now_ms()
         self._executions.running.add(
             RunningInvocation(
@@ -316,12 +318,12 @@ class WorkerCalls:
     def _record_heartbeat(self, key: ExecutionKey, decoded: CheckpointToken, now_ms: int) -> None:
         running = self._executions.running.get(key)
         if running is None or running.invocation_id != decoded.invocation_id:
-            self._adopt(key, decoded, None)
+            self._add_running(key, decoded, None)
         else:
             running.heartbeat_ms = now_ms
 
     def _require_durable(self, state: State, updates: tuple[OperationUpdate, ...]) -> None:
-        """Raise Invalid when the first operation of an execution is that of a plain function.
+        """Raise Invalid when a plain function is about to record its first operation.
 
         An execution that has operations goes on, whatever its function was announced as since.
         """
@@ -353,17 +355,17 @@ class WorkerCalls:
     def _page(
         self, execution: CachedExecution, position: int, limit: int, *, alone: bool = True
     ) -> StatePage:
-        """Return copies of operations from the position on: the state moves on meanwhile.
+        """Return copies of operations from the position on, because the state moves on meanwhile.
 
-        One that is too large for a page has one `alone`, or else is left to the next.
+        An operation that is too large for a page gets one `alone`, or else is left to the next.
         """
         state = execution.state
-        room = self._executions.settings.state_page_bytes
+        bytes_left = self._executions.settings.state_page_bytes
         operations: list[Operation] = []
         marker = ""
-        for number, operation in _shown_from(state, position):
-            room -= _size_of(operation)
-            full = room < 0 and (bool(operations) or not alone)
+        for number, operation in _visible_from(state, position):
+            bytes_left -= _size_of(operation)
+            full = bytes_left < 0 and (bool(operations) or not alone)
             if full or len(operations) == limit:
                 marker = pack_marker("state", (number,))
                 break
@@ -399,8 +401,8 @@ def _with_texts(page: StatePage, texts: Mapping[StoredPayload, str]) -> StatePag
     return msgspec.structs.replace(page, operations=operations)
 
 
-def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
-    """Yield what a handler is shown from a position on; the EXECUTION operation stands at 0."""
+def _visible_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
+    """Yield what a replay needs from a position on; the EXECUTION operation is at 0."""
     if position == 0:
         yield 0, execution_operation(state)
     for number, operation in visible_from(state, max(position - 1, 0)):
@@ -408,7 +410,7 @@ def _shown_from(state: State, position: int) -> Iterator[tuple[int, Operation]]:
 
 
 def _may_go_on(state: State, decoded: CheckpointToken) -> bool:
-    """Tell whether the turn may act, or its last call was accepted and the answer got lost."""
+    """Return whether the token may act, or was used for an accepted call whose answer got lost."""
     if is_current(state, decoded):
         return True
     last = state.last_call
@@ -425,7 +427,7 @@ def _copied(operation: Operation) -> Operation:
 
 
 def _size_of(operation: Operation) -> int:
-    """Return about how many bytes the operation takes on the wire."""
+    """Return roughly the size of the operation on the wire, in bytes."""
     details = operation.details
-    given = details.input if isinstance(details, ExecutionDetails) else None
-    return 200 + bytes_of(given) + outcome_bytes(operation)
+    payload = details.input if isinstance(details, ExecutionDetails) else None
+    return 200 + bytes_of(payload) + outcome_bytes(operation)

@@ -1,1 +1,1 @@
-"""The matching service: brings replay tasks and free worker slots together."""
+"""Matching service: hands replay tasks to workers with free slots."""

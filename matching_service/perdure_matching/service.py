@@ -1,9 +1,9 @@
-"""Queues of replay tasks on one side, credits of workers on the other.
+"""Matching of replay tasks with free slots of workers.
 
 A task that finds a free slot is handed over at once (sync match); otherwise it waits in the queue
 of its function, oldest first. Nothing here is durable: after a crash history offers everything
-again. What must stay true: a slot is promised once; an execution stands in a queue at most once;
-queues are bounded, and what did not fit is asked for again (`refill`) when the queue has emptied.
+again. Must stay true: a slot is used once; an execution is in a queue at most once; queues are
+bounded, and when one that dropped offers is empty, `refill` requests them again.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,7 @@ FunctionKey = tuple[str, str]
 
 
 class _Worker:
-    """An attached worker: what it serves, and how many slots it has free."""
+    """An attached worker: the functions that it serves, and its number of free slots."""
 
     __slots__ = ("credit", "deliver", "functions")
 
@@ -31,7 +31,7 @@ class _Worker:
 
 
 class _Queue:
-    """The tasks of one function, and the workers that have room for them (in turn)."""
+    """The tasks of one function, and the workers with free slots, used in turn."""
 
     __slots__ = ("free", "overflowed", "tasks", "workers")
 
@@ -43,7 +43,7 @@ class _Queue:
 
 
 class MatchingService:
-    """The one owner of the queues. Synchronous throughout: it runs on the node's event loop."""
+    """The queues of a node. Synchronous throughout: it runs on the node's event loop."""
 
     def __init__(
         self, clock: Clock, metrics: ServerMetrics, *, queue_tasks_max: int = QUEUE_TASKS_MAX
@@ -53,7 +53,7 @@ class MatchingService:
         self._queue_tasks_max = queue_tasks_max
         self._queues: dict[FunctionKey, _Queue] = {}
         self._workers: dict[str, _Worker] = {}
-        # Called when a queue that had overflowed is empty again.
+        # Called when a queue that had overflowed is empty again; set by history.
         self.refill: Callable[[], None] = lambda: None
         metrics.queues = self.queues
 
@@ -70,14 +70,14 @@ class MatchingService:
             queue.tasks[task.key] = task
 
     def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
-        """Tell whether the execution stands in its queue, or is due to be asked for again."""
+        """Return whether the execution is in its queue, or will be offered again after `refill`."""
         queue = self._queues.get((namespace, function))
         return queue is not None and (key in queue.tasks or queue.overflowed)
 
     def attach(
         self, worker_id: str, functions: Sequence[FunctionKey], deliver: Callable[[Task], None]
     ) -> None:
-        """Make a worker known, without credit. Replaces a former attachment."""
+        """Register a worker, without credit. Replaces its former registration."""
         self.detach(worker_id)
         worker = _Worker(tuple(dict.fromkeys(functions)), deliver)
         self._workers[worker_id] = worker
@@ -85,7 +85,7 @@ class MatchingService:
             self._queue(function).workers += 1
 
     def detach(self, worker_id: str) -> None:
-        """Forget the worker."""
+        """Remove the worker."""
         worker = self._workers.pop(worker_id, None)
         if worker is None:
             return
@@ -113,7 +113,7 @@ class MatchingService:
                 self.refill()
 
     def revoke_credit(self, worker_id: str) -> None:
-        """Take back all credit of the worker."""
+        """Set the credit of the worker to zero."""
         worker = self._workers.get(worker_id)
         if worker is not None:
             worker.credit = 0
@@ -125,16 +125,16 @@ class MatchingService:
         return 0 if queue is None else queue.workers
 
     def queues(self) -> dict[str, tuple[int, float]]:
-        """Return depth and age of the oldest task in seconds, by function."""
+        """Return depth, and age of the oldest task in seconds, by function."""
         now_ms = self._clock.now_ms()
-        shown: dict[str, tuple[int, float]] = {}
+        by_function: dict[str, tuple[int, float]] = {}
         for (_, function), queue in self._queues.items():
             oldest = next(iter(queue.tasks.values()), None)
             age_s = 0.0 if oldest is None else max(0, now_ms - oldest.offered_ms) / 1_000
-            # Namespaces share the function's label.
-            depth, oldest_s = shown.get(function, (0, 0.0))
-            shown[function] = (depth + len(queue.tasks), max(oldest_s, age_s))
-        return shown
+            # The metric has no label for the namespace.
+            depth, oldest_s = by_function.get(function, (0, 0.0))
+            by_function[function] = (depth + len(queue.tasks), max(oldest_s, age_s))
+        return by_function
 
     def _hand_over(self, task: Task, worker_id: str, *, sync: bool) -> None:
         worker = self._workers[worker_id]
@@ -155,7 +155,7 @@ class MatchingService:
             self._queue(function).free.pop(worker_id, None)
 
     def _oldest(self, worker: _Worker) -> _Queue | None:
-        """Return the queue whose head waits longest among those that the worker serves."""
+        """Return the queue, among those that the worker serves, whose first task waits longest."""
         waiting = [queue for function in worker.functions if (queue := self._queue(function)).tasks]
         return min(
             waiting, key=lambda queue: next(iter(queue.tasks.values())).offered_ms, default=None
