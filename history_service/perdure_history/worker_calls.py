@@ -205,7 +205,7 @@ class WorkerCalls:
             await batch.wait()
 
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids that are not the worker's any more; record as lost what it did not list."""
+        """Return the ids that no longer are the worker's; record what it did not list as lost."""
         executions = self._executions
         now_ms = executions.clock.now_ms()
         listed = set(invocation_ids)
