@@ -241,7 +241,7 @@ def test_all_of_raises_the_first_failure_at_once_and_cancels_the_others() -> Non
 @pytest.mark.parametrize("kind", ["race", "any_of"])
 def test_nobody_can_win_without_branches(kind: str) -> None:
     def body(context: DurableContext) -> int:
-        with pytest.raises(ValidationError, match="needs one branch"):
+        with pytest.raises(ValidationError, match="must have at least one branch"):
             getattr(context, kind)([])
         return 1
 

@@ -154,7 +154,7 @@ def test_a_result_above_64_mebibytes_fails_the_execution(size: int, fits: bool) 
     else:
         assert isinstance(outcome, Failed)
         assert outcome.error.message == (
-            "The result of 'under-test' is 67,108,865 bytes; at most 67,108,864 are kept."
+            "The result of 'under-test' must be at most 67,108,864 bytes, got 67,108,865."
         )
 
 

@@ -138,7 +138,7 @@ def test_a_result_that_is_not_json_or_too_large_fails_the_execution() -> None:
     assert "is not JSON" in (no_json.error.message or "")
     large = outcome_of(lambda _event, _context: "x" * 67_108_864)
     assert isinstance(large, Failed)
-    assert "at most 67,108,864 are kept" in (large.error.message or "")
+    assert "must be at most 67,108,864 bytes" in (large.error.message or "")
 
 
 def test_what_it_raises_is_recorded_as_that_of_other_handlers() -> None:

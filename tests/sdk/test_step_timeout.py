@@ -291,8 +291,8 @@ def test_a_body_that_is_stuck_is_left_alone_and_counted(
         threads[0].join()
     assert abandoned_steps.count == 0
     assert [record.getMessage() for record in caplog.records if record.name == "perdure"] == [
-        "Attempt 1 of STEP (Step) 'work' does not end after its timeout; it is left alone",
-        "Attempt 1 of STEP (Step) 'work' has ended, after its timeout",
+        "Attempt 1 of STEP (Step) 'work' did not end after its timeout; it is abandoned",
+        "Attempt 1 of STEP (Step) 'work', which was abandoned after its timeout, has ended",
     ]
 
 

@@ -1,9 +1,9 @@
-"""What an async handler is given: the durable operations as coroutines.
+"""The context of an async handler: durable operations as coroutines.
 
-Every method allots its operation's id when it is called, before anything is awaited, so operations
-that are gathered are known by the order of their calls, whatever ends first. Each begins by letting
-the loop go round once: so a task that was made before runs before this one goes on, in the first
-run and in every replay.
+Every method assigns its operation's id when it is called, before anything is awaited, so gathered
+operations are identified by the order of their calls, whichever ends first. Each first yields to
+the loop once: so a task that was created before runs before this one goes on, in the first run and
+in every replay.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 U = TypeVar("U")
 
-# Raised where a call is awaited, not where it is made: calls beside it are awaited too.
+# Raised where a call is awaited, not where it is made, so that calls beside it are awaited too.
 _CONTROL_FLOW: Final = (
     NonDeterministicExecutionError,
     OrphanedChildException,
@@ -78,9 +78,9 @@ class AsyncDurableContext:
     """The durable operations of one async handler.
 
     Operations may run side by side, by `asyncio.gather`, `asyncio.TaskGroup` and tasks. Call the
-    methods in the same order on every replay: in the task that the context was given to, or first
-    thing in another one. A task with more to do gets a context of its own, by
-    `run_in_child_context`. What each operation does is told at `DurableContext`.
+    methods in the same order on every replay: in the task that received the context, or first
+    thing in another one. A task with more to do needs a context of its own, from
+    `run_in_child_context`. `DurableContext` describes each operation.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class AsyncDurableContext:
         return self._operations.logger
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
-        """Send records of this context, and of its operations, to `new_logger` from now on."""
+        """Send log records of this context, and of its operations, to `new_logger` from now on."""
         self._operations.set_logger(new_logger)
 
     @property
     def is_virtual(self) -> bool:
-        """Whether this is a context that records nothing itself."""
+        """Whether this context records nothing itself."""
         return self._scope.prefix != self._scope.parent_id
 
     def is_replaying(self) -> bool:
-        """Whether the handler is still passing what it did in earlier invocations."""
+        """Whether the handler is still repeating what it did in earlier invocations."""
         return self._scope.replaying
 
     @overload
@@ -133,13 +133,13 @@ class AsyncDurableContext:
         return self._start(lambda: self._operations.step(func, name, config))
 
     def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
-        """Let 1 ms to 366 days pass, at no cost when everything else waits too."""
+        """Wait for 1 ms to 366 days, at no cost when everything else waits too."""
         return self._start(lambda: self._operations.wait(duration, name))
 
     def create_wait(
         self, duration: Duration, name: str | None = None
     ) -> "Coroutine[Any, Any, AsyncDurableWait]":
-        """Let 1 ms to 366 days begin to pass, and go on at once."""
+        """Start a wait of 1 ms to 366 days, and go on at once."""
 
         def create() -> "Program[AsyncDurableWait]":
             created, creation = self._operations.create_wait(duration, name)
@@ -148,21 +148,21 @@ class AsyncDurableContext:
         return self._start(create)
 
     def now(self, name: str | None = None) -> Coroutine[Any, Any, datetime]:
-        """Return what time it is, in UTC, to the millisecond, and the same in every replay."""
+        """Return the current time, in UTC, to the millisecond, the same in every replay."""
         return self._start(lambda: self._operations.now(name))
 
     def uuid(self) -> UUID:
-        """Return an identifier that no other call gets, and the same in every replay, at once."""
+        """Return at once an identifier that no other call returns, the same in every replay."""
         return deterministic_uuid(self._next_deterministic_name(UUID_KIND))
 
     def random(self) -> Random:
-        """Return a generator of random numbers, the same ones in every replay, at once."""
+        """Return at once a generator of random numbers, the same ones in every replay."""
         return deterministic_random(self._next_deterministic_name(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
     ) -> "Coroutine[Any, Any, AsyncCallback]":
-        """Create something that somebody outside completes."""
+        """Create a callback, which an external client completes."""
 
         def create() -> "Program[AsyncCallback]":
             created, creation = self._operations.create_callback(name, config)
@@ -190,7 +190,7 @@ class AsyncDurableContext:
         name: str | None = None,
         config: WaitForCallbackConfig | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Hand a callback's id to somebody outside, and return what they complete it with."""
+        """Submit a callback's id to an external system, and return the callback's result."""
         return self._start(lambda: self._operations.wait_for_callback(submitter, name, config))
 
     @overload
@@ -213,7 +213,7 @@ class AsyncDurableContext:
         config: WaitForConditionConfig[Any],
         name: str | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Call `check` with its own last answer until the strategy is content with it."""
+        """Call `check` with the state that it last returned until the strategy stops."""
         return self._start(lambda: self._operations.wait_for_condition(check, config, name))
 
     def invoke(
@@ -288,15 +288,15 @@ class AsyncDurableContext:
         config: WithRetryConfig[T],
         name: str | None = None,
     ) -> Coroutine[Any, Any, T]:
-        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        """Retry `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
         return self._start(lambda: self._operations.with_retry(func, config, name))
 
     def _start(self, call: Callable[[], Program[T]]) -> Coroutine[Any, Any, T]:
         try:
             program = call()
             self._driver.check_task(self._scope)
-        except _CONTROL_FLOW as passed:
-            return _raise_when_awaited(passed)
+        except _CONTROL_FLOW as error:
+            return _raise_when_awaited(error)
         return self._driver.start(self._scope, program)
 
     def _compose(
@@ -326,7 +326,7 @@ class AsyncDurableContext:
 
 
 class AsyncCallback:
-    """A promise that somebody outside keeps, made by `AsyncDurableContext.create_callback`."""
+    """A callback that a client completes; from `AsyncDurableContext.create_callback`."""
 
     def __init__(self, callback_id: str, created: CallbackHandle, driver: AsyncDriver) -> None:
         self.callback_id = callback_id
@@ -335,16 +335,16 @@ class AsyncCallback:
         self._driver = driver
 
     async def result(self) -> Any:
-        """Return what the callback was completed with.
+        """Return the result of the callback.
 
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
-        nobody completed it, or gave a sign of life, in time.
+        it was not completed, or no heartbeat came, in time.
         """
         return await self._driver.start(self._created.scope, self._created.result())
 
 
 class AsyncDurableWait:
-    """Time that passes beside other things, made by `AsyncDurableContext.create_wait`."""
+    """A wait that runs beside other operations; from `AsyncDurableContext.create_wait`."""
 
     def __init__(self, created: WaitHandle, driver: AsyncDriver) -> None:
         self.operation_id = created.operation_id
@@ -352,16 +352,16 @@ class AsyncDurableWait:
         self._driver = driver
 
     async def result(self) -> None:
-        """Return when the time is over; raise `WaitCancelledError` when it was cancelled before."""
+        """Wait until it is over; raise `WaitCancelledError` when it was cancelled before."""
         await self._driver.start(self._created.scope, self._created.result())
 
     async def cancel(self) -> bool:
-        """End the wait now; return whether that is so, False when its time was over already."""
+        """Cancel the wait; return whether it is cancelled, False if it was over before."""
         program = self._created.cancel()
         return await self._driver.start(self._created.scope.active(), program)
 
 
 async def _raise_when_awaited(error: BaseException) -> Any:
-    # Not at once: a handler that catches everything must not keep the loop from going round.
+    # Not at once: a handler that catches everything must not block the loop.
     await asyncio.sleep(0)
     raise error

@@ -1,7 +1,7 @@
-"""Functions with their arguments bound, which is how operations take them.
+"""Decorators that bind the arguments of a function, so that it can be passed to an operation.
 
-Each decorator turns `f(ctx, *args)` into `f(*args) -> callable(ctx)` and remembers the name of `f`,
-which names the operation. What is made of a coroutine function fits async handlers only.
+Each turns `f(ctx, *args)` into `f(*args) -> callable(ctx)` and keeps the name of `f`, which names
+the operation. A decorated coroutine function can be used in async handlers only.
 """
 
 import functools
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def durable_step(
     func: Callable[Concatenate[StepContext, P], T],
 ) -> Callable[P, Callable[[StepContext], T]]:
-    """Make a step of `func(step_context, *args)`: given its arguments, it fits `context.step`.
+    """Decorate `func(step_context, *args)`: called with its arguments, it fits `context.step`.
 
     The step is named after the function.
     """
@@ -38,9 +38,9 @@ def durable_step(
 def durable_with_child_context(
     func: Callable[Concatenate[C, P], T],
 ) -> Callable[P, Callable[[C], T]]:
-    """Make `func(context, *args)` fit `context.run_in_child_context`, given its arguments.
+    """Decorate `func(context, *args)` for `context.run_in_child_context`.
 
-    The context is named after the function.
+    Call it with its arguments and pass the result. The context is named after the function.
     """
 
     @functools.wraps(func)
@@ -56,9 +56,9 @@ def durable_with_child_context(
 def durable_wait_for_callback(
     func: Callable[Concatenate[str, WaitForCallbackContext, P], T],
 ) -> Callable[P, Callable[[str, WaitForCallbackContext], T]]:
-    """Make `func(callback_id, context, *args)` fit `context.wait_for_callback`.
+    """Decorate `func(callback_id, context, *args)` for `context.wait_for_callback`.
 
-    Given its arguments, as the others. The operation is named after the function.
+    Call it with its arguments and pass the result. The operation is named after the function.
     """
 
     @functools.wraps(func)
@@ -74,9 +74,9 @@ def durable_wait_for_callback(
 def durable_parallel_branch(
     name: str | None = None,
 ) -> Callable[[Callable[Concatenate[Any, P], T]], Callable[P, ParallelBranch[T]]]:
-    """Make branches of `func(context, *args)`: given its arguments, it fits `context.parallel`.
+    """Decorate `func(context, *args)`: called with its arguments, it is a branch of `parallel`.
 
-    Called with a name, or with none: the branch then gets its default one.
+    `name` names the branch; without one it has its default name.
     """
 
     def decorate(
@@ -95,7 +95,7 @@ def durable_parallel_branch(
 
 
 def as_branches(functions: Sequence[Any]) -> list[ParallelBranch[Any]]:
-    """Return branches; what is none yet becomes one without a name."""
+    """Return the functions as branches; those that are not branches yet have no name."""
     return [
         function if isinstance(function, ParallelBranch) else ParallelBranch[Any](function)
         for function in functions

@@ -1,4 +1,4 @@
-"""What a context asks of its driver: call user code, and perform programs."""
+"""Protocol of drivers: how a context calls user code and drives programs."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,16 +10,16 @@ from perdure.primitives.operation_contexts import LoggerInterface
 
 
 class Driver(Protocol):
-    """How user code is called, and how programs are carried out."""
+    """Calls user code, and performs the effects of programs."""
 
     def context(self, scope: Scope, logger: LoggerInterface, /) -> Any:
-        """Return the context that user code is given for `scope`."""
+        """Return the context that user code receives for `scope`."""
         ...
 
     def user_function(
         self, func: Callable[..., Any], attempt: Attempt | None = None
     ) -> Callable[..., Any]:
-        """Return how to call user code that makes no durable calls, in time if there is a limit."""
+        """Return how to call `func`, which makes no durable calls, within the attempt's limits."""
         ...
 
     def run_body(self, scope: Scope, body: Callable[[], Any]) -> Any:
@@ -27,5 +27,5 @@ class Driver(Protocol):
         ...
 
     def drive(self, scope: Scope, program: Program[Any]) -> Any:
-        """Carry `program` out."""
+        """Perform the effects of `program`, and return its value."""
         ...

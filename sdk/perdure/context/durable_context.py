@@ -1,4 +1,4 @@
-"""What a handler is given: the durable operations, each a thin call of its program."""
+"""The context of a synchronous handler: durable operations as blocking methods."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -85,16 +85,16 @@ class DurableContext:
         return self._operations.logger
 
     def set_logger(self, new_logger: LoggerInterface) -> None:
-        """Send records of this context, and of its operations, to `new_logger` from now on."""
+        """Send log records of this context, and of its operations, to `new_logger` from now on."""
         self._operations.set_logger(new_logger)
 
     @property
     def is_virtual(self) -> bool:
-        """Whether this is a context that records nothing itself."""
+        """Whether this context records nothing itself."""
         return self._scope.prefix != self._scope.parent_id
 
     def is_replaying(self) -> bool:
-        """Whether the handler is still passing what it did in earlier invocations."""
+        """Whether the handler is still repeating what it did in earlier invocations."""
         return self._scope.replaying
 
     def step(
@@ -105,8 +105,8 @@ class DurableContext:
     ) -> T:
         """Run `func` to a recorded outcome, and return its value.
 
-        The value is what its serdes makes of it, on the first run and on replay. A failing `func`
-        is tried again as the retry strategy says. `name` defaults to that of a `@durable_step`.
+        The value has passed through its serdes, on the first run and on replay. A failing `func`
+        is retried by the retry strategy. `name` defaults to that of a `@durable_step`.
 
         Raises `StepError` when `func` failed for good, `ExecutionError` when its result is larger
         than 67,108,864 bytes, `ValidationError` for a name outside 1 to 256 printable ASCII
@@ -123,9 +123,9 @@ class DurableContext:
         _DRIVER.drive(self._scope, self._operations.wait(duration, name))
 
     def create_wait(self, duration: Duration, name: str | None = None) -> "DurableWait":
-        """Let `duration`, 1 ms to 366 days, begin to pass, and return at once.
+        """Start a wait of `duration`, 1 ms to 366 days, and return at once.
 
-        `DurableWait.result()` suspends until it is over, `cancel()` ends it before. Raises
+        `DurableWait.result()` suspends until it is over, `cancel()` ends it early. Raises
         `ValidationError` outside these bounds.
         """
         created, creation = self._operations.create_wait(duration, name)
@@ -133,34 +133,34 @@ class DurableContext:
         return DurableWait(created)
 
     def now(self, name: str | None = None) -> datetime:
-        """Return what time it is, in UTC, to the millisecond, and the same in every replay.
+        """Return the current time, in UTC, to the millisecond, the same in every replay.
 
-        It is the service's own record of this operation, durable before it is returned.
+        It is the time at which the service recorded this operation, durable before it is returned.
         """
         return _DRIVER.drive(self._scope, self._operations.now(name))
 
     def uuid(self) -> UUID:
-        """Return an identifier that no other call gets, and the same in every replay.
+        """Return an identifier that no other call returns, the same in every replay.
 
-        Nothing is recorded: it is made of the execution, the context, and how many were asked of
-        the context before. So a call that is put in front shifts those that follow. It is no
-        secret. Raises `ExecutionError` inside a step.
+        Nothing is recorded: it is derived from the execution, the context, and the number of calls
+        of the context before. So a call that is inserted in front shifts those that follow. It is
+        not a secret. Raises `ExecutionError` inside a step.
         """
         return deterministic_uuid(self._scope.next_deterministic_name(UUID_KIND))
 
     def random(self) -> Random:
         """Return a generator of random numbers, the same ones in every replay.
 
-        It starts as `uuid` is made, so what is said there holds here.
+        Its seed is derived as a `uuid` is, with the same consequences.
         """
         return deterministic_random(self._scope.next_deterministic_name(RANDOM_KIND))
 
     def create_callback(
         self, name: str | None = None, config: CallbackConfig | None = None
     ) -> "Callback":
-        """Create something that somebody outside completes. Returns at once with its id.
+        """Create a callback, which an external client completes, and return at once.
 
-        How it ended, including badly, is learned from `result()`.
+        `Callback.result()` returns or raises how it ended.
         """
         created, creation = self._operations.create_callback(name, config)
         return Callback(_DRIVER.drive(self._scope, creation), created)
@@ -171,9 +171,9 @@ class DurableContext:
         name: str | None = None,
         config: WaitForCallbackConfig | None = None,
     ) -> Any:
-        """Hand a callback's id to somebody outside, and return what they complete it with.
+        """Submit a callback's id to an external system, and return the result of the callback.
 
-        `submitter(callback_id, context)` runs as a step does. `name` defaults to that of a
+        `submitter(callback_id, context)` runs as a step. `name` defaults to that of a
         `@durable_wait_for_callback`. Raises `CallbackSubmitterError` when the submitter failed for
         good, and what `Callback.result` raises.
         """
@@ -188,10 +188,10 @@ class DurableContext:
         config: WaitForConditionConfig[T],
         name: str | None = None,
     ) -> T:
-        """Call `check` with its own last answer until the strategy is content with it.
+        """Call `check` with the state that it last returned until the strategy stops.
 
         Between two checks the execution waits at no cost. Raises `WaitForConditionError` when the
-        check or the strategy raises: nothing is tried again.
+        check or the strategy raises: neither is retried.
         """
         refuse_coroutine_function(check)
         return cast(
@@ -209,8 +209,8 @@ class DurableContext:
         """Run another function, durable or not, as an execution of its own; return its result.
 
         The function is a name, alone or with `:$LATEST`, or an ARN. Raises `ValidationError` when
-        it can be no function's, and `InvokeError` when the function fails, times out, is stopped or
-        does not exist.
+        no function can have that name, and `InvokeError` when the function fails, times out, is
+        stopped or does not exist.
         """
         return cast(
             "R",
@@ -227,7 +227,7 @@ class DurableContext:
     ) -> T:
         """Run `func` as one operation that has durable operations of its own; return its value.
 
-        `func` uses the context that it is given, not this one. `name` defaults to that of a
+        `func` uses the context that is passed to it, not this one. `name` defaults to that of a
         `@durable_with_child_context`. Raises `ChildContextError` when `func` raises.
         """
         refuse_coroutine_function(func)
@@ -242,8 +242,8 @@ class DurableContext:
     ) -> BatchResult[T]:
         """Call `func(context, item, index, inputs)` for every item, side by side.
 
-        A failing item fails nothing but itself: see `BatchResult.throw_if_error`. By default the
-        first failure is the last thing that is waited for. `name` defaults to that of a decorated
+        An item that fails does not raise here: see `BatchResult.throw_if_error`. By default the
+        first failure completes the batch. `name` defaults to that of a decorated
         `func`; items are called `map-item-{index}` unless an `item_namer` names them.
         """
         refuse_coroutine_function(func)
@@ -279,9 +279,9 @@ class DurableContext:
     ) -> T:
         """Call every function with a context of its own; the first one to end decides.
 
-        What it returned is returned; when it raised, so does this, a `ChildContextError`. The
-        others are cancelled: their waits end, their steps are told, and nothing more of them is
-        recorded. Every replay returns the same. Raises `ValidationError` without branches.
+        Returns what it returned; raises `ChildContextError` when it raised. The others are
+        cancelled: their waits end, their steps see it, and nothing more of them is recorded. Every
+        replay returns the same. Raises `ValidationError` without branches.
         """
         return cast("T", self._compose(RACE, branches, name, config))
 
@@ -293,7 +293,7 @@ class DurableContext:
     ) -> T:
         """Call every function with a context of its own; the first one to succeed decides.
 
-        The others are cancelled as those of a `race`. When all fail, raises `AnyOfError`, which
+        The others are cancelled as in a `race`. When all fail, raises `AnyOfError`, which
         holds all errors.
         """
         return cast("T", self._compose(ANY_OF, branches, name, config))
@@ -307,7 +307,7 @@ class DurableContext:
         """Call every function with a context of its own; return their values, in their order.
 
         The first failure is raised at once, as a `ChildContextError`; then the others are cancelled
-        as those of a `race`.
+        as in a `race`.
         """
         return cast("list[T]", self._compose(ALL_OF, branches, name, config))
 
@@ -317,7 +317,7 @@ class DurableContext:
         config: WithRetryConfig[T],
         name: str | None = None,
     ) -> T:
-        """Try `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
+        """Retry `func(context, attempt)` until it does not raise: see `perdure.with_retry`."""
         refuse_coroutine_function(func)
         return cast(
             "T", _DRIVER.drive(self._scope, self._operations.with_retry(func, config, name))
@@ -342,7 +342,7 @@ _DRIVER: Final = BlockingDriver(DurableContext)
 
 
 class Callback:
-    """A promise that somebody outside keeps, made by `DurableContext.create_callback`."""
+    """A callback that an external client completes; from `DurableContext.create_callback`."""
 
     def __init__(self, callback_id: str, created: CallbackHandle) -> None:
         self.callback_id = callback_id
@@ -350,30 +350,30 @@ class Callback:
         self._created = created
 
     def result(self) -> Any:
-        """Return what the callback was completed with, suspending until it is.
+        """Return the result of the callback, suspending until it is completed.
 
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
-        nobody completed it, or gave a sign of life, in time.
+        it was not completed, or no heartbeat came, in time.
         """
         return _DRIVER.drive(self._created.scope, self._created.result())
 
 
 class DurableWait:
-    """Time that passes beside other things, made by `DurableContext.create_wait`."""
+    """A wait that runs beside other operations; from `DurableContext.create_wait`."""
 
     def __init__(self, created: WaitHandle) -> None:
         self.operation_id = created.operation_id
         self._created = created
 
     def result(self) -> None:
-        """Return when the time is over, suspending until it is.
+        """Suspend until the wait is over.
 
         Raises `WaitCancelledError` when the wait was cancelled before.
         """
         _DRIVER.drive(self._created.scope, self._created.result())
 
     def cancel(self) -> bool:
-        """End the wait now; return whether that is so, False when its time was over already.
+        """Cancel the wait; return whether it is cancelled, False if it was over before.
 
         Every replay returns the same.
         """

@@ -1,6 +1,6 @@
-"""Callbacks and waits that go on beside other things: what a handler holds of them.
+"""Handles of callbacks and waits that were created earlier and are awaited later.
 
-Their starts are recorded, or about to be; the programs here are carried out when somebody asks.
+Their starts are recorded, or about to be; the programs here run when the handler awaits them.
 """
 
 from typing import Any, Protocol, TypeVar
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 
 class HandleFactory(Protocol):
-    """The calls of the context that created them."""
+    """The operation factory of the context that created them."""
 
     scope: Scope
 
     def instrumented(
         self, identity: Identity, program: Program[T], *, virtual: bool = False
     ) -> Program[T]:
-        """Return the program of an operation, which plugins hear of if there are any."""
+        """Return the program of an operation, instrumented if there are plugins."""
         ...
 
     def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
-        """Return how the values of an operation are written."""
+        """Return the payload codec of an operation: its serializer in its place."""
         ...
 
 
@@ -81,6 +81,6 @@ class WaitHandle:
 
 
 def decoded(program: Program[str | None], payloads: Payloads) -> Program[Any]:
-    """Return the program whose value is written in the text that `program` comes to."""
+    """Return the program that decodes the text which `program` returns."""
     text = yield from program
     return payloads.read(text)

@@ -1,8 +1,8 @@
-"""Operations as plugins see them: a program goes by, and what it does is told.
+"""Instrumented programs: notify plugins of what an operation does while it is driven.
 
-This stands between a program and the shell that performs it, so handlers that block and handlers
-that await are told alike, and neither programs nor shells know of plugins. Hooks are called where
-the program runs: on the thread, or in the task, that performs the operation.
+This stands between a program and the driver that performs its effects, so plugins see the same of
+handlers that block and of handlers that await, and neither programs nor drivers know of plugins.
+Hooks are called where the program runs: on the thread, or in the task, that drives the operation.
 """
 
 from collections.abc import Callable
@@ -51,38 +51,38 @@ def instrumented(
     *,
     virtual: bool = False,
 ) -> Program[T]:
-    """Carry `program` on as it is, and tell the plugins what happens.
+    """Run `program` unchanged, and notify the plugins of what it does.
 
-    `recorded` says how an operation stands, whenever it is asked.
+    `recorded` returns the operation of an id as it stands now.
     """
-    watch = _OperationInstrumentation(plugins, identity, recorded, virtual=virtual)
+    instrumentation = _OperationInstrumentation(plugins, identity, recorded, virtual=virtual)
     answer: Any = None
     failure: BaseException | None = None
-    watch.begin()
+    instrumentation.begin()
     while True:
         try:
             effect = program.send(answer) if failure is None else program.throw(failure)
         except StopIteration as stop:
-            watch.returned()
+            instrumentation.returned()
             value: T = stop.value
             return value
         except (ChildContextError, SerDesError) as error:
-            watch.raised(error)
+            instrumentation.raised(error)
             raise
         answer = failure = None
         try:
-            effect = watch.before(effect)
+            effect = instrumentation.before(effect)
             answer = yield effect
-            watch.after(effect)
-        except GeneratorExit:  # the shell gave the program up, and answers no more
+            instrumentation.after(effect)
+        except GeneratorExit:  # the driver closed the program, and answers no more effects
             program.close()
             raise
         except BaseException as error:  # noqa: BLE001 - the program decides what it means
-            failure = watch.failed(error)
+            failure = instrumentation.failed(error)
 
 
 class _OperationInstrumentation:
-    """What is told of one operation while it is performed."""
+    """Notifies the plugins of one operation."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class _OperationInstrumentation:
         self._identity = identity
         self._recorded = recorded
         self._virtual = virtual
-        self._again = (
+        self._rebuilding = (
             identity.type is OperationType.CONTEXT
             and large_result_summary(recorded(identity.id)) is not None
         )
         self._running: UserFunctionStartInfo | None = None
 
     def begin(self) -> None:
-        """Tell what is known of the operation before anything is done."""
+        """Notify of what is recorded of the operation before its program runs."""
         operation = self._recorded(self._identity.id)
         if operation is None:
             return
@@ -113,7 +113,7 @@ class _OperationInstrumentation:
             self._plugins.notify_replayed(operation)
 
     def before(self, effect: Effect) -> Effect:
-        """Tell what `effect` begins; return it, with the trace header that plugins give."""
+        """Notify of what `effect` starts; return it, with the trace header of the plugins."""
         match effect:
             case Send(update) | Commit(update) if update.action is OperationAction.START:
                 self._plugins.notify_start(self._start_info())
@@ -129,7 +129,7 @@ class _OperationInstrumentation:
         return effect
 
     def after(self, effect: Effect) -> None:
-        """Tell what has ended now that `effect` is done."""
+        """Notify of what has ended now that `effect` is done."""
         match effect:
             case Commit(update):
                 self._plugins.notify_end(update.id)
@@ -141,7 +141,7 @@ class _OperationInstrumentation:
                 pass
 
     def failed(self, error: BaseException) -> BaseException:
-        """Tell what has ended because an effect failed; return what the program is told."""
+        """Notify of what has ended because an effect failed; return the error for the program."""
         try:
             if isinstance(error, Exception):
                 self._end_function(UserFunctionOutcome.FAILED, error_record(error))
@@ -152,12 +152,12 @@ class _OperationInstrumentation:
         return error
 
     def returned(self) -> None:
-        """Tell the end of a context that records none."""
-        if self._virtual or self._again:
+        """Notify of the end of a context that records none."""
+        if self._virtual or self._rebuilding:
             self._plugins.notify(self._end_info(OperationStatus.SUCCEEDED))
 
     def raised(self, error: ChildContextError | SerDesError) -> None:
-        """Tell the end of a context that records none."""
+        """Notify of the end of a context that records none."""
         if self._virtual:
             self._plugins.notify(self._end_info(OperationStatus.FAILED, record_of(error)))
 
@@ -194,7 +194,7 @@ class _OperationInstrumentation:
             is_replayed=False,
             status=OperationStatus.STARTED,
             attempt=attempt_number(self._recorded(identity.id)) if steps else None,
-            is_replay_children=self._again,
+            is_replay_children=self._rebuilding,
         )
 
     def _end_info(
@@ -206,7 +206,7 @@ class _OperationInstrumentation:
             end_time=self._now(),
             status=status,
             error=error,
-            is_replayed=self._again,
+            is_replayed=self._rebuilding,
         )
 
     def _who(self) -> dict[str, Any]:

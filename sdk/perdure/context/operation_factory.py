@@ -1,8 +1,8 @@
-"""Durable calls made into programs: which operation it is, with every default filled in.
+"""Turns a method call of a context into an operation: identity, settings with defaults, program.
 
 What a call means is decided here once, for handlers that block and for those that await. Ids are
-allotted when a method is called, before anything is carried out. A `Driver` says how user code is
-called and how programs are carried out inside of it.
+assigned when a method is called, before any effect is performed. A `Driver` calls user code, and
+drives the programs inside it.
 """
 
 import logging
@@ -77,14 +77,14 @@ from perdure_core.model import OperationAction, OperationType
 
 T = TypeVar("T")
 
-_STEP: Final = StepConfig()  # made once, since making one checks it
+_STEP: Final = StepConfig()  # constructed once, since constructing it validates it
 _RETRIES: Final = RetryPresets.default()
 _JSON: Final = JsonSerDes()
 _PASS_THROUGH: Final = PassThroughSerDes()
 
 
 class OperationFactory:
-    """The durable calls of one context."""
+    """Creates the operations of one context."""
 
     def __init__(self, scope: Scope, driver: Driver, logger: LoggerInterface | None = None) -> None:
         self.scope = scope
@@ -100,7 +100,7 @@ class OperationFactory:
     def step(
         self, func: Callable[[StepContext], Any], name: str | None, config: StepConfig | None
     ) -> Program[Any]:
-        """Run `func` once to a recorded outcome."""
+        """Return the program of a step."""
         settings = config or _STEP
         identity = self.scope.identify(
             OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
@@ -121,27 +121,27 @@ class OperationFactory:
         )
 
     def wait(self, duration: Duration, name: str | None) -> Program[None]:
-        """Let time pass."""
+        """Return the program of a wait."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         return self.instrumented(identity, wait(identity, self.scope.recorded(identity), wait_ms))
 
     def create_wait(self, duration: Duration, name: str | None) -> tuple[WaitHandle, Program[None]]:
-        """Let time pass beside other things; the program returns when it has begun."""
+        """Return a wait, and the program that starts it."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         program = create_wait(identity, self.scope.recorded(identity), wait_ms)
         return WaitHandle(self, identity), self.instrumented(identity, program)
 
     def now(self, name: str | None) -> Program[datetime]:
-        """Ask the service what time it is."""
+        """Return the program that reads the recorded clock."""
         identity = self.scope.identify(OperationType.STEP, "Now", name)
         return self.instrumented(identity, now(identity, self.scope.recorded(identity)))
 
     def create_callback(
         self, name: str | None, config: CallbackConfig | None
     ) -> tuple[CallbackHandle, Program[str]]:
-        """Create a callback; the program returns its id."""
+        """Return a callback, and the program that creates it and returns its id."""
         settings = config or CallbackConfig()
         identity = self.scope.identify(
             OperationType.CALLBACK, settings.sub_type or "Callback", name
@@ -156,7 +156,7 @@ class OperationFactory:
         name: str | None,
         config: WaitForCallbackConfig | None,
     ) -> Program[Any]:
-        """Hand a callback's id out, and await its result."""
+        """Return the program that creates a callback, submits its id and awaits its result."""
         settings = config or WaitForCallbackConfig()
         title = name or original_name(submitter)
         child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
@@ -178,7 +178,7 @@ class OperationFactory:
         config: WaitForConditionConfig[Any],
         name: str | None,
     ) -> Program[Any]:
-        """Poll until the strategy is content."""
+        """Return the program that polls `check` until the strategy stops."""
         identity = self.scope.identify(OperationType.STEP, "WaitForCondition", name)
         plan = ConditionPlan(
             initial_state=config.initial_state,
@@ -198,7 +198,7 @@ class OperationFactory:
         name: str | None,
         config: InvokeConfig[Any, Any] | None,
     ) -> Program[Any]:
-        """Run another function."""
+        """Return the program that runs another function."""
         settings = config or InvokeConfig[Any, Any]()
         target = target_of(function_name)
         identity = self.scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
@@ -216,7 +216,7 @@ class OperationFactory:
     def child(
         self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
     ) -> Program[Any]:
-        """Run `func(context)` as one operation."""
+        """Return the program that runs `func(context)` as one operation."""
         settings = config or ChildConfig[Any]()
         title = name or original_name(func)
         return self._child(
@@ -228,7 +228,7 @@ class OperationFactory:
     def with_retry(
         self, func: Callable[[Any, int], Any], config: WithRetryConfig[Any], name: str | None
     ) -> Program[Any]:
-        """Try `func(context, attempt)` until it does not raise."""
+        """Return the program that retries `func(context, attempt)` until it does not raise."""
         strategy = config.retry_strategy or create_retry_strategy()
 
         def block(inner: OperationFactory) -> Program[Any]:
@@ -252,7 +252,7 @@ class OperationFactory:
         name: str | None,
         config: MapConfig[Any] | None,
     ) -> Program[Any]:
-        """Call `func(context, item, index, inputs)` for every item."""
+        """Return the program that calls `func(context, item, index, inputs)` for every item."""
         settings = config or MapConfig[Any]()
         namer = settings.item_namer
         branches = [
@@ -269,11 +269,11 @@ class OperationFactory:
         name: str | None,
         config: ParallelConfig | None,
     ) -> Program[Any]:
-        """Call every function with a context of its own."""
+        """Return the program that calls every function with a context of its own."""
         return self._batch(PARALLEL, name, config or ParallelConfig(), branches)
 
     def context(self) -> Any:
-        """Return the context that user code is given for these calls."""
+        """Return the context that user code receives for these operations."""
         return self._driver.context(self.scope, self.logger.get_logger())
 
     def compose(
@@ -283,28 +283,28 @@ class OperationFactory:
         name: str | None,
         config: BranchesConfig | None,
     ) -> Program[Any]:
-        """Call every function with a context of its own, and return what the composition makes."""
+        """Return the program that runs the branches, and selects the value of the composition."""
         settings, kind = config or BranchesConfig(), composition.kind
         if not branches and not composition.allows_no_branches:
-            raise ValidationError(f"{kind.sub_type} needs one branch at least.")
+            raise ValidationError(f"{kind.sub_type} must have at least one branch.")
         for branch in branches:
             check_name(branch.name)
         identity = self.scope.identify(OperationType.CONTEXT, kind.sub_type, name)
         invocation = self.scope.invocation
         summary = large_result_summary(invocation.recorded(identity.id))
-        kept: list[BatchResult[Any]] = []
+        results: list[BatchResult[Any]] = []
 
         def run(inner: OperationFactory) -> Any:
             plan = inner._composition_plan(composition, identity, settings, branches)
             program = batch(plan) if summary is None else rebuild_batch(plan, summary)
             cancelled = partial(invocation.open_waits_of, identity.id)
             return self._driver.drive(
-                inner.scope, compose(program, composition, cancelled, kept.append)
+                inner.scope, compose(program, composition, cancelled, results.append)
             )
 
         plan = ChildPlan(
             payloads=self.payloads(identity, composed_serdes(composition, settings, branches)),
-            summarize=lambda _: summarize(kind.summary_type, None, kept[-1]),
+            summarize=lambda _: summarize(kind.summary_type, None, results[-1]),
             failure=failure_of_branch,
         )
         return unwrap_any_of_error(self._child_program(identity, plan, run))
@@ -312,7 +312,7 @@ class OperationFactory:
     def instrumented(
         self, identity: Identity, program: Program[T], *, virtual: bool = False
     ) -> Program[T]:
-        """Return the program of an operation, which plugins hear of if there are any."""
+        """Return the program of an operation, instrumented if there are plugins."""
         invocation = self.scope.invocation
         if invocation.plugins is None:
             return program
@@ -321,7 +321,7 @@ class OperationFactory:
         )
 
     def payloads(self, identity: Identity, serdes: SerDes[Any]) -> Payloads:
-        """Return how the values of an operation are written."""
+        """Return the payload codec of an operation: its serializer in its place."""
         return Payloads(serdes, SerDesContext(identity.id, self.execution_arn))
 
     def _child_of_program(
@@ -405,21 +405,19 @@ class OperationFactory:
         settings: BranchesConfig,
         branches: Sequence[ParallelBranch[Any]],
     ) -> BatchPlan:
-        made = ParallelConfig(serdes=settings.serdes, item_serdes=settings.item_serdes)
-        made_branches = [
-            self._branch(composition.kind.branch_identity(above, index, each.name), made, each)
+        config = ParallelConfig(serdes=settings.serdes, item_serdes=settings.item_serdes)
+        plans = [
+            self._branch(composition.kind.branch_identity(above, index, each.name), config, each)
             for index, each in enumerate(branches)
         ]
         policy = CompletionPolicy(len(branches), composition.policy)
-        recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in made_branches]
+        recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in plans]
         ended = sorted(
             (each.ended_ms, index)
             for index, each in enumerate(recorded)
             if each is not None and each.ended_ms is not None
         )
-        return BatchPlan(
-            made_branches, policy, settings.max_concurrency, [index for _, index in ended]
-        )
+        return BatchPlan(plans, policy, settings.max_concurrency, [index for _, index in ended])
 
     def _branch(
         self,
@@ -427,7 +425,7 @@ class OperationFactory:
         settings: MapConfig[Any] | ParallelConfig,
         branch: ParallelBranch[Any],
     ) -> BranchPlan:
-        """Return a branch of this context's batch; it runs on a fiber, or on the batch's own."""
+        """Return a branch of this context's batch; it runs on its own fiber, or on the batch's."""
         serdes = branch_serdes(settings, branch)
         plan = ChildPlan(
             payloads=self.payloads(identity, serdes),

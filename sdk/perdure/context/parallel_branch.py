@@ -14,7 +14,7 @@ class ParallelBranch(Generic[T_co]):
     func: Callable[[Any], T_co]
     name: str | None = None
 
-    # Type checkers could not tell a branch from a function, nor so what a lambda is given.
+    # Hidden from type checkers: a branch would pass as a function, and lambdas would lose types.
     if not TYPE_CHECKING:
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The rules of retrying a block."""
+"""The rules of retrying a block of durable operations."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,9 +19,9 @@ def retry_block(
     wait: Callable[[Duration, str | None], Program[None]],
     now_ms: Callable[[], int],
 ) -> Program[Any]:
-    """Call `func(attempt)` until it does not raise, or the strategy gives up."""
+    """Call `func(attempt)` until it does not raise, or the strategy stops."""
     attempt = 1
-    while True:  # until the strategy gives up
+    while True:  # until the strategy stops
         try:
             return (yield RunChild(partial(func, attempt)))
         except UnrecoverableError:

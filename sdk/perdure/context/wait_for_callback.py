@@ -1,6 +1,6 @@
-"""What `wait_for_callback` is made of: a callback, a step that hands its id out, the result.
+"""The rules of wait_for_callback: a callback, a step that submits its id, and the result.
 
-It runs in a child context; its errors come out as if it did not.
+They run in a child context; errors are raised as if there were none.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def wait_for_callback(
 
 
 def unwrap_submission_error(program: Program[Any]) -> Program[Any]:
-    """Let the errors of a submission come out as if no child context were there."""
+    """Run `program`, and raise its errors without the `ChildContextError` around them."""
     try:
         return (yield from program)
     except ChildContextError as error:
@@ -62,7 +62,7 @@ def unwrap_submission_error(program: Program[Any]) -> Program[Any]:
 
 
 def submission_error(error: ChildContextError) -> DurableOperationError:
-    """Return what the failure of the child context stands for."""
+    """Return the error that made the child context fail."""
     cause = error.__cause__
     if isinstance(cause, StepError):
         submitter_error = CallbackSubmitterError(

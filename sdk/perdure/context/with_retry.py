@@ -1,4 +1,4 @@
-"""Retrying a block of durable operations."""
+"""The function `with_retry`, which retries a block of durable operations."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, overload
@@ -30,9 +30,9 @@ def with_retry(
     config: WithRetryConfig[Any],
     name: str | None = None,
 ) -> Any:
-    """Try a block of durable operations, `func(context, attempt)`, until it does not raise.
+    """Retry a block of durable operations, `func(context, attempt)`, until it does not raise.
 
-    Between two tries comes a durable wait, named `{name}-backoff-{attempt}`. When the strategy
-    gives up, raises `ChildContextError`; without a child context, what the block raised.
+    A durable wait named `{name}-backoff-{attempt}` separates two attempts. When the strategy stops,
+    raises `ChildContextError`; without a child context, what the block raised.
     """
     return context.perform_with_retry(func, config, name)

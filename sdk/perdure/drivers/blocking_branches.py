@@ -1,4 +1,4 @@
-"""The branches of one batch: threads that run side by side, and whose ends arrive one by one."""
+"""The branches of one batch as threads, which run side by side and end one by one."""
 
 from collections import deque
 from contextvars import copy_context
@@ -9,13 +9,13 @@ from perdure.invocation.fibers import Fiber
 from perdure.invocation.state import InvocationState
 from perdure.operations.program import BranchEnd, StartBranch
 
-# A branch that waits in place keeps its thread. When an invocation has so many threads, further
+# A branch that waits in place keeps its thread. When an invocation has this many threads, further
 # branches do not wait in place: they are parked, and replayed in the next invocation.
 IN_PLACE_MAX: Final = 256
 
 
 class Branches:
-    """Runs the branches of a batch whose own fiber is `fiber`.
+    """Runs the branches of a batch; `fiber` is that of the batch itself.
 
     Each runs in a thread of its own, with a copy of the context variables of the batch.
     """
@@ -26,7 +26,7 @@ class Branches:
         self._ends: deque[BranchEnd] = deque()
 
     def start(self, start: StartBranch) -> None:
-        """Begin a branch. Raises control flow when the invocation has ended."""
+        """Start a branch. Raises control flow when the invocation has ended."""
         invocation = self._invocation
         with invocation.lock:
             invocation.require_open(self._fiber)
@@ -36,7 +36,7 @@ class Branches:
         invocation.threads.start(lambda: variables.run(self._run, start, branch))
 
     def wait_ended(self) -> BranchEnd:
-        """Return the end of one more branch, when there is one.
+        """Wait until one more branch has ended, and return its end.
 
         Raises control flow when no fiber of the invocation has anything to do meanwhile, and when
         this one parks and its branches are parked.
@@ -52,15 +52,15 @@ class Branches:
             return self._ends.popleft()
 
     def cancel(self) -> None:
-        """Let all branches that have not ended stop at their next durable call."""
+        """Cancel all branches that have not ended: they stop at their next durable call."""
         self._invocation.cancel_children(self._fiber)
 
     def _run(self, start: StartBranch, branch: Fiber) -> None:
         try:
             end = BranchEnd(start.index, value=start.body(branch))
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the branch decides
+        except BaseException as error:  # noqa: BLE001 - raised where the branch is awaited
             end = BranchEnd(start.index, error=error)
-        if branch.parked:  # whatever a body makes of being parked, it has not ended
+        if branch.parked:  # a body may catch control flow, but it has not ended
             end = BranchEnd(start.index, error=SuspendExecution("parked"))
         invocation = self._invocation
         with invocation.lock:

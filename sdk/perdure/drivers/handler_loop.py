@@ -15,23 +15,23 @@ from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# How long what is left on a loop may take to clean up, before the loop is closed.
+# The longest time for cleaning up a loop before it is closed.
 CLEAN_S_MAX: Final = 2.0
 
 
 class LoopListener(Protocol):
-    """What the loop tells an invocation about."""
+    """Receives what the loop does for one invocation."""
 
     def note_activity(self) -> None:
-        """Something of the invocation has been scheduled."""
+        """Note that a callback of the invocation was scheduled."""
         ...
 
     def add_task(self, task: "asyncio.Task[Any]") -> None:
-        """A task of the invocation has been made."""
+        """Add a task of the invocation, which was just created."""
         ...
 
     def track_thread(self, future: "asyncio.Future[Any]") -> None:
-        """A thread works for the invocation until `future` is done."""
+        """Count a thread that works for the invocation until `future` is done."""
         ...
 
 
@@ -48,7 +48,7 @@ class HandlerLoop(asyncio.SelectorEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """Schedule, and stir whose context it is."""
+        """Schedule a callback, and notify the supervisor of its context."""
         supervisor = (
             current_supervisor.get() if context is None else context.get(current_supervisor)
         )
@@ -57,7 +57,7 @@ class HandlerLoop(asyncio.SelectorEventLoop):
         return super().call_soon(callback, *args, context=context)
 
     def call_soon_untracked(self, callback: Callable[[], object]) -> None:
-        """Schedule for the next round, stirring nobody."""
+        """Schedule a callback for the next round without notifying a supervisor."""
         super().call_soon(callback, context=self._untracked_context)
 
     def create_task(
@@ -80,7 +80,7 @@ class HandlerLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> "asyncio.Future[T]":
-        """Run in a thread, which is work of whoever asks for it."""
+        """Run in a thread, which counts as work of the invocation that calls this."""
         future = super().run_in_executor(executor, func, *args)
         supervisor = current_supervisor.get()
         if supervisor is not None:
@@ -89,21 +89,21 @@ class HandlerLoop(asyncio.SelectorEventLoop):
 
 
 def run_to_end(loop: HandlerLoop, coro: Coroutine[Any, Any, T]) -> T:
-    """Run `coro` on a loop that nobody else runs; what user code makes of the loop is survived."""
+    """Run `coro` on a loop that does not run yet; go on after a `SystemExit` of another task."""
     task = loop.create_task(coro)
     while True:
         try:
             return loop.run_until_complete(task)
         except SystemExit:
-            # asyncio lets it out of any task that raises it; here it ends no more than that task.
+            # asyncio raises it from any task; here it ends only the task that raised it.
             if task.done():
                 raise
 
 
 def close_loop(loop: HandlerLoop, invocations: "Collection[asyncio.Task[None]]" = ()) -> None:
-    """Let what is left on a loop that does not run clean up for a limited time, and close it.
+    """Cancel the tasks left on a loop that does not run, wait a limited time, and close it.
 
-    `invocations` are stopped first: each stops the tasks of its own, once.
+    `invocations` are stopped first: each cancels its own tasks, once.
     """
     with suppress(TimeoutError):
         run_to_end(loop, _clean(loop, invocations))
@@ -113,7 +113,7 @@ def close_loop(loop: HandlerLoop, invocations: "Collection[asyncio.Task[None]]" 
 async def _clean(loop: HandlerLoop, invocations: "Collection[asyncio.Task[None]]") -> None:
     async with asyncio.timeout(CLEAN_S_MAX):
         await _stop(invocations)
-        # Async generators that nobody holds any more are closed by tasks that begin just now.
+        # Async generators without references are closed by tasks that start just now.
         await asyncio.sleep(0)
         this = asyncio.current_task()
         while left := [task for task in asyncio.all_tasks(loop) if _is_left(task, this)]:
@@ -130,5 +130,5 @@ async def _stop(tasks: "Collection[asyncio.Task[Any]]") -> None:
 
 
 def _is_left(task: "asyncio.Task[Any]", this: "asyncio.Task[Any] | None") -> bool:
-    """Tell whether nobody stops a task: a second time would disturb how it cleans up."""
+    """Return whether a task is not being cancelled: a second time would disturb its clean-up."""
     return task is not this and not task.cancelling()

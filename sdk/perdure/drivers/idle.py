@@ -1,11 +1,11 @@
-"""Whether a task can move by itself, or waits for what others of its invocation do.
+"""Idle detection: which tasks are blocked on tasks and durable operations of their invocation.
 
-A task does not move when it waits for something durable, for another task (awaited, gathered,
-shielded, in a TaskGroup or by `asyncio.wait`), or in one of asyncio's own queues and locks.
-Anything else (a timer, a socket, a thread, a future of unknown origin) is work that goes on.
+A task is blocked when it awaits a durable operation, another task (awaited, gathered, shielded, in
+a TaskGroup or by `asyncio.wait`), or one of asyncio's own queues and locks. Anything else (a timer,
+a socket, a thread, a future of unknown origin) is work that goes on.
 
-asyncio does not tell what a task waits for, so this looks inside: at the future that the task
-waits for, and at the innermost coroutine that waits for it.
+asyncio does not expose what a task awaits, so this inspects private attributes: the future that the
+task awaits, and the innermost coroutine that awaits it.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _WAITING_FUNCTIONS: Final = (
 
 
 class DurableFuture(asyncio.Future[None]):
-    """What a task waits for that something durable, or a branch, has to wake."""
+    """A future that is done when a durable operation has changed, or a branch has ended."""
 
 
 def is_runnable(task: "asyncio.Task[Any]", tasks: Collection["asyncio.Task[Any]"]) -> bool:
-    """Tell whether `task`, one of `tasks`, will go on without any other of them."""
+    """Return whether `task`, one of `tasks`, will go on without any other of them."""
     awaited: Any = getattr(task, "_fut_waiter", None)
     if awaited is None or awaited.done():
         return True
@@ -38,7 +38,7 @@ def is_runnable(task: "asyncio.Task[Any]", tasks: Collection["asyncio.Task[Any]"
 
 
 def _is_blocked_on(awaited: Any, tasks: Collection["asyncio.Task[Any]"]) -> bool:
-    """Tell whether a future is done only by what the crew does."""
+    """Return whether only `tasks`, or durable operations, can complete a future."""
     if isinstance(awaited, DurableFuture):
         return True
     if isinstance(awaited, asyncio.Task):

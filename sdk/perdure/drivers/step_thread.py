@@ -1,13 +1,13 @@
-"""Bodies of steps in threads of their own, which need not be waited for.
+"""Runs a step in its own thread, so that it can be abandoned after its timeout.
 
     RUNNING ── returned or raised ──> ENDED
-       └── overdue ──> asked (`cancelled`) ──> interrupted ──> OVERDUE ── returned … ──> ENDED
+       └── timed out ──> `cancelled` ──> interrupted ──> ABANDONED ── returned or raised ──> ENDED
 
 Python cannot stop a thread, but it can raise an exception in one: at its next bytecode, so never
 while it is stuck in a call of C code. The precedent is Dramatiq's middleware `TimeLimit`. Must stay
-true: the exception is only raised while the body runs, guarded by a lock; a body that was given up
-changes nothing by what it still does; and no more than `ABANDONED_MAX` of them run in a process: an
-attempt beyond that is waited for, as one without a timeout is.
+true: the exception is only raised while the body runs, guarded by a lock; nothing that an abandoned
+body still does is recorded; and no more than `ABANDONED_MAX` of them run in a process: an attempt
+beyond that is waited for, as one without a timeout is.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ from perdure.operations.attempt import Attempt
 
 THREAD_NAME: Final = "perdure-step"
 
-# How long a body may take to notice that it is cancelled, before it is interrupted.
+# How long a body may take to notice that it is cancelled before it is interrupted.
 CANCEL_GRACE_S: Final = 1.0
-# How long it may take to clean up then, before it is left alone.
+# How long it may take to clean up then before it is abandoned.
 CLEANUP_GRACE_S: Final = 1.0
-# Bodies of one process that run although nobody waits for them.
+# The most abandoned bodies that run in one process.
 ABANDONED_MAX: Final = 64
 
 _log = logging.getLogger("perdure")
@@ -36,11 +36,11 @@ class _Interrupted(StepCancelledError):
     """Raised in the thread of a body that does not stop by itself."""
 
     def __init__(self) -> None:
-        super().__init__("The body did not stop when its time was over.")
+        super().__init__("The step did not stop after its timeout.")
 
 
 class AbandonedSteps:
-    """Counts the bodies of this process that nobody waits for."""
+    """Counts the abandoned bodies of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,11 +48,11 @@ class AbandonedSteps:
 
     @property
     def count(self) -> int:
-        """How many run."""
+        """How many abandoned bodies run."""
         return self._count
 
     def admit(self) -> bool:
-        """Count one more, if there may be one."""
+        """Count one more; return False if that would be more than `ABANDONED_MAX`."""
         with self._lock:
             if self._count >= ABANDONED_MAX:
                 return False
@@ -60,7 +60,7 @@ class AbandonedSteps:
             return True
 
     def leave(self) -> None:
-        """Count one less."""
+        """Count one less: its body has ended."""
         with self._lock:
             self._count -= 1
 
@@ -69,10 +69,9 @@ abandoned_steps: Final = AbandonedSteps()
 
 
 class StepThread:
-    """One body, which begins at once. `on_end` is called on its thread, unless it was given up."""
+    """One body in its own thread."""
 
     def __init__(self, attempt: Attempt, body: Callable[[], Any]) -> None:
-        self.on_end: Callable[[], None] = _nothing
         self._attempt = attempt
         self._body = body
         self._variables = copy_context()
@@ -85,11 +84,11 @@ class StepThread:
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def wait_ended(self, timeout_s: float | None) -> bool:
-        """Wait for the body's end, at most so long; tell whether it has ended."""
+        """Wait for the body's end, at most `timeout_s`; return whether it has ended."""
         with self._changed:
             return self._changed.wait_for(lambda: self._ended, timeout_s)
 
@@ -100,19 +99,19 @@ class StepThread:
                 _raise_in(self._thread, _Interrupted)
 
     def abandon(self) -> bool:
-        """Let the body run on for nobody; False if it has ended, or must be waited for."""
+        """Stop waiting for the body; return False if it has ended, or must be waited for."""
         with self._lock:
             if self._ended:
                 return False
             if not abandoned_steps.admit():
                 _log.error(
-                    "%s does not end after its timeout, and is waited for: %d bodies like it run",
+                    "%s did not end after its timeout, and is waited for: %d are abandoned already",
                     self._attempt.title,
                     ABANDONED_MAX,
                 )
                 return False
             self._abandoned = True
-        _log.warning("%s does not end after its timeout; it is left alone", self._attempt.title)
+        _log.warning("%s did not end after its timeout; it is abandoned", self._attempt.title)
         return True
 
     def result(self) -> Any:
@@ -134,21 +133,19 @@ class StepThread:
     def _end(self) -> None:
         with self._changed:
             self._ended = True
-            _raise_in(self._thread, None)  # none that was on its way may arrive any more
+            _raise_in(self._thread, None)  # clear an interrupt that has not arrived yet
             abandoned = self._abandoned
             self._changed.notify_all()
         if abandoned:
             abandoned_steps.leave()
-            _log.info("%s has ended, after its timeout", self._attempt.title)
-        else:
-            self.on_end()
+            _log.info("%s, which was abandoned after its timeout, has ended", self._attempt.title)
 
 
 def call_with_deadline(attempt: Attempt, body: Callable[[], Any]) -> Any:
     """Call `body` in a thread of its own, and return its value, or raise what it raises.
 
-    When the attempt is overdue the body is asked, interrupted and then left alone; whoever made the
-    attempt says that it failed.
+    When the attempt times out, the body sees `cancelled`, is interrupted, and is abandoned at last;
+    the attempt itself fails with its timeout.
     """
     thread = StepThread(attempt, body)
     thread.start()
@@ -164,14 +161,10 @@ def call_with_deadline(attempt: Attempt, body: Callable[[], Any]) -> Any:
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread at its next bytecode; None takes back one that has not come.
+    """Raise an exception in a thread at its next bytecode; None clears one that has not arrived.
 
     `PyThreadState_SetAsyncExc` takes the identity of a thread that is known to run.
     """
     assert thread.ident is not None
     raised = None if error is None else ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised)
-
-
-def _nothing() -> None:
-    """Nobody asks."""

@@ -1,12 +1,12 @@
-"""The tasks of one async invocation: what they wait for, when all are at rest, how they stop.
+"""Supervises the asyncio tasks of one invocation: suspends it when all are idle, and stops them.
 
-    RUNNING ── all at rest ──> SUSPENDED ──┐
-       ├────── handler ended ──> ENDED ────┼─> STOPPING (what is left is cancelled) ──> over
-       └────── turn settled ───────────────┘
+    RUNNING ── all tasks idle ──> SUSPENDED ──┐
+       ├────── handler ended ───> ENDED ──────┼─> STOPPING (other tasks are cancelled) ──> STOPPED
+       └────── invocation ended ──────────────┘
 
 The rule: the invocation has something to do while an update is being recorded, a step's body runs,
-or a task of the handler can move by itself (see `at_rest`). When none is, and something durable is
-awaited, it suspends. Everything here belongs to the loop, but `notify_changed`.
+or a task of the handler is runnable (see `perdure.drivers.idle`). When none of these holds, and a
+durable operation is awaited, it suspends. Everything here runs on the loop, but `notify_changed`.
 """
 
 import asyncio
@@ -39,21 +39,21 @@ from perdure_core.model import Operation, OperationUpdate
 
 T = TypeVar("T")
 
-# Ordinary functions run in threads; so many of one invocation at a time.
+# The most threads of one invocation that run ordinary functions at a time.
 THREADS_MAX: Final = 64
-# How many rounds of the loop tasks that were just made, and those that they make, have to begin
-# before they are cancelled.
+# The rounds of the loop in which new tasks, and those that they create, may start before they are
+# cancelled.
 START_ROUNDS_MAX: Final = 8
-# How long tasks that are cancelled may take to clean up.
+# The longest time that cancelled tasks may take to clean up.
 STOP_S_MAX: Final = 10.0
-# How often the service is asked about what no timer ends, while something else runs.
+# How often the service is asked for the end of operations without a timer, while others run.
 POLL_S: Final = 5.0
 
 _log = logging.getLogger("perdure")
 
 
 class TaskSupervisor:
-    """The tasks of one invocation, and what they wait for."""
+    """The tasks of one invocation, and the durable operations that they await."""
 
     def __init__(self, invocation: InvocationState) -> None:
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class TaskSupervisor:
         invocation.on_operations_changed = self.notify_changed
 
     def start(self, coro: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Make the handler's own task; all that it makes will be of this crew."""
+        """Start the handler's own task; all tasks that it creates belong to this supervisor."""
         self.variables.run(current_supervisor.set, self)
         task = self._loop.create_task(coro, context=self.variables)
         task.add_done_callback(self._end)
@@ -84,7 +84,7 @@ class TaskSupervisor:
     async def run(self, handler: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Run the handler's own coroutine to the end of the invocation, and return how it ended.
 
-        Being cancelled means that the turn has passed; what runs is stopped all the same.
+        Being cancelled means that the invocation is lost; its tasks are stopped all the same.
         """
         handling = self.start(handler)
         try:
@@ -100,7 +100,7 @@ class TaskSupervisor:
         return ending.result()
 
     async def end(self, handling: "asyncio.Task[Outcome]") -> Outcome:
-        """Stop what still runs, write what was not awaited, then say how the invocation ended."""
+        """Stop the tasks, wait for open checkpoints, and return how the invocation ended."""
         invocation = self.invocation
         with invocation.submitting, invocation.lock:
             invocation.fibers.root.cancelled = True
@@ -115,10 +115,10 @@ class TaskSupervisor:
         return invocation.termination or (handling.result() if _returned(handling) else Lost())
 
     async def _run_new_tasks(self) -> None:
-        """Let new tasks run for the first time: what they were given is awaited there, or never.
+        """Run new tasks for the first time, so that coroutines passed to them are awaited.
 
-        Tasks of libraries (those of anyio below httpx) hold coroutines of others, which a task that
-        is cancelled before it began leaves behind, with a warning for each.
+        Tasks of libraries (those of anyio below httpx) hold coroutines of others. A task that is
+        cancelled before it starts never awaits them, which causes a warning for each.
         """
         for _ in range(START_ROUNDS_MAX):
             if not self._new_tasks:
@@ -126,30 +126,30 @@ class TaskSupervisor:
             await asyncio.sleep(0)
 
     async def _stop(self) -> None:
-        """Cancel what still runs, once each, and wait a limited time; then for bodies in threads.
+        """Cancel each task once, wait a limited time, then wait for bodies in threads.
 
         The latter cannot be cancelled: the invocation lasts as long as they run.
         """
-        asked: set[asyncio.Task[Any]] = set()
+        cancelled: set[asyncio.Task[Any]] = set()
         deadline_s = self._loop.time() + STOP_S_MAX
         while self._tasks and (left_s := deadline_s - self._loop.time()) > 0:
-            for task in [task for task in self._tasks if task not in asked]:
-                asked.add(task)
+            for task in [task for task in self._tasks if task not in cancelled]:
+                cancelled.add(task)
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         if self._tasks:
             _log.error(
-                "%s: %d tasks do not end after they were cancelled; they are left alone",
+                "%s: %d tasks did not end after they were cancelled; they are abandoned",
                 self.invocation.execution_arn,
                 len(self._tasks),
             )
         while self._threads:
             await asyncio.wait(self._threads)
-        self.invocation.threads.wait_ended()  # they have told their ends already: this lets them go
+        self.invocation.threads.wait_ended()  # their jobs have ended already: this ends them
 
     @property
     def only_handler_left(self) -> bool:
-        """Whether no task of the invocation but the handler's own has anything left to do."""
+        """Whether the handler's own task is the only one left."""
         return len(self._tasks) == 1
 
     async def commit(self, fiber: Fiber, update: OperationUpdate) -> Operation:
@@ -161,16 +161,16 @@ class TaskSupervisor:
         """Wait for a checkpoint. Being cancelled leaves the checkpoint as it is."""
         if not future.done():
             with self._working():
-                told = self._loop.create_future()
-                future.add_done_callback(lambda _: self._set_from_thread(told))
-                await told
+                recorded = self._loop.create_future()
+                future.add_done_callback(lambda _: self._set_from_thread(recorded))
+                await recorded
         try:
             future.result()
         except (CheckpointRefused, CheckpointUnavailable) as error:
             raise checkpoint_error(error) from error
 
     async def wait_changed(self, fiber: Fiber, waiting: Suspend) -> Operation:
-        """Return an operation as soon as its status is another one than `waiting` has seen.
+        """Wait until the status of an operation differs from the one in `waiting`, and return it.
 
         The task is cancelled when the whole invocation has nothing to do meanwhile.
         """
@@ -214,20 +214,20 @@ class TaskSupervisor:
         return await awaited(value)
 
     async def with_deadline(self, attempt: Attempt, body: Awaitable[T]) -> T:
-        """Await a body, and cancel it when its attempt is overdue; that raises `TimeoutError`."""
+        """Await a body, and cancel it when its attempt times out; that raises `TimeoutError`."""
         async with asyncio.timeout(None) as scope:
-            look = _DeadlineTimer(self._loop, attempt, scope)
+            deadline = _DeadlineTimer(self._loop, attempt, scope)
             try:
                 return await body
             finally:
-                look.timer.cancel()
+                deadline.timer.cancel()
 
     @contextmanager
-    def child_fiber(self, above: Fiber) -> Generator[Fiber]:
-        """Make a fiber for the body of a context; what the body leaves behind is abandoned."""
+    def child_fiber(self, parent: Fiber) -> Generator[Fiber]:
+        """Add a fiber for the body of a context, and cancel what the body leaves behind."""
         invocation = self.invocation
         with invocation.lock:
-            fiber = invocation.fibers.add(above, above.operation_id, parks=False)
+            fiber = invocation.fibers.add(parent, parent.operation_id, parks=False)
         try:
             yield fiber
         finally:
@@ -237,42 +237,42 @@ class TaskSupervisor:
                 invocation.fibers.end(fiber)
 
     def has_not_awaited(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Tell whether a task has never waited for anything yet."""
+        """Return whether a task has not awaited anything yet."""
         return task in self._new_tasks
 
     def notify_changed(self, changed: Iterable[str]) -> None:
-        """Note, from any thread, that operations have changed or the end is settled."""
+        """Wake tasks, from any thread, when operations have changed or the invocation has ended."""
         ids = tuple(changed)
-        with suppress(RuntimeError):  # the loop is closed: this invocation is long over
+        with suppress(RuntimeError):  # the loop is closed: this invocation has ended
             self._loop.call_soon_threadsafe(self._wake, ids)
 
     def note_activity(self) -> None:
-        """Look, when the round that comes is over, whether something goes on."""
+        """Check after the next round of the loop whether the invocation is idle."""
         self._active = True
         if not self._check_scheduled:
             self._check_scheduled = True
             self._loop.call_soon_untracked(self._check_idle)
 
     def add_task(self, task: "asyncio.Task[Any]") -> None:
-        """Note a new task. It runs for the first time just before it ceases to be fresh."""
+        """Add a new task. It runs for the first time just before it leaves the new tasks."""
         self._tasks[task] = None
         self._new_tasks[task] = None
         self._loop.call_soon_untracked(lambda: self._new_tasks.pop(task, None))
         task.add_done_callback(self._leave)
 
     def track_thread(self, future: "asyncio.Future[Any]") -> None:
-        """Count as work what a thread does."""
+        """Count a thread as work until `future` is done."""
         self._busy += 1
         future.add_done_callback(self._worked)
 
     async def _refresh(self) -> None:
-        """Ask the service what has changed, once for all who want to know."""
+        """Request the operations that have changed, once for all tasks that wait."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = self.invocation.refresh()
         await self.recorded(self._refreshing)
 
     async def _wait_for_change(self, waiting: Suspend, timeout_s: float) -> bool:
-        """Wait; tell whether something happened before the time was over."""
+        """Wait for an operation; return False when the timeout came first."""
         future = DurableFuture(loop=self._loop)
         self._waiters.setdefault(waiting.operation_id, {})[future] = waiting
         timer = self._loop.call_later(timeout_s, _set, future)
@@ -299,7 +299,7 @@ class TaskSupervisor:
     def _leave(self, task: "asyncio.Task[Any]") -> None:
         del self._tasks[task]
         if self.invocation.termination is not None and not task.cancelled():
-            task.exception()  # nobody needs to be told what became of a task that had to stop
+            task.exception()  # retrieved, so that asyncio does not log it
 
     def _check_idle(self) -> None:
         if self._active:
@@ -336,12 +336,12 @@ class TaskSupervisor:
         future.add_done_callback(lambda done: self._threads.pop(done, None))
 
     def _set_from_thread(self, future: "asyncio.Future[Any]", value: object = None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
             self._loop.call_soon_threadsafe(_set, future, value)
 
 
 class _DeadlineTimer:
-    """Looks whether an attempt is overdue, when it would be; ends its `scope` when it is."""
+    """Cancels the body of an attempt at its deadline, which a heartbeat may move."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, attempt: Attempt, scope: asyncio.Timeout
@@ -349,13 +349,13 @@ class _DeadlineTimer:
         self._loop = loop
         self._attempt = attempt
         self._scope = scope
-        self.timer = loop.call_later(attempt.left_s, self._check_idle)
+        self.timer = loop.call_later(attempt.left_s, self._check)
 
-    def _check_idle(self) -> None:
+    def _check(self) -> None:
         if self._attempt.left_s <= 0:
             self._scope.reschedule(self._loop.time())
         else:
-            self.timer = self._loop.call_later(self._attempt.left_s, self._check_idle)
+            self.timer = self._loop.call_later(self._attempt.left_s, self._check)
 
 
 def _returned(task: "asyncio.Task[Any]") -> bool:
@@ -367,13 +367,13 @@ async def awaited(value: Any) -> Any:
     return await value if isawaitable(value) else value
 
 
-def _call(func: Callable[[], Any], tell: Callable[[object], None]) -> None:
+def _call(func: Callable[[], Any], report: Callable[[object], None]) -> None:
     ended: tuple[Any, BaseException | None]
     try:
         ended = (func(), None)
     except BaseException as error:  # noqa: BLE001 - raised where the body is awaited
         ended = (None, error)
-    tell(ended)
+    report(ended)
 
 
 def _set(future: "asyncio.Future[Any]", value: object = None) -> None:

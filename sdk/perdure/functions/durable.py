@@ -95,7 +95,7 @@ def durable_execution(
     `name`: 1 to 64 characters of [A-Za-z0-9-_]; the handler's own by default. `execution_timeout`:
     how long one execution may take in all, 1 s to 366 days, rounded up to whole seconds; 366 days
     by default. `retention_days`: how long an ended execution is kept, 1 to 90; 14 by default.
-    With `tenant_isolation` each execution belongs to a tenant, whose id every start has to name.
+    With `tenant_isolation` each execution belongs to a tenant, whose id every start must name.
     Raises `ValidationError` outside these bounds. A coroutine function receives an
     `AsyncDurableContext`.
 

@@ -86,7 +86,7 @@ async def _run_async(
 
     async def body() -> Any:
         value = await function(event, AsyncDurableContext(scope, driver))
-        # A task that is left behind may not have come to what it had asked for before a crash.
+        # A task that is left may not have reached the calls that it made before a crash.
         if supervisor.only_handler_left and state.termination is None:
             scope.check_all_replayed()
         return value

@@ -1,4 +1,4 @@
-"""What a handler is given, and what becomes of how it ends."""
+"""Input, output and errors of a handler: decoded, encoded, and turned into an outcome."""
 
 from asyncio import CancelledError
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from perdure_core.payload import text_of
 
 
 class Handler(Protocol):
-    """A function as a run of its handler sees it; its annotations are those of the handler."""
+    """A function whose handler can be called; its annotations are those of the handler."""
 
     settings: FunctionSettings
 
@@ -26,7 +26,7 @@ class Handler(Protocol):
 
 
 def decode_input(function: Handler, invocation: Invocation) -> Any:
-    """Return what the handler is given."""
+    """Return the input of the handler, as its annotations demand."""
     details = invocation.operations[0].details if invocation.operations else None
     if not isinstance(details, ExecutionDetails):
         raise InvocationError("The first recorded operation is not the execution itself.")
@@ -34,22 +34,22 @@ def decode_input(function: Handler, invocation: Invocation) -> Any:
 
 
 def encode_output(function: Handler, value: Any) -> str:
-    """Return what the handler returned, as it is recorded."""
+    """Return the value of the handler as the text that is recorded."""
     text = encode_result(function, value)
     if len(text) > PAYLOAD_BYTES_MAX:  # json.dumps writes ASCII: characters are bytes
         raise ExecutionError(
-            f"The result of {function.settings.name!r} is {len(text):,} bytes; "
-            f"at most {PAYLOAD_BYTES_MAX:,} are kept."
+            f"The result of {function.settings.name!r} must be at most {PAYLOAD_BYTES_MAX:,} bytes,"
+            f" got {len(text):,}."
         )
     return text
 
 
 def outcome_for(error: BaseException) -> Outcome:
-    """Return how a handler ends its invocation by raising `error`."""
+    """Return the outcome of an invocation whose handler raised `error`."""
     match error:
         case SuspendExecution():
             return Pending()
         case Exception() | CancelledError():
             return termination_for(error) or Failed(error_record(error))
-        case _:  # SystemExit and its like are no answer of the handler
+        case _:  # SystemExit and its like are not an answer of the handler
             return termination_for(error) or Errored(error_record(error))

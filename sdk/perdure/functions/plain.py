@@ -1,8 +1,8 @@
 """Plain functions, and the decorator `@plain_function` that makes them of handlers.
 
 An execution of one makes no checkpoints. It ends with what the handler returns or raises; when the
-worker is lost, or the invocation breaks, the handler is called again from its first line, until the
-execution times out. So it runs at least once, and what it does must bear a repetition.
+worker is lost, or the invocation fails, the handler is called again from its first line, until the
+execution times out. So it runs at least once, and must be safe to repeat.
 """
 
 import functools
@@ -40,7 +40,7 @@ class PlainFunction:
         self.durable = False
 
     def __call__(self, event: Any, context: PlainContext) -> Any:
-        """Call the handler; what an async one returns is to be awaited."""
+        """Call the handler; await what an async one returns."""
         return self.handler(event, context)
 
     def run(self, environment: InvocationEnvironment) -> Outcome:
@@ -76,8 +76,8 @@ def plain_function(
 ) -> PlainFunction | Callable[[PlainHandler], PlainFunction]:
     """Make a plain function of a handler `(event, context)`; usable bare or with arguments.
 
-    It is started and invoked as durable functions are, and records nothing but its end: what it
-    does is done again when its worker is lost. Its arguments and bounds are those of
+    It is started and invoked as durable functions are, and records nothing but its end: it runs
+    again when its worker is lost. Its arguments and bounds are those of
     `durable_execution`; raises `ValidationError` outside of them. A coroutine function is awaited.
     """
     return decorate(

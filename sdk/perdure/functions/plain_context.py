@@ -1,4 +1,4 @@
-"""What a plain function is told about its execution."""
+"""The context of a plain function: its execution, deadline and logger."""
 
 import math
 from collections.abc import Callable
@@ -14,11 +14,11 @@ def _system_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainContext:
-    """Which execution this is, and how long it may take. There are no durable operations on it.
+    """The execution of a plain function, and its deadline. It has no durable operations.
 
     Records of `logger` carry `executionArn`. `deadline` is when the execution times out; None if
-    nothing limits it. `tenant_id` is that of the invoke which started the execution, if it names
-    one. `now` is the clock that `remaining_s` goes by.
+    nothing limits it. `tenant_id` is that of the invoke which started the execution, if it had
+    one. `now` is the clock of `remaining_s`.
     """
 
     execution_arn: str
@@ -30,7 +30,7 @@ class PlainContext:
 
     @property
     def remaining_s(self) -> float:
-        """How many seconds are left until the deadline, 0 when it has passed."""
+        """The seconds until the deadline, 0 when it has passed."""
         if self.deadline is None:
             return math.inf
         return max(0.0, (self.deadline - self.now()).total_seconds())

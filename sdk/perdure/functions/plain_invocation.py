@@ -59,9 +59,9 @@ def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:
     if recorded <= 0:
         return None
     error = NonDeterministicExecutionError(
-        f"{function.settings.name!r} is a plain function here, which asks for no durable "
-        f"operation, and {recorded:,} are recorded. Serve it as a durable function until its "
-        "executions have ended, or give the plain one another name."
+        f"{function.settings.name!r} is a plain function here, which has no durable operations, but"
+        f" {recorded:,} are recorded. Serve it as a durable function until its executions have"
+        " ended, or give the plain one another name."
     )
     return Diverged(error_record(error))
 

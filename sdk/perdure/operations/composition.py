@@ -225,18 +225,18 @@ def _child_error(failure: ErrorObject | None) -> ChildContextError:
 
 def _written_errors(errors: Sequence[ChildContextError]) -> str:
     """Return the errors as JSON of at most `DATA_BYTES_MAX` bytes."""
-    chars_max, kept = FIELD_CHARS_MAX, len(errors)
+    chars_max, count = FIELD_CHARS_MAX, len(errors)
     while True:  # ends: with no error left, nothing is too long
         fields = [
             [cut_chars(text, chars_max) for text in (each.error_type, each.message, each.data)]
-            for each in errors[:kept]
+            for each in errors[:count]
         ]
         written = json.dumps(fields, separators=(",", ":"))
         if len(written) <= DATA_BYTES_MAX:
             return written
         # First shorter, then fewer.
-        chars_max, kept = (
-            (chars_max // 2, kept) if chars_max > FIELD_CHARS_MIN else (chars_max, kept // 2)
+        chars_max, count = (
+            (chars_max // 2, count) if chars_max > FIELD_CHARS_MIN else (chars_max, count // 2)
         )
 
 

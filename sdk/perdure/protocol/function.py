@@ -1,8 +1,8 @@
-"""What a worker serves: functions of any kind, and what it needs to know about each.
+"""Protocol of the functions that a worker registers and runs.
 
-A kind says how one invocation is run into an outcome. Durable functions replay a handler, plain
-ones call it once; another kind may run it in another process. Whoever serves them (the worker, the
-testing kit) knows this protocol and no kind.
+Each kind of function runs one invocation to an outcome in its own way: durable functions replay a
+handler, plain ones call it once; another kind may run it in another process. The worker and the
+testing kit know this protocol, and no kind.
 """
 
 from typing import Protocol
@@ -13,16 +13,16 @@ from perdure.settings.functions import FunctionSettings
 
 
 class RegisteredFunction(Protocol):
-    """A function as workers announce and run it."""
+    """A function as workers register and run it."""
 
     @property
     def settings(self) -> FunctionSettings:
-        """What it is called, and what holds for executions that are started without their own."""
+        """Its name, and defaults for executions that are started without their own."""
         ...
 
     @property
     def durable(self) -> bool:
-        """Whether its executions record operations; the service refuses those of others."""
+        """Whether its executions record operations; the service refuses operations of others."""
         ...
 
     @property
@@ -31,16 +31,16 @@ class RegisteredFunction(Protocol):
         ...
 
     def run(self, environment: InvocationEnvironment) -> Outcome:
-        """Run one invocation on this thread, which is its own, and say how it ended.
+        """Run one invocation on this thread, which is its own, and return how it ended.
 
-        Whatever goes wrong becomes an outcome. A turn that has passed is learned from checkpoints
-        alone, and ends as `Lost`.
+        Every error becomes an outcome. Only checkpoints report that the invocation is lost; it ends
+        as `Lost` then.
         """
         ...
 
     async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         """Run one invocation on this loop, a `HandlerLoop` that it shares with others.
 
-        Being cancelled means that the turn has passed: stop what runs, and return `Lost`.
+        Being cancelled means that the invocation is lost: stop its tasks, and return `Lost`.
         """
         ...

@@ -1,8 +1,8 @@
-"""What passes between a worker and the SDK: one delivery, and the way to record progress.
+"""Messages and ports between a worker and the SDK: one invocation, and how it records progress.
 
 The worker owns the wire, tokens and batching; the SDK owns what the handler's calls mean. Neither
-looks inside the other: they meet in these few types, and in `perdure.functions.run`, which adds the
-outcome and runs the handler.
+depends on the inside of the other: they share these few types, and `perdure.functions.run`, which
+runs the handler and returns its outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ from perdure_core.model import Operation, OperationUpdate
 
 
 class Invocation(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery of an execution: everything recorded so far, all pages.
+    """One invocation of an execution: all operations recorded so far, from all pages.
 
     The first operation is always EXECUTION; its `details.input` is the payload. `deadline_ms` is
     when the execution times out, `handed_out_ms` when the service handed the invocation out, both
     in milliseconds since 1970 by the service's clock. `tenant_id` is that of the invoke which
-    started the execution, if it names one; `trace_header` comes from whoever started it, and so
-    does `client_context`, as Lambda's Invoke takes it: JSON in base64.
-    A context's or batch's result of more than `result_bytes_max` is not kept, but made again from
+    started the execution, if it had one; `trace_header` comes from the client that started it, and
+    so does `client_context`, as in Lambda's Invoke: JSON in base64.
+    A context's or batch's result of more than `result_bytes_max` is not recorded, but rebuilt from
     its recorded children.
     """
 
@@ -43,11 +43,11 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
-    """What the service says after a checkpoint: the operations that changed since it last spoke.
+    """The answer to a checkpoint: the operations that changed since the previous answer.
 
-    `revoked`: this was the last turn (the execution is being paused); the invocation ends without a
-    result. `lost`: no answer, but the news that the turn has passed (the execution has ended, or
-    runs elsewhere).
+    `revoked`: no further checkpoint is accepted (the execution is being paused); the invocation
+    ends without a result. `lost`: not an answer, but the notice that the invocation is lost (the
+    execution has ended, or runs elsewhere).
     """
 
     operations: tuple[Operation, ...]
@@ -68,29 +68,30 @@ class CheckpointWriter(Protocol):
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
         """Record `updates` after everything submitted before; safe from any thread.
 
-        `urgent` says that somebody waits: flush now. Otherwise the updates may wait up to 100 ms to
-        share a call. No updates, urgently, is a refresh. The future raises `InvocationLost`,
-        `CheckpointRefused` or `CheckpointUnavailable`, and always resolves.
+        `urgent`: the handler waits, so flush now. Otherwise the updates may wait up to 100 ms to
+        share a call. An urgent call without updates is a refresh. The future always resolves; it
+        raises `InvocationLost`, `CheckpointRefused` or `CheckpointUnavailable`.
         """
         ...
 
 
 class InvocationObserver(Protocol):
-    """Hears what the worker counts. Called on the handler's thread; must not block or raise."""
+    """Counts events for the worker. Called on the handler's thread; must not block or raise."""
 
     def operation_replayed(self) -> None:
-        """Note that a durable call was answered from the record."""
+        """Count a durable call that was answered from the record."""
         ...
 
     def step_finished(self, outcome: Literal["succeeded", "failed", "retried"]) -> None:
-        """Note that an attempt of a step was recorded."""
+        """Count an attempt of a step that was recorded."""
         ...
 
 
 class InvocationEnvironment(msgspec.Struct, frozen=True):
-    """An invocation as a function is given it, and all that it may use of the worker meanwhile.
+    """An invocation with all that its function uses of the worker.
 
-    `now_ms` is the clock of the service's timers, in milliseconds since 1970.
+    `now_ms` is the clock of the service's timers, in milliseconds since 1970: a branch that waits
+    for time goes on in place when others keep the invocation going until then.
     """
 
     invocation: Invocation
@@ -109,7 +110,7 @@ class InvocationLost(BaseException):
 
 
 class CheckpointRefused(Exception):
-    """The service says that the updates are invalid; the execution fails with its message."""
+    """The service refused the updates as invalid; the execution fails with its message."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -117,4 +118,4 @@ class CheckpointRefused(Exception):
 
 
 class CheckpointUnavailable(Exception):
-    """The updates could not be recorded for now; the invocation must be run again."""
+    """The updates could not be recorded; the invocation must be run again."""

@@ -1,4 +1,4 @@
-"""How an invocation ends."""
+"""The outcomes of an invocation."""
 
 import msgspec
 
@@ -18,23 +18,23 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """The handler waits for something, or its turn was revoked; it will be invoked again."""
+    """The handler waits, or its invocation was revoked; it will be invoked again."""
 
 
 class Errored(msgspec.Struct, frozen=True):
-    """The invocation, not the execution, went wrong; it is to be run again."""
+    """The invocation failed, not the execution; it is run again."""
 
     error: ErrorObject
 
 
 class Diverged(msgspec.Struct, frozen=True):
-    """The code asks for other operations than are recorded; the execution pauses until mended."""
+    """A replay did not match the history; the execution pauses until the code is fixed."""
 
     error: ErrorObject
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """The turn has passed to somebody else; there is nothing to report."""
+    """The invocation was taken away; there is nothing to report."""
 
 
 Outcome = Succeeded | Failed | Pending | Errored | Diverged | Lost
