@@ -59,20 +59,13 @@ from perdure_core.events import (
 from perdure_core.model import ErrorObject, ExecutionStatus, Operation, OperationType
 from perdure_core.operations import callback, chained_invoke
 from perdure_core.refusals import Ended, Invalid, NotEnded, StaleToken, Unknown
+from perdure_core.start_validation import check_start
 from perdure_core.state import DEADLINE, INVOCATION_RETRY, Dispatch, State, is_open
 
 
 def begin(command: Start, now_ms: int) -> Record:
     """Return the first record of a history. Raises Invalid."""
-    validation.check_namespace(command.namespace)
-    validation.check_identifier("function name", command.function, limits.FUNCTION_NAME_CHARS_MAX)
-    validation.check_identifier("execution name", command.name, limits.EXECUTION_NAME_CHARS_MAX)
-    validation.check_payload("input", command.input)
-    validation.check_tenant("tenant id", command.tenant_id)
-    validation.check_trace_header("trace header", command.trace_header)
-    validation.check_client_context("client context", command.client_context)
-    _check_range("execution timeout", "s", command.timeout_s, limits.EXECUTION_TIMEOUT_S_MAX)
-    _check_range("retention", "days", command.retention_days, limits.RETENTION_DAYS_MAX)
+    check_start(command)
     started = ExecutionStarted(
         namespace=command.namespace,
         function=command.function,
@@ -254,9 +247,9 @@ def _child_ended(state: State, command: ChildEnded, now_ms: int) -> Decision:
 def _control(state: State, command: Stop | Pause | Resume | Delete, now_ms: int) -> Decision:
     match command:
         case Stop():
+            validation.check_error("stop error", command.error)
             if not is_open(state):
                 return NOTHING
-            validation.check_error("stop error", command.error)
             return end(state, (ExecutionStopped(command.error or ErrorObject()),), now_ms)
         case Pause():
             return _pause(state, command, now_ms)
@@ -321,11 +314,6 @@ def _find(state: State, operation_id: str, expected: OperationType) -> Operation
     if operation is None or operation.type is not expected:
         raise Unknown(f"no {expected} {operation_id!r} in this execution")
     return operation
-
-
-def _check_range(what: str, unit: str, value: int, value_max: int) -> None:
-    if not 1 <= value <= value_max:
-        raise Invalid(f"{what} of {value:,} {unit} must be 1 to {value_max:,} {unit}")
 
 
 def _check_reason(reason: str | None) -> None:

@@ -5,7 +5,6 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
-from perdure_core import limits
 from perdure_core.commands import (
     Command,
     CompleteCallback,
@@ -22,8 +21,9 @@ from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_ar
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
 from perdure_core.refusals import NameTaken
+from perdure_core.start_validation import check_start
 from perdure_core.state import State, identity_of
-from perdure_core.validation import check_error, check_identifier, check_tenancy
+from perdure_core.validation import check_tenancy
 from perdure_history.committer import Batch
 from perdure_history.execution_cache import CachedExecution, expires_ms, with_identity
 from perdure_history.executions import Executions
@@ -53,7 +53,7 @@ class ClientCalls:
         """Start an execution, or find the equal one of that name."""
         executions = self._executions
         executions.require_ready()
-        check_identifier("function name", request.function, limits.FUNCTION_NAME_CHARS_MAX)
+        check_start(request, request.fields)
         function = executions.functions.get(request.namespace, request.function)
         check_tenancy(request.tenant_id, isolated=function.tenant_isolation)
         name = new_id() if request.name is None else request.name
@@ -113,7 +113,6 @@ class ClientCalls:
 
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """End the execution as STOPPED; return when it ended."""
-        check_error("stop error", error)
         state = await self._command(arn, Stop(error))
         assert state.ended_ms is not None
         return state.ended_ms

@@ -15,6 +15,7 @@ from perdure_core.events import Event
 from perdure_core.identity import ExecutionIdentity, bucket_of, parse_arn
 from perdure_core.model import ErrorObject, Operation, OperationUpdate
 from perdure_core.payload import StoredPayload
+from perdure_core.start_validation import START_FIELDS, StartFields
 from perdure_core.state import State
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery
 
@@ -31,9 +32,9 @@ def key_of_identity(identity: ExecutionIdentity) -> ExecutionKey:
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Already checked for form.
+    """What a caller asks for; history checks its form.
 
-    Seconds and days as the caller gave them, None for the function's own.
+    Seconds and days are the caller's, None for those of the function.
     """
 
     namespace: str
@@ -45,6 +46,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str | None = None
     trace_header: str | None = None
     client_context: str | None = None
+    # For messages: how the caller's API names these.
+    fields: StartFields = START_FIELDS
 
 
 class StartAnswer(msgspec.Struct, frozen=True):

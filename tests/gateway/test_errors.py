@@ -123,6 +123,26 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "execution_name 'nnnn",
     ),
     (
+        "malformed tenant id",
+        of_executions("StartExecution", start_request(tenant_id="a b\tc")),
+        Code.INVALID_ARGUMENT,
+        "tenant_id 'a b\\tc' must be 1 to 256",
+    ),
+    (
+        "empty trace header",
+        of_executions("StartExecution", start_request(trace_header="")),
+        Code.INVALID_ARGUMENT,
+        "trace_header '' must be 1 to 8,192",
+    ),
+    (
+        "oversize completion result",
+        of_workers(
+            "Complete", worker_pb2.CompleteRequest(status="SUCCEEDED", result="x" * 67_108_865)
+        ),
+        Code.INVALID_ARGUMENT,
+        "result is 67,108,865 bytes; at most 67,108,864 are allowed",
+    ),
+    (
         "oversize input",
         of_executions("StartExecution", start_request(input="x" * 67_108_865)),
         Code.INVALID_ARGUMENT,
@@ -132,19 +152,19 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "timeout out of range",
         of_executions("StartExecution", start_request(execution_timeout_seconds=31_622_401)),
         Code.INVALID_ARGUMENT,
-        "execution_timeout_seconds is 31,622,401; 1 to 31,622,400 are allowed",
+        "execution_timeout_seconds must be 1 to 31,622,400, got 31,622,401",
     ),
     (
         "retention out of range",
         of_executions("StartExecution", start_request(retention_days=91)),
         Code.INVALID_ARGUMENT,
-        "retention_days is 91; 1 to 90 are allowed",
+        "retention_days must be 1 to 90, got 91",
     ),
     (
         "wait out of range",
         of_executions("StartExecution", start_request(wait_ms=900_001)),
         Code.INVALID_ARGUMENT,
-        "wait_ms is 900,001; 0 to 900,000 are allowed",
+        "wait_ms must be 0 to 900,000, got 900,001",
     ),
     (
         "unknown ARN",
@@ -176,38 +196,19 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "oversize page",
         of_executions("ListExecutions", E.ListExecutionsRequest(max_items=1_001)),
         Code.INVALID_ARGUMENT,
-        "max_items is 1,001; 1 to 1,000 are allowed",
+        "max_items must be 1 to 1,000, got 1,001",
     ),
     (
         "unknown status",
         of_executions("ListExecutions", E.ListExecutionsRequest(statuses=["DONE"])),
         Code.INVALID_ARGUMENT,
-        "unknown status 'DONE'; expected RUNNING | ",
+        "status must be one of RUNNING | ",
     ),
     (
         "too many statuses",
         of_executions("ListExecutions", E.ListExecutionsRequest(statuses=["FAILED"] * 11)),
         Code.INVALID_ARGUMENT,
-        "11 statuses; at most 10 are allowed",
-    ),
-    (
-        "long reason",
-        of_executions(
-            "PauseExecution", E.PauseExecutionRequest(execution_arn=ARN, reason="x" * 1_025)
-        ),
-        Code.INVALID_ARGUMENT,
-        "reason is 1,025 characters; at most 1,024 are allowed",
-    ),
-    (
-        "oversize error",
-        of_executions(
-            "StopExecution",
-            E.StopExecutionRequest(
-                execution_arn=ARN, error=model_pb2.ErrorObject(error_data="x" * 1_048_577)
-            ),
-        ),
-        Code.INVALID_ARGUMENT,
-        "error is 1,048,577 bytes; at most 1,048,576 are allowed",
+        "statuses must be at most 10, got 11",
     ),
     (
         "callback id that Perdure never made",
@@ -222,12 +223,6 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "Invalid callback id: its signature does not match",
     ),
     (
-        "oversize callback result",
-        of_callbacks("SucceedCallback", E.SucceedCallbackRequest(result="x" * 67_108_865)),
-        Code.INVALID_ARGUMENT,
-        "result is 67,108,865 bytes; at most 67,108,864 are allowed",
-    ),
-    (
         "malformed token",
         of_workers("Checkpoint", worker_pb2.CheckpointRequest(checkpoint_token="zz")),
         Code.INVALID_ARGUMENT,
@@ -239,7 +234,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
             "Checkpoint", worker_pb2.CheckpointRequest(updates=[step("s", "START")] * 1_001)
         ),
         Code.INVALID_ARGUMENT,
-        "1,001 updates; at most 1,000 are allowed",
+        "updates must be at most 1,000, got 1,001",
     ),
     (
         "oversize checkpoint",
@@ -268,7 +263,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "too many slots",
         of_workers("Register", registration(slots=10_001)),
         Code.INVALID_ARGUMENT,
-        "slots is 10,001; 1 to 10,000 are allowed",
+        "slots must be 1 to 10,000, got 10,001",
     ),
     (
         "too many functions",
@@ -277,7 +272,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
             registration(functions=[worker_pb2.FunctionDefinition(function_name="f")] * 1_001),
         ),
         Code.INVALID_ARGUMENT,
-        "1,001 functions; at most 1,000 are allowed",
+        "functions must be at most 1,000, got 1,001",
     ),
     (
         "malformed definition",
@@ -288,7 +283,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
             ),
         ),
         Code.INVALID_ARGUMENT,
-        "retention_days of function 'f' is 91; 0 to 90 are allowed",
+        "retention_days of function 'f' must be 0 to 90, got 91",
     ),
 ]
 
@@ -303,6 +298,59 @@ def test_a_bad_request_is_refused_by_name_and_limit(
         async with serving() as served:
             failure = await failure_of(call(served))
             assert (failure.code(), text in (failure.details() or "")) == (code, True), failure
+
+    run(main)
+
+
+def test_texts_that_are_too_long_for_an_execution_are_refused_by_name_and_limit() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            arn = (await served.executions.StartExecution(start_request())).execution_arn
+            token = (await peer.invocation()).checkpoint_token
+            update = worker_pb2.OperationUpdate(id="c", type="CALLBACK", action="START")
+            reply = await peer.checkpoint(token, update)
+            callback_id = reply.checkpoint.operations[0].callback_details.callback_id
+            reason, result = "x" * 1_025, "x" * 67_108_865
+            error = model_pb2.ErrorObject(error_data="x" * 1_048_577)
+            large_error = "error is 1,048,577 bytes; at most 1,048,576 are allowed"
+            for call, text in (
+                (
+                    of_executions(
+                        "PauseExecution", E.PauseExecutionRequest(execution_arn=arn, reason=reason)
+                    ),
+                    "1,024",
+                ),
+                (
+                    of_executions(
+                        "ResumeExecution",
+                        E.ResumeExecutionRequest(execution_arn=arn, reason=reason),
+                    ),
+                    "1,024",
+                ),
+                (
+                    of_executions(
+                        "StopExecution", E.StopExecutionRequest(execution_arn=arn, error=error)
+                    ),
+                    large_error,
+                ),
+                (
+                    of_callbacks(
+                        "FailCallback", E.FailCallbackRequest(callback_id=callback_id, error=error)
+                    ),
+                    large_error,
+                ),
+                (
+                    of_callbacks(
+                        "SucceedCallback",
+                        E.SucceedCallbackRequest(callback_id=callback_id, result=result),
+                    ),
+                    "result is 67,108,865 bytes; at most 67,108,864 are allowed",
+                ),
+            ):
+                failure = await failure_of(call(served))
+                assert failure.code() is Code.INVALID_ARGUMENT
+                assert text in (failure.details() or "")
 
     run(main)
 

@@ -189,9 +189,9 @@ def test_a_poll_asks_within_its_bounds() -> None:
         async with serving() as served:
             await served.workers.Register(registration(slots=4))
             too_many = await failure_of(poll(served, slots=5))
-            assert too_many.details() == "max_invocations is 5; 1 to 4 are allowed"
+            assert too_many.details() == "max_invocations must be 1 to 4, got 5"
             too_long = await failure_of(poll(served, wait_ms=60_001))
-            assert too_long.details() == "wait_ms is 60,001; 0 to 60,000 are allowed"
+            assert too_long.details() == "wait_ms must be 0 to 60,000, got 60,001"
 
     run(main)
 

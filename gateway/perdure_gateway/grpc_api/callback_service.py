@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 import grpc.aio
 
 from perdure_core.model import ErrorObject
-from perdure_core.validation import check_error, check_payload
 from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_host.codec import error_from_message
 from perdure_host.services import ExecutionCommands
@@ -27,7 +26,6 @@ class CallbackService(client_pb2_grpc.CallbackServiceServicer):
         self, request: client_pb2.SucceedCallbackRequest, context: _Context
     ) -> client_pb2.SucceedCallbackResponse:
         self._budget.for_call(context).reserve(request.ByteSize())
-        check_payload("result", request.result)
         result = request.result if request.HasField("result") else None
         await self._commands.succeed_callback(request.callback_id, result)
         return client_pb2.SucceedCallbackResponse()
@@ -36,7 +34,6 @@ class CallbackService(client_pb2_grpc.CallbackServiceServicer):
         self, request: client_pb2.FailCallbackRequest, context: _Context
     ) -> client_pb2.FailCallbackResponse:
         error = error_from_message(request.error) if request.HasField("error") else ErrorObject()
-        check_error("error", error)
         await self._commands.fail_callback(request.callback_id, error)
         return client_pb2.FailCallbackResponse()
 

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
 from collections.abc import AsyncGenerator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
@@ -11,8 +11,8 @@ from perdure_core import limits
 from perdure_core.large_payloads import error_from
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
+from perdure_core.start_validation import StartFields
 from perdure_core.state import State
-from perdure_core.validation import check_error, check_payload, check_trace_header
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
@@ -32,6 +32,15 @@ from perdure_host.services import (
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_START_FIELDS: Final = StartFields(
+    function="function_name",
+    name="execution_name",
+    timeout_s="execution_timeout_seconds",
+    retention_days="retention_days",
+    tenant_id="tenant_id",
+    trace_header="trace_header",
+)
 
 
 class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
@@ -56,6 +65,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     ) -> client_pb2.StartExecutionResponse:
         reservation = self._budget.for_call(context)
         reservation.reserve(request.ByteSize())
+        validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
         answer = await self._commands.start(_start_request(request))
         state = await self._wait_ended(answer.arn, request.wait_ms)
         return client_pb2.StartExecutionResponse(
@@ -100,14 +110,12 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         self, request: client_pb2.StopExecutionRequest, context: _Context
     ) -> client_pb2.StopExecutionResponse:
         error = error_from_message(request.error) if request.HasField("error") else None
-        check_error("error", error)
         stopped_ms = await self._commands.stop(request.execution_arn, error)
         return client_pb2.StopExecutionResponse(stop_timestamp=timestamp_from_ms(stopped_ms))
 
     async def PauseExecution(
         self, request: client_pb2.PauseExecutionRequest, context: _Context
     ) -> client_pb2.PauseExecutionResponse:
-        validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
         status = await self._commands.pause(
             request.execution_arn,
             reason=request.reason if request.HasField("reason") else None,
@@ -120,7 +128,6 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def ResumeExecution(
         self, request: client_pb2.ResumeExecutionRequest, context: _Context
     ) -> client_pb2.ResumeExecutionResponse:
-        validation.check_length("reason", request.reason, limits.REASON_CHARS_MAX)
         reason = request.reason if request.HasField("reason") else None
         status = await self._commands.resume(request.execution_arn, reason=reason)
         return client_pb2.ResumeExecutionResponse(status=status)
@@ -191,29 +198,16 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
 
 
 def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
-    """Return what is asked for, checked for its form."""
-    validation.check_function_name(request.function_name)
-    if request.HasField("execution_name"):
-        validation.check_execution_name(request.execution_name)
-    timeout_s, days = request.execution_timeout_seconds, request.retention_days
-    if request.HasField("execution_timeout_seconds"):
-        field = "execution_timeout_seconds"
-        validation.check_range(field, timeout_s, 1, limits.EXECUTION_TIMEOUT_S_MAX)
-    if request.HasField("tenant_id"):
-        validation.check_tenant_id(request.tenant_id)
-    if request.HasField("retention_days"):
-        validation.check_range("retention_days", days, 1, limits.RETENTION_DAYS_MAX)
-    validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
-    trace_header = request.trace_header if request.HasField("trace_header") else None
-    check_trace_header("trace_header", trace_header)
-    check_payload("input", request.input)
     return StartRequest(
         namespace=validation.NAMESPACE,
         function=request.function_name,
         name=request.execution_name if request.HasField("execution_name") else None,
         input=request.input if request.HasField("input") else None,
-        timeout_s=timeout_s if request.HasField("execution_timeout_seconds") else None,
-        retention_days=days if request.HasField("retention_days") else None,
+        timeout_s=request.execution_timeout_seconds
+        if request.HasField("execution_timeout_seconds")
+        else None,
+        retention_days=request.retention_days if request.HasField("retention_days") else None,
         tenant_id=request.tenant_id if request.HasField("tenant_id") else None,
-        trace_header=trace_header,
+        trace_header=request.trace_header if request.HasField("trace_header") else None,
+        fields=_START_FIELDS,
     )

@@ -5,8 +5,7 @@ from typing import Final
 from starlette.responses import Response
 
 from perdure_core.limits import REASON_CHARS_MAX
-from perdure_core.validation import check_client_token, check_error
-from perdure_gateway.admission import validation
+from perdure_core.validation import check_client_token
 from perdure_gateway.lambda_api.callbacks import ERROR_BODY_BYTES_MAX
 from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import json_response
@@ -23,7 +22,6 @@ async def stop(request: LambdaRequest) -> Response:
     """End it at once; the whole body is the error that it ends with, and may be left out."""
     shape = await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)
     error = None if shape == ErrorShape() else shape.in_core()
-    check_error("Error", error)
     stopped_ms = await request.commands.stop(request.path_param("arn"), error)
     return json_response({"StopTimestamp": seconds(stopped_ms)})
 
@@ -55,5 +53,4 @@ async def _pause_shape(request: LambdaRequest) -> PauseShape:
     shape = await request.read(PauseShape, PAUSE_BODY_BYTES_MAX)
     if shape.client_token is not None:
         check_client_token(shape.client_token)
-    validation.check_length("Reason", shape.reason or "", REASON_CHARS_MAX)
     return shape

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_core.refusals import CallbackClosed, Ended, Invalid
-from perdure_core.validation import check_error
 from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.responses import json_response
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX
@@ -30,7 +29,6 @@ async def succeed(request: LambdaRequest) -> Response:
 async def fail(request: LambdaRequest) -> Response:
     """Fail it; the whole body is the error."""
     error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
-    check_error("Error", error)
     with _closed_as_timeout():
         await request.commands.fail_callback(request.path_param("callback"), error)
     return json_response({})

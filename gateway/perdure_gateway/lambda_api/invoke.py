@@ -21,10 +21,10 @@ from perdure_core.limits import EXECUTION_WAIT_MS_MAX
 from perdure_core.model import EXECUTION_OPEN, ErrorObject, ExecutionStatus
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid
+from perdure_core.start_validation import StartFields, check_start
 from perdure_core.state import State
 from perdure_core.text import preview
-from perdure_core.validation import check_client_context, check_trace_header
-from perdure_gateway.admission import validation
+from perdure_core.validation import check_client_context
 from perdure_gateway.errors import ResourceExhausted
 from perdure_gateway.lambda_api.callbacks import text_of
 from perdure_gateway.lambda_api.request import LambdaRequest
@@ -41,6 +41,14 @@ WAITS_MAX: Final = 1_500
 
 # What a handler gets from a caller who sends nothing.
 _NOTHING_SENT: Final = "{}"
+
+_START_FIELDS: Final = StartFields(
+    name="header X-Amz-Durable-Execution-Name",
+    input="payload",
+    tenant_id="header X-Amz-Tenant-Id",
+    trace_header="header X-Amzn-Trace-Id",
+    client_context="header X-Amz-Client-Context",
+)
 
 
 class InvocationType(StrEnum):
@@ -89,6 +97,7 @@ class Invoker:
             raise Invalid("You cannot invoke a durable function using an unqualified ARN.")
         start = _start_request(request, kind, row, await request.body.read(_BYTES_MAX[kind]))
         if kind is InvocationType.DRY_RUN:
+            check_start(start, start.fields)
             return Response(status_code=204)
         if kind is InvocationType.EVENT:
             answer = await request.commands.start(start)
@@ -136,26 +145,19 @@ def _invocation_type(request: LambdaRequest) -> InvocationType:
 def _start_request(
     request: LambdaRequest, kind: InvocationType, row: FunctionRow, body: bytes
 ) -> StartRequest:
-    name = request.header("x-amz-durable-execution-name")
-    if name is not None:
-        validation.check_execution_name(name)
-    tenant_id = request.header("x-amz-tenant-id")
-    if tenant_id is not None:
-        validation.check_tenant_id(tenant_id)
-    trace_header = request.header("x-amzn-trace-id") or None
-    check_trace_header("header X-Amzn-Trace-Id", trace_header)
     client_context = _client_context(request)
     if body:
         decoded(body, msgspec.Raw)
     return StartRequest(
         namespace=row.namespace,
         function=row.name,
-        name=name,
+        name=request.header("x-amz-durable-execution-name"),
         input=text_of(body) or _NOTHING_SENT,
-        tenant_id=tenant_id,
-        trace_header=trace_header,
+        tenant_id=request.header("x-amz-tenant-id"),
+        trace_header=request.header("x-amzn-trace-id"),
         # As on Lambda, where synchronous invocations alone bring it.
         client_context=client_context if kind is InvocationType.REQUEST_RESPONSE else None,
+        fields=_START_FIELDS,
     )
 
 
@@ -164,7 +166,8 @@ def _client_context(request: LambdaRequest) -> str | None:
     given = request.header("x-amz-client-context")
     if given is None:
         return None
-    check_client_context("header X-Amz-Client-Context", given)
+    # Core sees only that of a synchronous invocation.
+    check_client_context(_START_FIELDS.client_context, given)
     try:
         fields = json.loads(base64.b64decode(given.encode("ascii"), validate=True))
     except (ValueError, RecursionError):

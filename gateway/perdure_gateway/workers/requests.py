@@ -47,6 +47,7 @@ class WorkerRequests:
         reservation: Reservation,
     ) -> worker_pb2.CheckpointResponse:
         """Apply a batch of updates; the answer leaves out what the request itself carried."""
+        # Core checks the updates. These two bounds guard memory before they are decoded.
         if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
             validation.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
         size = request.ByteSize()
@@ -76,6 +77,7 @@ class WorkerRequests:
         reservation.reserve(request.ByteSize())
         status = completion_status(request.status)
         error = error_from_message(request.error) if request.HasField("error") else None
+        # Core would end the execution as failed; the contract lets the worker hear of it instead.
         check_error("error", error)
         check_payload("result", request.result)
         replayed = request.replayed_operations
