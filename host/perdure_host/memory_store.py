@@ -1,8 +1,8 @@
-"""A store in this process's memory, for tests, simulations and `perdure.testing`.
+"""In-memory store, for tests, simulations and `perdure.testing`.
 
-It keeps every promise of the port but the one about power cuts, and it never waits: between a call
-and its answer nothing else runs, so that a simulated loop decides the order of everything. Several
-services may share one object, as several nodes share one database; closing it forgets nothing.
+It keeps every promise of the port except durability, and it never waits: between a call and its
+result nothing else runs, so that a simulated loop decides the order of everything. Several services
+may share one object, as several nodes share one database; closing it loses nothing.
 """
 
 import heapq
@@ -30,7 +30,7 @@ from perdure_host.ports import (
 
 
 class _Node(msgspec.Struct):
-    """The node that joined last. It stays here, dead, until another one joins."""
+    """The node that joined last. Once dead, it stays until another one joins."""
 
     name: str
     address: str
@@ -55,10 +55,10 @@ class MemoryStore:
         self._functions: dict[tuple[str, str], FunctionRow] = {}
 
     async def open(self, *, migrate: bool = False) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is no connection."""
 
     async def close(self) -> None:
-        """Nothing is let go of: whoever shares this store may go on."""
+        """Do nothing: others that share this store go on."""
 
     async def secret(self) -> bytes:
         return self._secret
@@ -67,7 +67,7 @@ class MemoryStore:
         node = self._node
         if node.live and node.name != node_name and node.lease_until_ms > now_ms:
             raise NodeTaken(
-                f"node {node.name!r} at {node.address} owns the buckets; its lease lapses in"
+                f"node {node.name!r} at {node.address} owns the buckets; its lease expires in"
                 f" {node.lease_until_ms - now_ms} ms unless it renews"
             )
         self._node = _Node(
@@ -105,8 +105,8 @@ class MemoryStore:
             self._write(change)
         for row in outbox_done:
             self._outbox.pop(_place(row), None)
-        for told in status_events_done:
-            self._status_events.pop((told.key, told.event_id), None)
+        for event in status_events_done:
+            self._status_events.pop((event.key, event.event_id), None)
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         row = self._rows.get(key)
@@ -115,8 +115,8 @@ class MemoryStore:
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:
-        kept = self._payloads.get(key, {})
-        return {digest: kept[digest] for digest in digests if digest in kept}
+        bodies = self._payloads.get(key, {})
+        return {digest: bodies[digest] for digest in digests if digest in bodies}
 
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         return {name: self._rows[self._keys[name]] for name in names if name in self._keys}
@@ -171,7 +171,7 @@ class MemoryStore:
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_live(incarnation)
         rows = self._rows.values()
-        sending = {letter.sender for letter in self._outbox.values()}
+        sending = {row.sender for row in self._outbox.values()}
         due = ((row.expires_ms, row.key) for row in rows if row.expires_ms is not None)
         swept = heapq.nsmallest(
             limit, (place for place in due if place[0] <= now_ms and place[1] not in sending)
@@ -192,22 +192,22 @@ class MemoryStore:
             raise Fenced(f"incarnation {incarnation} is no longer live")
 
     def _require_unwritten(self, change: Change) -> None:
-        """Refuse a change that rests on anything but what is stored."""
+        """Raise Fenced for a change that does not follow from what is stored."""
         key = change.row.key
         written = self._records.get(key)
         last = written[-1].sequence if written else 0
         if change.new == (key in self._rows) or (change.new and _name(change.row) in self._keys):
-            raise Fenced(f"somebody else has written or swept execution {key.execution_id}")
+            raise Fenced(f"another node has written or swept execution {key.execution_id}")
         if any(record.sequence <= last for record in change.records):
-            raise Fenced(f"somebody else has continued execution {key.execution_id}")
+            raise Fenced(f"another node has continued execution {key.execution_id}")
         if any(_place(row) in self._outbox for row in change.outbox):
-            raise Fenced(f"somebody else has sent for execution {key.execution_id}")
+            raise Fenced(f"another node has sent for execution {key.execution_id}")
         if any((row.key, row.event_id) in self._status_events for row in change.status_events):
-            raise Fenced(f"somebody else has moved execution {key.execution_id}")
+            raise Fenced(f"another node has changed the status of execution {key.execution_id}")
 
     def _write(self, change: Change) -> None:
         row = change.row
-        assert change.new or _name(row) == _name(self._rows[row.key]), "a name is for life"
+        assert change.new or _name(row) == _name(self._rows[row.key]), "a name never changes"
         self._rows[row.key] = row
         self._keys[_name(row)] = row.key
         self._records.setdefault(row.key, []).extend(change.records)
@@ -237,7 +237,7 @@ def _place(row: OutboxRow) -> tuple[int, str]:
 
 def _require_distinct(places: Sequence[object]) -> None:
     if len(set(places)) < len(places):
-        raise Fenced("one commit writes the same twice")
+        raise Fenced("one commit writes the same row twice")
 
 
 def _position(row: ExecutionRow) -> tuple[int, str]:

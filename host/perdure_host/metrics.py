@@ -1,10 +1,10 @@
-"""What a server tells Prometheus. Every metric is named here, once, with its unit in its name.
+"""Prometheus metrics of a server. Every metric is named here, once, with its unit in its name.
 
-Labels stay few: functions, statuses and outcomes, never executions, workers or errors' texts; and
+Labels stay few: functions, statuses and outcomes, never executions, workers or error messages; and
 past FUNCTION_LABELS_MAX functions all further ones share one label.
 
-Label children are resolved once and kept in dictionaries, because looking one up costs more than
-counting. What others know at any moment (the queues) is asked for when Prometheus scrapes.
+Label children are resolved once and stored in dictionaries, because looking one up costs more than
+counting. The state of the queues is read when Prometheus scrapes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,10 +48,10 @@ class ServerMetrics:
     """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        # The times of creation would double the number of series and say nothing new.
+        # Creation times would double the number of series and add nothing.
         disable_created_metrics()  # type: ignore[no-untyped-call] # published without types
         self.registry = CollectorRegistry()
-        # Replaced by whoever holds the queues.
+        # Replaced by the matching service, which has the queues.
         self.queues: Callable[[], Queues] = dict
         self._add_executions()
         self._add_work()
@@ -61,13 +61,13 @@ class ServerMetrics:
         self._add_process()
 
     def execution_started(self, function: str) -> None:
-        """Count a start; one more runs."""
+        """Count a start, and one more running execution."""
         of_function = self._of(function)
         of_function.started.inc()
         of_function.running.inc()
 
     def execution_ended(self, function: str, status: str) -> None:
-        """Count an end; one less runs."""
+        """Count an end, and one running execution less."""
         of_function = self._of(function)
         of_function.running.dec()
         ended = of_function.ended.get(status)
@@ -76,14 +76,14 @@ class ServerMetrics:
         ended.inc()
 
     def set_executions_running(self, running: Mapping[str, int]) -> None:
-        """Set what runs, by function: after loading, when nothing was counted yet."""
+        """Set the number of running executions by function, after loading."""
         for of_function in self._functions.values():
             of_function.running.set(0)
         for function, count in running.items():
             self._of(function).running.inc(count)
 
     def invariant_violated(self, rule: str) -> None:
-        """Count a finding of the scanner."""
+        """Count a violation that the scanner found."""
         self._invariant_violations.labels(rule).inc()
 
     def _of(self, function: str) -> "_OfFunction":
@@ -112,23 +112,25 @@ class ServerMetrics:
         self.steps: Mapping[StepOutcome, Counter] = {
             outcome: steps.labels(outcome) for outcome in ("succeeded", "failed", "retried")
         }
-        self.step_retries = self._counter("step_retries", "Attempts that failed and are retried.")
+        self.step_retries = self._counter("step_retries", "Failed attempts that are retried.")
         invocations = self._counter("invocations", "Invocations ended, by outcome.", "outcome")
         self.invocations: Mapping[InvocationOutcome, Counter] = {
             outcome: invocations.labels(outcome)
             for outcome in ("succeeded", "failed", "pending", "error", "diverged", "lost")
         }
         self.replayed_operations = self._counter(
-            "replayed_operations", "Operations that handlers passed again from history."
+            "replayed_operations", "Operations that handlers replayed from history."
         )
         self.checkpoint_seconds = self._histogram(
-            "checkpoint_seconds", "From a checkpoint's arrival to its durable answer.", "fast"
+            "checkpoint_seconds", "Time from a checkpoint's arrival to its durable answer.", "fast"
         )
         self.schedule_to_start_seconds = self._histogram(
-            "schedule_to_start_seconds", "From the offer of an invocation to its delivery.", "slow"
+            "schedule_to_start_seconds",
+            "Time from the offer of an invocation to its delivery.",
+            "slow",
         )
         self.timer_lateness_seconds = self._histogram(
-            "timer_lateness_seconds", "How long after its due time a timer was handled.", "slow"
+            "timer_lateness_seconds", "Time from a timer's due time to its handling.", "slow"
         )
         matches = self._counter(
             "sync_matches", "Tasks taken at once (sync) or after queueing (queued).", "matched"
@@ -155,35 +157,37 @@ class ServerMetrics:
             "fenced_commits", "Commits refused because another incarnation has taken over."
         )
         self._invariant_violations = self._counter(
-            "invariant_violations", "Findings of the scanner, by broken rule.", "rule"
+            "invariant_violations", "Violations that the scanner found, by rule.", "rule"
         )
         self.cache_executions = self._gauge("cache_executions", "Executions in the cache.")
         self.cache_bytes = self._gauge("cache_bytes", "Approximate size of the cache.")
 
     def _add_workers(self) -> None:
-        self.workers_connected = self._gauge("workers_connected", "Workers that are attached.")
-        self.slots = self._gauge("slots", "Invocations that the attached workers can run.")
+        self.workers_connected = self._gauge("workers_connected", "Workers that are connected.")
+        self.slots = self._gauge("slots", "Invocations that the connected workers can run.")
         self.slots_in_use = self._gauge(
-            "slots_in_use", "Invocations that the attached workers run now."
+            "slots_in_use", "Invocations that the connected workers run now."
         )
 
     def _add_status_events(self) -> None:
         self.status_events_backlog = self._gauge(
-            "status_events_backlog", "Status-change events that the sink has not taken yet."
+            "status_events_backlog", "Status-change events that are not delivered yet."
         )
         self.status_events_oldest_age_seconds = self._gauge(
-            "status_events_oldest_age_seconds", "Age of the oldest event in the backlog."
+            "status_events_oldest_age_seconds", "Age of the oldest undelivered status-change event."
         )
         self.status_events_told = self._counter(
-            "status_events_told", "Status-change events that the sink has taken."
+            "status_events_told", "Status-change events that were delivered."
         )
         self.status_events_failures = self._counter(
-            "status_events_failures", "Times that the sink did not take what it was told."
+            "status_events_failures", "Failed deliveries of status-change events."
         )
 
     def _add_process(self) -> None:
         ProcessCollector(registry=self.registry)
-        build_info = self._gauge("build_info", "Always 1; the labels tell what runs.", "version")
+        build_info = self._gauge(
+            "build_info", "Always 1; the labels describe the build.", "version"
+        )
         build_info.labels(perdure_version()).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -198,7 +202,7 @@ class ServerMetrics:
 
 
 def perdure_version() -> str:
-    """Return the version that is installed."""
+    """Return the installed version."""
     try:
         return version("perdure")
     except PackageNotFoundError:
@@ -206,7 +210,7 @@ def perdure_version() -> str:
 
 
 class _OfFunction(NamedTuple):
-    """The metrics of one function, resolved."""
+    """The metrics of one function, with their labels resolved."""
 
     label: str
     started: Counter
@@ -215,7 +219,7 @@ class _OfFunction(NamedTuple):
 
 
 class _QueueCollector(Collector):
-    """Asks for the queues when somebody scrapes."""
+    """Reads the queues when Prometheus scrapes."""
 
     def __init__(self, metrics: ServerMetrics) -> None:
         self._metrics = metrics

@@ -1,6 +1,6 @@
-"""The contract between the services and the world: what a store is, and what a clock is.
+"""Ports of the services to the outside: the store, the clock, the status-event sink.
 
-One suite of tests holds every store to this page: in memory, SQLite and PostgreSQL.
+One test suite holds every store to this contract: in memory, SQLite and PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", 
 
 
 class ExecutionKey(msgspec.Struct, frozen=True, order=True):
-    """Where an execution lives. The id is 32 hexadecimal characters."""
+    """Primary key of an execution. The id is 32 hexadecimal characters."""
 
     bucket: int
     execution_id: str
 
 
 class ExecutionName(msgspec.Struct, frozen=True):
-    """What an execution is called, and the bucket that follows from it. Unique."""
+    """Name of an execution, and the bucket that follows from it. Unique."""
 
     bucket: int
     namespace: str
@@ -30,7 +30,7 @@ class ExecutionName(msgspec.Struct, frozen=True):
 
 
 class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an execution without reading its history."""
+    """Summary of an execution, available without reading its history."""
 
     key: ExecutionKey
     namespace: str
@@ -42,15 +42,15 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     # The number of the last record, and of public events so far.
     sequence: int
     event_count: int
-    # What will move it on. `task` means that it wants a worker, or may be running in one.
+    # What the execution waits for. `task`: for a worker, or it may be running in one.
     waiting_for: WaitingFor
     ended_ms: int | None = None
-    # When retention may sweep it; set once ended.
+    # When retention may sweep it; set once the execution has ended.
     expires_ms: int | None = None
 
     @property
     def identity(self) -> ExecutionIdentity:
-        """Return all that the ARN says."""
+        """Return the parts of the ARN."""
         return ExecutionIdentity(self.namespace, self.function, self.name, self.key.execution_id)
 
 
@@ -64,17 +64,17 @@ class RecordRow(msgspec.Struct, frozen=True):
 
 
 class PayloadRow(msgspec.Struct, frozen=True):
-    """A large text that records of its execution name by digest, in UTF-8."""
+    """A large text, in UTF-8, that records of its execution refer to by digest."""
 
     digest: bytes
     body: bytes
 
 
 class OutboxRow(msgspec.Struct, frozen=True):
-    """Something to deliver after the commit, at least once. The id is unique in its bucket.
+    """A message to deliver after the commit, at least once. The id is unique in its bucket.
 
-    It begins with the id of the execution that sends it and a hyphen. While it is there, that
-    execution is not swept, since its payloads may be part of what is delivered.
+    It begins with the id of the sending execution and a hyphen. While the row exists, that
+    execution is not swept, because its payloads may be part of the message.
     """
 
     bucket: int
@@ -83,16 +83,16 @@ class OutboxRow(msgspec.Struct, frozen=True):
 
     @property
     def sender(self) -> ExecutionKey:
-        """Return the execution that sends it."""
+        """Return the key of the sending execution."""
         return ExecutionKey(self.bucket, self.outbox_id.partition("-")[0])
 
 
 class StatusEventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of an execution's status that a sink has to be told, with all that it is told.
+    """A change of an execution's status that must be delivered to a sink.
 
-    `event_id` is the number of the public event that made it so; with the key it is unique. The row
-    stands by itself: it outlives the execution, and holds up no sweep. `at_ms` orders rows; for one
-    execution, no row has a lower one than a row before it.
+    `event_id` is the number of the public event that made the change; with the key it is unique.
+    The row is self-contained: it outlives the execution and delays no sweep. `at_ms` orders rows;
+    for one execution it never decreases.
     """
 
     key: ExecutionKey
@@ -107,17 +107,17 @@ class StatusEventRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> ExecutionIdentity:
-        """Return all that the ARN says."""
+        """Return the parts of the ARN."""
         return ExecutionIdentity(self.namespace, self.function, self.name, self.key.execution_id)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one commit does to one execution; a commit holds at most one change for each.
+    """Everything that one commit does to one execution; a commit has at most one change for each.
 
-    `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence that
-    exists already means that somebody else wrote, and fails the commit as Fenced. `alarm_ms`
-    replaces the execution's one alarm (None: no alarm) when `alarm_moved`. `payloads` are added;
-    one that the execution has already is left as it is.
+    `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence number that
+    exists already means that another node wrote, and fails the commit as Fenced. `alarm_ms`
+    replaces the execution's one alarm (None: no alarm) if `alarm_moved`. `payloads` are added;
+    those that exist already are left as they are.
     """
 
     row: ExecutionRow
@@ -138,14 +138,14 @@ class StoredExecution(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, order=True):
-    """When an execution has to be looked at."""
+    """The time at which an execution must be woken."""
 
     due_ms: int
     key: ExecutionKey
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, joined by AND; empty ones let everything pass.
+    """Filters, joined by AND; empty ones match everything.
 
     Newest first unless `oldest_first`. Both bounds of the start are exclusive.
 
@@ -164,7 +164,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A function that some worker has announced. Timeouts in seconds, retention in days."""
+    """A function that a worker has registered. Timeouts in seconds, retention in days."""
 
     namespace: str
     name: str
@@ -176,49 +176,49 @@ class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Where the truth is kept. Every method may raise StoreUnavailable.
+    """The durable store of executions. Every method may raise StoreUnavailable.
 
-    Writing methods name the incarnation that they write under and raise Fenced once it is no
+    Writing methods take the incarnation that they write under and raise Fenced once it is no
     longer live.
     """
 
     async def open(self, *, migrate: bool = False) -> None:
         """Connect and check the schema; create it in an empty database.
 
-        Raises SchemaTooNew, or SchemaTooOld unless asked to migrate.
+        Raises SchemaTooNew, or SchemaTooOld unless `migrate`.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         ...
 
     async def secret(self) -> bytes:
-        """Return the cluster's 32 secret bytes, made on first use.
+        """Return the cluster's 32 secret bytes, created on first use.
 
         They sign tokens and callback ids.
         """
         ...
 
     async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
-        """Become the one live node and owner of all buckets; return a new incarnation.
+        """Become the only live node and owner of all buckets; return a new incarnation.
 
         It is higher than all before.
 
         A node of the same name is replaced at once: its row is marked dead first, which
-        waits for its commits in flight. A live node of another name whose lease has not
-        lapsed raises NodeTaken; one whose lease has lapsed is marked dead and replaced.
+        waits for its commits in flight. Raises NodeTaken if a node of another name is live and
+        its lease has not expired; one whose lease has expired is marked dead and replaced.
         """
         ...
 
     async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
-        """Prolong the lease until now + lease."""
+        """Extend the lease until now + lease."""
         ...
 
     async def leave(self, incarnation: int) -> None:
-        """Mark the node gone, so that another may take over without waiting.
+        """Mark the node as gone, so that another may take over without waiting.
 
-        Harmless when fenced.
+        Does nothing if fenced.
         """
         ...
 
@@ -231,7 +231,7 @@ class Store(Protocol):
     ) -> None:
         """Write everything in one transaction with full durability, or nothing.
 
-        Rows that are done are deleted; those that are not there any more are no matter.
+        Rows that are done are deleted; those that no longer exist are ignored.
         Raises Fenced, StoreUnavailable (nothing was written) or CommitUnknown (it may have been).
         """
         ...
@@ -243,23 +243,23 @@ class Store(Protocol):
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:
-        """Return those of the execution's payloads that are there, by digest."""
+        """Return those of the execution's payloads that exist, by digest."""
         ...
 
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
-        """Return the executions that have one of these names, each as some commit left it."""
+        """Return the executions that have one of these names, each as of some commit."""
         ...
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
-        """Return the row alone."""
+        """Return the row without its records."""
         ...
 
     async def read_records(
         self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
     ) -> list[RecordRow]:
-        """Return records that hold public events, at most `limit` of them.
+        """Return records that contain public events, at most `limit` of them.
 
-        Forward: in order, from the one that holds `from_event_id` on. Reverse: backwards
+        Forward: in order, from the one that contains `from_event_id` on. Reverse: backwards
         from that one.
         """
         ...
@@ -269,13 +269,13 @@ class Store(Protocol):
         ...
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
-        """Return alarms due at or before `until_ms`, in order, after the given one."""
+        """Return alarms due at or before `until_ms`, in order, after `after`."""
         ...
 
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
-        """Return executions that wait for this, ordered by key."""
+        """Return executions with this `waiting_for`, ordered by key."""
         ...
 
     async def count_open(self) -> dict[str, int]:
@@ -291,30 +291,30 @@ class Store(Protocol):
         ...
 
     async def count_status_events(self, *, limit: int) -> int:
-        """Return how many rows are undelivered, or `limit` when they are more."""
+        """Return the number of undelivered rows, at most `limit`."""
         ...
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
-        """Delete up to `limit` executions whose `expires_ms` has come, with everything they own.
+        """Delete up to `limit` expired executions (`expires_ms`), with everything they own.
 
-        Those that still have something in the outbox are left for later. Return how many.
+        Those that still have a row in the outbox are left for later. Return how many were deleted.
         """
         ...
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
-        """Insert or replace."""
+        """Insert or replace the rows of functions."""
         ...
 
     async def functions(self) -> list[FunctionRow]:
-        """Return every announced function, ordered by namespace and name."""
+        """Return every registered function, ordered by namespace and name."""
         ...
 
 
 class StatusEvent(msgspec.Struct, frozen=True):
-    """A status-change event as every sink gets it.
+    """A status-change event as every sink receives it.
 
-    `body` is a JSON object in one line of UTF-8; `id` is in it, too, and the same however often the
-    event is told.
+    `body` is a JSON object in one line of UTF-8; it contains `id`, which is the same however often
+    the event is delivered.
     """
 
     id: str
@@ -322,21 +322,21 @@ class StatusEvent(msgspec.Struct, frozen=True):
 
 
 class StatusSink(Protocol):
-    """Who is told of status-change events, at least once each, and in order."""
+    """Receives status-change events in order, each at least once."""
 
     async def deliver(self, events: Sequence[StatusEvent]) -> None:
-        """Return once all of them are durable there. Raises SinkError: then all come again."""
+        """Return once all of them are durable. Raises SinkError; then all are delivered again."""
         ...
 
 
 class Clock(Protocol):
-    """Milliseconds since 1970 in UTC, and waiting.
+    """Time in milliseconds since 1970 in UTC, and waiting.
 
     The wall clock in production, a number in tests.
     """
 
     def now_ms(self) -> int:
-        """Return the present moment. It never goes backwards within a process."""
+        """Return the current time. It never goes backwards within a process."""
         ...
 
     async def wait_until(self, due_ms: int) -> None:

@@ -1,8 +1,8 @@
-"""How gateway, history and matching speak to each other.
+"""Ports between the services: gateway, history and matching.
 
-In one process they do so over these ports, between nodes over gRPC. A refusal of the core
-(`perdure_core.refusals`) and an error of the world (`perdure_host.errors`) pass through as they
-are; the gateway turns them into statuses.
+In one process they call each other directly, between nodes over gRPC. A refusal of the core
+(`perdure_core.refusals`) and an error of the environment (`perdure_host.errors`) pass through
+unchanged; the gateway turns them into status codes.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -21,12 +21,12 @@ from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuer
 
 
 def key_of(arn: str) -> ExecutionKey:
-    """Return where the execution of the ARN lives. Raises Invalid."""
+    """Return the key of the ARN's execution. Raises Invalid."""
     return key_of_identity(parse_arn(arn))
 
 
 def key_of_identity(identity: ExecutionIdentity) -> ExecutionKey:
-    """Return where the execution lives."""
+    """Return the key of the execution."""
     bucket = bucket_of(identity.namespace, identity.function, identity.name)
     return ExecutionKey(bucket, identity.execution_id)
 
@@ -80,8 +80,8 @@ class CheckpointAnswer(msgspec.Struct, frozen=True):
 class StatePage(msgspec.Struct, frozen=True):
     """Operations in order of start; the marker is empty on the last page.
 
-    They hold references to large payloads, together no more than a page has room for, unless one
-    alone takes it all.
+    They contain references to large payloads, whose total size fits a page, unless one alone is
+    larger.
     """
 
     key: ExecutionKey
@@ -92,8 +92,8 @@ class StatePage(msgspec.Struct, frozen=True):
 class InvocationOffer(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a worker needs to run one invocation.
 
-    The texts of the page's operations are all there. It is empty when the first operation is too
-    large to be handed out unasked.
+    The payloads of the page's operations are loaded. The page is empty if the first operation is
+    too large to be sent without a request.
     """
 
     invocation_id: str
@@ -139,7 +139,7 @@ class ExecutionCommands(Protocol):
         ...
 
     async def pause(self, arn: str, *, reason: str | None, timeout_paused: bool) -> str:
-        """Begin no more invocations; return the new status."""
+        """Stop starting invocations; return the new status."""
         ...
 
     async def resume(self, arn: str, *, reason: str | None) -> str:
@@ -147,7 +147,7 @@ class ExecutionCommands(Protocol):
         ...
 
     async def delete(self, arn: str) -> int:
-        """Let retention sweep it now; return when that was first requested, in ms."""
+        """Make it expire now; return when that was first requested, in ms."""
         ...
 
     async def succeed_callback(self, callback_id: str, result: str | None) -> None:
@@ -202,7 +202,7 @@ class HistoryQueries(Protocol):
         ...
 
     async def functions(self) -> list[FunctionRow]:
-        """Return every function that a worker has ever announced."""
+        """Return every function that a worker has ever registered."""
         ...
 
     async def texts(
@@ -224,11 +224,11 @@ class InvocationCommands(Protocol):
     """
 
     async def announce(self, functions: Sequence[FunctionRow]) -> None:
-        """Remember functions; returns once durable."""
+        """Register functions; return once durable."""
         ...
 
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
-        """Hand out the invocation that the execution wants; None when it wants none any more.
+        """Return the invocation that the execution waits for, or None if it needs none any more.
 
         Writes nothing.
         """
@@ -237,7 +237,7 @@ class InvocationCommands(Protocol):
     async def claim(self, token: str, worker_id: str) -> str | None:
         """Adopt an invocation that already runs in the worker.
 
-        Return its id, or None when its turn has passed.
+        Return its id, or None if its token is stale.
         """
         ...
 
@@ -264,73 +264,73 @@ class InvocationCommands(Protocol):
         ...
 
     async def hand_back(self, tokens: Sequence[str]) -> None:
-        """Return unfinished invocations to their queues. Passed turns are ignored."""
+        """Return unfinished invocations to their queues. Stale tokens are ignored."""
         ...
 
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
-        """Return those of the ids whose turn has passed.
+        """Return those of the ids that are no longer current.
 
         Invocations that were handed to this worker a while ago and are not in the list are
         lost and offered again.
         """
         ...
 
-    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
-        """Call `tell(worker_id, invocation_id)` when an execution has ended, durably, without it.
+    def watch_lost(self, notify: Callable[[str, str], None]) -> None:
+        """Call `notify(worker_id, invocation_id)` when an execution ends, durably, without it.
 
-        That is when it was stopped or timed out while an invocation ran. The same is in the answer
-        to the worker's next heartbeat.
+        That is when it was stopped or timed out while an invocation ran. The answer to the worker's
+        next heartbeat says the same.
         """
         ...
 
     async def worker_lost(self, worker_id: str) -> None:
-        """The worker's stream broke or it fell silent.
+        """Record the invocations of a lost worker as lost, and offer them again.
 
-        Record its invocations as lost and offer them again.
+        Its stream broke, or its heartbeats stopped.
         """
         ...
 
 
 class History(Protocol):
-    """The three ports of history, for those who hand them on."""
+    """The three ports of the history service."""
 
     @property
     def commands(self) -> ExecutionCommands:
-        """What changes executions."""
+        """Return the port that changes executions."""
         ...
 
     @property
     def queries(self) -> HistoryQueries:
-        """What reads them."""
+        """Return the port that reads executions."""
         ...
 
     @property
     def invocations(self) -> InvocationCommands:
-        """What workers call."""
+        """Return the port for workers."""
         ...
 
 
 class Matching(Protocol):
-    """Brings tasks and free slots together. Never blocks, writes nothing."""
+    """Assigns tasks to free slots of workers. Never blocks, writes nothing."""
 
     refill: Callable[[], None]
-    """Called when a queue that had to turn offers away is empty again. Set by history."""
+    """Called when a queue that had rejected offers is empty again. Set by history."""
 
     def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
-        """Tell whether the execution stands in its queue, or is due to be asked for by `refill`."""
+        """Return whether the execution is queued, or will be offered again after `refill`."""
         ...
 
     def offer(self, task: Task) -> None:
-        """Hand the task over at once when a slot is free, queue it otherwise.
+        """Deliver the task at once if a slot is free, queue it otherwise.
 
-        An offer already queued is ignored.
+        An offer that is queued already is ignored.
         """
         ...
 
     def attach(
         self, worker_id: str, functions: Sequence[tuple[str, str]], deliver: Callable[[Task], None]
     ) -> None:
-        """Make a worker known, with the (namespace, function) pairs that it serves.
+        """Add a worker, with the (namespace, function) pairs that it serves.
 
         Replaces a former connection.
         """
@@ -345,7 +345,7 @@ class Matching(Protocol):
         ...
 
     def detach(self, worker_id: str) -> None:
-        """Forget the worker."""
+        """Remove the worker."""
         ...
 
     def workers_of(self, namespace: str, function: str) -> int:

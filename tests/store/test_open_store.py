@@ -51,5 +51,7 @@ async def test_memory_has_no_schema_to_migrate() -> None:
 
 def test_without_the_server_extra_only_memory_opens() -> None:
     command = [sys.executable, "-c", WITHOUT_SQLALCHEMY]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert told.stdout == "the server needs: pip install 'perdure[server]'\n"
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == (
+        "the server's packages are not installed. Run pip install 'perdure[server]'.\n"
+    )

@@ -21,7 +21,7 @@ PAUSE_BODY_BYTES_MAX: Final = 16 * REASON_CHARS_MAX
 async def stop(request: LambdaRequest) -> Response:
     """End it at once; the whole body is the error that it ends with, and may be left out."""
     shape = await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)
-    error = None if shape == ErrorShape() else shape.in_core()
+    error = None if shape == ErrorShape() else shape.to_core()
     stopped_ms = await request.commands.stop(request.path_param("arn"), error)
     return json_response({"StopTimestamp": seconds(stopped_ms)})
 

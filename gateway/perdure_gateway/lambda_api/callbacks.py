@@ -28,7 +28,7 @@ async def succeed(request: LambdaRequest) -> Response:
 
 async def fail(request: LambdaRequest) -> Response:
     """Fail it; the whole body is the error."""
-    error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).in_core()
+    error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).to_core()
     with _closed_as_timeout():
         await request.commands.fail_callback(request.path_param("callback"), error)
     return json_response({})

@@ -1,4 +1,4 @@
-"""The JSON of the Lambda API: the gateway speaks it with clients, workers with their handlers.
+"""JSON of the Lambda API: between the gateway and clients, and between workers and their handlers.
 
-Nothing here knows HTTP or serves anything; words and shapes are those of the service model.
+Nothing here uses HTTP; names and shapes are those of the service model.
 """

@@ -1,4 +1,4 @@
-"""CheckpointDurableExecution and GetDurableExecutionState: what is asked, and what is answered."""
+"""Requests and responses of CheckpointDurableExecution and GetDurableExecutionState."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -17,12 +17,12 @@ from perdure_host.lambda_json.shapes import CheckpointShape
 # Payloads are JSON themselves, and their quotation marks are escaped.
 CHECKPOINT_BODY_BYTES_MAX: Final = 2 * CHECKPOINT_BYTES_MAX
 
-# How the message about a token begins that is not, or no longer, the one to show. SDKs look for it.
+# Start of the message about a token that is invalid or stale. SDKs look for it.
 TURN_REFUSED: Final = "Invalid checkpoint token"
 
 
 class CheckpointRequest(NamedTuple):
-    """A checkpoint in words of the core."""
+    """A checkpoint as the core takes it."""
 
     token: str
     client_token: str
@@ -30,23 +30,23 @@ class CheckpointRequest(NamedTuple):
 
 
 def checkpoint_request(body: bytes) -> CheckpointRequest:
-    """Read the body of a checkpoint. Raises LambdaError, Invalid."""
+    """Parse the body of a checkpoint. Raises LambdaError, Invalid."""
     shape = decoded(body, CheckpointShape)
     updates = shape.updates or ()
     if len(updates) > limits.CHECKPOINT_UPDATES_MAX:
         raise Invalid(
             f"{len(updates):,} Updates; at most {limits.CHECKPOINT_UPDATES_MAX:,} are allowed"
         )
-    # Without a token of the client's, a repeat is what has the same content.
+    # Without a client token, a retry is recognized by its equal content.
     client_token = shape.client_token or blake2b(body, digest_size=16).hexdigest()
     check_client_token(client_token)
     return CheckpointRequest(
-        shape.checkpoint_token, client_token, tuple([update.in_core() for update in updates])
+        shape.checkpoint_token, client_token, tuple([update.to_core() for update in updates])
     )
 
 
 def checkpoint_json(token: str | None, operations: Iterable[Operation]) -> dict[str, object]:
-    """Return the answer; without a token this was the last checkpoint of the invocation."""
+    """Return the response; it has no token after the last checkpoint of an invocation."""
     changed = [operation_json(operation) for operation in operations]
     return present(CheckpointToken=token, NewExecutionState={"Operations": changed})
 

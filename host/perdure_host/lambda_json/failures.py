@@ -1,7 +1,7 @@
-"""What a Lambda client is told when a call fails: status, code in a header, and a JSON body.
+"""Error responses of the Lambda API: status, error code in a header, and a JSON body.
 
-Must stay true: the bodies name their message as the shapes of the model do (some say `Message`,
-others `message`).
+Must stay true: the key of the message is that of the model's shape (`Message` in some, `message` in
+others).
 """
 
 from enum import StrEnum
@@ -14,14 +14,14 @@ from perdure_core.refusals import Invalid
 RETRY_AFTER_S: Final = 1
 MESSAGE_CHARS_MAX: Final = 1_000
 UNAVAILABLE: Final = 503
-# Every answer has it, those that succeed as well: people quote it who ask why a call failed.
+# Every response has this header, also successful ones: people quote it when they report a problem.
 REQUEST_ID: Final = "x-amzn-requestid"
 
 _Shape = TypeVar("_Shape")
 
 
 class Code(StrEnum):
-    """The error codes that we use: those of the model, and those of every signed API of AWS."""
+    """Error codes: those of the model, and those of every signed API of AWS."""
 
     ACCESS_DENIED = "AccessDeniedException"
     ALREADY_STARTED = "DurableExecutionAlreadyStartedException"
@@ -41,7 +41,7 @@ class Code(StrEnum):
 
 
 class LambdaError(Exception):
-    """A failure that has a code of its own here; the message is fit for people."""
+    """A failure with one of the error codes; the message can be shown to users."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -77,7 +77,7 @@ _MESSAGE_IN_LOWER_CASE: Final = frozenset(
 
 
 class Failure(NamedTuple):
-    """An answer that clients turn into an exception."""
+    """A response that clients turn into an exception."""
 
     status: int
     headers: dict[str, str]
@@ -85,7 +85,7 @@ class Failure(NamedTuple):
 
 
 def failure(code: Code, message: str, status: int | None = None) -> Failure:
-    """Return the answer that clients turn into an exception of this code."""
+    """Return the response that clients turn into an exception of this code."""
     headers = {"x-amzn-errortype": str(code)}
     if code is Code.TOO_MANY:
         headers["retry-after"] = str(RETRY_AFTER_S)
@@ -96,7 +96,7 @@ def failure(code: Code, message: str, status: int | None = None) -> Failure:
 
 
 def decoded(body: bytes, shape: type[_Shape]) -> _Shape:
-    """Read JSON. Raises LambdaError for what is none, Invalid for what has another shape."""
+    """Parse JSON. Raises LambdaError if it is not JSON, Invalid if it has another shape."""
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""How single fields are written: absent ones are left out, times are seconds of the epoch."""
+"""Formatting of single fields: None is left out, times are seconds since 1970."""
 
 
 def present(**fields: object) -> dict[str, object]:
@@ -7,10 +7,10 @@ def present(**fields: object) -> dict[str, object]:
 
 
 def seconds(time_ms: int) -> float:
-    """Return a time as the API writes it."""
+    """Return a time in seconds since 1970."""
     return time_ms / 1_000
 
 
 def optional_seconds(time_ms: int | None) -> float | None:
-    """Return a time as the API writes it, if there is one."""
+    """Return a time in seconds since 1970, or None."""
     return None if time_ms is None else seconds(time_ms)

@@ -1,7 +1,7 @@
-"""How callers name functions: bare, qualified, or by an ARN, whole or in part; and our own ARNs.
+"""Function names of the Lambda API: bare, qualified, partial or full ARNs; and Perdure's own ARNs.
 
-The partition, region and account of somebody else's ARN say where a function used to live, which is
-no matter here. In an ARN of ours the region's place holds the namespace.
+Partition, region and account of an ARN of AWS say where a function used to be and are ignored. In
+an ARN of Perdure the namespace stands in the place of the region.
 """
 
 import re
@@ -13,7 +13,7 @@ from perdure_core.refusals import Invalid
 from perdure_core.text import ARN_PREVIEW_CHARS_MAX, preview
 from perdure_core.validation import check_identifier
 
-# The only version of a function that there is.
+# The only version of a function.
 VERSION: Final = "$LATEST"
 NAME_CHARS_MAX: Final = 256
 # There are no accounts; its place in ARNs is kept.
@@ -26,7 +26,7 @@ _FORM: Final = re.compile(
 
 
 class FunctionName(NamedTuple):
-    """A function as a caller named it; without a qualifier it is the latest version."""
+    """A function as the caller named it; without a qualifier it is the latest version."""
 
     name: str
     qualifier: str | None
@@ -34,7 +34,7 @@ class FunctionName(NamedTuple):
 
 
 def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionName:
-    """Read any accepted form; all but ARNs of ours are of the given namespace. Raises Invalid."""
+    """Parse any accepted form; all except ARNs of Perdure are of `namespace`. Raises Invalid."""
     found = _FORM.fullmatch(text) if len(text) <= NAME_CHARS_MAX else None
     if found is None:
         raise Invalid(
@@ -50,14 +50,14 @@ def parse_function(text: str, namespace: str = NAMESPACE_DEFAULT) -> FunctionNam
 def target_name(text: str, namespace: str = NAMESPACE_DEFAULT) -> str:
     """Return the name of the function that a chained invoke names in any accepted form.
 
-    A version or alias that there cannot be stays with the name, which is then nobody's: the
-    operation fails as that of any function that does not exist. Raises Invalid for functions of
+    A version or alias that cannot exist stays part of the name, which then names no function: the
+    operation fails like that of any function that does not exist. Raises Invalid for functions of
     another namespace.
     """
     target = parse_function(text, namespace)
     if target.namespace != namespace:
         raise Invalid(
-            f"chained invoke of {text!r}: the function has to be in the namespace {namespace!r}"
+            f"chained invoke of {text!r}: the function must be in the namespace {namespace!r}"
         )
     if target.qualifier in (None, VERSION):
         return target.name
@@ -72,6 +72,6 @@ def function_arn(namespace: str, name: str) -> str:
 def version_arn(namespace: str, name: str) -> str:
     """Return the ARN of the version that executions of the function run.
 
-    The service tells of executions so (public testing library of AWS, 1.4.0).
+    This is what the service returns (public testing library of AWS, 1.4.0).
     """
     return f"{function_arn(namespace, name)}:{VERSION}"

@@ -1,6 +1,6 @@
-"""Operations as the service model shapes them, with times in seconds or in milliseconds.
+"""Operations as JSON of the service model, with times in seconds or in milliseconds.
 
-The API writes seconds; the event that a handler is invoked with holds whole milliseconds.
+The API has seconds; the event that a handler is invoked with has whole milliseconds.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ TimeWriter: TypeAlias = Callable[[int], float]
 
 
 def milliseconds(time_ms: int) -> int:
-    """Return a time as the events of handlers hold it."""
+    """Return a time in milliseconds, as in the events of handlers."""
     return time_ms
 
 
 def operation_json(operation: Operation, time: TimeWriter = seconds) -> dict[str, object]:
-    """Return an operation as it stands; `time` writes times."""
+    """Return an operation; `time` formats times."""
     return present(
         Id=operation.id,
         ParentId=operation.parent_id,

@@ -1,6 +1,6 @@
-"""What bodies of requests hold, named as the model names it, and how it reads in words of the core.
+"""Request bodies of the Lambda API, as structs of the model, and their conversion to the core's.
 
-Members of the model that we do not know are ignored, as clients expect of a service.
+Unknown members are ignored, as clients expect of a service.
 """
 
 from typing import Literal
@@ -21,8 +21,8 @@ class ErrorShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     error_data: str | None = None
     stack_trace: tuple[str, ...] | None = None
 
-    def in_core(self) -> ErrorObject:
-        """Return it in words of the core."""
+    def to_core(self) -> ErrorObject:
+        """Return the error as a struct of the core."""
         return ErrorObject(
             self.error_message, self.error_type, self.error_data, self.stack_trace or ()
         )
@@ -66,7 +66,7 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     id: str
     type: OperationType
-    # Without HEARTBEAT, which is no word of the model.
+    # Without HEARTBEAT, which is not in the model.
     action: Literal["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"]
     parent_id: str | None = None
     name: str | None = None
@@ -79,12 +79,12 @@ class UpdateShape(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     callback_options: CallbackOptions | None = None
     chained_invoke_options: ChainedInvokeOptions | None = None
 
-    def in_core(self) -> OperationUpdate:
-        """Return it in words of the core. Raises Invalid.
+    def to_core(self) -> OperationUpdate:
+        """Return the update as a struct of the core. Raises Invalid.
 
-        The error with which an execution ends is cut to its bound: refused, it would be lost.
+        The error with which an execution ends is cut to its limit: if refused, it would be lost.
         """
-        error = None if self.error is None else self.error.in_core()
+        error = None if self.error is None else self.error.to_core()
         if error is not None and self.type is OperationType.EXECUTION:
             error = bounded_error(error)
         callback = self.callback_options or CallbackOptions()

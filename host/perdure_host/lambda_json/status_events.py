@@ -1,8 +1,8 @@
-"""Status-change events in the shape in which EventBridge has them from Lambda.
+"""Status-change events as JSON, in the shape of Lambda's events in EventBridge.
 
 Source of the shape: AWS Lambda developer guide, monitoring of durable functions ("Durable Execution
-Status Change"), and the EventBridge user guide for what surrounds `detail`. The region's place
-holds the namespace, as in our ARNs.
+Status Change"), and the EventBridge user guide for what surrounds `detail`. The namespace stands in
+the place of the region, as in Perdure's ARNs.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ from perdure_host.lambda_json.fields import present
 from perdure_host.lambda_json.names import ACCOUNT, version_arn
 from perdure_host.ports import StatusEvent, StatusEventRow
 
-# What rules of EventBridge match, so that what was written for them goes on matching.
+# Rules of EventBridge match these, so that existing rules go on matching.
 SOURCE: Final = "aws.lambda"
 DETAIL_TYPE: Final = "Durable Execution Status Change"
 
@@ -24,17 +24,17 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def status_event(row: StatusEventRow) -> StatusEvent:
-    """Return the event that a row stands for, the same each time."""
+    """Return the event of a row, the same each time."""
     # A name-based UUID (RFC 9562, version 5): the event's number, in the space of its execution.
     event_id = str(uuid5(UUID(row.key.execution_id), str(row.event_id)))
-    moment_ms = row.started_ms if row.ended_ms is None else row.ended_ms
+    at_ms = row.started_ms if row.ended_ms is None else row.ended_ms
     body: dict[str, object] = {
         "version": "0",
         "id": event_id,
         "detail-type": DETAIL_TYPE,
         "source": SOURCE,
         "account": ACCOUNT,
-        "time": _moment(moment_ms, "seconds"),
+        "time": _format_time(at_ms, "seconds"),
         "region": row.namespace,
         "resources": [],
         "detail": _detail(row),
@@ -49,11 +49,11 @@ def _detail(row: StatusEventRow) -> dict[str, object]:
         durableExecutionName=row.name,
         functionArn=version_arn(row.namespace, row.function),
         status=row.status,
-        startTimestamp=_moment(row.started_ms, "milliseconds"),
-        endTimestamp=None if ended_ms is None else _moment(ended_ms, "milliseconds"),
+        startTimestamp=_format_time(row.started_ms, "milliseconds"),
+        endTimestamp=None if ended_ms is None else _format_time(ended_ms, "milliseconds"),
     )
 
 
-def _moment(time_ms: int, precision: str) -> str:
+def _format_time(time_ms: int, precision: str) -> str:
     """Return a time in ISO 8601, in UTC, cut to whole seconds or milliseconds."""
     return from_epoch_ms(time_ms).isoformat(timespec=precision).replace("+00:00", "Z")

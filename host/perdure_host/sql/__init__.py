@@ -1,7 +1,7 @@
-"""Stores in SQL databases, and the one door to every store: `open_store`.
+"""Stores in SQL databases, and `open_store`, which opens every kind of store.
 
 Importing this package imports no database library, so that programs which never open a database
-run on the light dependencies.
+need only the light dependencies.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _SCHEMES = "sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://"
 
 
 def open_store(url: str) -> Store:
-    """Return the store that the URL names. Nothing is connected to before its `open`."""
+    """Return the store that the URL names. It connects when its `open` is called."""
     if url == "memory://":
         return MemoryStore()
     store: Store = _sql(url).SqlStore(url)
@@ -23,7 +23,7 @@ def open_store(url: str) -> Store:
 
 
 async def migrate_store(url: str) -> tuple[str | None, str]:
-    """Bring the database's schema up to date; return the revisions before and after."""
+    """Migrate the database's schema; return the revisions before and after."""
     if url == "memory://":
         raise SettingsError("memory:// has no schema to migrate")
     revisions: tuple[str | None, str] = await _sql(url).migrate_store(url)
@@ -34,8 +34,10 @@ def _sql(url: str) -> Any:
     """Return the module that needs the server's libraries."""
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
-        raise SettingsError(f"no store is known by {scheme!r}: use {_SCHEMES}")
+        raise SettingsError(f"unknown database scheme {scheme!r}. Use {_SCHEMES}.")
     try:
         return importlib.import_module("perdure_host.sql.store")
     except ModuleNotFoundError as error:
-        raise SettingsError("the server needs: pip install 'perdure[server]'") from error
+        raise SettingsError(
+            "the server's packages are not installed. Run pip install 'perdure[server]'."
+        ) from error

@@ -1,4 +1,4 @@
-"""What the two databases have to say for themselves; the modules `sqlite` and `postgresql` do."""
+"""Interface of a database dialect, implemented by the modules `sqlite` and `postgresql`."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from perdure_host.sql.batch import Batch, Row
 
 
 class Dialect(Protocol):
-    """A module that knows one database."""
+    """A module for one kind of database."""
 
     def writer_engine(self, url: URL) -> Engine:
         """Return an engine for the one thread that writes."""
@@ -23,21 +23,21 @@ class Dialect(Protocol):
         ...
 
     def insert_into(self, table: Table) -> Any:
-        """Return an INSERT that knows ON CONFLICT."""
+        """Return an INSERT that supports ON CONFLICT."""
         ...
 
     def cut(self, driver: Any) -> None:
-        """Make the thread that waits on this connection fail at once. Called from another one."""
+        """Make the thread that waits on this connection fail at once. Called by another thread."""
         ...
 
     def live(self, connection: Connection, incarnation: int) -> bool:
-        """Say whether the incarnation may write. It stays so until the transaction ends."""
+        """Return whether the incarnation may write. It stays so until the transaction ends."""
         ...
 
     def write(self, connection: Connection, incarnation: int, batch: Batch) -> bool:
         """Write the batch, or return False.
 
-        False means that the incarnation is fenced, or that a row to be moved is not there.
+        False means that the incarnation is fenced, or that a row to update does not exist.
         """
         ...
 
@@ -47,5 +47,5 @@ class Dialect(Protocol):
 
 
 def dialect_of(kind: str) -> Dialect:
-    """Return what knows this kind of database."""
+    """Return the module for this kind of database."""
     return sqlite if kind == "sqlite" else postgresql

@@ -1,12 +1,12 @@
-"""Connections, threads and transactions: how a coroutine gets work done by a blocking database.
+"""Connections, threads and transactions: runs blocking database work for coroutines.
 
 One thread with one connection writes, because commits follow one another anyway; a few threads
-read. A connection that an error came out of is thrown away, so the next call begins with a fresh
-one: that is how we come back after the database was away.
+read. A connection that raised an error is discarded, so the next call begins with a new one: that
+is how the server recovers after the database was away.
 
-A database can also fall silent without breaking the connection. Every call has a deadline, after
-which its connection is cut under the waiting thread, which then finds out what an error at that
-place means.
+A database can also stop answering without breaking the connection. Every call has a deadline, after
+which its connection is cut under the waiting thread; the error then means what any error at that
+point means.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error, OSError)
 
 
 class Database:
-    """A database, by its URL; connects when first asked something."""
+    """A database, by its URL; connects at the first call."""
 
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
@@ -52,20 +52,20 @@ class Database:
         self._reader_threads = ThreadPoolExecutor(READERS, "store-reader")
 
     async def write(self, work: Work[Answer], *, deadline_s: float | None = None) -> Answer:
-        """Do the work in one durable transaction."""
+        """Run `work` in one durable transaction."""
         deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         return await self._call(self._writer_thread, self._transact, work, deadline_s)
 
     async def read(self, work: Work[Answer]) -> Answer:
-        """Do the work on a connection that never writes; each statement sees the latest commit."""
+        """Run `work` on a read-only connection; each statement sees the latest commit."""
         return await self._call(self._reader_threads, self._read, work, DEADLINE_S)
 
     async def close(self) -> None:
-        """Wait for the work under way, then let go of every connection."""
+        """Wait for work in progress, then close every connection."""
         await asyncio.to_thread(self._close)
 
     def disconnect(self) -> None:
-        """Let go of every connection that is not in use; the next call connects again."""
+        """Close every connection that is not in use; the next call connects again."""
         self._readers.dispose()
         self._writer.dispose()
 
@@ -143,7 +143,7 @@ class Database:
 
 
 class _Call:
-    """A call under way, and the driver's connection while a thread works on it."""
+    """A call in progress, and the driver's connection while a thread uses it."""
 
     driver: Any = None
 
@@ -152,7 +152,7 @@ def _roll_back(connection: Connection) -> None:
     try:
         connection.rollback()
     except _FAILURES:
-        # The database rolls back by itself when it sees the connection gone.
+        # The database rolls back by itself when the connection is closed.
         connection.invalidate()
 
 

@@ -1,4 +1,4 @@
-"""Writing that no execution waits for: the sweep, and the functions that workers announce."""
+"""Writes that no execution waits for: deleting expired executions, and registering functions."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def sweep(
 def put_functions(
     connection: Connection, dialect: Dialect, incarnation: int, rows: Sequence[FunctionRow]
 ) -> None:
-    """Insert or replace what is known of functions."""
+    """Insert or replace the rows of functions."""
     _require_live(connection, dialect, incarnation)
     for row in rows:
         place = {"namespace": row.namespace, "name": row.name}
@@ -48,7 +48,7 @@ def put_functions(
 
 
 def _sends() -> ColumnElement[bool]:
-    """Tell whether an execution has something in the outbox; ids there begin with its own."""
+    """Return the condition that an execution has an outbox row; ids there begin with its own."""
     sender = executions.c.execution_id
     return exists().where(
         outbox.c.bucket == executions.c.bucket,

@@ -1,8 +1,8 @@
-"""Who may write: joining, renewing, leaving.
+"""Membership of nodes, and with it the right to write: joining, renewing, leaving.
 
-Those who join queue up behind one row of `cluster`, so that two of them never both see an empty
-seat. Marking the predecessor dead waits for its commit in flight, which shares its row; what it
-sends later finds the row dead or gone, and fails.
+Nodes that join lock one row of `cluster`, so that two of them never both find no live node. Marking
+the predecessor dead waits for its commit in flight, which has a shared lock on its row; later
+commits find the row dead or gone, and fail.
 """
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -14,26 +14,26 @@ from perdure_host.sql.schema import buckets, cluster, nodes
 SECRET = "secret"  # noqa: S105 - the name of the row
 
 
-def make_secret(connection: Connection, dialect: Dialect, fresh: bytes) -> None:
-    """Keep the fresh bytes, unless the cluster has some already."""
+def store_secret(connection: Connection, dialect: Dialect, fresh: bytes) -> None:
+    """Store the new secret, unless the cluster has one already."""
     row = dialect.insert_into(cluster).values(key=SECRET, value=fresh)
     connection.execute(row.on_conflict_do_nothing())
 
 
 def read_secret(connection: Connection) -> bytes | None:
-    """Return the secret of the cluster, if it has been made."""
+    """Return the secret of the cluster, or None if it has none yet."""
     return connection.scalar(select(cluster.c.value).where(cluster.c.key == SECRET))
 
 
 def join(
     connection: Connection, node_name: str, address: str, *, now_ms: int, lease_ms: int
 ) -> int:
-    """Become the one live node, under a new incarnation."""
+    """Make the node the only live one, under a new incarnation."""
     connection.execute(select(cluster.c.key).where(cluster.c.key == SECRET).with_for_update())
-    _require_seat(connection, node_name, now_ms)
+    _require_no_live_node(connection, node_name, now_ms)
     connection.execute(update(nodes).where(nodes.c.live).values(live=False))
     incarnation = (connection.scalar(select(func.max(nodes.c.incarnation))) or 0) + 1
-    # The dead are no longer needed: the newest row keeps the numbers rising.
+    # Rows of dead nodes are not needed: the newest row keeps the numbers increasing.
     connection.execute(delete(nodes))
     connection.execute(
         insert(nodes).values(
@@ -50,7 +50,7 @@ def join(
 
 
 def renew(connection: Connection, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
-    """Prolong the lease of a live incarnation."""
+    """Extend the lease of a live incarnation."""
     renewed = connection.execute(
         update(nodes)
         .where(nodes.c.incarnation == incarnation, nodes.c.live)
@@ -61,18 +61,18 @@ def renew(connection: Connection, incarnation: int, *, now_ms: int, lease_ms: in
 
 
 def leave(connection: Connection, incarnation: int) -> None:
-    """Free the seat, if it is still this one's."""
+    """Mark the incarnation as gone, if it is still live."""
     connection.execute(
         update(nodes).where(nodes.c.incarnation == incarnation, nodes.c.live).values(live=False)
     )
 
 
 def fenced(incarnation: int) -> Fenced:
-    """Return what to raise for an incarnation that may no longer write."""
-    return Fenced(f"incarnation {incarnation} is no longer live, or somebody else has written")
+    """Return the error to raise for an incarnation that may no longer write."""
+    return Fenced(f"incarnation {incarnation} is no longer live, or another node has written")
 
 
-def _require_seat(connection: Connection, node_name: str, now_ms: int) -> None:
+def _require_no_live_node(connection: Connection, node_name: str, now_ms: int) -> None:
     taken = connection.execute(
         select(nodes.c.node_name, nodes.c.address, nodes.c.lease_until_ms).where(
             nodes.c.live, nodes.c.node_name != node_name, nodes.c.lease_until_ms > now_ms
@@ -81,6 +81,6 @@ def _require_seat(connection: Connection, node_name: str, now_ms: int) -> None:
     if taken is not None:
         name, address, lease_until_ms = taken
         raise NodeTaken(
-            f"node {name!r} at {address} owns the buckets; its lease lapses in"
+            f"node {name!r} at {address} owns the buckets; its lease expires in"
             f" {lease_until_ms - now_ms} ms unless it renews"
         )

@@ -1,8 +1,8 @@
-"""Bringing a database to the schema that this Perdure knows.
+"""Schema migration of a database to the newest revision.
 
-Only what is recorded in our own version table counts; other programs' tables are none of our
-business. Two servers may open an empty database at the same moment: one of them creates the schema,
-the other sees it fail or waits, looks again, and finds the work done.
+Only our own version table counts; tables of other programs are ignored. Two servers may open an
+empty database at the same moment: one of them creates the schema, the other fails or waits, checks
+again, and finds the work done.
 """
 
 import threading
@@ -25,35 +25,35 @@ _ATTEMPTS_MAX: Final = 3
 # A migration may have to rewrite a large table.
 _DEADLINE_S: Final = 24 * 3600.0
 
-# Alembic hands the connection to the migrations through variables of the process.
+# Alembic passes the connection to the migrations through global variables of the process.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 async def prepare(database: Database, *, may_migrate: bool) -> None:
-    """Check the schema; create it in an empty database, and bring it up to date if allowed."""
+    """Check the schema; create it in an empty database, and migrate it if allowed."""
     for _ in range(_ATTEMPTS_MAX):
-        seen = await database.read(_revision)
-        if seen == head():
+        revision = await database.read(_revision)
+        if revision == head():
             return
-        if seen is not None:
-            _require_known(seen, database.place, may_migrate=may_migrate)
+        if revision is not None:
+            _require_known(revision, database.place, may_migrate=may_migrate)
         try:
-            await database.write(partial(_upgrade, seen=seen), deadline_s=_DEADLINE_S)
+            await database.write(partial(_upgrade, expected=revision), deadline_s=_DEADLINE_S)
         except (StoreUnavailable, Fenced):
-            if await database.read(_revision) == seen:
+            if await database.read(_revision) == revision:
                 raise
-    raise StoreUnavailable(f"somebody else keeps changing the schema of {database.place}")
+    raise StoreUnavailable(f"another program keeps changing the schema of {database.place}")
 
 
 async def migrate(database: Database) -> tuple[str | None, str]:
-    """Bring the schema up to date; return the revisions before and after."""
+    """Migrate the schema; return the revisions before and after."""
     before = await database.read(_revision)
     await prepare(database, may_migrate=True)
     return before, head()
 
 
 def head() -> str:
-    """Return the newest revision that this Perdure knows."""
+    """Return the newest revision of this version of Perdure."""
     newest = _scripts().get_current_head()
     assert newest is not None
     return newest
@@ -63,19 +63,19 @@ def _require_known(revision: str, place: str, *, may_migrate: bool) -> None:
     if revision not in {script.revision for script in _scripts().walk_revisions()}:
         raise SchemaTooNew(
             f"the database {place} has schema {revision}, which is newer than this Perdure's"
-            f" {head()}: use the newer Perdure"
+            f" {head()}. Use the newer Perdure."
         )
     if not may_migrate:
         raise SchemaTooOld(
-            f"the database {place} has schema {revision}, this Perdure needs {head()}:"
-            f" run perdure migrate --db {place}"
+            f"the database {place} has schema {revision}, this Perdure needs {head()}."
+            f" Run perdure migrate --db {place}"
         )
 
 
-def _upgrade(connection: Connection, seen: str | None) -> None:
+def _upgrade(connection: Connection, expected: str | None) -> None:
     with _ONE_AT_A_TIME:
-        # Whoever was faster, and held the lock of a SQLite database or ours, has finished.
-        if _revision(connection) == seen:
+        # Another process may have migrated while this one waited for the lock.
+        if _revision(connection) == expected:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             command.upgrade(_config(connection), "head")

@@ -1,9 +1,9 @@
-"""What is particular about PostgreSQL: durability, deadlines, and the statements of the write path.
+"""PostgreSQL dialect: durability, timeouts, and the statements of the write path.
 
-A commit travels as columns: each statement takes whole arrays, so its text never varies, it is
-prepared once, and hundreds of rows cost what one costs. All statements of a commit leave in one
-pipeline and come back together; COMMIT follows once the fence is known to hold. Nothing here goes
-beyond what PostgreSQL-compatible distributed databases run.
+A commit is sent as columns: each statement takes whole arrays, so its text never varies, it is
+prepared once, and hundreds of rows cost what one costs. All statements of a commit are sent in one
+pipeline; COMMIT follows once the fence is known to hold. Only statements that PostgreSQL-compatible
+distributed databases support are used.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from perdure_host.sql.batch import Batch, Row, Statement, place_of
 
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
-# A node that stops between two statements must not hold its fence against a takeover for long.
+# A node that hangs between two statements must not block a takeover for long.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 
 _CONNECT_ARGS: Final[Mapping[str, Any]] = {
@@ -110,15 +110,15 @@ _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
     """,
     Statement.DONE_STATUS_EVENTS: """
         DELETE FROM status_events AS s
-        USING unnest(%b::bigint[], %b::text[], %b::bigint[]) AS told (
+        USING unnest(%b::bigint[], %b::text[], %b::bigint[]) AS delivered (
             bucket, execution_id, event_id
         )
-        WHERE s.bucket = told.bucket AND s.execution_id = told.execution_id
-            AND s.event_id = told.event_id
+        WHERE s.bucket = delivered.bucket AND s.execution_id = delivered.execution_id
+            AND s.event_id = delivered.event_id
     """,
 }
 
-# Whoever takes over marks the row dead, and waits for those who share it.
+# A takeover marks the row dead, and waits for the shared locks of commits in flight.
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = %b AND live FOR SHARE"
 
 _FIND: Final = """
@@ -144,12 +144,12 @@ def reader_engine(url: URL, connections: int) -> Engine:
 
 
 def insert_into(table: Table) -> Insert:
-    """Return an INSERT that knows ON CONFLICT."""
+    """Return an INSERT that supports ON CONFLICT."""
     return Insert(table)
 
 
 def cut(driver: "psycopg.Connection[Any]") -> None:
-    """Make the thread that waits on this connection fail at once, as if the network had gone."""
+    """Make the thread that waits on this connection fail at once, as if the network had failed."""
     with contextlib.suppress(OSError, psycopg.Error):
         descriptor = os.dup(driver.fileno())
         with socket.socket(fileno=descriptor) as connection:
@@ -157,13 +157,13 @@ def cut(driver: "psycopg.Connection[Any]") -> None:
 
 
 def live(connection: Connection, incarnation: int) -> bool:
-    """Say whether the incarnation may write. It stays so until the transaction ends."""
+    """Return whether the incarnation may write. It stays so until the transaction ends."""
     statement = _LIVE.replace("%b", "%s")
     return connection.exec_driver_sql(statement, (incarnation,)).first() is not None
 
 
 def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
-    """Write the batch, or return False: fenced, or a row to be moved is not there."""
+    """Write the batch, or return False: fenced, or a row to update does not exist."""
     driver: Any = connection.connection.driver_connection
     with driver.pipeline():
         fence = driver.execute(_LIVE, (incarnation,), prepare=True)

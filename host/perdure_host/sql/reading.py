@@ -1,4 +1,4 @@
-"""Everything that is asked of the tables. No statement here needs a transaction around it."""
+"""Queries of the store. No statement here needs a transaction around it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,14 +59,14 @@ def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
         return None
     statement = _records_of(key).where(events.c.sequence <= row.sequence)
     records = _records(connection.execute(statement.order_by(events.c.sequence)))
-    # Only a sweep, between the two, can have left none.
+    # There are none only if a sweep came between the two statements.
     return StoredExecution(row, tuple(records)) if records else None
 
 
 def load_payloads(
     connection: Connection, key: ExecutionKey, digests: Sequence[bytes]
 ) -> dict[bytes, bytes]:
-    """Return those of an execution's payloads that are there."""
+    """Return those of an execution's payloads that exist."""
     statement = select(payloads.c.digest, payloads.c.body).where(
         payloads.c.bucket == key.bucket,
         payloads.c.execution_id == key.execution_id,
@@ -78,7 +78,7 @@ def load_payloads(
 def read_records(
     connection: Connection, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool
 ) -> list[RecordRow]:
-    """Return one page of the records that hold public events."""
+    """Return one page of the records that contain public events."""
     statement = _records_of(key).where(events.c.event_count > 0).limit(limit)
     if reverse:
         statement = statement.where(events.c.first_event_id <= from_event_id)
@@ -114,11 +114,11 @@ def alarms(
 def waiting_for(
     connection: Connection, what: WaitingFor, *, after: ExecutionKey | None, limit: int
 ) -> list[ExecutionRow]:
-    """Return one page of the executions that wait for this."""
+    """Return one page of the executions with this `waiting_for`."""
     place = (executions.c.bucket, executions.c.execution_id)
-    # Written out in the statement, because partial indexes do not see through parameters.
-    word: BindParameter[str] = bindparam("waiting_for", what, literal_execute=True)
-    statement = _ROW.where(executions.c.waiting_for == word)
+    # A literal in the statement, because partial indexes do not match parameters.
+    bound: BindParameter[str] = bindparam("waiting_for", what, literal_execute=True)
+    statement = _ROW.where(executions.c.waiting_for == bound)
     if after is not None:
         statement = statement.where(tuple_(*place) > (after.bucket, after.execution_id))
     return _many(connection.execute(statement.order_by(*place).limit(limit)))
@@ -137,7 +137,7 @@ def count_open(connection: Connection) -> dict[str, int]:
 def read_outbox(
     connection: Connection, *, after: tuple[int, str] | None, limit: int
 ) -> list[OutboxRow]:
-    """Return one page of what has not been delivered."""
+    """Return one page of undelivered rows."""
     place = (outbox.c.bucket, outbox.c.outbox_id)
     statement = select(*place, outbox.c.body).order_by(*place).limit(limit)
     if after is not None:
@@ -146,7 +146,7 @@ def read_outbox(
 
 
 def read_status_events(connection: Connection, *, limit: int) -> list[StatusEventRow]:
-    """Return the oldest of what no sink has been told."""
+    """Return the oldest undelivered status-change events."""
     c = status_events.c
     place = (c.at_ms, c.bucket, c.execution_id, c.event_id)
     found = connection.execute(select(status_events).order_by(*place).limit(limit))
@@ -154,13 +154,13 @@ def read_status_events(connection: Connection, *, limit: int) -> list[StatusEven
 
 
 def count_status_events(connection: Connection, *, limit: int) -> int:
-    """Return how much no sink has been told, looking no further than the limit."""
+    """Return the number of undelivered status-change events, at most `limit`."""
     some = select(status_events.c.bucket).limit(limit).subquery()
     return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def read_functions(connection: Connection) -> list[FunctionRow]:
-    """Return every announced function."""
+    """Return every registered function."""
     statement = select(functions).order_by(functions.c.namespace, functions.c.name)
     return [FunctionRow(**row) for row in connection.execute(statement).mappings()]
 

@@ -1,10 +1,10 @@
-"""The tables. Alembic's migrations build them; a test compares the two.
+"""Tables of the database. Alembic's migrations create them; a test compares the two.
 
 The bucket leads every primary key, so that buckets can be spread over several databases; only the
-indexes of alarms and of status-change events lead with the time. An execution's row is rewritten by
-every commit that concerns it, so its indexes stand on columns that rarely change, and its pages
-keep some room: PostgreSQL then rewrites the row in its page and touches no index (HOT).
-The partial indexes hold only what someone looks for: executions that wait for a task, that wait for
+indexes of alarms and of status-change events lead with the time. Every commit of an execution
+updates its row, so its indexes are on columns that rarely change, and its pages keep some free
+space: PostgreSQL then updates the row within its page and touches no index (HOT).
+The partial indexes contain only what is queried: executions that wait for a task, that wait for
 nothing (a violation), that are open, and that will expire.
 
 Text is compared byte by byte on every database, so that pages come in the same order everywhere.
@@ -28,11 +28,11 @@ from sqlalchemy.dialects.postgresql import TEXT as POSTGRES_TEXT
 
 metadata = MetaData()
 
-_WORD = Text().with_variant(POSTGRES_TEXT(collation="C"), "postgresql")
+_TEXT = Text().with_variant(POSTGRES_TEXT(collation="C"), "postgresql")
 
 
-def _word(name: str, *, primary_key: bool = False) -> Column[str]:
-    return Column(name, _WORD, primary_key=primary_key, nullable=False)
+def _text(name: str, *, primary_key: bool = False) -> Column[str]:
+    return Column(name, _TEXT, primary_key=primary_key, nullable=False)
 
 
 def _bucket() -> Column[int]:
@@ -46,10 +46,10 @@ def _number(name: str, *, nullable: bool = False) -> Column[int]:
 nodes = Table(
     "nodes",
     metadata,
-    _word("node_name", primary_key=True),
+    _text("node_name", primary_key=True),
     _number("incarnation"),
     Column("live", Boolean, nullable=False),
-    _word("address"),
+    _text("address"),
     _number("lease_until_ms"),
     _number("joined_ms"),
     UniqueConstraint("incarnation", name="nodes_incarnation"),
@@ -69,16 +69,16 @@ executions = Table(
     "executions",
     metadata,
     _bucket(),
-    _word("execution_id", primary_key=True),
-    _word("namespace"),
-    _word("function"),
-    _word("name"),
-    _word("status"),
+    _text("execution_id", primary_key=True),
+    _text("namespace"),
+    _text("function"),
+    _text("name"),
+    _text("status"),
     _number("started_ms"),
     Column("input_digest", LargeBinary, nullable=False),
     _number("sequence"),
     _number("event_count"),
-    _word("waiting_for"),
+    _text("waiting_for"),
     _number("ended_ms", nullable=True),
     _number("expires_ms", nullable=True),
     UniqueConstraint("bucket", "namespace", "function", "name", name="executions_name"),
@@ -115,7 +115,7 @@ events = Table(
     "events",
     metadata,
     _bucket(),
-    _word("execution_id", primary_key=True),
+    _text("execution_id", primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     _number("first_event_id"),
     _number("event_count"),
@@ -123,13 +123,13 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-# Large texts, once for each execution however often its records name them. A table of SQLite
-# that is clustered by its key would carry them through every level of its tree.
+# Large texts, once for each execution however often its records refer to them. With rowid: a SQLite
+# table clustered by its key would store them in every level of its tree.
 payloads = Table(
     "payloads",
     metadata,
     _bucket(),
-    _word("execution_id", primary_key=True),
+    _text("execution_id", primary_key=True),
     Column("digest", LargeBinary, primary_key=True, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
@@ -138,7 +138,7 @@ timers = Table(
     "timers",
     metadata,
     _bucket(),
-    _word("execution_id", primary_key=True),
+    _text("execution_id", primary_key=True),
     _number("due_ms"),
     sqlite_with_rowid=False,
 )
@@ -148,23 +148,23 @@ outbox = Table(
     "outbox",
     metadata,
     _bucket(),
-    _word("outbox_id", primary_key=True),
+    _text("outbox_id", primary_key=True),
     Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
-# What sinks have to be told of executions, whether these are still there or not.
+# Undelivered status-change events, whether their executions still exist or not.
 status_events = Table(
     "status_events",
     metadata,
     _bucket(),
-    _word("execution_id", primary_key=True),
+    _text("execution_id", primary_key=True),
     Column("event_id", BigInteger, primary_key=True, autoincrement=False),
     _number("at_ms"),
-    _word("namespace"),
-    _word("function"),
-    _word("name"),
-    _word("status"),
+    _text("namespace"),
+    _text("function"),
+    _text("name"),
+    _text("status"),
     _number("started_ms"),
     _number("ended_ms", nullable=True),
     sqlite_with_rowid=False,
@@ -180,8 +180,8 @@ Index(
 functions = Table(
     "functions",
     metadata,
-    _word("namespace", primary_key=True),
-    _word("name", primary_key=True),
+    _text("namespace", primary_key=True),
+    _text("name", primary_key=True),
     _number("execution_timeout_s"),
     _number("retention_days"),
     Column("durable", Boolean, nullable=False),
@@ -189,11 +189,11 @@ functions = Table(
     sqlite_with_rowid=False,
 )
 
-# What the nodes of a cluster share: the secret, and the row that those who join queue up behind.
+# Shared by the nodes of a cluster: the secret, whose row is also the lock for joining.
 cluster = Table(
     "cluster",
     metadata,
-    _word("key", primary_key=True),
+    _text("key", primary_key=True),
     Column("value", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )

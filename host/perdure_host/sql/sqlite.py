@@ -1,9 +1,9 @@
-"""What is particular about SQLite: durability, locks, and the statements of the write path.
+"""SQLite dialect: durability, locks, and the statements of the write path.
 
 WAL lets readers work while a commit is written, and with `synchronous=FULL` every commit is synced
 before it is acknowledged. A write takes the lock when it begins (BEGIN IMMEDIATE), so that the
-fence which it reads stays true until it commits. Files are not mapped into memory: a disk that
-fails must end in an error, not in a signal that ends the process.
+fence that it reads stays valid until it commits. Files are not mapped into memory: a failing disk
+must cause an error, not a signal that ends the process.
 """
 
 import sqlite3
@@ -22,7 +22,7 @@ from perdure_host.sql.batch import Batch, Row, Statement, place_of
 BUSY_TIMEOUT_MS: Final = 5_000
 _WAL_RETRY_S: Final = 0.005
 _CACHE_KIB: Final = 16_384
-# A checkpoint copies the log into the database, within a commit: rarely, and with two syncs.
+# A checkpoint copies the log into the database during a commit: rarely, and with two syncs.
 _CHECKPOINT_PAGES: Final = 4_000
 
 PRAGMAS: Final = (
@@ -99,7 +99,7 @@ def reader_engine(url: URL, connections: int) -> Engine:
 
 
 def insert_into(table: Table) -> Insert:
-    """Return an INSERT that knows ON CONFLICT."""
+    """Return an INSERT that supports ON CONFLICT."""
     return Insert(table)
 
 
@@ -109,12 +109,12 @@ def cut(driver: sqlite3.Connection) -> None:
 
 
 def live(connection: Connection, incarnation: int) -> bool:
-    """Say whether the incarnation may write. It stays so until the transaction ends."""
+    """Return whether the incarnation may write. It stays so until the transaction ends."""
     return connection.exec_driver_sql(_LIVE, (incarnation,)).first() is not None
 
 
 def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
-    """Write the batch, or return False: fenced, or a row to be moved is not there."""
+    """Write the batch, or return False: fenced, or a row to update does not exist."""
     driver: Any = connection.connection.driver_connection
     if driver.execute(_LIVE, (incarnation,)).fetchone() is None:
         return False
@@ -124,7 +124,7 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
 def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
     """Return all columns of the executions that have these names."""
     driver: Any = connection.connection.driver_connection
-    # A statement costs no way to travel here, so the plainest one is run as often as needed.
+    # There is no network here, so a simple statement is run once for each name.
     found = (driver.execute(_FIND, place_of(name)).fetchone() for name in names)
     return [row for row in found if row is not None]
 
@@ -146,7 +146,7 @@ def _engine(url: URL, *, connections: int) -> Engine:
 
 
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:
-    """Make every commit durable. `isolation_level` keeps the driver from beginning by itself."""
+    """Make every commit durable. `isolation_level` keeps the driver from starting transactions."""
     driver.isolation_level = None
     for pragma in PRAGMAS:
         driver.execute(pragma)
@@ -154,10 +154,10 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
 
 
 def _switch_to_wal(driver: sqlite3.Connection) -> None:
-    """Wait for other connections to a new file as long as for a lock.
+    """Retry the switch to WAL while other connections open the same new file.
 
-    SQLite itself does not: the switch raises a read lock to a write lock, and where two do so at
-    once, waiting would never end; it refuses at once, whatever the busy timeout.
+    SQLite does not wait here: the switch upgrades a read lock to a write lock, which would deadlock
+    if two do so at once; so it fails at once, whatever the busy timeout.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1_000
     while True:

@@ -1,4 +1,4 @@
-"""The port `Store` on a SQL database: every method is a piece of work for one of its threads."""
+"""The port `Store` on a SQL database: every method runs work on one of its threads."""
 
 import secrets
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ class SqlStore:
         self._dialect = dialect_of(self.database.kind)
 
     async def open(self, *, migrate: bool = False) -> None:
-        # An embedded database belongs to this program alone, so nobody else needs the old schema.
+        # An embedded database belongs to this program alone, so no other needs the old schema.
         may_migrate = migrate or self.database.kind == "sqlite"
         try:
             await migration.prepare(self.database, may_migrate=may_migrate)
         except StoreError:
-            # Whoever gives up need not close what never opened; whoever tries again, can.
+            # A caller need not close a store that did not open, and may try again.
             self.database.disconnect()
             raise
 
@@ -48,17 +48,17 @@ class SqlStore:
         await self.database.close()
 
     async def secret(self) -> bytes:
-        known = await self.database.read(membership.read_secret)
-        if known is None:
+        secret = await self.database.read(membership.read_secret)
+        if secret is None:
             fresh = secrets.token_bytes(32)
-            make = partial(membership.make_secret, dialect=self._dialect, fresh=fresh)
-            await self.database.write(make)
-            known = await self.database.read(membership.read_secret)
-        assert known is not None
-        return known
+            store = partial(membership.store_secret, dialect=self._dialect, fresh=fresh)
+            await self.database.write(store)
+            secret = await self.database.read(membership.read_secret)
+        assert secret is not None
+        return secret
 
     async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
-        # Those who join queue up behind the secret's row.
+        # Joining locks the secret's row.
         await self.secret()
         work = partial(
             membership.join, node_name=node_name, address=address, now_ms=now_ms, lease_ms=lease_ms
@@ -172,7 +172,7 @@ class SqlStore:
 
 
 async def migrate_store(url: str) -> tuple[str | None, str]:
-    """Bring the database's schema up to date; return the revisions before and after."""
+    """Migrate the database's schema; return the revisions before and after."""
     database = Database(url)
     try:
         return await migration.migrate(database)

@@ -1,1 +1,1 @@
-"""The schema's history, for Alembic. `perdure_host.sql.migration` runs it."""
+"""Alembic migrations of the schema. `perdure_host.sql.migration` runs them."""

@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection that it is handed, in its transaction."""
+"""Alembic environment: migrations run on the given connection, in its transaction."""
 
 from alembic import context
 

@@ -136,7 +136,7 @@ def _too_large(what: str, text: str) -> str:
 
 def _bounded(error: ErrorShape | None) -> ErrorObject:
     """Return a handler's error within the bound: refused, it would have the handler run again."""
-    return ErrorObject() if error is None else bounded_error(error.in_core())
+    return ErrorObject() if error is None else bounded_error(error.to_core())
 
 
 def _invalid(message: str) -> Failed:

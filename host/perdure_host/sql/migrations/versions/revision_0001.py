@@ -1,4 +1,4 @@
-"""The beginning: nodes, buckets, executions and their events, timers, outbox, functions."""
+"""Initial schema: nodes, buckets, executions and their events, timers, outbox, functions."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ revision = "0001"
 down_revision = None
 
 _BUCKETS = 4_096
-_WORD = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -20,8 +20,8 @@ def upgrade() -> None:
     _create_belongings()
 
 
-def _word(name: str) -> "sa.Column[str]":
-    return sa.Column(name, _WORD, nullable=False)
+def _text(name: str) -> "sa.Column[str]":
+    return sa.Column(name, _TEXT, nullable=False)
 
 
 def _number(name: str, *, nullable: bool = False) -> "sa.Column[int]":
@@ -50,10 +50,10 @@ def _create(
 def _create_membership() -> None:
     _create(
         "nodes",
-        _word("node_name"),
+        _text("node_name"),
         _number("incarnation"),
         sa.Column("live", sa.Boolean, nullable=False),
-        _word("address"),
+        _text("address"),
         _number("lease_until_ms"),
         _number("joined_ms"),
         key=("node_name",),
@@ -61,23 +61,23 @@ def _create_membership() -> None:
     )
     buckets = _create("buckets", _bucket(), _number("incarnation"), key=("bucket",))
     op.bulk_insert(buckets, [{"bucket": bucket, "incarnation": 0} for bucket in range(_BUCKETS)])
-    _create("cluster", _word("key"), _bytes("value"), key=("key",))
+    _create("cluster", _text("key"), _bytes("value"), key=("key",))
 
 
 def _create_executions() -> None:
     _create(
         "executions",
         _bucket(),
-        _word("execution_id"),
-        _word("namespace"),
-        _word("function"),
-        _word("name"),
-        _word("status"),
+        _text("execution_id"),
+        _text("namespace"),
+        _text("function"),
+        _text("name"),
+        _text("status"),
         _number("started_ms"),
         _bytes("input_digest"),
         _number("sequence"),
         _number("event_count"),
-        _word("waiting_for"),
+        _text("waiting_for"),
         _number("ended_ms", nullable=True),
         _number("expires_ms", nullable=True),
         key=("bucket", "execution_id"),
@@ -105,7 +105,7 @@ def _create_belongings() -> None:
     _create(
         "events",
         _bucket(),
-        _word("execution_id"),
+        _text("execution_id"),
         sa.Column("sequence", sa.BigInteger, nullable=False, autoincrement=False),
         _number("first_event_id"),
         _number("event_count"),
@@ -115,16 +115,16 @@ def _create_belongings() -> None:
     _create(
         "timers",
         _bucket(),
-        _word("execution_id"),
+        _text("execution_id"),
         _number("due_ms"),
         key=("bucket", "execution_id"),
     )
     op.create_index("timers_due", "timers", ["due_ms", "bucket", "execution_id"])
-    _create("outbox", _bucket(), _word("outbox_id"), _bytes("body"), key=("bucket", "outbox_id"))
+    _create("outbox", _bucket(), _text("outbox_id"), _bytes("body"), key=("bucket", "outbox_id"))
     _create(
         "functions",
-        _word("namespace"),
-        _word("name"),
+        _text("namespace"),
+        _text("name"),
         _number("execution_timeout_s"),
         _number("retention_days"),
         sa.Column("durable", sa.Boolean, nullable=False),
