@@ -100,11 +100,11 @@ def test_a_document_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "complaint"),
     [
-        ("[]", "no exported history"),
-        ("{", "no exported history"),
+        ("[]", "not an exported history"),
+        ("{", "not an exported history"),
         ('{"format": "other", "version": 1}', "'other'"),
-        ('{"format": "perdure-history", "version": 2}', "has version 2"),
-        ('{"format": "perdure-history", "version": 1}', "no exported history"),
+        ('{"format": "perdure-history", "version": 2}', "must be 1, got 2"),
+        ('{"format": "perdure-history", "version": 1}', "not an exported history"),
     ],
 )
 def test_anything_else_is_refused(document: str, complaint: str) -> None:

@@ -62,7 +62,12 @@ def test_it(durable_runner):
     result = run(pytester, tests)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*durable executions*", "*SUCCEEDED", "*+0s*StepSucceeded*first*= 1", "*+1m*second*"]
+        [
+            "*durable executions*",
+            "*SUCCEEDED",
+            "*+0 ms*StepSucceeded*first*= 1",
+            "*+1 min 00 s*second*",
+        ]
     )
 
 

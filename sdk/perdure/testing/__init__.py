@@ -1,9 +1,9 @@
-"""Test durable functions: the real core in memory, on a clock that jumps over every wait.
+"""Public module: tests of durable functions with the real core in memory, on virtual time.
 
     from perdure.testing import DurableChildContextTestRunner, DurableFunctionTestRunner
 
-Everything that production decides is decided here by the same code; only time, threads and the
-network are played. Light on purpose: no gRPC, no database.
+All decisions are made by the same code as in production; only time, threads and the network are
+simulated. It needs neither gRPC nor a database.
 """
 
 from perdure.testing.crashes import CrashDivergence, for_each_crash

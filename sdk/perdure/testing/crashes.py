@@ -1,7 +1,7 @@
-"""Run a function once for every moment at which its worker may die, and demand the same end.
+"""Crash tests: a function runs with a crash before and after each checkpoint, to the same result.
 
-Histories are compared up to invocations, which crashes are meant to change: operation by operation,
-without times. An at-most-once step that was interrupted counts as if that attempt had not been.
+Histories are compared operation by operation, without times and without invocations, which crashes
+always change. An interrupted attempt of an at-most-once step is ignored.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Fact = tuple[str, ...]
 
 
 class CrashDivergence(AssertionError):
-    """With a crash the execution ended in another way than without."""
+    """An execution with a crash ended differently than without."""
 
     def __init__(self, message: str, crash: Crash) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class CrashDivergence(AssertionError):
 
 def for_each_crash(
     handler: Handler,
-    input: Any = None,  # noqa: A002 - the name is that of `run`
+    input: Any = None,  # noqa: A002 - named as in `run`
     *,
     prepare: Prepare | None = None,
     drive: Drive | None = None,
@@ -38,8 +38,8 @@ def for_each_crash(
 ) -> tuple[DurableFunctionTestResult, ...]:
     """Run `handler` without a crash, then with one before and one after each checkpoint.
 
-    `prepare(runner)` comes before each run: register functions, reset what the last run left.
-    `drive(runner, arn)` does what the world does meanwhile: completes callbacks. Returns the
+    `prepare(runner)` is called before each run: register functions, reset state of the last run.
+    `drive(runner, arn)` is called during each run, for example to complete callbacks. Returns the
     results, the one without a crash first; raises `CrashDivergence` when one differs.
     """
 
@@ -65,16 +65,16 @@ def for_each_crash(
 
 
 def outline(history: ExecutionHistory) -> dict[str, list[Fact]]:
-    """Return what happened to each operation, and how the execution ended, without times."""
+    """Return the events of each operation, and the end of the execution, without times."""
     facts: dict[str, list[Fact]] = {}
     for event in history.events:
         if event.event_type == "InvocationCompleted":
             continue
-        of_one = facts.setdefault(event.id or "", [])
+        operation_facts = facts.setdefault(event.id or "", [])
         if _is_interruption(event):
-            of_one.pop()  # the start of that attempt
+            operation_facts.pop()  # the start of that attempt
         else:
-            of_one.append(_fact(event))
+            operation_facts.append(_fact(event))
     return facts
 
 
@@ -101,9 +101,9 @@ def _compare(
     differences = list(_differences(expected, found))
     if not differences:
         return
-    moment = f"right {'after' if crash.accepted else 'before'} checkpoint {crash.checkpoint}"
+    place = f"right {'after' if crash.accepted else 'before'} checkpoint {crash.checkpoint}"
     parts = [
-        f"A worker that dies {moment} changes how the execution ends.",
+        f"A crash of the worker {place} changes the end of the execution.",
         *differences,
         f"With the crash:\n{timeline(found.history)}",
         f"Without:\n{timeline(expected.history)}",

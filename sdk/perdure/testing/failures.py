@@ -1,4 +1,4 @@
-"""What goes wrong with a test itself, and where a worker is to die."""
+"""Errors of a test itself, and the crashes that a test requests."""
 
 from collections.abc import Iterable
 
@@ -6,14 +6,14 @@ import msgspec
 
 
 class DurableFunctionsTestError(Exception):
-    """The test asked for something that is not there, or waits for what can never happen."""
+    """The test used something that does not exist, or waits for what can never happen."""
 
 
 class Crash(msgspec.Struct, frozen=True):
     """Lose the worker at the n-th checkpoint of an execution, counted from 1.
 
-    `accepted`: right after the service accepted it, so that the worker never hears the answer;
-    otherwise right before, so that nothing of it is recorded.
+    `accepted`: right after the service accepted it, so that the worker never receives the
+    answer; otherwise right before, so that nothing of it is recorded.
     """
 
     checkpoint: int
@@ -33,6 +33,6 @@ def crash_plan(crash_at: CrashAt) -> dict[int, Crash]:
     plan = {crash.checkpoint: crash for crash in crashes}
     if len(plan) != len(crashes) or any(number < 1 for number in plan):
         raise DurableFunctionsTestError(
-            f"Crashes are at different checkpoints, counted from 1: {crash_at!r}."
+            f"crash_at must name different checkpoints, counted from 1; got {crash_at!r}."
         )
     return plan

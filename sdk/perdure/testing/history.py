@@ -1,4 +1,4 @@
-"""Histories as documents: the API's JSON events, from the testing kit and from live servers alike.
+"""Histories as JSON documents, from the testing kit and from servers.
 
 `perdure executions export` writes one, `get_execution_history` returns one, `replay` reads one.
 The events are the contract's `Event` messages as JSON, with the contract's names; fields that a
@@ -18,7 +18,7 @@ VERSION: Final = 1
 
 
 class HistoryError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why something failed, as events tell it."""
+    """The error of an event."""
 
     error_type: str | None = None
     error_message: str | None = None
@@ -27,16 +27,16 @@ class HistoryError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RetryDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which attempt an event closes, and when the next one begins; None: it was the last."""
+    """The attempt that an event ends, and the delay of the next one; None: it was the last."""
 
     current_attempt: int = 0
     next_attempt_delay_ms: int | None = None
 
 
 class HistoryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One fact in a history. The fields below `sub_type` stand where the event type asks for them.
+    """One event of a history. Fields below `sub_type` are set for the event types that have them.
 
-    `replay_children`: the result was too large to keep, and is made again from the context's
+    `replay_children`: the result was too large to record, and is rebuilt from the context's
     children.
     """
 
@@ -71,7 +71,7 @@ class HistoryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ExecutionHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """All events of one execution, oldest first, and whose they are."""
+    """All events of one execution, oldest first."""
 
     execution_arn: str
     function_name: str
@@ -89,7 +89,7 @@ class ExecutionHistory(msgspec.Struct, frozen=True, kw_only=True):
             # Numbers of 64 bits are text in the JSON of protobuf; `strict=False` reads both.
             return msgspec.convert(document, cls, strict=False)
         except msgspec.MsgspecError as error:
-            raise DurableFunctionsTestError(f"This is no exported history: {error}") from error
+            raise DurableFunctionsTestError(f"not an exported history: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -114,9 +114,9 @@ def _check_head(document: object) -> None:
     head = msgspec.convert(document, _Head)
     if head.format != FORMAT:
         raise DurableFunctionsTestError(
-            f"This is no exported history: its format is {head.format!r}, not {FORMAT!r}."
+            f"format of an exported history must be {FORMAT!r}, got {head.format!r}."
         )
     if head.version != VERSION:
         raise DurableFunctionsTestError(
-            f"This history has version {head.version}; this perdure reads version {VERSION}."
+            f"version of an exported history must be {VERSION}, got {head.version}."
         )

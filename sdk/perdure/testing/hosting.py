@@ -1,4 +1,4 @@
-"""One execution as the testing kit holds it, and the functions that executions are of."""
+"""Executions of the testing kit, and functions made of handlers."""
 
 import functools
 import inspect
@@ -29,8 +29,8 @@ Handler = DurableHandler | PlainFunction
 class ExecutionTree:
     """An execution and all that it invokes. One invocation of them runs at a time, in order.
 
-    A real service runs them side by side, so their events come in an order that nobody can
-    foresee; a test is to see the same one each time.
+    A real service runs them concurrently, so the order of their events is unpredictable; in a test
+    it is the same each time.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class ExecutionTree:
 
 @dataclass
 class Execution:
-    """The record of one execution, and what only the host knows about it.
+    """The record of one execution, and its state in the testing kit.
 
     `queued`: an invocation waits for its turn in the tree; `running`: it is handed out.
-    `problem`: why the test cannot go on with it. `on_lost` tells the invocation that the execution
-    has ended without it.
+    `problem`: why the test cannot continue with it. `on_lost` notifies the invocation that the
+    execution has ended without it.
     """
 
     function: RegisteredFunction
@@ -62,11 +62,11 @@ class Execution:
 
     @property
     def arn(self) -> str:
-        """What the execution is addressed by."""
+        """The ARN of the execution."""
         return arn_of(self.identity)
 
     def history(self) -> ExecutionHistory:
-        """Return what people are shown."""
+        """Return the public history."""
         return ExecutionHistory(
             execution_arn=self.arn,
             function_name=self.identity.function,
@@ -76,14 +76,14 @@ class Execution:
 
 
 def durable_function(handler: DurableHandler, name: str) -> DurableFunction:
-    """Return the durable function that a handler is; a bare one gets `name`."""
+    """Return the durable function of a handler; an undecorated one gets `name`."""
     if isinstance(handler, DurableFunction):
         return handler
     return DurableFunction(handler, FunctionSettings(name))
 
 
 def function_of(handler: Handler, name: str) -> DurableFunction | PlainFunction:
-    """Return the function that a handler is; a bare one is durable, and gets `name`."""
+    """Return the function of a handler; an undecorated one is durable, and gets `name`."""
     return handler if isinstance(handler, PlainFunction) else durable_function(handler, name)
 
 

@@ -1,7 +1,7 @@
-"""What a test asks of an execution's operations: typed, frozen views of them.
+"""Views of an execution's operations for tests: typed and frozen.
 
 Names and fields are those of the AWS durable execution testing kit for Python 1.4 (runner).
-`result` is text as it was recorded; `value` is what the default serdes makes of it.
+`result` is the recorded text; `value` is decoded from it by the default serdes.
 """
 
 import json
@@ -32,7 +32,7 @@ _EXTENDED_TYPES = ExtendedTypeSerDes()
 
 @dataclass(frozen=True)
 class Operation:
-    """What every operation has."""
+    """Fields of every operation."""
 
     operation_id: str
     operation_type: OperationType
@@ -60,7 +60,7 @@ class WaitOperation(Operation):
 
 @dataclass(frozen=True)
 class InvokeOperation(Operation):
-    """Another function that was asked to run, as the execution `execution_arn`."""
+    """An invoke of another function, as the execution `execution_arn`."""
 
     result: str | None = None
     error: ErrorObject | None = None
@@ -115,8 +115,8 @@ class ContextOperation(Operation):
 class StepOperation(ContextOperation):
     """A step, or a condition that is polled. `attempt` counts finished attempts.
 
-    `attempt_start_timestamp` is when the one under way began, `heartbeat_timestamp` when its last
-    recorded heartbeat was, and `heartbeat_details` what the last one said, until the step ends.
+    `attempt_start_timestamp` is the start of the running one, `heartbeat_timestamp` the time of its
+    last recorded heartbeat, and `heartbeat_details` its details, until the step ends.
     """
 
     attempt: int = 0
@@ -128,7 +128,7 @@ class StepOperation(ContextOperation):
 
 @dataclass(frozen=True)
 class CallbackOperation(ContextOperation):
-    """A promise that somebody outside keeps. The text that completed it is `result`."""
+    """A callback. `result` is the text that completed it."""
 
     callback_id: str | None = None
 
@@ -137,7 +137,7 @@ Found = TypeVar("Found", bound=Operation)
 
 
 def view_operations(recorded: Iterable[Recorded]) -> tuple[Operation, ...]:
-    """Return views of the outermost operations, in order of start; the others lie inside them."""
+    """Return views of the outermost operations, in order of start; they contain the others."""
     below: dict[str | None, list[Recorded]] = {}
     for operation in recorded:
         below.setdefault(operation.parent_id, []).append(operation)
@@ -151,7 +151,7 @@ def view_execution(recorded: Recorded, input_payload: str | None) -> ExecutionOp
 
 
 def all_operations(operations: Iterable[Operation]) -> Iterator[Operation]:
-    """Return operations and what lies inside them, outer ones first."""
+    """Return operations and those inside them, outer ones first."""
     for operation in operations:
         yield operation
         if isinstance(operation, ContextOperation):
@@ -159,27 +159,27 @@ def all_operations(operations: Iterable[Operation]) -> Iterator[Operation]:
 
 
 def find_operation(operations: Iterable[Operation], name: str, kind: type[Found]) -> Found:
-    """Return the first operation of this name, those further out first.
+    """Return the first operation of this name, outer ones first.
 
     Raises `DurableFunctionsTestError` when there is none, or when it is of another kind.
     """
-    there = sorted(_with_depth(operations, 0), key=lambda each: each[0])
-    named = [operation for _, operation in there if operation.name == name]
-    fitting = [operation for operation in named if _is_a(operation, kind)]
-    if fitting:
-        return cast("Found", fitting[0])
+    present = sorted(_with_depth(operations, 0), key=lambda each: each[0])
+    named = [operation for _, operation in present if operation.name == name]
+    matching = [operation for operation in named if _is_a(operation, kind)]
+    if matching:
+        return cast("Found", matching[0])
     if named:
         raise DurableFunctionsTestError(
             f"{name!r} is a {named[0].operation_type}, not a {kind.__name__}."
         )
-    names = ", ".join(repr(operation.name) for _, operation in there if operation.name)
+    names = ", ".join(repr(operation.name) for _, operation in present if operation.name)
     raise DurableFunctionsTestError(
-        f"There is no operation named {name!r}; there are {names or 'none with names'}."
+        f"No operation is named {name!r}. Named operations: {names or 'none'}."
     )
 
 
 def _is_a(operation: Operation, kind: type[Operation]) -> bool:
-    # Steps and callbacks share the fields of contexts, and are none.
+    # Steps and callbacks have the fields of contexts, but are not contexts.
     if kind is ContextOperation:
         return operation.operation_type is OperationType.CONTEXT
     return isinstance(operation, kind)
@@ -231,18 +231,18 @@ def _outer_view(
 
 
 def _step_view(details: StepDetails, shared: dict[str, Any]) -> StepOperation:
-    told = details.heartbeat
+    heartbeat = details.heartbeat
     return StepOperation(
         **shared,
         attempt=details.attempt,
-        next_attempt_timestamp=_optional_moment(details.next_attempt_ms),
-        attempt_start_timestamp=_optional_moment(details.attempt_started_ms),
-        heartbeat_timestamp=_optional_moment(details.heartbeat_ms),
-        heartbeat_details=None if told is None else _EXTENDED_TYPES.deserialize(told),
+        next_attempt_timestamp=_optional_time(details.next_attempt_ms),
+        attempt_start_timestamp=_optional_time(details.attempt_started_ms),
+        heartbeat_timestamp=_optional_time(details.heartbeat_ms),
+        heartbeat_details=None if heartbeat is None else _EXTENDED_TYPES.deserialize(heartbeat),
     )
 
 
-def _optional_moment(at_ms: int | None) -> datetime | None:
+def _optional_time(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else from_epoch_ms(at_ms)
 
 

@@ -1,6 +1,6 @@
-"""What pytest learns from Perdure: a fixture, an option, and the story of a failing test.
+"""Plugin for pytest: a fixture, an option, and timelines in the report of a failing test.
 
-It is loaded by pytest itself wherever perdure is installed; nothing else imports it.
+pytest loads it wherever perdure is installed; nothing else imports it.
 """
 
 from collections.abc import Generator, Iterator
@@ -19,7 +19,7 @@ _RUNNERS: Final = pytest.StashKey[list[DurableFunctionTestRunner]]()
 
 
 class DurableRunner(Protocol):
-    """Makes a runner that is closed when the test ends."""
+    """Type of the fixture: creates a runner that is closed when the test ends."""
 
     def __call__(
         self,
@@ -33,7 +33,7 @@ class DurableRunner(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer the option."""
+    """Register the option."""
     parser.getgroup("perdure").addoption(
         OPTION,
         action="store_true",
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the marker means."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers", f"{MARKER}: replay handlers of `durable_runner` after every checkpoint"
     )
@@ -50,13 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def durable_runner(request: pytest.FixtureRequest) -> Iterator[DurableRunner]:
-    """Make runners for durable functions: `durable_runner(handler, **options)`."""
+    """Create runners for durable functions: `durable_runner(handler, **options)`."""
     runners: list[DurableFunctionTestRunner] = []
     node: pytest.Item = request.node
     node.stash[_RUNNERS] = runners
-    asked = request.config.getoption(OPTION) or node.get_closest_marker(MARKER) is not None
+    replay_requested = (
+        request.config.getoption(OPTION) or node.get_closest_marker(MARKER) is not None
+    )
 
-    def make(
+    def create(
         handler: Handler,
         *,
         execution_timeout: int | None = None,
@@ -68,13 +70,13 @@ def durable_runner(request: pytest.FixtureRequest) -> Iterator[DurableRunner]:
             handler,
             execution_timeout=execution_timeout,
             skip_time=skip_time,
-            always_replay=bool(asked) if always_replay is None else always_replay,
+            always_replay=bool(replay_requested) if always_replay is None else always_replay,
             crash_at=crash_at,
         )
         runners.append(runner)
         return runner
 
-    yield make
+    yield create
     for runner in runners:
         runner.close()
 
@@ -83,7 +85,7 @@ def durable_runner(request: pytest.FixtureRequest) -> Iterator[DurableRunner]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Append to the report of a failing test what its executions did."""
+    """Append the timelines of a failing test's executions to its report."""
     report = yield
     if report.when == "call" and report.failed:
         for runner in item.stash.get(_RUNNERS, None) or ():

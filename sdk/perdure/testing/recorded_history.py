@@ -1,7 +1,7 @@
-"""A recorded history as a handler is shown it, and the checkpoints that go no further.
+"""State of a recorded history, as a replay needs it, and checkpoints that record nothing.
 
-What is recorded is answered; what is not suspends whoever asks, so that no step's body runs and no
-wait begins. Events do not say that a context's result is to be made again from its children: an
+Recorded operations are answered; any other one suspends the handler, so that no step's body runs
+and no wait starts. Events do not tell that a context's result must be rebuilt from its children: an
 empty result, and the summary of a batch, do.
 """
 
@@ -40,12 +40,12 @@ from perdure_core.timestamps import to_epoch_ms
 
 
 def recorded_state(history: ExecutionHistory) -> State:
-    """Return what the events add up to.
+    """Return the state that the events lead to.
 
-    Raises `DurableFunctionsTestError` when they are not whole.
+    Raises `DurableFunctionsTestError` when they are incomplete.
     """
     if any(event.truncated for event in history.events):
-        raise DurableFunctionsTestError("The history was read without its payloads.")
+        raise DurableFunctionsTestError("history must contain payloads. Export it with its data.")
     try:
         state = _begin(history)
         for form in history.events[1:]:
@@ -53,14 +53,16 @@ def recorded_state(history: ExecutionHistory) -> State:
             if event is not None:
                 _fold(state, form, event)
     except (KeyError, AssertionError, Invalid) as error:
-        raise DurableFunctionsTestError(f"The events do not add up: {error!r}") from error
+        raise DurableFunctionsTestError(
+            f"events of the history are inconsistent: {error!r}"
+        ) from error
     return state
 
 
-def shown(operation: Operation) -> Operation:
-    """Return an operation as the handler gets it.
+def as_replayed(operation: Operation) -> Operation:
+    """Return an operation as the handler receives it.
 
-    A step that is open waits, for who knows how long: its body must not run here.
+    An open step is pending without a time, so that its body does not run here.
     """
     details = operation.details
     if isinstance(details, StepDetails) and operation.status in OPERATION_OPEN:
@@ -70,7 +72,7 @@ def shown(operation: Operation) -> Operation:
 
 
 def is_below_ended_context(state: State, operation: Operation) -> bool:
-    """Tell whether a context around the operation has ended: then nobody may ask for it again."""
+    """Return whether a context around the operation has ended: a replay need not reach it then."""
     parent_id = operation.parent_id
     while parent_id is not None:
         parent = state.operations[parent_id]
@@ -81,13 +83,13 @@ def is_below_ended_context(state: State, operation: Operation) -> bool:
 
 
 class RecordedCheckpoints:
-    """Records nothing, and suspends whoever asks for more than is recorded."""
+    """Records nothing, and suspends a handler that requests more than is recorded."""
 
     def __init__(self) -> None:
         self.beyond: list[OperationUpdate] = []
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
-        del listener  # there is never any news
+        del listener  # nothing ever changes
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> Future[None]:
         del urgent
@@ -102,7 +104,7 @@ class RecordedCheckpoints:
 def _begin(history: ExecutionHistory) -> State:
     first = history.events[0] if history.events else None
     if first is None or first.event_type != "ExecutionStarted":
-        raise DurableFunctionsTestError("The history does not begin with ExecutionStarted.")
+        raise DurableFunctionsTestError("The first event of a history must be ExecutionStarted.")
     identity = parse_arn(history.execution_arn)
     started = ExecutionStarted(
         namespace=identity.namespace,
@@ -117,7 +119,7 @@ def _begin(history: ExecutionHistory) -> State:
 
 
 def _fold(state: State, form: HistoryEvent, event: AnyOperationEvent) -> None:
-    """Fold the operation's part of an event: whose turn it was is not public."""
+    """Apply the operation's part of an event; checkpoint tokens are not public."""
     at_ms = to_epoch_ms(form.event_timestamp)
     operation = state.operations.get(event.subject.id)
     if operation is not None and operation.status is OperationStatus.PENDING:

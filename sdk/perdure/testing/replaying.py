@@ -1,10 +1,10 @@
-"""Check new code against recorded histories: a replay has to ask for what is recorded.
+"""Replay check: whether new code requests the operations of a recorded history.
 
     replay("order-17.json", order)
 
 `perdure executions export ARN --file order-17.json` writes such a file. Nothing is executed: bodies
-of steps do not run, and what goes beyond the record suspends. So it can be tried on histories of
-executions that are still alive, before the code that will have to go on with them is deployed.
+of steps do not run, and operations beyond the record suspend. So it can check histories of
+executions that are still running, before the code that will continue them is deployed.
 """
 
 import functools
@@ -26,9 +26,9 @@ from perdure.testing.history import ExecutionHistory
 from perdure.testing.hosting import DurableHandler, durable_function
 from perdure.testing.recorded_history import (
     RecordedCheckpoints,
+    as_replayed,
     is_below_ended_context,
     recorded_state,
-    shown,
 )
 from perdure.testing.result import InvocationStatus
 from perdure.worker_api import (
@@ -51,7 +51,7 @@ _ENDED_BY_HANDLER: Final = frozenset({"SUCCEEDED", "FAILED"})
 
 
 class ReplayMismatch(AssertionError):
-    """The code does not ask for what is recorded. `requested` names the line that asks."""
+    """The code does not request what is recorded. `requested` names the line of the call."""
 
     def __init__(self, message: str, recorded: str, requested: str) -> None:
         super().__init__(f"{message}\n  recorded:  {recorded}\n  requested: {requested}")
@@ -60,10 +60,10 @@ class ReplayMismatch(AssertionError):
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
-    """How a replay that agrees with its record ended.
+    """Result of a replay that matches its record.
 
-    PENDING: the code goes on where the record ends, or waits for what has not happened yet.
-    `not_reached` are recorded operations that it had not asked for by then.
+    PENDING: the code continues beyond the record, or waits for what has not happened yet.
+    `not_reached` are recorded operations that it has not requested by then.
     """
 
     status: InvocationStatus
@@ -73,22 +73,22 @@ class ReplayReport(msgspec.Struct, frozen=True):
 
 
 class RequestedOperation(msgspec.Struct, frozen=True):
-    """A durable call of the code."""
+    """An operation that the code requested, with the line of the call."""
 
     identity: Identity
     line: str
 
     def describe(self) -> str:
-        """Return words for messages."""
+        """Return a description for messages."""
         return f"{self.identity.describe()}, at {self.line}"
 
 
 def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> ReplayReport:
     """Run the handler against a history, or the file that holds one.
 
-    Raises `ReplayMismatch` when the code asks for another operation than the recorded one, asks for
-    more than a history that has ended holds, does not ask for a recorded one any more, or raises
-    where the recorded execution succeeded. Raises `DurableFunctionsTestError` for a history that
+    Raises `ReplayMismatch` when the code requests another operation than the recorded one, requests
+    more than a history that has ended holds, no longer requests a recorded one, or raises where the
+    recorded execution succeeded. Raises `DurableFunctionsTestError` for a history that
     cannot be read.
     """
     if not isinstance(history, ExecutionHistory):
@@ -111,7 +111,7 @@ def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> R
     ]
     if missing and not isinstance(outcome, Pending):
         raise ReplayMismatch(
-            "The code does not ask for a recorded operation any more.",
+            "The code no longer requests a recorded operation.",
             _describe(missing[0]),
             _ending(outcome),
         )
@@ -119,7 +119,7 @@ def replay(history: ExecutionHistory | str | Path, handler: DurableHandler) -> R
 
 
 class _RecordingScope(Scope):
-    """Notes which durable calls arrive; otherwise a scope like any other."""
+    """Scope that notes the requested operations."""
 
     requests: dict[str, RequestedOperation]
 
@@ -147,7 +147,7 @@ class _RecordingScope(Scope):
 
     def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> Scope:
         if virtual:
-            self.requests.pop(identity.id, None)  # it is never recorded
+            self.requests.pop(identity.id, None)  # virtual contexts are never recorded
         return self.over(super().child(identity, virtual=virtual, fiber=fiber), self.requests)
 
     def on_fiber(self, fiber: Fiber) -> Scope:
@@ -157,12 +157,12 @@ class _RecordingScope(Scope):
 def _recording(
     function: DurableFunction, requests: dict[str, RequestedOperation]
 ) -> DurableFunction:
-    # The scope of a context, and the driver of an async one, are the doors to every call.
+    # The scope of a context, and the driver of an async one, are what every call passes through.
     def handler(event: Any, context: DurableContext) -> Any:
         scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return scope.run(lambda: function.handler(event, DurableContext(scope)))
 
-    # Without its plugins: what happens here happened long ago, and was told then.
+    # Without its plugins: what is replayed happened earlier, and was reported then.
     async def async_handler(event: Any, context: AsyncDurableContext) -> Any:
         scope = _RecordingScope.over(context._scope, requests)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         driver = context._driver  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -181,7 +181,7 @@ def _invocation(history: ExecutionHistory, state: State) -> Invocation:
         invocation_id="replay",
         execution_arn=history.execution_arn,
         function_name=state.function,
-        operations=(execution_operation(state), *map(shown, visible_operations(state))),
+        operations=(execution_operation(state), *map(as_replayed, visible_operations(state))),
     )
 
 
@@ -205,13 +205,13 @@ def _check_outcome(history: ExecutionHistory, outcome: Outcome) -> None:
         return
     if outcome.error.type == qualified_name(NonDeterministicExecutionError):
         raise ReplayMismatch(
-            "The code does not do what is recorded.",
+            "The code does not match the history.",
             f"an execution that is {history.status}",
             outcome.error.message or "",
         )
     if history.status == "SUCCEEDED":
         raise ReplayMismatch(
-            "The code fails where the recorded execution did not.",
+            "The code fails, and the recorded execution did not.",
             "the execution SUCCEEDED",
             _ending(outcome),
         )
@@ -225,7 +225,7 @@ def _check_end(
     for update in beyond:
         call = requests.get(update.id)
         raise ReplayMismatch(
-            "The code asks for more than is recorded.",
+            "The code requests more than is recorded.",
             f"the execution {history.status}",
             f"{update.action} of {update.type} {update.name or ''}"
             if call is None
@@ -244,13 +244,13 @@ def _report(outcome: Outcome, not_reached: tuple[str, ...]) -> ReplayReport:
 
 
 def _describe(operation: Operation) -> str:
-    shown_type = f"{operation.type.value} ({operation.sub_type or 'no sub-type'})"
-    return shown_type if operation.name is None else f"{shown_type} {operation.name!r}"
+    described_type = f"{operation.type.value} ({operation.sub_type or 'no sub-type'})"
+    return described_type if operation.name is None else f"{described_type} {operation.name!r}"
 
 
 def _ending(outcome: Outcome) -> str:
     match outcome:
-        case Succeeded() | Diverged():  # other differences were told call by call
+        case Succeeded() | Diverged():  # other differences were raised call by call
             return "the handler returns"
         case Failed(error) | Errored(error):
             return f"the handler raises {error.type}: {error.message}"

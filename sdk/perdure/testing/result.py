@@ -1,4 +1,4 @@
-"""How an execution ended, as a test looks at it.
+"""Result of an execution, as tests inspect it.
 
 Names and fields are those of the AWS durable execution testing kit for Python 1.4 (runner).
 """
@@ -31,7 +31,7 @@ from perdure_core.views import execution_operation
 
 
 class InvocationStatus(StrEnum):
-    """How the handler ended; PENDING, if the execution has not."""
+    """Outcome of the handler; PENDING while the execution has not ended."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -40,9 +40,9 @@ class InvocationStatus(StrEnum):
 
 @dataclass(frozen=True)
 class DurableFunctionTestResult:
-    """One execution after its end. `result` is JSON text; `value` is what it says.
+    """One execution after its end. `result` is JSON text; `value` is decoded from it.
 
-    `operations` are the outermost ones, in order of start; the others lie inside them.
+    `operations` are the outermost ones, in order of start; they contain the others.
     """
 
     status: InvocationStatus
@@ -55,7 +55,7 @@ class DurableFunctionTestResult:
 
     @property
     def value(self) -> Any:
-        """What the handler returned; raises `DurableFunctionsTestError` if it did not."""
+        """The result of the handler; raises `DurableFunctionsTestError` if there is none."""
         if self.execution_status is not ExecutionStatus.SUCCEEDED:
             error = self.error or ErrorObject()
             raise DurableFunctionsTestError(
@@ -65,7 +65,7 @@ class DurableFunctionTestResult:
         return None if self.result is None else json.loads(self.result)
 
     def get_operation_by_name(self, name: str) -> Operation:
-        """Return the first operation of this name, those further out first.
+        """Return the first operation of this name, outer ones first.
 
         Raises `DurableFunctionsTestError` when there is none; the methods below do so too when it
         is of another kind.
@@ -93,7 +93,7 @@ class DurableFunctionTestResult:
         return find_operation(self.operations, name, InvokeOperation)
 
     def get_execution(self, name: str | None = None) -> ExecutionOperation:
-        """Return the execution itself, whose name may be given."""
+        """Return the execution itself; raise if `name` is not its name."""
         if name not in (None, self.execution.name):
             raise DurableFunctionsTestError(
                 f"The execution is named {self.execution.name!r}, not {name!r}."
@@ -101,7 +101,7 @@ class DurableFunctionTestResult:
         return self.execution
 
     def get_all_operations(self) -> list[Operation]:
-        """Return all operations, outer ones before what lies inside them."""
+        """Return all operations, outer ones before those inside them."""
         return list(all_operations(self.operations))
 
 
@@ -114,7 +114,7 @@ _STATUSES = {
 
 
 def result_of(execution: Execution) -> DurableFunctionTestResult:
-    """Return how an execution stands."""
+    """Return the current state of an execution."""
     state = execution.state
     return DurableFunctionTestResult(
         status=_STATUSES.get(state.status, InvocationStatus.FAILED),

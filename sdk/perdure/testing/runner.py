@@ -1,11 +1,11 @@
-"""Run durable functions in a test: the real core in memory, on a clock that jumps.
+"""Test runner of durable functions: the real core in memory, on virtual time.
 
     with DurableFunctionTestRunner(handler) as runner:
         assert runner.run({"order_id": "17"}).value == {"order_id": "17", "status": "done"}
 
-Names are those of the AWS durable execution testing kit for Python 1.4 (runner). Differences are
-meant: an execution may take as long as its function says (there: 300 s), and virtual time passes
-only while a test waits, so a callback cannot time out between two lines of a test.
+Names are those of the AWS durable execution testing kit for Python 1.4 (runner). It differs on
+purpose in two points: an execution may take as long as its function allows (there: 300 s), and
+virtual time passes only while a test waits, so no callback times out between two lines of a test.
 """
 
 import json
@@ -44,7 +44,7 @@ from perdure_core.timestamps import from_epoch_ms
 P = ParamSpec("P")
 
 FUNCTION_NAME_DEFAULT = "test-function"
-# Of real time: what a test does takes milliseconds, so a test that hangs is soon told so.
+# Of real time. Tests take milliseconds, so one that hangs fails soon.
 WAIT_S_DEFAULT = 60.0
 
 
@@ -53,8 +53,8 @@ class DurableFunctionTestRunner:
 
     `execution_timeout` (seconds, virtual) replaces that of the function. `skip_time=False` waits in
     real time. `always_replay` ends each invocation at each checkpoint that it waits for, so that
-    the handler is replayed from its start as often as can be. `crash_at` loses the worker there:
-    see `Crash`. `poll_interval` is accepted for programs that move here; nothing is polled.
+    the handler is replayed from its start as often as possible. `crash_at` loses the worker there:
+    see `Crash`. `poll_interval` is accepted for compatibility; nothing is polled.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class DurableFunctionTestRunner:
         self.close()
 
     def close(self) -> None:
-        """Begin nothing more; executions that have not ended never will."""
+        """Start no more invocations; executions that have not ended never will."""
         self._service.close()
 
     def register_durable_function(
@@ -98,11 +98,11 @@ class DurableFunctionTestRunner:
         execution_timeout: int | None = None,
         retention_period_days: int = RETENTION_DAYS_DEFAULT,
     ) -> Self:
-        """Let executions invoke a durable function by this name."""
+        """Register a durable function that executions may invoke by this name."""
         function = function_of(handler, function_name)
         if not function.durable:
             raise DurableFunctionsTestError(
-                f"{function_name!r} is a plain function: register it with register_function."
+                f"{function_name!r} must be a durable function. Use register_function for others."
             )
         self._service.functions[function_name] = named(
             function,
@@ -113,16 +113,16 @@ class DurableFunctionTestRunner:
         return self
 
     def register_function(self, function_name: str, handler: PlainHandler) -> Self:
-        """Let executions invoke a plain function: `handler(event)` or `handler(event, context)`.
+        """Register a plain function to invoke: `handler(event)` or `handler(event, context)`.
 
-        It is called as `@plain_function` calls its handler, and may be one of those.
+        It is called as `@plain_function` calls its handler, and may be decorated with it.
         """
         self._service.functions[function_name] = plain_function(handler, function_name)
         return self
 
     def run(
         self,
-        input: Any = None,  # noqa: A002 - the name is known
+        input: Any = None,  # noqa: A002 - named as in the AWS kit
         execution_timeout: int | None = None,
         timeout: float = WAIT_S_DEFAULT,
         function_name: str | None = None,
@@ -135,7 +135,7 @@ class DurableFunctionTestRunner:
 
     def run_async(
         self,
-        input: Any = None,  # noqa: A002 - the name is known
+        input: Any = None,  # noqa: A002 - named as in the AWS kit
         execution_timeout: int | None = None,
         function_name: str | None = None,
         execution_name: str | None = None,
@@ -143,10 +143,10 @@ class DurableFunctionTestRunner:
     ) -> str:
         """Start an execution and return its ARN.
 
-        `input` is JSON text, or any other value that JSON can hold. `function_name` runs a function
-        that was registered by this name, or else the one under test under this name.
-        `execution_timeout` is seconds of virtual time. Raises `DurableFunctionsTestError` for what
-        the service would refuse.
+        `input` is JSON text, or any other value that JSON can hold. `function_name` selects a
+        registered function, or else runs the one under test under this name. `execution_timeout` is
+        in seconds of virtual time. Raises `DurableFunctionsTestError` for what the service would
+        refuse.
         """
         function = self._find_function(function_name)
         settings = function.settings
@@ -155,7 +155,7 @@ class DurableFunctionTestRunner:
         timeout_s = execution_timeout or self._timeout_s or settings.execution_timeout_s
         execution_id = execution_id_of(settings.name, name)
         if execution_id in self._service.executions:
-            raise DurableFunctionsTestError(f"There is an execution named {name!r} already.")
+            raise DurableFunctionsTestError(f"An execution named {name!r} exists already.")
         begin = commands.Start(
             namespace=NAMESPACE,
             function=settings.name,
@@ -172,10 +172,10 @@ class DurableFunctionTestRunner:
     def wait_for_result(
         self, execution_arn: str, timeout: float = WAIT_S_DEFAULT
     ) -> DurableFunctionTestResult:
-        """Let time pass until an execution has ended, and return how.
+        """Advance time until an execution has ended, and return its result.
 
-        Raises `DurableFunctionsTestError` when it never can: it waits for a callback that nobody
-        completes, or is paused. Raises `TimeoutError` after `timeout` seconds of real time.
+        Raises `DurableFunctionsTestError` when it never can end: it waits for a callback that is
+        not completed, or is paused. Raises `TimeoutError` after `timeout` seconds of real time.
         """
         execution = self._find(execution_arn)
         self._service.wait(
@@ -188,26 +188,26 @@ class DurableFunctionTestRunner:
     def wait_for_callback(
         self, execution_arn: str, name: str | None = None, timeout: float = WAIT_S_DEFAULT
     ) -> str:
-        """Let time pass until a callback is open and its invocation has ended; return its id.
+        """Advance time until a callback is open and its invocation has ended; return its id.
 
-        Without a `name` it is the callback that was created last. Raises as `wait_for_result`
+        Without a `name` it is the last callback created. Raises as `wait_for_result`
         does, and `DurableFunctionsTestError` when the callback was completed before.
         """
         execution = self._find(execution_arn)
-        what = "A callback" if name is None else f"Callback {name!r}"
+        subject = "A callback" if name is None else f"Callback {name!r}"
 
         def ready() -> bool:
             if _callback_id(execution, name) is None and not is_open(execution.state):
                 raise DurableFunctionsTestError(
-                    f"{what} was never created.\n{timeline(execution.history())}"
+                    f"{subject} was never created.\n{timeline(execution.history())}"
                 )
             return not execution.running and _callback_id(execution, name) is not None
 
-        self._service.wait(ready, timeout, lambda: what)
+        self._service.wait(ready, timeout, lambda: subject)
         return cast("str", _callback_id(execution, name))
 
     def send_callback_success(self, callback_id: str, result: Any = None) -> None:
-        """Complete a callback; text and bytes go as they are, other values as JSON.
+        """Complete a callback; text and bytes are sent unchanged, other values as JSON.
 
         Raises `DurableFunctionsTestError` when it is completed already.
         """
@@ -218,28 +218,28 @@ class DurableFunctionTestRunner:
         self, callback_id: str, error: ErrorObject | BaseException | str | None = None
     ) -> None:
         """Complete a callback as failed. Raises as `send_callback_success` does."""
-        self._complete(callback_id, succeeded=False, error=_error_object(error))
+        self._complete(callback_id, succeeded=False, error=_error_record(error))
 
     def send_callback_heartbeat(self, callback_id: str) -> None:
-        """Give a sign of life. Raises as `send_callback_success` does."""
+        """Send a heartbeat for a callback. Raises as `send_callback_success` does."""
         execution, operation_id = self._find_callback(callback_id)
         with _refusals():
             self._service.command(execution, commands.HeartbeatCallback(operation_id))
 
     def get_execution_history(self, execution_arn: str) -> ExecutionHistory:
-        """Return what happened so far, to any execution of this runner."""
+        """Return the events so far of any execution of this runner."""
         execution = self._find(execution_arn)
         with self._service.changed:
             return execution.history()
 
     def get_execution(self, execution_arn: str) -> DurableFunctionTestResult:
-        """Return how an execution stands now, whether it has ended or not."""
+        """Return the current state of an execution, whether it has ended or not."""
         execution = self._find(execution_arn)
         with self._service.changed:
             return result_of(execution)
 
     def pause_execution(self, execution_arn: str, timeout: float = WAIT_S_DEFAULT) -> None:
-        """Let no invocation begin, and wait until the present one has ended."""
+        """Pause an execution, and wait until the current invocation has ended."""
         execution = self._find(execution_arn)
         with self._service.changed:
             if is_open(execution.state):
@@ -249,7 +249,7 @@ class DurableFunctionTestRunner:
         )
 
     def resume_execution(self, execution_arn: str) -> None:
-        """Take a pause back."""
+        """End a pause."""
         execution = self._find(execution_arn)
         with self._service.changed:
             if is_open(execution.state):
@@ -260,31 +260,33 @@ class DurableFunctionTestRunner:
     ) -> None:
         """End an execution as STOPPED."""
         execution = self._find(execution_arn)
-        self._service.command(execution, commands.Stop(_error_object(error)))
+        self._service.command(execution, commands.Stop(_error_record(error)))
 
     def skip(self, duration: Duration) -> None:
-        """Let virtual time pass, and all happen that is due meanwhile.
+        """Advance virtual time, and run all that becomes due.
 
-        In the body of a step it is that body which takes so long.
+        When the body of a step calls this, the body takes that long.
         """
         clock = self._service.clock
         if not clock.skips:
-            raise DurableFunctionsTestError("Real time cannot be skipped.")
+            raise DurableFunctionsTestError(
+                "skip needs virtual time. Create the runner with skip_time=True."
+            )
         self._service.skip_to(clock.now_ms() + duration.to_milliseconds())
 
     def timeline(self) -> str:
-        """Return what happened in all executions, for people to read."""
+        """Return the timelines of all executions as text."""
         with self._service.changed:
             histories = [each.history() for each in self._service.executions.values()]
         return "\n\n".join(map(timeline, histories))
 
     def checkpoints_of(self, execution_arn: str) -> int:
-        """Return how many checkpoints of an execution were accepted: where `crash_at` may hit."""
+        """Return the number of accepted checkpoints of an execution, where `crash_at` may apply."""
         return self._find(execution_arn).checkpoints
 
     @property
     def now(self) -> datetime:
-        """The moment that it is for the executions."""
+        """The current time of the executions."""
         return from_epoch_ms(self._service.clock.now_ms())
 
     def _complete(self, callback_id: str, **outcome: Any) -> None:
@@ -298,7 +300,7 @@ class DurableFunctionTestRunner:
         for execution in list(self._service.executions.values()):
             if execution.arn == arn:
                 return execution
-        raise DurableFunctionsTestError(f"There is no execution {arn!r} in this runner.")
+        raise DurableFunctionsTestError(f"Execution {arn!r} does not exist in this runner.")
 
     def _find_function(self, name: str | None) -> RegisteredFunction:
         if name is None:
@@ -308,12 +310,12 @@ class DurableFunctionTestRunner:
     def _find_callback(self, callback_id: str) -> tuple[Execution, str]:
         found = self._service.callbacks.get(callback_id)
         if found is None:
-            raise DurableFunctionsTestError(f"There is no callback {callback_id!r}.")
+            raise DurableFunctionsTestError(f"Callback {callback_id!r} does not exist.")
         return found
 
 
 class DurableChildContextTestRunner(DurableFunctionTestRunner):
-    """Hosts one `@durable_with_child_context` function, given its arguments."""
+    """Hosts one `@durable_with_child_context` function with its arguments."""
 
     def __init__(
         self,
@@ -327,7 +329,7 @@ class DurableChildContextTestRunner(DurableFunctionTestRunner):
 
 @contextmanager
 def _refusals() -> Generator[None]:
-    """Say what the service would refuse as a mistake of the test."""
+    """Raise `DurableFunctionsTestError` for what the service would refuse."""
     try:
         yield
     except Refused as refusal:
@@ -341,7 +343,7 @@ def _input_text(value: Any) -> str | None:
         json.loads(value)
     except ValueError as error:
         raise DurableFunctionsTestError(
-            f"Text is taken as JSON, and this is none: {value!r}. json.dumps makes some of it."
+            f"input must be JSON when it is text, got {value!r}. Use json.dumps for a plain text."
         ) from error
     return value
 
@@ -352,17 +354,17 @@ def _as_text(value: Any) -> str | None:
     try:
         return json.dumps(value)
     except (TypeError, ValueError) as error:
-        raise DurableFunctionsTestError(f"JSON cannot hold this value: {error}") from error
+        raise DurableFunctionsTestError(f"value must be JSON: {error}") from error
 
 
-def _error_object(error: ErrorObject | BaseException | str | None) -> ErrorObject | None:
+def _error_record(error: ErrorObject | BaseException | str | None) -> ErrorObject | None:
     if isinstance(error, BaseException):
         return error_record(error)
     return ErrorObject(error) if isinstance(error, str) else error
 
 
 def _callback_id(execution: Execution, name: str | None) -> str | None:
-    """Return the id of the callback asked for, if it is open."""
+    """Return the id of the callback `name`, or of the last one, if it is open."""
     found: str | None = None
     for operation in execution.state.operations.values():
         details = operation.details

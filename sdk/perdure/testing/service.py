@@ -1,8 +1,8 @@
-"""The service in memory: the real core decides, this remembers, and time passes when it may.
+"""Service in memory: the real core decides, and this applies its decisions and advances time.
 
-`changed` guards everything here, and is notified after every change. Whoever waits lets time pass;
-virtual time moves only while no invocation runs, so what a test sees does not depend on how fast
-its machine is. Deliveries between executions are made at once, in order.
+`changed` guards everything here, and is notified after every change. Waiting advances time; virtual
+time advances only while no invocation runs, so results do not depend on the speed of the machine.
+Messages between executions are delivered at once, in order.
 """
 
 import threading
@@ -30,7 +30,7 @@ from perdure_core.state import is_open, waiting_for, wants_task
 from perdure_core.validation import check_tenancy
 
 NAMESPACE: Final = "test"
-# In a row. The service would try for as long as the execution may last; a test wants to know.
+# In a row. The service would retry for as long as the execution may last; a test must fail.
 INVOCATION_FAILURES_MAX: Final = 50
 CLOSE_S_MAX: Final = 1.0
 
@@ -48,7 +48,7 @@ class InMemoryService:
         self.callbacks: dict[str, tuple[Execution, str]] = {}
         self.executions: dict[str, Execution] = {}
         self.closed = False
-        # What contexts and batches may return; what is larger is made again from their children.
+        # Larger results of contexts and batches are rebuilt from their children.
         self.result_bytes_max = PAYLOAD_BYTES_MAX
         self._run_invocation = run_invocation
         self._alive: dict[str, Execution] = {}
@@ -61,7 +61,7 @@ class InMemoryService:
         crashes: dict[int, Crash],
         tree: ExecutionTree | None = None,
     ) -> Execution:
-        """Begin an execution. Raises the core's `Invalid`."""
+        """Start an execution. Raises the core's `Invalid`."""
         check_tenancy(begin.tenant_id, isolated=function.settings.tenant_isolation)
         with self.changed:
             record = execution.begin(begin, self.clock.now_ms())
@@ -78,7 +78,7 @@ class InMemoryService:
             return started
 
     def command(self, target: Execution, command: commands.Command) -> None:
-        """Let the core decide, and remember what it decided. Raises the core's refusals."""
+        """Apply the core's decision on a command. Raises the core's refusals."""
         with self.changed:
             self._command(target, command)
             while self._outbox:
@@ -94,15 +94,15 @@ class InMemoryService:
             self._begin_next(target.tree)
             if target.state.invocation_failures >= INVOCATION_FAILURES_MAX:
                 target.problem = DurableFunctionsTestError(
-                    f"{INVOCATION_FAILURES_MAX} invocations in a row were broken, and the next one"
-                    f" would be too.\n{timeline(target.history())}"
+                    f"{INVOCATION_FAILURES_MAX} invocations in a row failed.\n"
+                    f"{timeline(target.history())}"
                 )
 
     def wait(self, done: Callable[[], bool], timeout_s: float, describe: Callable[[], str]) -> None:
-        """Let time pass until `done`.
+        """Advance time until `done`.
 
-        Raises `TimeoutError` after `timeout_s` real seconds, `DurableFunctionsTestError` when no
-        time will help.
+        Raises `TimeoutError` after `timeout_s` real seconds, `DurableFunctionsTestError` when it
+        can never be done.
         """
         deadline = time.monotonic() + timeout_s
         with self.changed:
@@ -115,9 +115,9 @@ class InMemoryService:
                     self.changed.wait(min(left_s, self._due_in_s()))
 
     def skip_to(self, to_ms: int) -> None:
-        """Let virtual time pass up to a moment, doing on the way all that is due.
+        """Advance virtual time up to a time, and run all that becomes due on the way.
 
-        The body of a step takes that time itself: it need not wait for its own end.
+        When the body of a step calls this, it does not wait for its own end.
         """
         with self.changed:
             self._wait_idle()
@@ -128,7 +128,7 @@ class InMemoryService:
             self._wait_idle()
 
     def fire_due(self) -> None:
-        """Do all that is due by now."""
+        """Run all that is due by now."""
         now_ms = self.clock.now_ms()
         for each in list(self._alive.values()):
             due_ms = each.state.alarms.next_due_ms()
@@ -136,13 +136,13 @@ class InMemoryService:
                 self.command(each, commands.AlarmDue())
 
     def close(self) -> None:
-        """Begin no more invocations, and wait a little for those that run."""
+        """Start no more invocations, and wait briefly for those that run."""
         with self.changed:
             self.closed = True
             self.changed.wait_for(lambda: not self._busy(), CLOSE_S_MAX)
 
     def explain(self) -> str:
-        """Say what everything that has not ended waits for."""
+        """Return what each execution that has not ended waits for, as text."""
         return "\n".join(_explain(each) for each in self._alive.values() if is_open(each.state))
 
     def _command(self, target: Execution, command: commands.Command) -> None:
@@ -216,7 +216,7 @@ class InMemoryService:
     def _run(self, target: Execution) -> None:
         try:
             self._run_invocation(self, target)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the execution raises it
+        except BaseException as error:  # noqa: BLE001 - raised by the wait for the execution
             with self.changed:
                 target.running = target.tree.busy = False
                 target.problem = error
@@ -235,7 +235,7 @@ class InMemoryService:
         return any(each.running for each in self._alive.values())
 
     def _pass_time(self, describe: Callable[[], str]) -> bool:
-        """Do what is due, and jump to it if nothing runs; return whether that was anything."""
+        """Run what is due, after a jump if nothing runs; return whether anything was."""
         due_ms = self._next_due_ms()
         if due_ms is not None and due_ms <= self.clock.now_ms():
             self.fire_due()
@@ -244,8 +244,7 @@ class InMemoryService:
             return False
         if due_ms is None:
             raise DurableFunctionsTestError(
-                f"{describe()} can never come: nothing runs, and no time will help.\n"
-                f"{self.explain()}"
+                f"{describe()} can never come: nothing runs, and nothing is due.\n{self.explain()}"
             )
         self._jump(due_ms)
         return True
@@ -272,10 +271,10 @@ def execution_id_of(function: str, name: str) -> str:
 
 
 def _due_ms(target: Execution) -> int | None:
-    """Return when time changes an execution.
+    """Return when an execution changes by time.
 
-    The end of the longest life that there is does not count: who waits for somebody else for so
-    long has been forgotten by its test.
+    The default execution timeout does not count: an execution that has only this left waits for
+    something that its test forgot.
     """
     state = target.state
     alone = len(state.alarms) == 1 and state.timeout_s == EXECUTION_TIMEOUT_S_MAX

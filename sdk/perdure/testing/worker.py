@@ -1,8 +1,8 @@
-"""One invocation, in a thread: deliver an execution, apply its checkpoints, tell how it ended.
+"""Worker of the testing kit: runs one invocation in a thread, and applies its checkpoints.
 
-What is not awaited travels with the next checkpoint that is, so the same program makes the same
-checkpoints in every run. Here a worker can be made to die, and a turn be cut short so that the
-handler is replayed.
+Updates that are not awaited are sent with the next checkpoint that is, so the same program makes
+the same checkpoints in every run. A worker can be crashed here, and an invocation be ended early so
+that the handler is replayed.
 """
 
 import copy
@@ -44,14 +44,14 @@ from perdure_core.model import (
 from perdure_core.payload import bytes_of
 from perdure_core.views import changed_operations, execution_operation, visible_operations
 
-# Leaves room for the errors, which are small, and for what is no payload.
+# Leaves room for errors, which are small, and for fields other than payloads.
 BATCH_BYTES_MAX: Final = CHECKPOINT_BYTES_MAX // 2
 
 Waiting = tuple[Sequence[OperationUpdate], Future[None]]
 
 
 def run_invocation_of(service: InMemoryService, target: Execution) -> None:
-    """Run one invocation of an execution that wants one."""
+    """Run one invocation of an execution."""
     with service.changed:
         target.invocations += 1
         invocation_id = f"invocation-{target.invocations}"
@@ -81,7 +81,7 @@ class InMemoryCheckpoints:
         self._listener: Callable[[CheckpointAnswer], None] | None = None
         self._bodies: set[str] = set()
         self._lost = False
-        self._cut = False
+        self._ended_early = False
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         self._listener = listener
@@ -97,13 +97,13 @@ class InMemoryCheckpoints:
         return future
 
     def lose(self) -> None:
-        """Tell the handler that nothing more can be recorded."""
+        """Notify the handler that nothing more can be recorded."""
         if self._listener is not None:
             self._listener(CheckpointAnswer((), revoked=False, lost=True))
 
     def ending(self, outcome: Outcome) -> commands.Command:
-        """Return what the service is told when the invocation is over."""
-        if self._cut and isinstance(outcome, Pending):
+        """Return the command that ends the invocation at the service."""
+        if self._ended_early and isinstance(outcome, Pending):
             return commands.HandBack(self._token)
         return completion(outcome, self._token)
 
@@ -161,16 +161,18 @@ class InMemoryCheckpoints:
 
     def _answer(self, updates: tuple[OperationUpdate, ...]) -> None:
         state = self._target.state
-        self._cut = self._cut or self._cuts(updates)
+        self._ended_early = self._ended_early or self._ends_early(updates)
         closed = {each.id for each in updates if each.action not in ACTIONS_OPEN}
-        told = tuple(_told(operation, closed) for operation in changed_operations(state))
+        operations = tuple(
+            _without_result(operation, closed) for operation in changed_operations(state)
+        )
         assert self._listener is not None
-        self._listener(CheckpointAnswer(told, revoked=state.revoked or self._cut))
+        self._listener(CheckpointAnswer(operations, revoked=state.revoked or self._ended_early))
 
-    def _cuts(self, updates: tuple[OperationUpdate, ...]) -> bool:
-        """Tell whether to end the invocation here, so that the handler is replayed.
+    def _ends_early(self, updates: tuple[OperationUpdate, ...]) -> bool:
+        """Return whether to end the invocation here, so that the handler is replayed.
 
-        Not while bodies of steps run in other branches: each runs as often as without this.
+        Not while bodies of steps run in other branches, so that each runs as often as without this.
         """
         for update in updates:
             if update.type is OperationType.STEP and update.action in ACTIONS_OPEN:
@@ -199,7 +201,7 @@ def _invocation(service: InMemoryService, target: Execution, invocation_id: str)
 
 
 def completion(outcome: Outcome, token: commands.CheckpointToken) -> commands.Complete:
-    """Return what the worker, or the service on its behalf, says when an invocation is over."""
+    """Return the command with which the worker, or the service for it, ends an invocation."""
     match outcome:
         case Succeeded(result):
             return commands.Complete(token=token, status=CompletionStatus.SUCCEEDED, result=result)
@@ -217,27 +219,27 @@ def completion(outcome: Outcome, token: commands.CheckpointToken) -> commands.Co
 
 
 def _batches(waiting: list[Waiting]) -> Iterator[list[Waiting]]:
-    """Return what fits into one call each; there is at least one."""
+    """Yield the updates of one call each; there is at least one."""
     batch: list[Waiting] = []
     count = size = 0
     for updates, future in waiting:
-        more = sum(bytes_of(update.payload) for update in updates)
-        full = count + len(updates) > CHECKPOINT_UPDATES_MAX or size + more > BATCH_BYTES_MAX
+        bytes_more = sum(bytes_of(update.payload) for update in updates)
+        full = count + len(updates) > CHECKPOINT_UPDATES_MAX or size + bytes_more > BATCH_BYTES_MAX
         if batch and full:
             yield batch
             batch, count, size = [], 0, 0
         batch.append((updates, future))
-        count, size = count + len(updates), size + more
+        count, size = count + len(updates), size + bytes_more
     yield batch
 
 
 def copied(operation: Operation) -> Operation:
-    """Return a copy, as the wire makes one."""
+    """Return a copy, as sending the operation would make one."""
     return msgspec.structs.replace(operation, details=copy.copy(operation.details))
 
 
-def _told(operation: Operation, closed: set[str]) -> Operation:
-    """Return a copy without the result or error that the call itself carried, as the wire does."""
+def _without_result(operation: Operation, closed: set[str]) -> Operation:
+    """Return a copy without the result or error that the call itself sent, as the service does."""
     answer = copied(operation)
     if operation.id in closed and isinstance(answer.details, StepDetails):
         answer.details.result = answer.details.error = None
