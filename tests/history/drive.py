@@ -1,4 +1,4 @@
-"""Driving executions to their ends, whatever happens to the node meanwhile."""
+"""A driver of executions to their ends, whatever happens to the node meanwhile."""
 
 import contextlib
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Driver:
             self.arns[name] = (await host.call(host.history.commands.start(request))).arn
 
     async def round(self, ms: int = 500) -> None:
-        """Let some time pass, and do whatever somebody outside has to do."""
+        """Let some time pass, and do what clients do meanwhile."""
         await self.world.pass_ms(ms)
         if self.world.host.link.is_cut:
             await self.restart()
@@ -79,7 +79,7 @@ class Driver:
         return [*unborn, *[row for row in rows if row.ended_ms is None]]
 
     async def control(self, name: str, *, paused: bool) -> bool:
-        """Pause or resume; tell whether that is known to be done."""
+        """Pause or resume; return whether that is known to be done."""
         host, arn = self.world.host, self.arns[name]
         if arn is None:
             return False

@@ -27,7 +27,7 @@ from perdure_core.payload import text_of
 from perdure_core.refusals import CallbackClosed, Ended, StaleToken
 from perdure_host.errors import StoreError
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
-from tests.history.hand import update
+from tests.history.manual_worker import update
 from tests.history.world import Host, HostGone, World
 
 AGAIN_MS: Final = 200
@@ -152,7 +152,7 @@ class ScriptedWorker:
                 return
             await self.world.clock.wait_until(self.world.clock.now_ms() + 1_000)
 
-    def be_well(self) -> None:
+    def recover(self) -> None:
         """Lose no more answers."""
         self._trouble_share = 0.0
 

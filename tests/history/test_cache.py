@@ -7,9 +7,9 @@ import pytest
 from perdure_core.refusals import Unknown
 from perdure_history.settings import HistorySettings
 from perdure_host.metrics import ServerMetrics
-from tests.history.hand import Hand
-from tests.history.judge import judge
+from tests.history.checks import check_outcomes
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker
 from tests.history.scripted import Script, ScriptedWorker, Step, Wait
 from tests.history.world import World, inside
 
@@ -30,7 +30,7 @@ async def test_a_cache_of_ten_serves_a_thousand_executions() -> None:
             # What is being committed has to stay; everything else goes.
             assert gauge(world.metrics, "perdure_cache_executions") <= 10
         assert {row.status for row in world.rows()} == {"SUCCEEDED"}
-        judge(world, scripts, worker.ledger)
+        check_outcomes(world, scripts, worker.ledger)
         assert world.host.link.loads > 1_000
 
 
@@ -44,10 +44,10 @@ async def test_the_cache_is_bounded_in_bytes_too() -> None:
 
 async def test_what_is_cached_is_counted_with_its_growth_and_let_go_of() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         before = gauge(world.metrics, "perdure_cache_bytes")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a", '"' + "x" * 10_000 + '"')
         assert gauge(world.metrics, "perdure_cache_bytes") > before + 30_000
         await invocation.complete("SUCCEEDED")
@@ -58,9 +58,9 @@ async def test_what_is_cached_is_counted_with_its_growth_and_let_go_of() -> None
 
 async def test_what_is_not_committed_is_never_evicted() -> None:
     async with World(HistorySettings(cache_executions_max=1)) as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arns = [await world.start() for _ in range(3)]
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         world.host.link.gate.clear()
         deciding = asyncio.ensure_future(invocation.step("b"))

@@ -7,8 +7,8 @@ import pytest
 from perdure_core.refusals import StaleToken
 from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
 from perdure_host.services import CheckpointAnswer, key_of
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
 from tests.history.scripted import ScriptedWorker, Step
 from tests.history.world import World, inside
 from tests.store.faulty_store import Fate
@@ -46,9 +46,9 @@ async def test_a_commit_holds_no_more_than_its_bound() -> None:
 
 async def test_what_was_decided_over_a_failed_commit_fails_too() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         world.host.link.script("refused")
         checkpoint = asyncio.ensure_future(invocation.step("b"))
@@ -65,9 +65,9 @@ async def test_what_was_decided_over_a_failed_commit_fails_too() -> None:
 
 async def test_a_repeat_of_what_failed_is_accepted_as_if_it_came_first() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         world.host.link.script("refused")
         update_a = update("STEP", "SUCCEED", "a", payload="1")
         with pytest.raises(StoreUnavailable):
@@ -80,9 +80,9 @@ async def test_a_repeat_of_what_failed_is_accepted_as_if_it_came_first() -> None
 @pytest.mark.parametrize("fate", ["written", "refused", "unknown_written", "unknown_late"])
 async def test_a_repeat_gets_the_same_answer_whatever_became_of_the_first(fate: Fate) -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         calls = [(update("STEP", "START", "a"), update("WAIT", "START", "w"))]
         world.host.link.script(fate)
         answers: list[CheckpointAnswer] = []
@@ -104,9 +104,9 @@ async def test_a_repeat_gets_the_same_answer_whatever_became_of_the_first(fate: 
 
 async def test_a_refusal_is_told_only_once_what_it_rests_on_is_durable() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         world.host.link.script("refused")
         stop = asyncio.ensure_future(world.history.commands.stop(arn, None))
         await asyncio.sleep(0)
@@ -120,17 +120,17 @@ async def test_a_refusal_is_told_only_once_what_it_rests_on_is_durable() -> None
 
 async def test_an_invocation_goes_on_when_the_commit_of_its_end_was_refused() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         world.host.link.script("refused")
         with pytest.raises(StoreUnavailable):
             await invocation.complete("SUCCEEDED")
         await settle()
-        assert await hand.heartbeat(invocation) == ()
+        assert await worker.heartbeat(invocation) == ()
         await world.pass_ms(5_000)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         await invocation.complete("SUCCEEDED")
         assert (await world.history.queries.describe(arn)).status == "SUCCEEDED"
         assert world.events(key_of(arn)).count("InvocationCompleted") == 1
@@ -173,9 +173,9 @@ async def test_a_node_serves_again_once_the_database_is_back() -> None:
 
 async def test_a_fenced_node_says_so_and_acknowledges_nothing_more() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         old = world.history
         waiting = asyncio.ensure_future(old.queries.wait_ended(arn, 60_000))
         await settle()
@@ -240,9 +240,9 @@ async def test_nobody_waits_for_an_answer_when_the_committer_dies() -> None:
 
 async def test_a_caller_that_goes_away_harms_no_other() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         staying = asyncio.ensure_future(invocation.step("a"))
         leaving = asyncio.ensure_future(world.history.commands.stop(arn, None))
         await asyncio.sleep(0)

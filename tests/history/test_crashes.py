@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
+from tests.history.checks import check_outcomes
 from tests.history.drive import Driver
-from tests.history.judge import judge
 from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
 from tests.history.world import World
 from tests.store.faulty_store import Fate
@@ -38,7 +38,7 @@ async def run_order(
     await driver.start("n")
     await driver.pause_and_resume("n")
     await driver.finish()
-    judge(world, SCRIPTS, ledger)
+    check_outcomes(world, SCRIPTS, ledger)
     return driver
 
 

@@ -12,17 +12,17 @@ from perdure_core.identity import ExecutionIdentity, parse_arn
 from perdure_history.service import HistoryService
 from perdure_host.ports import Change, OutboxRow
 from perdure_host.services import StartRequest, key_of
-from tests.history.hand import Hand, Invocation, child_of, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import Invocation, ManualWorker, child_of, update
 from tests.history.world import HostGone, World, function, inside
 
 INVOKE = update("CHAINED_INVOKE", "START", "i", payload='"in"')
 
 
-async def invoking(world: World, hand: Hand) -> tuple[str, str, Invocation]:
+async def invoking(world: World, worker: ManualWorker) -> tuple[str, str, Invocation]:
     """Return the ARNs of a parent and its child, and the parent's suspended invocation."""
     parent = await world.start("n")
-    invocation = await hand.take()
+    invocation = await worker.take()
     await invocation.checkpoint(INVOKE)
     await invocation.complete()
     await settle()
@@ -49,12 +49,12 @@ def outbox(world: World) -> list[object]:
 
 async def test_a_child_starts_runs_and_reports_its_end() -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
-        parent, child, _ = await invoking(world, hand)
+        worker = ManualWorker(world, functions=("order", "child"))
+        parent, child, _ = await invoking(world, worker)
         state = await world.history.queries.describe(child)
         assert (state.input, state.status) == ('"in"', "RUNNING")
-        await (await hand.take()).complete("SUCCEEDED", '"out"')
-        second = await hand.take()
+        await (await worker.take()).complete("SUCCEEDED", '"out"')
+        second = await worker.take()
         operation = second.offer.page.operations[1]
         assert (operation.status, inside(operation.details).result) == ("SUCCEEDED", '"out"')
         await second.complete("SUCCEEDED")
@@ -65,14 +65,14 @@ async def test_a_child_starts_runs_and_reports_its_end() -> None:
 @pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
 async def test_however_a_child_ends_its_parent_hears_of_it(ending: str) -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         short_lived = msgspec.structs.replace(function("child"), execution_timeout_s=60)
         await world.history.invocations.announce([short_lived])
-        parent, child, _ = await invoking(world, hand)
+        parent, child, _ = await invoking(world, worker)
         if ending == "STOPPED":
             await world.history.commands.stop(child, None)
         elif ending == "FAILED":
-            await (await hand.take()).complete("FAILED")
+            await (await worker.take()).complete("FAILED")
         else:
             await world.pass_ms(60_000)
         await settle()
@@ -81,9 +81,9 @@ async def test_however_a_child_ends_its_parent_hears_of_it(ending: str) -> None:
 
 async def test_a_function_that_nobody_announced_fails_the_invoke_at_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         answer = await invocation.checkpoint(
             update("CHAINED_INVOKE", "START", "i", function="nobody")
         )
@@ -97,12 +97,12 @@ async def test_a_crash_between_an_effect_and_its_settling_changes_nothing_twice(
     commit: int, when: Literal["before", "after"]
 ) -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         world.host.crash()
         await world.open(cut_at=(commit, when))
-        await insist(world, lambda history: history.invocations.claim(invocation.token, "hand"))
+        await insist(world, lambda history: history.invocations.claim(invocation.token, "worker-1"))
         await insist(
             world, lambda history: history.invocations.checkpoint(invocation.token, "c", (INVOKE,))
         )
@@ -116,8 +116,8 @@ async def test_a_crash_between_an_effect_and_its_settling_changes_nothing_twice(
 
 async def test_a_row_that_is_delivered_twice_changes_once() -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
-        parent, child, _ = await invoking(world, hand)
+        worker = ManualWorker(world, functions=("order", "child"))
+        parent, child, _ = await invoking(world, worker)
         await world.restart()
         rows: list[OutboxRow] = []
         commit = world.host.link.commit
@@ -137,8 +137,8 @@ async def test_a_row_that_is_delivered_twice_changes_once() -> None:
 
 async def test_the_end_of_a_child_whose_parent_is_gone_is_let_go() -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
-        parent, child, _ = await invoking(world, hand)
+        worker = ManualWorker(world, functions=("order", "child"))
+        parent, child, _ = await invoking(world, worker)
         await world.history.commands.stop(parent, None)
         await world.history.commands.delete(parent)
         await world.pass_ms(10_000)
@@ -150,13 +150,13 @@ async def test_the_end_of_a_child_whose_parent_is_gone_is_let_go() -> None:
 
 async def test_a_child_whose_name_was_given_away_fails_its_invoke_and_nothing_else() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         parent = await world.start("n")
         child: ExecutionIdentity = parse_arn(child_of(parent))
         await world.history.commands.start(
             StartRequest(namespace="default", function="child", name=child.name)
         )
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(INVOKE)
         await settle()
         operation = (await world.history.queries.describe(parent)).operations["i"]
@@ -167,9 +167,9 @@ async def test_a_child_whose_name_was_given_away_fails_its_invoke_and_nothing_el
 
 async def test_a_child_that_somebody_asks_for_while_it_starts_is_read_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         child = child_of(parent)
         # Reading the child begins before it is there and ends when it is.
         link, load = world.host.link, world.host.link.load
@@ -191,9 +191,9 @@ async def test_a_child_that_somebody_asks_for_while_it_starts_is_read_once() -> 
 @pytest.mark.parametrize("fate", ["refused", "unknown_written", "unknown_late", "unknown_lost"])
 async def test_a_delivery_whose_commit_fails_is_made_again(fate: str) -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         world.host.link.script("written", fate)  # type: ignore[arg-type]
         await invocation.checkpoint(INVOKE)
         await world.pass_ms(3_000)
@@ -204,9 +204,9 @@ async def test_a_delivery_whose_commit_fails_is_made_again(fate: str) -> None:
 
 async def test_rows_that_could_not_be_read_are_read_again() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         deliverer = inside(world.history)._outbox
         # The row is in the database, and nobody has told the deliverer of it.
         inside(world.history)._executions.send = len
@@ -224,9 +224,9 @@ async def test_rows_that_could_not_be_read_are_read_again() -> None:
 async def test_more_rows_than_fit_in_memory_are_all_delivered() -> None:
     async with World() as world:
         inside(world.history)._outbox._queue_rows_max = 5
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(
             *(update("CHAINED_INVOKE", "START", f"i{n}") for n in range(300))
         )

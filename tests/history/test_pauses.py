@@ -6,8 +6,8 @@ import pytest
 
 from perdure_core.refusals import Ended, NotEnded, StaleToken
 from perdure_host.services import key_of
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
 from tests.history.world import World
 
 
@@ -17,20 +17,20 @@ async def test_a_pause_of_what_does_not_run_is_there_at_once() -> None:
         assert (
             await world.history.commands.pause(arn, reason="why", timeout_paused=True) == "PAUSED"
         )
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await settle()
-        for task in hand.tasks:
-            assert await world.history.invocations.begin(task.key, "hand") is None
-        hand.tasks.clear()
+        for task in worker.tasks:
+            assert await world.history.invocations.begin(task.key, "worker-1") is None
+        worker.tasks.clear()
         assert await world.history.commands.resume(arn, reason=None) == "RUNNING"
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
 
 
 async def test_a_pause_waits_for_the_invocation_that_runs() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         assert (
             await world.history.commands.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
         )
@@ -42,14 +42,14 @@ async def test_a_pause_waits_for_the_invocation_that_runs() -> None:
 
 async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         await world.restart()
-        hand.attach()
+        worker.attach()
         world.clock.advance(world.settings.claim_wait_ms)
         await settle()
         # Both read the execution; the invocation is handed out first.
-        handing_out = asyncio.ensure_future(hand.begun(arn))
+        handing_out = asyncio.ensure_future(worker.begun(arn))
         pausing = asyncio.ensure_future(
             world.history.commands.pause(arn, reason=None, timeout_paused=True)
         )
@@ -61,9 +61,9 @@ async def test_a_pause_asked_for_while_the_execution_is_read_knows_what_runs() -
 
 async def test_a_pause_begins_though_the_node_forgot_what_was_handed_out() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         assert (
             await world.history.commands.pause(arn, reason=None, timeout_paused=True) == "PAUSING"
         )
@@ -73,17 +73,17 @@ async def test_a_pause_begins_though_the_node_forgot_what_was_handed_out() -> No
         with pytest.raises(StaleToken):
             await invocation.step("a")
         await world.history.commands.resume(arn, reason=None)
-        hand.attach()
-        await (await hand.take()).complete("SUCCEEDED")
+        worker.attach()
+        await (await worker.take()).complete("SUCCEEDED")
 
 
 async def test_a_pause_begins_when_the_invocation_is_lost() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        await (await hand.take()).step("a")
+        await (await worker.take()).step("a")
         await world.history.commands.pause(arn, reason=None, timeout_paused=True)
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(2_000)
         await losing
         assert (await world.history.queries.describe(arn)).status == "PAUSED"
@@ -91,12 +91,12 @@ async def test_a_pause_begins_when_the_invocation_is_lost() -> None:
 
 async def test_a_pause_waits_for_an_invocation_that_is_claimed_after_a_crash() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         await world.restart()
-        assert await hand.claim(invocation) == invocation.id
+        assert await worker.claim(invocation) == invocation.id
         await world.pass_ms(5_000)
         assert (await world.history.queries.describe(arn)).status == "PAUSING"
         await invocation.step("a")
@@ -104,24 +104,24 @@ async def test_a_pause_waits_for_an_invocation_that_is_claimed_after_a_crash() -
 
 async def test_what_time_makes_due_during_a_pause_is_seen_after_it() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("WAIT", "START", "w"))
         await invocation.complete()
         await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         await world.pass_ms(5_000)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         await world.history.commands.resume(arn, reason=None)
-        second = await hand.take()
+        second = await worker.take()
         assert second.offer.updated_operation_ids == ("w",)
 
 
 async def test_stopping_ends_at_once_and_again_says_the_same() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         ended_ms = await world.history.commands.stop(arn, None)
         world.clock.advance(5)
         assert await world.history.commands.stop(arn, None) == ended_ms

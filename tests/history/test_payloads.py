@@ -15,8 +15,8 @@ from perdure_history.settings import HistorySettings
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey, OutboxRow, PayloadRow
 from perdure_host.services import key_of
-from tests.history.hand import Hand, child_of, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, child_of, update
 from tests.history.world import World, inside
 
 LARGE = json.dumps("large" * 10_000)
@@ -41,9 +41,9 @@ def forget(_rows: tuple[OutboxRow, ...]) -> None:
 async def test_a_large_text_stands_once_beside_the_records_that_name_it() -> None:
     """A callback's result, returned by a context and by the handler, are one row."""
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n", input=LARGE)
-        invocation = await hand.take()
+        invocation = await worker.take()
         answer = await invocation.checkpoint(
             update("CONTEXT", "START", "c"), update("CALLBACK", "START", "cb", parent_id="c")
         )
@@ -64,9 +64,9 @@ async def test_a_large_text_stands_once_beside_the_records_that_name_it() -> Non
 @pytest.mark.parametrize("size", [HASHED_CHARS_MAX, HASHED_CHARS_MAX + 1])
 async def test_what_a_thread_hashes_is_recorded_like_what_the_loop_hashes(size: int) -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         of_step, of_execution = ("x" * size, "y" * size)
         await invocation.step("a", of_step)
         await invocation.complete("SUCCEEDED", of_execution)
@@ -76,18 +76,18 @@ async def test_what_a_thread_hashes_is_recorded_like_what_the_loop_hashes(size: 
 
 async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n", input=LARGE)
-        invocation = await hand.take()
+        invocation = await worker.take()
         assert invocation.offer.page.operations[0].details == ExecutionDetails(LARGE)
         await invocation.step("a", LARGE + " ")
         await invocation.checkpoint(update("WAIT", "START", "w"))
         await invocation.complete()
         world.host.crash()
         await world.open()
-        hand = Hand(world, "second")
+        worker = ManualWorker(world, "second")
         await world.pass_ms(5_000)
-        again = await hand.take()
+        again = await worker.take()
         page = again.offer.page
         assert references_in(page.operations) == []
         step = page.operations[1].details
@@ -98,9 +98,9 @@ async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
 
 async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n", input=HUGE + HUGE[:1_500_000])
-        invocation = await hand.take()
+        invocation = await worker.take()
         page = invocation.offer.page
         assert (page.operations, page.next_marker != "") == ((), True)
         sizes: list[int] = []
@@ -117,9 +117,9 @@ async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> 
 
 async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n", input=LARGE)
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a", LARGE + " ")
         await invocation.complete("SUCCEEDED", LARGE)
         # Whoever looked into this would fail.
@@ -136,19 +136,19 @@ async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
 
 async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", payload=LARGE))
         await invocation.complete()
         await settle()
         assert all(len(row.body) < 500 for row in inside(world.memory)._outbox.values())
-        child = await hand.take()
+        child = await worker.take()
         assert child.offer.page.operations[0].details == ExecutionDetails(LARGE)
         await child.complete("SUCCEEDED", LARGE + " ")
         await settle()
         assert inside(world.memory)._outbox == {}
-        again = await hand.take()
+        again = await worker.take()
         result: Any = again.offer.page.operations[1].details
         assert result.result == LARGE + " "
         assert kept(world) == {
@@ -161,13 +161,13 @@ async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
 async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> None:
     """Its payload is part of a delivery; a sweep must not be faster than that."""
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i"))
         await invocation.complete()
         await settle()
-        child = await hand.take()
+        child = await worker.take()
         # The node dies before it sends.
         inside(world.history)._executions.send = forget
         await child.complete("SUCCEEDED", LARGE)
@@ -176,9 +176,9 @@ async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> Non
         assert len(world.rows()) == 2
         world.host.crash()
         await world.open()
-        hand = Hand(world, "second", functions=("order", "child"))
+        worker = ManualWorker(world, "second", functions=("order", "child"))
         await world.pass_ms(20_000)
-        again = await hand.take()
+        again = await worker.take()
         result: Any = again.offer.page.operations[1].details
         assert result.result == LARGE
         await world.pass_ms(10_000)
@@ -188,9 +188,9 @@ async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> Non
 
 async def test_a_deleted_execution_leaves_no_payload() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n", input=LARGE)
-        await (await hand.take()).complete("SUCCEEDED", LARGE + " ")
+        await (await worker.take()).complete("SUCCEEDED", LARGE + " ")
         await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert inside(world.memory)._payloads == {}
@@ -198,9 +198,9 @@ async def test_a_deleted_execution_leaves_no_payload() -> None:
 
 async def test_a_commit_that_was_lost_leaves_neither_record_nor_payload() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         call = (update("STEP", "SUCCEED", "a", payload=LARGE),)
         world.host.link.script("unknown_lost")
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the caller is told
@@ -214,9 +214,9 @@ async def test_a_commit_that_was_lost_leaves_neither_record_nor_payload() -> Non
 
 async def test_large_results_do_not_grow_the_cache_of_states() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         for number in range(20):
             await invocation.step(f"s{number}", json.dumps("x" * 500_000 + str(number)))
         execution = inside(world.history)._executions._cache.get(key_of(arn))

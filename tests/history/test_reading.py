@@ -7,8 +7,8 @@ import pytest
 from perdure_core.refusals import Unknown
 from perdure_host.ports import ListQuery
 from perdure_host.services import NumberedEvent, key_of
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
 from tests.history.world import World
 
 
@@ -22,9 +22,9 @@ def names(events: list[NumberedEvent]) -> list[str]:
 
 async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         for name in "abc":
             await invocation.step(name)
         await invocation.complete("SUCCEEDED")
@@ -44,11 +44,11 @@ async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
 
 async def test_following_shows_each_event_once_until_the_end() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         following = asyncio.ensure_future(follow(world, arn))
         late = asyncio.ensure_future(follow(world, arn, 3))
-        invocation = await hand.take()
+        invocation = await worker.take()
         for name in "abc":
             await invocation.step(name)
             await settle()
@@ -60,10 +60,10 @@ async def test_following_shows_each_event_once_until_the_end() -> None:
 
 async def test_following_goes_on_over_a_reload_and_shows_each_event_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         following = asyncio.ensure_future(follow(world, arn))
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await settle()
         world.host.link.script("unknown_late")
@@ -91,12 +91,12 @@ async def test_a_follower_that_goes_away_leaves_nothing_behind() -> None:
 
 async def test_waiting_ends_with_the_execution() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         waiting = [
             asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000)) for _ in range(3)
         ]
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await settle()
         assert not any(waiter.done() for waiter in waiting)
@@ -132,9 +132,9 @@ async def test_waiting_for_what_is_swept_meanwhile_ends() -> None:
 
 async def test_only_what_is_durable_is_shown() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         deciding = asyncio.ensure_future(invocation.checkpoint(update("STEP", "START", "a")))
         await asyncio.sleep(0)
         page = await world.history.queries.page(arn, after_event_id=0, limit=10)

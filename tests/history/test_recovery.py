@@ -6,8 +6,8 @@ import pytest
 
 from perdure_host.errors import NodeTaken, StoreUnavailable
 from perdure_host.services import StartRequest, key_of
-from tests.history.hand import Hand, Invocation
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import Invocation, ManualWorker
 from tests.history.world import World, inside
 
 
@@ -26,9 +26,9 @@ def slow_join(world: World) -> asyncio.Event:
 
 async def test_nothing_is_decided_between_a_failed_commit_and_the_reload() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         gate = slow_join(world)
         world.host.link.script("unknown_lost")
         failing = asyncio.ensure_future(invocation.step("a"))
@@ -40,8 +40,8 @@ async def test_nothing_is_decided_between_a_failed_commit_and_the_reload() -> No
             world.history.queries.functions(),
             world.start("m"),
             invocation.step("a"),
-            hand.begun(arn),
-            hand.claim(invocation),
+            worker.begun(arn),
+            worker.claim(invocation),
             world.history.queries.page(arn, after_event_id=0, limit=1),
         ):
             with pytest.raises(StoreUnavailable):
@@ -114,16 +114,16 @@ async def test_what_did_not_fit_into_a_queue_is_offered_when_it_has_room() -> No
         await world.pass_ms(world.settings.claim_wait_ms)
         inside(world.host.matching)._queue_tasks_max = 5
         await asyncio.gather(*(world.start() for _ in range(23)))
-        hand = Hand(world, slots=1)
+        worker = ManualWorker(world, slots=1)
         ended = 0
         while ended < 23:
             await settle()
-            offer = await world.history.invocations.begin(hand.tasks.pop(0).key, "hand")
+            offer = await world.history.invocations.begin(worker.tasks.pop(0).key, "worker-1")
             # None: it was offered again between its delivery and its beginning.
             if offer is not None:
                 await Invocation(world, offer).complete("SUCCEEDED")
                 ended += 1
-            world.host.matching.credit("hand", 1)
+            world.host.matching.credit("worker-1", 1)
         assert {row.status for row in world.rows()} == {"SUCCEEDED"}
 
 
@@ -131,26 +131,26 @@ async def test_offers_go_on_when_the_database_was_away_while_they_were_read() ->
     async with World() as world:
         arn = await world.start("n")
         await world.restart()
-        hand = Hand(world)
+        worker = ManualWorker(world)
         world.host.link.away = True
         await world.pass_ms(world.settings.claim_wait_ms + 1_200)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         world.host.link.away = False
         await world.pass_ms(500)
-        assert hand.tasks[0].key == key_of(arn)
+        assert worker.tasks[0].key == key_of(arn)
 
 
 async def test_invocations_go_on_through_a_reload_of_their_node() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         world.host.link.script("unknown_lost")
         await asyncio.gather(world.start("other"), return_exceptions=True)
         await settle()
         await world.pass_ms(5_000)
-        assert await hand.heartbeat(invocation) == ()
+        assert await worker.heartbeat(invocation) == ()
         await invocation.step("b")
         await invocation.complete("SUCCEEDED")
         assert world.events(key_of(arn)).count("InvocationCompleted") == 1

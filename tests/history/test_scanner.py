@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 
 from perdure_host.services import key_of
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
 from tests.history.world import World, inside
 
 
@@ -39,17 +39,17 @@ async def test_a_stranded_execution_is_found_by_the_second_scan_and_offered_agai
         assert found(world, "stranded") == 0
         await scan(world)
         assert found(world, "stranded") == 1
-        hand = Hand(world)
-        await (await hand.take()).complete("SUCCEEDED")
+        worker = ManualWorker(world)
+        await (await worker.take()).complete("SUCCEEDED")
         assert (await world.history.queries.describe(arn)).status == "SUCCEEDED"
 
 
 async def test_what_moved_between_two_scans_is_not_stranded() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.pass_ms(40_000)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         for name in "abc":
             await invocation.step(name)
             running = inside(world.history)._executions.running
@@ -62,9 +62,9 @@ async def test_what_moved_between_two_scans_is_not_stranded() -> None:
 
 async def test_a_forgotten_timer_is_found_and_fired() -> None:
     async with Flawed() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("WAIT", "START", "w", wait_ms=1_000))
         await invocation.complete()
         inside(world.history)._executions.timers._near.clear()
@@ -89,12 +89,12 @@ async def test_an_execution_that_waits_for_nothing_is_reported() -> None:
 
 async def test_work_that_waits_in_a_queue_or_runs_is_no_finding() -> None:
     async with World() as world:
-        hand = Hand(world, slots=3)
+        worker = ManualWorker(world, slots=3)
         await asyncio.gather(*(world.start() for _ in range(6)))
-        invocations = [await hand.take() for _ in range(3)]
+        invocations = [await worker.take() for _ in range(3)]
         for _ in range(8):
             await world.pass_ms(9_000)
-            await hand.heartbeat(*invocations)
+            await worker.heartbeat(*invocations)
         assert world.violations() == 0
 
 

@@ -14,9 +14,9 @@ from perdure_core.refusals import Refused
 from perdure_history import ids
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import HostError
+from tests.history.checks import check_outcomes
 from tests.history.drive import Driver
-from tests.history.ear import Ear, judge_statuses
-from tests.history.judge import judge
+from tests.history.recording_sink import RecordingSink, check_status_events
 from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
 from tests.history.world import World
 
@@ -38,8 +38,8 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
     monkeypatch.setattr(ids, "token_hex", seeded_hex)
     settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
-    ear = Ear(random.Random(seed + 2))
-    async with World(settings, sink=ear) as world:
+    sink = RecordingSink(random.Random(seed + 2))
+    async with World(settings, sink=sink) as world:
         ledger = Ledger()
         workers = [_worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)]
         driver = Driver(world, workers, ledger)
@@ -51,8 +51,8 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
             await driver.round(dice.choice([100, 500, 2_500]))
         await trouble.end()
         await driver.finish()
-        judge(world, scripts, ledger)
-        await judge_statuses(world, ear)
+        check_outcomes(world, scripts, ledger)
+        await check_status_events(world, sink)
 
 
 def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:
@@ -130,7 +130,7 @@ class _Trouble:
         self._world.host.link.away = False
         self._world.host.link.roll(None)
         for worker in self._workers:
-            worker.be_well()
+            worker.recover()
         await self._driver.round(5_000)
         await self._reconnect()
         while self._paused is not None:

@@ -7,8 +7,8 @@ import pytest
 from perdure_core.refusals import Invalid, NameTaken, Unknown
 from perdure_host.errors import CommitUnknown, StoreUnavailable
 from perdure_host.services import StartAnswer, StartRequest, key_of
-from tests.history.hand import Hand
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker
 from tests.history.world import World
 
 
@@ -153,9 +153,9 @@ async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution()
 
 async def test_retention_sweeps_what_was_deleted_and_frees_the_name() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
         asked_ms = await world.history.commands.delete(arn)
         assert await world.history.commands.delete(arn) == asked_ms
         await world.pass_ms(10_000)
@@ -168,9 +168,9 @@ async def test_retention_sweeps_what_was_deleted_and_frees_the_name() -> None:
 
 async def test_deleting_what_is_about_to_be_swept_writes_nothing() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n", retention_days=1)
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
         world.clock.advance(86_400_000)
         commits = world.host.link.commits
         await world.history.commands.delete(arn)

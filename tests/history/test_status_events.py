@@ -19,9 +19,9 @@ from perdure_host.errors import Fenced
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, ExecutionKey, StatusEventRow
 from perdure_host.services import StartRequest
-from tests.history.ear import Ear
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
+from tests.history.recording_sink import RecordingSink
 from tests.history.world import World, function, inside
 from tests.store.faulty_store import Fate
 
@@ -39,15 +39,15 @@ async def waiting(world: World) -> int:
 
 
 async def test_a_start_and_a_success_are_told_whole() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
-        hand = Hand(world)
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
+        worker = ManualWorker(world)
         arn = await world.start("n", input='"secret"')
         await world.pass_ms(1_234)
-        await (await hand.take()).complete("SUCCEEDED", '"secret"')
+        await (await worker.take()).complete("SUCCEEDED", '"secret"')
         await settle()
         assert await waiting(world) == 0
-        started, ended = ear.heard
+        started, ended = sink.delivered
     detail = {
         "durableExecutionArn": arn,
         "durableExecutionName": "n",
@@ -77,74 +77,74 @@ async def test_a_start_and_a_success_are_told_whole() -> None:
 
 @pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
 async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         await world.history.invocations.announce(
             [msgspec.structs.replace(function("order"), execution_timeout_s=60)]
         )
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         if ending == "STOPPED":
             await world.history.commands.stop(arn, None)
         elif ending == "FAILED":
-            await (await hand.take()).complete("FAILED", error=ErrorObject("no", "Refusal"))
+            await (await worker.take()).complete("FAILED", error=ErrorObject("no", "Refusal"))
         else:
             await world.pass_ms(60_000)
         await settle()
-        assert ear.statuses(arn) == ["RUNNING", ending]
+        assert sink.statuses(arn) == ["RUNNING", ending]
 
 
 async def test_without_a_sink_nothing_is_written() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
         await settle()
         assert await waiting(world) == 0
         # What became of these executions is not told later either.
-        world.sink = ear = Ear()
+        world.sink = sink = RecordingSink()
         await world.restart()
         await settle()
-        assert ear.pages == []
+        assert sink.pages == []
 
 
 async def test_pauses_and_deletions_have_no_event() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
-        hand = Hand(world)
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
+        worker = ManualWorker(world)
         arn = await world.start("n")
         await world.history.commands.pause(arn, reason=None, timeout_paused=True)
         await world.history.commands.resume(arn, reason=None)
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
         await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert world.rows() == []
-        assert ear.statuses() == ["RUNNING", "SUCCEEDED"]
+        assert sink.statuses() == ["RUNNING", "SUCCEEDED"]
 
 
 async def test_children_plain_functions_and_those_of_tenants_are_executions_like_others() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         await world.history.invocations.announce(
             [msgspec.structs.replace(function("child"), tenant_isolation=True, durable=False)]
         )
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n")
         child = arn_of(child_identity(parse_arn(parent), "i", "child"))
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", tenant_id="blue"))
         await invocation.complete()
-        await (await hand.take()).complete("SUCCEEDED", "1")
-        await (await hand.take()).complete("SUCCEEDED", "2")
+        await (await worker.take()).complete("SUCCEEDED", "1")
+        await (await worker.take()).complete("SUCCEEDED", "2")
         await settle()
         assert (await world.history.queries.describe(child)).tenant_id == "blue"
-        assert ear.statuses(parent) == ear.statuses(child) == ["RUNNING", "SUCCEEDED"]
-        assert ear.statuses() == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
+        assert sink.statuses(parent) == sink.statuses(child) == ["RUNNING", "SUCCEEDED"]
+        assert sink.statuses() == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
 
 
 async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         link, commit = world.host.link, world.host.link.commit
         written: list[list[str]] = []
 
@@ -170,7 +170,7 @@ async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> Non
         await asyncio.gather(first, stopping)
         await settle()
         assert written == [["RUNNING"], ["RUNNING", "STOPPED"]]
-        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+        assert sink.statuses(arn) == ["RUNNING", "STOPPED"]
 
 
 def test_a_record_that_starts_and_ends_makes_one_event_of_each() -> None:
@@ -197,29 +197,29 @@ def test_an_end_by_a_slower_clock_is_ordered_after_its_start_and_keeps_its_time(
 
 
 async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() -> None:
-    ear = Ear()
-    ear.refuses = True
-    async with World(sink=ear) as world:
-        hand = Hand(world)
+    sink = RecordingSink()
+    sink.fails = True
+    async with World(sink=sink) as world:
+        worker = ManualWorker(world)
         arns = [await world.start(f"n-{number}") for number in range(3)]
-        await (await hand.take()).complete("SUCCEEDED")
+        await (await worker.take()).complete("SUCCEEDED")
         world.clock.advance(1)
         await world.history.commands.stop(arns[2], None)
         await settle()
-        assert (ear.heard, await waiting(world)) == ([], 5)
+        assert (sink.delivered, await waiting(world)) == ([], 5)
         await world.restart()
         assert value(world, "backlog") == 5
-        ear.refuses = False
+        sink.fails = False
         await world.pass_ms(BACKOFF_MS_LEAST)
         assert await waiting(world) == 0
         ends: list[list[str]] = [["SUCCEEDED"], [], ["STOPPED"]]
-        assert [ear.statuses(arn) for arn in arns] == [["RUNNING", *end] for end in ends]
-        assert ear.statuses()[-1] == "STOPPED"
+        assert [sink.statuses(arn) for arn in arns] == [["RUNNING", *end] for end in ends]
+        assert sink.statuses()[-1] == "STOPPED"
 
 
 async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_same_ids() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         # Its own commit comes first; the second would delete what was told.
         world.host.crash()
         await settle()
@@ -228,14 +228,14 @@ async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_sa
         starting = asyncio.ensure_future(host.call(host.history.commands.start(_request("n"))))
         await settle()
         assert (await asyncio.gather(starting, return_exceptions=True))[0] is not None
-        assert ear.heard == []
+        assert sink.delivered == []
         await world.open(cut_at=(1, "before"))
         await settle()
-        assert ear.statuses() == ["RUNNING"]
+        assert sink.statuses() == ["RUNNING"]
         assert world.host.is_down
         await world.open()
-        assert ear.statuses() == ["RUNNING"] * 2
-        assert ear.ids()[0] == ear.ids()[1]
+        assert sink.statuses() == ["RUNNING"] * 2
+        assert sink.ids()[0] == sink.ids()[1]
         assert await waiting(world) == 0
 
 
@@ -245,8 +245,8 @@ def _request(name: str) -> StartRequest:
 
 @pytest.mark.parametrize("fate", ["refused", "unknown_written", "unknown_late", "unknown_lost"])
 async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fate: Fate) -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         world.host.link.script("written", fate)
         arn = await world.start("n")
         await world.pass_ms(BACKOFF_MS_LEAST)
@@ -254,96 +254,96 @@ async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fat
         assert await waiting(world) == 0
         await world.history.commands.stop(arn, None)
         await settle()
-        assert ear.statuses() == ["RUNNING", "STOPPED"]
+        assert sink.statuses() == ["RUNNING", "STOPPED"]
 
 
 async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothing_else() -> None:
-    ear = Ear()
-    ear.refuses = True
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    sink.fails = True
+    async with World(sink=sink) as world:
         arn = await world.start("n")
         await settle()
         for backoff_ms in (500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000):
-            before = len(ear.pages)
+            before = len(sink.pages)
             await world.pass_ms(backoff_ms - 1)
-            assert len(ear.pages) == before
+            assert len(sink.pages) == before
             await world.pass_ms(1)
-            assert len(ear.pages) == before + 1
+            assert len(sink.pages) == before + 1
         assert value(world, "failures_total") == 9
         # Everything else goes on meanwhile, and asks the sink no sooner.
         await world.history.commands.stop(arn, None)
         assert value(world, "backlog") == 2
         assert value(world, "oldest_age_seconds") == 91.5
-        assert len(ear.pages) == 9
-        ear.refuses = False
+        assert len(sink.pages) == 9
+        sink.fails = False
         await world.pass_ms(BACKOFF_MS_MAX)
-        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+        assert sink.statuses(arn) == ["RUNNING", "STOPPED"]
         assert value(world, "told_total") == 2
         assert value(world, "backlog") == value(world, "oldest_age_seconds") == 0
         # It is trusted again: the next failure waits no longer than the first.
-        ear.refuses = True
+        sink.fails = True
         again = await world.start("again")
         await settle()
-        ear.refuses = False
+        sink.fails = False
         await world.pass_ms(BACKOFF_MS_LEAST)
-        assert ear.statuses(again) == ["RUNNING"]
+        assert sink.statuses(again) == ["RUNNING"]
         await world.history.commands.stop(again, None)
 
 
 async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
-    ear = Ear()
-    ear.refuses = True
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    sink.fails = True
+    async with World(sink=sink) as world:
         for number in range(2 * PAGE_MAX + 1):
             await world.start(f"n-{number}")
         # A new node knows nothing of them but what it reads, and holds no more than a page.
         world.metrics = ServerMetrics()
         await world.restart()
         assert value(world, "backlog") == 2 * PAGE_MAX + 1
-        ear.refuses = False
-        del ear.pages[:]
+        sink.fails = False
+        del sink.pages[:]
         await world.pass_ms(BACKOFF_MS_LEAST)
-        assert ear.pages == [PAGE_MAX, PAGE_MAX, 1]
-        assert len(set(ear.ids())) == 2 * PAGE_MAX + 1
+        assert sink.pages == [PAGE_MAX, PAGE_MAX, 1]
+        assert len(set(sink.ids())) == 2 * PAGE_MAX + 1
         assert value(world, "backlog") == await waiting(world) == 0
 
 
 async def test_a_node_that_was_replaced_tells_nobody_anything() -> None:
-    ear = Ear()
-    ear.refuses = True
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    sink.fails = True
+    async with World(sink=sink) as world:
         await world.start("n")
         now_ms = world.clock.now_ms()
         await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
         await world.pass_ms(10_000)
         assert not world.is_serving()
-        ear.refuses = False
-        del ear.pages[:]
+        sink.fails = False
+        del sink.pages[:]
         await world.pass_ms(BACKOFF_MS_MAX)
-        assert ear.pages == []
+        assert sink.pages == []
         assert await waiting(world) == 1
 
 
 async def test_a_node_that_is_replaced_before_it_can_delete_leaves_the_page_and_is_silent() -> None:
-    ear = Ear()
-    ear.gate.clear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    sink.gate.clear()
+    async with World(sink=sink) as world:
         await world.start("n")
         await settle()
         now_ms = world.clock.now_ms()
         await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
-        ear.gate.set()
+        sink.gate.set()
         await settle()
         assert not world.is_serving()
         with capture_logs() as logs:
             await world.pass_ms(2 * BACKOFF_MS_MAX)
         assert [line for line in logs if "status-change" in line["event"]] == []
-        assert (ear.statuses(), await waiting(world)) == (["RUNNING"], 1)
+        assert (sink.statuses(), await waiting(world)) == (["RUNNING"], 1)
 
 
 async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_read() -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
         link, read = world.host.link, world.host.link.status_events
 
         async def replaced_meanwhile(*, limit: int) -> list[StatusEventRow]:
@@ -354,39 +354,39 @@ async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_r
         inside(link).status_events = replaced_meanwhile
         await world.start("n")
         await settle()
-        assert (ear.pages, await waiting(world)) == ([], 1)
+        assert (sink.pages, await waiting(world)) == ([], 1)
 
 
 async def test_events_are_told_after_their_execution_was_swept() -> None:
-    ear = Ear()
-    ear.refuses = True
-    async with World(sink=ear) as world:
+    sink = RecordingSink()
+    sink.fails = True
+    async with World(sink=sink) as world:
         arn = await world.start("n")
         await world.history.commands.stop(arn, None)
         await world.history.commands.delete(arn)
         await world.pass_ms(10_000)
         assert world.rows() == []
-        ear.refuses = False
+        sink.fails = False
         await world.pass_ms(BACKOFF_MS_MAX)
-        assert ear.statuses(arn) == ["RUNNING", "STOPPED"]
+        assert sink.statuses(arn) == ["RUNNING", "STOPPED"]
 
 
 @pytest.mark.parametrize("when", ["taken", "refused"])
 async def test_a_node_that_stops_finishes_the_page_under_way(
     when: Literal["taken", "refused"],
 ) -> None:
-    ear = Ear()
-    async with World(sink=ear) as world:
-        ear.gate.clear()
+    sink = RecordingSink()
+    async with World(sink=sink) as world:
+        sink.gate.clear()
         await world.start("n")
         await settle()
-        ear.refuses = when == "refused"
+        sink.fails = when == "refused"
         closing = asyncio.ensure_future(world.history.close())
         await settle()
         assert not closing.done()
-        ear.gate.set()
+        sink.gate.set()
         await closing
         assert await waiting(world) == (0 if when == "taken" else 1)
-        ear.refuses = False
+        sink.fails = False
         await world.restart()
-        assert ear.statuses() == ["RUNNING"]
+        assert sink.statuses() == ["RUNNING"]

@@ -12,8 +12,8 @@ from perdure_history.timers import Timers
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
 from perdure_host.services import key_of
-from tests.history.hand import Hand, Invocation, update
 from tests.history.manual_clock import ManualClock, settle
+from tests.history.manual_worker import Invocation, ManualWorker, update
 from tests.history.world import Link, World, inside
 
 
@@ -26,10 +26,10 @@ def fired_ms(world: World, arn: str) -> list[int]:
     ]
 
 
-async def sleeper(world: World, hand: Hand, ms: int) -> tuple[str, Invocation]:
+async def sleeper(world: World, worker: ManualWorker, ms: int) -> tuple[str, Invocation]:
     """Start an execution that waits."""
     arn = await world.start()
-    invocation = await hand.take()
+    invocation = await worker.take()
     await invocation.checkpoint(update("WAIT", "START", "w", wait_ms=ms))
     await invocation.complete()
     return arn, invocation
@@ -38,9 +38,9 @@ async def sleeper(world: World, hand: Hand, ms: int) -> tuple[str, Invocation]:
 @pytest.mark.parametrize("ms", [1, 999, 30_000, 60_000, 60_001, 90_000, 3_600_000])
 async def test_a_timer_fires_when_it_is_due_and_not_before(ms: int) -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         due_ms = world.clock.now_ms() + ms
-        arn, _ = await sleeper(world, hand, ms)
+        arn, _ = await sleeper(world, worker, ms)
         await world.pass_ms(ms - 1)
         assert fired_ms(world, arn) == []
         await world.pass_ms(1)
@@ -49,10 +49,10 @@ async def test_a_timer_fires_when_it_is_due_and_not_before(ms: int) -> None:
 
 async def test_timers_are_found_after_a_restart() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         due_ms = world.clock.now_ms() + 5_000
-        arn, _ = await sleeper(world, hand, 5_000)
-        late, _ = await sleeper(world, hand, 1_000)
+        arn, _ = await sleeper(world, worker, 5_000)
+        late, _ = await sleeper(world, worker, 1_000)
         world.host.crash()
         world.clock.advance(3_000)
         await world.open()
@@ -64,8 +64,8 @@ async def test_timers_are_found_after_a_restart() -> None:
 async def test_far_timers_cost_no_memory() -> None:
     async with World(HistorySettings(cache_executions_max=100)) as world:
         await asyncio.gather(*(world.start() for _ in range(10_000)))
-        hand = Hand(world, slots=300)
-        invocations = [await hand.take() for _ in range(300)]
+        worker = ManualWorker(world, slots=300)
+        invocations = [await worker.take() for _ in range(300)]
         await asyncio.gather(
             *(
                 each.checkpoint(update("WAIT", "START", "w", wait_ms=86_400_000))
@@ -81,9 +81,9 @@ async def test_far_timers_cost_no_memory() -> None:
 
 async def test_an_alarm_that_moves_does_not_fire_at_its_old_time() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         beats = update("CALLBACK", "START", "c", heartbeat_timeout_s=10)
         await invocation.checkpoint(beats)
         await invocation.complete()
@@ -124,9 +124,9 @@ async def test_the_deadline_of_an_execution_ends_it() -> None:
 
 async def test_timers_that_cannot_be_read_or_written_are_handled_later() -> None:
     async with World() as world:
-        hand = Hand(world)
-        arn, _ = await sleeper(world, hand, 2_000)
-        far, _ = await sleeper(world, hand, 65_000)
+        worker = ManualWorker(world)
+        arn, _ = await sleeper(world, worker, 2_000)
+        far, _ = await sleeper(world, worker, 65_000)
         world.host.link.away = True
         await world.pass_ms(40_000)
         assert fired_ms(world, arn) == []
@@ -139,7 +139,7 @@ async def test_timers_that_cannot_be_read_or_written_are_handled_later() -> None
 
 async def test_timers_are_not_forgotten_when_the_node_reloads_while_they_are_read() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.pass_ms(1_000)
         timers = inside(world.history)._executions.timers
         timers.reset()
@@ -147,7 +147,7 @@ async def test_timers_are_not_forgotten_when_the_node_reloads_while_they_are_rea
         await asyncio.sleep(0)
         timers.reset()
         await settle()
-        arn, _ = await sleeper(world, hand, 100)
+        arn, _ = await sleeper(world, worker, 100)
         await world.pass_ms(100)
         assert len(fired_ms(world, arn)) == 1
 
@@ -246,7 +246,7 @@ async def test_what_was_read_before_a_reload_is_not_believed_after_it() -> None:
     bare = Bare()
     now_ms = bare.clock.now_ms()
     bare.write("e", now_ms + 30_000)
-    # The read has seen the old alarm; a commit that nobody heard of moves it; the node reloads.
+    # The read has seen the old alarm; a commit without an answer moves it; the node reloads.
     await asyncio.sleep(0)
     bare.write("e", now_ms + 5_000)
     bare.timers.reset()

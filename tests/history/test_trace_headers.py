@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.history.hand import Hand, child_of, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, child_of, update
 from tests.history.world import World
 
 
@@ -15,14 +15,14 @@ async def test_a_child_has_the_header_that_it_is_given_or_else_that_of_its_paren
     own: str | None, given: str | None, inherited: str | None
 ) -> None:
     async with World() as world:
-        hand = Hand(world, functions=("order", "child"))
+        worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n", trace_header=own)
-        invocation = await hand.take()
+        invocation = await worker.take()
         assert invocation.offer.trace_header == own
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", trace_header=given))
         await invocation.complete()
         await settle()
-        assert (await hand.take()).offer.trace_header == inherited
+        assert (await worker.take()).offer.trace_header == inherited
         assert (await world.history.queries.describe(child_of(parent))).trace_header == inherited
 
 

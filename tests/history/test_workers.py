@@ -11,8 +11,8 @@ from perdure_core.refusals import Invalid, StaleToken
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreUnavailable
 from perdure_host.services import key_of
-from tests.history.hand import Hand, update
 from tests.history.manual_clock import settle
+from tests.history.manual_worker import ManualWorker, update
 from tests.history.world import World, function, inside
 
 
@@ -28,31 +28,31 @@ def errors(world: World, arn: str) -> list[str | None]:
 
 async def test_an_invocation_is_handed_out_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         commits = world.host.link.commits
-        await hand.take()
-        assert await hand.begun(arn) is None
+        await worker.take()
+        assert await worker.begun(arn) is None
         assert world.host.link.commits == commits
 
 
 async def test_beginning_what_was_never_there_begins_nothing() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         nowhere = arn[:-4] + "ffff"
-        assert await hand.begun(nowhere) is None
+        assert await worker.begun(nowhere) is None
 
 
 async def test_an_offer_says_whether_anything_ran_before_and_what_changed() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await first.checkpoint(update("WAIT", "START", "w"))
         await first.complete()
         await world.pass_ms(1_000)
-        second = await hand.take()
+        second = await worker.take()
         assert (first.offer.first, second.offer.first) == (True, False)
         assert second.offer.updated_operation_ids == ("w",)
         assert [operation.status for operation in second.offer.page.operations] == [
@@ -63,13 +63,13 @@ async def test_an_offer_says_whether_anything_ran_before_and_what_changed() -> N
 
 async def test_what_was_offered_does_not_change_under_the_worker() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await first.checkpoint(update("CALLBACK", "START", "c"), update("WAIT", "START", "w"))
         await first.complete()
         await world.pass_ms(1_000)
-        second = await hand.take()
+        second = await worker.take()
         state = await world.history.queries.describe(arn)
         await world.history.commands.succeed_callback(
             inside(state.operations["c"].details).callback_id, "1"
@@ -80,13 +80,13 @@ async def test_what_was_offered_does_not_change_under_the_worker() -> None:
 
 async def test_state_comes_in_pages() -> None:
     async with World(HistorySettings(state_page_operations=2)) as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         for name in "abcd":
             await first.step(name)
         await world.history.invocations.hand_back([first.token])
-        second = await hand.take()
+        second = await worker.take()
         ids = [operation.id for operation in second.offer.page.operations]
         page = second.offer.page
         while page.next_marker:
@@ -101,9 +101,9 @@ async def test_state_comes_in_pages() -> None:
 
 async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> None:
     async with World(HistorySettings(state_page_operations=3)) as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.checkpoint(update("CONTEXT", "START", "c"))
         for name in "ab":
             await invocation.checkpoint(
@@ -113,7 +113,7 @@ async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> No
         for name in "de":
             await invocation.step(name)
         await world.history.invocations.hand_back([invocation.token])
-        invocation = await hand.take()
+        invocation = await worker.take()
         page = invocation.offer.page
         assert [operation.id for operation in page.operations[1:]] == ["c", "a"]
         await invocation.checkpoint(update("CONTEXT", "SUCCEED", "c", payload='"done"'))
@@ -126,15 +126,15 @@ async def test_a_page_misses_nothing_when_a_context_ended_since_the_last() -> No
 
 async def test_a_claimed_invocation_goes_on_at_the_next_node() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await world.restart()
-        assert await hand.claim(invocation) == invocation.id
-        hand.attach()
+        assert await worker.claim(invocation) == invocation.id
+        worker.attach()
         await world.pass_ms(5_000)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         await invocation.step("b")
         await invocation.complete("SUCCEEDED")
         assert errors(world, arn) == [None]
@@ -142,16 +142,16 @@ async def test_a_claimed_invocation_goes_on_at_the_next_node() -> None:
 
 async def test_a_claim_is_good_when_only_the_answer_to_its_checkpoint_was_lost() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         token = invocation.token
         answer = await world.history.invocations.checkpoint(
             token, "lost", (update("STEP", "START", "b"),)
         )
         await world.restart()
-        assert await world.history.invocations.claim(token, "hand") == invocation.id
+        assert await world.history.invocations.claim(token, "worker-1") == invocation.id
         again = await world.history.invocations.checkpoint(
             token, "lost", (update("STEP", "START", "b"),)
         )
@@ -163,21 +163,21 @@ async def test_a_claim_is_good_when_only_the_answer_to_its_checkpoint_was_lost()
 
 async def test_an_unclaimed_invocation_is_lost_once_the_time_for_claims_is_over() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await world.restart()
-        hand.attach()
+        worker.attach()
         await world.pass_ms(world.settings.claim_wait_ms - 1)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         await world.pass_ms(1)
-        assert await hand.begun(arn) is None
+        assert await worker.begun(arn) is None
         assert errors(world, arn) == ["Runtime.ExitError"]
         with pytest.raises(StaleToken):
             await invocation.step("b")
-        hand.tasks.clear()
-        second = await hand.begun(arn)
+        worker.tasks.clear()
+        second = await worker.begun(arn)
         assert second is not None
         await second.complete("SUCCEEDED")
 
@@ -186,82 +186,82 @@ async def test_what_was_handed_out_and_never_heard_of_is_offered_after_the_time_
     None
 ):
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await first.checkpoint(update("CALLBACK", "START", "c"), update("WAIT", "START", "w"))
         await first.complete()
         await world.pass_ms(1_000)
-        second = await hand.take()
+        second = await worker.take()
         callback_id = inside(
             (await world.history.queries.describe(arn)).operations["c"].details
         ).callback_id
         await world.restart()
-        hand.attach()
+        worker.attach()
         await world.history.commands.succeed_callback(callback_id, "1")
         await world.pass_ms(world.settings.claim_wait_ms - 1)
-        assert await hand.is_idle()
+        assert await worker.is_idle()
         await world.pass_ms(1)
-        assert (await hand.take()).id != second.id
+        assert (await worker.take()).id != second.id
         assert errors(world, arn) == [None]
 
 
 async def test_what_wants_a_worker_only_since_the_restart_is_offered_at_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await first.checkpoint(update("WAIT", "START", "w"))
         await first.complete()
         await world.restart()
-        hand.attach()
+        worker.attach()
         await world.pass_ms(1_000)
-        assert not await hand.is_idle()
+        assert not await worker.is_idle()
 
 
 async def test_a_checkpoint_without_a_claim_adopts_the_invocation() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await world.restart()
         await invocation.step("b")
         await world.pass_ms(5_000)
-        assert await hand.begun(arn) is None
-        assert await hand.heartbeat(invocation) == ()
+        assert await worker.begun(arn) is None
+        assert await worker.heartbeat(invocation) == ()
         assert [running.worker_id for running in inside(world.history)._executions.running] == [
-            "hand"
+            "worker-1"
         ]
 
 
 async def test_a_claim_of_a_passed_turn_is_refused() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         old = first.token
         await world.history.invocations.hand_back([first.token])
-        second = await hand.take()
-        assert await world.history.invocations.claim(old, "hand") is None
+        second = await worker.take()
+        assert await world.history.invocations.claim(old, "worker-1") is None
         await second.step("a")
         assert await world.history.invocations.claim(old, "other") is None
         with pytest.raises(Invalid):
-            await world.history.invocations.claim("junk", "hand")
+            await world.history.invocations.claim("junk", "worker-1")
 
 
 async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await world.restart()
-        hand.attach()
+        worker.attach()
         await world.pass_ms(2_000)
-        hand.tasks.clear()
-        second = await hand.begun(arn)
+        worker.tasks.clear()
+        second = await worker.begun(arn)
         assert second is not None
-        assert await hand.claim(first) is None
+        assert await worker.claim(first) is None
         await second.step("a")
 
 
@@ -270,28 +270,28 @@ async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
 
 async def test_a_broken_stream_loses_what_nobody_claims_in_time() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(world.settings.reconnect_wait_ms - 1)
         assert errors(world, arn) == []
         await world.pass_ms(1)
         await losing
         assert errors(world, arn) == ["Runtime.ExitError"]
-        assert (await hand.take()).id != invocation.id
+        assert (await worker.take()).id != invocation.id
 
 
 async def test_a_claim_in_the_very_moment_of_the_loss_counts() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await asyncio.sleep(0)
-        assert await hand.claim(invocation) == invocation.id
+        assert await worker.claim(invocation) == invocation.id
         await world.pass_ms(5_000)
         await losing
         assert errors(world, arn) == []
@@ -300,15 +300,15 @@ async def test_a_claim_in_the_very_moment_of_the_loss_counts() -> None:
 
 async def test_a_loss_that_cannot_be_recorded_is_recorded_later() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        await (await hand.take()).step("a")
+        await (await worker.take()).step("a")
         world.host.link.script("refused")
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(1_000)
         with pytest.raises(StoreUnavailable):
             await losing
-        again = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        again = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(1_000)
         await again
         assert errors(world, arn) == ["Runtime.ExitError"]
@@ -316,16 +316,16 @@ async def test_a_loss_that_cannot_be_recorded_is_recorded_later() -> None:
 
 async def test_many_losses_share_a_commit() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         for _ in range(50):
             await world.start()
-        invocations = [await hand.take() for _ in range(50)]
+        invocations = [await worker.take() for _ in range(50)]
         before = world.host.link.commits
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(1_000)
         await losing
         assert world.host.link.commits - before == 1
-        invocations = [await hand.take() for _ in range(50)]
+        invocations = [await worker.take() for _ in range(50)]
         before = world.host.link.commits
         await world.history.invocations.hand_back([invocation.token for invocation in invocations])
         assert world.host.link.commits - before == 1
@@ -333,9 +333,9 @@ async def test_many_losses_share_a_commit() -> None:
 
 async def test_a_loss_says_nothing_of_an_invocation_that_ended_unheard() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        first = await hand.take()
+        first = await worker.take()
         await first.checkpoint(update("WAIT", "START", "w"))
         running = inside(world.history)._executions.running
         entry = running.get(key_of(arn))
@@ -343,7 +343,7 @@ async def test_a_loss_says_nothing_of_an_invocation_that_ended_unheard() -> None
         await world.pass_ms(1_000)
         # As if the end of the first had not been noticed here.
         running.add(entry)
-        losing = asyncio.ensure_future(world.history.invocations.worker_lost("hand"))
+        losing = asyncio.ensure_future(world.history.invocations.worker_lost("worker-1"))
         await world.pass_ms(1_000)
         await losing
         assert errors(world, arn) == [None]
@@ -352,40 +352,40 @@ async def test_a_loss_says_nothing_of_an_invocation_that_ended_unheard() -> None
 
 async def test_broken_invocations_are_run_again_with_growing_delays() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
         for delay_ms in (0, 1_000, 2_000, 4_000):
-            invocation = await hand.take()
+            invocation = await worker.take()
             await invocation.complete("ERROR", error=ErrorObject("broke", "Runtime.ExitError"))
             if delay_ms:
                 await world.pass_ms(delay_ms - 1)
-                assert await hand.is_idle()
+                assert await worker.is_idle()
                 await world.pass_ms(1)
-        last = await hand.take()
+        last = await worker.take()
         await last.complete("SUCCEEDED", '"at last"')
         assert (await world.history.queries.describe(arn)).result == '"at last"'
 
 
 async def test_a_worker_that_does_not_list_an_invocation_has_lost_it() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn, _ = await world.start("n"), await world.start("m")
-        first, second = await hand.take(), await hand.take()
+        first, second = await worker.take(), await worker.take()
         await first.step("a")
         await second.step("a")
-        assert await hand.heartbeat(first) == ()
+        assert await worker.heartbeat(first) == ()
         assert errors(world, arn) == []
         world.clock.advance(world.settings.handout_wait_ms + 1)
-        assert await hand.heartbeat(second) == ()
+        assert await worker.heartbeat(second) == ()
         assert errors(world, arn) == ["Runtime.ExitError"]
-        assert await hand.heartbeat(first, second) == (first.id,)
+        assert await worker.heartbeat(first, second) == (first.id,)
 
 
 async def test_what_is_silent_everywhere_is_lost_at_last() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await world.pass_ms(25_000)
         assert errors(world, arn) == []
@@ -395,13 +395,13 @@ async def test_what_is_silent_everywhere_is_lost_at_last() -> None:
 
 async def test_handing_back_is_no_failure_and_offers_at_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await world.history.invocations.hand_back([invocation.token, invocation.token])
         assert errors(world, arn) == []
-        second = await hand.take()
+        second = await worker.take()
         assert [operation.id for operation in second.offer.page.operations][1:] == ["a"]
         with pytest.raises(StaleToken):
             await invocation.step("b")
@@ -409,9 +409,9 @@ async def test_handing_back_is_no_failure_and_offers_at_once() -> None:
 
 async def test_completing_twice_ends_once() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("a")
         await asyncio.gather(invocation.complete("SUCCEEDED"), invocation.complete("SUCCEEDED"))
         await invocation.complete("SUCCEEDED")
@@ -420,9 +420,9 @@ async def test_completing_twice_ends_once() -> None:
 
 async def test_nothing_that_ended_is_thought_to_run() -> None:
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arns = [await world.start() for _ in range(4)]
-        invocations = [await hand.take() for _ in range(4)]
+        invocations = [await worker.take() for _ in range(4)]
         running = inside(world.history)._executions.running
         assert len(running) == 4
         await invocations[0].complete("SUCCEEDED")
@@ -439,9 +439,9 @@ async def test_a_plain_function_records_no_operations_but_its_end() -> None:
         await world.history.invocations.announce(
             [msgspec.structs.replace(function("order"), durable=False)]
         )
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         with pytest.raises(Invalid, match="'order' is announced as a plain one"):
             await invocation.step("s")
         await invocation.checkpoint()
@@ -453,9 +453,9 @@ async def test_an_execution_with_operations_goes_on_when_its_function_is_announc
     None
 ):
     async with World() as world:
-        hand = Hand(world)
+        worker = ManualWorker(world)
         arn = await world.start("n")
-        invocation = await hand.take()
+        invocation = await worker.take()
         await invocation.step("s")
         await world.history.invocations.announce(
             [msgspec.structs.replace(function("order"), durable=False)]

@@ -1,7 +1,7 @@
-"""A node and the world around it: one database, a clock, hosts that crash and are started again.
+"""A simulated node and its world: one database, a clock, hosts that crash and start again.
 
-Whatever a scenario did, in the end its histories have to be dense, its rows have to agree with
-them, and the scanner has to find nothing.
+Whatever a scenario did, in the end its histories must be dense, its rows must agree with them, and
+the scanner must find nothing.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 
 
 def inside(thing: object) -> Any:
-    """Return the thing for a look at what it hides."""
+    """Return the object untyped, for access to its private parts."""
     return thing
 
 
@@ -71,7 +71,7 @@ class Link(FaultyStore):
         self.loads = 0
         self.finds = 0
         self.is_cut = False
-        # Told when it is cut: nothing outlives that.
+        # Called when it is cut: nothing outlives that.
         self.on_cut: Callable[[], None] = lambda: None
         self._cut_at = cut_at
         # While it is not set, commits wait.
@@ -117,7 +117,7 @@ class Link(FaultyStore):
         return found
 
     async def cut(self) -> None:
-        """Break the connection; whoever waits for an answer waits for ever."""
+        """Break the connection; a caller that waits for an answer waits for ever."""
         self.is_cut = True
         self.on_cut()
         await asyncio.get_running_loop().create_future()
@@ -129,7 +129,7 @@ class Link(FaultyStore):
 
 
 class Chore(msgspec.Struct):
-    """Something to do again and again."""
+    """A periodic job."""
 
     due_ms: int
     period_ms: int
@@ -180,7 +180,7 @@ class Host:
         return self.is_down
 
     def crash(self) -> None:
-        """End at once, without a word to anybody."""
+        """End at once, without a shutdown."""
         self.link.is_cut = True
         self.is_down = True
         for task in [*self._calls, *inside(self.history)._tasks]:
@@ -200,7 +200,7 @@ class Host:
 
 
 class Worker(Protocol):
-    """Somebody who takes tasks."""
+    """A worker that takes tasks."""
 
     async def tick(self) -> None:
         """Do what a worker does every few seconds."""
@@ -226,7 +226,7 @@ class World:
         self._host: Host | None = None
 
     def is_serving(self) -> bool:
-        """Tell whether the present node answers."""
+        """Return whether the present node serves."""
         return not self.host.is_down and self.history.unavailable_reason is None
 
     async def __aenter__(self) -> Self:
@@ -264,7 +264,7 @@ class World:
         *,
         cut_at: tuple[int, Literal["before", "after"]] | None = None,
     ) -> Host:
-        """Start a node, and let it know the functions."""
+        """Start a node, and announce the functions to it."""
         link = Link(self.memory, cut_at=cut_at)
         self._host = Host(link, self.clock, self.metrics, self.settings)
         if self.sink is not None:
@@ -309,10 +309,10 @@ class World:
         )
         return answer.arn
 
-    # Judging.
+    # Checks.
 
     async def check(self) -> None:
-        """Look at everything that must be true whatever happened."""
+        """Check everything that must be true whatever happened."""
         await settle()
         self.check_histories()
         if self.host.is_down or self.history.unavailable_reason is not None:
@@ -336,7 +336,7 @@ class World:
         )
 
     def check_histories(self) -> None:
-        """Hold rows, alarms and histories against each other."""
+        """Compare rows, alarms and histories."""
         for key, row in inside(self.memory)._rows.items():
             state = check_history(row, inside(self.memory)._records[key])
             assert inside(self.memory)._alarms.get(key) == state.alarms.next_due_ms()
@@ -360,7 +360,7 @@ class World:
 
 
 def check_history(row: ExecutionRow, stored: list[Any]) -> State:
-    """Fold a history, dense in records and events, and hold its row against it."""
+    """Fold a history, check that it is dense, and compare its row with it."""
     assert [record.sequence for record in stored] == list(range(1, len(stored) + 1))
     next_event_id = 1
     for record in stored:

@@ -1,4 +1,4 @@
-"""A sink of status-change events that remembers what it was told, and can be told to refuse."""
+"""A sink of status events that records what is delivered, and can be made to fail."""
 
 import asyncio
 import json
@@ -13,15 +13,15 @@ from perdure_host.ports import StatusEvent
 from tests.history.world import World
 
 
-class Ear:
+class RecordingSink:
     """The port `StatusSink`, in a list."""
 
     def __init__(self, dice: random.Random | None = None) -> None:
-        """With dice it refuses every third page or so, with some of it heard already."""
-        self.heard: list[dict[str, Any]] = []
-        # How many events each call brought, those of refused calls included.
+        """With dice it fails about every third page, after it has accepted a part of it."""
+        self.delivered: list[dict[str, Any]] = []
+        # The number of events in each call, failed calls included.
         self.pages: list[int] = []
-        self.refuses = False
+        self.fails = False
         # While it is not set, calls wait.
         self.gate = asyncio.Event()
         self.gate.set()
@@ -31,41 +31,41 @@ class Ear:
         self.pages.append(len(events))
         await asyncio.sleep(0)
         await self.gate.wait()
-        if self.refuses:
+        if self.fails:
             raise SinkError("cannot append to /events: No space left on device")
         for number, event in enumerate(events):
             if self._dice is not None and self._dice.randint(0, 3 * len(events)) == number:
-                raise SinkError("somebody has hung up")
-            self.heard.append(json.loads(event.body))
-            assert self.heard[-1]["id"] == event.id
+                raise SinkError("the sink failed on purpose")
+            self.delivered.append(json.loads(event.body))
+            assert self.delivered[-1]["id"] == event.id
 
-    def be_well(self) -> None:
-        """Refuse nothing from now on."""
-        self.refuses = False
+    def recover(self) -> None:
+        """Fail no more."""
+        self.fails = False
         self._dice = None
 
     def statuses(self, arn: str | None = None) -> list[str]:
-        """Return the statuses that were told, of all executions or of one."""
-        details = [event["detail"] for event in self.heard]
+        """Return the delivered statuses, of all executions or of one."""
+        details = [event["detail"] for event in self.delivered]
         return [d["status"] for d in details if arn in (None, d["durableExecutionArn"])]
 
     def ids(self) -> list[str]:
-        return [event["id"] for event in self.heard]
+        return [event["id"] for event in self.delivered]
 
 
-async def judge_statuses(world: World, ear: Ear) -> None:
-    """Let everything be told, and hold it, repetitions aside, against the executions there are."""
-    ear.be_well()
+async def check_status_events(world: World, sink: RecordingSink) -> None:
+    """Let everything be delivered; compare it, without repetitions, with the executions."""
+    sink.recover()
     await world.pass_ms(BACKOFF_MS_MAX)
     assert await world.memory.count_status_events(limit=9) == 0
-    told: dict[str, dict[str, str]] = {}
-    for event in ear.heard:
-        of_execution = told.setdefault(event["detail"]["durableExecutionArn"], {})
+    by_execution: dict[str, dict[str, str]] = {}
+    for event in sink.delivered:
+        of_execution = by_execution.setdefault(event["detail"]["durableExecutionArn"], {})
         status = event["detail"]["status"]
-        # The same id always says the same; and the end is first heard after the start.
+        # The same id always has the same status; and the end first comes after the start.
         assert of_execution.setdefault(event["id"], status) == status
     rows = world.rows()
     ends = [[] if row.ended_ms is None else [row.status] for row in rows]
     expected = [["RUNNING", *end] for end in ends]
-    assert [list(told.pop(arn_of(row.identity)).values()) for row in rows] == expected
-    assert told == {}
+    assert [list(by_execution.pop(arn_of(row.identity)).values()) for row in rows] == expected
+    assert by_execution == {}

@@ -1,4 +1,4 @@
-"""Judging what executions came to by their histories and by what was seen outside."""
+"""Checks of what executions came to, by their histories and by what was seen outside."""
 
 import json
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ from tests.history.scripted import Ledger, Script, Step
 from tests.history.world import World
 
 
-def judge(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
-    """Hold every execution to its script, its history and the ledger."""
+def check_outcomes(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
+    """Compare every execution with its script, its history and the ledger."""
     world.check_histories()
     for row in world.rows():
         records = world.records(row.key)
@@ -36,10 +36,10 @@ def judge(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
         assert state.result == json.dumps([results[item.id] for item in script])
         for item in script:
             if isinstance(item, Step):
-                _judge_step(item, arn, results[item.id], ledger)
-        _judge_times(records)
-        _judge_starts(row, records)
-        _judge_parent(state)
+                _check_step(item, arn, results[item.id], ledger)
+        _check_times(records)
+        _check_starts(row, records)
+        _check_parent(state)
 
 
 def _results(records: list[Record]) -> dict[str, str | None]:
@@ -53,7 +53,7 @@ def _results(records: list[Record]) -> dict[str, str | None]:
     return results
 
 
-def _judge_step(item: Step, arn: str, result: str | None, ledger: Ledger) -> None:
+def _check_step(item: Step, arn: str, result: str | None, ledger: Ledger) -> None:
     told = ledger.told.get((arn, item.id))
     assert told in (None, result), "a result was acknowledged and another recorded"
     if item.at_most_once:
@@ -61,7 +61,7 @@ def _judge_step(item: Step, arn: str, result: str | None, ledger: Ledger) -> Non
         assert max(runs.values()) == 1, runs
 
 
-def _judge_times(records: list[Record]) -> None:
+def _check_times(records: list[Record]) -> None:
     """Nothing that waits for time may happen before it."""
     due: dict[str, int] = {}
     for record in records:
@@ -74,7 +74,7 @@ def _judge_times(records: list[Record]) -> None:
                 assert record.at_ms >= due.pop(event.subject.id)
 
 
-def _judge_starts(row: ExecutionRow, records: list[Record]) -> None:
+def _check_starts(row: ExecutionRow, records: list[Record]) -> None:
     """An attempt begins once."""
     began: set[str] = set()
     for record in records:
@@ -86,5 +86,5 @@ def _judge_starts(row: ExecutionRow, records: list[Record]) -> None:
                 began.discard(event.subject.id)
 
 
-def _judge_parent(state: State) -> None:
+def _check_parent(state: State) -> None:
     assert state.callbacks_open == state.children_open == state.timed_open == 0

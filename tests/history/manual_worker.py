@@ -1,4 +1,4 @@
-"""A worker that a test moves by hand, call by call."""
+"""A worker that a test drives call by call."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ def update(kind: str, action: str, operation_id: str, **fields: Any) -> Operatio
 
 
 def child_of(parent: str) -> str:
-    """Return the ARN of what an execution has invoked by its operation "i"."""
+    """Return the ARN of the execution that the operation "i" of this one has invoked."""
     return arn_of(child_identity(parse_arn(parent), "i", "child"))
 
 
 class Invocation:
-    """One invocation, held in the hand."""
+    """One invocation of the worker."""
 
     def __init__(self, world: World, offer: InvocationOffer) -> None:
         self.world = world
@@ -62,13 +62,13 @@ class Invocation:
         )
 
 
-class Hand:
-    """A worker of one function: what is delivered lies in `tasks` until taken."""
+class ManualWorker:
+    """A worker of one function; delivered tasks stay in `tasks` until the test takes them."""
 
     def __init__(
         self,
         world: World,
-        worker_id: str = "hand",
+        worker_id: str = "worker-1",
         functions: tuple[str, ...] = ("order",),
         slots: int = 1_000,
     ) -> None:
@@ -86,7 +86,7 @@ class Hand:
         matching.credit(self.worker_id, slots)
 
     async def tick(self) -> None:
-        """Nothing moves but by hand."""
+        """Do nothing: only the test makes calls."""
 
     async def finish(self) -> None:
         self.world.host.matching.detach(self.worker_id)
@@ -111,7 +111,7 @@ class Hand:
         return None if offer is None else Invocation(self.world, offer)
 
     async def is_idle(self) -> bool:
-        """Tell whether nothing was delivered."""
+        """Return whether nothing was delivered."""
         await settle()
         return not self.tasks
 
