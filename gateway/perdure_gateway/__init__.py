@@ -1,5 +1,5 @@
-"""The door of a server: public gRPC, HTTP for machines that look after it, tokens and TLS.
+"""The public ports of a server: gRPC, HTTP for metrics and the Lambda API, tokens and TLS.
 
-The gateway checks who asks and what is asked, calls the ports of history and matching, and says the
-answer in the words of the contract. It decides nothing about executions.
+The gateway authenticates callers, checks requests, calls the ports of history and matching, and
+renders the answers as each API defines them. It decides nothing about executions.
 """

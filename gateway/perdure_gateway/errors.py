@@ -1,19 +1,19 @@
-"""What the gateway itself says no to. Each docstring tells whose turn it is to act."""
+"""Errors of the gateway itself. Each docstring names what the caller should do."""
 
 from perdure_host.errors import HostError
 
 
 class NotServing(HostError):
-    """This node is starting, standing by or stopping; another call, or another node, will do."""
+    """This node is starting, on standby or stopping. Try again, or call another node."""
 
 
 class SessionReplaced(HostError):
-    """A newer session bears the same worker id; the older one has to go."""
+    """A newer session uses the same worker id. The older one must end."""
 
 
 class HeartbeatTimeout(HostError):
-    """The worker gave no sign of life in time; it has to connect again."""
+    """The worker sent nothing in time. It must connect again."""
 
 
 class ResourceExhausted(HostError):
-    """A bound of the server is reached; back off and try again."""
+    """A bound of the server is reached. Back off and try again."""

@@ -1,7 +1,7 @@
-"""The one place where refusals and errors become gRPC statuses.
+"""gRPC statuses of refusals and errors, for both APIs.
 
-Must stay true: a caller never sees a stack trace, nor the text of an error that nobody foresaw.
-Such an error is written to the log under an incident id, and the id is what the caller gets.
+Must stay true: a caller never sees a stack trace or the text of an unexpected error. Such an error
+is written to the log under an incident id, and the caller gets the id.
 """
 
 from typing import Final, NamedTuple
@@ -30,18 +30,18 @@ _log = open_log("perdure.gateway")
 
 
 class Status(NamedTuple):
-    """What a caller is told about a call that failed."""
+    """The status of a failed call."""
 
     code: grpc.StatusCode
     message: str
 
 
 def status_of(error: Exception) -> Status:
-    """Return what the caller of the failed call is told."""
+    """Return the status that the caller of the failed call gets."""
     code = _code_of(error)
     if code is grpc.StatusCode.INTERNAL:
         incident = report_incident(_log, error)
-        return Status(code, f"internal error; the server's log tells more as incident {incident}")
+        return Status(code, f"internal error; see incident {incident} in the server's log")
     if isinstance(error, Fenced):
         return Status(code, "another node has taken over; try again")
     return Status(code, str(error)[:MESSAGE_CHARS_MAX])

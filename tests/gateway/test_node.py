@@ -150,7 +150,7 @@ def test_a_node_that_stands_by_says_so_and_can_be_stopped(tmp_path: Path) -> Non
                 clients = cast("Any", client_pb2_grpc.ExecutionServiceStub(channel))
                 refused = await failure_of(clients.ListFunctions(client_pb2.ListFunctionsRequest()))
                 assert refused.code() is grpc.StatusCode.UNAVAILABLE
-                assert "stands by" in (refused.details() or "")
+                assert "on standby" in (refused.details() or "")
                 not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
                 assert await health(channel) == not_serving
             second.stop.set()

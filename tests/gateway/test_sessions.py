@@ -106,7 +106,9 @@ def test_more_credit_than_slots_ends_the_session() -> None:
             await peer.send(credit=worker_pb2.Credit(slots=2))
             failure = await peer.failure()
             assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
-            assert failure.details() == "credit of 2 slots with 3 of 4 free already"
+            assert failure.details() == (
+                "credit must be at least 1 and at most 1 slots, got 2 (3 of 4 are free already)"
+            )
 
     run(main)
 
@@ -181,7 +183,9 @@ def test_a_worker_beyond_the_limit_is_told_to_come_back(monkeypatch: pytest.Monk
             await second.send(register=registration("second"))
             failure = await second.failure()
             assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert failure.details() == "1 workers are connected; no more are allowed"
+            assert (
+                failure.details() == "connected workers must be at most 1; connect to another node"
+            )
             # One that is known already may always come back.
             await Peer.connect(served, registration("first"))
 
@@ -194,7 +198,7 @@ def test_a_stream_that_does_not_say_whose_it_is_is_ended(monkeypatch: pytest.Mon
         async with serving() as served:
             failure = await Peer(served).failure()
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
-            assert failure.details() == "no registration came within 0 s"
+            assert failure.details() == "the stream must register within 0 s"
 
     monkeypatch.setattr("perdure_gateway.grpc_api.worker_service.REGISTER_S_MAX", 0)
     run(main)
@@ -323,7 +327,9 @@ def test_a_session_has_to_begin_with_a_registration_and_only_begin() -> None:
         async with serving() as served:
             early = Peer(served)
             await early.send(credit=worker_pb2.Credit(slots=1))
-            assert (await early.failure()).details() == "a session begins with register"
+            assert (
+                await early.failure()
+            ).details() == "the first message of a session must be register"
             late = await Peer.connect(served)
             await late.send(register=registration())
             assert (await late.failure()).code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,1 +1,1 @@
-"""Admission: whether a call may run now, and how much memory it may use."""
+"""Admission of calls: readiness of the node, memory budget, checks of requests."""

@@ -1,11 +1,11 @@
-"""Where the node stands, and hence whether it takes calls.
+"""The status of the node, and with it whether calls are admitted.
 
     STARTING → SERVING → DRAINING
     STARTING → STANDBY → SERVING      another node owned the database
     any      → FENCED                 another node has taken over
 
-Must stay true: outside SERVING nothing new begins, and calls that only wait for something to happen
-are let go as soon as the node leaves SERVING, so that stopping waits for nobody's patience.
+Must stay true: outside SERVING no new work starts, and calls that only wait for an event end as
+soon as the node leaves SERVING, so that no waiting caller delays a stop.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from perdure_gateway.errors import NotServing
 
 
 class NodeStatus(StrEnum):
-    """Where the node stands, in the words of /healthz and NodeService.Describe."""
+    """The status of the node, as /healthz and NodeService.Describe report it."""
 
     STARTING = "starting"
     STANDBY = "standby"
@@ -28,14 +28,14 @@ class NodeStatus(StrEnum):
 
 _REASONS = {
     NodeStatus.STARTING: "this node is starting; try again",
-    NodeStatus.STANDBY: "this node stands by while another owns the database; ask that one",
+    NodeStatus.STANDBY: "this node is on standby while another owns the database; call that one",
     NodeStatus.DRAINING: "this node is stopping; try again",
     NodeStatus.FENCED: "another node has taken over; try again",
 }
 
 
 class Readiness:
-    """Lets calls in while the node serves, and waiting calls out when it stops."""
+    """Admits calls while the node serves, and ends waiting calls when it stops."""
 
     def __init__(self) -> None:
         self._status = NodeStatus.STARTING
@@ -44,11 +44,11 @@ class Readiness:
 
     @property
     def status(self) -> NodeStatus:
-        """Return where the node stands now."""
+        """Return the current status of the node."""
         return self._status
 
     def set_status(self, status: NodeStatus) -> None:
-        """Change where the node stands; lets everybody go who waits, unless it is serving."""
+        """Change the status of the node; unless it is SERVING, this ends every waiting call."""
         self._status = status
         if status is not NodeStatus.SERVING:
             now_s = asyncio.get_running_loop().time()
@@ -62,7 +62,7 @@ class Readiness:
 
     @asynccontextmanager
     async def while_serving(self) -> AsyncGenerator[None]:
-        """Raise NotServing out of the body as soon as the node leaves SERVING."""
+        """Run the body, and raise NotServing from it as soon as the node leaves SERVING."""
         self.require_serving()
         wait = asyncio.timeout(None)
         try:

@@ -1,7 +1,7 @@
-"""Checks of the edge: of what core never sees, such as the sizes of pages, waits and registrations.
+"""Checks of fields that core never sees, such as the sizes of pages, waits and registrations.
 
-Core checks the form of everything that it is given, for all APIs alike (`perdure_core.validation`).
-Besides what stands here the edge checks only what guards memory before a message is decoded.
+Core checks the form of everything that reaches it, for all APIs alike (`perdure_core.validation`).
+In addition the gateway checks only what guards memory before a message is decoded.
 
 Every message names the field, the bound, and the value.
 """

@@ -1,1 +1,1 @@
-"""The public gRPC services, their port, and what stands before each call."""
+"""The public gRPC services, their port and their interceptors."""

@@ -1,4 +1,4 @@
-"""CallbackService: complete what an execution waits for."""
+"""CallbackService: success, failure and heartbeat of callbacks."""
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
@@ -16,7 +16,7 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class CallbackService(client_pb2_grpc.CallbackServiceServicer):
-    """Serves whoever holds a callback id."""
+    """Serves clients that hold a callback id."""
 
     def __init__(self, commands: ExecutionCommands, budget: MemoryBudget) -> None:
         self._commands = commands

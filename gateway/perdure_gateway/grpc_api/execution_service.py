@@ -1,4 +1,4 @@
-"""ExecutionService: start executions, look at them, act on them."""
+"""ExecutionService: start, read and control executions, and list functions."""
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
@@ -96,7 +96,7 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         try:
             async with self._readiness.while_serving():
                 async for event in events:
-                    await self._tell(request, event, context)
+                    await self._write_event(request, event, context)
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
@@ -155,15 +155,16 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def _rendered(
         self, state: State, reservation: Reservation, *, large_input: bool = True
     ) -> model_pb2.Execution:
-        """Return the execution; whoever has just sent a large input does not get it back."""
+        """Return the execution with its payloads; a large input is not sent back to its sender."""
         message = execution_to_message(state)
-        given, result, key = state.input, state.result, state_key(state)
-        wanted = (given, result) if large_input else (result,)
-        kept = None if state.error is None else state.error.kept
-        references = [each for each in (*wanted, kept) if isinstance(each, StoredPayload)]
+        payload, result, key = state.input, state.result, state_key(state)
+        payloads = (payload, result) if large_input else (result,)
+        large_error = None if state.error is None else state.error.kept
+        candidates = (*payloads, large_error)
+        references = [each for each in candidates if isinstance(each, StoredPayload)]
         texts = await load_payloads(self._queries, key, references, reservation)
-        if isinstance(given, StoredPayload) and large_input:
-            message.input = texts[given]
+        if isinstance(payload, StoredPayload) and large_input:
+            message.input = texts[payload]
         if isinstance(result, StoredPayload):
             message.result = texts[result]
         error = error_from(state.error, texts)
@@ -171,13 +172,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             message.error.CopyFrom(error_to_message(error))
         return message
 
-    async def _tell(
+    async def _write_event(
         self,
         request: client_pb2.FollowExecutionHistoryRequest,
         numbered: NumberedEvent,
         context: _Context,
     ) -> None:
-        """Write one event; a large one holds its room until it has left."""
+        """Write one event; the reservation of a large one is released once it has left."""
         reservation = self._budget.reservation()
         try:
             if not request.exclude_execution_data:

@@ -1,6 +1,6 @@
 """The interceptors of every gRPC call: bearer token, readiness, errors as statuses.
 
-Servicers therefore raise what they mean, and hold no word about gRPC's statuses.
+Servicers raise errors of the domain, and know nothing about gRPC statuses.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."
 _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
 
-# gRPC's types know neither the messages nor which of a handler's four functions is set.
+# gRPC's types name neither the messages nor which of a handler's four functions is set.
 _Details = grpc.HandlerCallDetails
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _OptionalHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -27,7 +27,7 @@ _Method: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 
 
 class BearerInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses every call without a token of ours, but for health checks."""
+    """Refuses every call without a valid token, except health checks."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -43,7 +43,7 @@ class BearerInterceptor(grpc.aio.ServerInterceptor):
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Keeps calls out while the node does not serve, and turns what methods raise into statuses."""
+    """Refuses calls while the node does not serve, and turns errors of methods into statuses."""
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
@@ -60,7 +60,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(_OWN_PREFIX):
             return handler
-        # People and other nodes may ask at any time where this node stands.
+        # Operators and other nodes may read the status of this node at any time.
         readiness = None if method.startswith(_NODE_PREFIX) else self._readiness
         self._handlers[method] = _wrapped(handler, readiness)
         return self._handlers[method]
@@ -77,7 +77,7 @@ def _refusal(problem: str) -> _Handler:
     async def refuse(_requests: Any, context: _Context) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, problem)
 
-    # A method that reads a stream need not read anything, whatever the caller's method is like.
+    # A method with a stream of requests need not read any, so this fits every method.
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
@@ -103,7 +103,7 @@ def _guarded(method: _Method, readiness: Readiness | None) -> Any:
             return await method(request, context)
         except grpc.aio.AbortError:
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes it untranslated
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
             status = status_of(error)
         return await context.abort(status.code, status.message)
 

@@ -1,4 +1,4 @@
-"""NodeService: what nodes say to each other, and people to a node."""
+"""NodeService: the description of a node, and its handover to a successor."""
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
@@ -18,7 +18,7 @@ _log = open_log("perdure.gateway")
 
 
 class Node(Protocol):
-    """The process that this gateway is the door of."""
+    """The process that this gateway belongs to."""
 
     @property
     def name(self) -> str:
@@ -27,11 +27,11 @@ class Node(Protocol):
 
     @property
     def incarnation(self) -> int:
-        """Return the fencing number under which the node writes; 0 before it has one."""
+        """Return the fencing number that the node writes under; 0 before it has one."""
         ...
 
     async def hand_over(self) -> None:
-        """Drain, give the buckets up, and begin to stop; return once that is durable."""
+        """Drain, release the buckets, and start to stop; return once that is durable."""
         ...
 
 
@@ -59,6 +59,6 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         self, request: node_pb2.HandOverRequest, context: _Context
     ) -> node_pb2.HandOverResponse:
         self._readiness.require_serving()
-        _log.info("asked to hand over", successor=request.successor[:200])
+        _log.info("handover requested", successor=request.successor[:200])
         await self._node.hand_over()
         return node_pb2.HandOverResponse(incarnation=self._node.incarnation)

@@ -1,4 +1,4 @@
-"""Pages of histories and of lists, in the messages of the contract."""
+"""Pages of histories and of lists of executions, in the messages of the contract."""
 
 from functools import partial
 from typing import Final

@@ -1,6 +1,6 @@
-"""The gRPC server of a node: its port, its services, and the order in which they begin and end.
+"""The gRPC server of a node: its port, its services, and the order in which they start and stop.
 
-listen ──▶ start (standing by) ──▶ open ──▶ drain ──▶ stop
+listen ──▶ start (refusing calls) ──▶ open ──▶ drain ──▶ stop
 """
 
 import asyncio
@@ -46,21 +46,21 @@ _log = open_log("perdure.gateway")
 
 
 class _Unregistered:
-    """The server for generated code to add its handlers to, and to register no methods with.
+    """A server to which generated code adds its handlers, but without registering methods.
 
-    For each method that is registered grpc.aio has a task of its own wait for the next call, and
-    looks at the tasks of all methods whenever a call comes.
+    For each registered method grpc.aio keeps a task that waits for the next call, and scans the
+    tasks of all methods at each call.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Leave the methods to the handlers, which find them by their names."""
+        """Do nothing: the generic handlers find the methods by name."""
 
 
 class GrpcServer:
-    """The door for clients, workers and other nodes."""
+    """The gRPC port for clients, workers and other nodes."""
 
     def __init__(self, readiness: Readiness, tokens: Tokens | None) -> None:
         self._readiness = readiness
@@ -75,7 +75,7 @@ class GrpcServer:
         self._registry: WorkerRegistry | None = None
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
-        """Take the port; return the address with its real port. Raises SettingsError."""
+        """Bind the port; return the address with its real port. Raises SettingsError."""
         try:
             if tls is None:
                 port = self._server.add_insecure_port(str(address))
@@ -83,7 +83,7 @@ class GrpcServer:
                 port = self._server.add_secure_port(str(address), grpc_credentials(tls))
         except RuntimeError as error:
             raise SettingsError(
-                f"cannot listen on {address} for gRPC: the port is taken or the host is not ours"
+                f"cannot listen on {address} for gRPC: the port is in use or the host is not local"
             ) from error
         return Address(address.host, port)
 
@@ -130,13 +130,13 @@ class GrpcServer:
         return registry
 
     async def open(self) -> None:
-        """Let calls in. All that a node consists of is there now, and stays."""
+        """Admit calls. Everything that a node consists of exists now, and stays."""
         freeze_startup_objects()
         self._readiness.set_status(NodeStatus.SERVING)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, status: NodeStatus = NodeStatus.DRAINING) -> None:
-        """Begin nothing new; return when calls in flight are answered, or have had their time."""
+        """Refuse new work; return when calls in flight are answered, or their time is over."""
         self._readiness.set_status(status)
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._registry is None:
@@ -148,7 +148,7 @@ class GrpcServer:
             _log.warning("calls of workers were cut off", waited_s=DRAIN_S_MAX)
 
     async def stop(self) -> None:
-        """Close the port and whatever is still open."""
+        """Close the port and every open call."""
         await self._server.stop(STOP_S_MAX)
         unfreeze()
 

@@ -1,4 +1,4 @@
-"""WorkerService: the Session stream, and the unary calls that mean the same."""
+"""WorkerService: the Session stream, and the unary calls with the same effects."""
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
@@ -18,31 +18,31 @@ from perdure_gateway.workers.requests import check_registration
 from perdure_gateway.workers.stream_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 
-# How long a stream may be open without saying whose it is.
+# How long a stream may be open before the worker registers.
 REGISTER_S_MAX: Final = 10
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
-    """Serves workers of both kinds."""
+    """Serves workers that hold a stream, and workers that poll."""
 
     def __init__(self, registry: WorkerRegistry) -> None:
         self._registry = registry
         self._requests = registry.requests
 
-    async def Session(  # type: ignore[override] # the stub knows no context.read and context.write
+    async def Session(  # type: ignore[override] # the stub has no context.read and context.write
         self, request_iterator: Any, context: _Context
     ) -> None:
         try:
             async with asyncio.timeout(REGISTER_S_MAX):
                 first = await context.read()
         except TimeoutError:
-            raise HeartbeatTimeout(f"no registration came within {REGISTER_S_MAX} s") from None
+            raise HeartbeatTimeout(f"the stream must register within {REGISTER_S_MAX} s") from None
         if not isinstance(first, worker_pb2.WorkerMessage):
             return
         if first.WhichOneof("message") != "register":
-            raise Invalid("a session begins with register")
+            raise Invalid("the first message of a session must be register")
         check_registration(first.register)
         await WorkerSession(context, self._registry, first.register).run()
 
@@ -84,14 +84,14 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         self, request: worker_pb2.HeartbeatRequest, context: _Context
     ) -> worker_pb2.HeartbeatResponse:
         worker = self._polling_worker(request.worker_id)
-        worker.show_life()
+        worker.record_call()
         return await self._requests.heartbeat(request.worker_id, request.invocation_ids)
 
     async def HandBack(
         self, request: worker_pb2.HandBackRequest, context: _Context
     ) -> worker_pb2.HandBackResponse:
         worker = self._polling_worker(request.worker_id)
-        worker.show_life()
+        worker.record_call()
         await self._requests.hand_back(request)
         return worker_pb2.HandBackResponse()
 

@@ -1,1 +1,1 @@
-"""What clients see of executions: state and events as messages, large payloads loaded."""
+"""Views of executions for clients: state and events as messages, with large payloads loaded."""

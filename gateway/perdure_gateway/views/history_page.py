@@ -1,8 +1,7 @@
 """One page of an execution's history, with the position of the next, for both APIs.
 
-A page ends at the number of events that was asked for or, because a payload may have 64 MiB, when
-it has grown large enough. A marker holds where the page ended, and none of the filters: the caller
-repeats them.
+A page ends at the requested number of events or, because a payload may have 64 MiB, once it has
+grown large. A marker holds where the page ended, but no filters: the caller repeats them.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ _Rendered = TypeVar("_Rendered")
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a history that a caller asks for."""
+    """The part of a history that a caller requests."""
 
     arn: str
     # The kind of the marker: it names the API and the direction.

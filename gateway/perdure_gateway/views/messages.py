@@ -17,12 +17,12 @@ def state_arn(state: State) -> str:
 
 
 def state_key(state: State) -> ExecutionKey:
-    """Return where the execution lives."""
+    """Return the key of the execution in the store."""
     return key_of_identity(identity_of(state))
 
 
 def execution_to_message(state: State, *, exclude_data: bool = False) -> model_pb2.Execution:
-    """Return the execution, whole but for its history and for payloads that are kept outside."""
+    """Return the execution without its history and without payloads outside the record."""
     message = model_pb2.Execution(
         execution_arn=state_arn(state),
         execution_name=state.name,
@@ -41,12 +41,12 @@ def execution_to_message(state: State, *, exclude_data: bool = False) -> model_p
     if not exclude_data:
         _write_payloads(message, state)
     if is_open(state):
-        _write_prospects(message, state)
+        _write_pending(message, state)
     return message
 
 
 def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
-    """Return the execution as a list shows it."""
+    """Return the execution as an entry of a list."""
     return model_pb2.ExecutionSummary(
         execution_arn=arn_of(row.identity),
         execution_name=row.name,
@@ -59,7 +59,7 @@ def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
 
 
 def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.Function:
-    """Return a function that workers have announced."""
+    """Return a function that workers have registered."""
     return client_pb2.Function(
         function_name=row.name,
         execution_timeout_seconds=row.execution_timeout_s,
@@ -70,9 +70,9 @@ def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.
 
 
 def _waiting_for(state: State) -> str:
-    # Every pause waits for a resume; the details of the pause say what began it.
-    word = waiting_for(state)
-    return "pause" if word == "diverged" else word
+    # Every pause waits for a resume; the details of the pause name its cause.
+    reason = waiting_for(state)
+    return "pause" if reason == "diverged" else reason
 
 
 def _write_payloads(message: model_pb2.Execution, state: State) -> None:
@@ -82,8 +82,8 @@ def _write_payloads(message: model_pb2.Execution, state: State) -> None:
         message.result = state.result
 
 
-def _write_prospects(message: model_pb2.Execution, state: State) -> None:
-    """Write what an execution that has not ended waits for."""
+def _write_pending(message: model_pb2.Execution, state: State) -> None:
+    """Write the deadlines, the pause and the open callbacks of an execution that has not ended."""
     message.execution_deadline_timestamp.CopyFrom(timestamp_from_ms(state.deadline_ms))
     next_due_ms = state.alarms.next_due_ms()
     if next_due_ms is not None:

@@ -19,15 +19,15 @@ async def load_payloads(
     references: Iterable[StoredPayload],
     reservation: Reservation,
 ) -> Mapping[StoredPayload, str]:
-    """Return the texts, within what there is room for.
+    """Return the texts of the references, within the memory budget.
 
     Raises ResourceExhausted, Unknown, StoreError.
     """
-    wanted = list(dict.fromkeys(references))
-    if not wanted:
+    distinct = list(dict.fromkeys(references))
+    if not distinct:
         return {}
-    reservation.reserve(sum(reference.size for reference in wanted))
-    return await queries.texts(key, wanted)
+    reservation.reserve(sum(reference.size for reference in distinct))
+    return await queries.texts(key, distinct)
 
 
 async def inline_payloads(
@@ -39,19 +39,19 @@ async def inline_payloads(
     bytes_max: int,
     payload_bytes_max: int = PAYLOAD_BYTES_MAX,
 ) -> list[NumberedEvent]:
-    """Return as many of the events as fit, with their texts; the first always does.
+    """Return the events that fit, with their payloads inlined; the first event always fits.
 
-    Only what is kept outside counts here. References to payloads above `payload_bytes_max` stay;
-    errors are always whole.
+    Only payloads outside the record count. References to payloads above `payload_bytes_max` stay;
+    errors are always inlined.
     """
     fitting: list[NumberedEvent] = []
     references: list[StoredPayload] = []
     for numbered in events:
-        wanted = _references_within(numbered.event, payload_bytes_max)
-        bytes_max -= sum(reference.size for reference in wanted)
-        if wanted and bytes_max < 0 and fitting:
+        loaded = _references_within(numbered.event, payload_bytes_max)
+        bytes_max -= sum(reference.size for reference in loaded)
+        if loaded and bytes_max < 0 and fitting:
             break
-        references += wanted
+        references += loaded
         fitting.append(numbered)
     texts = await load_payloads(queries, key, references, reservation)
     return [

@@ -1,1 +1,1 @@
-"""Connected workers: who is here, what each may take, what they send."""
+"""Connected workers: their registry, the dispatch of invocations, and their calls."""

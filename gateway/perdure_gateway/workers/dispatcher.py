@@ -1,11 +1,11 @@
-"""Turns the tasks that matching hands to one worker into invocations, and loses none of them.
+"""The dispatcher of one worker: it turns tasks from matching into invocations, and loses none.
 
-    task ──history.begin──▶ invocation      handed to the worker
-                       ├──▶ nothing wanted  the slot is free again
-                       └──▶ failed          the slot is held for a while, then both are given back
+    task ──history.begin──▶ invocation       sent to the worker
+                       ├──▶ nothing to run   the slot is free again
+                       └──▶ failed           after a delay the task is offered again, the slot freed
 
-Must stay true: a slot that matching has filled ends in exactly one of these, and an invocation that
-could not be handed to the worker is given back, for nobody would run it.
+Must stay true: a slot that matching has filled ends in exactly one of these ways, and an invocation
+that could not be sent to the worker is handed back, since no worker would run it.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from perdure_host.services import InvocationCommands, Matching, Task
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
-# Long enough not to hammer a database that is down, short enough to go unnoticed once it is back.
+# Long enough to spare a database that is down, short enough not to be noticed once it is up again.
 OFFER_AGAIN_MS: Final = 1_000
 
 _log = open_log("perdure.gateway")
 
 
 class Dispatcher:
-    """The dispatcher of one worker.
+    """Starts the invocations of one worker, and the other tasks of its connection.
 
     `on_invocation` receives each invocation; `on_unused_slot` is called when a slot stays unused.
     """
@@ -52,28 +52,28 @@ class Dispatcher:
         self._closed = False
 
     def deliver(self, task: Task) -> None:
-        """Begin the invocation of a task; matching calls this."""
+        """Start the invocation of a task; matching calls this."""
         self.start_task(self._begin(task))
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that the worker asked for; `wait_idle` waits for it."""
+        """Start work for the worker; `wait_idle` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Receive nothing more; what still begins is given back."""
+        """Stop passing on invocations; those that are starting are handed back."""
         self._closed = True
 
     async def wait_idle(self) -> None:
-        """Return when nothing is under way."""
+        """Wait until no task is running."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _begin(self, task: Task) -> None:
         try:
             offer = await self._invocations.begin(task.key, self._worker_id)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the task must not be lost
+        except Exception as error:  # noqa: BLE001 - no error may lose the task
             await self._offer_again(task, error)
             return
         if offer is None:
@@ -81,22 +81,24 @@ class Dispatcher:
         elif self._closed:
             await self.hand_back([offer.token])
         else:
-            # At once: the operations of the offer are history's own, and change after an await.
+            # Without an await before: the operations of the offer belong to history and may change.
             self._on_invocation(invocation_to_message(offer))
 
     async def hand_back(self, tokens: list[str]) -> None:
-        """Return invocations that never reached the worker."""
+        """Return invocations that never reached the worker to their queues."""
         if not tokens:
             return
         try:
             await self._invocations.hand_back(tokens)
         except StoreError as error:
             # They are missing from the next heartbeat, and history offers them again.
-            _log.warning("invocations could not be given back", count=len(tokens), error=str(error))
+            _log.warning(
+                "invocations could not be handed back", count=len(tokens), error=str(error)
+            )
 
     async def _offer_again(self, task: Task, error: Exception) -> None:
         reason = status_of(error).message
-        _log.warning("an invocation could not begin", function=task.function, error=reason)
+        _log.warning("an invocation could not start", function=task.function, error=reason)
         if not self._closed:
             await self._clock.wait_until(self._clock.now_ms() + OFFER_AGAIN_MS)
         self._matching.offer(task)

@@ -1,7 +1,7 @@
-"""A worker that makes unary calls: what reaches it waits in an inbox for its next Poll.
+"""The connection of a worker that polls: invocations wait in an inbox for its next Poll.
 
-Must stay true: credit lives as long as a Poll. What was handed over before a Poll ended but could
-not leave with its answer stays in the inbox, and leaves with the next one.
+Must stay true: credit lives as long as a Poll. An invocation that arrived before a Poll ended but
+did not fit into its response stays in the inbox, and leaves with the next response.
 """
 
 import asyncio
@@ -36,21 +36,21 @@ class PollingWorker:
         )
         self._inbox: deque[worker_pb2.Invocation] = deque()
         self._filled = asyncio.Event()
-        self._turn = asyncio.Lock()
+        self._poll_lock = asyncio.Lock()
         self._polling = False
         self._reason: HostError | None = None
 
     @property
     def seen_ms(self) -> int:
-        """Return when the worker last showed a sign of life: now, while it polls."""
+        """Return when the worker last called: now, while it polls."""
         return self._registry.clock.now_ms() if self._polling else self._seen_ms
 
-    def show_life(self) -> None:
-        """Note that the worker has just been heard of."""
+    def record_call(self) -> None:
+        """Record that the worker has just called."""
         self._seen_ms = self._registry.clock.now_ms()
 
     def notify_lost(self, invocation_id: str) -> None:
-        """Do nothing: the answer to the worker's next Heartbeat names it."""
+        """Do nothing: the response to the worker's next Heartbeat lists the invocation."""
 
     def close(self, reason: HostError) -> None:
         if self._reason is None:
@@ -69,9 +69,9 @@ class PollingWorker:
         await self.dispatcher.hand_back(unsent)
 
     async def poll(self, slots: int, wait_ms: int) -> worker_pb2.PollResponse:
-        """Return invocations for at most `slots`, as soon as there are some."""
-        # A poll whose caller has gone may not have noticed it yet.
-        async with self._turn:
+        """Return at most `slots` invocations, as soon as there are any."""
+        # An earlier poll whose caller has gone may not have ended yet.
+        async with self._poll_lock:
             try:
                 self._polling = True
                 self.free = slots
@@ -79,17 +79,17 @@ class PollingWorker:
             finally:
                 self._polling = False
                 self._registry.revoke_credit(self)
-                self.show_life()
-            # What matching has handed over already is on its way into the inbox.
+                self.record_call()
+            # Tasks that matching has already delivered are on their way into the inbox.
             await self.dispatcher.wait_idle()
             if self._reason is not None:
                 raise self._reason
             return self._take_from_inbox(slots)
 
     async def _wait_filled(self, slots: int, wait_ms: int) -> None:
-        wanted = slots - len(self._inbox)
-        if wanted > 0:
-            self._registry.credit(self, wanted)
+        missing = slots - len(self._inbox)
+        if missing > 0:
+            self._registry.credit(self, missing)
         if not self._inbox and self._reason is None:
             self._filled.clear()
             try:

@@ -1,8 +1,9 @@
-"""The workers that are here: by session or by unary calls, one connection for each worker id.
+"""The registry of connected workers, by stream or by polling: one connection for each worker id.
 
 Must stay true: the newest connection of a worker id replaces the one before it at once, before
-anything is claimed through it; and history hears that a worker is lost when its last connection has
-gone, unless the node itself is stopping: then workers go on, and claim what they run elsewhere.
+anything is claimed through it. History is notified that a worker is lost when its last connection
+has ended, unless the node itself is stopping: then workers go on, and claim their invocations at
+another node.
 """
 
 import asyncio
@@ -26,53 +27,53 @@ from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
 WORKERS_MAX: Final = 10_000
-# How long history is left alone after it could not be told that a worker is lost.
+# The delay before history is notified again of a lost worker, after that failed.
 REPORT_AGAIN_MS: Final = 1_000
 
 _log = open_log("perdure.gateway")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What workers are told at registration. Shorter: losses are noticed sooner, more messages."""
+    """Heartbeats of workers. Shorter times: losses are noticed sooner, at the price of messages."""
 
     heartbeat_interval_ms: int = 5_000
     heartbeat_timeout_ms: int = 15_000
 
 
 class WorkerConnection(Protocol):
-    """One way in which a worker is here."""
+    """A connected worker, by stream or by polling."""
 
     worker_id: str
     slots: int
-    # Free slots that were promised to us and are not filled.
+    # Slots that the worker has granted and that hold no invocation.
     free: int
-    # Matching hands it the tasks of this worker.
+    # It receives the tasks of this worker from matching.
     dispatcher: Dispatcher
 
     @property
     def seen_ms(self) -> int:
-        """Return when it last showed a sign of life."""
+        """Return when the worker last sent something."""
         ...
 
     def notify_lost(self, invocation_id: str) -> None:
-        """Tell the worker that the turn of an invocation has passed, if it can be told at once."""
+        """Notify the worker that it has lost an invocation, if it can be notified at once."""
         ...
 
     def close(self, reason: HostError) -> None:
-        """End the connection, and tell the worker why."""
+        """Close the connection, with the reason for the worker."""
         ...
 
     def drain(self) -> None:
-        """Tell the worker that the node stops, and end once its calls are answered."""
+        """Notify the worker that the node stops, and close once its calls are answered."""
         ...
 
     async def wait_closed(self) -> None:
-        """Return when nothing is under way any more, and nothing undelivered is left."""
+        """Wait until no task is running, and every undelivered invocation is handed back."""
         ...
 
 
 class WorkerRegistry:
-    """Everything that is known of workers, but for the queues."""
+    """The connected workers. Their queues are held by matching."""
 
     def __init__(
         self,
@@ -101,13 +102,13 @@ class WorkerRegistry:
         metrics.slots_in_use.set_function(self._slots_in_use)
 
     def find(self, worker_id: str) -> WorkerConnection | None:
-        """Return the worker's connection."""
+        """Return the connection of a worker, if it has one."""
         return self._connections.get(worker_id)
 
     async def register(
         self, request: worker_pb2.RegisterRequest, connection: WorkerConnection
     ) -> worker_pb2.RegisterResponse:
-        """Let a worker in: announce what it serves, claim what it runs, tell matching."""
+        """Register a worker: announce its functions, claim its invocations, attach its queues."""
         self._add(connection)
         rows = function_rows(request)
         if rows:
@@ -131,7 +132,7 @@ class WorkerRegistry:
         )
 
     def disconnect(self, connection: WorkerConnection) -> None:
-        """Take leave of a connection that has ended, whatever the reason."""
+        """Remove a connection that has ended, and report the worker as lost if it was its last."""
         worker_left = self._connections.get(connection.worker_id) is connection
         if worker_left:
             del self._connections[connection.worker_id]
@@ -143,36 +144,37 @@ class WorkerRegistry:
         departure.add_done_callback(self._departures.discard)
 
     def credit(self, connection: WorkerConnection, slots: int) -> None:
-        """Promise free slots to matching, unless another connection speaks for the worker now."""
+        """Add free slots at matching, unless a newer connection has replaced this one."""
         if self._connections.get(connection.worker_id) is connection:
             self.matching.credit(connection.worker_id, slots)
 
     def revoke_credit(self, connection: WorkerConnection) -> None:
-        """Take back the free slots that were promised to matching."""
+        """Revoke the free slots at matching, unless a newer connection has replaced this one."""
         if self._connections.get(connection.worker_id) is connection:
             self.matching.revoke_credit(connection.worker_id)
 
     async def close_expired(self) -> None:
         """Close the connections of workers that sent no heartbeat in time."""
-        silent_ms = self.settings.heartbeat_timeout_ms
-        since_ms = self.clock.now_ms() - silent_ms
+        timeout_ms = self.settings.heartbeat_timeout_ms
+        since_ms = self.clock.now_ms() - timeout_ms
         for connection in [*self._connections.values()]:
             if connection.seen_ms < since_ms:
                 worker_id = connection.worker_id
-                _log.warning("worker silent", worker_id=worker_id, silent_ms=silent_ms)
+                _log.warning("worker sent no heartbeat", worker_id=worker_id, timeout_ms=timeout_ms)
                 connection.close(
-                    HeartbeatTimeout(f"worker {worker_id} sent no heartbeat for {silent_ms:,} ms")
+                    HeartbeatTimeout(f"worker {worker_id} sent no heartbeat for {timeout_ms:,} ms")
                 )
 
     async def drain(self) -> None:
-        """Let every worker know that the node stops; return when the last of them has gone."""
+        """Notify every worker that the node stops; return when the last connection is closed."""
         connections = [*self._connections.values()]
         for connection in connections:
             self.matching.detach(connection.worker_id)
             connection.drain()
         for connection in connections:
             await connection.wait_closed()
-        # Nobody is lost any more: workers go on, and claim what they run at the next node.
+        # No worker is reported as lost any more: workers go on, and claim what they run at another
+        # node.
         for departure in self._departures:
             departure.cancel()
         await asyncio.gather(*self._departures, return_exceptions=True)
@@ -185,7 +187,9 @@ class WorkerRegistry:
     def _add(self, connection: WorkerConnection) -> None:
         former = self._connections.get(connection.worker_id)
         if former is None and len(self._connections) >= WORKERS_MAX:
-            raise ResourceExhausted(f"{WORKERS_MAX:,} workers are connected; no more are allowed")
+            raise ResourceExhausted(
+                f"connected workers must be at most {WORKERS_MAX:,}; connect to another node"
+            )
         self._connections[connection.worker_id] = connection
         if former is not None:
             self.matching.detach(connection.worker_id)
@@ -200,16 +204,16 @@ class WorkerRegistry:
         try:
             return await self.invocations.claim(token, worker_id) is not None
         except Invalid:
-            # Of another database, say. The worker has to drop it, like one whose turn has passed.
+            # For example from another database. The worker must drop it, like a lost one.
             return False
 
     async def _report_lost(self, connection: WorkerConnection, *, worker_left: bool) -> None:
         await connection.wait_closed()
-        # Endless only while the database is down, and not past the end of the node.
+        # This repeats while the database is down, but not after the node has stopped.
         while worker_left and connection.worker_id not in self._connections and self._serving():
             try:
                 await self.invocations.worker_lost(connection.worker_id)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the work must not be lost
+            except Exception as error:  # noqa: BLE001 - no error may lose the work
                 reason = status_of(error).message
                 worker_id = connection.worker_id
                 _log.warning("a lost worker is not recorded yet", worker_id=worker_id, error=reason)

@@ -1,4 +1,4 @@
-"""The calls of workers, read from messages of the contract, checked and passed on to history."""
+"""The calls of workers: messages of the contract, checked, decoded and passed to history."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -35,7 +35,7 @@ _REPLAYED_OPERATIONS_MAX = 2**31 - 1
 
 
 class WorkerRequests:
-    """Passes the calls of workers on to history, by session and by unary calls."""
+    """Makes the calls of workers at history, for streams and unary calls alike."""
 
     def __init__(self, invocations: InvocationCommands, queries: HistoryQueries) -> None:
         self._invocations = invocations
@@ -46,7 +46,7 @@ class WorkerRequests:
         request: worker_pb2.CheckpointRequest,
         reservation: Reservation,
     ) -> worker_pb2.CheckpointResponse:
-        """Apply a batch of updates; the answer leaves out what the request itself carried."""
+        """Apply a batch of updates; the response omits outcomes that the request itself carried."""
         # Core checks the updates. These two bounds guard memory before they are decoded.
         if len(request.updates) > limits.CHECKPOINT_UPDATES_MAX:
             validation.check_count("updates", len(request.updates), limits.CHECKPOINT_UPDATES_MAX)
@@ -59,7 +59,7 @@ class WorkerRequests:
         answer = await self._invocations.checkpoint(
             request.checkpoint_token, request.client_token, updates
         )
-        # A START carries an input, never the result; its repeat may bring the result as news.
+        # A START carries an input, never a result; when it is repeated, the result may be new.
         carried = {update.id for update in updates if update.action not in ACTIONS_OPEN}
         operations = [_without_echo(operation, carried) for operation in answer.operations]
         texts = await load_payloads(
@@ -77,7 +77,7 @@ class WorkerRequests:
         reservation.reserve(request.ByteSize())
         status = completion_status(request.status)
         error = error_from_message(request.error) if request.HasField("error") else None
-        # Core would end the execution as failed; the contract lets the worker hear of it instead.
+        # Core would end the execution as failed; the contract has the worker refused instead.
         check_error("error", error)
         check_payload("result", request.result)
         replayed = request.replayed_operations
@@ -110,7 +110,7 @@ class WorkerRequests:
     async def heartbeat(
         self, worker_id: str, invocation_ids: Sequence[str]
     ) -> worker_pb2.HeartbeatResponse:
-        """Tell what runs in a worker; the answer names what should not."""
+        """Record what runs in a worker; the response lists the invocations that it has lost."""
         validation.check_count("invocation_ids", len(invocation_ids), limits.INVOCATIONS_LISTED_MAX)
         lost = await self._invocations.heartbeat(worker_id, tuple(invocation_ids))
         return worker_pb2.HeartbeatResponse(lost_invocation_ids=lost)
@@ -123,7 +123,7 @@ class WorkerRequests:
 
 
 def invocation_to_message(offer: InvocationOffer) -> worker_pb2.Invocation:
-    """Return what a worker needs to run the invocation."""
+    """Return the message with everything that a worker needs to run the invocation."""
     message = worker_pb2.Invocation(
         invocation_id=offer.invocation_id,
         execution_arn=offer.arn,
@@ -167,7 +167,7 @@ def check_registration(request: worker_pb2.RegisterRequest) -> None:
 
 
 def function_rows(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
-    """Return the functions of a registration, with defaults where it names none."""
+    """Return the functions of a registration, with defaults for omitted settings."""
     return [
         FunctionRow(
             namespace=validation.NAMESPACE,
@@ -190,7 +190,7 @@ def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:
 
 
 def _without_echo(operation: Operation, carried: AbstractSet[str]) -> Operation:
-    """Return the operation without an outcome that the call itself has carried."""
+    """Return the operation without an outcome that the request itself has carried."""
     details = operation.details
     if operation.id in carried and isinstance(details, StepDetails | ContextDetails):
         details = msgspec.structs.replace(details, result=None, error=None)

@@ -1,13 +1,13 @@
-"""One Session stream: everything that a worker says and hears, pipelined.
+"""The stream of one worker: its calls and their replies, pipelined.
 
 The reader takes messages off the stream and starts a task for each call; the writer sends whatever
 is ready as one message of each kind, so that the checkpoints of one commit leave in one message.
 
 Must stay true: unanswered calls and unsent messages are bounded (the reader stops reading), a call
-that fails is answered and harms no other, and the registry hears once that the stream has ended.
+that fails is answered and affects no other, and the stream is removed from the registry once.
 
-Messages are put together by CopyFrom, which copies memory; constructors and `append` write a
-message out and read it again, and hold the loop for long when it is large.
+Messages are filled by CopyFrom, which copies memory; constructors and `append` serialize a message
+and parse it again, which blocks the loop for long when it is large.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
 UNANSWERED_MAX: Final = 20_000
-# Far less than a message may have; one item more never breaks that limit.
+# Far less than the limit of a message; one item more never exceeds that limit.
 BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
@@ -78,7 +78,7 @@ class WorkerSession:
         self._ended = False
 
     async def run(self) -> None:
-        """Serve the stream until it ends; raise what the worker is to be told."""
+        """Serve the stream until it ends; raise the reason when the server closes it."""
         try:
             async with self._scope:
                 await self._serve()
@@ -119,11 +119,11 @@ class WorkerSession:
         registered = await self._registry.register(self._request, self)
         self._notify(worker_pb2.ServerMessage(registered=registered))
         writer = asyncio.get_running_loop().create_task(self._write())
-        # A writer that fails must not leave a reader behind that answers nobody.
+        # A writer that fails must not leave a reader behind whose replies never leave.
         writer.add_done_callback(self._close_broken)
         try:
             await self._read()
-            # The worker has said all that it had to say; it still hears the answers.
+            # The worker sends nothing more, and still receives the replies.
             await self.dispatcher.wait_idle()
             await self._wait_unanswered(0)
         finally:
@@ -133,7 +133,7 @@ class WorkerSession:
 
     async def _read(self) -> None:
         context, clock = self._context, self._registry.clock
-        # The types of read() leave out that it tells the end by a marker.
+        # The types of read() do not show that it returns a marker at the end.
         while isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
             message := await context.read(), worker_pb2.WorkerMessage
         ):
@@ -160,19 +160,20 @@ class WorkerSession:
             case "hand_back":
                 self._start(self._hand_back(message.hand_back))
             case "register":
-                raise Invalid("a session registers once, with its first message")
+                raise Invalid("register must be only the first message of a session")
             case _:
-                raise Invalid("a message of the session holds none of the kinds in the contract")
+                raise Invalid("a message of a session must be of a kind in the contract")
 
     def _add_credit(self, slots: int) -> None:
         if not 1 <= slots <= self.slots - self.free:
             raise Invalid(
-                f"credit of {slots:,} slots with {self.free:,} of {self.slots:,} free already"
+                f"credit must be at least 1 and at most {self.slots - self.free:,} slots,"
+                f" got {slots:,} ({self.free:,} of {self.slots:,} are free already)"
             )
         self.free += slots
         self._registry.credit(self, slots)
 
-    # Calls. Each of them leads to one message, and counts as unanswered until that has been sent.
+    # Calls. Each leads to one message, and counts as unanswered until that has been sent.
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._unanswered += 1
@@ -202,7 +203,7 @@ class WorkerSession:
     async def _heartbeat(self, request: worker_pb2.HeartbeatRequest) -> None:
         try:
             response = await self._requests.heartbeat(self.worker_id, request.invocation_ids)
-        except Exception as error:  # noqa: BLE001 - nothing is known to be lost then
+        except Exception as error:  # noqa: BLE001 - then no invocation is known to be lost
             self._log_failure("heartbeat", error)
             response = worker_pb2.HeartbeatResponse()
         self._notices.append(worker_pb2.ServerMessage(heartbeat=response))
@@ -211,11 +212,11 @@ class WorkerSession:
     async def _hand_back(self, request: worker_pb2.HandBackRequest) -> None:
         try:
             await self._requests.hand_back(request)
-        except Exception as error:  # noqa: BLE001 - the next heartbeat tells history the same
+        except Exception as error:  # noqa: BLE001 - the next heartbeat has the same effect
             self._log_failure("hand back", error)
         self._count_answered(1)
 
-    # What dispatching brings.
+    # The dispatcher's callbacks.
 
     def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self.free -= 1
@@ -289,6 +290,6 @@ class WorkerSession:
         if not writer.cancelled() and writer.exception() is not None:
             self.close(HeartbeatTimeout(f"the stream of worker {self.worker_id} broke"))
 
-    def _log_failure(self, what: str, error: Exception) -> None:
+    def _log_failure(self, call: str, error: Exception) -> None:
         reason = status_of(error).message
-        _log.warning("a call failed", call=what, worker_id=self.worker_id, error=reason)
+        _log.warning("a call failed", call=call, worker_id=self.worker_id, error=reason)
