@@ -145,7 +145,7 @@ async def live_server(folder: Path) -> AsyncGenerator[LiveServer]:
                 yield live
             finally:
                 live.kill_worker()
-                print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+                print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def _end(execution: ExecutionDescription) -> End:

@@ -16,7 +16,7 @@ from typing import Final, Self
 from perdure import Client, ClientError
 from tests.docs.page import Action, Execute, Expect, Interrupt, Launch, Type, Write, matches
 from tests.ports import HeldPort
-from tests.system.processes import LOOK_S, wait_until
+from tests.system.processes import POLL_S, wait_until
 
 COMMANDS_S_MAX: Final = 90.0
 STOP_S_MAX: Final = 60.0
@@ -83,7 +83,7 @@ class Reader:
             case Interrupt():
                 self._interrupt()
 
-    def told(self) -> str:
+    def output(self) -> str:
         """Return what the terminals show."""
         return "\n".join(f"--- {log.name}\n{log.read_text()}" for log in self._logs.glob("*.log"))
 
@@ -112,11 +112,11 @@ class Reader:
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
         reloads = path.exists() and self._serving.startswith("perdure dev")
-        before = self.told().count("worker registered")
+        before = self.output().count("worker registered")
         path.write_text(text, encoding="utf-8")
         if reloads:
             wait_until(
-                lambda: self.told().count("worker registered") > before, f"{name} is served anew"
+                lambda: self.output().count("worker registered") > before, f"{name} is served anew"
             )
 
     def _execute(self, text: str) -> None:
@@ -129,7 +129,7 @@ class Reader:
             timeout=COMMANDS_S_MAX,
             check=False,
         )
-        assert done.returncode == 0, f"{text}\n{done.stderr}\n{self.told()}"
+        assert done.returncode == 0, f"{text}\n{done.stderr}\n{self.output()}"
         self._printed = done.stdout
 
     def _type(self, text: str) -> None:
@@ -141,9 +141,9 @@ class Reader:
         self._shell.stdin.flush()
         deadline_s = time.monotonic() + COMMANDS_S_MAX
         while not done.exists():  # bounded by the deadline, and by the shell's life
-            assert self._shell.poll() is None, f"it fails:\n{text}\n{self.told()}"
-            assert time.monotonic() < deadline_s, f"it does not end:\n{text}\n{self.told()}"
-            time.sleep(LOOK_S)
+            assert self._shell.poll() is None, f"it fails:\n{text}\n{self.output()}"
+            assert time.monotonic() < deadline_s, f"it does not end:\n{text}\n{self.output()}"
+            time.sleep(POLL_S)
         done.unlink()
         self._printed = log.read_text()[seen:]
 
@@ -161,11 +161,11 @@ class Reader:
         self._terminals.append(process)
         self._serving = text
         awaited = "node ready" if text.startswith("perdure server") else "worker registered"
-        before = self.told().count(awaited)
+        before = self.output().count(awaited)
 
         def is_there() -> bool:
-            assert process.poll() is None, f"{text} ended\n{self.told()}"
-            return self.told().count(awaited) > before
+            assert process.poll() is None, f"{text} ended\n{self.output()}"
+            return self.output().count(awaited) > before
 
         wait_until(is_there, f"{text} is ready")
 

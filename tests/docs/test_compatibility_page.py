@@ -62,7 +62,7 @@ class Row:
         return found["path"]
 
     @property
-    def shown(self) -> str:
+    def signature(self) -> str:
         """What follows the name: parameters, or a default."""
         found = _NAME.fullmatch(self.subject)
         return found["shown"] or "" if found else ""
@@ -120,17 +120,19 @@ def added_names() -> set[str]:
         module = importlib.import_module(f"perdure.{part}" if part else "perdure")
         found.update(set(module.__all__) - published)
         for name, recorded in names.items():
-            published.update(members_told(name, recorded))
-            found.update(members_told(name, described(thing_of(part, name)), thing_of(part, name)))
+            published.update(members_on_page(name, recorded))
+            found.update(
+                members_on_page(name, described(thing_of(part, name)), thing_of(part, name))
+            )
     return found - published - INSIDE - {row.path for row in NAMES}
 
 
-def members_told(name: str, description: Any, ours: Any = None) -> set[str]:
+def members_on_page(name: str, description: Any, ours: Any = None) -> set[str]:
     """Return a class's members as the page names them; of `ours`, but those of other classes."""
     if not isinstance(description, dict) or issubclass(ours or object, BaseException):
         return set()
-    told = members(cast("dict[str, Any]", description))
-    return {f"{name}.{member}" for member in told if not inherited(ours, member)}
+    recorded = members(cast("dict[str, Any]", description))
+    return {f"{name}.{member}" for member in recorded if not inherited(ours, member)}
 
 
 def members(recorded: dict[str, Any]) -> list[str]:
@@ -173,7 +175,7 @@ def exists(part: str, path: str) -> bool:
         return ours is not None
     return (
         hasattr(ours, member)
-        or member in [shown.partition("=")[0] for shown in parameters(ours)]
+        or member in [each.partition("=")[0] for each in parameters(ours)]
         or (inspect.isclass(ours) and f"self.{member} =" in inspect.getsource(ours))
     )
 
@@ -188,7 +190,7 @@ def signature_of(recorded: Any, path: str) -> str:
         return f"({', '.join(mine['parameters'])})"
     if member in mine["methods"]:
         return f"({', '.join(mine['methods'][member])})"
-    defaults = dict(shown.partition("=")[::2] for shown in mine["parameters"])
+    defaults = dict(each.partition("=")[::2] for each in mine["parameters"])
     return f"={defaults[member]}"
 
 
@@ -217,10 +219,10 @@ def is_real(test: str) -> bool:
 
 def shows_what_is_published(row: Row) -> bool:
     """Whether the signature or default on the page is the published one, and ours if the same."""
-    if row.shown != signature_of(recorded_of(row), row.path):
+    if row.signature != signature_of(recorded_of(row), row.path):
         return False
     ours = thing_of(row.part or "", row.path.partition(".")[0])
-    return row.state != "same" or row.shown == signature_of(described(ours), row.path)
+    return row.state != "same" or row.signature == signature_of(described(ours), row.path)
 
 
 def test_every_published_name_is_on_the_page() -> None:
@@ -235,9 +237,9 @@ def test_every_name_that_was_added_is_on_the_page_and_held_by_tests() -> None:
     assert [test for test in tests if not is_real(test)] == []
 
 
-def test_nothing_is_told_twice() -> None:
-    told = [row.path if "." in row.path else (row.part, row.path) for row in NAMES]
-    assert [name for name, count in Counter(told).items() if count > 1] == []
+def test_nothing_is_listed_twice() -> None:
+    paths = [row.path if "." in row.path else (row.part, row.path) for row in NAMES]
+    assert [name for name, count in Counter(paths).items() if count > 1] == []
     rules = Counter(row.subject for row in ROWS if row.part is None)
     assert len(rules) > 100
     assert [rule for rule, count in rules.items() if count > 1] == []
@@ -249,9 +251,9 @@ def test_a_name_is_there_or_absent_as_the_page_says() -> None:
 
 
 def test_parameters_and_defaults_on_the_page_are_the_published_ones() -> None:
-    shown = [row for row in NAMES if row.shown]
-    assert len(shown) > 100
-    assert [row for row in shown if not shows_what_is_published(row)] == []
+    rows = [row for row in NAMES if row.signature]
+    assert len(rows) > 100
+    assert [row for row in rows if not shows_what_is_published(row)] == []
 
 
 def test_what_is_there_is_held_by_tests_and_what_is_absent_by_none() -> None:

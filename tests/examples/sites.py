@@ -27,13 +27,13 @@ class Site:
     def __init__(self, pages: dict[str, Callable[[int], Reply]]) -> None:
         """Take the pages; everything else is not found."""
         self.pages = pages
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
 
     def reply(self, path: str) -> Reply:
         """Answer one request; those for one page come one after the other."""
-        self.asked[path] += 1
+        self.requests[path] += 1
         page = self.pages.get(path)
-        return Reply(status=404) if page is None else page(self.asked[path])
+        return Reply(status=404) if page is None else page(self.requests[path])
 
 
 @contextmanager

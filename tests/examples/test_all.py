@@ -22,9 +22,9 @@ LINES_MAX: Final = 150
 def test_an_example_is_short_and_says_how_to_run_it(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) < LINES_MAX
-    said = ast.get_docstring(ast.parse(text)) or ""
-    assert f"perdure dev examples/{path.name}" in said
-    assert "perdure invoke" in said
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    assert f"perdure dev examples/{path.name}" in docstring
+    assert "perdure invoke" in docstring
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -96,8 +96,8 @@ def test_the_commands_in_the_examples_work(machine: Machine) -> None:
 
 def invocations(program: Path) -> list[list[str]]:
     """Return the `perdure invoke` commands of an example's docstring, without their first word."""
-    said = ast.get_docstring(ast.parse(program.read_text())) or ""
-    lines = [line.strip() for line in said.splitlines()]
+    docstring = ast.get_docstring(ast.parse(program.read_text())) or ""
+    lines = [line.strip() for line in docstring.splitlines()]
     return [
         [word for word in shlex.split(line)[1:] if word != "--detach"]
         for line in lines

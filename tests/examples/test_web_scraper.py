@@ -17,17 +17,17 @@ Runner = DurableFunctionTestRunner
 def page(title: str, *links: str) -> Callable[[int], Reply]:
     """Make a page whose title tells how often it was asked for."""
     anchors = "".join(f'<a href="{link}">there</a>' for link in links)
-    return lambda asked: Reply(f"<title>{title} {asked}</title>{anchors}<p>not the title</p>")
+    return lambda requests: Reply(f"<title>{title} {requests}</title>{anchors}<p>not the title</p>")
 
 
 def busy_at_first(page: Callable[[int], Reply], seconds: str) -> Callable[[int], Reply]:
-    return lambda asked: (
-        Reply(status=503, headers={"retry-after": seconds}) if asked == 1 else page(asked)
+    return lambda requests: (
+        Reply(status=503, headers={"retry-after": seconds}) if requests == 1 else page(requests)
     )
 
 
 def as_at_first(page: Callable[[int], Reply]) -> Callable[[int], Reply]:
-    return lambda _asked: page(1)
+    return lambda _requests: page(1)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def site() -> Site:
             "/a": page("a", "/", "deep?q=1%2F2"),
             "/b": page("b", "/a", "https://example.com/b", "deep?q=1%2F2", "picture"),
             "/deep?q=1%2F2": page("deep", "/"),
-            "/picture": lambda _asked: Reply("PNG", headers={"content-type": "image/png"}),
+            "/picture": lambda _requests: Reply("PNG", headers={"content-type": "image/png"}),
         }
     )
 
@@ -71,7 +71,7 @@ def test_every_page_of_the_site_is_visited_once_breadth_first(site: Site, home: 
         (f"{home}/b", "b 1"),
         (f"{home}/deep?q=1%2F2", "deep 1"),
     ]
-    assert set(site.asked.values()) == {1}
+    assert set(site.requests.values()) == {1}
     assert summary["left_out"] == 0
 
 
@@ -81,7 +81,7 @@ def test_pages_that_fail_for_good_are_told_and_not_tried_again(site: Site, home:
         f"{home}/gone": "the server answers 404, text/html",
         f"{home}/picture": "the server answers 200, image/png",
     }
-    assert site.asked["/gone"] == 1
+    assert site.requests["/gone"] == 1
 
 
 def test_a_server_that_asks_for_a_delay_gets_it(site: Site, home: str) -> None:
@@ -95,15 +95,15 @@ def test_a_server_that_asks_for_a_delay_gets_it(site: Site, home: str) -> None:
 
 
 def test_a_page_that_stays_busy_is_given_up_after_four_times(site: Site, home: str) -> None:
-    site.pages["/a"] = lambda _asked: Reply(status=503)
+    site.pages["/a"] = lambda _requests: Reply(status=503)
     summary = scraped(home)
     assert "503 Service Unavailable" in summary["failed"][f"{home}/a"]
-    assert site.asked["/a"] == 4
+    assert site.requests["/a"] == 4
 
 
 def test_a_page_without_end_is_given_up(site: Site, home: str) -> None:
-    site.pages["/a"] = lambda _asked: Reply("x" * (PAGE_CHARS_MAX + 1))
-    site.pages["/b"] = lambda _asked: Reply("x" * PAGE_CHARS_MAX)
+    site.pages["/a"] = lambda _requests: Reply("x" * (PAGE_CHARS_MAX + 1))
+    site.pages["/b"] = lambda _requests: Reply("x" * PAGE_CHARS_MAX)
     summary = scraped(home)
     assert f"{home}/b" in summary["titles"]
     assert f"more than {PAGE_CHARS_MAX}" in summary["failed"][f"{home}/a"]
@@ -149,19 +149,19 @@ def test_a_scrape_comes_to_the_same_whenever_its_worker_dies(site: Site, home: s
 
 def test_no_page_is_fetched_again_after_it_was_recorded(site: Site, home: str) -> None:
     def run(*crash_at: Crash) -> int:
-        site.asked.clear()
+        site.requests.clear()
         with Runner(scrape, crash_at=crash_at) as runner:
             arn = runner.run_async({"start": home})
             titles = runner.wait_for_result(arn).value["titles"]
             # Each title has the number of the request that was recorded: it was the last one.
             recorded = {url.removeprefix(home): int(title[-1]) for url, title in titles.items()}
-            assert recorded == {path: site.asked[path] for path in recorded}
+            assert recorded == {path: site.requests[path] for path in recorded}
             return runner.checkpoints_of(arn)
 
-    asked_again = 0
+    requests_repeated = 0
     checkpoints = run()
     for number in range(1, checkpoints + 1):
         for crash in (Crash(number, accepted=False), Crash(number)):
             run(crash)
-            asked_again += site.asked.total() - len(site.asked)
-    assert asked_again > 0  # so crashes did fall between a fetch and its record
+            requests_repeated += site.requests.total() - len(site.requests)
+    assert requests_repeated > 0  # so crashes did fall between a fetch and its record

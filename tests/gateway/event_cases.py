@@ -84,8 +84,8 @@ def event_cases() -> Iterator[tuple[str, Event]]:
         yield f"{kind.__name__}, bare", _bare(kind)
         for filling, fields in _FILLINGS.items():
             if filling == "full" or not fields.keys().isdisjoint(names):
-                given = {name: fields.get(name, _FULL[name]) for name in names}
-                yield f"{kind.__name__}, {filling}", kind(**given)
+                values = {name: fields.get(name, _FULL[name]) for name in names}
+                yield f"{kind.__name__}, {filling}", kind(**values)
 
 
 def _bare(kind: type[Event]) -> Event:

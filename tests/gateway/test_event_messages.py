@@ -133,8 +133,8 @@ def test_every_public_event_is_among_the_cases() -> None:
 
 def test_the_subject_is_shown_in_full() -> None:
     message = event_to_message(NumberedEvent(1, 0, core.StepStarted(SUBJECT)))
-    shown = (message.id, message.name, message.sub_type, message.parent_id)
-    assert shown == ("op", "a name", "Step", "parent")
+    subject = (message.id, message.name, message.sub_type, message.parent_id)
+    assert subject == ("op", "a name", "Step", "parent")
 
 
 @pytest.mark.parametrize("event", [case[0] for case in CASES])

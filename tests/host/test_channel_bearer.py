@@ -50,16 +50,16 @@ def test_asynchronous_calls_of_every_kind_carry_the_token(kind: str) -> None:
         for each in bearer_aio_interceptors("sesame")
         if hasattr(each, f"intercept_{kind}")
     ]
-    given = grpc.aio.ClientCallDetails(
+    original = grpc.aio.ClientCallDetails(
         "/service/Method", 1.5, grpc.aio.Metadata(("trace", "1")), None, True
     )
 
     async def go_on(*call: Any) -> tuple[Any, ...]:
         return pair(*call)
 
-    details, request = asyncio.run(intercept(go_on, given, "request"))
+    details, request = asyncio.run(intercept(go_on, original, "request"))
     assert [*details.metadata] == [("trace", "1"), ("authorization", "Bearer sesame")]
-    assert [*(given.metadata or ())] == [("trace", "1")]
+    assert [*(original.metadata or ())] == [("trace", "1")]
     assert (details.method, details.timeout, details.wait_for_ready, request) == (
         "/service/Method",
         1.5,

@@ -149,8 +149,8 @@ def test_an_error_survives_the_wire(error: ErrorObject) -> None:
 
 def test_an_error_that_no_message_can_hold_is_told_all_the_same() -> None:
     broken = ErrorObject(message="no such file: \ud800", stack_trace=("at \udcff",))
-    told = ErrorObject(message="no such file: ?", stack_trace=("at ?",))
-    assert error_from_message(error_to_message(broken)) == told
+    error = ErrorObject(message="no such file: ?", stack_trace=("at ?",))
+    assert error_from_message(error_to_message(broken)) == error
 
 
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))

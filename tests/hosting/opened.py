@@ -89,21 +89,21 @@ class Opened:
             answer = await calling
         except ClientError as error:
             response: Any = error.response
-            told = response["Error"]
-            return response["ResponseMetadata"]["HTTPStatusCode"], told["Code"], told["Message"]
+            error = response["Error"]
+            return response["ResponseMetadata"]["HTTPStatusCode"], error["Code"], error["Message"]
         raise AssertionError(f"the call went well: {answer}")
 
 
 @asynccontextmanager
 async def opened(
     port: Scripted | None = None,
-    given: Invocation | None = None,
+    opening: Invocation | None = None,
     forwarding: LambdaProxy | None = None,
 ) -> AsyncGenerator[Opened]:
     scripted = port or Scripted()
     endpoint = Endpoint(forwarding)
     await endpoint.start()
-    bridge = endpoint.open(given or invocation(), scripted)
+    bridge = endpoint.open(opening or invocation(), scripted)
     served = Opened(endpoint, bridge, scripted)
     try:
         yield served

@@ -147,6 +147,6 @@ def paced_machine(
             finally:
                 paced.close()
                 machine.stop("worker")
-                print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+                print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
         finally:
             node.stop()

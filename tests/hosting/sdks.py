@@ -58,7 +58,7 @@ def hosting_machine(
             yield hosted
         finally:
             hosted.close()
-            print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+            print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def hosted_by_each_sdk(functions: Path, name: str) -> object:

@@ -167,8 +167,8 @@ def test_a_plain_handler_that_fails_fails_its_execution(
     hosted_by_sdk: HostedMachine, function: str, error_type: str, message: str
 ) -> None:
     invoked = hosted_by_sdk.invoke(function)
-    told = (invoked.result["errorType"], invoked.result["errorMessage"])
-    assert (invoked.function_error, told) == ("Unhandled", (error_type, message))
+    error = (invoked.result["errorType"], invoked.result["errorMessage"])
+    assert (invoked.function_error, error) == ("Unhandled", (error_type, message))
 
 
 def test_lines_of_the_log_tell_request_and_execution(hosted_by_sdk: HostedMachine) -> None:
@@ -191,5 +191,5 @@ def test_lines_of_the_log_tell_request_and_execution(hosted_by_sdk: HostedMachin
 def test_each_version_of_the_sdk_is_under_test(
     hosted_by_sdk: HostedMachine, request: pytest.FixtureRequest
 ) -> None:
-    wanted = request.node.callspec.params["hosted_by_sdk"].removeprefix("sdk ")
-    assert hosted_by_sdk.invoke("sdk_version").result.partition(".")[0] == wanted
+    version = request.node.callspec.params["hosted_by_sdk"].removeprefix("sdk ")
+    assert hosted_by_sdk.invoke("sdk_version").result.partition(".")[0] == version

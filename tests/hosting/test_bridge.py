@@ -31,7 +31,7 @@ from tests.sdk.scripted import Scripted
 
 def test_the_event_is_lambdas_envelope() -> None:
     async def scenario() -> None:
-        async with opened(given=invocation(step(1, '"r"'))) as served:
+        async with opened(opening=invocation(step(1, '"r"'))) as served:
             token = served.bridge.token
             assert json.loads(served.bridge.event()) == {
                 "DurableExecutionArn": ARN,
@@ -67,8 +67,8 @@ def test_the_event_is_lambdas_envelope() -> None:
 def test_what_is_too_much_for_an_event_follows_in_pages(payload_bytes: int) -> None:
     async def scenario() -> None:
         steps = [step(number, "x" * 900_000) for number in range(12)]
-        given = invocation(*steps, payload="y" * payload_bytes)
-        async with opened(given=given) as served:
+        opening = invocation(*steps, payload="y" * payload_bytes)
+        async with opened(opening=opening) as served:
             event = json.loads(served.bridge.event())
             state = event["InitialExecutionState"]
             found = [each["Id"] for each in state["Operations"]]
@@ -275,7 +275,7 @@ def test_markers_are_checked() -> None:
 
 def test_a_page_holds_as_many_operations_as_asked_for() -> None:
     async def scenario() -> None:
-        async with opened(given=invocation(step(1, "1"), step(2, "2"))) as served:
+        async with opened(opening=invocation(step(1, "1"), step(2, "2"))) as served:
 
             async def page(items: int) -> list[str]:
                 answer = await served.call(

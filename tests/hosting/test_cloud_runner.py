@@ -63,7 +63,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         finally:
             runners.close()
             hosted.close()
-            print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+            print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def a_charge(amount: int) -> Any:

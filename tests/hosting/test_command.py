@@ -43,16 +43,16 @@ def test_a_wrong_file_is_told_with_table_and_key(tmp_path: Path) -> None:
 
 def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
     one, other = (written(tmp_path, name, GOOD) for name in ("a.toml", "b.toml"))
-    told = refused("--functions", one, "--functions", other)
-    assert "two functions are named 'f'" in told
+    message = refused("--functions", one, "--functions", other)
+    assert "two functions are named 'f'" in message
 
 
 @pytest.mark.parametrize("files", [True, False])
 def test_a_wrong_endpoint_is_refused(tmp_path: Path, files: bool) -> None:
     path = written(tmp_path, "functions.toml", GOOD)
-    given = ["--functions", path] if files else ["json"]
-    told = refused(*given, "--lambda-endpoint", "nowhere")
-    assert ("is not http(s)://HOST:PORT" if files else "json: no function in it") in told
+    options = ["--functions", path] if files else ["json"]
+    message = refused(*options, "--lambda-endpoint", "nowhere")
+    assert ("is not http(s)://HOST:PORT" if files else "json: no function in it") in message
 
 
 @pytest.mark.parametrize("missing", ["h11", "yaml"])

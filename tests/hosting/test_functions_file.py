@@ -119,10 +119,10 @@ def test_what_is_wrong_is_told_with_file_table_and_key(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         read_functions_file(path)
-    assert str(told.value).startswith(f"{path}: ")
-    assert complaint in str(told.value)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert complaint in str(raised.value)
 
 
 @pytest.mark.parametrize("timeout", [1, 900])

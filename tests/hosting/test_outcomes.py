@@ -14,11 +14,11 @@ from perdure_worker.hosting.processes.pool import RunResult
 from perdure_worker.hosting.processes.process import Exited, InitTimedOut, TimedOut
 
 
-def ended(verdict: RunResult, *, durable: bool = True) -> Outcome:
+def ended(result: RunResult, *, durable: bool = True) -> Outcome:
     definition = HostedDefinition(
         settings=FunctionSettings("f"), handler="a.b", folder="/", timeout_s=3, durable=durable
     )
-    return outcome_of(definition, verdict, "r-1")
+    return outcome_of(definition, result, "r-1")
 
 
 def returned(output: Any) -> Outcome:
@@ -70,7 +70,7 @@ def test_what_no_sdk_returns_fails_the_execution(output: Any, message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("verdict", "error_type", "message"),
+    ("result", "error_type", "message"),
     [
         (
             TimedOut(3),
@@ -112,11 +112,11 @@ def test_what_no_sdk_returns_fails_the_execution(output: Any, message: str) -> N
     ],
 )
 def test_what_breaks_an_invocation_fails_plain_executions_only(
-    verdict: RunResult, error_type: str, message: str
+    result: RunResult, error_type: str, message: str
 ) -> None:
     error = ErrorObject(message, error_type)
-    assert ended(verdict) == Errored(error)
-    assert ended(verdict, durable=False) == Failed(error)
+    assert ended(result) == Errored(error)
+    assert ended(result, durable=False) == Failed(error)
 
 
 def test_a_plain_result_is_bounded() -> None:

@@ -108,17 +108,17 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def result(verdict: RunResult) -> Any:
-    assert isinstance(verdict, Returned), verdict
-    return json.loads(verdict.result)
+def result_of(ran: RunResult) -> Any:
+    assert isinstance(ran, Returned), ran
+    return json.loads(ran.result)
 
 
 def test_a_warm_process_is_used_again_with_what_it_has_learned() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             echo = defined("echo")
-            first = result(await pool.run(echo, event_of(1)))
-            second = result(await pool.run(echo, event_of({"a": "ü"})))
+            first = result_of(await pool.run(echo, event_of(1)))
+            second = result_of(await pool.run(echo, event_of({"a": "ü"})))
             assert second == {"event": {"a": "ü"}, "pid": first["pid"], "calls": 2}
 
     play(scenario())
@@ -129,7 +129,7 @@ def test_invocations_at_a_time_have_processes_of_their_own() -> None:
         async with pooled() as pool:
             echo = defined("echo")
             both = await asyncio.gather(pool.run(echo, event_of(1)), pool.run(echo, event_of(2)))
-            assert len({result(verdict)["pid"] for verdict in both}) == 2
+            assert len({result_of(each)["pid"] for each in both}) == 2
 
     play(scenario())
 
@@ -138,7 +138,7 @@ def test_functions_never_share_a_process() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             pids = [
-                result(await pool.run(defined("echo", name=name), event_of(1)))["pid"]
+                result_of(await pool.run(defined("echo", name=name), event_of(1)))["pid"]
                 for name in ("f", "g")
             ]
             assert len(set(pids)) == 2
@@ -150,10 +150,10 @@ def test_the_longest_idle_process_makes_room() -> None:
     async def scenario() -> None:
         async with pooled(processes_max=2) as pool:
             functions = [defined("echo", name=name) for name in ("f", "g", "h")]
-            pids = [result(await pool.run(each, event_of(1)))["pid"] for each in functions]
+            pids = [result_of(await pool.run(each, event_of(1)))["pid"] for each in functions]
             assert (pool.count, pool.idle) == (2, 2)
             assert [psutil.pid_exists(pid) for pid in pids] == [False, True, True]
-            assert result(await pool.run(functions[1], event_of(1)))["pid"] == pids[1]
+            assert result_of(await pool.run(functions[1], event_of(1)))["pid"] == pids[1]
 
     play(scenario())
 
@@ -161,7 +161,7 @@ def test_the_longest_idle_process_makes_room() -> None:
 def test_a_process_that_nobody_needs_ends() -> None:
     async def scenario() -> None:
         async with pooled(idle_s=0.01) as pool:
-            pid = result(await pool.run(defined("echo"), event_of(1)))["pid"]
+            pid = result_of(await pool.run(defined("echo"), event_of(1)))["pid"]
             await until(lambda: pool.count == 0)
             assert not psutil.pid_exists(pid)
 
@@ -172,9 +172,9 @@ def test_an_idle_process_that_was_killed_costs_no_invocation() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             echo = defined("echo")
-            pid = result(await pool.run(echo, event_of(1)))["pid"]
+            pid = result_of(await pool.run(echo, event_of(1)))["pid"]
             os.kill(pid, signal.SIGKILL)
-            again = result(await pool.run(echo, event_of(2)))
+            again = result_of(await pool.run(echo, event_of(2)))
             assert again["pid"] != pid
             assert again["calls"] == 1
 
@@ -200,7 +200,7 @@ def test_a_timeout_kills_the_process_and_the_next_one_is_fresh() -> None:
         async with pooled(written) as pool:
             assert await pool.run(defined("sleep", timeout_s=1), event_of(1)) == TimedOut(1)
             assert pool.count == 0
-            assert result(await pool.run(defined("echo"), event_of(1)))["calls"] == 1
+            assert result_of(await pool.run(defined("echo"), event_of(1)))["calls"] == 1
 
     play(scenario())
 
@@ -221,8 +221,8 @@ def test_what_a_handler_started_ends_with_its_process() -> None:
     async def scenario() -> None:
         written = Written()
         async with pooled(written) as pool:
-            verdict = await pool.run(defined("leave_a_child"), event_of("and exit"))
-            assert verdict == Exited(1)
+            ran = await pool.run(defined("leave_a_child"), event_of("and exit"))
+            assert ran == Exited(1)
             left = int(written.messages()[0])
             await until(lambda: has_ended(left))
 
@@ -232,7 +232,7 @@ def test_what_a_handler_started_ends_with_its_process() -> None:
 def test_closing_ends_idle_and_busy_processes() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            idle = result(await pool.run(defined("leave_a_child"), event_of(1)))
+            idle = result_of(await pool.run(defined("leave_a_child"), event_of(1)))
             running = asyncio.create_task(pool.run(defined("sleep"), event_of(1)))
             await until(lambda: pool.count == 2)
             running.cancel()
@@ -257,10 +257,10 @@ def test_a_handler_that_cannot_be_loaded_is_told_as_on_lambda(
 ) -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            verdict = await pool.run(defined(handler), event_of(1))
-            assert isinstance(verdict, InitFailed)
-            assert verdict.error.type == error_type
-            assert verdict.error.message.startswith(message)
+            ran = await pool.run(defined(handler), event_of(1))
+            assert isinstance(ran, InitFailed)
+            assert ran.error.type == error_type
+            assert ran.error.message.startswith(message)
             assert pool.count == 0
 
     play(scenario())
@@ -298,9 +298,9 @@ def test_imports_that_do_not_end_are_ended() -> None:
 def test_a_failure_leaves_the_process_warm(attribute: str, error_type: str, message: str) -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            verdict = await pool.run(defined(attribute), event_of(1))
-            assert isinstance(verdict, Raised)
-            assert (verdict.error.type, verdict.error.message) == (error_type, message)
+            ran = await pool.run(defined(attribute), event_of(1))
+            assert isinstance(ran, Raised)
+            assert (ran.error.type, ran.error.message) == (error_type, message)
             assert pool.idle == 1
 
     play(scenario())
@@ -309,9 +309,9 @@ def test_a_failure_leaves_the_process_warm(attribute: str, error_type: str, mess
 def test_a_stack_trace_begins_in_the_handler() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            verdict = await pool.run(defined("raises"), event_of(1))
-            assert isinstance(verdict, Raised)
-            (frame,) = verdict.error.stack_trace
+            ran = await pool.run(defined("raises"), event_of(1))
+            assert isinstance(ran, Raised)
+            (frame,) = ran.error.stack_trace
             assert "plain_programs.py" in frame
             assert "in raises" in frame
 
@@ -321,10 +321,12 @@ def test_a_stack_trace_begins_in_the_handler() -> None:
 def test_the_trace_header_is_where_lambda_puts_it() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            told = defined("told")
+            handler = defined("describe")
             found = [
-                result(
-                    await pool.run(told, msgspec.structs.replace(event_of(1), trace_header=header))
+                result_of(
+                    await pool.run(
+                        handler, msgspec.structs.replace(event_of(1), trace_header=header)
+                    )
                 )["environment"].get("_X_AMZN_TRACE_ID")
                 for header in ("Root=1-a", "Root=1-b", None)
             ]
@@ -336,15 +338,15 @@ def test_the_trace_header_is_where_lambda_puts_it() -> None:
 def test_the_client_context_is_made_of_what_the_caller_sent() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            told = defined("told_of_client")
-            given = {
+            handler = defined("describe_client")
+            client = {
                 "client": {"installation_id": "till-4", "app_title": "Till"},
                 "custom": {"a": [1]},
                 "unknown": 1,
             }
-            encoded = base64.b64encode(json.dumps(given).encode()).decode()
+            encoded = base64.b64encode(json.dumps(client).encode()).decode()
             event = msgspec.structs.replace(event_of(1), client_context=encoded)
-            assert result(await pool.run(told, event)) == [
+            assert result_of(await pool.run(handler, event)) == [
                 {
                     "installation_id": "till-4",
                     "app_title": "Till",
@@ -355,7 +357,7 @@ def test_the_client_context_is_made_of_what_the_caller_sent() -> None:
                 {"a": [1]},
                 None,
             ]
-            assert result(await pool.run(told, event_of(1))) is None
+            assert result_of(await pool.run(handler, event_of(1))) is None
 
     play(scenario())
 
@@ -364,9 +366,9 @@ def test_an_event_that_is_no_json_is_told_as_such() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             event = msgspec.structs.replace(event_of(1), event="{")
-            verdict = await pool.run(defined("echo"), event)
-            assert isinstance(verdict, Raised)
-            assert verdict.error.type == "Runtime.UnmarshalError"
+            ran = await pool.run(defined("echo"), event)
+            assert isinstance(ran, Raised)
+            assert ran.error.type == "Runtime.UnmarshalError"
 
     play(scenario())
 
@@ -374,25 +376,25 @@ def test_an_event_that_is_no_json_is_told_as_such() -> None:
 def test_results_are_marshalled_as_by_lambdas_runtime() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
-            assert result(await pool.run(defined("decimals"), event_of(1))) == [1.5, 2]
-            assert result(await pool.run(defined("as_bytes"), event_of(1))) == {"raw": 1}
+            assert result_of(await pool.run(defined("decimals"), event_of(1))) == [1.5, 2]
+            assert result_of(await pool.run(defined("as_bytes"), event_of(1))) == {"raw": 1}
 
     play(scenario())
 
 
 def test_a_handler_finds_lambdas_environment_and_context() -> None:
     async def scenario() -> None:
-        definition = defined("told", memory_mb=256, environment={"TABLE": "orders"})
+        definition = defined("describe", memory_mb=256, environment={"TABLE": "orders"})
         own = {"PERDURE_SECRET": "x", "AWS_REGION": "eu-north-1", "INHERITED": "yes"}
         async with pooled(inherited=own) as pool:
-            found = result(await pool.run(definition, event_of(1)))
+            found = result_of(await pool.run(definition, event_of(1)))
         assert found["context"] == {
             "aws_request_id": REQUEST,
             "invoked_function_arn": "arn:function",
-            "function_name": "told",
+            "function_name": "describe",
             "function_version": "$LATEST",
             "memory_limit_in_mb": "256",
-            "log_group_name": "/aws/lambda/told",
+            "log_group_name": "/aws/lambda/describe",
             "log_stream_name": "stream",
             "client_context": None,
             "tenant_id": "blue",
@@ -406,9 +408,9 @@ def test_a_handler_finds_lambdas_environment_and_context() -> None:
         environment = found["environment"]
         assert "PERDURE_SECRET" not in environment
         expected = {
-            "_HANDLER": "plain_programs.told",
+            "_HANDLER": "plain_programs.describe",
             "AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:1",
-            "AWS_LAMBDA_FUNCTION_NAME": "told",
+            "AWS_LAMBDA_FUNCTION_NAME": "describe",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_REGION": "eu-north-1",
             "AWS_DEFAULT_REGION": "eu-north-1",
@@ -424,7 +426,7 @@ def test_everything_that_is_said_becomes_a_line_in_order() -> None:
     async def scenario() -> None:
         written = Written()
         async with pooled(written) as pool:
-            assert result(await pool.run(defined("logs"), event_of(1))) is None
+            assert result_of(await pool.run(defined("logs"), event_of(1))) is None
         messages = written.messages()
         # Programs that a handler starts print past Python: their lines have no certain place.
         assert messages.pop(messages.index("fourth")) == "fourth"

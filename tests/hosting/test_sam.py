@@ -157,9 +157,9 @@ def test_what_only_an_account_knows_comes_from_the_worker(tmp_path: Path) -> Non
 )
 def test_what_cannot_be_resolved_is_named(tmp_path: Path, value: str, what: str) -> None:
     path = written(tmp_path, variables(value))
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         read(path)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"{path}: Resources.F.Properties.Environment.Variables: TABLE refers to {what}."
         " Set TABLE in the environment of the worker"
     )
@@ -216,10 +216,10 @@ def test_what_is_wrong_is_told_with_file_resource_and_key(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         read(path)
-    assert str(told.value).startswith(str(path))
-    assert complaint in str(told.value)
+    assert str(raised.value).startswith(str(path))
+    assert complaint in str(raised.value)
 
 
 def test_a_template_runs_no_code(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ REPLACED: Final = {"CallbackId", "DurableExecutionArn"}
 _REQUEST: Final = re.compile("^RequestId: [0-9a-f]{32}")
 
 
-class Told(NamedTuple):
+class Row(NamedTuple):
     """An event; `place` and `parent` are places of operations, "" for none."""
 
     kind: str
@@ -47,39 +47,39 @@ class Operation:
     sub_type: str
     parent: str = ""
 
-    def row(self, kind: str, **details: Any) -> Told:
+    def row(self, kind: str, **details: Any) -> Row:
         """Return one of its events."""
-        return Told(kind, self.place, self.name, self.sub_type, self.parent, details)
+        return Row(kind, self.place, self.name, self.sub_type, self.parent, details)
 
-    def context(self, result: Any) -> tuple[Told, Told]:
+    def context(self, result: Any) -> tuple[Row, Row]:
         """Return the events of a context around those of its children."""
         return self.row("ContextStarted"), self.row("ContextSucceeded", Result=recorded(result))
 
-    def broken(self, error: dict[str, Any]) -> tuple[Told, Told]:
+    def broken(self, error: dict[str, Any]) -> tuple[Row, Row]:
         """Return the events of a context that fails around those of its children."""
         return self.row("ContextStarted"), self.row("ContextFailed", Error=error)
 
-    def step(self, result: Any, attempt: int = 1, delay_s: int | None = None) -> list[Told]:
+    def step(self, result: Any, attempt: int = 1, delay_s: int | None = None) -> list[Row]:
         """Return the events of an attempt that succeeds; a poll may be followed by another."""
-        ended = {"Result": recorded(result), "RetryDetails": _retry(attempt, delay_s)}
-        return [self.row("StepStarted"), self.row("StepSucceeded", **ended)]
+        details = {"Result": recorded(result), "RetryDetails": _retry(attempt, delay_s)}
+        return [self.row("StepStarted"), self.row("StepSucceeded", **details)]
 
     def failing(
         self, error: dict[str, Any], attempt: int = 1, delay_s: int | None = None
-    ) -> list[Told]:
+    ) -> list[Row]:
         """Return the events of an attempt that fails; without a delay it is the last one."""
-        ended = {"Error": error, "RetryDetails": _retry(attempt, delay_s)}
-        return [self.row("StepStarted"), self.row("StepFailed", **ended)]
+        details = {"Error": error, "RetryDetails": _retry(attempt, delay_s)}
+        return [self.row("StepStarted"), self.row("StepFailed", **details)]
 
-    def waiting(self, seconds: int = LATER_S) -> list[Told]:
+    def waiting(self, seconds: int = LATER_S) -> list[Row]:
         """Return the events of a wait that outlasts the invocation."""
-        begun = self.row("WaitStarted", Duration=seconds)
-        return [begun, INVOKED, self.row("WaitSucceeded", Duration=seconds)]
+        start = self.row("WaitStarted", Duration=seconds)
+        return [start, INVOKED, self.row("WaitSucceeded", Duration=seconds)]
 
 
-INVOKED: Final = Told("InvocationCompleted")
+INVOKED: Final = Row("InvocationCompleted")
 # As the runtime tells it, when a handler kills its process.
-KILLED: Final = Told(
+KILLED: Final = Row(
     "InvocationCompleted",
     details={
         "Error": {
@@ -115,23 +115,23 @@ def failure(message: str, kind: str = "ValueError", **more: str) -> dict[str, An
     return held({"ErrorMessage": message, "ErrorType": kind, **more})
 
 
-def started(event: object) -> Told:
+def started(event: object) -> Row:
     """Return the first event of an execution that is given this event."""
-    given = {"Input": held(json.dumps(event)), "ExecutionTimeout": EXECUTION_TIMEOUT_S}
-    return Told("ExecutionStarted", details=given)
+    details = {"Input": held(json.dumps(event)), "ExecutionTimeout": EXECUTION_TIMEOUT_S}
+    return Row("ExecutionStarted", details=details)
 
 
-def succeeded(result: object) -> Told:
+def succeeded(result: object) -> Row:
     """Return the last event of an execution that has come to this result."""
-    return Told("ExecutionSucceeded", details={"Result": held(json.dumps(result))})
+    return Row("ExecutionSucceeded", details={"Result": held(json.dumps(result))})
 
 
-def success(played: Played, *between: Told) -> list[Told]:
+def success(played: Played, *between: Row) -> list[Row]:
     """Return the whole history of an execution that succeeds in its last invocation."""
     return [started(played.event), *between, INVOKED, succeeded(played.result)]
 
 
-def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Told]:
+def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Row]:
     """Return the whole history of an execution, with payloads unless options say otherwise."""
     walk = hosted.client.get_paginator("get_durable_execution_history").paginate
     arguments = {"IncludeExecutionData": True, **options}
@@ -139,10 +139,10 @@ def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Told]:
     events = [event for page in pages for event in page["Events"]]
     assert [event["EventId"] for event in events] == list(range(1, len(events) + 1))
     places = Places()
-    return [_told(event, places) for event in events]
+    return [_row(event, places) for event in events]
 
 
-def batch_result(row: Told) -> dict[str, Any]:
+def batch_result(row: Row) -> dict[str, Any]:
     """Take the recorded BatchResult out of the end of a map or parallel; return its plain form."""
     wire = json.loads(row.details["Result"].pop("Payload"))
     assert wire["t"] == "br"
@@ -196,27 +196,27 @@ def _candidates(parent: str) -> Iterator[str]:
     yield from (f"{branch}-{number}" for branch in inside for number in range(1, NUMBER_MAX))
 
 
-def _told(event: dict[str, Any], places: Places) -> Told:
+def _row(event: dict[str, Any], places: Places) -> Row:
     kind = event["EventType"]
     details = _comparable(event.get(f"{kind}Details", {}))
     if kind.startswith(("Execution", "Invocation")):
-        return Told(kind, details=details)
+        return Row(kind, details=details)
     parent = places.known(event.get("ParentId"))
     place = places.find(event["Id"], parent)
-    return Told(kind, place, event.get("Name"), event.get("SubType"), parent, details)
+    return Row(kind, place, event.get("Name"), event.get("SubType"), parent, details)
 
 
 def _comparable(details: dict[str, Any]) -> dict[str, Any]:
     """Leave out what differs from run to run, at any depth."""
-    kept: dict[str, Any] = {}
+    comparable: dict[str, Any] = {}
     for key, value in details.items():
         if key in LEFT_OUT:
             assert value, key
         elif key in REPLACED:
-            kept[key] = SOME if value else value
+            comparable[key] = SOME if value else value
         elif key == "ErrorMessage":
-            kept[key] = _REQUEST.sub(f"RequestId: {SOME}", value)
+            comparable[key] = _REQUEST.sub(f"RequestId: {SOME}", value)
         else:
             inner = isinstance(value, dict)
-            kept[key] = _comparable(cast("dict[str, Any]", value)) if inner else value
-    return kept
+            comparable[key] = _comparable(cast("dict[str, Any]", value)) if inner else value
+    return comparable

@@ -59,72 +59,75 @@ def _check_answer(shape: Any, headers: Any, body: bytes) -> None:
     if "payload" in shape.serialization:
         return
     assert headers["content-type"] == "application/json"
-    given = json.loads(body)
-    _check_structure(shape, given, shape.name, absent=frozenset(placed))
+    value = json.loads(body)
+    _check_structure(shape, value, shape.name, absent=frozenset(placed))
 
 
 def _check_error(errors: Any, code: str, status: int, body: Any) -> None:
     if code in _COMMON:
         return
     shape = errors[code]
-    wanted = shape.metadata["error"]["httpStatusCode"]
-    assert status in (wanted, 503 if code == "ServiceException" else wanted), (code, status)
+    status_expected = shape.metadata["error"]["httpStatusCode"]
+    assert status in (status_expected, 503 if code == "ServiceException" else status_expected), (
+        code,
+        status,
+    )
     absent = {name for name, each in shape.members.items() if "location" in each.serialization}
     _check_structure(shape, body, code, absent=frozenset(absent))
     assert any(body.get(name) for name in ("Message", "message")), body
 
 
 def _check_structure(
-    shape: Any, given: Any, where: str, absent: frozenset[str] = frozenset()
+    shape: Any, value: Any, where: str, absent: frozenset[str] = frozenset()
 ) -> None:
-    assert isinstance(given, dict), (where, given)
+    assert isinstance(value, dict), (where, value)
     names = {
         member.serialization.get("name", name): member
         for name, member in shape.members.items()
         if name not in absent
     }
-    assert given.keys() <= names.keys(), (where, given.keys() - names.keys())
-    missing = {*shape.required_members} - given.keys() - absent
+    assert value.keys() <= names.keys(), (where, value.keys() - names.keys())
+    missing = {*shape.required_members} - value.keys() - absent
     assert not missing, (where, missing)
-    members = cast("dict[str, Any]", given)
-    for name, value in members.items():
-        _check_value(names[name], value, f"{where}.{name}")
+    members = cast("dict[str, Any]", value)
+    for name, each in members.items():
+        _check_value(names[name], each, f"{where}.{name}")
 
 
-def _check_value(shape: Any, given: Any, where: str) -> None:
+def _check_value(shape: Any, value: Any, where: str) -> None:
     kind = shape.type_name
     if kind == "structure":
-        _check_structure(shape, given, where)
+        _check_structure(shape, value, where)
     elif kind == "list":
-        assert isinstance(given, list), (where, given)
-        for number, each in enumerate(cast("Sequence[Any]", given)):
+        assert isinstance(value, list), (where, value)
+        for number, each in enumerate(cast("Sequence[Any]", value)):
             _check_value(shape.member, each, f"{where}[{number}]")
     elif kind == "map":
-        assert isinstance(given, dict), (where, given)
+        assert isinstance(value, dict), (where, value)
     elif kind == "string":
-        _check_text(shape, given, where)
+        _check_text(shape, value, where)
     elif kind == "boolean":
-        assert isinstance(given, bool), (where, given)
+        assert isinstance(value, bool), (where, value)
     elif kind == "timestamp":
-        assert isinstance(given, int | float), (where, given)
-        assert not isinstance(given, bool), (where, given)
-        assert 1_500_000_000 < given < 260_000_000_000, (where, given)
+        assert isinstance(value, int | float), (where, value)
+        assert not isinstance(value, bool), (where, value)
+        assert 1_500_000_000 < value < 260_000_000_000, (where, value)
     elif kind in ("integer", "long"):
-        assert type(given) is int, (where, given)
+        assert type(value) is int, (where, value)
         limits = shape.metadata
-        assert limits.get("min", given) <= given <= limits.get("max", given), (where, given)
+        assert limits.get("min", value) <= value <= limits.get("max", value), (where, value)
     else:
         raise AssertionError((where, kind))
 
 
-def _check_text(shape: Any, given: Any, where: str) -> None:
-    assert isinstance(given, str), (where, given)
+def _check_text(shape: Any, value: Any, where: str) -> None:
+    assert isinstance(value, str), (where, value)
     if shape.enum:
-        assert given in shape.enum, (where, given)
+        assert value in shape.enum, (where, value)
     if shape.name in _ARNS:
-        assert _ARN.fullmatch(given), (where, given)
+        assert _ARN.fullmatch(value), (where, value)
         return
     limits = shape.metadata
     if "pattern" in limits:
-        assert re.fullmatch(limits["pattern"], given), (where, given[:200])
-    assert limits.get("min", 0) <= len(given) <= limits.get("max", len(given)), (where, len(given))
+        assert re.fullmatch(limits["pattern"], value), (where, value[:200])
+    assert limits.get("min", 0) <= len(value) <= limits.get("max", len(value)), (where, len(value))

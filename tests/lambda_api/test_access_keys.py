@@ -126,10 +126,10 @@ def test_every_operation_has_an_action_that_keys_may_name() -> None:
 def test_boto3_signs_every_operation_so_that_it_is_served() -> None:
     async def main() -> None:
         async with guarded() as api:
-            wanted = calls(*await asking(api))
-            method, arguments = wanted.pop("SendDurableExecutionCallbackFailure")
-            for each, given in wanted.values():
-                answer = await api.call(each, **given)
+            operation_calls = calls(*await asking(api))
+            method, arguments = operation_calls.pop("SendDurableExecutionCallbackFailure")
+            for each, arguments_given in operation_calls.values():
+                answer = await api.call(each, **arguments_given)
                 assert answer["ResponseMetadata"]["HTTPStatusCode"] < 300
             refused = await api.failure(method, **arguments)
             assert refused[1] == "CallbackTimeoutException"
@@ -297,8 +297,8 @@ def test_tokens_and_keys_authenticate_side_by_side() -> None:
     async def main() -> None:
         async with guarded(tokens=Tokens(["open-sesame"])) as api:
             assert (await api.call("list_functions"))["Functions"] == []
-            shown = {"authorization": "Bearer open-sesame"}
-            answer = await api.http.get("/2015-03-31/functions", headers=shown)
+            bearer = {"authorization": "Bearer open-sesame"}
+            answer = await api.http.get("/2015-03-31/functions", headers=bearer)
             assert answer.status_code == 200
             for headers in ({}, {"authorization": "Bearer open-barley"}):
                 answer = await api.http.get("/2015-03-31/functions", headers=headers)
@@ -337,5 +337,5 @@ def test_a_server_reads_its_access_keys_from_a_file(tmp_path: Path) -> None:
         key_file.chmod(0o644)
         again = machine.start("other", "server", "--access-key-file", str(key_file))
         assert machine.wait_for_exit("other") == 2
-        assert "chmod 600" in again.told()
-        assert SECRET not in server.told() + again.told()
+        assert "chmod 600" in again.log_text()
+        assert SECRET not in server.log_text() + again.log_text()

@@ -20,7 +20,7 @@ from tests.lambda_api.aws_history import (
     INVOKED,
     LATER_S,
     Operation,
-    Told,
+    Row,
     batch_result,
     failure,
     history,
@@ -84,9 +84,9 @@ def test_a_result_beyond_256_kib_is_made_again_from_its_children(
     large = Operation("2", "large", "RunInChildContext")
     rest = Operation("3", "rest", "Wait")
     payload = {} if sdk_is_1 else {"Payload": ""}
-    *told, end = history(aws, played.arn)
+    *rows, end = history(aws, played.arn)
     assert end.kind == TERMINAL
-    assert told == [
+    assert rows == [
         started(played.event),
         *(small, *Operation("1-1", "left out", "Step", "1").step(1), small_end),
         large.row("ContextStarted"),
@@ -101,14 +101,14 @@ def test_a_map_beyond_256_kib_is_summarised_and_made_again_from_its_items(
 ) -> None:
     played = aws.play("large_map", LATER_S)
     assert played.result == [[LARGE // 2, "x"], [LARGE // 2, "y"]]
-    items: list[Told] = []
+    items: list[Row] = []
     for index, letter in enumerate("xy"):
         item = Operation(f"1-{index}", f"map-item-{index}", "MapIteration", "1")
-        begun, ended = item.context(json.dumps(LARGE // 2 * letter))
+        start, ended = item.context(json.dumps(LARGE // 2 * letter))
         step = Operation(f"1-{index}-1", f"read {letter}", "Step", item.place)
-        items += [begun, *step.step(json.dumps(letter)), ended]
-    told = history(aws, played.arn)
-    summary = told[2 + len(items)].details["Result"].pop("Payload", None)
+        items += [start, *step.step(json.dumps(letter)), ended]
+    rows = history(aws, played.arn)
+    summary = rows[2 + len(items)].details["Result"].pop("Payload", None)
     # Version 1 sends no summary unless it is given a generator of them.
     assert (summary is None) == sdk_is_1
     if summary is not None:
@@ -123,7 +123,7 @@ def test_a_map_beyond_256_kib_is_summarised_and_made_again_from_its_items(
             "startedIndexes": [],
         }
     mapped = Operation("1", "pieces", "Map")
-    assert told == success(
+    assert rows == success(
         played,
         *(mapped.row("ContextStarted"), *items),
         mapped.row("ContextSucceeded", Result={"Truncated": False}),
@@ -135,10 +135,10 @@ def test_a_flat_map_sends_the_steps_of_its_items_as_its_own(aws: PacedMachine) -
     played = aws.play("maps", items=[1, 2], nesting="FLAT")
     items = [[0, "SUCCEEDED", 2, None], [1, "SUCCEEDED", 4, None]]
     assert played.result == {"reason": "ALL_COMPLETED", "items": items}
-    first, begun, *steps, ended, invocation, last = history(aws, played.arn)
+    first, start, *steps, ended, invocation, last = history(aws, played.arn)
     assert first == started(played.event)
     mapped = Operation("1", "doubled", "Map")
-    assert begun == mapped.row("ContextStarted")
+    assert start == mapped.row("ContextStarted")
     for index in range(2):
         step = Operation(f"1-{index}-1", f"double {index}", "Step", "1")
         assert [row for row in steps if row.name == step.name] == step.step(2 * index + 2)
@@ -151,10 +151,10 @@ def test_a_flat_map_sends_the_steps_of_its_items_as_its_own(aws: PacedMachine) -
 def test_a_nested_map_keeps_a_context_for_each_item(aws: PacedMachine) -> None:
     played = aws.play("maps", items=[1, 2, 3], nesting="NESTED")
     assert [item[2] for item in played.result["items"]] == [2, 4, 6]
-    first, begun, *inside, ended, invocation, last = history(aws, played.arn)
+    first, start, *inside, ended, invocation, last = history(aws, played.arn)
     assert first == started(played.event)
     mapped = Operation("1", "doubled", "Map")
-    assert begun == mapped.row("ContextStarted")
+    assert start == mapped.row("ContextStarted")
     for index in range(3):
         path = f"1-{index}"
         item = Operation(path, f"map-item-{index}", "MapIteration", "1")
@@ -186,9 +186,9 @@ POLICIES: Final[list[tuple[tuple[str, ...], dict[str, int], int, str]]] = [
 ]
 
 
-def checked_items(by: str, nesting: str, names: tuple[str, ...]) -> list[Told]:
+def checked_items(by: str, nesting: str, names: tuple[str, ...]) -> list[Row]:
     """Return the events of items that are checked one after the other."""
-    found: list[Told] = []
+    found: list[Row] = []
     for index, name in enumerate(names):
         item = (
             Operation(f"1-{index}", f"map-item-{index}", "MapIteration", "1")
@@ -218,7 +218,7 @@ def test_a_batch_goes_on_for_as_long_as_its_policy_says(
     reason: str,
 ) -> None:
     played = aws.play("checks", by=by, nesting=nesting, items=items, completion=completion)
-    told = history(aws, played.arn)
+    rows = history(aws, played.arn)
     batch = Operation("1", "checked", "Map" if by == "map" else "Parallel")
     inside = checked_items(by, nesting, items[:checked])
     begin = [started(played.event), batch.row("ContextStarted"), *inside]
@@ -228,15 +228,15 @@ def test_a_batch_goes_on_for_as_long_as_its_policy_says(
     ]
     if sdk_is_1 and checked < len(items):
         # Version 1 may begin the next item before it sees why not, and leaves it behind.
-        assert told[: len(begin) - 1] == begin[:-1]
-        assert told[-2:] == [INVOKED, succeeded(played.result)]
+        assert rows[: len(begin) - 1] == begin[:-1]
+        assert rows[-2:] == [INVOKED, succeeded(played.result)]
         assert played.result["items"][: checked - 1] == ends[:-1]
         return
     assert played.result == {"reason": reason, "items": ends}
-    recorded = batch_result(told[-3])
+    recorded = batch_result(rows[-3])
     assert recorded["completionReason"] == reason
     assert [each["status"] for each in recorded["all"]] == [end[1] for end in ends]
-    assert told == [
+    assert rows == [
         *(*begin, batch.row("ContextSucceeded", Result={"Truncated": False})),
         *(INVOKED, succeeded(played.result)),
     ]
@@ -249,10 +249,10 @@ def test_a_predicate_completes_a_batch(aws: PacedMachine, sdk_is_1: bool, outcom
     played = aws.play("stops_by_predicate", after=2, outcome=outcome)
     reason = f"CUSTOM_COMPLETION_{outcome}"
     assert played.result == {"reason": reason, "items": [[0, GOOD, 1, None], [1, GOOD, 2, None]]}
-    told = history(aws, played.arn)
-    assert batch_result(told[-3])["completionReason"] == reason
+    rows = history(aws, played.arn)
+    assert batch_result(rows[-3])["completionReason"] == reason
     batch = Operation("1", "checked", "Map")
-    assert told == success(
+    assert rows == success(
         played,
         batch.row("ContextStarted"),
         *Operation("1-0", "map-item-0", "MapIteration", "1").context(1),
@@ -272,18 +272,18 @@ def test_a_parallel_ends_with_its_first_success(aws: PacedMachine) -> None:
     long_rest = Operation("1-0-1", "long rest", "Wait", "1-0")
     hare, hare_end = Operation("1-1", "hare", "ParallelBranch", "1").context('"fast"')
     short_rest = Operation("1-1-1", "short rest", "Wait", "1-1")
-    told = history(aws, played.arn)
-    assert told[:2] == [started(played.event), race.row("ContextStarted")]
+    rows = history(aws, played.arn)
+    assert rows[:2] == [started(played.event), race.row("ContextStarted")]
     # Both branches begin side by side, and both wait when the invocation ends.
-    begun = told[2:6]
-    assert [row for row in begun if row.name in ("tortoise", "long rest")] == [
+    start = rows[2:6]
+    assert [row for row in start if row.name in ("tortoise", "long rest")] == [
         *(tortoise.row("ContextStarted"), long_rest.row("WaitStarted", Duration=HOUR_S))
     ]
-    assert [row for row in begun if row.name in ("hare", "short rest")] == [
+    assert [row for row in start if row.name in ("hare", "short rest")] == [
         *(hare, short_rest.row("WaitStarted", Duration=LATER_S))
     ]
-    assert batch_result(told[-3])["completionReason"] == "MIN_SUCCESSFUL_REACHED"
-    assert told[6:] == [
+    assert batch_result(rows[-3])["completionReason"] == "MIN_SUCCESSFUL_REACHED"
+    assert rows[6:] == [
         *(INVOKED, short_rest.row("WaitSucceeded", Duration=LATER_S)),
         *Operation("1-1-2", "arrive", "Step", "1-1").step('"fast"'),
         *(hare_end, race.row("ContextSucceeded", Result={"Truncated": False})),
@@ -401,12 +401,12 @@ def test_a_history_without_data_tells_all_but_payloads(aws: PacedMachine) -> Non
     good = Operation("1-0", "map-item-0", "MapIteration", "1")
     bad = Operation("1-1", "map-item-1", "MapIteration", "1")
 
-    def read(step: Operation) -> list[Told]:
+    def read(step: Operation) -> list[Row]:
         ended = step.row("StepSucceeded", Result=cut, RetryDetails={"CurrentAttempt": 1})
         return [step.row("StepStarted"), ended]
 
     assert history(aws, played.arn, IncludeExecutionData=False) == [
-        Told("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": EXECUTION_TIMEOUT_S}),
+        Row("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": EXECUTION_TIMEOUT_S}),
         mapped.row("ContextStarted"),
         *(good.row("ContextStarted"), *read(Operation("1-0-1", "read a", "Step", "1-0"))),
         *(good.row("ContextSucceeded", Result=cut), bad.row("ContextStarted")),
@@ -415,7 +415,7 @@ def test_a_history_without_data_tells_all_but_payloads(aws: PacedMachine) -> Non
             bad.row("ContextFailed", Error=cut),
         ),
         mapped.row("ContextSucceeded", Result=cut),
-        *(INVOKED, Told(TERMINAL, details={"Result": cut})),
+        *(INVOKED, Row(TERMINAL, details={"Result": cut})),
     ]
 
 
@@ -424,10 +424,10 @@ def test_times_of_a_history_fit_together(aws: PacedMachine) -> None:
     events = aws.events(played.arn)
     times = [event["EventTimestamp"] for event in events]
     assert times == sorted(times)
-    (begun,) = [event for event in events if event["EventType"] == "WaitStarted"]
+    (start,) = [event for event in events if event["EventType"] == "WaitStarted"]
     (over,) = [event for event in events if event["EventType"] == "WaitSucceeded"]
-    due = begun["WaitStartedDetails"]["ScheduledEndTimestamp"]
-    assert begun["EventTimestamp"] + timedelta(seconds=LATER_S) == due <= over["EventTimestamp"]
+    due = start["WaitStartedDetails"]["ScheduledEndTimestamp"]
+    assert start["EventTimestamp"] + timedelta(seconds=LATER_S) == due <= over["EventTimestamp"]
     ends = [event for event in events if event["EventType"] == "InvocationCompleted"]
     first, second = (event["InvocationCompletedDetails"] for event in ends)
     assert first["RequestId"] != second["RequestId"]

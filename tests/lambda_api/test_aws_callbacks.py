@@ -12,7 +12,7 @@ from tests.lambda_api.aws_history import (
     LATER_S,
     SOME,
     Operation,
-    Told,
+    Row,
     failure,
     held,
     history,
@@ -66,8 +66,11 @@ def passes(seconds: int) -> Callable[[PacedMachine], int]:
 
 def limits(timeout: int, heartbeat: int) -> dict[str, Any]:
     """Return the details of a callback's start; without a limit nothing is told of it."""
-    told = {"Timeout": timeout, "HeartbeatTimeout": heartbeat}
-    return {"CallbackId": SOME, **{name: seconds for name, seconds in told.items() if seconds}}
+    set_limits = {"Timeout": timeout, "HeartbeatTimeout": heartbeat}
+    return {
+        "CallbackId": SOME,
+        **{name: seconds for name, seconds in set_limits.items() if seconds},
+    }
 
 
 TIMED_OUT: Final = failure("Callback timed out", "Callback.Timeout")
@@ -126,10 +129,10 @@ def test_wait_for_callback_is_a_context_with_a_callback_and_a_submitter(aws: Pac
     event = {"timeout": 0, "heartbeat": 0, "submitter_fails": False}
     played = aws.play("waits_for_callback", succeeds(aws), **event)
     assert played.result == '"yes"'
-    begun, ended = CONTEXT.context(json.dumps('"yes"'))
+    start, ended = CONTEXT.context(json.dumps('"yes"'))
     assert history(aws, played.arn) == success(
         played,
-        *(begun, INNER.row("CallbackStarted", **limits(0, 0)), *SUBMITTER.step(None)),
+        *(start, INNER.row("CallbackStarted", **limits(0, 0)), *SUBMITTER.step(None)),
         *(INVOKED, INNER.row("CallbackSucceeded", Result=held('"yes"')), ended),
     )
 
@@ -142,18 +145,18 @@ def test_wait_for_callback_fails_with_its_callback(
     played = aws.play("waits_for_callback", ends(aws), submitter_fails=False, **bounds)
     message = error["Payload"]["ErrorMessage"]
     # Version 1 has one error for all callbacks, which drops the data and escapes as another.
-    told = {"raised": message, "type": "CallableRuntimeError" if sdk_is_1 else raised}
-    assert played.result == told
+    expected = {"raised": message, "type": "CallableRuntimeError" if sdk_is_1 else raised}
+    assert played.result == expected
     data = {key: text for key, text in error["Payload"].items() if key == "ErrorData"}
     inside = (
         failure(message, "CallbackError")
         if sdk_is_1
         else failure(message, f"{SDK_ERRORS}.{raised}", **data)
     )
-    begun, broken = CONTEXT.broken(inside)
+    start, broken = CONTEXT.broken(inside)
     assert history(aws, played.arn) == success(
         played,
-        *(begun, INNER.row("CallbackStarted", **limits(**bounds)), *SUBMITTER.step(None)),
+        *(start, INNER.row("CallbackStarted", **limits(**bounds)), *SUBMITTER.step(None)),
         *(INVOKED, INNER.row(kind, Error=error), broken),
     )
 
@@ -169,11 +172,11 @@ def test_wait_for_callback_fails_with_its_submitter_once_retries_are_used_up(
         else ("CallbackSubmitterError", f"{SDK_ERRORS}.StepError")
     )
     assert played.result == {"raised": "nobody is there", "type": kind}
-    begun, broken = CONTEXT.broken(failure("nobody is there", inside))
+    start, broken = CONTEXT.broken(failure("nobody is there", inside))
     # Its callback stays open, and ends with the execution.
     assert history(aws, played.arn) == success(
         played,
-        *(begun, INNER.row("CallbackStarted", **limits(0, 0))),
+        *(start, INNER.row("CallbackStarted", **limits(0, 0))),
         *(*SUBMITTER.failing(failure("nobody is there"), 1, LATER_S), INVOKED),
         *(*SUBMITTER.failing(failure("nobody is there"), 2), broken),
     )
@@ -183,9 +186,9 @@ def test_a_callback_completed_during_a_wait_invokes_then_and_when_the_wait_ends(
     aws: PacedMachine,
 ) -> None:
     played = aws.play("waits_beside_a_callback", succeeds(aws), LATER_S)
-    begun, invoked, over = Operation("2", "rest", "Wait").waiting()
-    between: list[Told] = [
-        *(APPROVAL.row("CallbackStarted", **limits(0, 0)), begun, invoked),
+    start, invoked, over = Operation("2", "rest", "Wait").waiting()
+    between: list[Row] = [
+        *(APPROVAL.row("CallbackStarted", **limits(0, 0)), start, invoked),
         *(APPROVAL.row("CallbackSucceeded", Result=held('"yes"')), INVOKED, over),
     ]
     assert history(aws, played.arn) == success(played, *between)

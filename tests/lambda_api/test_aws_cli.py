@@ -54,25 +54,25 @@ class Aws:
             check=False,
         )
 
-    def told(self, command: str, *arguments: str) -> dict[str, Any]:
+    def run_json(self, command: str, *arguments: str) -> dict[str, Any]:
         """Run a command that must do well; return the JSON that it prints."""
         done = self.run(command, *arguments)
         assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
-        return told
+        printed: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+        return printed
 
     def invoked(self, function: str, *arguments: str) -> tuple[dict[str, Any], str]:
         """Invoke; return what is printed, and the payload of the answer."""
         answer = self._folder / "answer"
-        told = self.told("invoke", "--function-name", function, *arguments, str(answer))
-        return told, answer.read_text()
+        printed = self.run_json("invoke", "--function-name", function, *arguments, str(answer))
+        return printed, answer.read_text()
 
     def callback_of(self, arn: str) -> str:
         """Return the id of the callback that an execution waits for."""
         found: list[str] = []
 
         def is_asked() -> bool:
-            page = self.told("get-durable-execution-history", "--durable-execution-arn", arn)
+            page = self.run_json("get-durable-execution-history", "--durable-execution-arn", arn)
             found.extend(
                 event["CallbackStartedDetails"]["CallbackId"]
                 for event in page["Events"]
@@ -98,18 +98,18 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 
 def test_a_function_is_invoked_and_its_execution_looked_at(aws: Aws) -> None:
-    told, payload = aws.invoked(
+    printed, payload = aws.invoked(
         "three_steps:$LATEST", "--payload", "1", "--durable-execution-name", "by-hand"
     )
-    assert (told["StatusCode"], payload) == (200, "4")
-    arn = told["DurableExecutionArn"]
-    execution = aws.told("get-durable-execution", "--durable-execution-arn", arn)
+    assert (printed["StatusCode"], payload) == (200, "4")
+    arn = printed["DurableExecutionArn"]
+    execution = aws.run_json("get-durable-execution", "--durable-execution-arn", arn)
     assert (execution["Status"], execution["Result"]) == ("SUCCEEDED", "4")
-    history = aws.told(
+    history = aws.run_json(
         "get-durable-execution-history", "--durable-execution-arn", arn, "--reverse-order"
     )
     assert history["Events"][0]["EventType"] == "ExecutionSucceeded"
-    listed = aws.told(
+    listed = aws.run_json(
         "list-durable-executions-by-function",
         *("--function-name", "three_steps", "--statuses", "SUCCEEDED"),
     )
@@ -142,27 +142,27 @@ def test_a_name_that_it_has_taken_is_found_by_our_command_with_the_same_file(
 def test_a_callback_is_kept_alive_and_completed(
     aws: Aws, outcome: str, arguments: tuple[str, ...], status: str
 ) -> None:
-    told, _ = aws.invoked("asking", "--invocation-type", "Event")
-    assert told["StatusCode"] == 202
-    arn = told["DurableExecutionArn"]
+    printed, _ = aws.invoked("asking", "--invocation-type", "Event")
+    assert printed["StatusCode"] == 202
+    arn = printed["DurableExecutionArn"]
     callback_id = ("--callback-id", aws.callback_of(arn))
-    aws.told(f"{CALLBACK}-heartbeat", *callback_id)
-    aws.told(f"{CALLBACK}-{outcome}", *callback_id, *arguments)
+    aws.run_json(f"{CALLBACK}-heartbeat", *callback_id)
+    aws.run_json(f"{CALLBACK}-{outcome}", *callback_id, *arguments)
 
     def has_ended() -> bool:
-        execution = aws.told("get-durable-execution", "--durable-execution-arn", arn)
+        execution = aws.run_json("get-durable-execution", "--durable-execution-arn", arn)
         return bool(execution["Status"] == status)
 
     wait_until(has_ended, f"the execution is {status}")
 
 
 def test_an_execution_is_stopped(aws: Aws) -> None:
-    told, _ = aws.invoked("asking", "--invocation-type", "Event")
-    arn = ("--durable-execution-arn", told["DurableExecutionArn"])
-    assert aws.told("stop-durable-execution", *arn, "--error", "ErrorMessage=enough")[
+    printed, _ = aws.invoked("asking", "--invocation-type", "Event")
+    arn = ("--durable-execution-arn", printed["DurableExecutionArn"])
+    assert aws.run_json("stop-durable-execution", *arn, "--error", "ErrorMessage=enough")[
         "StopTimestamp"
     ]
-    assert aws.told("get-durable-execution", *arn)["Status"] == "STOPPED"
+    assert aws.run_json("get-durable-execution", *arn)["Status"] == "STOPPED"
 
 
 def test_what_is_refused_is_told_by_its_code(aws: Aws) -> None:

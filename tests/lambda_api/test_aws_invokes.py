@@ -12,7 +12,7 @@ from tests.lambda_api.aws_history import (
     LATER_S,
     SOME,
     Operation,
-    Told,
+    Row,
     failure,
     held,
     history,
@@ -33,7 +33,7 @@ def call(target: str, tenant: str | None = None, **payload: Any) -> dict[str, An
     return {"target": target, "tenant": tenant, "payload": payload}
 
 
-def begun(target: str, tenant: str | None = None, **payload: Any) -> Told:
+def invoke_started(target: str, tenant: str | None = None, **payload: Any) -> Row:
     """Return the start of the invoke; of a target that is missing there is no run to tell of."""
     named = {} if tenant is None else {"TenantId": tenant}
     run = {"ExecutedVersion": "$LATEST", "DurableExecutionArn": SOME}
@@ -72,7 +72,7 @@ def test_an_invoke_is_told_with_its_target_and_its_result(aws: PacedMachine, tar
     assert played.result == {"echo": "a", "tenant": None}
     assert history(aws, played.arn) == success(
         played,
-        *(begun(PROGRAM, **payload), INVOKED),
+        *(invoke_started(PROGRAM, **payload), INVOKED),
         OTHER.row("ChainedInvokeSucceeded", Result=held(json.dumps(played.result))),
     )
 
@@ -83,7 +83,7 @@ def test_an_invoke_for_a_tenant_names_it(aws: PacedMachine) -> None:
     assert played.result == {"echo": "a", "tenant": "blue"}
     assert history(aws, played.arn) == success(
         played,
-        *(begun("for_tenants", "blue", **payload), INVOKED),
+        *(invoke_started("for_tenants", "blue", **payload), INVOKED),
         OTHER.row("ChainedInvokeSucceeded", Result=held(json.dumps(played.result))),
     )
 
@@ -101,7 +101,7 @@ def test_an_invoke_fails_without_its_tenant_or_with_one_too_many(
     error = failure(message, "InvalidParameterValueException")
     # The refusal comes from the target's own place, before or after the invocation has ended.
     assert [row for row in history(aws, played.arn) if row != INVOKED] == [
-        *(started(played.event), begun(target, tenant, program="echoes")),
+        *(started(played.event), invoke_started(target, tenant, program="echoes")),
         *(OTHER.row("ChainedInvokeFailed", Error=error), succeeded(played.result)),
     ]
 
@@ -111,7 +111,7 @@ def test_an_invoke_fails_with_its_target(aws: PacedMachine, sdk_is_1: bool) -> N
     assert raised(played, sdk_is_1) == "target"
     assert history(aws, played.arn) == success(
         played,
-        *(begun(PROGRAM, program="refuses"), INVOKED),
+        *(invoke_started(PROGRAM, program="refuses"), INVOKED),
         OTHER.row("ChainedInvokeFailed", Error=failure("target")),
     )
 
@@ -124,7 +124,7 @@ def test_an_invoke_of_a_missing_function_fails_within_the_invocation(
     error = failure("Function not found: nowhere", "ResourceNotFoundException")
     assert history(aws, played.arn) == success(
         played,
-        begun("nowhere", program="echoes"),
+        invoke_started("nowhere", program="echoes"),
         OTHER.row("ChainedInvokeFailed", Error=error),
     )
 
@@ -136,7 +136,7 @@ def test_an_invoke_times_out_with_its_target(aws: PacedMachine, sdk_is_1: bool) 
     error = failure(message, "ChainedInvoke.Timeout")
     assert history(aws, played.arn) == success(
         played,
-        *(begun("short", program="sleeps"), INVOKED),
+        *(invoke_started("short", program="sleeps"), INVOKED),
         OTHER.row("ChainedInvokeTimedOut", Error=error),
     )
 
@@ -152,6 +152,6 @@ def test_an_invoke_is_stopped_with_its_target(aws: PacedMachine, sdk_is_1: bool)
     assert raised(played, sdk_is_1) == "enough"
     assert history(aws, played.arn) == success(
         played,
-        *(begun(PROGRAM, program="sleeps"), INVOKED),
+        *(invoke_started(PROGRAM, program="sleeps"), INVOKED),
         OTHER.row("ChainedInvokeStopped", Error=held(error)),
     )

@@ -16,7 +16,7 @@ from tests.lambda_api.aws_history import (
     KILLED,
     LATER_S,
     Operation,
-    Told,
+    Row,
     batch_result,
     failure,
     history,
@@ -51,9 +51,9 @@ def test_the_second_recorded_sample_of_aws_comes_out_event_by_event(
     flaky = Operation("3", "flaky", "Step")
     poll = Operation("4", "poll", "WaitForCondition")
     mapped = Operation("5", "doubled", "Map")
-    told = history(aws, played.arn)
-    assert [each["result"] for each in batch_result(told[21])["all"]] == [2, 4]
-    assert told == [
+    rows = history(aws, played.arn)
+    assert [each["result"] for each in batch_result(rows[21])["all"]] == [2, 4]
+    assert rows == [
         *(started(played.event),),
         *Operation("1", "first", "Step").step('{"t":"m","v":{"k":{"t":"i","v":1}}}'),
         *Operation("2", "rest", "Wait").waiting(2),
@@ -67,7 +67,7 @@ def test_the_second_recorded_sample_of_aws_comes_out_event_by_event(
         mapped.row("ContextSucceeded", Result={"Truncated": False}),
         *success(played)[-2:],
     ]
-    assert len(told) == 24
+    assert len(rows) == 24
 
 
 def test_a_last_failure_has_no_next_attempt(aws: PacedMachine, sdk_is_1: bool) -> None:
@@ -78,21 +78,21 @@ def test_a_last_failure_has_no_next_attempt(aws: PacedMachine, sdk_is_1: bool) -
     assert history(aws, played.arn) == [
         *(started(played.event), *bad.failing(failure("boom"), 1, LATER_S), INVOKED),
         *(*bad.failing(failure("boom"), 2), INVOKED),
-        Told("ExecutionFailed", details={"Error": failure("boom", kind)}),
+        Row("ExecutionFailed", details={"Error": failure("boom", kind)}),
     ]
 
 
 def test_a_poll_that_raises_is_its_last(aws: PacedMachine, sdk_is_1: bool) -> None:
     played = aws.play("poll_fails", 3)
-    told = history(aws, played.arn)
+    rows = history(aws, played.arn)
     polls = [*POLL.step(1, 1, 3), INVOKED, *POLL.failing(failure("no state"), 2)]
     if sdk_is_1:
         # Version 1 lets the check's own error through, and the handler catches the SDK's only.
-        end = Told("ExecutionFailed", details={"Error": failure("no state")})
-        assert told == [started(played.event), *polls, INVOKED, end]
+        end = Row("ExecutionFailed", details={"Error": failure("no state")})
+        assert rows == [started(played.event), *polls, INVOKED, end]
         return
     assert played.result == {"raised": "no state", "type": "WaitForConditionError"}
-    assert told == success(played, *polls)
+    assert rows == success(played, *polls)
 
 
 def test_steps_that_run_at_most_once_are_told_like_others(aws: PacedMachine) -> None:
@@ -120,8 +120,8 @@ def test_a_step_that_runs_at_most_once_has_failed_with_its_process(
     event = {"semantics": "AT_MOST_ONCE_PER_RETRY", "marker": str(tmp_path / "marker")}
     played = aws.play("dies_in_a_step", again=False, **event)
     assert played.result["type"] == ("StepInterruptedError" if sdk_is_1 else "StepError")
-    begun, failed = PAY.failing(interrupted(sdk_is_1))
-    assert history(aws, played.arn) == success(played, begun, KILLED, failed)
+    start, failed = PAY.failing(interrupted(sdk_is_1))
+    assert history(aws, played.arn) == success(played, start, KILLED, failed)
 
 
 def test_a_step_that_runs_at_most_once_is_retried_as_its_strategy_says(
@@ -134,9 +134,9 @@ def test_a_step_that_runs_at_most_once_is_retried_as_its_strategy_says(
 
     played = aws.play("dies_in_a_step", nothing, LATER_S, again=True, **event)
     assert played.result == "paid"
-    begun, failed = PAY.failing(interrupted(sdk_is_1), 1, LATER_S)
+    start, failed = PAY.failing(interrupted(sdk_is_1), 1, LATER_S)
     assert history(aws, played.arn) == success(
-        played, begun, KILLED, failed, INVOKED, *PAY.step('"paid"', 2)
+        played, start, KILLED, failed, INVOKED, *PAY.step('"paid"', 2)
     )
 
 
@@ -146,8 +146,8 @@ def test_a_step_that_runs_at_least_once_runs_again_within_its_attempt(
     event = {"semantics": "AT_LEAST_ONCE_PER_RETRY", "marker": str(tmp_path / "marker")}
     played = aws.play("dies_in_a_step", again=False, **event)
     assert played.result == "paid"
-    begun, done = PAY.step('"paid"')
-    assert history(aws, played.arn) == success(played, begun, KILLED, done)
+    start, done = PAY.step('"paid"')
+    assert history(aws, played.arn) == success(played, start, KILLED, done)
 
 
 def test_payloads_are_left_out_and_marked_where_they_are_not_asked_for(aws: PacedMachine) -> None:
@@ -156,10 +156,10 @@ def test_payloads_are_left_out_and_marked_where_they_are_not_asked_for(aws: Pace
     attempt = {"CurrentAttempt": 1}
     bad = Operation("2", "bad", "Step")
     assert history(aws, played.arn, IncludeExecutionData=False) == [
-        Told("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": EXECUTION_TIMEOUT_S}),
+        Row("ExecutionStarted", details={"Input": cut, "ExecutionTimeout": EXECUTION_TIMEOUT_S}),
         *(PAY.row("StepStarted"), PAY.row("StepSucceeded", Result=cut, RetryDetails=attempt)),
         *(bad.row("StepStarted"), bad.row("StepFailed", Error=cut, RetryDetails=attempt)),
-        *(INVOKED, Told("ExecutionSucceeded", details={"Result": cut})),
+        *(INVOKED, Row("ExecutionSucceeded", details={"Result": cut})),
     ]
 
 
@@ -173,7 +173,7 @@ def test_a_result_beyond_what_a_handler_may_return_is_recorded_by_its_checkpoint
     # A history tells that it is there; the answer of the call has carried it.
     assert history(aws, played.arn) == [
         *(started(played.event), INVOKED),
-        Told("ExecutionSucceeded", details={"Result": {"Truncated": True}}),
+        Row("ExecutionSucceeded", details={"Result": {"Truncated": True}}),
     ]
 
 
@@ -190,7 +190,7 @@ def test_an_error_beyond_its_bound_is_cut_and_fails_the_execution(
         assert len(message) == size
     else:
         assert ERROR_BYTES_MAX // 8 < len(message) < ERROR_BYTES_MAX
-    end = Told("ExecutionFailed", details={"Error": failure(message)})
+    end = Row("ExecutionFailed", details={"Error": failure(message)})
     assert history(aws, played.arn) == [started(played.event), INVOKED, end]
 
 

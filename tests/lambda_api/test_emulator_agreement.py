@@ -24,7 +24,7 @@ from tests.lambda_api.serving import lambda_serving, worker
 
 Update = dict[str, Any]
 Operation = dict[str, Any]
-Calls = tuple[tuple[Update, ...], ...]
+CallSequence = tuple[tuple[Update, ...], ...]
 
 ERROR: Final = {"ErrorMessage": "boom", "ErrorType": "ValueError"}
 DELAY: Final = {"NextAttemptDelaySeconds": 5}
@@ -52,7 +52,7 @@ class Case(NamedTuple):
     """Calls, one after the other; the last one is in question."""
 
     title: str
-    calls: Calls
+    calls: CallSequence
 
 
 def update(kind: str, action: str, **more: Any) -> Update:
@@ -185,10 +185,10 @@ class Emulator:
 
     def __init__(self) -> None:
         store = InMemoryExecutionStore()
-        begun = StartDurableExecutionInput(
+        start = StartDurableExecutionInput(
             "123456789012", "f", "$LATEST", "name", 300, 1, invocation_id="inv"
         )
-        self.execution = Execution.new(begun)
+        self.execution = Execution.new(start)
         self.execution.start()
         store.save(self.execution)
         unused: Any = None  # it takes a scheduler, and says that it does not use it
@@ -205,7 +205,7 @@ class Emulator:
         return [dict(each.to_dict()) for each in answer.new_execution_state.operations]
 
 
-def with_ids(calls: Calls, number: int) -> Calls:
+def with_ids(calls: CallSequence, number: int) -> CallSequence:
     """Return the calls with ids that no other case has."""
 
     def renamed(each: Update) -> Update:
@@ -236,8 +236,8 @@ def comparable(operations: Sequence[Operation] | None, updates: Sequence[Update]
     if operations is None:
         return "refused"
     ids = {each["Id"] for each in updates}
-    told = [_plain(each) for each in operations if each["Id"] in ids]
-    return sorted(told, key=lambda each: str(each["Id"]))
+    named = [_plain(each) for each in operations if each["Id"] in ids]
+    return sorted(named, key=lambda each: str(each["Id"]))
 
 
 def _plain(value: Operation) -> Operation:
@@ -259,12 +259,12 @@ async def disagreements() -> dict[str, tuple[object, object]]:
     async with lambda_serving() as api:
         turn = await Turn.begin(api, await worker(api))
         for number, case in enumerate(CASES):
-            said: tuple[object, object] = (None, None)
+            answers: tuple[object, object] = (None, None)
             for call in with_ids(case.calls, number):
                 theirs = comparable(emulator.checkpoint(call), call)
-                said = (theirs, comparable(await ours(turn, call), call))
-            if said[0] != said[1]:
-                found[case.title] = said
+                answers = (theirs, comparable(await ours(turn, call), call))
+            if answers[0] != answers[1]:
+                found[case.title] = answers
     return found
 
 
@@ -290,8 +290,8 @@ def test_an_update_that_does_not_repeat_what_is_recorded_keeps_it() -> None:
             await turn.checkpoint(above, update("STEP", "START", ParentId="above"))
             bare = {"Id": "it", "Type": "STEP", "Action": "SUCCEED", "Payload": "1"}
             (step,) = await turn.checkpoint(bare)
-            told = {name: step[name] for name in ("Name", "SubType", "ParentId", "Status")}
-            assert told == {
+            named = {name: step[name] for name in ("Name", "SubType", "ParentId", "Status")}
+            assert named == {
                 "Name": "n",
                 "SubType": "Sub",
                 "ParentId": "above",

@@ -98,8 +98,8 @@ def test_every_answer_has_an_id_of_its_own() -> None:
             ]
             ids = {str(UUID(answer.headers["x-amzn-requestid"])) for answer in answers}
             assert len(ids) == len(answers)
-            told = await api.call("list_functions")
-            UUID(told["ResponseMetadata"]["RequestId"])
+            answer = await api.call("list_functions")
+            UUID(answer["ResponseMetadata"]["RequestId"])
 
     run(main)
 
@@ -274,10 +274,10 @@ def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read() -> None
             host, _, port = api.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(head + smuggled)
-            told = await reader.read()
+            answer = await reader.read()
             writer.close()
-            assert told.startswith(b"HTTP/1.1 400 ")
-            assert told.count(b"HTTP/1.1 ") == 1
-            assert b"not both" in told
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert answer.count(b"HTTP/1.1 ") == 1
+            assert b"not both" in answer
 
     run(main)

@@ -355,13 +355,13 @@ def test_a_client_context_goes_with_every_invocation() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            given = client_context('{"custom": {"device": "till 4"}}')
-            calling = asyncio.ensure_future(invoke(api, ClientContext=given))
+            encoded = client_context('{"custom": {"device": "till 4"}}')
+            calling = asyncio.ensure_future(invoke(api, ClientContext=encoded))
             first = await peer.invocation()
-            assert first.client_context == given
+            assert first.client_context == encoded
             await peer.complete(first.checkpoint_token, "ERROR")
             again = await peer.invocation()
-            assert again.client_context == given
+            assert again.client_context == encoded
             await peer.complete(again.checkpoint_token, "SUCCEEDED")
             assert (await calling)["StatusCode"] == 200
 
@@ -389,18 +389,18 @@ def test_a_client_context_is_of_synchronous_calls_alone_and_no_part_of_the_paylo
 
 
 @pytest.mark.parametrize(
-    "given",
+    "encoded",
     [
         *("{}", "e30", "e30=e30=", "ü", client_context("[1]"), client_context("null")),
         *(client_context("{"), client_context('{"a": ' + "[" * 2_600), "//79"),
     ],
 )
-def test_a_client_context_has_to_be_an_object_in_base64(given: str) -> None:
+def test_a_client_context_has_to_be_an_object_in_base64(encoded: str) -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             await worker(api, slots=0)
             # Latin-1, as a client sends what it does not look at.
-            headers = [(b"x-amz-client-context", given.encode("latin-1"))]
+            headers = [(b"x-amz-client-context", encoded.encode("latin-1"))]
             for kind in (b"RequestResponse", b"Event", b"DryRun"):
                 more = [*headers, (b"x-amz-invocation-type", kind)]
                 refused = await api.http.post(INVOKE, headers=more)

@@ -48,8 +48,8 @@ def test_a_step_fails_with_the_largest_error_and_a_replay_finds_it_whole() -> No
             state = await turn.state()
             assert [each["StepDetails"]["Error"] for each in state[1:]] == [LARGEST, LARGEST]
             await peer.complete(turn.token, "PENDING")
-            told = {each["EventType"]: each for each in await events(api, turn.arn)}
-            failed = told["StepFailed"]["StepFailedDetails"]["Error"]
+            by_type = {each["EventType"]: each for each in await events(api, turn.arn)}
+            failed = by_type["StepFailed"]["StepFailedDetails"]["Error"]
             assert failed == {"Payload": LARGEST, "Truncated": False}
             bare = await events(api, turn.arn, IncludeExecutionData=False)
             assert bare[1]["StepFailedDetails"]["Error"] == {"Truncated": True}
@@ -86,8 +86,8 @@ def test_a_callback_fails_with_the_largest_error() -> None:
             found = (await peer.invocation()).operations[1].callback_details.error
             assert found.error_message == LARGEST["ErrorMessage"]
             assert list(found.stack_trace) == LARGEST["StackTrace"]
-            told = (await events(api, arn))[-1]["CallbackFailedDetails"]["Error"]
-            assert told == {"Payload": LARGEST, "Truncated": False}
+            error = (await events(api, arn))[-1]["CallbackFailedDetails"]["Error"]
+            assert error == {"Payload": LARGEST, "Truncated": False}
 
     run(main)
 

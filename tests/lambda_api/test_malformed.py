@@ -245,8 +245,8 @@ def test_a_real_node_answers_whatever_comes_and_leaves_alone_who_was_not_meant(
     assert {*codes} <= stranger.dice.codes | UNSIGNED_CODES | {FORGED}
     assert {"", "InvalidParameterValueException", "ResourceNotFoundException"} <= {*codes}
     assert stranger.seen(bystander) == before
-    told = ", ".join(f"{count:,} {code or 'taken'}" for code, count in codes.most_common())
-    record_property("figures", f"{REAL_REQUESTS:,} signed requests: {told}")
+    counts = ", ".join(f"{count:,} {code or 'taken'}" for code, count in codes.most_common())
+    record_property("figures", f"{REAL_REQUESTS:,} signed requests: {counts}")
 
 
 def test_a_real_node_changes_nothing_for_whoever_has_not_signed(
@@ -258,5 +258,5 @@ def test_a_real_node_changes_nothing_for_whoever_has_not_signed(
     codes = Counter(stranger.send(signed=False) for _ in range(count))
     assert {*codes} == {"MissingAuthenticationTokenException", "UnknownOperationException"}
     assert stranger.seen(target) == before
-    told = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
-    record_property("figures", f"{count:,} unsigned requests: {told}")
+    counts = ", ".join(f"{count:,} {code}" for code, count in codes.most_common())
+    record_property("figures", f"{count:,} unsigned requests: {counts}")

@@ -29,11 +29,11 @@ class Raw(io.BytesIO):
 def answered(status: int, body: dict[str, Any], **headers: str) -> Any:
     """Call with a client that is told this answer."""
     client = boto_client("http://127.0.0.1:1")
-    told = {"content-type": "application/json", "x-amzn-RequestId": REQUEST_ID, **headers}
+    all_headers = {"content-type": "application/json", "x-amzn-RequestId": REQUEST_ID, **headers}
     raw = Raw(json.dumps(body).encode())
 
     def answer(**_: Any) -> AWSResponse:
-        return AWSResponse("http://127.0.0.1:1", status, told, raw)
+        return AWSResponse("http://127.0.0.1:1", status, all_headers, raw)
 
     client.meta.events.register("before-send.lambda", answer)
     return client.get_durable_execution(DurableExecutionArn=UNKNOWN_ARN)

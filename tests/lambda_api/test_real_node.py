@@ -17,7 +17,7 @@ PROGRAMS = ROOT / "tests" / "system" / "programs.py"
 def machine(tmp_path: Path) -> Iterator[Machine]:
     with Machine(tmp_path) as fresh:
         yield fresh
-        print(fresh.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(fresh.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ def clean(tmp_path: Path) -> Path:
 
 def test_people_see_the_place_the_rule_the_way_and_the_line(bad: Path) -> None:
     result = perdure_check(str(bad))
-    head, way, source, marker, *_, summary = result.stdout.splitlines()
+    head, hint, source, marker, *_, summary = result.stdout.splitlines()
     assert head.startswith(f"{bad}:3:12: PRD102 `hash` differs on every replay")
-    assert way == "    reached by order → key"
+    assert hint == "    reached by order → key"
     assert source == "    3 │     return hash(1)"
     assert marker == " " * source.index("hash") + "^"
     assert (result.exit_code, summary) == (1, "1 finding")

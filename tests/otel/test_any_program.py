@@ -18,7 +18,7 @@ from perdure.config import (
 )
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
-from tests.otel.traces import VIEWS, Factory, Traces, id_of, said, trace_ids
+from tests.otel.traces import VIEWS, Factory, Traces, attributes_of, id_of, trace_ids
 from tests.sdk.recorder import awaiting, blocking
 
 FLAT = ParallelConfig(nesting_type=NestingType.FLAT)
@@ -116,7 +116,11 @@ def test_no_crash_breaks_a_trace_or_exports_an_end_twice(
     assert "failed, given" not in caplog.text
     for traces in runs:
         assert len(trace_ids(traces.spans)) == 1
-        ends = [operation_of(said(s)) for s in traces.spans if ended_by_record(said(s))]
+        ends = [
+            operation_of(attributes_of(s))
+            for s in traces.spans
+            if ended_by_record(attributes_of(s))
+        ]
         assert [id_ for id_, count in Counter(ends).items() if count > 1] == []
         ids = [id_of(span) for span in traces.spans]
         assert len(ids) == len(set(ids))

@@ -12,7 +12,7 @@ from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepCo
 from perdure.config import ChildConfig, Duration, NestingType, ParallelConfig
 from perdure.otel import derive_workflow_span_id, operation_id_to_span_id
 from perdure.testing import Crash, DurableFunctionTestRunner
-from tests.otel.traces import ROOT, Traces, id_of, linked, said, times, trace_ids
+from tests.otel.traces import ROOT, Traces, attributes_of, id_of, linked, times, trace_ids
 from tests.sdk.recorder import awaiting, blocking
 
 WEEK = Duration.from_days(7)
@@ -105,10 +105,12 @@ def test_a_crash_and_its_replay_export_nothing_twice(
     with DurableFunctionTestRunner(make(traces.view()), crash_at=crash) as runner:
         assert runner.run(None).value == 4
     assert len(trace_ids(traces.spans)) == 1
-    ended = [s for s in traces.spans if "operation.status" in said(s) or s.name == "Workflow"]
+    ended = [
+        s for s in traces.spans if "operation.status" in attributes_of(s) or s.name == "Workflow"
+    ]
     assert set(Counter(id_of(span) for span in ended).values()) == {1}
     assert {span.name for span in ended} >= {"flaky", "week", "both", "left", "right", "Workflow"}
-    assert "RETRYING" in [said(span).get("invocation.status") for span in traces.spans]
+    assert "RETRYING" in [attributes_of(span).get("invocation.status") for span in traces.spans]
 
 
 def test_spans_say_what_they_are() -> None:
@@ -123,25 +125,28 @@ def test_spans_say_what_they_are() -> None:
         "operation.subtype": "Step",
         "operation.name": "flaky",
     }
-    assert said(traces.one("flaky")) == {
+    assert attributes_of(traces.one("flaky")) == {
         **identity,
         "operation.status": "SUCCEEDED",
         "attempt.number": 2,
     }
-    attempts = [said(traces.one(f"flaky attempt {number}")) for number in (1, 2)]
+    attempts = [attributes_of(traces.one(f"flaky attempt {number}")) for number in (1, 2)]
     assert attempts == [
         {**identity, "attempt.number": 1, "attempt.outcome": "FAILED"},
         {**identity, "attempt.number": 2, "attempt.outcome": "SUCCEEDED"},
     ]
-    assert said(traces.one("Workflow")) == {"execution.arn": arn, "execution.status": "SUCCEEDED"}
+    assert attributes_of(traces.one("Workflow")) == {
+        "execution.arn": arn,
+        "execution.status": "SUCCEEDED",
+    }
     first, *others = traces.all("Invocation")
-    assert said(first) == {
+    assert attributes_of(first) == {
         "execution.arn": arn,
         "invocation.first": True,
         "invocation.status": "PENDING",
     }
-    assert [said(span)["invocation.first"] for span in others] == [False] * len(others)
-    assert said(others[-1])["invocation.status"] == "SUCCEEDED"
+    assert [attributes_of(span)["invocation.first"] for span in others] == [False] * len(others)
+    assert attributes_of(others[-1])["invocation.status"] == "SUCCEEDED"
     assert id_of(traces.one("flaky")) == operation_id_to_span_id(arn, step.operation_id)
 
 
@@ -273,6 +278,10 @@ def test_an_attempt_that_is_cut_short_says_so() -> None:
 
     with DurableFunctionTestRunner(blocking(once, traces.view())) as runner:
         assert runner.run(None).value == 1
-    cut = [span for span in traces.spans if said(span).get("span.truncated_at_invocation_boundary")]
-    assert [said(span)["attempt.outcome"] for span in cut] == ["INCOMPLETE"]
+    cut = [
+        span
+        for span in traces.spans
+        if attributes_of(span).get("span.truncated_at_invocation_boundary")
+    ]
+    assert [attributes_of(span)["attempt.outcome"] for span in cut] == ["INCOMPLETE"]
     assert len(traces.all("step")) == 1

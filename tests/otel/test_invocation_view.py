@@ -14,7 +14,7 @@ from perdure.otel import (
     operation_id_to_span_id,
 )
 from perdure.testing import Crash, DurableFunctionTestRunner
-from tests.otel.traces import ROOT, Traces, id_of, linked, said, trace_ids
+from tests.otel.traces import ROOT, Traces, attributes_of, id_of, linked, trace_ids
 from tests.sdk.recorder import awaiting, blocking
 
 DAY = Duration.from_days(1)
@@ -88,7 +88,10 @@ def test_an_operation_of_several_invocations_has_a_span_in_each_which_links_to_i
     assert (id_of(one), linked(one)) == (own, [workflow])
     assert id_of(two) != own
     assert linked(two) == [own, workflow]
-    assert [said(span)["operation.status"] for span in (one, two)] == ["STARTED", "SUCCEEDED"]
+    assert [attributes_of(span)["operation.status"] for span in (one, two)] == [
+        "STARTED",
+        "SUCCEEDED",
+    ]
     assert linked(traces.one("after attempt 1")) == [workflow]
 
 
@@ -103,7 +106,11 @@ def test_a_crash_keeps_all_in_one_trace_and_no_ended_operation_comes_again(
     with DurableFunctionTestRunner(blocking(program, view), crash_at=crash) as runner:
         assert runner.run(None).value == 3
     assert len(trace_ids(traces.spans)) == 1
-    done = [span.name for span in traces.spans if said(span).get("operation.status") == "SUCCEEDED"]
+    done = [
+        span.name
+        for span in traces.spans
+        if attributes_of(span).get("operation.status") == "SUCCEEDED"
+    ]
     assert len(done) == len(set(done))
     assert traces.names().count("Workflow") == 1
 

@@ -22,7 +22,7 @@ from tests.otel.traces import VIEWS, Factory, Traces, context_of, id_of
 from tests.sdk.recorder import awaiting, blocking
 
 
-class Keeping(logging.Handler):
+class KeepingHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
@@ -41,8 +41,8 @@ class Keeping(logging.Handler):
 
 
 @pytest.fixture
-def kept() -> Iterator[Keeping]:
-    handler = Keeping()
+def log_handler() -> Iterator[KeepingHandler]:
+    handler = KeepingHandler()
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)
@@ -82,7 +82,7 @@ async def async_body(context: AsyncDurableContext) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("waits", [False, True])
 def test_records_name_the_span_that_made_them(
-    kept: Keeping, view: type[Factory], *, waits: bool
+    log_handler: KeepingHandler, view: type[Factory], *, waits: bool
 ) -> None:
     traces = Traces()
     mine = traces.view(view)
@@ -96,17 +96,17 @@ def test_records_name_the_span_that_made_them(
         "child": "child",
         "branch": "parallel-branch-0",
     }
-    ids = kept.ids()
+    ids = log_handler.ids()
     for message, name in names.items():
         span = traces.all(name)[0]
         assert ids[message] == (f"{context_of(span).trace_id:032x}", f"{id_of(span):016x}"), message
     assert ids["outside"] is None
     assert ids.get("thread") is None
-    sampled = {vars(record).get("otelTraceSampled") for record in kept.records}
+    sampled = {vars(record).get("otelTraceSampled") for record in log_handler.records}
     assert sampled == {True, None}
 
 
-def test_records_of_executions_side_by_side_are_not_confused(kept: Keeping) -> None:
+def test_records_of_executions_side_by_side_are_not_confused(log_handler: KeepingHandler) -> None:
     traces = Traces()
     met = threading.Barrier(2)
 
@@ -127,7 +127,7 @@ def test_records_of_executions_side_by_side_are_not_confused(kept: Keeping) -> N
         (span.attributes or {})["durable.execution.arn"]: f"{id_of(span):016x}"
         for span in traces.all("Invocation")
     }
-    ids = kept.ids()
+    ids = log_handler.ids()
     for arn in arns:
         found = ids[arn]
         assert found is not None
@@ -138,17 +138,17 @@ def test_records_of_executions_side_by_side_are_not_confused(kept: Keeping) -> N
 def test_a_plugin_says_which_span_is_current(view: type[Factory]) -> None:
     traces = Traces()
     factory = traces.view(view)
-    made: list[ExecutionOtelPlugin | InvocationOtelPlugin] = []
+    plugins: list[ExecutionOtelPlugin | InvocationOtelPlugin] = []
     seen: list[int] = []
 
     class Keeps:
         def create_plugin(self, info: InvocationStartInfo) -> DurableInstrumentationPlugin:
             plugin = factory.create_plugin(info)
-            made.append(plugin)
+            plugins.append(plugin)
             return plugin
 
     def look(_: object = None) -> None:
-        current = made[0].get_current_span_context()
+        current = plugins[0].get_current_span_context()
         seen.append(0 if current is None else current.span_id)
 
     def handle(context: DurableContext) -> None:
@@ -158,24 +158,24 @@ def test_a_plugin_says_which_span_is_current(view: type[Factory]) -> None:
     with DurableFunctionTestRunner(blocking(handle, Keeps())) as runner:
         runner.run(None)
     assert seen == [id_of(traces.one("Invocation")), id_of(traces.one("one attempt 1"))]
-    assert made[0].get_current_span_context() is None
+    assert plugins[0].get_current_span_context() is None
 
 
-def test_no_filter_is_installed_where_it_is_not_wanted(kept: Keeping) -> None:
+def test_no_filter_is_installed_where_it_is_not_wanted(log_handler: KeepingHandler) -> None:
     traces = Traces()
     function = blocking(body, traces.view(enrich_logger=False))
     with DurableFunctionTestRunner(function) as runner:
         runner.run(None)
-    assert kept.records
-    assert kept.filters == []
+    assert log_handler.records
+    assert log_handler.filters == []
 
 
 def test_handlers_share_one_filter_however_often_it_is_installed() -> None:
     logger = logging.Logger("of-its-own")  # noqa: LOG001 - not to be found by others
     assert install_log_filter(logger) is None
-    logger.addHandler(Keeping())
+    logger.addHandler(KeepingHandler())
     first = install_log_filter(logger)
     assert isinstance(first, OtelContextLogFilter)
-    logger.addHandler(Keeping())
+    logger.addHandler(KeepingHandler())
     assert install_log_filter(logger) is first
     assert [handler.filters for handler in logger.handlers] == [[first], [first]]

@@ -38,8 +38,8 @@ def made_for(provider: TracerProvider, view: type[Factory]) -> DurableFunction:
 
 def test_a_provider_that_is_given_is_used_and_the_global_one_otherwise() -> None:
     mine = TracerProvider(shutdown_on_exit=False)
-    given = create_tracer_provider(OtelPluginConfig(tracer_provider=mine))
-    assert given == ProviderResult(mine, uses_global_provider=False)
+    provider = create_tracer_provider(OtelPluginConfig(tracer_provider=mine))
+    assert provider == ProviderResult(mine, uses_global_provider=False)
     default = create_tracer_provider(OtelPluginConfig())
     assert default == ProviderResult(trace.get_tracer_provider(), uses_global_provider=True)
 
@@ -54,7 +54,7 @@ def test_without_a_provider_of_the_sdk_there_are_no_traces_and_one_warning(
     assert "failed, given" not in caplog.text
 
 
-class Broken(SpanProcessor):
+class BrokenProcessor(SpanProcessor):
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         raise RuntimeError("broken processor")
 
@@ -67,7 +67,7 @@ def test_a_processor_that_breaks_breaks_no_handler(
     view: type[Factory], caplog: pytest.LogCaptureFixture
 ) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(Broken())
+    provider.add_span_processor(BrokenProcessor())
     assert Hosted(made_for(provider, view)).finish() == Succeeded("1")
     assert "broken processor" in caplog.text
 

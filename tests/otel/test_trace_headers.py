@@ -18,7 +18,7 @@ from perdure.otel import (
 from perdure.plugin import InvocationStartInfo
 from perdure.testing import DurableFunctionTestRunner
 from perdure.worker_api import Succeeded
-from tests.otel.traces import ROOT, VIEWS, Factory, Traces, id_of, said, trace_ids
+from tests.otel.traces import ROOT, VIEWS, Factory, Traces, attributes_of, id_of, trace_ids
 from tests.sdk.hosted import Hosted
 from tests.sdk.recorder import Recorder, awaiting, blocking
 
@@ -28,7 +28,7 @@ XRAY = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8"
 W3C = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8"
 
 
-def told(header: str | None) -> InvocationStartInfo:
+def start_info(header: str | None) -> InvocationStartInfo:
     return InvocationStartInfo("r", "arn", is_first_invocation=True, trace_header=header)
 
 
@@ -49,7 +49,7 @@ def told(header: str | None) -> InvocationStartInfo:
     ],
 )
 def test_a_header_of_xray_is_read(header: str | None, expected: ExtractedContext | None) -> None:
-    assert xray_context_extractor(told(header)) == expected
+    assert xray_context_extractor(start_info(header)) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_header_of_xray_is_read(header: str | None, expected: ExtractedContext
     ],
 )
 def test_a_traceparent_is_read(header: str | None, expected: ExtractedContext | None) -> None:
-    assert w3c_client_context_extractor(told(header)) == expected
+    assert w3c_client_context_extractor(start_info(header)) == expected
 
 
 def test_ids_of_a_context_are_valid_within_their_bits() -> None:
@@ -172,7 +172,7 @@ def test_a_chained_invoke_and_what_it_starts_are_one_trace(
     assert traces.names().count(ROOT) == 1
     assert traces.tree()["Child"] == "call"
     own = next(span for span in traces.all("call"))
-    assert said(own)["operation.type"] == "CHAINED_INVOKE"
+    assert attributes_of(own)["operation.type"] == "CHAINED_INVOKE"
     above = traces.one("Child").parent
     assert above is not None
     assert above.span_id == id_of(own)

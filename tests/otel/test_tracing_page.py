@@ -14,13 +14,15 @@ def test_the_program_of_the_page_exports_what_the_page_draws() -> None:
     assert len(blocks) == 2
     # In a process of its own: a program sets the global provider once. Nobody listens where its
     # exporter sends, so only that is left out.
-    shown = "\n".join(blocks).replace("OTLPSpanExporter())", "InMemorySpanExporter())")
+    program = "\n".join(blocks).replace("OTLPSpanExporter())", "InMemorySpanExporter())")
     first = (
         "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter"
     )
-    told = "print(*(f'{span.name}|{said(span)}' for span in kept.get_finished_spans()), sep='\\n')"
-    said = "said = lambda span: (span.attributes or {}).get('order', span.status.description)"
-    code = f"{first}\n{shown}\n{said}\n{told}"
+    output = (
+        "print(*(f'{span.name}|{detail(span)}' for span in kept.get_finished_spans()), sep='\\n')"
+    )
+    describe = "detail = lambda span: (span.attributes or {}).get('order', span.status.description)"
+    code = f"{first}\n{program}\n{describe}\n{output}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

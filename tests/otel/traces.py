@@ -24,9 +24,9 @@ class Traces:
     """A provider that keeps what it exports."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
-        self._kept = InMemorySpanExporter()
+        self._exporter = InMemorySpanExporter()
         self.provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        self.provider.add_span_processor(SimpleSpanProcessor(self._kept))
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def view(self, kind: type[Factory] = ExecutionOtelPluginFactory, **config: Any) -> Factory:
         """Return a factory whose plugins export to here."""
@@ -35,7 +35,7 @@ class Traces:
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """All that was exported, in that order."""
-        return self._kept.get_finished_spans()
+        return self._exporter.get_finished_spans()
 
     def names(self) -> list[str]:
         """Return the names of all spans, sorted."""
@@ -73,7 +73,7 @@ def trace_ids(spans: Iterable[ReadableSpan]) -> set[int]:
     return {context_of(span).trace_id for span in spans}
 
 
-def said(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """Return the attributes of a span without the common beginning of their names."""
     return {name.removeprefix("durable."): value for name, value in (span.attributes or {}).items()}
 

@@ -23,4 +23,4 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine with an empty SQLite database; nothing runs yet."""
     with Machine(tmp_path) as fresh:
         yield fresh
-        print(fresh.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(fresh.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure

@@ -36,18 +36,18 @@ def importing(_event: Any, context: DurableContext) -> Any:
 
     The first run goes on until it is killed.
     """
-    told = threading.Event()
+    cancelled = threading.Event()
 
     def copy(step: StepContext) -> Any:
         if step.heartbeat_details is not None:
             return step.heartbeat_details
         step.heartbeat({"row": 7})
-        told.set()
+        cancelled.set()
         while True:
             step.raise_if_cancelled()
 
     def wait_told(_step: StepContext) -> bool:
-        return told.wait(60)
+        return cancelled.wait(60)
 
     def copying(branch: DurableContext) -> Any:
         return branch.step(copy, "copy")

@@ -18,7 +18,7 @@ STEPS = ("price", "pay", "ship")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class OrderReport:
     """What the system says about one order."""
 
     order: str
@@ -27,98 +27,98 @@ class Told:
     history: Sequence[HistoryEvent]
 
 
-def complaints(entries: Sequence[Entry], told: Sequence[Told]) -> list[str]:
+def problems(entries: Sequence[Entry], reports: Sequence[OrderReport]) -> list[str]:
     """Return everything that is not as promised."""
-    found = list(ran_twice(entries))
+    found = list(check_attempts(entries))
     by_order: dict[str, list[Entry]] = {}
     for entry in entries:
         by_order.setdefault(entry.order, []).append(entry)
-    for each in told:
+    for each in reports:
         written = by_order.get(each.order, [])
         for rule in (
-            has_one_end(each),
-            results_are_those_of_the_steps(each, written),
-            answer_is_that_of_the_approver(each, written),
-            waits_are_whole(each, written),
-            timers_are_never_early(each),
+            check_ends(each),
+            check_step_results(each, written),
+            check_approval(each, written),
+            check_waits(each, written),
+            check_timers(each),
         ):
-            found.extend(f"{each.order}: {complaint}" for complaint in rule)
+            found.extend(f"{each.order}: {problem}" for problem in rule)
     return found
 
 
-def ran_twice(entries: Iterable[Entry]) -> Iterator[str]:
+def check_attempts(entries: Iterable[Entry]) -> Iterator[str]:
     """An attempt of a step at most once begins once."""
-    begun = Counter(
+    starts = Counter(
         (entry.order, entry.who, entry.attempt)
         for entry in entries
         if entry.what == "begins" and entry.who in AT_MOST_ONCE_STEPS
     )
-    for (order, who, attempt), times in begun.items():
+    for (order, who, attempt), times in starts.items():
         if times > 1:
             yield f"{order}: attempt {attempt} of {who}, at most once, began {times} times"
 
 
-def has_one_end(told: Told) -> Iterator[str]:
+def check_ends(report: OrderReport) -> Iterator[str]:
     """Events are numbered without holes; the first is the start, the last the only end."""
-    ids = [event.event_id for event in told.history]
+    ids = [event.event_id for event in report.history]
     if ids != list(range(1, len(ids) + 1)):
         yield f"the numbers of its events have holes or repetitions: {ids}"
-    if told.execution.event_count != len(ids):
-        yield f"it has {len(ids)} events and says {told.execution.event_count}"
-    ends = [each.event_type for each in told.history if each.event_type.startswith("Execution")]
+    if report.execution.event_count != len(ids):
+        yield f"it has {len(ids)} events and says {report.execution.event_count}"
+    ends = [each.event_type for each in report.history if each.event_type.startswith("Execution")]
     if ends != ["ExecutionStarted", "ExecutionSucceeded"]:
-        yield f"one start and one good end expected, got {ends}: {told.execution.error}"
-    elif told.history[-1].event_type != "ExecutionSucceeded":
-        yield f"something came after its end: {told.history[-1].event_type}"
-    moments = [event.at for event in told.history]
+        yield f"one start and one good end expected, got {ends}: {report.execution.error}"
+    elif report.history[-1].event_type != "ExecutionSucceeded":
+        yield f"something came after its end: {report.history[-1].event_type}"
+    moments = [event.at for event in report.history]
     if moments != sorted(moments):
         yield "its events are not in the order of their times"
 
 
-def results_are_those_of_the_steps(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+def check_step_results(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
     """What a step recorded is what one of its runs returned, and what the result is made of."""
     for who in STEPS:
         recorded = [
             decode_payload(event.result_text)
-            for event in told.history
+            for event in report.history
             if event.event_type == "StepSucceeded" and event.name == who
         ]
         returned = {each.outcome for each in written if each.who == who and each.what == "ends"}
         if len(recorded) != 1 or recorded[0] not in returned:
             yield f"{who} recorded {recorded}, while its runs returned {returned}"
-        elif recorded[0] != result_of(told).get(who):
-            yield f"{who} recorded {recorded}, and the result says {result_of(told).get(who)}"
+        elif recorded[0] != result_of(report).get(who):
+            yield f"{who} recorded {recorded}, and the result says {result_of(report).get(who)}"
 
 
-def answer_is_that_of_the_approver(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+def check_approval(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
     """What the approver was told is done is what the order goes on with."""
     done = [each.outcome for each in written if each.who == "approver"]
-    wanted = done or ["CallbackTimeoutError"]
-    approval = result_of(told).get("approval")
-    if [approval] != wanted:
+    expected = done or ["CallbackTimeoutError"]
+    approval = result_of(report).get("approval")
+    if [approval] != expected:
         yield f"the approver did {done}, and the result says {approval}"
 
 
-def result_of(told: Told) -> dict[str, Any]:
+def result_of(report: OrderReport) -> dict[str, Any]:
     """Return the result of an order; one that did not end well has none."""
-    result: dict[str, Any] = told.execution.result or {}
+    result: dict[str, Any] = report.execution.result or {}
     return result
 
 
-def waits_are_whole(told: Told, written: Sequence[Entry]) -> Iterator[str]:
+def check_waits(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
     """Nobody passes a wait before its time, by the clock on the wall."""
     came = [each.at_ms for each in written if each.who == "rest" and each.what == "comes"]
     went = [each.at_ms for each in written if each.who == "rest" and each.what == "goes"]
     if not came or not went:
         yield "it never rested"
-    elif min(went) - min(came) < told.rest_s * 1_000:
-        yield f"it rested {min(went) - min(came)} ms instead of {told.rest_s} s"
+    elif min(went) - min(came) < report.rest_s * 1_000:
+        yield f"it rested {min(went) - min(came)} ms instead of {report.rest_s} s"
 
 
-def timers_are_never_early(told: Told) -> Iterator[str]:
+def check_timers(report: OrderReport) -> Iterator[str]:
     """In the history, too, nothing that a timer brings comes before it is due."""
     last: dict[str | None, HistoryEvent] = {}
-    for event in told.history:
+    for event in report.history:
         due = due_at(last.get(event.operation_id), event)
         if due is not None and event.at < due:
             yield f"{event.event_type} of {event.name} came {due - event.at} early"

@@ -32,7 +32,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 60.0
 COMMAND_S_MAX: Final = 60.0
-LOOK_S: Final = 0.02
+POLL_S: Final = 0.02
 LOG_CHARS_SHOWN: Final = 6_000
 
 
@@ -110,16 +110,16 @@ class Running:
             return self._process.wait(STOP_S_MAX)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise Failed(f"the {self.name} does not end\n{self.told()}") from None
+            raise Failed(f"the {self.name} does not end\n{self.log_text()}") from None
 
-    def told(self) -> str:
+    def log_text(self) -> str:
         """Return the end of its log."""
         return self.log.read_text(errors="replace")[-LOG_CHARS_SHOWN:]
 
     def check(self) -> None:
         """Raise unless it still runs."""
         if self.exit_status is not None:
-            raise Failed(f"the {self.name} ended with {self.exit_status}\n{self.told()}")
+            raise Failed(f"the {self.name} ended with {self.exit_status}\n{self.log_text()}")
 
 
 class Machine:
@@ -283,7 +283,7 @@ class Machine:
         spent = psutil.Process(self._running["server"].pid).cpu_times()
         return float(spent.user + spent.system)
 
-    def told(self) -> str:
+    def logs_text(self) -> str:
         """Return the ends of all logs."""
         return "\n".join(
             f"--- {log.name}\n{log.read_text(errors='replace')[-LOG_CHARS_SHOWN:]}"
@@ -322,8 +322,8 @@ def wait_until(
     while time.monotonic() < deadline_s:
         if holds():
             return
-        pause.wait(LOOK_S)
-    raise Failed(f"not so after {within_s} s: {claim}\n{running.told() if running else ''}")
+        pause.wait(POLL_S)
+    raise Failed(f"not so after {within_s} s: {claim}\n{running.log_text() if running else ''}")
 
 
 def is_serving(channel: grpc.Channel) -> bool:
@@ -351,8 +351,8 @@ def health_channel(address: str, known: Credentials) -> Generator[grpc.Channel]:
     if known.tls_ca is None:
         channel = grpc.insecure_channel(address, options)
     else:
-        shown = (known.tls_key, known.tls_cert)
-        key, certificate = (None if file is None else file.read_bytes() for file in shown)
+        files = (known.tls_key, known.tls_cert)
+        key, certificate = (None if file is None else file.read_bytes() for file in files)
         trust = grpc.ssl_channel_credentials(known.tls_ca.read_bytes(), key, certificate)
         channel = grpc.secure_channel(address, trust, options)
     try:

@@ -22,7 +22,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     with Machine(tmp_path, environment={LEDGER_VARIABLE: str(tmp_path / "ledger")}) as machine:
         machine.start_server()
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def test_an_async_execution_survives_its_workers(machine: Machine) -> None:

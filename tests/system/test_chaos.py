@@ -21,14 +21,14 @@ import pytest
 from perdure import AsyncClient
 from perdure.client import FailedPreconditionError
 from tests.postgres import PostgresServer, postgres_server
-from tests.system.judge import Told, complaints
+from tests.system.judge import OrderReport, problems
 from tests.system.ledger import LEDGER_VARIABLE, Entry, Reader, write_down
 from tests.system.processes import ROOT, Machine
 
 ORDERS: Final = 300
 KILLS: Final = 24
 QUIET_S_MAX: Final = 2.5
-LOOK_S: Final = 0.05
+POLL_S: Final = 0.05
 DONE_S_MAX: Final = 400.0
 PATIENCE_S: Final = 400.0
 PROGRAM: Final = ROOT / "tests" / "system" / "chaos_program.py"
@@ -40,11 +40,11 @@ def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     ledger = {LEDGER_VARIABLE: str(tmp_path / "ledger")}
     with Machine(tmp_path, db_url, environment=ledger) as machine:
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 @dataclass(frozen=True)
-class Plan:
+class KillPlan:
     """How many orders, how many kills, and who dies together."""
 
     orders: int
@@ -57,7 +57,7 @@ class Chaos:
     """Customers who start orders, an approver who answers, and somebody who pulls plugs."""
 
     def __init__(
-        self, machine: Machine, client: AsyncClient, plan: Plan, dice: random.Random
+        self, machine: Machine, client: AsyncClient, plan: KillPlan, dice: random.Random
     ) -> None:
         self._machine = machine
         self._client = client
@@ -85,12 +85,14 @@ class Chaos:
             supervisor.cancel()
         self.entries.extend(self._ledger.new())
 
-    async def tell(self, number: int) -> Told:
+    async def report(self, number: int) -> OrderReport:
         """Return what the system says about an order."""
         arn = self.arns[number]
         history = [event async for event in self._client.history(arn)]
         execution = await self._client.get(arn)
-        return Told(order=name(number), rest_s=rest_s(number), execution=execution, history=history)
+        return OrderReport(
+            order=name(number), rest_s=rest_s(number), execution=execution, history=history
+        )
 
     async def look_at_violations(self) -> None:
         """Add up what the scanner has found since the server was started."""
@@ -123,7 +125,7 @@ class Chaos:
                     if entry.who == "ask" and entry.outcome not in asked:
                         asked.add(entry.outcome)
                         group.create_task(self._answer(entry.order, entry.outcome))
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
 
     async def _answer(self, order: str, callback_id: str) -> None:
         number = int(order.removeprefix("order-"))
@@ -171,7 +173,7 @@ class Chaos:
                 self._machine.kill("server")
                 self._machine.start_server(ready=False)
             self._machine.check()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
 
 def name(number: int) -> str:
@@ -195,12 +197,12 @@ def is_ignored(number: int) -> bool:
 def test_every_order_ends_well_while_server_and_worker_are_killed(
     place: Machine, record_property: Callable[[str, object], None]
 ) -> None:
-    plan = Plan(ORDERS, KILLS, [("server",), ("worker",), ("server", "worker")])
-    chaos, told = play(place, plan, record_property)
-    assert complaints(chaos.entries, told) == []
+    plan = KillPlan(ORDERS, KILLS, [("server",), ("worker",), ("server", "worker")])
+    chaos, reports = play(place, plan, record_property)
+    assert problems(chaos.entries, reports) == []
     assert chaos.kills >= 20
     assert chaos.violations == 0
-    assert interruptions(told) > 0
+    assert interruptions(reports) > 0
 
 
 @pytest.mark.chaos
@@ -215,48 +217,48 @@ def test_every_order_ends_well_while_the_database_is_killed(
         Machine(tmp_path, database.create_database(), environment=ledger) as machine,
     ):
         victims = [("database",), ("database", "worker"), ("server",)]
-        chaos, told = play(machine, Plan(100, 10, victims, database), record_property)
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
-    assert complaints(chaos.entries, told) == []
+        chaos, reports = play(machine, KillPlan(100, 10, victims, database), record_property)
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
+    assert problems(chaos.entries, reports) == []
     assert chaos.violations == 0
 
 
 def play(
-    machine: Machine, plan: Plan, record_property: Callable[[str, object], None]
-) -> tuple[Chaos, list[Told]]:
+    machine: Machine, plan: KillPlan, record_property: Callable[[str, object], None]
+) -> tuple[Chaos, list[OrderReport]]:
     """Play it with new dice, and ask the system what became of every order."""
     seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
     print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
 
-    async def ordeal() -> tuple[Chaos, list[Told]]:
+    async def ordeal() -> tuple[Chaos, list[OrderReport]]:
         async with machine.async_client(PATIENCE_S) as client:
             chaos = Chaos(machine, client, plan, random.Random(seed))
             await chaos.play()
             await chaos.look_at_violations()
-            return chaos, [await chaos.tell(number) for number in range(plan.orders)]
+            return chaos, [await chaos.report(number) for number in range(plan.orders)]
 
     began_s = time.monotonic()
-    chaos, told = asyncio.run(ordeal())
-    record_property("figures", summary(chaos, told, time.monotonic() - began_s))
-    return chaos, told
+    chaos, reports = asyncio.run(ordeal())
+    record_property("figures", summary(chaos, reports, time.monotonic() - began_s))
+    return chaos, reports
 
 
-def interruptions(told: list[Told]) -> int:
+def interruptions(reports: list[OrderReport]) -> int:
     """Count the attempts at most once that a kill has cut off."""
     return sum(
         "StepInterruptedError" in ((event.error and event.error.error_type) or "")
-        for each in told
+        for each in reports
         for event in each.history
     )
 
 
-def summary(chaos: Chaos, told: list[Told], took_s: float) -> str:
+def summary(chaos: Chaos, reports: list[OrderReport], took_s: float) -> str:
     """Say how much was put to the test."""
-    begun = [each for each in chaos.entries if each.what == "begins"]
-    attempts = {(each.order, each.who, each.attempt) for each in begun}
+    starts = [each for each in chaos.entries if each.what == "begins"]
+    attempts = {(each.order, each.who, each.attempt) for each in starts}
     return (
-        f"{len(told)} orders, {chaos.kills} kills, {took_s:.0f} s: {len(begun)} runs of steps, "
-        f"{len(begun) - len(attempts)} of them again in the same attempt, "
-        f"{interruptions(told)} attempts at most once cut off; "
-        f"{sum(len(each.history) for each in told)} events"
+        f"{len(reports)} orders, {chaos.kills} kills, {took_s:.0f} s: {len(starts)} runs of steps, "
+        f"{len(starts) - len(attempts)} of them again in the same attempt, "
+        f"{interruptions(reports)} attempts at most once cut off; "
+        f"{sum(len(each.history) for each in reports)} events"
     )

@@ -22,7 +22,7 @@ def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(PROGRAMS)
         machine.wait_for_worker("three_steps")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def commits(machine: Machine) -> float:

@@ -24,7 +24,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(PROGRAMS)
         machine.wait_for_worker("hanging")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def kinds(client: Client, arn: str, name: str) -> list[str]:

@@ -71,8 +71,8 @@ def test_a_worker_without_the_right_token_says_so_and_ends(
         machine.start_server()
         worker = machine.start_worker(PROGRAMS)
         assert machine.wait_for_exit("worker") not in {0, None}
-        assert "token" in worker.told()
-        assert "Traceback" not in worker.told()
+        assert "token" in worker.log_text()
+        assert "Traceback" not in worker.log_text()
 
 
 def test_everything_speaks_tls_and_shows_its_certificate(
@@ -119,5 +119,5 @@ def test_a_server_does_not_open_to_others_without_token_and_tls(tmp_path: Path) 
         machine.server_address = machine.server_address.replace("127.0.0.1", "0.0.0.0")
         server = machine.start_server(ready=False)
         assert machine.wait_for_exit("server") == 2
-        assert "--token-file and --tls-cert" in server.told()
-        assert "Traceback" not in server.told()
+        assert "--token-file and --tls-cert" in server.log_text()
+        assert "Traceback" not in server.log_text()

@@ -36,10 +36,10 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
             callback_id = client.get(arn).open_callbacks[0].callback_id
             client.succeed_callback(callback_id, result_text="yes")
             wait_until(lambda: client.get(arn).status == "PAUSED", "the difference is noticed")
-            shown = machine.perdure("executions", "get", arn).stdout
-            assert "replay differs from history" in shown
-            assert "recorded:  STEP (Step) 'charge'" in shown
-            assert f"requested: STEP (Step) 'refund', at {file}:7" in shown
+            output = machine.perdure("executions", "get", arn).stdout
+            assert "replay differs from history" in output
+            assert "recorded:  STEP (Step) 'charge'" in output
+            assert f"requested: STEP (Step) 'refund', at {file}:7" in output
             assert "PAUSED (diverged)" in machine.perdure("executions", "list").stdout
             (listed,) = json.loads(machine.perdure("executions", "list", "--output", "json").stdout)
             assert (listed["status"], listed["diverged"]) == ("PAUSED", True)

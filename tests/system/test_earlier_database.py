@@ -163,7 +163,7 @@ def test_everything_that_was_begun_comes_to_its_end(left: Left, tmp_path: Path) 
             wait_until(lambda: told_of(statuses) >= set(arns.values()), "all starts are told")
             broken = machine.metrics().value("perdure_invariant_violations_total")
         finally:
-            print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+            print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
     assert {name: end for name, end in ends.items() if end != ENDS[name]} == {}
     assert set(arns) == {*ENDS, "is_deleted"}
     assert broken == 0

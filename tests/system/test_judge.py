@@ -7,7 +7,7 @@ import pytest
 
 from perdure.client.models import read_event, read_execution
 from perdure_proto.v1 import model_pb2
-from tests.system.judge import Told, complaints
+from tests.system.judge import OrderReport, problems
 from tests.system.ledger import Entry
 
 ORDER = "order-1"
@@ -44,14 +44,14 @@ def history() -> list[model_pb2.Event]:
 ORDERED = list(enumerate(STEPS))
 
 
-def told(events: list[model_pb2.Event], approval: str = "yes") -> Told:
+def report(events: list[model_pb2.Event], approval: str = "yes") -> OrderReport:
     result = ", ".join(f'"{step}": "{outcome}"' for step, outcome in STEPS.items())
     execution = model_pb2.Execution(
         status="SUCCEEDED",
         event_count=len(events),
         result=f'{{{result}, "approval": "{approval}"}}',
     )
-    return Told(
+    return OrderReport(
         order=ORDER,
         rest_s=1,
         execution=read_execution(execution),
@@ -74,50 +74,50 @@ def ledger() -> list[Entry]:
     ]
 
 
-def complaint(entries: list[Entry], judged: Told) -> str:
-    (found,) = complaints(entries, [judged])
+def problem(entries: list[Entry], report: OrderReport) -> str:
+    (found,) = problems(entries, [report])
     return found
 
 
 def test_an_order_that_went_well_meets_no_complaint() -> None:
-    assert complaints(ledger(), [told(history())]) == []
+    assert problems(ledger(), [report(history())]) == []
 
 
 def test_an_attempt_at_most_once_that_began_twice_is_noticed() -> None:
     again = Entry(order=ORDER, who="pay", what="begins", attempt=1)
-    assert "attempt 1 of pay, at most once, began 2 times" in complaint(
-        [*ledger(), again], told(history())
+    assert "attempt 1 of pay, at most once, began 2 times" in problem(
+        [*ledger(), again], report(history())
     )
 
 
 def test_an_attempt_at_least_once_may_begin_twice() -> None:
     again = Entry(order=ORDER, who="price", what="begins", attempt=1)
-    assert complaints([*ledger(), again], [told(history())]) == []
+    assert problems([*ledger(), again], [report(history())]) == []
 
 
 def test_a_hole_in_the_history_is_noticed() -> None:
     events = history()
     del events[11]
-    assert "holes" in complaint(ledger(), told(events))
+    assert "holes" in problem(ledger(), report(events))
 
 
 def test_an_order_that_has_not_ended_is_noticed() -> None:
-    assert "one start and one good end" in complaint(ledger(), told(history()[:-1]))
+    assert "one start and one good end" in problem(ledger(), report(history()[:-1]))
 
 
 def test_a_result_that_no_run_returned_is_noticed() -> None:
     entries = [replace(each, outcome="ship 0") for each in ledger() if each.who == "ship"]
     others = [each for each in ledger() if each.who != "ship"]
-    assert "ship recorded" in complaint([*others, *entries], told(history()))
+    assert "ship recorded" in problem([*others, *entries], report(history()))
 
 
 def test_an_answer_that_was_lost_is_noticed() -> None:
-    assert "the approver did" in complaint(ledger(), told(history(), approval="no"))
+    assert "the approver did" in problem(ledger(), report(history(), approval="no"))
 
 
 def test_a_wait_that_was_passed_early_is_noticed() -> None:
     entries = [replace(each, at_ms=103_999) if each.what == "goes" else each for each in ledger()]
-    assert "it rested 999 ms" in complaint(entries, told(history()))
+    assert "it rested 999 ms" in problem(entries, report(history()))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_a_wait_that_was_passed_early_is_noticed() -> None:
 def test_a_timer_that_fired_early_is_noticed(number: int, at_s: int, what: str) -> None:
     events = history()
     events[number - 1].event_timestamp.FromSeconds(at_s)
-    assert f"{what} came 0:00:01 early" in complaint(ledger(), told(events))
+    assert f"{what} came 0:00:01 early" in problem(ledger(), report(events))
 
 
 def test_a_callback_that_timed_out_early_is_noticed() -> None:
     events = history()
     events[10].event_type = "CallbackTimedOut"
-    assert "CallbackTimedOut of approval came 0:00:01 early" in complaint(ledger(), told(events))
+    assert "CallbackTimedOut of approval came 0:00:01 early" in problem(ledger(), report(events))

@@ -31,7 +31,7 @@ def stocked(db_url: str, tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(PROGRAM)
         machine.wait_for_worker("takes_large")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def payload_sizes(machine: Machine) -> list[int]:
@@ -108,15 +108,15 @@ def test_a_result_too_large_to_be_kept_is_made_again_from_children_that_do_not_r
 
 
 def test_an_input_as_large_as_may_be_goes_to_handlers_children_and_back(stocked: Machine) -> None:
-    given, answer = large("given"), large("answer")
+    payload, answer = large("given"), large("answer")
     with stocked.client() as client:
-        assert raised(lambda: client.start("takes_large", given + "x")) is InvalidArgumentError
-        arn = client.start("takes_large", given).execution_arn
+        assert raised(lambda: client.start("takes_large", payload + "x")) is InvalidArgumentError
+        arn = client.start("takes_large", payload).execution_arn
         wait_until_asking(client, arn)
         (callback,) = client.get(arn, include_data=False).open_callbacks
         client.succeed_callback(callback.callback_id, result_text=answer)
         digests = client.result(arn, timeout_s=END_S_MAX)
-    assert digests == [digest(given), digest(given), digest(answer)]
+    assert digests == [digest(payload), digest(payload), digest(answer)]
     # The child has a copy of its own; in the parent the invoke's input and result are one.
     assert payload_sizes(stocked) == [SIZE - 2, SIZE, SIZE]
 
@@ -130,9 +130,9 @@ def test_a_map_over_ten_thousand_items_is_replayed_without_running_a_body_again(
         fresh.start_worker(PROGRAM)
         fresh.wait_for_worker("many")
         with fresh.client() as client:
-            count, told = client.run("many", timeout_s=END_S_MAX)
-        print(fresh.told())  # noqa: T201 - pytest keeps it for the report of a failure
+            count, result = client.run("many", timeout_s=END_S_MAX)
+        print(fresh.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
     assert count == ITEMS
-    assert told == digest("".join(f"{item:05d}" * 10 for item in range(ITEMS)))
+    assert result == digest("".join(f"{item:05d}" * 10 for item in range(ITEMS)))
     bodies = Counter(entry.order for entry in Reader(ledger).new())
     assert (len(bodies), max(bodies.values())) == (ITEMS, 1)

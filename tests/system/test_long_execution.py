@@ -19,7 +19,7 @@ PROGRAM: Final = ROOT / "tests" / "system" / "long_program.py"
 # they are at most OPERATIONS_MAX.
 STEPS: Final = int(os.environ.get("PERDURE_TEST_LONG_STEPS", "10000"))
 SLEEP_S: Final = 15
-LOOK_S: Final = 0.25
+POLL_S: Final = 0.25
 # At most so many seconds for each step, on however busy a machine.
 STEP_S_MAX: Final = 0.02
 # Steps before these do not count: caches fill, and both processes warm up.
@@ -78,7 +78,7 @@ def watch_steps(machine: Machine, *processes: Running) -> Sequence[Look]:
         steps = machine.metrics().value("perdure_steps_total", outcome="succeeded")
         spent = [process.cpu_times() for process in watched]
         looks.append(Look(steps, sum(each.user + each.system for each in spent)))
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return looks
 
 

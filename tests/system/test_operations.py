@@ -32,7 +32,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(PROGRAMS)
         machine.wait_for_worker("nothing")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def ask(client: Client, **options: Any) -> tuple[str, str]:

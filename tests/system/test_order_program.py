@@ -35,7 +35,7 @@ def shop(machine: Machine) -> Machine:
     return machine
 
 
-def told(answer: "subprocess.CompletedProcess[str]") -> Any:
+def printed_json(answer: "subprocess.CompletedProcess[str]") -> Any:
     """Return the JSON that a command printed."""
     assert answer.returncode == 0, answer.stderr
     return json.loads(answer.stdout)
@@ -75,28 +75,30 @@ def test_the_order_program_runs_as_the_history_promises(shop: Machine) -> None:
 @pytest.mark.slow
 def test_an_order_is_approved_and_looked_at_through_the_command(shop: Machine) -> None:
     payload = ("--payload", '{"order_id": "17"}', "--name", "order-17")
-    started = told(
+    started = printed_json(
         shop.perdure("invoke", "lambda_handler", *payload, "--detach", "--output", "json")
     )
     arn = started["execution_arn"]
     with shop.client() as client:
         wait_for_callback(client, arn)
-    waiting = told(shop.perdure("executions", "get", arn, "--output", "json"))
+    waiting = printed_json(shop.perdure("executions", "get", arn, "--output", "json"))
     assert (waiting["status"], waiting["execution_name"]) == ("RUNNING", "order-17")
     assert json.loads(waiting["input"]) == {"order_id": "17"}
     (callback,) = waiting["open_callbacks"]
     assert callback["name"] == "awaiting-approval"
     approval = ("succeed", callback["callback_id"], "--result", '{"approved": true}')
-    assert told(shop.perdure("callbacks", *approval, "--output", "json")) == {}
+    assert printed_json(shop.perdure("callbacks", *approval, "--output", "json")) == {}
     assert shop.perdure("callbacks", *approval).returncode == 4  # it is completed
 
     with shop.client() as client:
         status = client.wait(arn, timeout_s=END_S_MAX).status
-    history = told(shop.perdure("executions", "history", arn, "--output", "json"))
+    history = printed_json(shop.perdure("executions", "history", arn, "--output", "json"))
     assert HISTORY.fullmatch(" ".join(event["event_type"] for event in history))
-    listed = told(shop.perdure("executions", "list", "--status", status, "--output", "json"))
+    listed = printed_json(
+        shop.perdure("executions", "list", "--status", status, "--output", "json")
+    )
     assert [(each["execution_arn"], each["status"]) for each in listed] == [(arn, status)]
-    ended = told(shop.perdure("executions", "get", arn, "--output", "json"))
+    ended = printed_json(shop.perdure("executions", "get", arn, "--output", "json"))
     assert (ended["status"], ended["open_callbacks"]) == (status, [])
     again = shop.perdure("invoke", "lambda_handler", *payload)
     assert again.returncode == (0 if status == "SUCCEEDED" else 1), again.stderr

@@ -23,7 +23,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(PROGRAM)
         machine.wait_for_worker("price")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def kinds(client: Client, arn: str) -> list[str]:
@@ -41,8 +41,8 @@ def test_a_plain_function_is_started_like_any_other_and_records_its_end_alone(
             "InvocationCompleted",
             "ExecutionSucceeded",
         ]
-        shown = {each.function_name: each.durable for each in client.list_functions()}
-    assert (shown["price"], shown["order"]) == (False, True)
+        listed = {each.function_name: each.durable for each in client.list_functions()}
+    assert (listed["price"], listed["order"]) == (False, True)
     invoked = machine.perdure("invoke", "price-later", "--payload", '{"item": "chair"}')
     assert (invoked.returncode, json.loads(invoked.stdout)) == (0, 5)
 

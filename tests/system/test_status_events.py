@@ -24,10 +24,10 @@ def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
     """A machine with a database of each kind; nothing runs yet."""
     with Machine(tmp_path, db_url) as machine:
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
-def told(path: Path) -> list[dict[str, Any]]:
+def events_in(path: Path) -> list[dict[str, Any]]:
     """Return the events of a file; half a line at its end is not written yet."""
     whole = path.read_bytes().rpartition(b"\n")[0]
     return [json.loads(line) for line in whole.splitlines()]
@@ -36,7 +36,7 @@ def told(path: Path) -> list[dict[str, Any]]:
 def statuses(path: Path) -> dict[str, list[str]]:
     """Return what was told of each execution, repetitions of an id left out."""
     by_arn: dict[str, dict[str, str]] = {}
-    for event in told(path):
+    for event in events_in(path):
         detail = event["detail"]
         by_arn.setdefault(detail["durableExecutionArn"], {})[event["id"]] = detail["status"]
     return {arn: list(of_execution.values()) for arn, of_execution in by_arn.items()}
@@ -53,7 +53,7 @@ def test_what_boto3_starts_is_a_line_of_the_file(machine: Machine, tmp_path: Pat
     failed = client.invoke(FunctionName="refusing", Payload=b"1")["DurableExecutionArn"]
     asked = client.invoke(FunctionName="asking", InvocationType="Event")["DurableExecutionArn"]
     client.stop_durable_execution(DurableExecutionArn=asked)
-    wait_until(lambda: len(told(path)) == 6, "all six events are in the file")
+    wait_until(lambda: len(events_in(path)) == 6, "all six events are in the file")
     assert statuses(path) == {
         arn: ["RUNNING", "SUCCEEDED"],
         failed: ["RUNNING", "FAILED"],
@@ -62,7 +62,7 @@ def test_what_boto3_starts_is_a_line_of_the_file(machine: Machine, tmp_path: Pat
     # What the file says is what the API says.
     seen = client.get_durable_execution(DurableExecutionArn=arn)
     client.close()
-    (event,) = [e for e in told(path) if e["detail"]["status"] == "SUCCEEDED"]
+    (event,) = [e for e in events_in(path) if e["detail"]["status"] == "SUCCEEDED"]
     moments = [
         seen[f"{word}Timestamp"].isoformat(timespec="milliseconds") for word in ("Start", "End")
     ]
@@ -114,12 +114,12 @@ def test_a_kill_between_the_file_and_the_database_repeats_the_page_and_nothing_e
         timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL
-    page = told(path)
+    page = events_in(path)
     assert len(page) == PAGE_MAX
     # The same node again, as it was.
     place.start_server("--node-name", "alpha", "--status-events", str(path))
-    wait_until(lambda: len(told(path)) == PAGE_MAX + count, "the rest is in the file")
-    events = told(path)
+    wait_until(lambda: len(events_in(path)) == PAGE_MAX + count, "the rest is in the file")
+    events = events_in(path)
     assert events[:PAGE_MAX] == events[PAGE_MAX:-1] == page
     assert len({event["id"] for event in events}) == count
     wait_until(
@@ -143,14 +143,14 @@ def test_a_server_that_is_stopped_in_trouble_leaves_its_events_to_the_next(
         arn = client.start("three_steps", 1).execution_arn
         assert client.result(arn, timeout_s=60) == 4
     trouble = f"cannot append to {path}: the folder {folder} does not exist"
-    wait_until(lambda: trouble in server.told(), "the log says what is wrong", server)
+    wait_until(lambda: trouble in server.log_text(), "the log says what is wrong", server)
     metrics = place.metrics()
     assert metrics.value("perdure_status_events_failures_total") >= 1
     assert metrics.value("perdure_status_events_backlog") == 2
     assert place.stop("server") == 0
     folder.mkdir()
     place.start_server("--status-events", str(path))
-    wait_until(lambda: path.exists() and len(told(path)) == 2, "both events are in the file")
+    wait_until(lambda: path.exists() and len(events_in(path)) == 2, "both events are in the file")
     assert statuses(path) == {arn: ["RUNNING", "SUCCEEDED"]}
 
 
@@ -160,4 +160,6 @@ def test_a_file_that_cannot_be_written_ends_the_server_at_once(
     folder = tmp_path / "missing"
     server = machine.start_server("--status-events", str(folder / "events.jsonl"), ready=False)
     assert machine.wait_for_exit("server") == 2
-    assert f"/events.jsonl: the folder {folder} does not exist" in " ".join(server.told().split())
+    assert f"/events.jsonl: the folder {folder} does not exist" in " ".join(
+        server.log_text().split()
+    )

@@ -77,7 +77,7 @@ def test_workers_that_drain_have_exported_one_trace_of_parent_and_child(tmp_path
                 client.succeed_callback(callback.callback_id, "yes")
                 assert client.result(arn, timeout_s=END_S_MAX) == [7, '"yes"', 14]
                 assert machine.stop("worker") == 0
-            assert "Traceback" not in machine.told()
+            assert "Traceback" not in machine.logs_text()
     spans = collector.spans
     assert len({span.trace_id for span in spans}) == 1
     names = [span.name for span in spans]

@@ -19,7 +19,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         machine.start_worker(ROOT / "tests" / "testing" / "programs.py")
         machine.wait_for_worker("quick")
         yield machine
-        print(machine.told())  # noqa: T201 - pytest keeps it for the report of a failure
+        print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
 
 
 def test_an_exported_history_is_replayed_against_old_and_new_code(

@@ -19,7 +19,7 @@ def echo(event: Any, context: Any) -> Any:
     return {"event": event, "pid": os.getpid(), "calls": len(CALLS)}
 
 
-def told(event: Any, context: Any) -> Any:
+def describe(event: Any, context: Any) -> Any:
     return {
         "environment": dict(os.environ),
         "context": {
@@ -44,9 +44,9 @@ def told(event: Any, context: Any) -> Any:
     }
 
 
-def told_of_client(event: Any, context: Any) -> Any:
-    given = context.client_context
-    return None if given is None else [vars(given.client), given.custom, given.env]
+def describe_client(event: Any, context: Any) -> Any:
+    client = context.client_context
+    return None if client is None else [vars(client.client), client.custom, client.env]
 
 
 def sleep(event: Any, context: Any) -> None:

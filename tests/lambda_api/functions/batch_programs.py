@@ -86,7 +86,7 @@ def maps(event: Any, context: DurableContext) -> Any:
 
     config: MapConfig[Any] = MapConfig(nesting_type=NestingType(event["nesting"]))
     batch: Any = context.map(event["items"], double, name="doubled", config=config)
-    return _told(batch)
+    return _summary(batch)
 
 
 def checks(event: Any, context: DurableContext) -> Any:
@@ -111,9 +111,9 @@ def checks(event: Any, context: DurableContext) -> Any:
     }
     items = event["items"]
     if event["by"] == "map":
-        return _told(context.map(items, mapped, name="checked", config=MapConfig(**policy)))
+        return _summary(context.map(items, mapped, name="checked", config=MapConfig(**policy)))
     branches: list[Any] = [branch(item) for item in items]
-    return _told(context.parallel(branches, name="checked", config=ParallelConfig(**policy)))
+    return _summary(context.parallel(branches, name="checked", config=ParallelConfig(**policy)))
 
 
 def stops_by_predicate(event: Any, context: DurableContext) -> Any:
@@ -136,7 +136,7 @@ def stops_by_predicate(event: Any, context: DurableContext) -> Any:
     config: MapConfig[Any] = MapConfig(
         max_concurrency=1, completion_config=CompletionConfig(should_complete=decide)
     )
-    return _told(context.map([1, 2, 3], number, name="checked", config=config))
+    return _summary(context.map([1, 2, 3], number, name="checked", config=config))
 
 
 def large_map(event: Any, context: DurableContext) -> Any:
@@ -168,10 +168,10 @@ def races(event: Any, context: DurableContext) -> Any:
 
     branches: list[Any] = [ParallelBranch(slow, name="tortoise"), ParallelBranch(fast, name="hare")]
     config = ParallelConfig(completion_config=CompletionConfig(min_successful=1))
-    return _told(context.parallel(branches, name="race", config=config))
+    return _summary(context.parallel(branches, name="race", config=config))
 
 
-def _told(batch: Any) -> Any:
+def _summary(batch: Any) -> Any:
     items = [
         [each.index, each.status.value, each.result, each.error and each.error.message]
         for each in batch.all
