@@ -1,4 +1,4 @@
-"""The quick set: what the parts cost, and what the whole does beside the machine's raw limits.
+"""Quick set of benchmarks: the cost of the parts, and the whole next to the machine's raw limits.
 
 python -m benchmarks [PART …]
 """
@@ -11,21 +11,21 @@ from typing import Final
 
 PARTS: Final = {
     "core": "decisions and folds",
-    "sdk": "CPU of a step in the SDK, run and found recorded",
+    "sdk": "CPU of a step in the SDK, run and replayed",
     "history": "CPU and commits of an execution in history, matching and core",
     "store": "durable commits through the store",
-    "large": "large values, and where to keep smaller ones",
-    "throughput": "the system on real processes, beside the raw limits",
+    "large": "large values, and where to store smaller ones",
+    "throughput": "the system on real processes, next to the raw limits",
 }
 
 
-def main(chosen: list[str]) -> int:
-    """Run the parts that were chosen, or all; return the exit status."""
-    unknown = [part for part in chosen if part not in PARTS]
+def main(parts: list[str]) -> int:
+    """Run the named parts, or all; return the exit status."""
+    unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        print(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+        print(f"no such part: {', '.join(unknown)}; available: {', '.join(PARTS)}")
         return 2
-    for part in chosen or PARTS:
+    for part in parts or PARTS:
         print(f"\n{part}: {PARTS[part]}", flush=True)
         finished = importlib.import_module(f"benchmarks.{part}").main()
         if inspect.iscoroutine(finished):

@@ -1,8 +1,8 @@
-"""What the core costs: decisions and folds, in small executions and in large ones.
+"""CPU time of the core: decisions and folds, in small executions and in large ones.
 
 Deciding and folding must cost the same however many operations an execution has, because a long
-execution would otherwise slow down with every step that it takes. The two sizes are measured in
-turns, and the least of all rounds counts: what disturbs a measurement only adds to it.
+execution would otherwise slow down with every step. The two sizes are measured alternately, and the
+minimum of all rounds counts: disturbances only add to a measurement.
 """
 
 import gc
@@ -42,12 +42,12 @@ START = Start(
     timeout_s=31_622_400,
     retention_days=14,
 )
-# Milliseconds since 1970 as they are today take nine bytes in a record.
+# A realistic time: milliseconds since 1970 take nine bytes in a record today.
 NOW_MS = 1_750_000_000_000
 
 
 class Worker:
-    """An execution with a worker that holds its turn."""
+    """An execution with a worker that has its checkpoint token."""
 
     def __init__(self) -> None:
         self.records = [begin(START, NOW_MS)]
@@ -56,7 +56,7 @@ class Worker:
         self.calls = 0
 
     def checkpoint(self, *updates: OperationUpdate) -> Checkpoint:
-        """Return the next call."""
+        """Return the next checkpoint."""
         self.calls += 1
         ids = {u.id: f"id-{u.id}" for u in updates if u.type is OperationType.CALLBACK}
         return Checkpoint(
@@ -67,14 +67,14 @@ class Worker:
         )
 
     def do(self, command: Command, now_ms: int = NOW_MS) -> Record:
-        """Decide and fold."""
+        """Decide a command and fold its record."""
         record = decide(self.state, command, now_ms).record
         assert record is not None
         apply(self.state, record)
         return record
 
     def accept(self, command: Checkpoint, now_ms: int = NOW_MS) -> None:
-        """Checkpoint and take over the next turn."""
+        """Decide and fold a checkpoint, and store the next token."""
         self.records.append(self.do(command, now_ms))
         self.token = current_token(self.state, self.token.invocation_id, NOW_MS)
 
@@ -141,7 +141,7 @@ def callbacks_of(worker: Worker) -> float:
 
 
 def timers_of(worker: Worker) -> float:
-    """Return the nanoseconds of one look at the alarms that ends one wait, decided and folded."""
+    """Return the nanoseconds of one alarm that ends one wait, decided and folded."""
     due_ms = worker.state.alarms.next_due_ms()
     assert due_ms is not None
     return timed(worker, [AlarmDue()] * SMALL, lambda number: due_ms + number)
@@ -156,7 +156,7 @@ def timed(worker: Worker, commands: list[Any], now_of: Callable[[int], int]) -> 
 
 
 def compare(what: str, make: Callable[[int], Worker], measure: Callable[[Worker], float]) -> None:
-    """Print what one costs in a small and in a large execution."""
+    """Print the cost in a small and in a large execution."""
     large = make(LARGE)
     figures: dict[int, list[float]] = {SMALL: [], LARGE: []}
     for _ in range(ROUNDS):
@@ -167,7 +167,7 @@ def compare(what: str, make: Callable[[int], Worker], measure: Callable[[Worker]
 
 
 def load() -> None:
-    """Print what it takes to read a long history back."""
+    """Print the time to read a long history back."""
     bodies = [encode_record(record) for record in with_steps(STEPS).records]
     gc.collect()
     begun_ns = time.perf_counter_ns()

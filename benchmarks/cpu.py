@@ -1,8 +1,8 @@
-"""What an execution costs in CPU time of server, worker and client, each a process of its own.
+"""CPU time of an execution in server, worker and client, each a process of its own.
 
     python -m benchmarks.cpu
 
-On a machine that others use, too, CPU time tells more of a change than executions a second do.
+On a shared machine, CPU time shows the effect of a change better than executions per second.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.system.processes import ROOT, Machine
 
 PROGRAMS: Final = ROOT / "tests" / "system" / "programs.py"
 WARM: Final = 200
-LOOK_S: Final = 0.1
+POLL_S: Final = 0.1
 DAY_S: Final = 86_400
 
 Work = Callable[[AsyncClient], Awaitable[object]]
@@ -36,7 +36,7 @@ async def sleeper(client: AsyncClient) -> object:
 
 
 async def measure(name: str, work: Work, *, count: int, callers: int) -> None:
-    """Do the work so often on an empty machine; print what each cost."""
+    """Run `work` `count` times on an empty machine; print the cost of each."""
     with tempfile.TemporaryDirectory() as folder, Machine(Path(folder)) as machine:
         server = machine.start_server()
         worker = machine.start_worker(PROGRAMS, slots=256)
@@ -54,7 +54,7 @@ async def measure(name: str, work: Work, *, count: int, callers: int) -> None:
 
 
 async def repeat(client: AsyncClient, work: Work, count: int, callers: int) -> None:
-    """Have the callers do the work so often between them."""
+    """Run `work` `count` times, with so many concurrent callers."""
     numbers = itertools.count()
 
     async def caller() -> None:
@@ -72,11 +72,11 @@ async def wait_until_idle(machine: Machine, invocations: int) -> None:
         metrics = await asyncio.to_thread(machine.metrics)
         if metrics.value("perdure_invocations_total") >= invocations:
             return
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
 
 
 def spent_s(processes: Sequence[psutil.Process]) -> list[float]:
-    """Return the CPU time that each process has taken so far."""
+    """Return the CPU time that each process has used so far."""
     times = [process.cpu_times() for process in processes]
     return [each.user + each.system for each in times]
 

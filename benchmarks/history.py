@@ -1,9 +1,9 @@
-"""What an execution of three steps costs history, matching and core, on a store in memory.
+"""CPU time and commits of a 3-step execution in history, matching and core, on a store in memory.
 
     python -m benchmarks.history [--executions N] [--at-once N] [--profile]
 
-Prints CPU milliseconds and commits for each execution. There is no SDK, no wire and no disk in
-it: the worker makes the same calls as a real one, and nothing else.
+There is no SDK, no network and no disk in it: the worker makes the same calls as a real one, and
+nothing else.
 """
 
 import argparse
@@ -49,7 +49,7 @@ UPDATES: Final = tuple(
 
 
 class Bench:
-    """A node, and a worker that makes three steps of everything."""
+    """A node, and a worker that runs three steps in each execution."""
 
     def __init__(self) -> None:
         self.metrics = ServerMetrics()
@@ -69,7 +69,7 @@ class Bench:
         self._done = asyncio.Event()
 
     async def run(self, executions: int, at_once: int) -> None:
-        """Run so many executions, so many at the same time."""
+        """Run `executions` executions, `at_once` of them at a time."""
         self._left = executions
         self._done.clear()
         self.matching.attach("bench", [("default", "order")], self._deliver)
@@ -110,7 +110,7 @@ class Bench:
 
 
 async def main(executions: int = 2_000, at_once: int = 64, *, profiled: bool = False) -> None:
-    """Warm up, measure, and say what it cost."""
+    """Warm up, measure, and print the cost."""
     bench = Bench()
     await bench.history.open()
     await bench.history.invocations.announce([FUNCTION])

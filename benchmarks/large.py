@@ -1,12 +1,11 @@
-"""What large values cost, and from which size on it pays to keep them beside the history.
+"""Cost of large values, and the size from which it pays to store them outside the records.
 
     python -m benchmarks large
 
-First one value through history and SQLite: the checkpoint that records it, and what reads it back.
-The loop belongs to everybody, so what matters is not how long the value takes, but how long it
-holds the loop at a time. Then values of several sizes as the database sees them, within the records
-and beside them: steps that are recorded one by one, an execution that is read back without its
-values, and one that is read back whole.
+First one value through history and SQLite: recording it in a checkpoint, and reading it back. All
+calls share the event loop, so what matters is not how long the value takes, but how long it blocks
+the loop at a time. Then values of several sizes in the database, inline in the records and in their
+own table: recording steps one by one, reading an execution without its values, and reading all.
 """
 
 import asyncio
@@ -41,14 +40,14 @@ VALUES_MIB: Final = (1, 64)
 SIZES_KIB: Final = (1, 4, 8, 16, 32, 64, 256)
 STEPS: Final = 10
 ROUNDS: Final = 25
-# What a record takes besides the value.
+# The size of a record without the value.
 RECORD_BYTES: Final = 300
 TICK_S: Final = 0.001
 
 
 async def main() -> None:
     """Print both tables."""
-    print(f"  {'value':>8} {'':10} {'time':>10} {'CPU':>10} {'loop held':>10}")
+    print(f"  {'value':>8} {'':10} {'time':>10} {'CPU':>10} {'blocked':>10}")
     for size_mib in VALUES_MIB:
         await measure_value(size_mib)
     print(f"\n{STEPS} steps of one execution on SQLite, medians of CPU: inline / beside")
@@ -61,7 +60,7 @@ async def main() -> None:
 
 
 async def measure_value(size_mib: int) -> None:
-    """Print what it costs to record one value, and to read it."""
+    """Print the cost of recording one value, and of reading it."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/perdure.db")
         await store.open()
@@ -79,7 +78,7 @@ async def measure_value(size_mib: int) -> None:
             (operation,) = answer.operations
             assert isinstance(operation.details, StepDetails)
             assert isinstance(operation.details.result, StoredPayload)
-            if size_mib > 1:  # one of 1 MiB is remembered
+            if size_mib > 1:  # one of 1 MiB is still in the cache
                 async with printed(f"{size_mib} MiB", "read"):
                     await history.queries.texts(answer.key, [operation.details.result])
         await store.close()
@@ -118,15 +117,15 @@ def updates(value: str) -> tuple[OperationUpdate, ...]:
 
 @contextlib.asynccontextmanager
 async def printed(value: str, what: str) -> AsyncGenerator[None]:
-    """Print what happens within: time, CPU, and for how long nobody else had the loop."""
-    held_s = 0.0
+    """Print time and CPU of the body, and the longest time that it blocked the event loop."""
+    blocked_s = 0.0
 
     async def tick() -> None:
-        nonlocal held_s
+        nonlocal blocked_s
         while True:
             due = time.perf_counter() + TICK_S
             await asyncio.sleep(TICK_S)
-            held_s = max(held_s, time.perf_counter() - due)
+            blocked_s = max(blocked_s, time.perf_counter() - due)
 
     ticking = asyncio.create_task(tick())
     await asyncio.sleep(TICK_S)
@@ -136,14 +135,14 @@ async def printed(value: str, what: str) -> AsyncGenerator[None]:
     await asyncio.sleep(TICK_S * 2)
     ticking.cancel()
     print(f"  {value:>8} {what:10} {took_s * 1e3:>7.0f} ms {cpu_s * 1e3:>7.0f} ms", end="")
-    print(f" {held_s * 1e3:>7.0f} ms")
+    print(f" {blocked_s * 1e3:>7.0f} ms")
 
 
-# Within the records, or beside them.
+# Inline in the records, or in a table of their own.
 
 
 async def measure_places(size: int) -> None:
-    """Print one line: values of this size, inline and beside."""
+    """Print one line: values of this size, inline and in a table of their own."""
     inline, beside = [await place(size, inside=inside) for inside in (True, False)]
     pairs = [f"{a:>9.2f} /{b:>6.2f} ms" for a, b in zip(inline[:3], beside[:3], strict=True)]
     print(f"  {size // KIB:>4} KiB {' '.join(pairs)} {inline[3]:>6.0f} /{beside[3]:>4.0f} KiB")
@@ -161,7 +160,7 @@ async def place(size: int, *, inside: bool) -> tuple[float, float, float, float]
         for number in range(ROUNDS):
             started = begin(number)
             await store.commit(me, [started])
-            # No two alike: the same text twice in one execution is kept once.
+            # No two alike: equal texts are stored once in an execution.
             changes = [step(started, index, size, inside=inside) for index in range(STEPS)]
             commits += [await spent_ms(store.commit(me, [change])) for change in changes]
             key, digests = (
@@ -189,7 +188,7 @@ def step(started: Change, index: int, size: int, *, inside: bool) -> Change:
 
 
 async def spent_ms(work: Awaitable[object]) -> float:
-    """Return the milliseconds of CPU that it took: on a busy machine time tells less."""
+    """Return the milliseconds of CPU that it took: on a busy machine, time says less."""
     begun_s = time.process_time()
     await work
     return (time.process_time() - begun_s) * 1e3

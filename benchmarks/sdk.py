@@ -1,7 +1,7 @@
-"""What the SDK costs in a worker: the CPU of one step, and of one that is found recorded.
+"""CPU time of one step in the SDK, when it runs and when it is replayed.
 
-A handler takes its steps on a service that answers at once and records nothing. The least of all
-rounds counts: what disturbs a measurement only adds to it.
+A handler runs its steps on a service that answers at once and records nothing. The minimum of all
+rounds counts: disturbances only add to a measurement.
 """
 
 import time
@@ -34,24 +34,24 @@ ARN = "arn:perdure:lambda:default:000000000000:function:steps:$LATEST/durable-ex
 
 @durable_execution
 def steps(_event: Any, context: DurableContext) -> None:
-    """Take many small steps."""
+    """Run many small steps."""
     for _ in range(STEPS):
         context.step(lambda _: 1, name="charge")
 
 
 class Answering:
-    """Checkpoints that are answered at once."""
+    """A checkpoint writer that answers at once."""
 
     def __init__(self) -> None:
         self.operations: dict[str, Operation] = {}
         self._listener: Callable[[CheckpointAnswer], None]
 
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
-        """Answer `listener`."""
+        """Register the listener for answers."""
         self._listener = listener
 
     def submit(self, updates: Sequence[OperationUpdate], *, urgent: bool) -> "Future[None]":
-        """Say how the operations stand now."""
+        """Answer with the operations as they are now."""
         changed = [operation_of(update) for update in updates]
         self.operations |= {operation.id: operation for operation in changed}
         if urgent:
@@ -62,7 +62,7 @@ class Answering:
 
 
 def operation_of(update: OperationUpdate) -> Operation:
-    """Return a step as the service would tell of it."""
+    """Return a step as the service would return it."""
     ended = update.action is OperationAction.SUCCEED
     return Operation(
         id=update.id,
@@ -77,7 +77,7 @@ def operation_of(update: OperationUpdate) -> Operation:
 
 
 def invocation(recorded: Sequence[Operation] = ()) -> Invocation:
-    """Return an invocation that finds so much recorded."""
+    """Return an invocation with these recorded operations."""
     execution = Operation(
         id="b",
         type=OperationType.EXECUTION,
@@ -97,20 +97,20 @@ def least_us(recorded: Sequence[Operation] = ()) -> float:
     """Return the microseconds of CPU of one step."""
     rounds: list[float] = []
     for _ in range(ROUNDS):
-        given, checkpoints = invocation(recorded), Answering()
+        environment = InvocationEnvironment(invocation(recorded), Answering())
         begun_s = time.process_time()
-        outcome = run_invocation(steps, InvocationEnvironment(given, checkpoints))
+        outcome = run_invocation(steps, environment)
         rounds.append(time.process_time() - begun_s)
         assert isinstance(outcome, Succeeded), outcome
     return min(rounds) / STEPS * 1e6
 
 
 def main() -> None:
-    """Print both."""
+    """Print both figures."""
     checkpoints = Answering()
     run_invocation(steps, InvocationEnvironment(invocation(), checkpoints))
     print(f"a step: {least_us():.1f} µs")
-    print(f"a step found recorded: {least_us(list(checkpoints.operations.values())):.1f} µs")
+    print(f"a replayed step: {least_us(list(checkpoints.operations.values())):.1f} µs")
 
 
 if __name__ == "__main__":

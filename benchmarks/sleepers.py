@@ -1,9 +1,9 @@
-"""What executions that sleep for a day cost: memory, disk, and time to serve again after kill -9.
+"""Cost of executions that sleep for a day: memory, disk, and time to recover after kill -9.
 
     python -m benchmarks.sleepers --count 100000
 
-The server keeps executions in play in bounded caches. Once those are full, which the first half of
-the sleepers sees to, the second half must cost no more memory.
+The server keeps active executions in bounded caches. The first half of the sleepers fills them, so
+the second half must cost no more memory.
 """
 
 import argparse
@@ -23,12 +23,12 @@ COUNT_DEFAULT: Final = 100_000
 CALLERS: Final = 128
 DAY_S: Final = 86_400
 SETTLE_S_MAX: Final = 300.0
-LOOK_S: Final = 0.1
+POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Bytes and seconds."""
+    """Results of one run, in bytes and seconds."""
 
     count: int
     starts_per_s: float
@@ -45,11 +45,11 @@ class Figures:
 
     @property
     def memory_per_sleeper(self) -> float:
-        """What each of the second half added to the server's memory."""
+        """Return the memory that each of the second half added to the server."""
         return (self.memory_full - self.memory_half) / (self.count / 2)
 
     def report(self) -> str:
-        """Return the figures for people."""
+        """Return the figures as text."""
         lines = (
             f"{self.count:,} executions asleep for a day, on SQLite",
             f"started {self.starts_per_s:,.0f} a second; asleep {self.asleep_per_s:,.0f} a second",
@@ -113,7 +113,7 @@ async def measure(machine: Machine, count: int) -> Figures:
 
 
 async def put_to_sleep(client: AsyncClient, count: int) -> None:
-    """Start so many executions, some at a time, and return when all starts are acknowledged."""
+    """Start `count` executions, some at a time, and return when all starts are acknowledged."""
     numbers = itertools.count()
 
     async def caller() -> None:
@@ -126,13 +126,13 @@ async def put_to_sleep(client: AsyncClient, count: int) -> None:
 
 
 async def wait_until_asleep(machine: Machine, count: int) -> None:
-    """Return once so many invocations have ended with something to wait for."""
+    """Return once `count` invocations have been suspended."""
     async with asyncio.timeout(SETTLE_S_MAX):
         while True:
             metrics = await asyncio.to_thread(machine.metrics)
             if metrics.value("perdure_invocations_total", outcome="pending") >= count:
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
 
 def main() -> None:

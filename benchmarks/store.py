@@ -1,8 +1,8 @@
-"""What a durable commit costs through the store, beside what the database itself asks for one.
+"""Cost of a durable commit through the store, next to a raw commit of the database.
 
-Both run in the same database, in turns, so that a busy machine disturbs both alike. The raw commit
-inserts rows into one table without an index; a commit of the store checks the fence, and for
-each change inserts or rewrites an execution's row, appends a record and moves an alarm.
+Both run in the same database, alternately, so that a busy machine disturbs both alike. The raw
+commit inserts rows into one table without an index; a commit of the store checks the fence, and for
+each change inserts or updates an execution's row, appends a record and sets an alarm.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ async def main() -> None:
 
 
 async def measure(name: str, url: str, insert: Insert) -> None:
-    """Print the medians of raw commits and of the store's."""
+    """Print the medians of raw commits and of commits of the store."""
     store = open_store(url)
     await store.open()
     me = await store.join("bench", "bench:1", now_ms=0, lease_ms=LEASE_MS)
     print(f"{name}: median of {ROUNDS} durable commits")
-    print(f"  {'changes':>8} {'raw insert':>12} {'new':>12} {'moved':>12} {'overhead':>10}")
+    print(f"  {'changes':>8} {'raw insert':>12} {'new':>12} {'updated':>12} {'overhead':>10}")
     for count in (1, 100):
         await measure_count(store, me, count, insert)
     await store.close()
@@ -53,13 +53,13 @@ async def measure_count(store: Store, me: int, count: int, insert: Insert) -> No
     """Print one line: commits of so many rows, or changes."""
     raw: list[float] = []
     new: list[float] = []
-    moved: list[float] = []
+    updated: list[float] = []
     for number in range(ROUNDS):
         changes = [begin(count * ROUNDS * 10 + number * count + n) for n in range(count)]
         raw.append(await timed(as_coroutine(insert, count)))
         new.append(await timed(store.commit(me, changes)))
-        moved.append(await timed(store.commit(me, [go_on(change) for change in changes])))
-    base, fresh, later = (statistics.median(times) for times in (raw, new, moved))
+        updated.append(await timed(store.commit(me, [go_on(change) for change in changes])))
+    base, fresh, later = (statistics.median(times) for times in (raw, new, updated))
     print(
         f"  {count:>8} {base * 1e6:>9.0f} us {fresh * 1e6:>9.0f} us {later * 1e6:>9.0f} us"
         f" {(later - base) / count * 1e6:>7.0f} us each"
@@ -67,7 +67,7 @@ async def measure_count(store: Store, me: int, count: int, insert: Insert) -> No
 
 
 async def as_coroutine(insert: Insert, count: int) -> None:
-    """Insert, on the loop's own thread: the raw commit pays for no hop."""
+    """Insert on the event loop's thread: the raw commit does not pay for a thread switch."""
     insert(count)
 
 

@@ -1,9 +1,9 @@
-"""How fast the system is, beside the raw limits of the machine that it runs on.
+"""Throughput and latency of the system, next to the raw limits of the machine.
 
     python -m benchmarks.throughput
 
-Figures mean little without what they could be at best: a durable commit of the database, and an
-empty call of the RPC library, both measured in the same run.
+Figures mean little without an upper bound: a durable commit of the database, and an empty call of
+the RPC library, both measured in the same run.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ CALLBACKS: Final = 100
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a second, and how long each took."""
+    """Rate per second, and the duration of each."""
 
     per_s: float
     seconds: Sequence[float]
@@ -54,7 +54,7 @@ def percentiles(seconds: Sequence[float]) -> str:
 
 
 async def pace(work: Callable[[], Awaitable[object]], callers: int) -> Pace:
-    """Have so many callers do the work over and over, each at once after the other."""
+    """Run `work` repeatedly with so many concurrent callers, and return the pace."""
     seconds: list[float] = []
     until_s = time.monotonic() + MEASURED_S
 
@@ -72,7 +72,7 @@ async def pace(work: Callable[[], Awaitable[object]], callers: int) -> Pace:
 
 
 def raw_sqlite(folder: Path) -> Pace:
-    """Commit rows to SQLite, as durably as the server does."""
+    """Time commits of rows to SQLite, as durable as the server's."""
     with contextlib.closing(sqlite3.connect(folder / "raw.db", isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
@@ -81,7 +81,7 @@ def raw_sqlite(folder: Path) -> Pace:
 
 
 def raw_postgresql(url: str) -> Pace:
-    """Commit rows to PostgreSQL, as durably as the server does."""
+    """Time commits of rows to PostgreSQL, as durable as the server's."""
     with psycopg.connect(url, autocommit=True) as database:
         database.execute("CREATE TABLE facts (body bytea)")
         return commits(lambda: database.execute("INSERT INTO facts VALUES (%s)", (ROW,)))
@@ -98,7 +98,7 @@ def commits(commit: Callable[[], object]) -> Pace:
 
 
 async def raw_calls(callers: int) -> Pace:
-    """Call an empty method of the same RPC library, server and client in this one process."""
+    """Time calls of an empty method of the same RPC library, within this process."""
 
     async def answer(
         _request: client_pb2.ListFunctionsRequest, _context: object
@@ -132,7 +132,7 @@ async def executions(client: AsyncClient, callers: int) -> Pace:
 
 
 async def wake_lateness(client: AsyncClient) -> tuple[Sequence[float], Sequence[float]]:
-    """Have many executions wait for the same second; return how late they woke, and ended."""
+    """Let many executions wait for the same second; return how late each woke, and ended."""
     until_s = time.time() + ASLEEP_S
 
     async def sleep() -> tuple[float, float]:
@@ -151,7 +151,7 @@ async def wake_lateness(client: AsyncClient) -> tuple[Sequence[float], Sequence[
 
 
 async def callback_to_end(client: AsyncClient) -> Sequence[float]:
-    """Complete callbacks, one after the other; return how long each took to bring the result."""
+    """Complete callbacks one by one; return the time from each to its execution's result."""
     seconds: list[float] = []
     for _ in range(CALLBACKS):
         arn = (await client.start("asking")).execution_arn
@@ -170,7 +170,7 @@ async def open_callback(client: AsyncClient, arn: str) -> str:
         callback_id = event.callback_id or callback_id
         if event.event_type == "InvocationCompleted":
             return callback_id
-    raise AssertionError(f"{arn} has asked nobody")
+    raise AssertionError(f"{arn} has no open callback")
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def machine(url: str | None) -> Generator[Machine]:
 
 
 async def measure_system(name: str, url: str | None) -> None:
-    """Print what the system does on one database."""
+    """Print the figures of the system on one database."""
     with machine(url) as running:
         async with running.async_client() as client:
             for callers in CALLERS:
@@ -208,7 +208,7 @@ def line(what: str, found: object) -> None:
 
 
 async def main() -> None:
-    """Print the raw limits, and then what the system makes of them."""
+    """Print the raw limits, and then the figures of the system."""
     for callers in CALLERS:
         line(f"raw: empty RPC, {callers} callers", await raw_calls(callers))
     with tempfile.TemporaryDirectory() as folder, postgres_server(durable=True) as postgres:

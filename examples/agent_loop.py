@@ -4,8 +4,8 @@
     perdure invoke agent --payload '{"task": "Order o-1 arrived broken."}' --detach
 
 The worker's log shows the commands that approve or refuse. Each call of the model and of a tool is
-a step: what was answered before a crash is neither asked nor paid for again. `ask_model` stands in
-for a model, without a network; put the call of yours there.
+a step: a call that was answered before a crash is neither made nor paid for again. `ask_model`
+stands in for a model, without a network; replace it with a call of yours.
 """
 
 import json
@@ -33,16 +33,16 @@ Message = dict[str, Any]
 
 
 class NoAnswerError(Exception):
-    """The model went on calling tools and came to no answer."""
+    """The model kept calling tools and gave no answer."""
 
 
 def find_order(order_id: str) -> Message:
-    """Look an order up."""
+    """Find an order."""
     return {"order_id": order_id, "item": "lamp", "price": 40}
 
 
 def refund_order(order_id: str, amount: int) -> Message:
-    """Give money back."""
+    """Refund an order."""
     return {"order_id": order_id, "refunded": amount}
 
 
@@ -51,9 +51,9 @@ DANGEROUS = frozenset({"refund_order"})
 
 
 def ask_model(messages: list[Message]) -> Message:
-    """Return the model's next move: a tool to call, or an answer. This stand-in has a script."""
-    said = [message["content"] for message in messages if message["role"] == "tool"]
-    match said:
+    """Return the model's next move: a tool to call, or an answer. This one is scripted."""
+    results = [message["content"] for message in messages if message["role"] == "tool"]
+    match results:
         case []:
             return {"tool": "find_order", "arguments": {"order_id": "o-1"}}
         case [order]:
@@ -77,7 +77,7 @@ def think(step: StepContext, messages: list[Message]) -> Message:
 
 @durable_step
 def use_tool(_step: StepContext, move: Message) -> Message:
-    """Call a tool; what goes wrong is told to the model, which may know better."""
+    """Call a tool; an unknown one is reported to the model, which may correct itself."""
     tool = TOOLS.get(move["tool"])
     if tool is None:
         return {"error": f"there is no tool {move['tool']}"}
@@ -86,7 +86,7 @@ def use_tool(_step: StepContext, move: Message) -> Message:
 
 @durable_wait_for_callback
 def ask_person(callback_id: str, context: WaitForCallbackContext, move: Message) -> None:
-    """Tell somebody what the model is up to."""
+    """Notify a person of what the model wants to do."""
     context.logger.info("the model wants: %s", json.dumps(move))
     context.logger.info("approve: perdure callbacks succeed %s", callback_id)
     context.logger.info("refuse: perdure callbacks fail %s --error-message 'why not'", callback_id)
@@ -107,7 +107,7 @@ def agent(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
 
 
 def act(context: DurableContext, move: Message, turn: int) -> Message:
-    """Do what the model wants, if a person lets it."""
+    """Run the tool, if a person approves where that is needed."""
     if move["tool"] in DANGEROUS:
         try:
             context.wait_for_callback(ask_person(move), name=f"approve-{turn}", config=APPROVAL)

@@ -1,11 +1,11 @@
-"""Two durable functions, one of which calls the other: a checkout, and the payment that it needs.
+"""Two durable functions, one of which invokes the other: a checkout and its payment.
 
     perdure dev examples/chained_services.py
     perdure invoke checkout --payload '{"order_id": "o-1", "amount": 90}'
     perdure invoke checkout --payload '{"order_id": "o-2", "amount": 9000}'
 
-They may live on different workers, and be deployed apart: `perdure worker` serves the functions of
-the modules that it is given. While the payment settles, the checkout is suspended.
+They may run on different workers and be deployed separately: `perdure worker` serves the functions
+of the modules on its command line. While the payment settles, the checkout is suspended.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ AMOUNT_MAX = 5_000
 
 
 class DeclinedError(Exception):
-    """The bank says no."""
+    """The bank declined the payment."""
 
 
 @durable_step
 def authorize(step: StepContext, order_id: str, amount: int) -> str:
-    """Ask the bank."""
+    """Authorize the payment at the bank."""
     if amount > AMOUNT_MAX:
         raise DeclinedError(f"{amount} is more than {AMOUNT_MAX}")
     step.logger.info("authorized %d for %s", amount, order_id)
@@ -32,7 +32,7 @@ def authorize(step: StepContext, order_id: str, amount: int) -> str:
 
 @durable_step
 def capture(step: StepContext, authorization: str) -> dict[str, Any]:
-    """Take the money. The bank is sent the key, by which it knows a repetition."""
+    """Take the money. The idempotency key lets the bank recognize a repeated request."""
     step.logger.info("captured %s, key %s", authorization, step.idempotency_key)
     return {"authorization": authorization, "captured": True}
 
@@ -50,19 +50,19 @@ def payment(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
 
 @durable_step
 def reserve(_step: StepContext, order_id: str) -> str:
-    """Put the goods aside."""
+    """Reserve the goods."""
     return f"reservation-{order_id}"
 
 
 @durable_step
 def release(step: StepContext, reservation: str) -> None:
-    """Put the goods back."""
+    """Release the goods."""
     step.logger.info("released %s", reservation)
 
 
 @durable_execution
 def checkout(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Reserve the goods and have them paid; put them back if that fails."""
+    """Reserve the goods and invoke the payment; release the goods if it fails."""
     reservation = context.step(reserve(event["order_id"]))
     try:
         receipt: dict[str, Any] = context.invoke("payment", event, name="pay")

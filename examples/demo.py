@@ -1,9 +1,9 @@
-"""A demonstration: orders are processed while their worker and their server are killed.
+"""Demonstration: orders are processed although their worker and their server are killed.
 
 `make demo` runs it. It starts a server on a SQLite file and a worker as processes of their own,
 sends orders, approves them, kills the worker with SIGKILL in the middle of one order and the
 server in the middle of another, and ends with every order processed. It exits with 1 if anything
-is not as it should be, and leaves no process behind.
+goes wrong, and leaves no process behind.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ from perdure.primitives.timeline import format_duration
 from perdure_cli.timelines import Timeline, format_error
 
 HERE = Path(__file__).parent
-# A machine with nothing else to do takes 25 s; one that is busy may take this long, also to start.
+# An idle machine takes 25 s; a busy one may need this long, even to start.
 TIME_S_MAX = 240.0
-LOOK_S = 0.05
-LOG_LINES_SHOWN = 25
+POLL_S = 0.05
+LOG_LINES_MAX = 25
 STYLES = ("cyan", "magenta", "yellow", "blue", "green", "white")
 STEPS = ("validate_order", "send_for_approval", "process_order")
 
 
 class DemoFailedError(Exception):
-    """Something is not as it should be; the message says what."""
+    """The demonstration went wrong; the message says how."""
 
 
 @dataclass
 class Order:
-    """One order, and what has been heard of it."""
+    """One order, and its events so far."""
 
     order_id: str
     function: str
@@ -97,30 +97,30 @@ class Machines:
         process.wait()
 
     def hold(self, attempt: str) -> None:
-        """Let one attempt take until `let_go`: whoever pulls a plug must not come too late."""
+        """Make one attempt run until `release`, so that a process can be killed during it."""
         self.held.write_text(attempt)
 
-    def let_go(self) -> None:
-        """Let the attempt that is held end."""
+    def release(self) -> None:
+        """Let the held attempt end."""
         self.held.unlink()
 
     def check(self) -> None:
-        """Raise if a process has ended that should run."""
+        """Raise DemoFailedError if a process that should run has ended."""
         for name, process in self._running.items():
             if process.poll() is not None:
                 raise DemoFailedError(f"the {name} ended by itself, with {process.returncode}")
 
     def logs(self) -> list[tuple[str, str]]:
-        """Return the last lines that each process wrote."""
+        """Return the last log lines of each process."""
         files = sorted(self.folder.glob("*.log"))
         return [
-            (file.stem, "\n".join(file.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]))
+            (file.stem, "\n".join(file.read_text(errors="replace").splitlines()[-LOG_LINES_MAX:]))
             for file in files
         ]
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - it is this very interpreter
+            self._running[name] = subprocess.Popen(  # noqa: S603 - it is this interpreter
                 [sys.executable, "-m", "perdure_cli", *arguments],
                 cwd=self.folder,
                 env={**os.environ, "PERDURE_DEMO_LEDGER": str(self.ledger)},
@@ -130,7 +130,7 @@ class Machines:
 
 
 class Demonstration:
-    """The plot, and the screen that it is told on."""
+    """The scenes of the demonstration, and the console that they are printed on."""
 
     def __init__(self, machines: Machines, client: AsyncClient, console: Console) -> None:
         self._machines = machines
@@ -140,7 +140,7 @@ class Demonstration:
         self.orders: list[Order] = []
 
     async def play(self) -> None:
-        """Tell the whole story; raise DemoFailedError where it goes wrong."""
+        """Run all scenes. Raises DemoFailedError."""
         self._chapter("a server on a SQLite file, and a worker")
         self._machines.start_server()
         self._machines.start_worker()
@@ -154,7 +154,7 @@ class Demonstration:
         self._machines.hold("order-3 attempt 2")
         interrupted = asyncio.create_task(self._process("order-3"))
         await self._wait_for_ledger("order-3 attempt 2 begins")
-        self._pull_the_plug("worker")
+        self._kill("worker")
         self._machines.start_worker()
         await interrupted
 
@@ -162,24 +162,24 @@ class Demonstration:
         self._machines.hold("order-4 attempt 1")
         interrupted = asyncio.create_task(self._process("order-4"))
         await self._wait_for_ledger("order-4 attempt 1 begins")
-        self._pull_the_plug("server")
+        self._kill("server")
         self._machines.start_server()
         await interrupted
 
-        self._chapter("the original program, whose dice may fail three times in a row")
+        self._chapter("the original program, whose random API may fail three times in a row")
         await original
         await self._check_everything()
 
     async def _process_original(self) -> None:
-        """Send the order of the original program again whenever its dice let it give up."""
+        """Send the order of the original program again each time its random API makes it fail."""
         for attempt in itertools.count(2):  # bounded by TIME_S_MAX
             order = await self._process(f"original-{attempt - 1}", "lambda_handler")
             check_history(order)
             if order.execution is not None and order.execution.status == "SUCCEEDED":
                 return
-            self._say(
-                f"the dice fell against {order.order_id} three times, so it gave up, as it is "
-                f"written to do in one of five runs; the order is sent again as original-{attempt}",
+            self._print(
+                f"the random API failed {order.order_id} three times, so it gave up, as it does in "
+                f"one of five runs; the order is sent again as original-{attempt}",
                 "yellow",
             )
             self.orders.remove(order)
@@ -205,37 +205,37 @@ class Demonstration:
         try:
             await self._client.succeed_callback(callback_id, {"approved": True})
         except FailedPreconditionError:
-            return  # the server died between doing it and saying so, and it was sent again
-        self._say(f"{order.order_id} is approved", order.style)
+            return  # the server was killed before it answered, and the client has retried
+        self._print(f"{order.order_id} is approved", order.style)
 
     async def _wait_for_worker(self) -> None:
         while True:  # bounded by TIME_S_MAX
-            asking = asyncio.create_task(self._client.list_functions())
-            while not asking.done():
+            listing = asyncio.create_task(self._client.list_functions())
+            while not listing.done():
                 self._machines.check()
-                await asyncio.wait((asking,), timeout=LOOK_S)
+                await asyncio.wait((listing,), timeout=POLL_S)
             if {"demo_order", "lambda_handler"} <= {
-                each.function_name for each in asking.result() if each.workers_connected
+                each.function_name for each in listing.result() if each.workers_connected
             }:
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def _wait_for_ledger(self, line: str) -> None:
-        """Return as soon as a step has written that it has begun; it is held until it is let go."""
+        """Return once a step has written this line to the ledger."""
         while line not in self._machines.ledger.read_text().splitlines():  # bounded by TIME_S_MAX
             self._machines.check()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
-    def _pull_the_plug(self, name: str) -> None:
+    def _kill(self, name: str) -> None:
         self._machines.kill(name)
-        self._machines.let_go()
-        self._say(f"the {name} is killed (SIGKILL) in the middle of process_order", "bold red")
-        self._say(f"another {name} is started", "bold green")
+        self._machines.release()
+        self._print(f"the {name} is killed (SIGKILL) in the middle of process_order", "bold red")
+        self._print(f"another {name} is started", "bold green")
 
     async def _check_everything(self) -> None:
         again = await self._client.start("demo_order", {"order_id": "order-1"}, name="order-1")
         if again.started or again.execution_arn != self._order("order-1").arn:
-            raise DemoFailedError("order-1, started once more, ran once more")
+            raise DemoFailedError("order-1 ran again when it was started again")
         for order in self.orders:
             check_history(order)
         for order in self.orders:
@@ -246,7 +246,7 @@ class Demonstration:
             raise DemoFailedError("order-3 was not interrupted")
 
     def conclude(self) -> None:
-        """Show what came of each order, and how one of them went."""
+        """Print the history of one order, and a table of all."""
         self._chapter("how order-3 went, whose worker was killed")
         timeline = Timeline()
         for event in self._order("order-3").events:
@@ -254,7 +254,7 @@ class Demonstration:
         self._chapter("all orders")
         self._console.print(summary(self.orders))
         took_s = time.monotonic() - self._began_s
-        self._say(f"every order is processed, after {took_s:.0f} s", "bold green")
+        self._print(f"every order is processed, after {took_s:.0f} s", "bold green")
 
     def _order(self, order_id: str) -> Order:
         return next(order for order in self.orders if order.order_id == order_id)
@@ -263,25 +263,25 @@ class Demonstration:
         self._console.print()
         self._console.print(Rule(Text(title, style="bold"), align="left"))
 
-    def _say(self, text: str, style: str) -> None:
+    def _print(self, text: str, style: str) -> None:
         self._console.print(Text(f"» {text}", style=style), soft_wrap=True)
 
 
 def check_history(order: Order) -> None:
-    """Raise unless the history that was followed is whole and has one end."""
+    """Raise DemoFailedError unless the history is complete and has one end."""
     ids = [event.event_id for event in order.events]
     if ids != list(range(1, len(ids) + 1)):
-        raise DemoFailedError(f"{order.order_id}: the history has holes or repetitions: {ids}")
+        raise DemoFailedError(f"{order.order_id}: the history has gaps or duplicates: {ids}")
     ends = [each.event_type for each in order.events if each.event_type.startswith("Execution")]
     if len(ends) != 2 or ends[0] != "ExecutionStarted":  # noqa: PLR2004 - a start and an end
         raise DemoFailedError(f"{order.order_id}: expected one start and one end, got {ends}")
 
 
 def check_outcome(order: Order) -> None:
-    """Raise unless the order was processed, with each step succeeding exactly once."""
+    """Raise DemoFailedError unless the order was processed and each step succeeded exactly once."""
     execution = order.execution
-    wanted: dict[str, Any] = {"order_id": order.order_id, "status": "processed"}
-    if execution is None or execution.status != "SUCCEEDED" or execution.result != wanted:
+    expected: dict[str, Any] = {"order_id": order.order_id, "status": "processed"}
+    if execution is None or execution.status != "SUCCEEDED" or execution.result != expected:
         raise DemoFailedError(f"{order.order_id} was not processed: {execution}")
     done = tuple(each.name for each in order.events if each.event_type == "StepSucceeded")
     if done != STEPS:
@@ -289,7 +289,7 @@ def check_outcome(order: Order) -> None:
 
 
 def summary(orders: list[Order]) -> Table:
-    """Return a table of what came of each order."""
+    """Return a table of the orders and their outcomes."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("ORDER", "FUNCTION", "STATUS", "TOOK", "EVENTS", "INVOCATIONS"):
         table.add_column(column, no_wrap=True)
@@ -327,15 +327,17 @@ def free_port() -> int:
 
 
 async def run(machines: Machines, console: Console) -> None:
-    """Play the demonstration within its time."""
+    """Run the demonstration within its time limit."""
     async with AsyncClient(machines.server_address, patience_s=TIME_S_MAX) as client:
         demonstration = Demonstration(machines, client, console)
         try:
             async with asyncio.timeout(TIME_S_MAX):
                 await demonstration.play()
         except TimeoutError:
-            told = [f"{each.order_id} ({len(each.events)} events)" for each in demonstration.orders]
-            message = f"not done after {TIME_S_MAX:.0f} s; orders: {', '.join(told) or 'none'}"
+            orders = [
+                f"{each.order_id} ({len(each.events)} events)" for each in demonstration.orders
+            ]
+            message = f"not done after {TIME_S_MAX:.0f} s; orders: {', '.join(orders) or 'none'}"
             raise DemoFailedError(message) from None
         demonstration.conclude()
 
@@ -360,7 +362,7 @@ def main() -> int:
 
 
 def exit_upon_signal(number: int, _frame: FrameType | None) -> None:
-    """End in the way that cleans up."""
+    """Exit in a way that cleans up."""
     sys.exit(128 + number)
 
 

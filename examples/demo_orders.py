@@ -1,8 +1,8 @@
-"""The order program once more, for a demonstration that must end the same way every time.
+"""Order program of the demonstration, which must end the same way every time.
 
-It differs from `order_processing.py` in three ways: the flaky API fails on the first try and never
-again, retries come soon, and processing takes as long as somebody needs to pull a plug. Each
-try leaves a line in a ledger outside Perdure, so that what really ran can be compared with what
+It differs from `order_processing.py` in three ways: the flaky API fails at the first attempt and
+never again, retries come soon, and processing can be held up until a process is killed. Each
+attempt writes a line to a ledger outside Perdure, so that what really ran can be compared with what
 Perdure recorded.
 """
 
@@ -16,9 +16,9 @@ from perdure.config import CallbackConfig, Duration, StepConfig
 from perdure.retries import RetryPresets
 
 LEDGER = Path(os.environ.get("PERDURE_DEMO_LEDGER", "demo-ledger.txt"))
-HELD = LEDGER.with_suffix(".held")  # names an attempt that goes on for as long as it does
+HELD = LEDGER.with_suffix(".held")  # names an attempt that runs for as long as the file says so
 PROCESSING_S = 1.5
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
 class ApiDownError(Exception):
@@ -34,18 +34,18 @@ def validate_order(step_context: StepContext, order_id: str) -> dict[str, Any]:
 
 @durable_step
 def send_for_approval(step_context: StepContext, callback_id: str, order_id: str) -> dict[str, Any]:
-    """Ask somebody who answers through the callback."""
+    """Send the order to a person, who answers through the callback."""
     step_context.logger.info("sending order %s for approval", order_id)
     return {"order_id": order_id, "callback_id": callback_id, "status": "sent_for_approval"}
 
 
 @durable_step
 def process_order(step_context: StepContext, order_id: str) -> dict[str, Any]:
-    """Take the money, by an API that fails on the first try."""
+    """Take the money, through an API that fails at the first attempt."""
     write_down(order_id, step_context.attempt, "begins")
     time.sleep(PROCESSING_S)
     while is_held(order_id, step_context.attempt):
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if step_context.attempt == 1:
         raise ApiDownError("the payment API does not answer")
     write_down(order_id, step_context.attempt, "ends")
@@ -54,7 +54,7 @@ def process_order(step_context: StepContext, order_id: str) -> dict[str, Any]:
 
 @durable_execution
 def demo_order(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Validate, wait for somebody's approval, let it rest for a second, process."""
+    """Validate, wait for approval, wait another second, process."""
     order_id = event["order_id"]
     context.step(validate_order(order_id))
     callback = context.create_callback(
@@ -69,7 +69,7 @@ def demo_order(event: dict[str, Any], context: DurableContext) -> dict[str, Any]
 
 
 def is_held(order_id: str, attempt: int) -> bool:
-    """Tell whether somebody wants to find this attempt running."""
+    """Return whether the demonstration holds this attempt up."""
     try:
         return HELD.read_text() == f"{order_id} attempt {attempt}"
     except FileNotFoundError:
@@ -77,6 +77,6 @@ def is_held(order_id: str, attempt: int) -> bool:
 
 
 def write_down(order_id: str, attempt: int, what: str) -> None:
-    """Add a line to the ledger."""
+    """Append a line to the ledger."""
     with LEDGER.open("a") as ledger:
         ledger.write(f"{order_id} attempt {attempt} {what}\n")

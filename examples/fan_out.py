@@ -1,11 +1,11 @@
-"""A thousand pictures are resized, fifty at a time; up to one in twenty may be broken.
+"""Fan-out: resizes a thousand pictures, fifty at a time; up to one in twenty may be broken.
 
     perdure dev examples/fan_out.py
     perdure invoke resize_all --payload '{"pictures": 1000, "broken_every": 100}'
     perdure invoke resize_all --payload '{"pictures": 1000, "broken_every": 10}'
 
-The second one has too many broken pictures: it starts no more of them and fails. A worker that is
-killed on the way goes on with the pictures that are not done.
+The second batch has too many broken pictures: it stops early and fails. If the worker is killed,
+the batch goes on with the pictures that are not done.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from perdure.serdes.batch_result import CompletionReason
 
 
 class BrokenPictureError(Exception):
-    """The file holds no picture; reading it again does not help."""
+    """The file is not a picture; reading it again does not help."""
 
 
 class TooManyBrokenError(Exception):
@@ -44,22 +44,22 @@ RESIZE = StepConfig(
 
 @durable_step
 def list_pictures(_step: StepContext, count: int) -> list[str]:
-    """Say which pictures there are. A real one lists a bucket or a table."""
+    """Return the names of the pictures. A real one lists a bucket or a table."""
     return [f"picture-{number:04}.png" for number in range(1, count + 1)]
 
 
 @durable_step
 def resize(_step: StepContext, picture: str, broken_every: int) -> int:
-    """Resize one picture; return how many bytes are left of it."""
+    """Resize one picture; return its new size in bytes."""
     number = int(picture.removeprefix("picture-").removesuffix(".png"))
     if number % broken_every == 0:
-        raise BrokenPictureError(f"{picture} holds no picture")
+        raise BrokenPictureError(f"{picture} is not a picture")
     return 1_000 + number
 
 
 @durable_execution
 def resize_all(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Resize every picture, and tell which ones could not be."""
+    """Resize every picture, and return which ones are broken."""
     pictures = context.step(list_pictures(event["pictures"]))
 
     def resize_one(

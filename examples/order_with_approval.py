@@ -1,4 +1,4 @@
-"""An order that a person has to approve. Refused, or not answered in two days: the money goes back.
+"""Order with a human approval. Refused, or not answered in two days: the money is refunded.
 
     perdure dev examples/order_with_approval.py
     perdure invoke order_with_approval --payload '{"order_id": "o-1", "amount": 120}' --detach
@@ -23,20 +23,20 @@ from perdure.serdes import JsonSerDes
 from perdure.types import WaitForCallbackContext
 
 APPROVAL = WaitForCallbackConfig(timeout=Duration.from_days(2), serdes=JsonSerDes())
-# A refund must not be lost, so it is tried longer than other steps.
+# A refund must not be lost, so it is retried longer than other steps.
 REFUND = StepConfig(retry_strategy=RetryPresets.critical())
 
 
 @durable_step
 def take_payment(step: StepContext, order_id: str, amount: int) -> dict[str, Any]:
-    """Take the money. The bank is sent the key, by which it knows a repetition from a second."""
+    """Take the money. The idempotency key lets the bank recognize a repeated request."""
     step.logger.info("taking %d for order %s, key %s", amount, order_id, step.idempotency_key)
     return {"payment_id": f"payment-{order_id}", "amount": amount}
 
 
 @durable_wait_for_callback
 def ask_for_approval(callback_id: str, context: WaitForCallbackContext, order_id: str) -> None:
-    """Tell somebody how to decide. A real one sends a mail or a chat message."""
+    """Ask a person to decide. A real one sends a mail or a chat message."""
     context.logger.info(
         "order %s waits for: perdure callbacks succeed %s --result '{\"approved\": true}'",
         order_id,
@@ -46,7 +46,7 @@ def ask_for_approval(callback_id: str, context: WaitForCallbackContext, order_id
 
 @durable_step
 def refund(step: StepContext, payment: dict[str, Any], reason: str) -> None:
-    """Give the money back, once: the key is the same in every attempt, and no other step's."""
+    """Refund the money once: the key is the same in every attempt, and unique to this step."""
     step.logger.info(
         "refunding %s: %s, key %s", payment["payment_id"], reason, step.idempotency_key
     )
@@ -61,7 +61,7 @@ def ship(step: StepContext, order_id: str) -> str:
 
 @durable_execution
 def order_with_approval(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Take the money, ask, then ship or refund."""
+    """Take the money, ask for approval, then ship or refund."""
     order_id = event["order_id"]
     payment = context.step(take_payment(order_id, event["amount"]))
     refusal = decide(context, order_id)

@@ -1,10 +1,10 @@
-"""A trip of three bookings. If one cannot be had, those before it are cancelled, last one first.
+"""Saga: books three parts of a trip. If one fails, those before it are cancelled, last one first.
 
     perdure dev examples/saga.py
     perdure invoke book_trip --payload '{"trip_id": "t-1"}'
     perdure invoke book_trip --payload '{"trip_id": "t-2", "sold_out": "car"}'
 
-What has to be undone is an ordinary list: a replay fills it again from the recorded steps.
+The bookings to undo are in an ordinary dict: a replay fills it again from the recorded steps.
 """
 
 from typing import Any
@@ -17,10 +17,10 @@ KINDS = ("flight", "hotel", "car")
 
 
 class SoldOutError(Exception):
-    """There is none left, and trying again does not help."""
+    """There is none left, and a retry does not help."""
 
 
-# Only a broken connection is worth another try; sold out is sold out.
+# Only a broken connection is worth a retry.
 BOOK = StepConfig(
     retry_strategy=create_retry_strategy(
         RetryStrategyConfig(
@@ -37,7 +37,7 @@ CANCEL = StepConfig(retry_strategy=RetryPresets.critical())
 def book(step: StepContext, kind: str, trip_id: str, sold_out: str | None) -> str:
     """Book one part of the trip; return the booking's id."""
     if step.attempt == 1 and kind == "hotel":
-        raise ConnectionError("the hotel's server hung up")  # as servers do, now and then
+        raise ConnectionError("the hotel's server closed the connection")  # as happens in practice
     if kind == sold_out:
         raise SoldOutError(f"no {kind} is left")
     step.logger.info("booked a %s for trip %s", kind, trip_id)

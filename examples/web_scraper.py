@@ -1,11 +1,11 @@
-"""A web scraper: through one site breadth first, four pages at a time, and no further than told.
+"""Web scraper: visits one site breadth first, four pages at a time, up to a limit.
 
     pip install httpx
     python -m http.server 8700 --bind 127.0.0.1 --directory examples/site
     perdure dev examples/web_scraper.py
     perdure invoke scrape --payload '{"start": "http://127.0.0.1:8700/", "pages_max": 20}'
 
-The second line serves a site to try it on. What was fetched before a crash is not fetched again.
+The second line serves a site to try it on. Pages fetched before a crash are not fetched again.
 """
 
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ from perdure.retries import RetryStrategyConfig, create_retry_strategy
 
 PAGE_CHARS_MAX = 2_000_000
 LINKS_MAX = 1_000  # of one page
-TLS = httpx.create_ssl_context()  # made once, since it takes a while
+TLS = httpx.create_ssl_context()  # created once, because it takes a while
 HEADERS = {"user-agent": "perdure-example (+https://example.com/about-it)"}
 # A `Retry-After` that a busy server sends along makes these delays longer.
 RETRIES = RetryStrategyConfig(4, retryable_error_types=[httpx.HTTPError, StepTimeoutError])
 FETCH = StepConfig(timeout=Duration.from_minutes(1), retry_strategy=create_retry_strategy(RETRIES))
 POLITE: MapConfig[str] = MapConfig(
     max_concurrency=4,
-    completion_config=CompletionConfig.all_completed(),  # whatever becomes of single pages
+    completion_config=CompletionConfig.all_completed(),  # even if single pages fail
     item_namer=lambda url, _index: url[:256],
 )
 
 
 @dataclass(frozen=True)
 class Request:
-    """Where to begin, and how far to go."""
+    """The first page, and the limits."""
 
     start: str
     pages_max: int = 100
@@ -45,7 +45,7 @@ class Request:
 
 
 class Page(NamedTuple):
-    """What is kept of a page."""
+    """Title and links of a page."""
 
     title: str
     links: list[str]
@@ -61,17 +61,17 @@ class Summary:
 
 
 class UnreadableError(Exception):
-    """There is no page to be had, and trying again does not help."""
+    """The page cannot be read, and a retry does not help."""
 
 
 @durable_step
 async def fetch(_step: StepContext, url: str) -> tuple[str, str]:
-    """Get a page of HTML that is not too long; return where redirects led, and its text."""
+    """Fetch a page of HTML that is not too long; return its final address and its text."""
     async with (
         httpx.AsyncClient(verify=TLS, headers=HEADERS, follow_redirects=True) as client,
         client.stream("GET", url) as response,
     ):
-        if response.status_code in {429, 502, 503, 504}:  # worth another try
+        if response.status_code in {429, 502, 503, 504}:  # worth a retry
             response.raise_for_status()
         kind = response.headers.get("content-type", "text/html")
         if not response.is_success or not kind.startswith("text/html"):
@@ -85,7 +85,7 @@ async def fetch(_step: StepContext, url: str) -> tuple[str, str]:
 
 @durable_step
 def parse(_step: StepContext, base: str, html: str) -> Page:
-    """Read title and links. A sync step of an async handler runs in a thread."""
+    """Parse title and links. A sync step of an async handler runs in a thread."""
     reader = Reader()
     reader.feed(html)
     links = (address(link, base) for link in reader.links[:LINKS_MAX])
@@ -101,17 +101,17 @@ class Reader(HTMLParser):
         self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep where a link goes."""
+        """Collect the target of a link."""
         self.links += [value for name, value in attrs if (tag, name) == ("a", "href") and value]
 
     def handle_data(self, data: str) -> None:
-        """Keep the text of the title."""
+        """Collect the text of the title."""
         if self.lasttag == "title":
             self.title += data
 
 
 def address(link: str, base: str) -> str | None:
-    """Return a link in the one form that tells addresses apart; None unless it leads to the web."""
+    """Return a link in normal form, so that addresses can be compared; None if not HTTP(S)."""
     with suppress(httpx.InvalidURL):
         url = httpx.URL(base).join(link).copy_with(fragment=None)
         if url.scheme in {"http", "https"} and url.host:
@@ -129,10 +129,10 @@ async def visit(context: AsyncDurableContext, url: str, _index: int, _urls: Sequ
 async def scrape(event: Request, context: AsyncDurableContext) -> Summary:
     """Visit what is one click away, then two, and so on, each address once."""
     if (start := address(event.start, event.start)) is None:
-        raise ValueError(f"{event.start!r} is no address on the web")
+        raise ValueError(f"{event.start!r} is not an HTTP(S) address")
     site, summary, found, due, visited = httpx.URL(start).netloc, Summary(), {start}, [start], 0
     for clicks in range(event.clicks_max + 1):
-        links: dict[str, None] = {}  # which keeps their order; that of a set changes
+        links: dict[str, None] = {}  # keeps the order, which a set does not
         batch = await context.map(due, visit, name=f"{clicks}-clicks-away", config=POLITE)
         visited += len(due)
         for url, item in zip(due, batch.all, strict=True):

@@ -130,7 +130,7 @@ def test_a_start_that_is_nowhere_on_the_web_fails_the_execution() -> None:
     with Runner(scrape) as runner:
         result = runner.run({"start": "ftp://example.com/"})
     assert result.error is not None
-    assert result.error.message == "'ftp://example.com/' is no address on the web"
+    assert result.error.message == "'ftp://example.com/' is not an HTTP(S) address"
 
 
 def test_a_site_that_is_away_is_told() -> None:

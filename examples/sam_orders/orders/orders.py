@@ -1,6 +1,6 @@
-"""Takes an order: prices it, has it charged, waits for somebody to approve it, and confirms it.
+"""Orders: gets a quote, charges the customer, waits for an approval, and confirms the order.
 
-Written for AWS Lambda with the AWS durable execution SDK; nothing in it knows of Perdure.
+Written for AWS Lambda with the AWS durable execution SDK; it does not use Perdure.
 """
 
 import os
@@ -38,7 +38,7 @@ def tell(step: StepContext, order_id: str) -> str:
 
 @durable_with_child_context
 def confirmation(context: DurableContext, order_id: str) -> str:
-    """Tell the customer once the goods may have left."""
+    """Tell the customer after a second of packing."""
     context.wait(Duration.from_seconds(1), name="packing")
     return context.step(tell(order_id), name="tell")
 

@@ -1,6 +1,6 @@
-"""Charges a card, and refuses amounts that nobody pays by card.
+"""Payments: charges a card, and refuses amounts above a limit.
 
-Written for AWS Lambda with the AWS durable execution SDK; nothing in it knows of Perdure.
+Written for AWS Lambda with the AWS durable execution SDK; it does not use Perdure.
 """
 
 from typing import Any
