@@ -36,8 +36,8 @@ def handler(sdk: Sdk, program: Program) -> Any:
 
 def comparable(result: Any) -> Any:
     """Return how an execution ended, and what it recorded, without the names of modules."""
-    said = [result.status.name, result.result, _error(result), _operations(result.operations)]
-    return json.loads(STACK_TRACES.sub("", MODULES.sub("", json.dumps(said))))
+    described = [result.status.name, result.result, _error(result), _operations(result.operations)]
+    return json.loads(STACK_TRACES.sub("", MODULES.sub("", json.dumps(described))))
 
 
 def _operations(views: Any, *, side_by_side: bool = False) -> list[Any]:
@@ -45,7 +45,7 @@ def _operations(views: Any, *, side_by_side: bool = False) -> list[Any]:
 
     Branches that run side by side begin in no order of their own.
     """
-    told = [
+    facts = [
         [
             *(type(each).__name__, each.sub_type, each.name, each.status.name),
             *(getattr(each, name, None) for name in ("attempt", "result")),
@@ -57,7 +57,7 @@ def _operations(views: Any, *, side_by_side: bool = False) -> list[Any]:
         ]
         for each in views
     ]
-    return sorted(told, key=json.dumps) if side_by_side else told
+    return sorted(facts, key=json.dumps) if side_by_side else facts
 
 
 def _error(view: Any) -> list[str | None] | None:

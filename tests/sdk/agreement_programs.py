@@ -42,7 +42,7 @@ def program(body: Program) -> Program:
     return body
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def described(error: BaseException) -> dict[str, Any]:
     """Return what a handler can see of an error."""
     cause: Any = error.__cause__
     seen: dict[str, Any] = {"class": type(error).__name__, "text": str(error)}
@@ -54,7 +54,7 @@ def tried(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - which one it is is in question
-        return told(error)
+        return described(error)
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ def returning(value: Any) -> Callable[..., Any]:
     return body
 
 
-def kept(state: Any, _: Any) -> Any:
+def unchanged(state: Any, _: Any) -> Any:
     return state
 
 
@@ -142,7 +142,7 @@ def what_steps_in_contexts_cannot_write(sdk: Sdk, context: Any) -> Any:
 def what_conditions_cannot_write(sdk: Sdk, context: Any) -> Any:
     stop = sdk.waits.WaitForConditionDecision.stop_polling()
     config = sdk.waits.WaitForConditionConfig(returning(stop), 0, never_written(sdk))
-    return tried(lambda: context.wait_for_condition(kept, config, "poll"))
+    return tried(lambda: context.wait_for_condition(unchanged, config, "poll"))
 
 
 @program

@@ -290,7 +290,7 @@ class InMemoryCheckpoints:
         if crash:
             self._lost = True
             raise InvocationLost
-        answer = tuple(told(host.state.operations[id_], updates) for id_ in changed)
+        answer = tuple(as_reported(host.state.operations[id_], updates) for id_ in changed)
         assert self._listener is not None
         self._listener(CheckpointAnswer(answer, host.state.revoked))
 
@@ -323,7 +323,7 @@ def checkpoint(
     )
 
 
-def told(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operation:
+def as_reported(operation: Operation, updates: tuple[OperationUpdate, ...]) -> Operation:
     """Return a copy without the result or error that the call itself carried."""
     answer = copied(operation)
     carried = any(

@@ -7,11 +7,11 @@ class Notes:
     """A logger of somebody else's making: it takes the five levels and `extra`, no more."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.extras: list[Mapping[str, object]] = []
 
     def debug(self, msg: object, *args: object, extra: Mapping[str, object] | None = None) -> None:
-        self.said.append(str(msg) % args)
+        self.messages.append(str(msg) % args)
         self.extras.append(dict(extra or {}))
 
     info = warning = error = exception = debug

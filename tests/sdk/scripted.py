@@ -16,7 +16,7 @@ from perdure_core.model import (
 class Scripted:
     """Ends each call as the script says; None accepts it. Calls that are not urgent stay open.
 
-    Accepted steps are told as succeeded; `revoked` withholds the next turn in every answer.
+    Accepted steps are reported as succeeded; every answer of a `revoked` invocation says so.
     """
 
     def __init__(self, *script: BaseException | None, revoked: bool = False) -> None:

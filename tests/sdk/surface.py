@@ -52,11 +52,11 @@ def parameters(thing: Any) -> list[str]:
             keyword_only = True
             found.append("*")
         stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
-        shown = stars.get(parameter.kind.name, "") + name
+        text = stars.get(parameter.kind.name, "") + name
         if parameter.default is not parameter.empty:
-            shown += f"={_shown(parameter.default, fields.get(name))}"
+            text += f"={_shown(parameter.default, fields.get(name))}"
         if name != "self":
-            found.append(shown)
+            found.append(text)
     return found
 
 

@@ -18,10 +18,10 @@ EVENT = '{"urls": ["a", "bb"]}'
     ("name", "result"), [("survey", '[[13, 14], "yes"]'), ("crawl", "[13, 14]")]
 )
 def test_a_function_of_the_page_runs(name: str, result: str) -> None:
-    shown: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, shown)
-    host = Hosted(shown[name], EVENT)
+        exec(block, namespace)
+    host = Hosted(namespace[name], EVENT)
     host.run()
     while is_open(host.state):
         if host.state.callbacks_open:

@@ -18,35 +18,9 @@ from perdure import (
 from perdure.config import ChildConfig, Duration, MapConfig, ParallelConfig
 from perdure.waits import WaitForConditionConfig
 from tests.sdk import tree_runs as blocking
+from tests.sdk import trees
 from tests.sdk.hosted import Crash, Hosted
-from tests.sdk.tree_runs import assert_same, differences, run_to_end, told
-from tests.sdk.trees import (
-    ALL,
-    BESIDE,
-    CRASHES,
-    LARGE,
-    LATE,
-    ONCE,
-    SOON,
-    TREES,
-    Again,
-    Ask,
-    Beside,
-    Call,
-    Child,
-    Compose,
-    Draw,
-    Fork,
-    Leaf,
-    Node,
-    Now,
-    Once,
-    Poll,
-    Step,
-    Wait,
-    fail_until,
-    go_on,
-)
+from tests.sdk.tree_runs import assert_same, differences, event_lines, run_to_end
 
 
 class Tree:
@@ -55,44 +29,50 @@ class Tree:
     def __init__(self, *, together: bool) -> None:
         self._together = together
 
-    async def perform(self, context: AsyncDurableContext, body: tuple[Node, ...]) -> list[Any]:
+    async def perform(
+        self, context: AsyncDurableContext, body: tuple[trees.Node, ...]
+    ) -> list[Any]:
         named = [(node, f"{place}") for place, node in enumerate(body)]
         if self._together:
             attempts = [self.attempt(context, node, name) for node, name in named]
             return list(await asyncio.gather(*attempts))
         return [await self.attempt(context, node, name) for node, name in named]
 
-    async def attempt(self, context: AsyncDurableContext, node: Node, name: str) -> Any:
+    async def attempt(self, context: AsyncDurableContext, node: trees.Node, name: str) -> Any:
         try:
             return await self.act(context, node, name)
         except DurableOperationError as error:
             return [type(error).__name__, str(error), error.error_type]
 
-    def act(self, context: AsyncDurableContext, node: Node, name: str) -> Coroutine[Any, Any, Any]:
+    def act(
+        self, context: AsyncDurableContext, node: trees.Node, name: str
+    ) -> Coroutine[Any, Any, Any]:
         match node:
-            case Beside():
+            case trees.Beside():
                 return context.run_in_child_context(_beside(node), name)
-            case Child():
+            case trees.Child():
                 config = ChildConfig[Any](is_virtual=node.virtual)
                 return context.run_in_child_context(self.nested(node), name, config)
-            case Again(body):
-                retried = WithRetryConfig[Any](SOON.retry_strategy)
+            case trees.Again(body):
+                retried = WithRetryConfig[Any](trees.SOON.retry_strategy)
                 return with_retry(context, self.tried_again(body), retried, name)
-            case Fork():
+            case trees.Fork():
                 return self.fork(context, node, name)
-            case Compose():
+            case trees.Compose():
                 return self.compose(context, node, name)
             case _:
                 return _act_alone(context, node, name)
 
-    def nested(self, node: Child) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]:
+    def nested(
+        self, node: trees.Child
+    ) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]:
         async def run(context: AsyncDurableContext) -> list[Any]:
             return node.come_to(await self.perform(context, node.body))
 
         return run
 
     def tried_again(
-        self, body: tuple[Node, ...]
+        self, body: tuple[trees.Node, ...]
     ) -> Callable[[AsyncDurableContext, int], Coroutine[Any, Any, list[Any]]]:
         async def run(context: AsyncDurableContext, attempt: int) -> list[Any]:
             results = await self.perform(context, body)
@@ -102,9 +82,9 @@ class Tree:
 
         return run
 
-    async def fork(self, context: AsyncDurableContext, node: Fork, name: str) -> list[Any]:
+    async def fork(self, context: AsyncDurableContext, node: trees.Fork, name: str) -> list[Any]:
         def branch(
-            body: tuple[Node, ...],
+            body: tuple[trees.Node, ...],
         ) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
             async def run(inner: AsyncDurableContext) -> list[Any]:
                 return node.come_to(await self.perform(inner, body))
@@ -115,16 +95,16 @@ class Tree:
             return await branch(node.branches[0])(inner)
 
         if node.as_map:
-            mapped = MapConfig[int](node.concurrency, ALL, nesting_type=node.nesting)
+            mapped = MapConfig[int](node.concurrency, trees.ALL, nesting_type=node.nesting)
             result = await context.map(range(len(node.branches)), item, name, mapped)
         else:
-            config = ParallelConfig(node.concurrency, ALL, nesting_type=node.nesting)
+            config = ParallelConfig(node.concurrency, trees.ALL, nesting_type=node.nesting)
             branches = [branch(body) for body in node.branches]
             result = await context.parallel(branches, name, config)
         return [result.get_results(), result.completion_reason.value]
 
     def compose(
-        self, context: AsyncDurableContext, node: Compose, name: str
+        self, context: AsyncDurableContext, node: trees.Compose, name: str
     ) -> Coroutine[Any, Any, Any]:
         def branch(
             place: int,
@@ -139,7 +119,7 @@ class Tree:
             return await branch(0)(inner)
 
         async def late(inner: AsyncDurableContext) -> None:
-            await inner.wait(Duration.from_days(300), LATE)
+            await inner.wait(Duration.from_days(300), trees.LATE)
 
         if node.kind == "race":
             racing: list[Any] = [first, late]
@@ -150,24 +130,26 @@ class Tree:
         return context.all_of(branches, name, node.config)
 
 
-def _act_alone(context: AsyncDurableContext, leaf: Leaf, name: str) -> Coroutine[Any, Any, Any]:
+def _act_alone(
+    context: AsyncDurableContext, leaf: trees.Leaf, name: str
+) -> Coroutine[Any, Any, Any]:
     match leaf:
-        case Step(failures):
-            return context.step(_flaky(failures), name, SOON)
-        case Once():
-            return context.step(lambda _: "once", name, ONCE)
-        case Wait(milliseconds):
+        case trees.Step(failures):
+            return context.step(_flaky(failures), name, trees.SOON)
+        case trees.Once():
+            return context.step(lambda _: "once", name, trees.ONCE)
+        case trees.Wait(milliseconds):
             return context.wait(Duration.from_milliseconds(milliseconds), name)
-        case Now():
+        case trees.Now():
             return _zone_of_now(context, name)
-        case Draw():
+        case trees.Draw():
             return _drawn(context)
-        case Ask():
+        case trees.Ask():
             return context.wait_for_callback(lambda _id, _context: None, name)
-        case Poll(checks):
-            polled = WaitForConditionConfig[int](lambda state, _: go_on(state < checks), 0)
+        case trees.Poll(checks):
+            polled = WaitForConditionConfig[int](lambda state, _: trees.go_on(state < checks), 0)
             return context.wait_for_condition(_count, polled, name)
-        case Call():
+        case trees.Call():
             called: Coroutine[Any, Any, Any] = context.invoke("other", None, name)
             return called
 
@@ -175,7 +157,7 @@ def _act_alone(context: AsyncDurableContext, leaf: Leaf, name: str) -> Coroutine
 def _flaky(failures: int) -> Callable[[StepContext], Coroutine[Any, Any, int]]:
     async def body(step: StepContext) -> int:
         await asyncio.sleep(0)
-        return fail_until(failures, step.attempt)
+        return trees.fail_until(failures, step.attempt)
 
     return body
 
@@ -188,10 +170,10 @@ async def _drawn(context: AsyncDurableContext) -> list[Any]:
     return [str(context.uuid()), context.random().random()]
 
 
-def _beside(node: Beside) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
+def _beside(node: trees.Beside) -> Callable[[AsyncDurableContext], Coroutine[Any, Any, list[Any]]]:
     async def run(context: AsyncDurableContext) -> list[Any]:
         days = 300 if node.cancelled else 1
-        created = await context.create_wait(Duration.from_days(days), BESIDE)
+        created = await context.create_wait(Duration.from_days(days), trees.BESIDE)
         done = await context.step(lambda _: "done", "meanwhile")
         if node.cancelled:
             return [done, await created.cancel()]
@@ -205,28 +187,28 @@ def _count(state: int, _: Any) -> int:
     return state + 1
 
 
-def finished(tree: tuple[Node, ...], crashes: list[Crash], *, together: bool) -> Hosted:
+def finished(tree: tuple[trees.Node, ...], crashes: list[Crash], *, together: bool) -> Hosted:
     @durable_execution(name="tree")
     async def program(_: Any, context: AsyncDurableContext) -> Any:
         results = await Tree(together=together).perform(context, tree)
         await context.wait(Duration(1), "so that everything is replayed")
-        return repr(results).replace(LARGE, "large")
+        return repr(results).replace(trees.LARGE, "large")
 
     return run_to_end(program, crashes)
 
 
 @settings(deadline=None, max_examples=60)
-@given(TREES, CRASHES, st.booleans())
+@given(trees.TREES, trees.CRASHES, st.booleans())
 def test_async_trees_come_to_what_blocking_ones_do(
-    tree: tuple[Node, ...], crashes: list[Crash], together: bool
+    tree: tuple[trees.Node, ...], crashes: list[Crash], together: bool
 ) -> None:
     theirs = blocking.finished(tree, [])
     ours = finished(tree, crashes, together=together)
     if not together:
         assert_same(theirs, ours)
     assert ours.outcomes[-1] == theirs.outcomes[-1]
-    expected = sorted(told(theirs, crashed=False), key=_place)
-    assert (text := differences(expected, sorted(told(ours), key=_place))) is None, text
+    expected = sorted(event_lines(theirs, crashed=False), key=_place)
+    assert (text := differences(expected, sorted(event_lines(ours), key=_place))) is None, text
 
 
 def _place(line: str) -> str:

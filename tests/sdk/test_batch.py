@@ -54,7 +54,7 @@ def failing(_context: DurableContext) -> None:
     raise ValueError("bad")
 
 
-def shown(result: BatchResult[Any]) -> list[Any]:
+def summary(result: BatchResult[Any]) -> list[Any]:
     return [
         result.completion_reason.value,
         *([item.index, item.status.value, item.result] for item in result.all),
@@ -68,7 +68,7 @@ def parallel(
     seen: list[list[Any]] = []
 
     def body(_: Any, context: DurableContext) -> None:
-        seen.append(shown(context.parallel(branches, "p", ParallelConfig(**config))))
+        seen.append(summary(context.parallel(branches, "p", ParallelConfig(**config))))
         context.wait(Duration(1_000))
 
     host = Hosted(handler(body))
@@ -127,8 +127,8 @@ def test_a_predicate_is_asked_before_the_start_and_after_every_end() -> None:
     asked: list[tuple[int, list[str | None]]] = []
 
     def predicate(status: CompletionStatus) -> Any:
-        words = [item.status and item.status.value for item in status.items]
-        asked.append((status.completed_count, words))
+        statuses = [item.status and item.status.value for item in status.items]
+        asked.append((status.completed_count, statuses))
         return complete_batch() if status.success_count == 2 else continue_batch()
 
     config = CompletionConfig(should_complete=predicate)

@@ -16,7 +16,7 @@ ALL = CompletionConfig.all_completed()
 
 
 def nothing(_carrier: Any) -> None:
-    """Never called: no shell is here."""
+    """Never called: there is no driver here."""
 
 
 def plan(total: int, concurrency: int | None = None, config: CompletionConfig = ALL) -> BatchPlan:

@@ -60,11 +60,11 @@ def test_a_result_counts_and_sorts_its_items() -> None:
 def test_a_predicate_has_the_last_word_on_the_status(
     reason: CompletionReason, item: BatchItemStatus
 ) -> None:
-    said = {
+    statuses = {
         CompletionReason.CUSTOM_COMPLETION_SUCCEEDED: SUCCEEDED,
         CompletionReason.CUSTOM_COMPLETION_FAILED: FAILED,
     }
-    assert of(item, reason=reason).status is said.get(reason, item)
+    assert of(item, reason=reason).status is statuses.get(reason, item)
 
 
 def test_the_first_failure_is_thrown() -> None:

@@ -1,4 +1,4 @@
-"""A body sees that nobody waits for it any more: its branch, its turn or its execution is over."""
+"""A body sees that it is cancelled: its branch, its invocation or its execution is over."""
 
 import logging
 import threading

@@ -221,11 +221,11 @@ def test_using_the_context_of_the_parent_inside_a_child_is_caught() -> None:
 
 
 def test_using_the_context_of_a_child_after_its_body_is_caught() -> None:
-    kept: list[DurableContext] = []
+    contexts: list[DurableContext] = []
 
     def late(_: Any, context: DurableContext) -> None:
-        context.run_in_child_context(kept.append)
-        kept[0].step(lambda _: 1)
+        context.run_in_child_context(contexts.append)
+        contexts[0].step(lambda _: 1)
 
     _, outcome = finished(late)
     assert isinstance(outcome, Failed)

@@ -282,14 +282,14 @@ def test_all_that_waits_below_is_cancelled_however_deep() -> None:
 
 
 def test_a_step_of_a_loser_sees_that_it_is_cancelled_and_records_nothing() -> None:
-    begun, told = threading.Event(), threading.Event()
+    begun, noticed = threading.Event(), threading.Event()
 
     def slow(context: DurableContext) -> None:
         def body(step: StepContext) -> None:
             begun.set()
             while not step.cancelled:
-                told.wait(0.01)
-            told.set()
+                noticed.wait(0.01)
+            noticed.set()
 
         context.step(body, "slow")
 
@@ -299,7 +299,7 @@ def test_a_step_of_a_loser_sees_that_it_is_cancelled_and_records_nothing() -> No
 
     host = hosted(lambda context: context.race([slow, quick]))
     assert host.run() == Succeeded('"quick"')
-    assert told.is_set()
+    assert noticed.is_set()
     assert "StepSucceeded" not in host.history
 
 

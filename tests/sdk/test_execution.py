@@ -207,10 +207,10 @@ def test_handlers_need_neither_grpc_nor_the_libraries_of_the_server() -> None:
         "print([name for name in ('grpc', 'sqlalchemy', 'starlette', 'alembic') if name in"
         " sys.modules])"
     )
-    shown = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert shown.stdout == "[]\n"
+    assert printed.stdout == "[]\n"
 
 
 def test_an_execution_that_reaches_the_bound_of_operations_fails_clearly(

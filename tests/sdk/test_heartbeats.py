@@ -1,4 +1,4 @@
-"""A long attempt gives signs of life: it fails when it falls silent, and tells how far it came."""
+"""A long attempt sends heartbeats: it times out without them, and they record its progress."""
 
 import asyncio
 import threading
@@ -81,7 +81,7 @@ def hosted(make: Make, importer: Importer, settings: StepConfig, *crashes: Crash
 
 
 def recorded(host: Hosted) -> list[str | None]:
-    """Return what the recorded signs of life said."""
+    """Return the details of the recorded heartbeats."""
     return [event.details for event in host.events if isinstance(event, StepHeartbeat)]
 
 
@@ -221,9 +221,9 @@ def test_a_test_sees_what_a_step_told() -> None:
         if step.attempt == 1:
             began = runner.now
             step.heartbeat({"row": 7})
-            shown = runner.get_execution(arns[0]).get_step("work")
-            assert shown.attempt_start_timestamp == shown.heartbeat_timestamp == began
-            assert shown.heartbeat_details == {"row": 7}
+            found = runner.get_execution(arns[0]).get_step("work")
+            assert found.attempt_start_timestamp == found.heartbeat_timestamp == began
+            assert found.heartbeat_details == {"row": 7}
             runner.skip(Duration.from_hours(1))
         return str(step.heartbeat_details)
 
@@ -233,8 +233,8 @@ def test_a_test_sees_what_a_step_told() -> None:
         ready.set()
         result = runner.wait_for_result(arns[0])
         assert result.value == "{'row': 7}"
-        shown = result.get_step("work")
-        assert (shown.attempt, shown.heartbeat_details) == (2, None)
+        found = result.get_step("work")
+        assert (found.attempt, found.heartbeat_details) == (2, None)
 
 
 # How often they are recorded.

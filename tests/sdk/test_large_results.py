@@ -42,10 +42,10 @@ def test_a_map_over_ten_thousand_items_is_kept_whole_and_run_once(nesting: Nesti
 
 
 @pytest.mark.parametrize(
-    ("size", "kept"), [(PAYLOAD_BYTES_MAX, True), (PAYLOAD_BYTES_MAX + 1, False)]
+    ("size", "fits"), [(PAYLOAD_BYTES_MAX, True), (PAYLOAD_BYTES_MAX + 1, False)]
 )
 def test_a_context_keeps_a_result_up_to_the_bound_and_makes_a_larger_one_again(
-    size: int, kept: bool
+    size: int, fits: bool
 ) -> None:
     runs: list[int] = []
 
@@ -61,7 +61,7 @@ def test_a_context_keeps_a_result_up_to_the_bound_and_makes_a_larger_one_again(
     # What a worker hosts has this bound, too.
     host = Hosted(handler(body), result_bytes_max=PAYLOAD_BYTES_MAX)
     assert host.finish() == Succeeded(f"{size - 2}")
-    assert len(runs) == (1 if kept else 2)
+    assert len(runs) == (1 if fits else 2)
     details = next(iter(host.state.operations.values())).details
     assert isinstance(details, ContextDetails)
-    assert details.replay_children is not kept
+    assert details.replay_children is not fits

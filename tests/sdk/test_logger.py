@@ -41,7 +41,7 @@ def test_records_are_made_once_over_all_replays() -> None:
     host.succeed_callback("it")
     assert host.finish() == Succeeded("null")
     assert len(host.outcomes) == 3
-    assert notes.said == [
+    assert notes.messages == [
         "begin",
         "working",
         "after the step",
@@ -64,7 +64,7 @@ def test_what_follows_a_resumed_callback_is_new() -> None:
     host.run()
     host.succeed_callback("it")
     host.run()
-    assert notes.said == ["got it"]
+    assert notes.messages == ["got it"]
 
 
 def test_a_retried_step_makes_its_context_live_before_the_body_runs() -> None:
@@ -81,7 +81,7 @@ def test_a_retried_step_makes_its_context_live_before_the_body_runs() -> None:
         context.step(body, config=StepConfig(retry_strategy=RetryPresets.fixed()))
 
     Hosted(handler(retrying)).finish()
-    assert notes.said == ["begin", "attempt 1", "attempt 2"]
+    assert notes.messages == ["begin", "attempt 1", "attempt 2"]
 
 
 def test_a_handler_knows_whether_it_is_replaying() -> None:
@@ -107,7 +107,7 @@ def test_after_a_crash_what_was_logged_before_the_record_is_not_repeated() -> No
         context.wait(Duration(1))
 
     Hosted(handler(two), crashes=[Crash(3, accepted=False)]).finish()
-    assert notes.said == ["working", "between", "working"]
+    assert notes.messages == ["working", "between", "working"]
 
 
 def test_records_of_a_context_name_the_execution() -> None:
@@ -161,7 +161,7 @@ def test_the_root_logger_is_used_unless_told_otherwise(caplog: pytest.LogCapture
 def test_every_level_reaches_the_underlying_logger(level: str) -> None:
     notes = Notes()
     getattr(Logger(notes, {"a": 1}), level)("%s!", "hi", extra={"b": 2})
-    assert notes.said == ["hi!"]
+    assert notes.messages == ["hi!"]
     assert notes.extras == [{"a": 1, "b": 2}]
 
 
@@ -171,4 +171,4 @@ def test_a_replaying_context_says_nothing() -> None:
     logger.error("again")
     assert logger.get_logger() is notes
     assert isinstance(notes, Notes)
-    assert notes.said == []
+    assert notes.messages == []

@@ -10,9 +10,9 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "plain-functions.md"
 
 
 def test_the_functions_of_the_page_run() -> None:
-    shown: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, shown)
-    with DurableFunctionTestRunner(shown["quote"]) as runner:
-        runner.register_function("price", shown["price"])
+        exec(block, namespace)
+    with DurableFunctionTestRunner(namespace["quote"]) as runner:
+        runner.register_function("price", namespace["price"])
         assert runner.run(["lamp", "chair"]).value == 9

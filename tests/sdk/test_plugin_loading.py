@@ -24,13 +24,13 @@ class Factory:
     exclusive_group: Any = None
 
     def __init__(self) -> None:
-        self.told: list[bool] = []
+        self.registrations: list[bool] = []
 
     def create_plugin(self, _info: InvocationStartInfo) -> DurableInstrumentationPlugin:
         return DurableInstrumentationPlugin()
 
     def on_registration_result(self, registered: bool) -> None:
-        self.told.append(registered)
+        self.registrations.append(registered)
 
 
 class Tracing(Factory):
@@ -82,7 +82,7 @@ def test_given_factories_serve_in_their_order() -> None:
     first, second = Factory(), Quiet()
     function = durable_execution(plugins=[first, second, OfTheClass])(handle)
     assert function.plugins == (first, second, OfTheClass)
-    assert first.told == [True]
+    assert first.registrations == [True]
 
 
 def test_a_function_without_plugins_has_none() -> None:
@@ -127,14 +127,14 @@ def test_what_is_no_factory_is_refused_with_its_place(wrong: Any, described: str
     ) as refused:
         durable_execution(plugins=[good, wrong])(handle)
     assert described in str(refused.value)
-    assert good.told == [False]
+    assert good.registrations == [False]
 
 
 @pytest.mark.parametrize("pair", [(Tracing(), OtherTracing()), (Tracing(), Tracing())])
 def test_two_of_an_exclusive_group_are_refused(pair: tuple[Factory, Factory]) -> None:
     with pytest.raises(PluginLoadError, match="have the same exclusive group 'tracing'"):
         load_plugins(pair, {})
-    assert [factory.told for factory in pair] == [[False], [False]]
+    assert [factory.registrations for factory in pair] == [[False], [False]]
 
 
 def test_a_group_counts_only_for_classes_that_opted_in() -> None:
@@ -162,13 +162,13 @@ def test_a_class_that_repeats_the_marker_with_another_version_opts_out(version: 
     kind = type("Out", (Tracing,), {"__durable_registration_api__": version})
     factories = [kind(), kind(), Tracing()]
     assert load_plugins(factories, {}) == tuple(factories)
-    assert [factory.told for factory in factories] == [[], [], [True]]
+    assert [factory.registrations for factory in factories] == [[], [], [True]]
 
 
 def test_only_a_class_that_opted_in_is_told() -> None:
     inheriting = Inheriting()
     load_plugins([inheriting], {})
-    assert inheriting.told == [True]
+    assert inheriting.registrations == [True]
 
 
 def test_a_factory_that_fails_when_it_is_told_serves_all_the_same(
@@ -217,13 +217,13 @@ def test_plugins_of_installed_packages_come_after_given_ones(
     install("recording", "one = recording:factory\ntwo = recording_two:factory", RECORDING)
     install("recording_two", "", RECORDING)
     monkeypatch.setenv(VARIABLE, " two, one ")
-    given = Recorder()
-    function = durable_execution(name="under-test", plugins=[given])(handle)
+    factory = Recorder()
+    function = durable_execution(name="under-test", plugins=[factory])(handle)
     one = importlib.import_module("recording").factory
     two = importlib.import_module("recording_two").factory
-    assert function.plugins == (given, two, one)
+    assert function.plugins == (factory, two, one)
     assert Hosted(function).run() == Succeeded("1")
-    assert one.log == two.log == given.log != []
+    assert one.log == two.log == factory.log != []
 
 
 def test_the_same_factory_twice_serves_once(install: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -258,7 +258,7 @@ def test_a_name_that_is_no_plugin_is_refused(install: Any, names: str, message: 
     install("recording", f"{points}broken = absent:factory\nkind = recording:K", RECORDING)
     install("other", "both = other:factory", RECORDING)
     install("foreign", "foreign = foreign:factory", group="aws_durable_execution.plugins")
-    given = Factory()
+    factory = Factory()
     with pytest.raises(PluginLoadError, match=message):
-        load_plugins([given], {VARIABLE: names})
-    assert given.told == [False]
+        load_plugins([factory], {VARIABLE: names})
+    assert factory.registrations == [False]

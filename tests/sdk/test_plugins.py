@@ -53,7 +53,7 @@ def finished(function: DurableFunction, *crashes: Crash, answers: bool = True) -
     return host
 
 
-def told(name: str, *crashes: Crash) -> list[tuple[Hosted, Recorder]]:
+def runs_of(name: str, *crashes: Crash) -> list[tuple[Hosted, Recorder]]:
     """Run a program as a handler of each kind, and write down what plugins hear."""
     runs: list[tuple[Hosted, Recorder]] = []
     for kind in (0, 1):
@@ -102,19 +102,19 @@ def recorded_ends(host: Hosted) -> set[str]:
 
 
 def test_a_whole_execution_is_told_in_order() -> None:
-    for _, recorder in told("busy"):
+    for _, recorder in runs_of("busy"):
         assert recorder.log == BUSY
 
 
 @pytest.mark.parametrize("name", programs.PROGRAMS)
 def test_both_kinds_of_handlers_tell_the_same(name: str) -> None:
-    (_, ours), (_, theirs) = told(name)
+    (_, ours), (_, theirs) = runs_of(name)
     assert Counter(ours.log) == Counter(theirs.log)
 
 
 @pytest.mark.parametrize("name", programs.PROGRAMS)
 def test_every_end_is_told_once_over_all_invocations(name: str) -> None:
-    for host, recorder in told(name):
+    for host, recorder in runs_of(name):
         counts = ends(recorder.infos)
         assert recorded_ends(host) - counts.keys() == set()
         assert {id_ for id_ in recorded_ends(host) if counts[id_] != 1} == set()
@@ -134,9 +134,9 @@ def test_plugins_change_nothing_that_is_recorded(name: str) -> None:
 @pytest.mark.parametrize("accepted", [False, True])
 @pytest.mark.parametrize("name", ["busy", "nested", "virtual", "large child", "nested batch"])
 def test_after_a_crash_at_any_checkpoint_hooks_still_pair_up(name: str, accepted: bool) -> None:
-    calls = len(told(name)[0][0].calls)
+    calls = len(runs_of(name)[0][0].calls)
     for number in range(1, calls + 1):
-        for host, recorder in told(name, Crash(number, accepted)):
+        for host, recorder in runs_of(name, Crash(number, accepted)):
             assert isinstance(host.outcomes[-1], Succeeded)
             for lines in invocations(recorder):
                 assert lines[-1] in {"SUCCEEDED", "PENDING", "RETRY"}
@@ -157,7 +157,7 @@ def balance(lines: Sequence[str]) -> Counter[str]:
 
 
 def test_what_was_recorded_as_ended_when_the_worker_was_lost_is_not_told_later() -> None:
-    for _, recorder in told("busy", Crash(2, accepted=True)):
+    for _, recorder in runs_of("busy", Crash(2, accepted=True)):
         # The step had succeeded, and nobody was there to hear of it: the record alone tells.
         assert recorder.log[5:9] == [
             "invocation",
@@ -226,7 +226,7 @@ def test_what_nobody_comes_to_is_told_before_the_invocation_ends() -> None:
 
 
 def test_a_virtual_context_is_told_whenever_its_body_has_run() -> None:
-    for _, recorder in told("virtual"):
+    for _, recorder in runs_of("virtual"):
         calls = [line for line in recorder.log if line.endswith("virtual")]
         assert calls == [
             *("call virtual", "incomplete call virtual") * 2,
@@ -248,7 +248,7 @@ def test_a_virtual_context_that_fails_is_told_with_its_error() -> None:
 
 
 def test_a_result_made_again_from_its_children_is_told_as_such() -> None:
-    for _, recorder in told("large child"):
+    for _, recorder in runs_of("large child"):
         again = [line for line in recorder.log if "large" in line][-3:]
         assert again == [
             "call large over its children",
@@ -319,7 +319,7 @@ def test_hooks_of_an_operation_run_where_the_operation_does() -> None:
 
 
 def test_changes_are_told_on_a_thread_of_their_own_as_they_stand() -> None:
-    for _, recorder in told("busy"):
+    for _, recorder in runs_of("busy"):
         assert recorder.change_threads == {THREAD_NAME}
         seen = [
             {info.name: info.status for info in change.updated_operations.values()}

@@ -10,11 +10,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 
 def test_the_plugin_of_the_page_times_every_attempt() -> None:
-    shown: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    exec(block, shown)
-    with DurableFunctionTestRunner(shown["process"]) as runner:
+    exec(block, namespace)
+    with DurableFunctionTestRunner(namespace["process"]) as runner:
         assert runner.run({"order": 7}).value == "charged 7"
-    times = shown["step_times"].times
+    times = namespace["step_times"].times
     assert [line[:3] for line in times] == [("charge", 1, "FAILED"), ("charge", 2, "SUCCEEDED")]
     assert all(took_s >= 0 for *_, took_s in times)

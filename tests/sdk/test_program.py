@@ -1,4 +1,4 @@
-"""Programs say what must be done; a shell that waits in place gets the same results as a replay."""
+"""Programs yield effects; a driver that waits in place gets the same results as a replay."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -61,7 +61,7 @@ def operation(of: Identity, status: OperationStatus, details: Details) -> Operat
 
 
 def performed(program: Program[Any], answers: list[Operation]) -> tuple[list[Effect], Any]:
-    """Perform the effects of `program` as a shell that waits; return them, and the value."""
+    """Perform the effects of `program` as a driver that waits; return them, and the value."""
     effects: list[Effect] = []
     heard: Iterator[Operation] = iter(answers)
     answer: Any = None

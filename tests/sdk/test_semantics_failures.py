@@ -230,8 +230,8 @@ def test_an_invocation_error_of_a_body_is_for_the_retries_of_its_step(error: Exc
             context.step(work, "s", StepConfig(retry_strategy=RetryPresets.fixed(Duration(1))))
         return [caught.value.message, caught.value.error_type]
 
-    wanted = json.dumps(["away", qualified_name(type(error))])
-    assert Hosted(handler(body)).finish() == Succeeded(wanted)
+    expected = json.dumps(["away", qualified_name(type(error))])
+    assert Hosted(handler(body)).finish() == Succeeded(expected)
     assert attempts == [1, 2, 3, 4, 5]
 
 
@@ -405,8 +405,8 @@ def test_empty_names_and_sub_types_are_none() -> None:
 
     host = Hosted(handler(body))
     assert host.finish() == Succeeded("null")
-    shown = [(each.name, each.sub_type) for each in host.state.operations.values()]
-    assert shown == [
+    operations = [(each.name, each.sub_type) for each in host.state.operations.values()]
+    assert operations == [
         (None, "Step"),
         (None, "RunInChildContext"),
         (None, "Wait"),

@@ -85,4 +85,4 @@ def test_a_context_is_live_after_what_it_waited_for(
     resume(host)
     assert host.finish() == Succeeded("null")
     assert len(host.outcomes) == 2
-    assert notes.said == ["before", "after"]
+    assert notes.messages == ["before", "after"]

@@ -1,4 +1,4 @@
-"""The end of a turn: once settled, nothing that the handler does changes it."""
+"""The termination of an invocation: once fixed, nothing that the handler does changes it."""
 
 from collections.abc import Callable
 from contextlib import suppress

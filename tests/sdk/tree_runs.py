@@ -175,7 +175,7 @@ def run_to_end(program: DurableFunction, crashes: list[Crash]) -> Hosted:
     return host
 
 
-def told(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
+def event_lines(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
     """Return the history up to invocations, and what a crash is free to change."""
     return facts(history_of(host), crashed=crashed)
 
@@ -183,7 +183,9 @@ def told(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
 def assert_same(whole: Hosted, other: Hosted) -> None:
     """Demand the same result and the same history, one that is not interrupted against any."""
     assert other.outcomes[-1] == whole.outcomes[-1]
-    assert (text := differences(told(whole, crashed=False), told(other))) is None, text
+    assert (text := differences(event_lines(whole, crashed=False), event_lines(other))) is None, (
+        text
+    )
 
 
 def differences(expected: Sequence[str], found: Sequence[str]) -> str | None:
