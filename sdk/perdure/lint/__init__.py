@@ -1,8 +1,8 @@
-"""The check behind `perdure check`: finds in handlers what a replay would not repeat.
+"""Public module: determinism check of handlers, as run by `perdure check`.
 
-It reads source, and never imports or runs what it checks. It follows calls within a module, not
-beyond: what another module does is found when that module is checked, if it says that it is
-durable, by a decorator or by a parameter annotated `DurableContext`.
+It parses source, and never imports or runs what it checks. It follows calls within a module only:
+code of another module is checked with that module, if it is marked as durable by a decorator or by
+a parameter annotated `DurableContext`.
 
     from perdure.lint import check_file
 """
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def check_file(path: Path, *, ignored: Collection[Rule] = ()) -> list[Finding]:
-    """Return what is wrong with a file; raise `UnreadableFileError` if it is no Python."""
+    """Return the findings in a file; raise `UnreadableFileError` if it is not Python."""
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -43,14 +43,14 @@ def check_file(path: Path, *, ignored: Collection[Rule] = ()) -> list[Finding]:
 def check_source(
     source: str | bytes, path: str, *, ignored: Collection[Rule] = ()
 ) -> list[Finding]:
-    """Return what is wrong with a source, which `path` names in findings."""
+    """Return the findings in a source; `path` is its name in findings."""
     module = _read(source, path)
     try:
         found = analyze_module(module)
     except RecursionError:
-        raise UnreadableFileError(path, None, "nested too deeply to be followed") from None
-    left = suppress(path, found, read_suppressions(module.text), ignored)
-    return [each for each in left if each.rule not in ignored]
+        raise UnreadableFileError(path, None, "nested too deeply") from None
+    remaining = suppress(path, found, read_suppressions(module.text), ignored)
+    return [each for each in remaining if each.rule not in ignored]
 
 
 def _read(source: str | bytes, path: str) -> Module:

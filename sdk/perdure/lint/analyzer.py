@@ -1,7 +1,7 @@
-"""The survey of a module: from what is durable, along the calls, until nothing new is reached.
+"""Analysis of a module: follows calls from durable functions until nothing new is reached.
 
-It starts at every handler, step and child that the decorators mark, and at every function that
-takes a `DurableContext`. What nothing durable reaches is not looked at.
+It starts at every handler, step and child marked by a decorator, and at every function that takes a
+`DurableContext`. Code that nothing durable reaches is not checked.
 """
 
 import ast
@@ -16,13 +16,13 @@ from perdure.lint.scopes import Module, Scope
 
 
 def analyze_module(module: Module) -> list[Finding]:
-    """Return everything that is wrong, in the order of the file."""
+    """Return all findings, in the order of the file."""
     analysis = ModuleAnalysis(module)
     marked = {scope: analysis.reader.role_of(scope) for scope in _functions(module)}
     marked.update(dict.fromkeys(_wrapped(analysis), (Role.HANDLER, 1)))
-    for wanted in (Role.HANDLER, Role.CHILD, Role.BODY):
+    for start_role in (Role.HANDLER, Role.CHILD, Role.BODY):
         for scope, role in marked.items():
-            if role is not None and role[0] is wanted:
+            if role is not None and role[0] is start_role:
                 _start(analysis, first_frame(scope, *role))
     for scope, role in marked.items():
         if role is None and analysis.reader.takes_context(scope):
@@ -31,7 +31,7 @@ def analyze_module(module: Module) -> list[Finding]:
 
 
 def _start(analysis: ModuleAnalysis, frame: CallFrame) -> None:
-    """Look at a function and all that it reaches, unless a handler has led to it."""
+    """Check a function and all that it reaches, unless a handler has led to it."""
     roles = {Role.BODY} if frame.role is Role.BODY else {Role.HANDLER, Role.CHILD}
     if any((frame.scope, role) in analysis.seen for role in roles):
         return
@@ -52,7 +52,7 @@ def _functions(module: Module) -> list[Scope]:
 
 
 def _wrapped(analysis: ModuleAnalysis) -> list[Scope]:
-    """Return the functions that are made handlers by calling the decorator."""
+    """Return the functions passed to the decorator by a call."""
     return [
         function
         for call, scope in analysis.module.calls

@@ -1,7 +1,7 @@
-"""Where a walk through the code is: in whose handler, in which part of it, and by which way.
+"""Call frames: the position of the check in the call graph.
 
-The check follows calls, so one function may be looked at several times: as handler code, as the
-body of a step, and from several handlers. A frame says which of these it is.
+The check follows calls, so one function may be checked several times: as handler code, as the body
+of a step, and from several handlers. A frame distinguishes these.
 """
 
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from perdure.lint.scopes import Scope
 
 @dataclass(frozen=True)
 class CallFrame:
-    """One function, looked at for a reason.
+    """One function, checked in a role.
 
-    `region` holds all functions that run on the way here, `inside` those of the innermost step or
-    child: what it owns may change, what lies in the region outside of it may not.
+    `region` holds all functions on the call chain, `inside` those of the innermost step or child:
+    variables of the latter may change, those of other functions in the region may not.
     """
 
     scope: Scope
@@ -27,12 +27,12 @@ class CallFrame:
 
     @property
     def replayed(self) -> bool:
-        """Whether this runs again on every replay, and so must do the same again."""
+        """Whether this runs again on every replay, and so must be deterministic."""
         return self.role is not Role.BODY
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes looking again worthwhile; the way here does not."""
+        """Key of the distinct checks of a function; the call chain is not part of it."""
         boundary = next(iter(self.inside)) if len(self.inside) == 1 else None
         nameable = frozenset(each for each in self.contexts if self.scope.within({each[0]}))
         return (self.scope, self.role, nameable, boundary, self.inside == self.region)
@@ -69,6 +69,6 @@ def first_frame(scope: Scope, role: Role, context_position: int) -> CallFrame:
 
 
 def own_context(scope: Scope, position: int) -> Contexts:
-    """Return the context that a function is given as a positional parameter."""
+    """Return the context that a function receives as a positional parameter."""
     names = scope.parameters()
     return frozenset({(scope, names[position])}) if position < len(names) else frozenset()

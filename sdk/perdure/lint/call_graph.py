@@ -1,4 +1,4 @@
-"""What calls reach: the functions of this module that they enter, and durable calls behind them."""
+"""Call graph of a module: the functions that calls reach, and whether they make durable calls."""
 
 import ast
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from perdure.lint.scopes import Scope
 
 
 class CallGraph:
-    """Answers for one module."""
+    """The call graph of one module."""
 
     def __init__(self, resolver: NameResolver, reader: Reader) -> None:
         self._resolver = resolver
         self._reader = reader
 
     def called(self, call: ast.Call, scope: Scope) -> list[Scope]:
-        """Return the functions of this module that a call enters at once.
+        """Return the functions of this module that a call enters directly.
 
-        Decorated ones are not among them: calling them only binds their arguments.
+        Decorated ones are excluded: calling them only binds their arguments.
         """
         function = self._resolver.function_of(call.func, scope)
         if function is not None:
@@ -28,28 +28,30 @@ class CallGraph:
         owner = self._resolver.class_named(call.func, scope)
         if owner is None:
             return []
-        makers = (self._resolver.method(owner, name) for name in ("__init__", "__post_init__"))
-        return [each for each in makers if each is not None]
+        constructors = (
+            self._resolver.method(owner, name) for name in ("__init__", "__post_init__")
+        )
+        return [each for each in constructors if each is not None]
 
     def contexts_passed(
         self, call: ast.Call, scope: Scope, contexts: Contexts, target: Scope
     ) -> Contexts:
-        """Return the parameters of a called function that get a context by this call."""
+        """Return the parameters of a called function that receive a context by this call."""
         names = target.parameters()
-        given = [
+        passed = [
             *zip(names, call.args, strict=False),
             *((each.arg, each.value) for each in call.keywords if each.arg),
         ]
         return frozenset(
             (target, name)
-            for name, value in given
+            for name, value in passed
             if self._reader.is_context(value, scope, contexts)
         )
 
     def durable(
         self, nodes: list[ast.stmt] | list[ast.expr], scope: Scope, contexts: Contexts
     ) -> bool:
-        """Whether running these nodes may make a durable call."""
+        """Return whether running these nodes may make a durable call."""
         waiting = [_Visit(nodes, scope, contexts)]
         seen = {scope}
         while waiting:
@@ -66,12 +68,12 @@ class CallGraph:
         return False
 
     def durable_function(self, function: Scope, contexts: Contexts) -> bool:
-        """Whether running a function may make a durable call."""
+        """Return whether running a function may make a durable call."""
         return self.durable(body_of(function), function, contexts)
 
     def _visit(self, call: ast.Call, visit: "_Visit", target: Scope) -> "_Visit":
-        given = self.contexts_passed(call, visit.scope, visit.contexts, target)
-        return _Visit(body_of(target), target, visit.contexts | given)
+        passed = self.contexts_passed(call, visit.scope, visit.contexts, target)
+        return _Visit(body_of(target), target, visit.contexts | passed)
 
 
 @dataclass(frozen=True)
@@ -82,5 +84,5 @@ class _Visit:
 
 
 def body_of(function: Scope) -> list[ast.stmt] | list[ast.expr]:
-    """Return what a function runs."""
+    """Return the statements or the expression that a function runs."""
     return [function.node.body] if isinstance(function.node, ast.Lambda) else function.node.body

@@ -1,4 +1,4 @@
-"""Conditions that a replay may answer differently than the first run did."""
+"""Conditions that may differ between the first run and a replay."""
 
 import ast
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ _DIFFERS: Final = {
 
 
 class Conditions:
-    """Answers for one module."""
+    """Finds such conditions in one module."""
 
     def __init__(self, resolver: NameResolver, reader: Reader) -> None:
         self._resolver = resolver
         self._reader = reader
 
     def cause(self, test: ast.expr, frame: CallFrame) -> str | None:
-        """Return why a condition may differ on replay, if it may, by way of a variable.
+        """Return why a condition may differ on replay, because of a variable; None if it does not.
 
-        What it asks of the world itself breaks a rule of its own, at the same place.
+        A nondeterministic call in the condition itself breaks a rule of its own, at the same place.
         """
         for node in _evaluated(test):
             match node:
@@ -45,12 +45,12 @@ class Conditions:
     def _why(self, name: str, scope: Scope, frame: CallFrame) -> str | None:
         waiting, seen = [(name, scope)], set[tuple[Scope, str]]()
         while waiting:
-            wanted, where = waiting.pop()
-            found = where.find(wanted)
-            if found is None or (found[0], wanted) in seen:
+            variable, variable_scope = waiting.pop()
+            found = variable_scope.find(variable)
+            if found is None or (found[0], variable) in seen:
                 continue
             owner, bindings = found
-            seen.add((owner, wanted))
+            seen.add((owner, variable))
             for value in self._values(bindings, owner, frame):
                 for node in _evaluated(value):
                     rule = self._rule(node, owner)

@@ -1,6 +1,6 @@
-"""From what people name to files: paths as they are, modules by where they would be imported from.
+"""Files to check, found by path or by module name.
 
-Modules are looked up on the path by hand: the import system would run their packages.
+Modules are searched on the path without the import system, which would run their packages.
 """
 
 import sys
@@ -13,9 +13,9 @@ _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 def find_files(target: str) -> list[Path]:
-    """Return the files of a file, a folder, or a module; a folder's in the order of their names.
+    """Return the files of a path or module; those of a folder are sorted by name.
 
-    Raises `UnreadableError` when there is no such thing.
+    Raises `UnreadableError` when it does not exist.
     """
     path = Path(target)
     if path.is_dir():
@@ -31,11 +31,11 @@ def find_files(target: str) -> list[Path]:
 def _find_module(name: str) -> list[Path]:
     parts = name.split(".")
     for folder in (Path(), *map(Path, sys.path)):
-        place = folder.joinpath(*parts)
-        if place.with_name(f"{parts[-1]}.py").is_file():
-            return [place.with_name(f"{parts[-1]}.py")]
-        if (place / "__init__.py").is_file():
-            return _files_below(place)
+        path = folder.joinpath(*parts)
+        if path.with_name(f"{parts[-1]}.py").is_file():
+            return [path.with_name(f"{parts[-1]}.py")]
+        if (path / "__init__.py").is_file():
+            return _files_below(path)
     return []
 
 

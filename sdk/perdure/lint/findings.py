@@ -1,4 +1,4 @@
-"""What the check finds, and what keeps it from looking."""
+"""Findings of the check, and its errors for unreadable files."""
 
 from dataclasses import dataclass, field
 
@@ -7,11 +7,11 @@ from perdure.lint.rules import Rule
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something wrong at a place; lines and columns count from 1.
+    """A broken rule at a position; lines and columns count from 1.
 
-    `chain` names the functions that lead there, from a handler, step or child to the one that holds
-    the place. `line_end` is the last line of the code meant, where a suppression may also stand;
-    `source` is the first.
+    `chain` names the calls that lead there, from a handler, step or child to the function that
+    contains the position. `line_end` is the last line of the code, where a suppression may also be;
+    `source` is the first line.
     """
 
     path: str
@@ -25,11 +25,11 @@ class Finding:
 
 
 class UnreadableError(Exception):
-    """A file, or a module, that cannot be read as Python; the message says where."""
+    """A file or module cannot be read as Python; the message names it."""
 
 
 class UnreadableFileError(UnreadableError):
-    """A file that cannot be read, or is no Python."""
+    """A file cannot be read, or is not Python."""
 
     def __init__(self, path: str, line: int | None, reason: str) -> None:
         super().__init__(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")

@@ -1,7 +1,7 @@
-"""The walk through one function, rule by rule.
+"""Visitor of one function, which applies all rules.
 
-What handler code calls is handler code; what an operation runs is a body or a child: the walk
-notes each of them as another place to look at. What is only defined is left alone.
+Functions that handler code calls are handler code; functions that an operation runs are bodies or
+children. The visitor queues each of them to be checked. Functions that are only defined are not.
 """
 
 import ast
@@ -29,7 +29,7 @@ _HIGHER_ORDER_FUNCTIONS = frozenset(
 
 
 class FunctionVisitor(ast.NodeVisitor):
-    """One function, seen through one frame."""
+    """Visits one function in one call frame."""
 
     def __init__(self, analysis: ModuleAnalysis, frame: CallFrame) -> None:
         self._analysis = analysis
@@ -55,7 +55,7 @@ class FunctionVisitor(ast.NodeVisitor):
         self._visit_defaults(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        """Leave classes alone until something calls their methods."""
+        """Skip classes: methods are checked when they are called."""
 
     def visit_Call(self, node: ast.Call) -> None:
         operation = self._analysis.reader.operation(node, self._scope, self._frame.contexts)
@@ -128,10 +128,10 @@ class FunctionVisitor(ast.NodeVisitor):
         if operation.name not in ("result", "cancel"):
             self._check_foreign(operation.context, f"`{ast.unparse(operation.context)}.", operation)
         runs = OPERATIONS.get(operation.name)
-        given = argument(call, runs.position, runs.keyword) if runs else None
-        if runs is None or given is None:
+        runnable = argument(call, runs.position, runs.keyword) if runs else None
+        if runs is None or runnable is None:
             return
-        for function in self._analysis.reader.code(given, self._scope):
+        for function in self._analysis.reader.code(runnable, self._scope):
             marked = self._analysis.reader.role_of(function)
             position = marked[1] if marked else runs.context_position
             frame = self._frame.operated(function, runs.role, position)
@@ -140,20 +140,20 @@ class FunctionVisitor(ast.NodeVisitor):
             self._analysis.enter(frame)
 
     def _has_own_context(self, call: ast.Call) -> bool:
-        """Whether `with_retry` certainly runs its block in a child context."""
+        """Return whether `with_retry` certainly runs its block in a child context."""
         config = argument(call, 2, "config")
         if not isinstance(config, ast.Call):
             return False
         return not any(each.arg == "wrap_with_run_in_child_context" for each in config.keywords)
 
-    def _check_foreign(self, context: ast.expr, what: str, operation: Operation | None) -> None:
+    def _check_foreign(self, context: ast.expr, prefix: str, operation: Operation | None) -> None:
         owner = self._analysis.reader.context_owner(context, self._scope, self._frame.contexts)
         frame = self._frame
         if owner is None or owner.within(frame.inside) or not owner.within(frame.region):
             return
-        done = f"{what}{operation.name}`" if operation else f"{what}`"
+        use = f"{prefix}{operation.name}`" if operation else f"{prefix}`"
         message = (
-            f"{done} uses the context of `{owner.name}` inside a child, which is refused when it "
+            f"{use} uses the context of `{owner.name}` inside a child, which is refused when it "
             "runs; use the context that the child is given"
         )
         self._report(context, Rule.FOREIGN_CONTEXT, message)
@@ -164,18 +164,18 @@ class FunctionVisitor(ast.NodeVisitor):
             return
         rule = rule_broken_by(origin, len(call.args))
         if rule is not None:
-            self._report(call, rule, f"{_written(call.func, origin)} {ADVICE[rule]}")
+            self._report(call, rule, f"{_call_text(call.func, origin)} {ADVICE[rule]}")
         if origin in HANDOVERS:
             self._check_handover(call)
         if origin in _HIGHER_ORDER_FUNCTIONS:
-            for given in (*call.args, *(each.value for each in call.keywords)):
-                self._enter_argument(given)
+            for value in (*call.args, *(each.value for each in call.keywords)):
+                self._enter_argument(value)
 
     def _check_handover(self, call: ast.Call) -> None:
         analysis, contexts = self._analysis, self._frame.contexts
-        given = [*call.args, *(each.value for each in call.keywords)]
-        parts = [part for each in given for part in _parts(each)]
-        functions = (analysis.resolver.function_of(each, self._scope) for each in given)
+        values = [*call.args, *(each.value for each in call.keywords)]
+        parts = [part for each in values for part in _parts(each)]
+        functions = (analysis.resolver.function_of(each, self._scope) for each in values)
         if any(analysis.reader.is_context(each, self._scope, contexts) for each in parts) or any(
             each is not None and analysis.call_graph.durable_function(each, contexts)
             for each in functions
@@ -189,11 +189,11 @@ class FunctionVisitor(ast.NodeVisitor):
     def _enter_called(self, call: ast.Call) -> None:
         call_graph, contexts = self._analysis.call_graph, self._frame.contexts
         for target in call_graph.called(call, self._scope):
-            given: Contexts = call_graph.contexts_passed(call, self._scope, contexts, target)
-            if given and self._frame.replayed:
+            passed: Contexts = call_graph.contexts_passed(call, self._scope, contexts, target)
+            if passed and self._frame.replayed:
                 for each in (*call.args, *(keyword.value for keyword in call.keywords)):
                     self._check_foreign(each, f"giving `{ast.unparse(each)}", None)
-            self._analysis.enter(self._frame.called(target, given))
+            self._analysis.enter(self._frame.called(target, passed))
 
     def _enter_argument(self, expression: ast.expr) -> None:
         function = self._analysis.resolver.function_of(expression, self._scope)
@@ -259,7 +259,7 @@ class FunctionVisitor(ast.NodeVisitor):
         self._report(node, Rule.SUSPENSION_SWALLOWED, message)
 
 
-def _written(function: ast.expr, origin: str) -> str:
+def _call_text(function: ast.expr, origin: str) -> str:
     written = ast.unparse(function)
     path = origin.removeprefix("builtins.")
     same = written == path or "()" in path

@@ -1,4 +1,4 @@
-"""What is known of a module, what has been found in it, and where to look next."""
+"""State of the analysis of one module: its findings, and the functions still to check."""
 
 import ast
 from collections import deque
@@ -18,7 +18,7 @@ from perdure.lint.suspension import Suspension
 
 @dataclass
 class ModuleAnalysis:
-    """The notes on one module; `waiting` holds the frames that nobody has looked at yet."""
+    """The analysis of one module; `waiting` holds the frames still to check."""
 
     module: Module
     found: dict[tuple[int, int, Rule], Finding] = field(
@@ -37,13 +37,13 @@ class ModuleAnalysis:
         self.suspension = Suspension(self.resolver)
 
     def enter(self, frame: CallFrame) -> None:
-        """Have a function looked at, unless it was for the same reason."""
+        """Queue a function to be checked, unless it was queued with the same key."""
         if frame.key not in self.seen:
             self.seen.update({frame.key, (frame.scope, frame.role)})
             self.waiting.append(frame)
 
     def report(self, node: ast.AST, rule: Rule, message: str, frame: CallFrame) -> None:
-        """Note a finding; of several ways to one place, the first counts."""
+        """Add a finding; of several call chains to one position, the first counts."""
         line = getattr(node, "lineno", 1)
         column = self._column(line, getattr(node, "col_offset", 0))
         line_end = getattr(node, "end_lineno", line) if isinstance(node, ast.expr) else line
@@ -60,6 +60,6 @@ class ModuleAnalysis:
         self.found.setdefault((line, column, rule), finding)
 
     def _column(self, line: int, offset: int) -> int:
-        """Return the column in characters, which the parser counts in bytes."""
-        written = self._lines[line - 1].encode()[:offset]
-        return len(written.decode(errors="replace")) + 1
+        """Return the column in characters; the parser counts bytes."""
+        prefix = self._lines[line - 1].encode()[:offset]
+        return len(prefix.decode(errors="replace")) + 1

@@ -1,8 +1,8 @@
-"""Changes of variables that outlive, or do not outlive, the code that makes them.
+"""Mutations of variables outside of the code that changes them.
 
-A step whose outcome is recorded is not run again, and neither is a child: what they changed in the
-variables around them is missing after a replay. What handler code changes in globals happens again
-on every replay, and is seen by other executions.
+A step whose outcome is recorded is not run again, and neither is a child: their changes of
+variables around them are missing after a replay. Changes of globals by handler code are repeated on
+every replay, and visible to other executions.
 """
 
 import ast
@@ -34,7 +34,7 @@ _CONTAINER_ANNOTATIONS: Final = frozenset({"list", "dict", "set", "List", "Dict"
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change that matters: where, of what, and the rule that it breaks."""
+    """A mutation of a variable, and the rule that it breaks."""
 
     node: ast.expr
     variable: str
@@ -42,14 +42,14 @@ class Mutation:
 
 
 class Mutations:
-    """Answers for one module."""
+    """Finds the mutations in one module."""
 
     def __init__(self, resolver: NameResolver, reader: Reader) -> None:
         self._resolver = resolver
         self._reader = reader
 
     def made_by(self, node: ast.AST, frame: CallFrame) -> Iterator[Mutation]:
-        """Yield the changes that a statement or a call makes outside of its own part."""
+        """Yield the mutations by a node of variables outside of its step or child."""
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
@@ -113,7 +113,7 @@ class Mutations:
         return Rule.GLOBAL_CHANGE if frame.replayed else None
 
     def _is_plain_state(self, target: ast.expr, name: str, frame: CallFrame) -> bool:
-        """Whether a stored-to object is plain state, rather than a door to the world."""
+        """Return whether the target of a store is plain state, rather than an external resource."""
         base = target.value if isinstance(target, ast.Subscript | ast.Attribute) else target
         if self._resolver.path_of(base, frame.scope) in ENVIRONMENT_OBJECTS:
             return False
@@ -147,8 +147,8 @@ class Mutations:
                 return any(self._is_container_binding(each, found[0]) for each in found[1])
             case ast.Attribute(value=value, attr=name):
                 owner = self._resolver.class_of(value, scope)
-                given = owner.attributes.get(name, []) if owner else []
-                return any(self._is_container_value(each, where) for each, where in given)
+                values = owner.attributes.get(name, []) if owner else []
+                return any(self._is_container_value(each, where) for each, where in values)
             case _:
                 return False
 

@@ -1,8 +1,8 @@
-"""What an expression stands for, as far as the source tells: imports followed through aliases.
+"""Resolution of expressions to dotted paths, through imports and aliases.
 
 `now = datetime.now` followed by `now()` is a call of `datetime.datetime.now`; a method of what
 `boto3.client("s3")` returned is `boto3.client().get_object`. Where several assignments disagree,
-the first that tells anything counts; where none does, nothing is reported.
+the first that resolves counts; where none does, nothing is reported.
 """
 
 import ast
@@ -38,14 +38,14 @@ _FROM_SDK: Final = frozenset({"with_retry", "DurableContext", "ParallelBranch", 
 
 
 class NameResolver:
-    """Answers for one module."""
+    """Resolves the names of one module."""
 
     def __init__(self, module: Module) -> None:
         self._module = module
         self._known: dict[tuple[Scope, str], str | None] = {}
 
     def path_of(self, expression: ast.expr, scope: Scope) -> str | None:
-        """Return the dotted path that an expression stands for."""
+        """Return the dotted path that an expression refers to."""
         match expression:
             case ast.Name(id=name):
                 return self._of_name(name, scope)
@@ -73,11 +73,11 @@ class NameResolver:
                 return None
 
     def sdk_name(self, expression: ast.expr, scope: Scope) -> str | None:
-        """Return the name in the SDK that an expression stands for, called or not."""
+        """Return the name in the SDK that an expression refers to, called or not."""
         origin = (self.path_of(expression, scope) or "").removesuffix("()")
         name = origin.rsplit(".", 1)[-1]
-        ours = origin.split(".")[0] in _SDK_ROOTS or name in _UNMISTAKABLE
-        return name if ours and "." in origin else None
+        in_sdk = origin.split(".")[0] in _SDK_ROOTS or name in _UNMISTAKABLE
+        return name if in_sdk and "." in origin else None
 
     def class_of(self, expression: ast.expr, scope: Scope) -> Scope | None:
         """Return the class of this module that an expression is, or is an instance of."""
@@ -92,7 +92,7 @@ class NameResolver:
                 return None
 
     def class_named(self, name: ast.Name, scope: Scope) -> Scope | None:
-        """Return the class of this module that a name means, rather than an instance of one."""
+        """Return the class of this module that a name refers to, but not for an instance."""
         found = scope.find(name.id)
         for binding in found[1] if found else []:
             if isinstance(binding, Defined) and isinstance(binding.node, ast.ClassDef):
@@ -113,7 +113,7 @@ class NameResolver:
         return None
 
     def function_of(self, expression: ast.expr, scope: Scope, depth: int = 0) -> Scope | None:
-        """Return the scope of the function of this module that an expression stands for."""
+        """Return the scope of the function of this module that an expression refers to."""
         if depth > _DEPTH_MAX:
             return None
         match expression:
@@ -142,7 +142,7 @@ class NameResolver:
             return self._of_starred(name)
         owner, bindings = found
         if (owner, name) not in self._known:
-            self._known[owner, name] = None  # what leads back here tells nothing
+            self._known[owner, name] = None  # a cycle resolves to nothing
             self._known[owner, name] = self._of_bindings(bindings, owner)
         return self._known[owner, name]
 
@@ -159,9 +159,9 @@ class NameResolver:
         return None
 
     def _of_starred(self, name: str) -> str | None:
-        ours = name in _UNMISTAKABLE or name in _FROM_SDK
+        in_sdk = name in _UNMISTAKABLE or name in _FROM_SDK
         for module in self._module.starred:
-            if ours == (module.split(".")[0] in _SDK_ROOTS):
+            if in_sdk == (module.split(".")[0] in _SDK_ROOTS):
                 return f"{module}.{name}"
         return None
 
@@ -172,9 +172,9 @@ class NameResolver:
             return None
         if key not in self._known:
             self._known[key] = None  # likewise
-            given = owner.attributes.get(node.attr, [])
+            values = owner.attributes.get(node.attr, [])
             self._known[key] = next(
-                (found for value, where in given if (found := self.path_of(value, where))), None
+                (found for value, where in values if (found := self.path_of(value, where))), None
             )
         return self._known[key]
 

@@ -1,8 +1,8 @@
-"""What a handler must not call: functions by their dotted path, and the rule that each breaks.
+"""Nondeterministic functions, by their dotted paths, and the rule that a call of each breaks.
 
-A path is what the import makes of it; `()` stands for what a call returned, so that
-`requests.Session().get` is a method of a session. Only what certainly asks the world is listed:
-a missing entry costs a hint, a wrong one costs trust.
+A path is that of the import; `()` denotes the result of a call, so that `requests.Session().get` is
+a method of a session. Only functions that are certainly nondeterministic are listed: a missing
+entry costs a finding, a wrong one costs trust.
 """
 
 from typing import Final
@@ -127,7 +127,7 @@ _NONDETERMINISTIC: Final[dict[str, Rule]] = {
     **dict.fromkeys(_THREADS, Rule.THREAD),
 }
 
-# Everything that one calls on these goes over a wire.
+# Every method of these sends requests.
 _CLIENTS: Final = (
     *("boto3.client().", "boto3.Session().client().", "boto3.session.Session().client()."),
     *("boto3.resource().", "boto3.Session().resource().", "aioboto3.Session().client()."),
@@ -137,7 +137,7 @@ _CLIENTS: Final = (
     "paramiko.SSHClient().",
 )
 
-# These ask the world only when they are given fewer arguments than this.
+# These are nondeterministic only with fewer arguments than this.
 _ARGUMENTS_ENOUGH: Final[dict[str, int]] = {
     **dict.fromkeys(_names("time", "localtime gmtime ctime asctime"), 1),
     "time.strftime": 2,
@@ -146,7 +146,7 @@ _ARGUMENTS_ENOUGH: Final[dict[str, int]] = {
     "numpy.random.RandomState": 1,
 }
 
-# What runs a function that it is given, on another thread.
+# These run a function that they receive on another thread.
 HANDOVERS: Final = frozenset(
     {
         *("threading.Thread", "threading.Timer", "_thread.start_new_thread", "asyncio.to_thread"),

@@ -1,7 +1,7 @@
-"""Which calls are durable operations, and where each takes the code that it runs.
+"""Durable operations: which calls are operations, and which argument of each is the code it runs.
 
-What an operation runs is either a body, whose outcome is recorded, so that it may ask the world; or
-a child, which is handler code with a context of its own.
+That code is either a body, whose outcome is recorded, so that it may be nondeterministic; or a
+child, which is handler code with a context of its own.
 """
 
 import ast
@@ -16,7 +16,7 @@ from perdure.lint.scopes import Assigned, Parameter, Scope
 
 
 class Role(Enum):
-    """What code is for."""
+    """Role of a function."""
 
     HANDLER = "HANDLER"
     CHILD = "CHILD"
@@ -25,7 +25,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Runs:
-    """Which argument of an operation it runs, as what, and which parameter gets the context."""
+    """The argument that an operation runs, its role, and its parameter for the context."""
 
     position: int
     keyword: str
@@ -35,7 +35,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Operation:
-    """A durable call: its name, and the context that it is asked of."""
+    """A durable call: its name, and the context on which it is called."""
 
     name: str
     context: ast.expr
@@ -61,8 +61,8 @@ OPERATIONS: Final[dict[str, Runs | None]] = {
     "with_retry": Runs(1, "func", Role.CHILD),
 }
 
-# Methods of what these operations return, which are durable calls too.
-_MAKERS: Final = {
+# Methods of the results of these operations, which are durable calls too.
+_CREATORS: Final = {
     "result": frozenset({"create_callback", "create_wait"}),
     "cancel": frozenset({"create_wait"}),
 }
@@ -91,19 +91,19 @@ class Reader:
     def operation(self, call: ast.Call, scope: Scope, contexts: Contexts) -> Operation | None:
         """Return the durable operation that a call is."""
         if self._resolver.sdk_name(call.func, scope) == "with_retry":
-            given = argument(call, 0, "context")
-            return Operation("with_retry", given) if given else None
+            context = argument(call, 0, "context")
+            return Operation("with_retry", context) if context else None
         if not isinstance(call.func, ast.Attribute):
             return None
         receiver, name = call.func.value, call.func.attr
         if name in OPERATIONS and name != "with_retry":
             return Operation(name, receiver) if self.is_context(receiver, scope, contexts) else None
-        makers = _MAKERS.get(name)
-        made = self._maker(makers, receiver, scope, contexts) if makers else None
-        return Operation(name, made) if made else None
+        creators = _CREATORS.get(name)
+        context = self._creator(creators, receiver, scope, contexts) if creators else None
+        return Operation(name, context) if context else None
 
     def is_context(self, expression: ast.expr, scope: Scope, contexts: Contexts) -> bool:
-        """Whether an expression is a durable context."""
+        """Return whether an expression is a durable context."""
         return self.context_owner(expression, scope, contexts) is not None
 
     def context_owner(
@@ -133,7 +133,7 @@ class Reader:
         return None
 
     def takes_context(self, scope: Scope) -> bool:
-        """Whether a parameter of a function is annotated as a context."""
+        """Return whether a parameter of a function is annotated as a context."""
         return any(
             self._is_context_annotation(binding.node.annotation, scope)
             for bindings in scope.bindings.values()
@@ -142,7 +142,7 @@ class Reader:
         )
 
     def role_of(self, function: Scope) -> tuple[Role, int] | None:
-        """Return what a decorated function is for, and which parameter gets its context."""
+        """Return the role of a decorated function, and the position of its context parameter."""
         for decorator in function.decorators:
             name = self._resolver.sdk_name(decorator, function.parent or function)
             if name in DECORATORS:
@@ -150,7 +150,7 @@ class Reader:
         return None
 
     def code(self, expression: ast.expr, scope: Scope) -> Iterator[Scope]:
-        """Yield the functions that an operation runs when it is given an expression."""
+        """Yield the functions that an operation runs when an expression is passed to it."""
         waiting, seen = [(expression, scope)], set[ast.expr]()
         while waiting:
             part, where = waiting.pop()
@@ -174,7 +174,7 @@ class Reader:
             case ast.IfExp(body=one, orelse=other) | ast.BinOp(left=one, right=other):
                 yield from ((one, scope), (other, scope))
             case ast.Call():
-                yield from self._made_by(expression, scope)
+                yield from self._created_by(expression, scope)
             case ast.Name(id=name) if (found := scope.find(name)) is not None:
                 for binding in found[1]:
                     if isinstance(binding, Assigned) and binding.value is not None:
@@ -182,10 +182,10 @@ class Reader:
             case _:
                 pass
 
-    def _made_by(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
+    def _created_by(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
         if self._resolver.sdk_name(call.func, scope) == "ParallelBranch":
-            given = argument(call, 0, "func")
-            yield from ((given, scope),) if given else ()
+            function = argument(call, 0, "func")
+            yield from ((function, scope),) if function else ()
             return
         factory = self._resolver.function_of(call.func, scope)
         if factory is None:
@@ -195,10 +195,10 @@ class Reader:
         elif not isinstance(factory.node, ast.Module | ast.ClassDef):
             yield from ((each, factory) for each in _returned(factory.node))
 
-    def _maker(
-        self, makers: frozenset[str], expression: ast.expr, scope: Scope, contexts: Contexts
+    def _creator(
+        self, creators: frozenset[str], expression: ast.expr, scope: Scope, contexts: Contexts
     ) -> ast.expr | None:
-        """Return the context of which the callback or wait was asked that an expression is."""
+        """Return the context that created the callback or wait that an expression is."""
         candidates = [expression]
         if isinstance(expression, ast.Name) and (found := scope.find(expression.id)) is not None:
             scope = found[0]
@@ -207,7 +207,7 @@ class Reader:
             ]
         for each in candidates:
             match each:
-                case ast.Call(func=ast.Attribute(value=context, attr=attr)) if attr in makers:
+                case ast.Call(func=ast.Attribute(value=context, attr=attr)) if attr in creators:
                     return context if self.is_context(context, scope, contexts) else None
                 case _:
                     pass
@@ -222,11 +222,12 @@ class Reader:
                 binding.annotation, owner
             ):
                 return owner
-        given = owner.attributes.get(node.attr, [])
-        kept = any(
-            self.context_owner(each, where, frozenset(), depth) is not None for each, where in given
+        values = owner.attributes.get(node.attr, [])
+        holds_context = any(
+            self.context_owner(each, where, frozenset(), depth) is not None
+            for each, where in values
         )
-        return owner if kept else None
+        return owner if holds_context else None
 
     def _is_context_annotation(self, annotation: ast.expr | None, scope: Scope) -> bool:
         match annotation:
@@ -260,7 +261,7 @@ def _returned(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> 
 
 
 def own_nodes(nodes: list[ast.stmt] | list[ast.expr]) -> Iterator[ast.AST]:
-    """Yield all nodes that run where these run: not those of functions and classes within."""
+    """Yield all nodes that run with these, excluding those of nested functions and classes."""
     waiting: list[ast.AST] = list(nodes)
     while waiting:
         node = waiting.pop()

@@ -1,7 +1,7 @@
-"""The rules, by numbers that never change: suppressions and pipelines rely on them.
+"""Rules of the check, by codes that never change: suppressions and pipelines rely on them.
 
-PRD0xx is about suppressions themselves, PRD1xx about what a handler asks of the world, PRD2xx about
-how it uses its context. docs/determinism.md shows each with an example of both kinds.
+PRD0xx is about suppressions themselves, PRD1xx about nondeterminism of handlers, PRD2xx about the
+use of contexts. docs/determinism.md shows a wrong and a right example of each.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Rule(StrEnum):
-    """What can be wrong."""
+    """A rule, by its code."""
 
     UNUSED_SUPPRESSION = "PRD001"
     CLOCK = "PRD101"

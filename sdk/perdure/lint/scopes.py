@@ -1,6 +1,6 @@
-"""Which name means what where: the bindings of a module, by lexical scope.
+"""Lexical scopes of a module, and the names bound in them.
 
-Python's own rules, less what a check of determinism does not need: variables of comprehensions
+They follow Python's rules, simplified where the check allows it: variables of comprehensions
 belong to the function around them, and every assignment counts, wherever it stands.
 """
 
@@ -37,7 +37,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Assigned:
-    """A variable; its value is None where it cannot be told, as in loops and unpacking."""
+    """A variable; its value is None where it is unknown, as in loops and unpacking."""
 
     value: ast.expr | None
     annotation: ast.expr | None = None
@@ -61,7 +61,7 @@ class Scope:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name in messages."""
         match self.node:
             case ast.Module():
                 return "module"
@@ -76,7 +76,7 @@ class Scope:
         return self if self.parent is None else self.parent.module
 
     def within(self, scopes: AbstractSet["Scope"]) -> bool:
-        """Whether this is one of the scopes, or lies in one."""
+        """Return whether this is one of the scopes, or inside one."""
         return self in scopes or (self.parent is not None and self.parent.within(scopes))
 
     def parameters(self) -> list[str]:
@@ -105,7 +105,7 @@ class Scope:
         return [] if isinstance(self.node, ast.Module | ast.Lambda) else self.node.decorator_list
 
     def find(self, name: str) -> "tuple[Scope, list[Binding]] | None":
-        """Return what a name means here, and the scope that owns it."""
+        """Return the scope that owns a name visible here, and its bindings."""
         scope: Scope | None = self.module if name in self.globals else self
         while scope is not None:
             visible = scope is self or not isinstance(scope.node, ast.ClassDef)
@@ -128,9 +128,9 @@ class Module:
 
 
 def read_module(path: str, text: str) -> Module:
-    """Parse and bind a module; raise `SyntaxError` or `ValueError` for what is no Python."""
+    """Parse and bind a module; raise `SyntaxError` or `ValueError` if it is not Python."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about escapes and the like, which are not our business
+        warnings.simplefilter("ignore")  # about escapes and the like, which no rule covers
         tree = ast.parse(text, filename=path)
     binder = _Binder(tree)
     for statement in tree.body:

@@ -1,8 +1,8 @@
-"""Sets, and what lets their order escape.
+"""Uses of the iteration order of sets.
 
-The order in which a set of texts is iterated differs from process to process, so a worker that
-replays meets another one. Sets of literal whole numbers keep theirs; `sorted`, `len`, `sum` and the
-like do not care.
+The iteration order of a set of texts differs between processes, so it may differ on a replay. Sets
+of literal whole numbers have a fixed order; `sorted`, `len`, `sum` and the like do not depend on
+it.
 """
 
 import ast
@@ -31,7 +31,7 @@ _LEAVES_ORDER: Final = frozenset(
 
 
 class SetOrder:
-    """Answers for one module."""
+    """Finds uses of the order of sets in one module."""
 
     def __init__(self, resolver: NameResolver) -> None:
         self._resolver = resolver
@@ -39,7 +39,7 @@ class SetOrder:
         self._known: dict[tuple[Scope, str], bool] = {}
 
     def escapes(self, node: ast.AST, scope: Scope) -> Iterator[ast.expr]:
-        """Yield the sets whose order a node passes on; see outer nodes before inner ones."""
+        """Yield the sets whose order a node uses; visit outer nodes before inner ones."""
         if node in self._harmless:
             return
         match node:
@@ -55,7 +55,7 @@ class SetOrder:
                 pass
 
     def is_set(self, expression: ast.expr, scope: Scope) -> bool:
-        """Whether an expression certainly is a set without an order to rely on."""
+        """Return whether an expression is certainly a set without a fixed order."""
         match expression:
             case ast.Set(elts=elements):
                 return not all(_is_whole_number(each) for each in elements)
@@ -92,7 +92,7 @@ class SetOrder:
     def _is_set_name(self, name: str, owner: Scope, bindings: list[Binding]) -> bool:
         key = (owner, name)
         if key not in self._known:
-            self._known[key] = True  # what leads back here does not speak against it
+            self._known[key] = True  # a cycle does not contradict it
             self._known[key] = all(self._is_set_binding(each, owner) for each in bindings)
         return self._known[key]
 

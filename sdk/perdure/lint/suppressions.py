@@ -1,6 +1,6 @@
-"""`# perdure: ignore[PRD101]`: findings that somebody has looked at and accepted.
+"""Suppressions of findings: comments `# perdure: ignore[PRD101]`.
 
-A comment counts for its own line; alone on a line, for the next one. Each names its rules, and one
+A comment applies to its own line; alone on a line, to the next one. Each names its rules, and one
 that suppresses nothing is a finding itself, so that none outlives its reason.
 """
 
@@ -19,7 +19,7 @@ _COMMENT: Final = re.compile(r"#\s*perdure:\s*ignore(?:\[(?P<rules>[^\]]*)\])?")
 
 @dataclass(frozen=True)
 class Suppression:
-    """One rule accepted on one line; `rule` is what was written, be it a rule or not."""
+    """One rule suppressed on one line; `rule` is the text, whether or not it is a rule."""
 
     rule: str
     line: int
@@ -29,7 +29,7 @@ class Suppression:
 
 
 def read_suppressions(text: str) -> list[Suppression]:
-    """Return what the comments of a file suppress."""
+    """Return the suppressions in the comments of a file."""
     found: list[Suppression] = []
     for token in tokenize.generate_tokens(io.StringIO(text, newline="\n").readline):
         match = _COMMENT.search(token.string) if token.type == tokenize.COMMENT else None
@@ -50,21 +50,21 @@ def read_suppressions(text: str) -> list[Suppression]:
 def suppress(
     path: str, findings: list[Finding], suppressions: list[Suppression], ignored: Collection[Rule]
 ) -> list[Finding]:
-    """Return the findings that are left, and one for each suppression that was of no use."""
+    """Return the remaining findings, and one for each suppression that suppresses nothing."""
     used = {each for each in suppressions if any(_covers(each, finding) for finding in findings)}
-    left = [
+    remaining = [
         finding for finding in findings if not any(_covers(each, finding) for each in suppressions)
     ]
-    idle = [each for each in suppressions if each not in used and each.rule not in ignored]
-    return sorted([*left, *_idle_findings(path, idle)])
+    unused = [each for each in suppressions if each not in used and each.rule not in ignored]
+    return sorted([*remaining, *_unused_findings(path, unused)])
 
 
 def _covers(suppression: Suppression, finding: Finding) -> bool:
     return suppression.rule == finding.rule and suppression.line in {finding.line, finding.line_end}
 
 
-def _idle_findings(path: str, idle: list[Suppression]) -> Iterator[Finding]:
-    for each in idle:
+def _unused_findings(path: str, unused: list[Suppression]) -> Iterator[Finding]:
+    for each in unused:
         if not each.rule:
             message = "this suppression names no rule; write ignore[PRD101], say"
         elif each.rule not in set(Rule):

@@ -1,7 +1,7 @@
-"""Places that keep a suspension from reaching Perdure.
+"""Code that swallows the exception by which a handler suspends.
 
-An execution that waits leaves its handler by an exception derived from `BaseException`. Whoever
-catches it and goes on takes a wait for done.
+An execution that waits leaves its handler by an exception derived from `BaseException`. Code that
+catches it and continues takes the wait for done.
 """
 
 import ast
@@ -18,13 +18,13 @@ _CONTROL_FLOW: Final = frozenset(
 
 
 class Suspension:
-    """Answers for one module."""
+    """Finds such code in one module."""
 
     def __init__(self, resolver: NameResolver) -> None:
         self._resolver = resolver
 
     def swallowed_by(self, node: ast.Try | ast.TryStar, scope: Scope) -> Iterator[ast.AST]:
-        """Yield what swallows suspensions of the statement's body."""
+        """Yield the nodes that swallow suspensions of the statement's body."""
         for handler in node.handlers:
             if not self._catches(handler.type, scope):
                 continue
