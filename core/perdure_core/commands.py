@@ -14,7 +14,7 @@ from perdure_core.model import ErrorObject, OperationUpdate
 
 
 class CompletionStatus(StrEnum):
-    """How an invocation ended."""
+    """Status that a worker reports at the end of an invocation."""
 
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"

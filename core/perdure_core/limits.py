@@ -40,7 +40,7 @@ ERROR_INLINE_BYTES_MAX: Final = 32_768
 # Ours: a step that lasts a year keeps a thousand of them in its history.
 HEARTBEAT_DETAILS_BYTES_MAX: Final = 8_192
 CHECKPOINT_UPDATES_MAX: Final = 1_000
-# One of the largest payloads, and as much as the Lambda API takes besides.
+# One payload of the largest size, plus what the Lambda API accepts.
 CHECKPOINT_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 8_388_608
 # Ours: a replay is delivered whole, and a folded operation takes a kilobyte.
 OPERATIONS_MAX: Final = 100_000
@@ -62,7 +62,7 @@ PAGE_ITEMS_DEFAULT: Final = 100
 # Ours: a page of a history ends once it is as large. With one large event more it is still below
 # the 4 MiB that gRPC clients accept by default.
 PAGE_BYTES_MAX: Final = 2_097_152
-# What 32 bits hold; a client that follows a history sends the last event id that it has seen.
+# The largest in 32 bits; a client that follows a history sends the last event id that it has seen.
 EVENT_ID_MAX: Final = 2_147_483_647
 # Of one filter; there are eight statuses.
 STATUSES_MAX: Final = 10

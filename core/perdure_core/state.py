@@ -24,7 +24,7 @@ INVOCATION_RETRY = ":retry"
 
 
 class Dispatch(StrEnum):
-    """Whether the execution wants a worker. While paused this is remembered, not acted on.
+    """Demand of an execution for a worker. While paused it is remembered, but not acted on.
 
     IDLE → WANTED: something happened that the handler must see.
     WANTED → RUNNING: a worker's first checkpoint arrived (handing out records nothing).
@@ -65,7 +65,7 @@ class PauseState(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How the handler ended, recorded ahead of the completion of its invocation."""
+    """Outcome of the handler, recorded ahead of the completion of its invocation."""
 
     succeeded: bool
     result: Payload | None
@@ -119,7 +119,7 @@ class State(msgspec.Struct, kw_only=True):
     children_open: int = 0
     # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
-    # What is open, and not abandoned, in each context; includes contexts.
+    # By context: the operations in it, contexts included, that are open and not abandoned.
     open_below: dict[str, dict[str, None]] = {}
     deleted_ms: int | None = None
     alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])

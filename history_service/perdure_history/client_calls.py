@@ -35,7 +35,7 @@ from perdure_host.services import StartAnswer, StartRequest, key_of_identity
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
-# What expires this soon may be swept before a change to it is written.
+# An execution that expires this soon could be swept before a change to it is written.
 _SWEPT_SOON_MS: Final = 60_000
 
 
@@ -194,7 +194,7 @@ class ClientCalls:
         return None
 
     def _release(self, name: ExecutionName) -> None:
-        """Let the next start of the name go on; it will find the execution."""
+        """Unblock the next start of the name, which looks the name up."""
         self._starting.pop(name).set()
 
     async def _find(self, name: ExecutionName) -> ExecutionRow | None:

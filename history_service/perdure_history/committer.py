@@ -51,14 +51,14 @@ class Batch:
         # Called however the commit ends, before the waiting callers go on.
         self.ends: list[Effect] = []
         self.size_bytes = 0
-        # Whether the commit has succeeded or failed.
+        # True once the commit has succeeded or failed.
         self.is_done = False
         self._error: StoreError | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def is_full(self) -> bool:
-        """Whether further changes belong into the next commit."""
+        """Return whether further changes belong into the next commit."""
         return (
             len(self.changes) + len(self.outbox_done) + len(self.status_events_done)
             >= BATCH_CHANGES_MAX

@@ -121,7 +121,7 @@ class ExecutionCache:
         self._settings = settings
         self._executions: OrderedDict[ExecutionKey, CachedExecution] = OrderedDict()
         self._bytes = 0
-        # How often the cache was cleared.
+        # Counts how often the cache was cleared.
         self.epoch = 0
         metrics.cache_executions.set_function(lambda: len(self._executions))
         metrics.cache_bytes.set_function(lambda: self._bytes)

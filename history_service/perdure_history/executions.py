@@ -337,12 +337,12 @@ class Executions:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why no call is served at the moment, or None."""
+        """Return why no call is served at the moment, or None."""
         return self._unavailable_reason
 
     @property
     def epoch(self) -> int:
-        """How often the memory was dropped; what was read in an earlier epoch is void."""
+        """Return how often the memory was dropped; what an earlier epoch read is void."""
         return self._cache.epoch
 
     def require_ready(self) -> None:

@@ -145,12 +145,12 @@ class HistoryService:
 
     @property
     def incarnation(self) -> int:
-        """The incarnation that this node writes under."""
+        """Return the incarnation that this node writes under."""
         return self._executions.committer.incarnation
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why no call is served at the moment, or None."""
+        """Return why no call is served at the moment, or None."""
         return self._executions.unavailable_reason
 
     # Deliveries and periodic jobs.

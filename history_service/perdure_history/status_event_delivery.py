@@ -27,7 +27,7 @@ PAGE_MAX: Final = 500
 BACKLOG_COUNTED_MAX: Final = 100_000
 BACKOFF_MS_LEAST: Final = 500
 BACKOFF_MS_MAX: Final = 30_000
-# How long a stopping node waits for the sink to accept the current page.
+# The time that a stopping node waits for the sink to accept the current page.
 STOP_S_MAX: Final = 2.0
 
 _log = open_log("perdure.history")
@@ -52,7 +52,7 @@ class StatusEventDelivery:
         self._sink = sink
         self._is_serving = is_serving
         self._delete = delete
-        # What the sink has stored and the database still holds; at most a page.
+        # Events that the sink has stored and the database still holds; at most a page.
         self._delivered: Sequence[StatusEventRow] = ()
         self._backlog = 0
         self._oldest_ms: int | None = None

@@ -49,7 +49,7 @@ class Timers:
         self._clock = clock
         self._horizon_ms = settings.timer_horizon_ms
         self._fire = fire
-        # Fires and returns True, or returns False when the execution has to be loaded first.
+        # Fires and returns True, or returns False when the execution must be loaded first.
         self._fire_loaded = fire_loaded
         self._alarms_max = alarms_max
         self._near = Alarms[ExecutionKey]()
@@ -58,7 +58,7 @@ class Timers:
         self._next_load_ms = 0
         self._target_ms = 0
         self._resets = 0
-        # Whether some alarms within the horizon did not fit into memory.
+        # True when some alarms within the horizon did not fit into memory.
         self._is_cut = False
         self._next_log_ms = 0
         self._wake = asyncio.Event()

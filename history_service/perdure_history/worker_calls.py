@@ -112,7 +112,10 @@ class WorkerCalls:
         )
 
     async def claim(self, token: str, worker_id: str) -> str | None:
-        """Take over an invocation that runs in the worker already; return its id, or None."""
+        """Adopt an invocation that already runs in the worker.
+
+        Return its id, or None if its token is stale.
+        """
         key, decoded = self._signer.read_token(token)
         executions = self._executions
         try:
@@ -224,9 +227,9 @@ class WorkerCalls:
         await self._record_lost(lost)
         return tuple(id_ for id_ in invocation_ids if id_ not in known)
 
-    def watch_lost(self, tell: Callable[[str, str], None]) -> None:
-        """Call `tell(worker_id, invocation_id)` for each invocation whose execution has ended."""
-        self._executions.on_lost = tell
+    def watch_lost(self, notify: Callable[[str, str], None]) -> None:
+        """Call `notify(worker_id, invocation_id)` for each invocation whose execution has ended."""
+        self._executions.on_lost = notify
 
     async def worker_lost(self, worker_id: str) -> None:
         """Record what ran in the worker as lost, unless it reconnects and claims it in time."""

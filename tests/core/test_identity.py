@@ -18,12 +18,12 @@ ARN = (
     "/durable-execution/order-7/0123456789abcdef0123456789abcdef"
 )
 
-words = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+identifiers = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 identities = st.builds(
     ExecutionIdentity,
     namespace=st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True),
-    function=words,
-    name=words,
+    function=identifiers,
+    name=identifiers,
     execution_id=st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 )
 

@@ -54,8 +54,8 @@ def _results(records: list[Record]) -> dict[str, str | None]:
 
 
 def _check_step(item: Step, arn: str, result: str | None, ledger: Ledger) -> None:
-    told = ledger.told.get((arn, item.id))
-    assert told in (None, result), "a result was acknowledged and another recorded"
+    acknowledged = ledger.acknowledged.get((arn, item.id))
+    assert acknowledged in (None, result), "a result was acknowledged and another recorded"
     if item.at_most_once:
         runs = {key: n for key, n in ledger.bodies.items() if key[:2] == (arn, item.id)}
         assert max(runs.values()) == 1, runs

@@ -68,7 +68,7 @@ class Ledger:
         self.runs = 0
         self.bodies: Counter[tuple[str, str, int]] = Counter()
         # Results whose checkpoint was acknowledged.
-        self.told: dict[tuple[str, str], str] = {}
+        self.acknowledged: dict[tuple[str, str], str] = {}
         self.ended: dict[str, str] = {}
         # Ids of callbacks that were given out, by ARN and operation.
         self.callbacks: dict[tuple[str, str], str] = {}
@@ -360,7 +360,7 @@ class Run:
             return await self._retry(item, attempt, start, "failed")
         result = f'"{item.id} {attempt} {ledger.runs}"'
         await self._checkpoint(*start, update("STEP", "SUCCEED", item.id, payload=result))
-        ledger.told[self._arn, item.id] = result
+        ledger.acknowledged[self._arn, item.id] = result
         return result
 
     async def _retry(
@@ -373,8 +373,8 @@ class Run:
     def _recorded(self, item: Step, operation: Operation) -> str | None:
         assert isinstance(operation.details, StepDetails)
         result = text_of(operation.details.result)
-        told = self._ledger.told.get((self._arn, item.id), result)
-        assert result == told, "a result was acknowledged and lost"
+        acknowledged = self._ledger.acknowledged.get((self._arn, item.id), result)
+        assert result == acknowledged, "a result was acknowledged and lost"
         return result
 
 

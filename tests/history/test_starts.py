@@ -144,8 +144,8 @@ async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution()
         )
         # Some came after the node had recovered; none of them started it.
         assert isinstance(answers[0], CommitUnknown)
-        told = [answer for answer in answers if isinstance(answer, StartAnswer)]
-        assert [answer for answer in told if answer.started] == []
+        answered = [answer for answer in answers if isinstance(answer, StartAnswer)]
+        assert [answer for answer in answered if answer.started] == []
         assert not (await world.history.commands.start(request())).started
         assert world.history.unavailable_reason is None
         assert len(world.rows()) == 1

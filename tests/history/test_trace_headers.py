@@ -8,18 +8,18 @@ from tests.history.world import World
 
 
 @pytest.mark.parametrize(
-    ("own", "given", "inherited"),
+    ("own", "explicit", "inherited"),
     [(None, None, None), ("a", None, "a"), ("a", "b", "b"), (None, "b", "b")],
 )
 async def test_a_child_has_the_header_that_it_is_given_or_else_that_of_its_parent(
-    own: str | None, given: str | None, inherited: str | None
+    own: str | None, explicit: str | None, inherited: str | None
 ) -> None:
     async with World() as world:
         worker = ManualWorker(world, functions=("order", "child"))
         parent = await world.start("n", trace_header=own)
         invocation = await worker.take()
         assert invocation.offer.trace_header == own
-        await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", trace_header=given))
+        await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", trace_header=explicit))
         await invocation.complete()
         await settle()
         assert (await worker.take()).offer.trace_header == inherited

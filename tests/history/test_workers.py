@@ -74,8 +74,8 @@ async def test_what_was_offered_does_not_change_under_the_worker() -> None:
         await world.history.commands.succeed_callback(
             inside(state.operations["c"].details).callback_id, "1"
         )
-        shown = {operation.id: operation.status for operation in second.offer.page.operations}
-        assert shown["c"] == "STARTED"
+        statuses = {operation.id: operation.status for operation in second.offer.page.operations}
+        assert statuses["c"] == "STARTED"
 
 
 async def test_state_comes_in_pages() -> None:

@@ -125,8 +125,8 @@ class Life:
         keys = {self.key() for _ in range(self.dice.randint(0, 3))}
         changes = [self.change(key, await truth.get(key)) for key in sorted(keys)]
         done = [OutboxRow(self.dice.randint(0, 2), self.letter(), b"") for _ in range(2)]
-        told = [self.status_event(self.key()) for _ in range(2)]
-        return lambda store: store.commit(me, changes, done, told)
+        status_rows = [self.status_event(self.key()) for _ in range(2)]
+        return lambda store: store.commit(me, changes, done, status_rows)
 
     def change(self, key: ExecutionKey, stored: ExecutionRow | None) -> Change:
         """Draw what mostly fits what is stored."""

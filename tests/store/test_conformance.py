@@ -456,22 +456,22 @@ async def test_the_same_payload_is_kept_once(place: Place) -> None:
 
 
 async def test_a_commit_that_fails_leaves_no_payload_behind(place: Place) -> None:
-    kept = payload(b"kept")
+    stored = payload(b"kept")
     async with place.joined() as (store, me):
         await store.commit(me, [start(1)])
         with pytest.raises(Fenced):
-            await store.commit(me, [start(2, payloads=(kept,)), start(1)])
-        assert await store.load_payloads(key(2), [kept.digest]) == {}
+            await store.commit(me, [start(2, payloads=(stored,)), start(1)])
+        assert await store.load_payloads(key(2), [stored.digest]) == {}
 
 
 async def test_a_sweep_takes_the_payloads_of_what_it_deletes_and_no_others(place: Place) -> None:
-    kept = payload(b"kept")
+    stored = payload(b"kept")
     async with place.joined() as (store, me):
-        swept = start(1, ended_ms=1, expires_ms=1, payloads=(kept,))
-        await store.commit(me, [swept, start(2, payloads=(kept,))])
+        swept = start(1, ended_ms=1, expires_ms=1, payloads=(stored,))
+        await store.commit(me, [swept, start(2, payloads=(stored,))])
         assert await store.sweep(me, now_ms=9, limit=9) == 1
-        assert await store.load_payloads(key(1), [kept.digest]) == {}
-        assert await store.load_payloads(key(2), [kept.digest]) == {kept.digest: kept.body}
+        assert await store.load_payloads(key(1), [stored.digest]) == {}
+        assert await store.load_payloads(key(2), [stored.digest]) == {stored.digest: stored.body}
 
 
 async def test_an_execution_is_not_swept_before_what_it_sends_has_arrived(place: Place) -> None:

@@ -21,7 +21,7 @@ from perdure_core.operations import callback, chained_invoke, context, step, wai
 from perdure_core.payload import bytes_of
 from perdure_core.validation import error_bytes
 
-# What an open operation waits for: time, an outside caller, or a child execution.
+# An open operation waits for time, an outside caller, or a child execution.
 Pending = Literal["timed", "callback", "child"]
 
 _PENDING: Final[dict[tuple[OperationType, OperationStatus], Pending]] = {
