@@ -240,7 +240,7 @@ def test_a_test_sees_what_a_step_told() -> None:
 # How often they are recorded.
 
 
-class Notebook:
+class HeartbeatLog:
     """What was recorded, on a clock that a test turns."""
 
     def __init__(self, past: PriorProgress | None = None) -> None:
@@ -256,81 +256,81 @@ class Notebook:
 
 
 def test_the_first_is_recorded_at_once_and_then_one_in_an_interval() -> None:
-    notebook = Notebook()
+    log = HeartbeatLog()
     for moment_ms in range(0, 3 * INTERVAL_MS_MIN, 1_000):
-        notebook.now_ms = moment_ms
-        notebook.heartbeats.record(moment_ms)
-    assert notebook.written == ["0", "5000", "10000"]
-    assert notebook.heartbeats.end() == ("14000",)
+        log.now_ms = moment_ms
+        log.heartbeats.record(moment_ms)
+    assert log.written == ["0", "5000", "10000"]
+    assert log.heartbeats.end() == ("14000",)
 
 
 def test_a_step_that_lasts_a_year_has_a_bounded_record() -> None:
-    notebook = Notebook()
-    while notebook.now_ms < 366 * 86_400_000:
-        notebook.heartbeats.record(None)
-        notebook.now_ms += interval_ms(notebook.now_ms)
-    notebook.heartbeats.end()
-    assert len(notebook.written) < 1_300
+    log = HeartbeatLog()
+    while log.now_ms < 366 * 86_400_000:
+        log.heartbeats.record(None)
+        log.now_ms += interval_ms(log.now_ms)
+    log.heartbeats.end()
+    assert len(log.written) < 1_300
 
 
 def test_one_is_recorded_after_the_other() -> None:
-    notebook = Notebook()
+    log = HeartbeatLog()
     first: Future[None] = Future()
-    notebook.answer = lambda: first
-    notebook.heartbeats.record(1)
-    notebook.now_ms += INTERVAL_MS_MIN
-    notebook.heartbeats.record(2)
-    assert notebook.written == ["1"]
+    log.answer = lambda: first
+    log.heartbeats.record(1)
+    log.now_ms += INTERVAL_MS_MIN
+    log.heartbeats.record(2)
+    assert log.written == ["1"]
     first.set_result(None)
-    notebook.heartbeats.record(3)
-    assert notebook.written == ["1", "3"]
-    notebook.heartbeats.end()
+    log.heartbeats.record(3)
+    assert log.written == ["1", "3"]
+    log.heartbeats.end()
 
 
 def test_the_interval_goes_on_over_a_crash() -> None:
-    notebook = Notebook(PriorProgress(began_ago_ms=9_000, heartbeat="7", heartbeat_ago_ms=4_000))
-    assert notebook.heartbeats.details() == 7
-    notebook.heartbeats.record(8)
-    assert notebook.written == []
-    notebook.now_ms = 1_000
-    notebook.heartbeats.record(9)
-    assert notebook.written == ["9"]
+    log = HeartbeatLog(PriorProgress(began_ago_ms=9_000, heartbeat="7", heartbeat_ago_ms=4_000))
+    assert log.heartbeats.details() == 7
+    log.heartbeats.record(8)
+    assert log.written == []
+    log.now_ms = 1_000
+    log.heartbeats.record(9)
+    assert log.written == ["9"]
 
 
 def test_what_was_said_last_is_recorded_when_nothing_follows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Real time, as short as can be: the clock of the notebook says that the interval is over.
-    notebook = Notebook()
+    log = HeartbeatLog()
     done = threading.Event()
-    notebook.heartbeats.record(1)
+    log.heartbeats.record(1)
     monkeypatch.setattr("perdure.operations.heartbeats.INTERVAL_MS_MIN", 1)
 
     def answer() -> None:
         done.set()
 
-    notebook.answer = answer
-    notebook.heartbeats.record(2)
-    notebook.now_ms = INTERVAL_MS_MIN
+    log.answer = answer
+    log.heartbeats.record(2)
+    log.now_ms = INTERVAL_MS_MIN
     assert done.wait(60)
-    assert notebook.written == ["1", "2"]
-    assert notebook.heartbeats.end() is None
+    assert log.written == ["1", "2"]
+    assert log.heartbeats.end() is None
 
 
 def test_nothing_is_heard_after_the_end() -> None:
-    notebook = Notebook()
-    notebook.heartbeats.end()
-    notebook.heartbeats.record(1)
-    assert notebook.written == []
+    log = HeartbeatLog()
+    log.heartbeats.end()
+    log.heartbeats.record(1)
+    assert log.written == []
 
 
 def test_what_cannot_be_recorded_is_refused() -> None:
-    notebook = Notebook()
+    log = HeartbeatLog()
     most = "x" * (HEARTBEAT_DETAILS_BYTES_MAX - 2)
-    notebook.heartbeats.record(most)
+    log.heartbeats.record(most)
     with pytest.raises(ValidationError, match="at most 8,192 bytes, got 8,193"):
-        notebook.heartbeats.record(f"{most}x")
+        log.heartbeats.record(f"{most}x")
     with pytest.raises(SerDesError):
-        notebook.heartbeats.record(object())
-    assert notebook.written == [f'"{most}"']
+        log.heartbeats.record(object())
+    assert log.written == [f'"{most}"']
     assert issubclass(StepHeartbeatTimeoutError, TimeoutError)

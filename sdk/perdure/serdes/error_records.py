@@ -100,19 +100,19 @@ def _data(error: BaseException) -> str | None:
 
 def _stack_trace(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_MAX)
-    kept = [frame for frame in frames if not frame.filename.startswith(_SDK_FOLDER)]
-    lines = traceback.StackSummary.from_list(kept).format()
+    user_frames = [frame for frame in frames if not frame.filename.startswith(_SDK_FOLDER)]
+    lines = traceback.StackSummary.from_list(user_frames).format()
     return [line.rstrip().encode(errors="replace").decode() for line in lines]
 
 
 def _innermost(lines: list[str], room: int) -> tuple[str, ...]:
-    kept: list[str] = []
+    innermost: list[str] = []
     for line in reversed(lines):
         room -= _size(line) + _LINE_ENVELOPE_BYTES
         if room < 0:
             break
-        kept.append(line)
-    return tuple(reversed(kept))
+        innermost.append(line)
+    return tuple(reversed(innermost))
 
 
 def _size(text: str) -> int:
