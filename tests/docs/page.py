@@ -1,4 +1,4 @@
-"""A page of the documentation as somebody lives it who follows it: files, commands, terminals.
+"""Pages of the documentation as sequences of actions: files, commands, terminals.
 
 Must stay true: blocks run as they stand, but for the lines that install, which are named here.
 A program is written to the file that the paragraph before it names last, or else executed.
@@ -51,7 +51,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Expect:
-    """What the commands before it print; `…` stands for anything."""
+    """The output of the commands before it; `…` stands for anything."""
 
     text: str
 
@@ -65,7 +65,7 @@ Action = Write | Execute | Type | Launch | Expect | Interrupt
 
 
 def actions(page: str) -> Iterator[Action]:
-    """Return what a page asks its reader to do, in order."""
+    """Return the actions of a page, in order."""
     end = 0
     for piece in _PIECE.finditer(page):
         paragraph = page[end : piece.start()].rstrip().rpartition("\n\n")[2]
@@ -86,7 +86,7 @@ def actions(page: str) -> Iterator[Action]:
 
 
 def readdressed(page: str, addresses: Mapping[str, str]) -> str:
-    """Return the page with real addresses for those that it writes; it has to write each."""
+    """Return the page with real addresses in place of its own; it must contain each of these."""
     for written, real in addresses.items():
         assert written in page, f"the page does not write {written}"
         page = page.replace(written, real)
@@ -94,7 +94,7 @@ def readdressed(page: str, addresses: Mapping[str, str]) -> str:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Tell whether a text came out as expected, up to white space."""
+    """Return whether a text is as expected, up to white space."""
     parts = [re.escape(part) for part in _squeezed(expected).split("…")]
     return re.fullmatch(".*?".join(parts), _squeezed(printed), re.DOTALL) is not None
 

@@ -1,7 +1,7 @@
-"""Somebody who follows a page to the letter, in a folder of their own, with real servers.
+"""A reader who follows a page to the letter, in a folder of its own, with real servers.
 
-Must stay true: only addresses differ from what the page says; and the reader looks before typing
-on: at a server that is ready, at a worker that has come back, at a callback that is open.
+Must stay true: only addresses differ from those on the page; and the reader waits before typing
+on: until the server is ready, the worker has come back, the callback is open.
 """
 
 import os
@@ -66,7 +66,7 @@ class Reader:
             self._shell.stdin.close()
 
     def follow(self, action: Action) -> None:
-        """Do what the page says; raise if it does not go as the page says."""
+        """Run an action of the page; raise if its result is not as the page says."""
         match action:
             case Write(name, text):
                 self._write(name, text)
@@ -84,7 +84,7 @@ class Reader:
                 self._interrupt()
 
     def output(self) -> str:
-        """Return what the terminals show."""
+        """Return the output of all terminals."""
         return "\n".join(f"--- {log.name}\n{log.read_text()}" for log in self._logs.glob("*.log"))
 
     def _prepare(self, programs: Path) -> dict[str, str]:
@@ -116,7 +116,7 @@ class Reader:
         path.write_text(text, encoding="utf-8")
         if reloads:
             wait_until(
-                lambda: self.output().count("worker registered") > before, f"{name} is served anew"
+                lambda: self.output().count("worker registered") > before, f"{name} is served again"
             )
 
     def _execute(self, text: str) -> None:
@@ -133,7 +133,7 @@ class Reader:
         self._printed = done.stdout
 
     def _type(self, text: str) -> None:
-        """Let the shell run commands, one after the other, and wait for the last one."""
+        """Run commands in the shell, one after the other, and wait for the last one."""
         log, done = self._logs / "shell.log", self._logs / "done"
         seen = len(log.read_text())
         assert self._shell.stdin is not None
@@ -176,7 +176,7 @@ class Reader:
         self._terminals.clear()
 
     def _look_for_callback(self, text: str) -> None:
-        """See that orders have come to where they wait before completing what they wait for."""
+        """Wait until the orders wait, before completing what they wait for."""
         if not any(mark in text for mark in CALLBACK_MARKS):
             return
 

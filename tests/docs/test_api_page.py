@@ -1,4 +1,4 @@
-"""`docs/api.md` lists every public name, where it can be imported from."""
+"""The API page: it lists every public name under the module to import it from."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""`docs/cli.md` names every command, option, default and exit status, and no others."""
+"""The command line's page: every command, option, default and exit status, and no others."""
 
 import re
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""The page about compatibility cannot go stale: names, signatures and tests on it are real.
+"""The compatibility page: it cannot go stale, since names, signatures and tests on it are real.
 
-Rows below a module's heading are names, and those elsewhere are rules. What the page calls the same
-or different exists, what it calls absent does not, and all that was published is on it.
+Rows below a module's heading are names, and those elsewhere are rules. Names that the page calls
+the same or different exist, those it calls absent do not, and every published name is on it.
 """
 
 import ast
@@ -63,13 +63,13 @@ class Row:
 
     @property
     def signature(self) -> str:
-        """What follows the name: parameters, or a default."""
+        """The text after the name: parameters, or a default."""
         found = _NAME.fullmatch(self.subject)
         return found["shown"] or "" if found else ""
 
     @property
     def tests(self) -> list[str]:
-        """The tests that hold it."""
+        """The tests that prove the row."""
         shorts = dict(cast("list[tuple[str, str]]", _SHORT.findall(TEXT)))
         return [shorts.get(test, test) for test in cast("list[str]", _TEST.findall(self.held))]
 
@@ -100,7 +100,7 @@ NAMES: Final = [row for row in ROWS if row.part is not None]
 
 
 def published_names() -> set[str]:
-    """Return what the page has to name: names with their modules, members once."""
+    """Return all that the page must name: names with their modules, members once."""
     found: set[str] = set()
     for part, names in PUBLISHED.items():
         for name, recorded in names.items():
@@ -113,7 +113,7 @@ def published_names() -> set[str]:
 
 
 def added_names() -> set[str]:
-    """Return what is public in a module that was published, and was not published anywhere."""
+    """Return the public names of a published module that were not published anywhere."""
     published = {name for names in PUBLISHED.values() for name in names}
     found: set[str] = set()
     for part, names in PUBLISHED.items():
@@ -144,7 +144,7 @@ def members(recorded: dict[str, Any]) -> list[str]:
 
 
 def inherited(ours: Any, member: str) -> bool:
-    """Whether a class has a member from another one, which the page names."""
+    """Return whether a class inherits a member from another one, which the page names."""
     if not inspect.isclass(ours) or member in vars(ours):
         return False
     above = [base for base in ours.__mro__[1:] if base.__module__.startswith("perdure")]
@@ -160,7 +160,7 @@ def is_dataclass(ours: Any) -> bool:
 
 
 def thing_of(part: str, name: str) -> Any:
-    """Return what a module of ours offers under a name; None if it offers nothing."""
+    """Return the object of that name in our module, or None."""
     try:
         module = importlib.import_module(f"perdure.{part}" if part else "perdure")
     except ModuleNotFoundError:
@@ -181,7 +181,7 @@ def exists(part: str, path: str) -> bool:
 
 
 def signature_of(recorded: Any, path: str) -> str:
-    """Return what may follow a name on the page: its parameters, or its default."""
+    """Return the text that follows a name on the page: its parameters, or its default."""
     _, _, member = path.partition(".")
     if not isinstance(recorded, dict):
         return f"({', '.join(recorded)})"
@@ -203,7 +203,7 @@ def recorded_of(row: Row) -> Any:
 
 @cache
 def functions_of(file: str) -> frozenset[str]:
-    """Return the names of the functions of a file, unless there is none; nothing is imported."""
+    """Return the names of a file's functions, without importing it; none if it does not exist."""
     path = ROOT / file
     if not path.is_file():
         return frozenset()
@@ -218,7 +218,7 @@ def is_real(test: str) -> bool:
 
 
 def shows_what_is_published(row: Row) -> bool:
-    """Whether the signature or default on the page is the published one, and ours if the same."""
+    """Return whether the row has the published signature or default, and ours if the same."""
     if row.signature != signature_of(recorded_of(row), row.path):
         return False
     ours = thing_of(row.part or "", row.path.partition(".")[0])

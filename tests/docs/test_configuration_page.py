@@ -1,4 +1,4 @@
-"""`docs/configuration.md` names every environment variable that the product reads."""
+"""The configuration page: it names every environment variable that the product reads."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every file and folder that CONTRIBUTING.md names exists."""
+"""The files and folders that CONTRIBUTING.md names: each exists."""
 
 import re
 

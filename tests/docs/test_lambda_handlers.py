@@ -1,4 +1,4 @@
-"""The page about Lambda handlers does what it says, from its first line to its last."""
+"""The page about Lambda handlers, followed from its first line to its last."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What one page says about another leads there."""
+"""Links between pages, and to their headings."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page about moving a project from AWS Lambda does what it says, with the project it names."""
+"""The page about moving a project from AWS Lambda, followed with the project it names."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A page is read as a person reads it."""
+"""Reading pages: the actions found in their text."""
 
 import pytest
 

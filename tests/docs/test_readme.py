@@ -1,4 +1,4 @@
-"""The README does what it says, with PostgreSQL where it names one."""
+"""The README, followed from its first line to its last, with PostgreSQL where it names one."""
 
 from pathlib import Path
 

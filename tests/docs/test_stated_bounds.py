@@ -1,4 +1,4 @@
-"""The bounds that the contract, the page of limits and the SDK state are those that the code keeps.
+"""Limits stated by the contract, the page of limits and the SDK: the same as in the code.
 
 A comment of the contract that states a bound names the constant that holds it, as in
 `(limit: PAYLOAD_BYTES_MAX)`. So does a line of the page, which has the name as code.

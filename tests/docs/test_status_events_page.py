@@ -1,4 +1,4 @@
-"""The page on status-change events shows what servers tell, and how to read it."""
+"""The page on status-change events: the events it shows, and the program that reads them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The tutorial does what it says, from its first line to its last."""
+"""The tutorial, followed from its first line to its last."""
 
 from pathlib import Path
 

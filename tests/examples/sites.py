@@ -1,4 +1,4 @@
-"""Web sites on this machine, for examples that read the web."""
+"""Web sites on this machine, for the examples that read the web."""
 
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -14,7 +14,7 @@ from tests.ports import HOST
 
 @dataclass
 class Reply:
-    """What a page answers."""
+    """The response of a page."""
 
     text: str = ""
     status: int = 200
@@ -22,15 +22,15 @@ class Reply:
 
 
 class Site:
-    """Pages by their paths, each made from how often it was asked for, from 1."""
+    """Pages by their paths, each made from the number of its requests so far, from 1."""
 
     def __init__(self, pages: dict[str, Callable[[int], Reply]]) -> None:
-        """Take the pages; everything else is not found."""
+        """Serve these pages; every other path is not found."""
         self.pages = pages
         self.requests: Counter[str] = Counter()
 
     def reply(self, path: str) -> Reply:
-        """Answer one request; those for one page come one after the other."""
+        """Answer one request; the requests for one page are answered one after the other."""
         self.requests[path] += 1
         page = self.pages.get(path)
         return Reply(status=404) if page is None else page(self.requests[path])
@@ -48,11 +48,11 @@ def serving(site: Site) -> Generator[str]:
             for name, value in {**reply.headers, "content-length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            with suppress(ConnectionError):  # whoever asked may have crashed since
+            with suppress(ConnectionError):  # the client may have crashed since
                 self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
+            """Log nothing."""
 
     with running(ThreadingHTTPServer((HOST, 0), Handler)) as url:
         yield url

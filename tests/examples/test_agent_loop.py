@@ -1,4 +1,4 @@
-"""The agent: it asks a person before it does what is dangerous, and takes no for an answer."""
+"""The agent example: it asks a person before a dangerous action, and accepts a refusal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What holds for every example that people copy."""
+"""Rules for every example, since people copy them."""
 
 import ast
 import subprocess

@@ -15,7 +15,7 @@ Runner = DurableFunctionTestRunner
 
 
 def page(title: str, *links: str) -> Callable[[int], Reply]:
-    """Make a page whose title tells how often it was asked for."""
+    """Return a page whose title has the number of requests for it."""
     anchors = "".join(f'<a href="{link}">there</a>' for link in links)
     return lambda requests: Reply(f"<title>{title} {requests}</title>{anchors}<p>not the title</p>")
 

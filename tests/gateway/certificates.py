@@ -1,4 +1,4 @@
-"""Certificates made for a test: an authority, and whoever it vouches for."""
+"""Certificates made for a test: an authority, and those that it signs."""
 
 import datetime as dt
 import ipaddress
@@ -26,7 +26,7 @@ class Authority:
         self.path = self._write(f"{name}.pem", _pem(builder.sign(self._key, hashes.SHA256())))
 
     def read(self, path: str) -> bytes:
-        """Return what is in a file of the folder."""
+        """Return the content of a file of the folder."""
         return Path(path).read_bytes()
 
     def issue(self, name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A gateway that serves real services over a real port, and peers that talk to it by hand."""
+"""A gateway that serves real services over a real port, and peers that tests drive by hand."""
 
 import asyncio
 import heapq
@@ -42,7 +42,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class SteppedClock(Clock):
-    """Time that moves when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._now_ms = now_ms
@@ -66,7 +66,7 @@ class SteppedClock(Clock):
 
 
 class Served:
-    """A gateway with everything behind it, and stubs to call it by."""
+    """A gateway with everything behind it, and stubs to call it with."""
 
     def __init__(
         self, server: GrpcServer, registry: WorkerRegistry, history: HistoryService
@@ -188,7 +188,7 @@ class Peer:
         await self._stream.write(worker_pb2.WorkerMessage(**message))
 
     async def read(self) -> worker_pb2.ServerMessage | None:
-        """Read one message and file it; None at the end of the stream."""
+        """Read one message and sort it; return None at the end of the stream."""
         message = await self._stream.read()
         if not isinstance(message, worker_pb2.ServerMessage):
             return None
@@ -248,7 +248,7 @@ class Peer:
                 return list(message.heartbeat.lost_invocation_ids)
 
     async def end(self) -> None:
-        """Say that nothing more will come, and hear the rest."""
+        """Close the sending side, and read the rest."""
         await self._stream.done_writing()
         while await self.read() is not None:
             pass
@@ -257,7 +257,7 @@ class Peer:
         self._stream.cancel()
 
     async def failure(self) -> grpc.aio.AioRpcError:
-        """Return what the stream ends with."""
+        """Return the error that the stream ends with."""
         try:
             while await self.read() is not None:
                 pass
@@ -278,7 +278,7 @@ def start_request(**more: Any) -> client_pb2.StartExecutionRequest:
 
 
 async def failure_of(call: Any) -> grpc.aio.AioRpcError:
-    """Return what a call that must fail fails with."""
+    """Return the error of a call that must fail."""
     try:
         answer = await call
     except grpc.aio.AioRpcError as error:

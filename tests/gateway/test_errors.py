@@ -1,4 +1,4 @@
-"""Every error that callers can meet has a status of its own and names the thing and the limit."""
+"""Errors of the gateway: each has a status of its own and names the thing and the limit."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -448,7 +448,7 @@ def test_callers_need_the_token_except_for_health() -> None:
 
 
 class DownStore(MemoryStore):
-    """A store that cannot commit any more."""
+    """A store whose commits fail."""
 
     is_down = False
 

@@ -1,4 +1,4 @@
-"""Every public event of the core has a message, named and filled as the contract says."""
+"""Event messages: every public event of the core has one, named and filled as in the contract."""
 
 from typing import get_args
 

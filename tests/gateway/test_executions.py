@@ -1,4 +1,4 @@
-"""What clients see of executions: waiting, reading, paging, following."""
+"""Executions as clients see them: waiting, reading, paging, following."""
 
 import asyncio
 from typing import Any

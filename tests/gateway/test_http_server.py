@@ -1,4 +1,4 @@
-"""What supervisors and Prometheus see over HTTP."""
+"""The HTTP port as supervisors and Prometheus see it."""
 
 import asyncio
 from collections.abc import AsyncGenerator

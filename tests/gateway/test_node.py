@@ -1,4 +1,4 @@
-"""The life of a node: what it refuses to start with, how it stands by, serves and stops."""
+"""The life of a node: refused starts, standby, serving and stopping."""
 
 import asyncio
 import logging
@@ -69,7 +69,7 @@ async def node(**more: Any) -> AsyncGenerator[tuple[RunningNode, NodeAddresses]]
 
 
 def _ignore(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Take a connection that nobody makes."""
+    """Accept a connection that no client makes."""
 
 
 async def health(channel: grpc.aio.Channel, service: str = "") -> int:

@@ -1,4 +1,4 @@
-"""What a worker that makes unary calls can rely on."""
+"""Workers that make unary calls: what the gateway guarantees them."""
 
 import asyncio
 from typing import Any

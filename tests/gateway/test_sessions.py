@@ -1,4 +1,4 @@
-"""What a worker with a stream can rely on."""
+"""Workers with a stream: what the gateway guarantees them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Waits between attempts: they start short, double, and end at a bound."""
+"""Backoff: waits between attempts start short, double, and stay below a bound."""
 
 import pytest
 

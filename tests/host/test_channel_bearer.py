@@ -12,7 +12,7 @@ KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
 
 
 def pair(*call: Any) -> tuple[Any, ...]:
-    """Return what an interceptor goes on with: details and request."""
+    """Return the arguments of the next call: details and request."""
     return call
 
 

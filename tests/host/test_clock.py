@@ -1,4 +1,4 @@
-"""Time goes forward only, and nothing happens before its time."""
+"""The clock: time goes forward only, and no wait ends early."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The codec: what is written reads back equal, and what has no shape is refused by name."""
+"""The codec: every value reads back equal, and malformed messages are refused by name."""
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -83,7 +83,7 @@ details_by_type: dict[OperationType, st.SearchStrategy[Details]] = {
 
 @st.composite
 def operations(draw: st.DrawFn) -> Operation:
-    """Draw operations of every type, with the details that belong to it."""
+    """Draw operations of every type, with the details of that type."""
     operation_type = draw(st.sampled_from(OperationType))
     started_ms = draw(times_ms)
     details: Details
@@ -107,7 +107,7 @@ def operations(draw: st.DrawFn) -> Operation:
 
 @st.composite
 def updates(draw: st.DrawFn) -> OperationUpdate:
-    """Draw updates of every shape, also such that the core would refuse."""
+    """Draw updates of every shape, including those that the core would refuse."""
     function = draw(maybe_texts)
     return OperationUpdate(
         id=draw(ids),

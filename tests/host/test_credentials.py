@@ -1,4 +1,4 @@
-"""Token files and certificates are proved when they are read."""
+"""Token files and certificates: checked when they are read."""
 
 from pathlib import Path
 

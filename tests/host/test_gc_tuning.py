@@ -1,4 +1,4 @@
-"""The collector: spares what is there when serving begins, and finds what comes later."""
+"""Tuning of the garbage collector: it skips startup objects and still frees later ones."""
 
 import gc
 import weakref
@@ -7,7 +7,7 @@ from perdure_host.gc_tuning import THRESHOLDS, freeze_startup_objects, unfreeze
 
 
 class Ring:
-    """An object that only the collector can free."""
+    """An object that only the garbage collector can free."""
 
     def __init__(self) -> None:
         self.me = self

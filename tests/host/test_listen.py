@@ -1,4 +1,4 @@
-"""Addresses are read exactly, and no server is opened to strangers by accident."""
+"""Listening addresses: parsed exactly, and never open to other machines by accident."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads is what was counted, and stays small."""
+"""Metrics: Prometheus reads what was counted, and the output stays small."""
 
 from prometheus_client import generate_latest
 

@@ -1,4 +1,4 @@
-"""The file of status-change events: whole lines, synced, whatever happened before."""
+"""The file of status-change events: whole lines, synced, also after crashes."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def lines(path: Path) -> list[str]:
 
 @contextmanager
 def files_end_at(size: int) -> Generator[None]:
-    """Let no file of this process grow beyond a size, as if the disk were full."""
+    """Limit the size of every file of this process, as if the disk were full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

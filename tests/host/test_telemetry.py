@@ -1,4 +1,4 @@
-"""Everything that the process says goes to one stream in one form."""
+"""Logging: everything that the process logs goes to one stream in one format."""
 
 import io
 import json

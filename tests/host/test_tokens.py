@@ -1,4 +1,4 @@
-"""What we hand out proves itself when it comes back, and nothing else does."""
+"""Signed tokens: those that we signed verify, and nothing else does."""
 
 import re
 from base64 import b64decode, b64encode

@@ -1,4 +1,4 @@
-"""What tests of hosting share: the functions of `functions/`, with each version of the AWS SDK.
+"""Fixtures of the hosting tests: the functions of `functions/`, with each version of the AWS SDK.
 
 `hosted_by_sdk` is a server, a worker that hosts `functions/functions.toml`, and boto3 to call them
 with, for each version. Tests elsewhere use `tests.hosting.sdks` with files of their own.

@@ -12,7 +12,7 @@ WORKER: Final = "worker"
 
 
 class HostedMachine:
-    """The machine, and short words for what tests do with it."""
+    """The machine, and short methods for the calls that tests make."""
 
     def __init__(self, machine: Machine, functions: Path, *options: str) -> None:
         self.machine = machine
@@ -41,7 +41,7 @@ class HostedMachine:
         wait_until(is_attached, "a worker hosts functions", running)
 
     def close(self) -> None:
-        """Give connections up."""
+        """Close the connections."""
         self.client.close()
 
     def invoke(self, function: str, event: object = None, **more: Any) -> "Invoked":
@@ -55,7 +55,7 @@ class HostedMachine:
         return arn
 
     def answer(self, function: str, event: object = None, **more: Any) -> dict[str, Any]:
-        """Call Invoke by boto3; return its answer as it is."""
+        """Call Invoke by boto3; return its raw answer."""
         payload = json.dumps(event).encode()
         answer: dict[str, Any] = self.client.invoke(FunctionName=function, Payload=payload, **more)
         return answer
@@ -68,13 +68,13 @@ class HostedMachine:
         return [event for page in pages for event in page["Events"]]
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what the worker's log holds in JSON."""
+        """Return the JSON lines of the worker's log."""
         text = (self.machine.folder / f"{WORKER}.log").read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 class Invoked:
-    """How a synchronous call has ended."""
+    """The result of a synchronous call."""
 
     def __init__(self, hosted: HostedMachine, answer: dict[str, Any]) -> None:
         self._hosted = hosted
@@ -87,7 +87,7 @@ class Invoked:
         return [event["EventType"] for event in self._hosted.events(self.arn)]
 
     def broken(self) -> list[dict[str, Any]]:
-        """Return the errors of its invocations that broke."""
+        """Return the errors of its broken invocations."""
         ends = [
             event["InvocationCompletedDetails"]
             for event in self._hosted.events(self.arn)

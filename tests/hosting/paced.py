@@ -1,8 +1,8 @@
-"""A node whose time moves when a test says so, and a worker that hosts handlers beside it.
+"""A node with a clock that tests advance, and a worker that hosts handlers beside it.
 
 No timer of an execution is due before a test moves the clock, and tests move it once the execution
-rests. So the order of a history depends on no clock, however busy the machine is. The node runs in
-this process, in a thread and a loop of its own; the worker is a process, as in production.
+is idle. So no history's order depends on a real clock, however busy the machine is. The node runs
+in this process, in a thread and a loop of its own; the worker is a process, as in production.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ Act: TypeAlias = int | Callable[[str], None]
 
 
 class PacedNode:
-    """A node in a thread; `move` is the only thing that lets time pass."""
+    """A node in a thread; time passes only by `move`."""
 
     def __init__(self, machine: Machine) -> None:
         self._settings = NodeSettings(
@@ -49,18 +49,18 @@ class PacedNode:
         self._thread = threading.Thread(target=self._run, name="paced node")
 
     def start(self) -> None:
-        """Return once it serves. Raises what kept it from doing so."""
+        """Start the node and wait until it serves. Raises the error of a failed start."""
         self._thread.start()
         self._ready.result(START_S_MAX)
 
     def stop(self) -> None:
-        """Return once it has ended."""
+        """Stop the node and wait until it has ended."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(STOP_S_MAX)
         assert not self._thread.is_alive()
 
     def move(self, seconds: int) -> None:
-        """Let this much time pass at once."""
+        """Advance the clock by this much at once."""
         moved: Future[None] = Future()
 
         def advance() -> None:
@@ -86,7 +86,7 @@ class PacedNode:
 
 
 class Played(Invoked):
-    """How a program has ended that was played."""
+    """The result of a program that was run."""
 
     def __init__(self, hosted: HostedMachine, answer: dict[str, Any], event: object) -> None:
         super().__init__(hosted, answer)
@@ -105,7 +105,7 @@ class PacedMachine(HostedMachine):
         return self.play_function(PROGRAM, {"program": program, **event}, *acts)
 
     def play_function(self, function: str, event: object, *acts: Act) -> Played:
-        """Run a function to its end; each time the execution rests the next act follows."""
+        """Run a function to its end; each time the execution is idle the next act follows."""
         name = uuid.uuid4().hex
         arn = self.start(function, event, DurableExecutionName=name)
         for number, act in enumerate(acts, start=1):

@@ -42,7 +42,7 @@ def aws_sdk_1(request: pytest.FixtureRequest) -> Path:
 
 
 def sdk_environment(sdk: Path | None) -> dict[str, str]:
-    """Return what a worker's environment needs to host with an SDK (None: the installed one)."""
+    """Return the environment of a worker that hosts with an SDK (None: the installed one)."""
     return {} if sdk is None else {"PYTHONPATH": str(sdk)}
 
 

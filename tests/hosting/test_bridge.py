@@ -143,7 +143,7 @@ def test_a_repeat_waits_for_the_call_that_is_under_way() -> None:
 
 
 class HeldBack(Scripted):
-    """Answers when a test says so."""
+    """A port whose answers a test releases."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The published cloud test runner of AWS, against our server, as tests of users run it.
+"""The published cloud test runner of AWS, against our server, as users' tests run it.
 
 Hosted is the SAM project of `examples/sam_orders`, unmodified, by a real worker.
 """
@@ -39,7 +39,7 @@ class Cloud:
         return self._runners[function]
 
     def close(self) -> None:
-        """Give connections up."""
+        """Close the connections."""
         for runner in self._runners.values():
             client: Any = getattr(runner, "lambda_client")  # noqa: B009 - has no type to check
             client.close()
@@ -47,7 +47,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A server, and a worker with the functions of the project, for runners without settings."""
+    """Start a server, and a worker with the project's functions, for runners without settings."""
     environment = {"ORDERS_TABLE": "orders"}
     with (
         pytest.MonkeyPatch.context() as patch,

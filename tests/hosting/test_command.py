@@ -1,4 +1,4 @@
-"""`perdure worker` with files of Lambda handlers: what it refuses before it begins."""
+"""The command `perdure worker` with files of Lambda handlers: what it refuses at its start."""
 
 import subprocess
 import sys

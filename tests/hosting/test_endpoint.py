@@ -1,4 +1,4 @@
-"""The endpoint that handlers' AWS SDKs talk to, and what it refuses, by bare HTTP."""
+"""The endpoint for the AWS SDKs of handlers: requests that it refuses, by bare HTTP."""
 
 import asyncio
 from collections.abc import AsyncGenerator

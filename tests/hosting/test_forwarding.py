@@ -1,4 +1,4 @@
-"""Calls of handlers that are no checkpoints, passed on to what stands for a node."""
+"""Forwarding: calls of handlers that are not checkpoints are passed on to the node."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from tests.hosting.opened import opened, play
 
 @asynccontextmanager
 async def node(respond: Callable[[Request], Answer]) -> AsyncGenerator[str]:
-    """Serve what stands for a node's Lambda API."""
+    """Serve a stand-in for a node's Lambda API."""
 
     async def answer(request: Request) -> Answer:
         return respond(request)

@@ -1,4 +1,4 @@
-"""The TOML file that lists functions to host: what it says, and what it may not."""
+"""The TOML file that lists the functions to host: what it can contain, and errors in it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A plain handler's execution fails, and says why, when its input is more than handlers take."""
+"""Large inputs of hosted handlers: a plain handler's execution fails and says why."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the end of a handler's run ends the invocation, with Lambda's words."""
+"""Outcomes of hosted invocations, with Lambda's error texts."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Processes of handlers: used again, bounded, ended, replaced; and what they print and return."""
+"""The pool of handler processes: reuse, bounds, ends, replacement; their output and results."""
 
 import asyncio
 import base64
@@ -96,7 +96,7 @@ def play(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Return once it holds; the scenario's deadline bounds this."""
+    """Wait until the condition holds; the scenario's deadline bounds this."""
     while not holds():  # noqa: ASYNC110 - what is looked at belongs to other processes
         await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""Functions from a template of AWS SAM: what is read, resolved, passed over and refused."""
+"""Functions from a template of AWS SAM: values read, resolved, ignored and refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Hosted handlers while servers and workers come and go, executions pause, and templates say so."""
+"""Hosted handlers while servers and workers restart and executions pause."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The history of an execution as boto3 tells it, in values that tests write down and compare.
+"""The history of an execution as boto3 returns it, as rows that tests compare.
 
-What differs from run to run is left out or replaced: times, ids of requests, callbacks and
-executions. Ids of operations are told by their places: `"2-1"` is the first operation inside the
+Values that differ from run to run are left out or replaced: times, ids of requests, callbacks and
+executions. Ids of operations are written as their places: `"2-1"` is the first operation inside the
 second one. An id is accepted only if it is the one that the SDK makes for that place.
 """
 
@@ -19,9 +19,9 @@ from tests.hosting.paced import Played
 NUMBER_MAX: Final = 60
 LEFT_OUT: Final = {"StartTimestamp", "EndTimestamp", "ScheduledEndTimestamp", "RequestId"}
 SOME: Final = "(some)"
-# What functions are given where their files say nothing else: 366 days.
+# The default execution timeout of functions: 366 days.
 EXECUTION_TIMEOUT_S: Final = 31_622_400
-# What programs wait for, where nothing else is said.
+# The default wait of the programs.
 LATER_S: Final = 60
 REPLACED: Final = {"CallbackId", "DurableExecutionArn"}
 _REQUEST: Final = re.compile("^RequestId: [0-9a-f]{32}")
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation that a history should tell of, by its place and the place of its parent."""
+    """An operation expected in a history, by its place and the place of its parent."""
 
     place: str
     name: str
@@ -78,7 +78,7 @@ class Operation:
 
 
 INVOKED: Final = Row("InvocationCompleted")
-# As the runtime tells it, when a handler kills its process.
+# The runtime's error when a handler kills its process.
 KILLED: Final = Row(
     "InvocationCompleted",
     details={
@@ -100,29 +100,29 @@ def _retry(attempt: int, delay_s: int | None) -> dict[str, int]:
 
 
 def held(payload: object) -> dict[str, Any]:
-    """Return how an event holds a payload."""
+    """Return a payload as events contain it."""
     return {"Payload": payload, "Truncated": False}
 
 
 def recorded(value: Any) -> dict[str, Any]:
-    """Return how an event holds what a handler made; None stands for the payload "null"."""
+    """Return a handler's value as events contain it; None stands for the payload "null"."""
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     return held(text)
 
 
 def failure(message: str, kind: str = "ValueError", **more: str) -> dict[str, Any]:
-    """Return how an event holds an error."""
+    """Return an error as events contain it."""
     return held({"ErrorMessage": message, "ErrorType": kind, **more})
 
 
 def started(event: object) -> Row:
-    """Return the first event of an execution that is given this event."""
+    """Return the first event of an execution with this input."""
     details = {"Input": held(json.dumps(event)), "ExecutionTimeout": EXECUTION_TIMEOUT_S}
     return Row("ExecutionStarted", details=details)
 
 
 def succeeded(result: object) -> Row:
-    """Return the last event of an execution that has come to this result."""
+    """Return the last event of an execution with this result."""
     return Row("ExecutionSucceeded", details={"Result": held(json.dumps(result))})
 
 
@@ -132,7 +132,7 @@ def success(played: Played, *between: Row) -> list[Row]:
 
 
 def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Row]:
-    """Return the whole history of an execution, with payloads unless options say otherwise."""
+    """Return the whole history of an execution, by default with payloads."""
     walk = hosted.client.get_paginator("get_durable_execution_history").paginate
     arguments = {"IncludeExecutionData": True, **options}
     pages = walk(DurableExecutionArn=arn, **arguments)
@@ -143,7 +143,7 @@ def history(hosted: HostedMachine, arn: str, **options: Any) -> list[Row]:
 
 
 def batch_result(row: Row) -> dict[str, Any]:
-    """Take the recorded BatchResult out of the end of a map or parallel; return its plain form."""
+    """Remove the recorded BatchResult from the end of a batch; return it as plain values."""
     wire = json.loads(row.details["Result"].pop("Payload"))
     assert wire["t"] == "br"
     plain: dict[str, Any] = _unwrapped(wire)
@@ -151,7 +151,7 @@ def batch_result(row: Row) -> dict[str, Any]:
 
 
 def _unwrapped(wire: Any) -> Any:
-    """Return what the SDK's envelopes of types and values hold."""
+    """Return the values in the SDK's envelopes of types and values."""
     tag, value = wire["t"], wire["v"]
     if tag in ("m", "br"):
         return {key: _unwrapped(each) for key, each in value.items()}
@@ -207,7 +207,7 @@ def _row(event: dict[str, Any], places: Places) -> Row:
 
 
 def _comparable(details: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what differs from run to run, at any depth."""
+    """Remove values that differ from run to run, at any depth."""
     comparable: dict[str, Any] = {}
     for key, value in details.items():
         if key in LEFT_OUT:

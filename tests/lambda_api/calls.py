@@ -1,4 +1,4 @@
-"""Calls that clients of AWS make, with what several tests need to know of the answer."""
+"""Calls of AWS clients that several tests share, with the parts of the answers they need."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ STEP = {"Id": "s", "Type": "STEP", "SubType": "Step", "Name": "charge"}
 
 
 async def invoke(api: LambdaServed, **more: Any) -> dict[str, Any]:
-    """Invoke; the payload of the answer is read."""
+    """Invoke a function, and read the payload of the answer."""
     answer = await api.call("invoke", **{"FunctionName": "f", **more})
     answer["Payload"] = await asyncio.to_thread(answer["Payload"].read)
     return answer
@@ -33,7 +33,7 @@ async def open_callback(api: LambdaServed, peer: Peer) -> tuple[str, str]:
 
 
 class Turn:
-    """The turn of an invocation, taken by boto3."""
+    """An invocation with its checkpoint token, held by boto3."""
 
     def __init__(self, api: LambdaServed, arn: str, token: str) -> None:
         self.api = api

@@ -1,4 +1,4 @@
-"""What tests of the Lambda API share.
+"""Fixtures of the Lambda API's tests.
 
 `aws` is a node, a worker that hosts `functions/programs.toml`, and boto3, for each version of the
 AWS SDK. It ends with its module: a node changes how the process collects garbage while it serves.
@@ -32,6 +32,6 @@ def aws(
 
 @pytest.fixture
 def sdk_is_1(aws: PacedMachine, request: pytest.FixtureRequest) -> bool:
-    """Tell whether handlers run with version 1 of the SDK."""
+    """Return whether handlers run with version 1 of the SDK."""
     version: str = request.node.callspec.params["aws"]
     return version == "sdk 1"

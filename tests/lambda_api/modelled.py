@@ -1,6 +1,6 @@
-"""Answers held against the service model inside botocore, member by member.
+"""Checks of answers against the service model inside botocore, member by member.
 
-botocore itself is forgiving: it reads what it knows and passes over the rest.
+botocore itself is forgiving: it reads the members it knows and ignores the rest.
 """
 
 import json
@@ -25,7 +25,7 @@ _COMMON: Final = frozenset(
 
 
 def hold_to_model(client: Any) -> None:
-    """Let every answer that the client gets be checked; a wrong one raises AssertionError."""
+    """Check every answer that the client receives; a wrong one raises AssertionError."""
     model = client.meta.service_model
     errors = {shape.error_code: shape for shape in model.error_shapes}
 

@@ -39,11 +39,11 @@ class LambdaServed:
         self.http = httpx.AsyncClient(base_url=url)
 
     async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Call with boto3, in a thread of its own."""
+        """Call boto3 in a thread."""
         return await asyncio.to_thread(getattr(self.client, operation), **arguments)
 
     async def pages(self, operation: str, **arguments: Any) -> list[dict[str, Any]]:
-        """Walk through one of boto3's paginators."""
+        """Return the pages of one of boto3's paginators."""
         walk = self.client.get_paginator(operation).paginate
         pages: list[dict[str, Any]] = await asyncio.to_thread(lambda: [*walk(**arguments)])
         return pages
@@ -65,7 +65,7 @@ class LambdaServed:
 
 
 def boto_client(url: str, *, key: str = "anybody", secret: str = "anything", **config: Any) -> Any:
-    """Return a client that tries each call once, and holds every answer to the model."""
+    """Return a client that never retries, and checks every answer against the model."""
     client = cast("Any", boto3).client(
         "lambda",
         endpoint_url=url,

@@ -1,4 +1,4 @@
-"""Clients of AWS sign with access keys, and each key has its rights."""
+"""Access keys: clients of AWS sign with them, and each key has its rights."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -34,7 +34,7 @@ ALL = key("ALL0", "lambda:*")
 
 @asynccontextmanager
 async def guarded(*keys: AccessKey, tokens: Tokens | None = None) -> AsyncGenerator[LambdaServed]:
-    """Serve with these keys, and one for everything, which the client signs with."""
+    """Serve with these keys, and one with all rights, which the client signs with."""
 
     def make_api(readiness: Readiness) -> LambdaApi:
         authenticator = Authenticator(AccessKeys((ALL, *keys)), tokens=tokens is not None)
@@ -47,7 +47,7 @@ async def guarded(*keys: AccessKey, tokens: Tokens | None = None) -> AsyncGenera
 
 @contextmanager
 def signing(api: LambdaServed, key_id: str, secret: str = SECRET) -> Generator[None]:
-    """Let calls be signed by this key."""
+    """Sign calls with this key."""
     before = api.client
     api.client = boto_client(api.url, key=key_id, secret=secret)
     yield
@@ -56,7 +56,7 @@ def signing(api: LambdaServed, key_id: str, secret: str = SECRET) -> Generator[N
 
 
 async def asking(api: LambdaServed) -> tuple[str, str, str]:
-    """Return the ARN, the token and the callback id of an invocation that began a callback."""
+    """Return the ARN, the token and the callback id of an invocation that started a callback."""
     peer = await worker(api)
     await api.started()
     invocation = await peer.invocation()

@@ -1,4 +1,4 @@
-"""Executions are stopped, paused, resumed and deleted by clients of AWS."""
+"""Actions on executions by clients of AWS: stop, pause, resume, delete."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -132,7 +132,7 @@ def test_bodies_are_read_strictly() -> None:
 
 
 async def status_of(api: LambdaServed, action: str, arn: str, **more: object) -> int:
-    """Call it, and return the status."""
+    """Call the action, and return the status."""
     name = f"{action}_durable_execution"
     answer = await api.call(name, DurableExecutionArn=arn, **more)
     status: int = answer["ResponseMetadata"]["HTTPStatusCode"]

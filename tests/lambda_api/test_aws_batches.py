@@ -1,8 +1,8 @@
 """Groups and batches of handlers written with the published AWS SDK, versions 1 and 3.
 
-Each claim compares results and whole histories, row by row. Events of branches that run side by
+Each test compares results and whole histories, row by row. Events of branches that run side by
 side come in any order, so there it compares each branch, and all rows as a set. Time passes only
-when a test says so.
+when a test advances the clock.
 """
 
 import json

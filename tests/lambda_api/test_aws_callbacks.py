@@ -1,4 +1,4 @@
-"""What callbacks of the published AWS SDK, versions 1 and 3, record: whole histories, by boto3."""
+"""Histories of callbacks of the published AWS SDK, versions 1 and 3, read whole by boto3."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def fails(aws: PacedMachine) -> Callable[[str], None]:
 
 
 def shows_life(aws: PacedMachine) -> Callable[[str], None]:
-    """Let all of the time pass in which nothing may be heard, with a heartbeat in its middle."""
+    """Pass the whole heartbeat timeout, with a heartbeat in its middle."""
 
     def act(arn: str) -> None:
         identifier = aws.event(arn, "CallbackStarted")["CallbackId"]
@@ -65,7 +65,7 @@ def passes(seconds: int) -> Callable[[PacedMachine], int]:
 
 
 def limits(timeout: int, heartbeat: int) -> dict[str, Any]:
-    """Return the details of a callback's start; without a limit nothing is told of it."""
+    """Return the details of a callback's start; limits that are not set are left out."""
     set_limits = {"Timeout": timeout, "HeartbeatTimeout": heartbeat}
     return {
         "CallbackId": SOME,

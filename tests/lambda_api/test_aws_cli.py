@@ -1,4 +1,4 @@
-"""The command line of AWS against a server and a worker that are processes of their own."""
+"""The AWS command line, against a server and a worker as separate processes."""
 
 import json
 import os
@@ -55,14 +55,14 @@ class Aws:
         )
 
     def run_json(self, command: str, *arguments: str) -> dict[str, Any]:
-        """Run a command that must do well; return the JSON that it prints."""
+        """Run a command that must succeed; return the JSON that it prints."""
         done = self.run(command, *arguments)
         assert done.returncode == 0, done.stderr
         printed: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
         return printed
 
     def invoked(self, function: str, *arguments: str) -> tuple[dict[str, Any], str]:
-        """Invoke; return what is printed, and the payload of the answer."""
+        """Invoke a function; return the printed JSON, and the payload of the answer."""
         answer = self._folder / "answer"
         printed = self.run_json("invoke", "--function-name", function, *arguments, str(answer))
         return printed, answer.read_text()

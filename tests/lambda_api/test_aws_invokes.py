@@ -1,4 +1,4 @@
-"""What chained invokes of the published AWS SDK, versions 1 and 3, record: whole histories."""
+"""Histories of chained invokes of the published AWS SDK, versions 1 and 3."""
 
 import json
 from collections.abc import Callable
@@ -29,12 +29,12 @@ SHORT_S: Final = 30
 
 
 def call(target: str, tenant: str | None = None, **payload: Any) -> dict[str, Any]:
-    """Return what the program `invokes` is given."""
+    """Return the input of the program `invokes`."""
     return {"target": target, "tenant": tenant, "payload": payload}
 
 
 def invoke_started(target: str, tenant: str | None = None, **payload: Any) -> Row:
-    """Return the start of the invoke; of a target that is missing there is no run to tell of."""
+    """Return the start of the invoke; a missing target has no execution in it."""
     named = {} if tenant is None else {"TenantId": tenant}
     run = {"ExecutedVersion": "$LATEST", "DurableExecutionArn": SOME}
     details = {"FunctionName": target, **named, "Input": held(json.dumps(payload))}
@@ -42,14 +42,14 @@ def invoke_started(target: str, tenant: str | None = None, **payload: Any) -> Ro
 
 
 def child_of(aws: PacedMachine, arn: str) -> str:
-    """Return the ARN of the child, once it rests."""
+    """Return the ARN of the child, once it is idle."""
     child: str = aws.event(arn, "ChainedInvokeStarted")["DurableExecutionArn"]
     aws.wait_rest(child)
     return child
 
 
 def after(seconds: int, aws: PacedMachine) -> Callable[[str], None]:
-    """Return the act that lets time pass, once the child rests too."""
+    """Return the act that advances the clock, once the child is idle too."""
 
     def act(arn: str) -> None:
         child_of(aws, arn)
@@ -59,7 +59,7 @@ def after(seconds: int, aws: PacedMachine) -> Callable[[str], None]:
 
 
 def raised(played: Played, sdk_is_1: bool) -> str:
-    """Return the message of what the handler caught, after a look at its type."""
+    """Return the message of the error that the handler caught, after checking its type."""
     assert played.result["type"] == ("CallableRuntimeError" if sdk_is_1 else "InvokeError")
     message: str = played.result["raised"]
     return message

@@ -1,6 +1,6 @@
-"""What steps, waits, polls and ends of the published AWS SDK, versions 1 and 3, record.
+"""Histories of steps, waits, polls and ends of the published AWS SDK, versions 1 and 3.
 
-Histories are compared whole, as boto3 tells them. Time passes only when a test says so.
+Histories are compared whole, as boto3 returns them. Time passes only when a test moves the clock.
 """
 
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_steps_that_run_at_most_once_are_told_like_others(aws: PacedMachine) -> 
 
 
 def interrupted(sdk_is_1: bool) -> dict[str, Any]:
-    """Return what the SDK records of a step that runs at most once, and whose process died."""
+    """Return the error that the SDK records for an at-most-once step whose process died."""
     message = f"Step operation_id={place_id('1')} name=pay was previously interrupted"
     return failure(
         message, "StepInterruptedError" if sdk_is_1 else f"{SDK_ERRORS}.StepInterruptedError"
@@ -130,7 +130,7 @@ def test_a_step_that_runs_at_most_once_is_retried_as_its_strategy_says(
     event = {"semantics": "AT_MOST_ONCE_PER_RETRY", "marker": str(tmp_path / "marker")}
 
     def nothing(arn: str) -> None:
-        """Let the invocation that broke be followed by the next at once."""
+        """Advance no clock: the next invocation follows the broken one at once."""
 
     played = aws.play("dies_in_a_step", nothing, LATER_S, again=True, **event)
     assert played.result == "paid"

@@ -1,4 +1,4 @@
-"""Callbacks are completed by clients of AWS."""
+"""Callbacks, completed by clients of AWS."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""SDKs that speak to Lambda by themselves checkpoint through boto3."""
+"""Checkpoints through boto3, as SDKs that call Lambda themselves make them."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,7 @@
 """The checkpoint rules of AWS' emulator, and ours: each update of each operation in each state.
 
-The emulator is the one of the published testing package; it is asked in process. Both are told the
-same updates, each call after the other, and must accept or refuse alike, and then show the same
+The emulator is the one of the published testing package; it runs in process. Both receive the same
+updates, one call after the other, and must accept or refuse alike, and then show the same
 operation. Where they differ on purpose, `INTENDED` says why.
 """
 
@@ -111,7 +111,7 @@ def transitions() -> Iterator[Case]:
 
 
 def others() -> Iterator[Case]:
-    """Yield what is wrong with an update besides its action."""
+    """Yield updates with errors other than the action."""
     start = update("STEP", "START")
     for field, value in (("Type", "CONTEXT"), ("SubType", "Other"), ("Name", "m")):
         changed = {**update("STEP", "SUCCEED", Payload="1"), field: value}
@@ -195,7 +195,7 @@ class Emulator:
         self.processor = CheckpointProcessor(store, unused)
 
     def checkpoint(self, updates: Sequence[Update]) -> list[Operation] | None:
-        """Return what changed; None when it is refused."""
+        """Return the changed operations, or None if the call is refused."""
         token = self.execution.get_new_checkpoint_token()
         read = [OperationUpdate.from_dict(each) for each in updates]
         try:
@@ -218,7 +218,7 @@ def with_ids(calls: CallSequence, number: int) -> CallSequence:
 
 
 async def ours(turn: Turn, updates: Sequence[Update]) -> list[Operation] | None:
-    """Return what changed; None when it is refused with the code that the emulator has for it."""
+    """Return the changed operations, or None if the call is refused with the emulator's code."""
     try:
         return await turn.checkpoint(*updates)
     except ClientError as error:
@@ -228,10 +228,9 @@ async def ours(turn: Turn, updates: Sequence[Update]) -> list[Operation] | None:
 
 
 def comparable(operations: Sequence[Operation] | None, updates: Sequence[Update]) -> object:
-    """Return what is told of the operations that the updates name, without what is of no account.
+    """Return the operations that the updates name, without values that do not matter.
 
-    Left out are moments, ids of callbacks, an error that says nothing, and that children are not
-    run again.
+    Left out are times, ids of callbacks, empty errors, and that children are not run again.
     """
     if operations is None:
         return "refused"
@@ -253,7 +252,7 @@ def _plain(value: Operation) -> Operation:
 
 
 async def disagreements() -> dict[str, tuple[object, object]]:
-    """Tell both all cases; return what the emulator and ours said where it was not the same."""
+    """Run all cases on both; return the answers of the emulator and ours where they differ."""
     found: dict[str, tuple[object, object]] = {}
     emulator = Emulator()
     async with lambda_serving() as api:

@@ -1,4 +1,4 @@
-"""What clients of AWS see of executions and their lists."""
+"""Executions and lists of them, as clients of AWS see them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Functions that workers announced, as clients of AWS look them up."""
+"""Registered functions, as clients of AWS look them up."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Functions are invoked by clients of AWS."""
+"""Invoke, called by clients of AWS."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Errors up to the mebibyte that the model allows are taken, kept whole, and told whole."""
+"""Large errors: up to the mebibyte that the model allows, stored and returned whole."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ INVALID = (400, "InvalidParameterValueException")
 
 
 def error_of(size: int) -> dict[str, Any]:
-    """Return an error of so many bytes, most of which JSON spells at length."""
+    """Return an error of so many bytes, most of which JSON escapes."""
     trace = ["é\n" * (size // 8), "last"]
     rest = size - sum(len(line.encode()) for line in trace) - len("Refused") - len('{"a": 1}')
     return {

@@ -1,4 +1,4 @@
-"""Requests that no client would send: made from the service model, then bent by seeded dice.
+"""Malformed requests: made from the service model, then changed by seeded dice.
 
 Many more of them for a node that is a process of its own, most of them signed:
 
@@ -171,7 +171,7 @@ class Stranger:
         self.client.close()
 
     def renew(self) -> str:
-        """Start another execution for the dice to play with; return its ARN."""
+        """Start another execution for the requests; return its ARN."""
         began = self.client.invoke(FunctionName="asking", InvocationType="Event")
         arn: str = began["DurableExecutionArn"]
         page: dict[str, Any] = {}
@@ -198,7 +198,7 @@ class Stranger:
         return code
 
     def seen(self, arn: str) -> tuple[Any, Any]:
-        """Return everything that there is to see of an execution."""
+        """Return everything that is visible of an execution."""
         execution = self.client.get_durable_execution(DurableExecutionArn=arn)
         events = self.client.get_durable_execution_history(DurableExecutionArn=arn)["Events"]
         execution.pop("ResponseMetadata")
@@ -217,7 +217,7 @@ class Stranger:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Iterator[Stranger]:
-    """Somebody who plays with a node that is a process of its own."""
+    """Return a sender of bent requests to a node in its own process."""
     key_file = tmp_path / "keys.toml"
     key_file.write_text(f'[[key]]\nid = "ORDERS"\nsecret = "{SECRET}"\nactions = ["*"]\n')
     key_file.chmod(0o600)

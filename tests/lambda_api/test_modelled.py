@@ -1,4 +1,4 @@
-"""The check that every answer passes notices what is wrong with one."""
+"""The check of answers against the model: it notices wrong answers."""
 
 import io
 import json
@@ -20,14 +20,14 @@ GOOD = {
 
 
 class Raw(io.BytesIO):
-    """A body as urllib3 hands it over."""
+    """A body as urllib3 provides it."""
 
     def stream(self) -> list[bytes]:
         return [self.read()]
 
 
 def answered(status: int, body: dict[str, Any], **headers: str) -> Any:
-    """Call with a client that is told this answer."""
+    """Call with a client that receives this answer."""
     client = boto_client("http://127.0.0.1:1")
     all_headers = {"content-type": "application/json", "x-amzn-RequestId": REQUEST_ID, **headers}
     raw = Raw(json.dumps(body).encode())

@@ -1,4 +1,4 @@
-"""boto3 against a server and a worker that are processes of their own, the database a file."""
+"""boto3 against a server and a worker as separate processes, with the database in a file."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def client(machine: Machine) -> Iterator[Any]:
-    """boto3, for a server with a worker that serves the programs."""
+    """Return a boto3 client of a server with a worker that serves the programs."""
     machine.start_server()
     machine.start_worker(PROGRAMS)
     machine.wait_for_worker("three_steps")

@@ -1,4 +1,4 @@
-"""What botocore signs is taken for signed, and nothing else is."""
+"""Signatures: requests signed by botocore are accepted, and no others."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -53,7 +53,7 @@ def signed(
     service: str = "lambda",
     region: str = "eu-north-1",
 ) -> SignedRequest:
-    """Return a request that botocore has signed, as it goes over the wire."""
+    """Return a request signed by botocore, as it goes over the wire."""
     pairs = "&".join(
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in query or []
     )

@@ -1,4 +1,4 @@
-"""Functions that keep tenants apart: each execution belongs to the tenant that its start names."""
+"""Tenants: with isolation, each execution belongs to the tenant that its start names."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ EVENT = {"InvocationType": "Event"}
 
 @asynccontextmanager
 async def serving_both(slots: int = 4) -> AsyncGenerator[tuple[LambdaServed, Peer]]:
-    """Serve `apart`, which keeps tenants apart, and `f`, which knows none."""
+    """Serve `apart`, which isolates tenants, and `f`, which does not."""
     functions = [
         worker_pb2.FunctionDefinition(function_name="f", durable=True),
         worker_pb2.FunctionDefinition(function_name="apart", durable=True, tenant_isolation=True),
@@ -81,7 +81,7 @@ def test_a_name_never_leads_to_the_execution_of_another_tenant() -> None:
 async def chained(
     api: LambdaServed, peer: Peer, function: str, tenant: str | None
 ) -> tuple[str, str]:
-    """Let an execution invoke another function; return its ARN, and its token."""
+    """Invoke another function from an execution; return its ARN, and its token."""
     arn = await api.started()
     invocation = await peer.invocation()
     assert invocation.execution_arn == arn

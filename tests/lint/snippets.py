@@ -1,4 +1,4 @@
-"""Handlers in a few lines: a test shows only what matters to it."""
+"""Handlers in a few lines, so that a test shows only what matters to it."""
 
 from perdure.lint import Finding, check_source
 

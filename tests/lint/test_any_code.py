@@ -1,4 +1,4 @@
-"""Whatever people write is looked at without a hitch, and soon.
+"""The check on any code: it never fails, and is fast.
 
 The standard library lends its code: every function in it is made a handler.
 """

@@ -1,4 +1,4 @@
-"""`perdure check` tells people where, and programs what; its exit status tells both."""
+"""The command `perdure check`: its output for people and for programs, and its exit status."""
 
 import json
 from pathlib import Path

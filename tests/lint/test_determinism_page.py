@@ -1,4 +1,4 @@
-"""The page about determinism says the truth: the check agrees with every example on it."""
+"""The page about determinism: the check agrees with every example on it."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is right is left alone: a false alarm costs more trust than a hint is worth."""
+"""Code that is right is not reported: a false alarm costs more trust than a hint is worth."""
 
 import pytest
 

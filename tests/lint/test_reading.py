@@ -1,4 +1,4 @@
-"""Whatever Python can be read is read, without ever being imported."""
+"""Reading modules: any Python file can be checked, and none is imported."""
 
 import sys
 from pathlib import Path

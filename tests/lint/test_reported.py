@@ -1,4 +1,4 @@
-"""What breaks a rule is reported, whatever way it is written."""
+"""Code that breaks a rule is reported, however it is written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A suppression counts for one rule on one line, and is reported once it is of no use."""
+"""Suppressions: each counts for one rule on one line, and is reported when unused."""
 
 import pytest
 

@@ -11,7 +11,7 @@ from perdure_matching.service import MatchingService
 
 
 class Clock:
-    """Time as a number; nothing in matching waits."""
+    """A clock as a number; nothing in matching waits."""
 
     def __init__(self) -> None:
         self.ms = 1_000_000
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Desk:
-    """A matching service, and who got what."""
+    """A matching service, and the tasks that each worker received."""
 
     def __init__(self, *, queue_tasks_max: int = 1_000) -> None:
         self.clock = Clock()

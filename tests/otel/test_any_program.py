@@ -1,4 +1,4 @@
-"""Whatever a handler does and wherever its worker dies, tracing neither fails nor exports twice."""
+"""Tracing of any handler, wherever its worker dies: it neither fails nor exports twice."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def test_no_crash_breaks_a_trace_or_exports_an_end_twice(
     current: list[Any] = []
 
     class Fresh:
-        """Has each run export to a place of its own."""
+        """A plugin factory that exports each run to traces of its own."""
 
         def create_plugin(self, info: Any) -> Any:
             return current[-1].create_plugin(info)

@@ -1,4 +1,4 @@
-"""Ids: derived alike everywhere, and handed to the spans that they are meant for."""
+"""Span ids: derived alike everywhere, and assigned to the right spans."""
 
 import threading
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Where spans go: to which provider, without holding up or breaking any handler."""
+"""Tracer providers: which one is used, and that a slow or broken one affects no handler."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ def test_a_processor_that_breaks_breaks_no_handler(
 
 
 class Stuck(SpanExporter):
-    """Takes what it is given only once it is let go."""
+    """An exporter that blocks until it is released."""
 
     def __init__(self) -> None:
         self.go = threading.Event()

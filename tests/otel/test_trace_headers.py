@@ -1,4 +1,4 @@
-"""The trace that an execution joins, and the one that it hands on to what it invokes."""
+"""Trace headers: the trace that an execution joins, and the one it passes to its invokes."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def plain(context: DurableContext) -> int:
 
 
 def start_with(header: str, function: DurableFunction) -> None:
-    """Start an execution with a trace header, as somebody else's chained invoke does."""
+    """Start an execution with a trace header, as a chained invoke does."""
     with DurableFunctionTestRunner(blocking(call, Recorder(header))) as runner:
         runner.register_durable_function("child", function)
         assert runner.run(None).value == 1

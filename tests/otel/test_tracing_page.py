@@ -1,4 +1,4 @@
-"""What `docs/tracing.md` shows runs, and exports what the page draws."""
+"""The program on `docs/tracing.md`: it runs, and exports the spans that the page draws."""
 
 import re
 import subprocess

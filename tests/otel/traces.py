@@ -1,4 +1,4 @@
-"""What tests look at: the spans that a function's executions export, from memory."""
+"""Spans of a function's executions, exported to memory."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -21,7 +21,7 @@ VIEWS: Final = (ExecutionOtelPluginFactory, InvocationOtelPluginFactory)
 
 
 class Traces:
-    """A provider that keeps what it exports."""
+    """A tracer provider that exports to memory."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
         self._exporter = InMemorySpanExporter()
@@ -34,7 +34,7 @@ class Traces:
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """All that was exported, in that order."""
+        """All exported spans, in that order."""
         return self._exporter.get_finished_spans()
 
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Handlers written with the AWS SDK and nothing of ours: what users bring along as it is.
+"""Handlers written with the AWS SDK alone, as users bring them.
 
 They keep to what versions 1 and 3 of the SDK have in common.
 """
@@ -152,7 +152,7 @@ def plain(event: Any, context: Any) -> Any:
 
 @durable_execution
 def knows_its_client(event: Any, context: DurableContext) -> Any:
-    """Wait between two looks, so that the second is one of another invocation."""
+    """Read the client context, and again after a wait, which is in another invocation."""
     lambda_context: Any = context.lambda_context
     before = context.step(lambda _: lambda_context.client_context.custom, name="before")
     context.wait(Duration.from_seconds(1))

@@ -1,4 +1,4 @@
-"""Handlers that need no SDK: what goes wrong in a process, and what it prints."""
+"""Handlers that need no SDK: failures of a process, and its output."""
 
 import json
 import logging

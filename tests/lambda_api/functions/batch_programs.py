@@ -1,4 +1,4 @@
-"""Programs in groups and batches, written with the AWS SDK and nothing of ours.
+"""Programs with groups and batches, written with the AWS SDK alone.
 
 They keep to what versions 1 and 3 of the SDK have in common, but for `stops_by_predicate`.
 """
@@ -117,7 +117,7 @@ def checks(event: Any, context: DurableContext) -> Any:
 
 
 def stops_by_predicate(event: Any, context: DurableContext) -> Any:
-    """Let a predicate decide when a batch is complete, which version 1 cannot."""
+    """Complete a batch by a predicate, which version 1 cannot do."""
     from aws_durable_execution_sdk_python import (  # noqa: PLC0415 - version 1 has none
         complete_batch,
         continue_batch,

@@ -1,4 +1,4 @@
-"""The one handler that runs all programs: the event names which."""
+"""The one handler that runs all programs: the event names the program."""
 
 from collections.abc import Callable
 from importlib.metadata import version

@@ -31,7 +31,7 @@ def step_then_wait(event: Any, context: DurableContext) -> Any:
 
 
 def second_sample(event: Any, context: DurableContext) -> Any:
-    """Do what the reference's second recorded sample does, with its times."""
+    """Run the reference's second recorded sample, with its times."""
     context.step(lambda _: {"k": 1}, name="first")
     context.wait(Duration.from_seconds(2), name="rest")
     context.step(fails_once(event["marker"]), name="flaky", config=StepConfig(after_a_second))
@@ -109,7 +109,7 @@ def dies_in_a_step(event: Any, context: DurableContext) -> Any:
 
 
 def wait_recorded(context: DurableContext, kind: str) -> None:
-    """Return once the execution's history tells of an event of this type."""
+    """Wait until the execution's history has an event of this type."""
     arn = context.execution_context.durable_execution_arn
     client = boto3.client("lambda")
     kinds: list[str] = []
@@ -144,7 +144,7 @@ def large_error(event: Any, context: DurableContext) -> Any:
 
 
 def large_step_error(event: Any, context: DurableContext) -> Any:
-    """Catch it as it was raised; then look again in an invocation that reads what was recorded."""
+    """Catch the error as it was raised, then again in an invocation that reads the record."""
 
     def refuse(step: StepContext) -> None:
         raise ValueError("x" * event["size"])

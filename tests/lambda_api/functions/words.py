@@ -1,4 +1,4 @@
-"""What programs share: how long they wait, what they retry, and what they tell of errors."""
+"""Values that the programs share: waits, retry strategies, and errors as results."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,7 +20,7 @@ def never(error: Exception, attempt: int) -> RetryDecision:
 
 
 def caught(call: Callable[[], Any]) -> Any:
-    """Return what a call returns, or the type and the message of what it raises."""
+    """Return the result of a call, or the type and message of its error."""
     try:
         return call()
     except DurableExecutionsError as error:
