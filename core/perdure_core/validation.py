@@ -237,7 +237,7 @@ def _check_outcome(update: OperationUpdate) -> int:
         if update.action in (OperationAction.SUCCEED, OperationAction.HEARTBEAT):
             raise Invalid(f"{_where(update)} must not carry an error")
         if payload is not None and update.action is OperationAction.RETRY:
-            raise Invalid(f"{_where(update)} carries both an error and a payload")
+            raise Invalid(f"{_where(update)} must not carry both an error and a payload")
     return size
 
 

@@ -68,7 +68,7 @@ class Loader:
             return
         if stored is None:
             raise Unknown(
-                f"no execution {key.execution_id}: it never was, or is past its retention"
+                f"no execution {key.execution_id}: it never existed, or is past its retention"
             )
         execution = fold_stored(stored)
         execution.readers = reading.waiters

@@ -56,7 +56,7 @@ class HistoryReader:
         key = key_of(arn)
         row = await self._executions.store.get(key)
         if row is None:
-            raise Unknown(f"no execution {arn}: it never was, or is past its retention")
+            raise Unknown(f"no execution {arn}: it never existed, or is past its retention")
         if reverse:
             return await self._backwards(key, after_event_id or _LAST_EVENT, limit)
         return await self._forwards(key, after_event_id, limit)

@@ -132,7 +132,7 @@ class HistoryService:
         try:
             await executions.store.leave(executions.committer.incarnation)
         except StoreError as error:
-            _log.warning("the lease could not be given up; it will lapse", error=str(error))
+            _log.warning("the lease could not be released; it will expire", error=str(error))
 
     def periodic_work(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
         """Return the periodic jobs: name, period in seconds, function."""

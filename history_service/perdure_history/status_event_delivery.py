@@ -136,7 +136,7 @@ class StatusEventDelivery:
         retry_ms = self._backoff_ms
         self._backoff_ms = min(2 * retry_ms, BACKOFF_MS_MAX)
         _log.warning(
-            "status-change events wait; trying again",
+            "status events cannot be delivered; trying again",
             error=str(error),
             backlog=self._backlog,
             retry_ms=retry_ms,

@@ -49,7 +49,7 @@ class TaskRecovery:
             try:
                 await self._offer_all()
             except StoreError as error:
-                _log.warning("cannot offer what wants a worker; trying again", error=str(error))
+                _log.warning("cannot offer executions to workers; trying again", error=str(error))
                 self._requested.set()
                 await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
 
