@@ -1,6 +1,6 @@
 """The HTTP port: /metrics for Prometheus, /healthz for supervisors, the Lambda API for its clients.
 
-Must stay true: /healthz answers without a token at any time while the loop turns, and says 200
+Must stay true: /healthz answers without a token at any time while the loop runs, and answers 200
 only while the node serves. Only the Lambda API reads request bodies, within bounds of its own.
 """
 
@@ -28,12 +28,12 @@ from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 
 HEALTH_PATH: Final = "/healthz"
-# Whoever waits for an execution to end holds one, for minutes.
+# A client that waits for an execution to end holds one, for minutes.
 CONNECTIONS_MAX: Final = 2_000
 HEADERS_BYTES_MAX: Final = 16_384
 HEAD_S_MAX: Final = 30.0
 BACKLOG: Final = 128
-# Scrapes are short; whoever is slower than this when the server stops is cut off.
+# Scrapes are short; a request that takes longer than this when the server stops is cut off.
 STOP_S_MAX: Final = 2
 
 
@@ -43,7 +43,7 @@ def web_application(
     tokens: Tokens | None,
     lambda_api: LambdaApi | None = None,
 ) -> ASGIApp:
-    """Return the application; without tokens everybody may read the metrics, and call."""
+    """Return the application; without tokens any client may read the metrics, and call."""
 
     async def health(_request: Request) -> Response:
         serving = readiness.status is NodeStatus.SERVING
@@ -61,7 +61,7 @@ def web_application(
 
 
 class BearerMiddleware:
-    """Refuses every request without a token of ours, but for /healthz and what is signed."""
+    """Refuses every request without a valid token, except /healthz and signed requests."""
 
     def __init__(
         self, application: ASGIApp, tokens: Tokens, lambda_api: LambdaApi | None = None
@@ -73,9 +73,13 @@ class BearerMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] != HEALTH_PATH:
             headers: list[tuple[bytes, bytes]] = scope["headers"]
-            given = next((value for name, value in headers if name == b"authorization"), None)
-            problem = self._tokens.problem(given)
-            signed = self._lambda_api is not None and self._lambda_api.checks(scope["path"], given)
+            authorization = next(
+                (value for name, value in headers if name == b"authorization"), None
+            )
+            problem = self._tokens.problem(authorization)
+            signed = self._lambda_api is not None and self._lambda_api.checks(
+                scope["path"], authorization
+            )
             if problem is not None and not signed:
                 refusal = refusal_for(scope["path"], problem) or _challenge(problem)
                 await refusal(scope, receive, send)
@@ -94,7 +98,7 @@ class WebServer:
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> Address:
-        """Begin to serve; return the address with its real port. Raises SettingsError."""
+        """Start to serve; return the address with its real port. Raises SettingsError."""
         listener = _listen(self._address)
         self._server = _Server(self._config())
         serving = self._server.serve([listener])
@@ -103,7 +107,7 @@ class WebServer:
         return Address(self._address.host, port)
 
     async def stop(self) -> None:
-        """End open requests, close the port, and return when all is done."""
+        """Stop: end open requests and close the port; return when all is done."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
@@ -131,7 +135,7 @@ class WebServer:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, but for heads that do not arrive: they would hold their connections for ever."""
+    """uvicorn's protocol, with a deadline for heads, which could hold connections without end."""
 
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -160,7 +164,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but for signals: those are the program's to handle."""
+    """uvicorn's server without its signal handlers: the program handles signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -182,7 +186,7 @@ def _listen(address: Address) -> socket.socket:
         raise SettingsError(
             f"cannot listen on {address} for HTTP: {error.strerror or error}"
         ) from error
-    # Connections inherit it. Without it the body of an answer waits 40 ms until the peer has
+    # Connections inherit it. Without it the body of a response waits 40 ms until the peer has
     # acknowledged the head; asyncio sets it only on sockets made with the protocol's number.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)  # noqa: FBT003 - the standard library's signature

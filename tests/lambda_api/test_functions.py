@@ -111,7 +111,7 @@ def test_a_list_of_all_versions_names_the_one_that_there_is() -> None:
             assert (plain["FunctionArn"], listed["FunctionArn"]) == (arn, f"{arn}:$LATEST")
             refused = await api.http.get("/2015-03-31/functions?FunctionVersion=1")
             assert refused.status_code == 400
-            assert "FunctionVersion is '1'; ALL is expected" in refused.text
+            assert "FunctionVersion must be ALL, got '1'" in refused.text
 
     run(main)
 

@@ -1,5 +1,5 @@
-"""The Lambda API over HTTP: clients of AWS, boto3 first among them, talk to us unchanged.
+"""The Lambda API over HTTP: AWS clients such as boto3 work with Perdure unchanged.
 
-It is the twin of the gRPC services: it reads requests, calls the same ports of history, and answers
-in the words of the Lambda API model (2015-03-31). It decides nothing about executions.
+It does what the gRPC services do: it reads requests, calls the same ports of history, and answers
+as the Lambda API model (2015-03-31) defines. It decides nothing about executions.
 """

@@ -14,12 +14,12 @@ from perdure_host.lambda_json.fields import seconds
 from perdure_host.lambda_json.shapes import ErrorShape
 
 ACCEPTED: Final = 202
-# JSON may spell one character as twelve bytes.
+# JSON may write one character as twelve bytes.
 PAUSE_BODY_BYTES_MAX: Final = 16 * REASON_CHARS_MAX
 
 
 async def stop(request: LambdaRequest) -> Response:
-    """End it at once; the whole body is the error that it ends with, and may be left out."""
+    """Stop an execution at once; the whole body is its error, and is optional."""
     shape = await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)
     error = None if shape == ErrorShape() else shape.to_core()
     stopped_ms = await request.commands.stop(request.path_param("arn"), error)
@@ -27,7 +27,7 @@ async def stop(request: LambdaRequest) -> Response:
 
 
 async def pause(request: LambdaRequest) -> Response:
-    """Begin no further invocation. Pausing twice is pausing once, so the token is not needed."""
+    """Pause an execution. A repeated pause changes nothing, so the client token is not needed."""
     shape = await _pause_shape(request)
     timeout_paused = shape.execution_timeout_paused is not False
     await request.commands.pause(
@@ -37,14 +37,14 @@ async def pause(request: LambdaRequest) -> Response:
 
 
 async def resume(request: LambdaRequest) -> Response:
-    """Take a pause back. Resuming twice is resuming once, so the token is not needed."""
+    """Resume an execution. A repeat changes nothing, so the client token is not needed."""
     shape = await _pause_shape(request)
     await request.commands.resume(request.path_param("arn"), reason=shape.reason)
     return json_response({}, status=ACCEPTED)
 
 
 async def delete(request: LambdaRequest) -> Response:
-    """Let retention sweep it now."""
+    """Delete an ended execution: retention removes it now."""
     requested_ms = await request.commands.delete(request.path_param("arn"))
     return json_response({"DeletionRequestTimestamp": seconds(requested_ms)}, status=ACCEPTED)
 

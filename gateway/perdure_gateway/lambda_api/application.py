@@ -1,7 +1,7 @@
-"""Where the operations of the Lambda API live, and the boundary around each of them.
+"""The routes of the Lambda API, and the error boundary around each operation.
 
-ARNs and callback ids stand in paths percent-encoded, slashes included. By the time a route is
-looked for this is undone, so those parts take whatever stands before the last word of the path.
+ARNs and callback ids are percent-encoded in paths, slashes included. Before a route is matched this
+is undone, so these parameters match everything before the last segment of the path.
 """
 
 import re
@@ -47,12 +47,12 @@ _FUNCTION: Final = "/2015-03-31/functions/{function}"
 _FUNCTIONS: Final = ("/2015-03-31/functions", "/2015-03-31/functions/")
 _CALLBACK: Final = "/2025-12-01/durable-execution-callbacks/{callback:path}"
 
-# What may arrive where nothing is read: clients are free to send a body along.
+# The bound where no body is read: clients may send one all the same.
 _NO_BODY_BYTES_MAX: Final = 65_536
 
 
 class _Version(StringConvertor):
-    """The part of a route that is the date of a version of the API."""
+    """The segment of a route that is the date of a version of the API."""
 
     regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
@@ -63,28 +63,28 @@ _Answer: TypeAlias = Callable[[LambdaRequest], Awaitable[Response]]
 
 
 class Operation(NamedTuple):
-    """One operation: where it is called, the name that IAM gives it, and who answers."""
+    """One operation: its method and path, its name in IAM, and its handler."""
 
     method: str
     path: str
     action: str
     answer: _Answer
-    # Of the body, however it is meant.
+    # The bound of the body, whatever it holds.
     bytes_max: int = _NO_BODY_BYTES_MAX
 
 
 def operations(invoke: _Answer) -> tuple[Operation, ...]:
-    """Return every operation, in the order in which their paths are to be tried."""
+    """Return every operation, in the order in which their paths must be tried."""
     return (*_of_callbacks(), *_of_executions(), *_of_functions(invoke))
 
 
 def is_versioned(path: str) -> bool:
-    """Tell whether a path is of the Lambda API, served or not."""
+    """Return whether a path belongs to the Lambda API, served or not."""
     return _VERSIONED.match(path) is not None
 
 
 class LambdaApi:
-    """Serves the Lambda API, once history is there."""
+    """Serves the Lambda API, once it has the ports of history."""
 
     def __init__(
         self,
@@ -104,14 +104,14 @@ class LambdaApi:
         self._history = history
 
     def routes(self) -> list[Route]:
-        """Return the routes, in the order in which they are to be tried."""
+        """Return the routes, in the order in which they must be tried."""
         return [
             *(self._route(operation) for operation in operations(self._invoker.invoke)),
             Route("/{version:lambda_version}/{rest:path}", _unknown, methods=_METHODS),
         ]
 
     def checks(self, path: str, authorization: bytes | None) -> bool:
-        """Tell whether a request brings a signature that is checked here: it needs no token."""
+        """Return whether a request has a signature that is checked here: it needs no token."""
         signed = authorization is not None and authorization.startswith(SIGNED.encode())
         return signed and self._authenticator.checks_signatures and is_versioned(path)
 
@@ -134,9 +134,9 @@ class LambdaApi:
                 await self._admitted(operation, request, body, reservation)
             )
         except ClientDisconnect:
-            # Nobody hears this.
+            # The client receives no response.
             return Response(status_code=400)
-        except Exception as error:  # noqa: BLE001 - the boundary: nothing passes untranslated
+        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a response
             return response_of(error)
         finally:
             body.release()
@@ -145,7 +145,7 @@ class LambdaApi:
     async def _admitted(
         self, operation: Operation, request: Request, body: Body, reservation: Reservation
     ) -> LambdaRequest:
-        """Return the call of somebody who may make it."""
+        """Return the request, once its caller is authenticated and authorized."""
         history = self._serving()
         principal = await self._authenticator.authenticate(request, body, operation.bytes_max)
         if principal.is_limited:
@@ -161,7 +161,7 @@ class LambdaApi:
 
 
 def refusal_for(path: str, problem: str) -> Response | None:
-    """Return what a client of ours is told who may not come in; None for paths of others."""
+    """Return the response for a client without access; None for paths outside the Lambda API."""
     if not is_versioned(path):
         return None
     refusal = error_response(
@@ -173,13 +173,13 @@ def refusal_for(path: str, problem: str) -> Response | None:
 
 def _of_callbacks() -> Iterable[Operation]:
     result_bytes = OPERATION_BYTES_MAX
-    for word, outcome, answer, bytes_max in (
+    for action_path, outcome, answer, bytes_max in (
         ("succeed", "Success", callbacks.succeed, result_bytes),
         ("fail", "Failure", callbacks.fail, callbacks.ERROR_BODY_BYTES_MAX),
         ("heartbeat", "Heartbeat", callbacks.heartbeat, _NO_BODY_BYTES_MAX),
     ):
         action = f"lambda:SendDurableExecutionCallback{outcome}"
-        yield Operation("POST", f"{_CALLBACK}/{word}", action, answer, bytes_max)
+        yield Operation("POST", f"{_CALLBACK}/{action_path}", action, answer, bytes_max)
 
 
 def _of_executions() -> Iterable[Operation]:
@@ -212,15 +212,16 @@ def _of_functions(invoke: _Answer) -> Iterable[Operation]:
 
 async def _unknown(request: Request) -> Response:
     refusal = error_response(
-        Code.OPERATION_UNKNOWN, f"{request.method} {request.url.path} is no operation of this node"
+        Code.OPERATION_UNKNOWN,
+        f"{request.method} {request.url.path} is not an operation of this node",
     )
     return _with_request_id(refusal, new_request_id())
 
 
 def _refuse_two_lengths() -> Response:
-    """Refuse a body of two lengths: what reads it otherwise than we do would see two requests.
+    """Refuse a body with two lengths: a proxy that reads it differently would see two requests.
 
-    The connection is closed, whatever follows on it (RFC 9112, section 6.1).
+    The connection is closed, and what follows on it is not read (RFC 9112, section 6.1).
     """
     refusal = error_response(
         Code.CONTENT_INVALID, "a request has a content-length or a transfer-encoding, not both"

@@ -1,7 +1,7 @@
-"""Who calls, and what they may do: the owner of an access key, or somebody who needs none.
+"""Authentication and authorization of Lambda clients, by access keys or without them.
 
-Must stay true: with access keys, no operation begins before its request is proved to be signed,
-body included, and before its key has been found to have the right.
+Must stay true: with access keys, no operation starts before the signature of its request, body
+included, is verified, and before its key is found to have the right.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ _log = open_log("perdure.gateway")
 
 
 class Principal:
-    """Somebody who has come in: the owner of a key, or whoever has every right (None)."""
+    """An authenticated caller: the owner of a key, or without a key a caller with every right."""
 
     def __init__(self, key: AccessKey | None = None) -> None:
         self._key = key
@@ -36,7 +36,7 @@ class Principal:
 
     @property
     def is_limited(self) -> bool:
-        """Tell whether there is anything that this caller may not do."""
+        """Return whether the rights of this caller are limited."""
         return self._key is not None
 
     def check(self, action: str, resource: str) -> None:
@@ -50,12 +50,12 @@ class Principal:
 
 
 class Authenticator:
-    """Lets callers in. Without keys everybody may do everything, or has shown a token before."""
+    """Authenticates callers. Without keys each has every right, or has presented a token before."""
 
     def __init__(
         self, keys: AccessKeys | None = None, clock: Clock | None = None, *, tokens: bool = False
     ) -> None:
-        """Know the keys; with `tokens`, who comes unsigned has been asked for one already."""
+        """With `tokens`, the HTTP port has already checked the token of unsigned requests."""
         self._keys = keys
         self._clock = WallClock() if clock is None else clock
         self._tokens = tokens
@@ -63,13 +63,13 @@ class Authenticator:
 
     @property
     def checks_signatures(self) -> bool:
-        """Tell whether a signature opens it."""
+        """Return whether signatures are checked, rather than ignored."""
         return self._keys is not None
 
     async def authenticate(self, request: Request, body: Body, bytes_max: int) -> Principal:
-        """Return who calls. A signed body is read, to at most this size. Raises LambdaError."""
-        given = request.headers.get("authorization", "")
-        signed = given.startswith(SIGNED)
+        """Return the caller. Reads a signed body, of at most this size. Raises LambdaError."""
+        authorization = request.headers.get("authorization", "")
+        signed = authorization.startswith(SIGNED)
         if self._keys is None:
             if signed:
                 self._warn_unchecked()
@@ -78,7 +78,7 @@ class Authenticator:
             return await self._check_signed(self._keys, request, body, bytes_max)
         if self._tokens:
             return Principal()
-        if given:
+        if authorization:
             raise LambdaError(
                 Code.SIGNATURE_INCOMPLETE, "this node knows access keys: sign with AWS4-HMAC-SHA256"
             )
@@ -103,7 +103,7 @@ class Authenticator:
         )
         claim = parse_signature(signed, self._clock.now_ms())
         key = keys.find(claim.key_id)
-        # Keys here are permanent: none of them comes with a session.
+        # Keys here are permanent: none of them has a session token.
         if key is None or signed.value("x-amz-security-token") is not None:
             raise LambdaError(
                 Code.CLIENT_UNKNOWN, "the security token included in the request is invalid"
@@ -112,19 +112,19 @@ class Authenticator:
         return Principal(key)
 
     def _warn_unchecked(self) -> None:
-        """Say once that signatures prove nothing."""
+        """Log once that signatures are not checked."""
         if not self._warned_unchecked:
             self._warned_unchecked = True
             _log.warning("signatures of Lambda clients are not checked: any access key passes")
 
 
 async def resource_of(request: Request, namespace: str, commands: ExecutionCommands) -> str:
-    """Return the ARN of what a request names; `*` when it names nothing.
+    """Return the ARN of the resource that a request names; `*` when it names none.
 
     Raises Invalid, Unknown.
     """
-    places: dict[str, str] = request.path_params
-    match places:
+    params: dict[str, str] = request.path_params
+    match params:
         case {"arn": arn}:
             parse_arn(arn)
             return arn

@@ -1,7 +1,7 @@
 """Request bodies, bounded while they stream in: each of them, and all of them together.
 
-Must stay true: no more is held than was reserved; what a call reserved is given back when the call
-ends, or earlier when history has taken the body over.
+Must stay true: no more is held than is reserved; a request releases its reservation when it ends,
+or earlier, once history holds the body.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from perdure_host.lambda_json.body_budget import BodyBudget, check_body_size
 from perdure_host.lambda_json.failures import Code, LambdaError
 
-# A client that is slower than this holds room that others could use.
+# A slower client would hold memory that others could use.
 BODY_S_MAX: Final = 60.0
 
 
@@ -26,12 +26,12 @@ class Body:
         self._buffered: bytes | None = None
 
     async def buffer(self, bytes_max: int) -> bytes:
-        """Read all of it, for others to read it again. Raises what `read` does."""
+        """Read the whole body and keep it, so that it can be read again. Raises LambdaError."""
         self._buffered = await self.read(bytes_max)
         return self._buffered
 
     async def read(self, bytes_max: int) -> bytes:
-        """Return all of it. Raises LambdaError when it is too large or too slow."""
+        """Return the whole body. Raises LambdaError when it is too large or too slow."""
         if self._buffered is not None:
             check_body_size(len(self._buffered), bytes_max)
             return self._buffered
@@ -46,12 +46,12 @@ class Body:
                     received += chunk
         except TimeoutError:
             raise LambdaError(
-                Code.CONTENT_INVALID, f"the body did not arrive within {BODY_S_MAX:.0f} s"
+                Code.CONTENT_INVALID, f"the body must arrive within {BODY_S_MAX:.0f} s"
             ) from None
         return bytes(received)
 
     def release(self) -> None:
-        """Give back the room that it took."""
+        """Release the memory of the body."""
         self._buffered = None
         self._budget.release(self._reserved)
         self._reserved = 0

@@ -14,12 +14,12 @@ from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.lambda_json.shapes import ErrorShape
 
-# JSON may spell one byte of text as six.
+# JSON may write one byte of text as six.
 ERROR_BODY_BYTES_MAX: Final = 8 * ERROR_BYTES_MAX
 
 
 async def succeed(request: LambdaRequest) -> Response:
-    """Complete it; the whole body is the result, in UTF-8."""
+    """Complete a callback; the whole body is its result, in UTF-8."""
     result = text_of(await request.body.read(OPERATION_BYTES_MAX))
     with _closed_as_timeout():
         await request.commands.succeed_callback(request.path_param("callback"), result or None)
@@ -27,7 +27,7 @@ async def succeed(request: LambdaRequest) -> Response:
 
 
 async def fail(request: LambdaRequest) -> Response:
-    """Fail it; the whole body is the error."""
+    """Fail a callback; the whole body is its error."""
     error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).to_core()
     with _closed_as_timeout():
         await request.commands.fail_callback(request.path_param("callback"), error)
@@ -35,23 +35,23 @@ async def fail(request: LambdaRequest) -> Response:
 
 
 async def heartbeat(request: LambdaRequest) -> Response:
-    """Start its heartbeat timeout anew."""
+    """Restart the heartbeat timeout of a callback."""
     with _closed_as_timeout():
         await request.commands.heartbeat_callback(request.path_param("callback"))
     return json_response({})
 
 
 def text_of(body: bytes) -> str:
-    """Return a payload as text. Raises Invalid when it is none."""
+    """Return a payload as text. Raises Invalid unless it is UTF-8."""
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        raise Invalid(f"the payload is not UTF-8: byte {error.start:,} is wrong") from None
+        raise Invalid(f"the payload must be UTF-8; byte {error.start:,} is not") from None
 
 
 @contextmanager
 def _closed_as_timeout() -> Generator[None]:
-    """One code stands for every callback that is closed, whatever closed it."""
+    """Raise one error code for every closed callback, whatever closed it."""
     try:
         yield
     except (CallbackClosed, Ended) as error:

@@ -33,12 +33,12 @@ from perdure_host.lambda_json.checkpoints import (
 from perdure_host.lambda_json.names import function_arn
 from perdure_host.ports import ExecutionKey
 
-# Where a token names its execution: after version and bucket (the layout is in the host's tokens).
+# The bytes of a token that hold its execution id, after version and bucket (see host's tokens).
 _EXECUTION_ID: Final = slice(3, 19)
 
 
 async def checkpoint(request: LambdaRequest) -> Response:
-    """Accept a batch of updates; the answer holds what changed since the handler last saw it."""
+    """Accept a batch of updates; the response holds the operations that changed since the last."""
     body = await request.body.read(CHECKPOINT_BODY_BYTES_MAX)
     batch = checkpoint_request(body)
     await _check_token(request, batch.token)
@@ -55,10 +55,10 @@ async def checkpoint(request: LambdaRequest) -> Response:
 
 
 async def state(request: LambdaRequest) -> Response:
-    """Return one page of the operations of the running invocation; uses no token up."""
+    """Return one page of the operations of the running invocation; the token stays valid."""
     token = request.text("CheckpointToken")
     if token is None:
-        raise Invalid("CheckpointToken is missing")
+        raise Invalid("CheckpointToken is required")
     await _check_token(request, token)
     limit = request.items()
     try:
@@ -72,7 +72,7 @@ async def state(request: LambdaRequest) -> Response:
 async def _with_payloads(
     request: LambdaRequest, key: ExecutionKey, operations: Sequence[Operation]
 ) -> Sequence[Operation]:
-    """Return operations whole, whatever their size: without its results a replay goes astray."""
+    """Return operations with all their payloads, however large: a replay needs every result."""
     texts = await load_payloads(
         request.queries, key, references_in(operations), request.reservation
     )
@@ -88,13 +88,11 @@ def _check_bounds(updates: Sequence[OperationUpdate]) -> None:
         size += bytes_of(update.payload)
         size += 0 if update.error is None else error_bytes(update.error)
     if size > CHECKPOINT_BYTES_MAX:
-        raise Invalid(
-            f"a checkpoint of {size:,} bytes; at most {CHECKPOINT_BYTES_MAX:,} are allowed"
-        )
+        raise Invalid(f"a checkpoint must be at most {CHECKPOINT_BYTES_MAX:,} bytes, got {size:,}")
 
 
 def _check_children(request: LambdaRequest, updates: Sequence[OperationUpdate]) -> None:
-    """Raise LambdaError unless the caller may invoke every function that is to be invoked."""
+    """Raise LambdaError unless the caller may invoke every function that the updates name."""
     namespace = parse_arn(request.path_param("arn")).namespace
     for update in updates:
         if update.function is not None:
@@ -102,7 +100,7 @@ def _check_children(request: LambdaRequest, updates: Sequence[OperationUpdate]) 
 
 
 async def _check_token(request: LambdaRequest, token: str) -> None:
-    """Raise Invalid unless the token says that it is of this execution; history proves the rest."""
+    """Raise Invalid unless the token names this execution; history verifies the rest."""
     arn = request.path_param("arn")
     execution_id = parse_arn(arn).execution_id
     try:
@@ -112,5 +110,5 @@ async def _check_token(request: LambdaRequest, token: str) -> None:
     if named.hex() != execution_id:
         raise Invalid(f"{TURN_REFUSED}: it belongs to another execution")
     if request.principal.is_limited:
-        # Rights were looked up by the ARN; history knows whether all of it is true.
+        # Rights depend on every part of the ARN, so history must confirm all of them.
         await request.queries.describe(arn)

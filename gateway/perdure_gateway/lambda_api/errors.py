@@ -1,6 +1,6 @@
-"""What a Lambda client is told when a call fails, as an answer over HTTP.
+"""HTTP responses for failed calls, with the error codes of the Lambda API.
 
-Must stay true: what is no refusal is told as ServiceException, which clients try again.
+Must stay true: an error that is not a refusal becomes a ServiceException, which clients retry.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ _CODES: Final = {
 
 
 def response_of(error: Exception) -> Response:
-    """Return what the caller of the failed call is told."""
+    """Return the response for a failed call."""
     if isinstance(error, LambdaError):
         return error_response(error.code, str(error))
     status = status_of(error)
@@ -33,6 +33,6 @@ def response_of(error: Exception) -> Response:
 
 
 def error_response(code: Code, message: str, status: int | None = None) -> Response:
-    """Return the answer that clients turn into an exception of this code."""
-    told = failure(code, message, status)
-    return json_response(told.body, status=told.status, headers=told.headers)
+    """Return the response that clients turn into an exception of this code."""
+    failed = failure(code, message, status)
+    return json_response(failed.body, status=failed.status, headers=failed.headers)

@@ -23,7 +23,7 @@ from perdure_host.ports import FunctionRow, ListQuery
 from perdure_host.services import NumberedEvent, key_of
 from perdure_host.tokens import pack_marker, unpack_marker
 
-# The year 9999, as far as times of clients go.
+# The end of the year 9999, the last time that clients can represent.
 TIME_MS_MAX: Final = 253_402_300_799_999
 
 _EVENTS: Final = "lambda events"
@@ -33,7 +33,7 @@ _EXECUTION_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 async def get(request: LambdaRequest) -> Response:
-    """Return the execution, whole but for its history."""
+    """Return the execution without its history."""
     included = request.flag("IncludeExecutionData", default=True)
     arn = request.path_param("arn")
     state = await request.queries.describe(arn)
@@ -43,7 +43,7 @@ async def get(request: LambdaRequest) -> Response:
         if all(reference in texts for reference in references):
             break
         texts = await load_payloads(request.queries, key_of(arn), references, request.reservation)
-        # It may have ended while they were read.
+        # The execution may have ended while they were read.
         state = await request.queries.describe(arn)
     return json_response(execution_json(state, texts, included=included))
 
@@ -91,15 +91,15 @@ async def list_by_function(request: LambdaRequest) -> Response:
 
 
 def _references(state: State) -> list[StoredPayload]:
-    """Return what is kept outside and shown: payloads that clients may get, and the error."""
-    wanted = [
+    """Return the references to load: to payloads that clients may receive, and to the error."""
+    references = [
         payload
         for payload in (state.input, state.result)
         if isinstance(payload, StoredPayload) and payload.size <= SYNCHRONOUS_BYTES_MAX
     ]
     if state.error is not None and state.error.kept is not None:
-        wanted.append(state.error.kept)
-    return wanted
+        references.append(state.error.kept)
+    return references
 
 
 def _list_query(request: LambdaRequest, function: FunctionRow, limit: int) -> ListQuery:
@@ -126,5 +126,5 @@ def _list_position(marker: str) -> tuple[int, str]:
     started_ms, execution_id = unpack_marker(_EXECUTIONS, marker, tuple[int, str])
     validation.check_range("the time in the marker", started_ms, 0, TIME_MS_MAX)
     if _EXECUTION_ID.fullmatch(execution_id) is None:
-        raise Invalid("malformed page marker: it names no execution")
+        raise Invalid("malformed page marker: it must name an execution")
     return started_ms, execution_id

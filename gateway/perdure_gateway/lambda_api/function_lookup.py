@@ -1,4 +1,4 @@
-"""Which of the known functions a caller means."""
+"""The lookup of a registered function by name, ARN and qualifier."""
 
 import re
 from typing import Final
@@ -18,23 +18,23 @@ _QUALIFIER: Final = re.compile(
 async def known_function(
     queries: HistoryQueries, text: str, qualifier: str | None, namespace: str
 ) -> FunctionRow:
-    """Return the function that is named, if a worker has ever announced it.
+    """Return the named function, if a worker has ever registered it.
 
     Raises Invalid, Unknown.
     """
-    asked = parse_function(text, namespace)
+    parsed = parse_function(text, namespace)
     if qualifier is not None and _QUALIFIER.fullmatch(qualifier) is None:
         raise Invalid(
             f"Qualifier {preview(qualifier)} must be {VERSION}, or 1 to"
             f" {FUNCTION_VERSION_CHARS_MAX} of A-Z a-z 0-9 $ _ -"
         )
-    if qualifier is not None and asked.qualifier not in (None, qualifier):
+    if qualifier is not None and parsed.qualifier not in (None, qualifier):
         raise Invalid(
             "The derived qualifier from the function name does not match the specified qualifier."
         )
-    version = asked.qualifier or qualifier or VERSION
+    version = parsed.qualifier or qualifier or VERSION
     for row in await queries.functions():
-        if (row.namespace, row.name, VERSION) == (asked.namespace, asked.name, version):
+        if (row.namespace, row.name, VERSION) == (parsed.namespace, parsed.name, version):
             return row
-    arn = function_arn(asked.namespace, asked.name)
+    arn = function_arn(parsed.namespace, parsed.name)
     raise Unknown(f"Function not found: {arn}:{cut_chars(version, ARN_PREVIEW_CHARS_MAX)}")

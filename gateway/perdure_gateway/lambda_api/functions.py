@@ -1,7 +1,7 @@
-"""GetFunction, GetFunctionConfiguration, ListFunctions: what workers have announced.
+"""GetFunction, GetFunctionConfiguration, ListFunctions: the functions that workers registered.
 
-Functions are not deployed here, so there is no code to tell of, and no configuration but that of
-their executions.
+Functions are not deployed here, so responses hold no code, and only the configuration of
+executions.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ _FUNCTIONS: Final = "lambda functions"
 
 
 async def get(request: LambdaRequest) -> Response:
-    """Return the configuration, and nothing of code."""
+    """Return the configuration, with an empty code section."""
     return json_response({"Configuration": await _configuration(request), "Code": {}, "Tags": {}})
 
 
@@ -56,11 +56,11 @@ async def list_all(request: LambdaRequest) -> Response:
 
 
 def _listed_version(request: LambdaRequest) -> str | None:
-    """Return what ARNs of the list end with: with all versions asked for, that of each."""
-    given = request.text("FunctionVersion")
-    if given not in (None, "ALL"):
-        raise Invalid(f"FunctionVersion is {preview(given)}; ALL is expected")
-    return None if given is None else VERSION
+    """Return the qualifier for ARNs of the list: the version, if all versions are requested."""
+    version = request.text("FunctionVersion")
+    if version not in (None, "ALL"):
+        raise Invalid(f"FunctionVersion must be ALL, got {preview(version)}")
+    return None if version is None else VERSION
 
 
 async def _configuration(request: LambdaRequest) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """Invoke: start an execution and wait for its end (RequestResponse), or not (Event), or neither.
 
-Must stay true: whoever waits holds a connection, so their number is bounded; a caller who has gone
-away is waited for no longer; and an execution that fails is an answer, never a failed call, for
-clients would try that again.
+Must stay true: a waiting caller holds a connection, so their number is bounded; waiting ends when
+the caller has gone; and a failed execution is a response, never a failed call, which clients would
+retry.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ from perdure_host.lambda_json.names import VERSION
 from perdure_host.ports import FunctionRow
 from perdure_host.services import StartRequest, key_of
 
-# Fewer than the connections that the port takes, so that others still get in.
+# Fewer than the connections of the port, so that other calls are still accepted.
 WAITS_MAX: Final = 1_500
 
-# What a handler gets from a caller who sends nothing.
+# The input of a handler when the caller sends none.
 _NOTHING_SENT: Final = "{}"
 
 _START_FIELDS: Final = StartFields(
@@ -52,7 +52,7 @@ _START_FIELDS: Final = StartFields(
 
 
 class InvocationType(StrEnum):
-    """How long the caller waits."""
+    """Whether the caller waits for the end of the execution."""
 
     REQUEST_RESPONSE = "RequestResponse"
     EVENT = "Event"
@@ -60,7 +60,7 @@ class InvocationType(StrEnum):
 
 
 class LogType(StrEnum):
-    """What of the log the caller wants. Logs stay with the workers, so that none is told of."""
+    """The part of the log that the caller requests. Workers keep the logs, so none is returned."""
 
     NONE = "None"
     TAIL = "Tail"
@@ -74,7 +74,7 @@ _BYTES_MAX: Final = {
 
 
 class Invoker:
-    """Serves Invoke."""
+    """Serves Invoke, with a bound on the number of waiting callers."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Invoker:
         self._waits_free = waits
 
     async def invoke(self, request: LambdaRequest) -> Response:
-        """Do what the invocation type asks for."""
+        """Start an execution, wait for it, or only check the request, by the invocation type."""
         kind = _invocation_type(request)
         _check_log_type(request)
         row = await request.function()
@@ -107,7 +107,7 @@ class Invoker:
     async def _start_and_wait(self, request: LambdaRequest, start: StartRequest) -> Response:
         if self._waits_free == 0:
             raise ResourceExhausted(
-                "too many callers wait for executions; invoke with the type Event"
+                "too many callers wait for executions. Invoke with the type Event"
             )
         self._waits_free -= 1
         try:
@@ -134,12 +134,12 @@ class Invoker:
 
 
 def _invocation_type(request: LambdaRequest) -> InvocationType:
-    given = request.header("x-amz-invocation-type") or InvocationType.REQUEST_RESPONSE
+    kind = request.header("x-amz-invocation-type") or InvocationType.REQUEST_RESPONSE
     try:
-        return InvocationType(given)
+        return InvocationType(kind)
     except ValueError:
         known = " | ".join(InvocationType)
-        raise Invalid(f"unknown invocation type {preview(given)}; expected {known}") from None
+        raise Invalid(f"invocation type must be one of {known}, got {preview(kind)}") from None
 
 
 def _start_request(
@@ -155,37 +155,37 @@ def _start_request(
         input=text_of(body) or _NOTHING_SENT,
         tenant_id=request.header("x-amz-tenant-id"),
         trace_header=request.header("x-amzn-trace-id"),
-        # As on Lambda, where synchronous invocations alone bring it.
+        # As on Lambda, only synchronous invocations pass it on.
         client_context=client_context if kind is InvocationType.REQUEST_RESPONSE else None,
         fields=_START_FIELDS,
     )
 
 
 def _client_context(request: LambdaRequest) -> str | None:
-    """Return what the client says about itself, as it came. Raises Invalid, LambdaError."""
-    given = request.header("x-amz-client-context")
-    if given is None:
+    """Return the client context, in base64 as it was sent. Raises Invalid, LambdaError."""
+    context = request.header("x-amz-client-context")
+    if context is None:
         return None
     # Core sees only that of a synchronous invocation.
-    check_client_context(_START_FIELDS.client_context, given)
+    check_client_context(_START_FIELDS.client_context, context)
     try:
-        fields = json.loads(base64.b64decode(given.encode("ascii"), validate=True))
+        fields = json.loads(base64.b64decode(context.encode("ascii"), validate=True))
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise LambdaError(
             Code.CONTENT_INVALID, "Client context must be a valid Base64-encoded JSON object."
         )
-    return given
+    return context
 
 
 def _check_log_type(request: LambdaRequest) -> None:
-    given = request.header("x-amz-log-type") or LogType.NONE
+    log_type = request.header("x-amz-log-type") or LogType.NONE
     try:
-        LogType(given)
+        LogType(log_type)
     except ValueError:
         known = " | ".join(LogType)
-        raise Invalid(f"unknown log type {preview(given)}; expected {known}") from None
+        raise Invalid(f"log type must be one of {known}, got {preview(log_type)}") from None
 
 
 async def _wait_ended_or_gone(request: LambdaRequest, arn: str, wait_ms: int) -> None:
@@ -212,7 +212,7 @@ def _outcome(arn: str, state: State, error: ErrorObject | None, wait_ms: int) ->
     if state.status is not ExecutionStatus.SUCCEEDED:
         return _failed(arn, _error_body(state, error, wait_ms))
     if isinstance(result, StoredPayload) or size > SYNCHRONOUS_BYTES_MAX:
-        # As the service says of a handler whose answer it cannot pass on; the result is kept.
+        # The message of the service for a response that is too large; the result stays recorded.
         message = (
             f"Response payload size ({size} bytes) exceeded maximum allowed payload size"
             f" ({SYNCHRONOUS_BYTES_MAX} bytes)."
@@ -233,7 +233,7 @@ def _failed(arn: str, error: Mapping[str, object]) -> Response:
 
 
 def _error_body(state: State, error: ErrorObject | None, wait_ms: int) -> dict[str, object]:
-    """Return the failure as Lambda's runtimes write it."""
+    """Return the failure in the form of Lambda's runtimes."""
     if state.status in EXECUTION_OPEN:
         message = (
             f"the execution has not ended after {wait_ms / 1_000:g} s and goes on;"

@@ -1,4 +1,4 @@
-"""One request of a Lambda client: its path, query and body, read as the model says."""
+"""One request of a Lambda client: its path, query and body, parsed as the API model defines."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -23,7 +23,7 @@ _Shape = TypeVar("_Shape")
 
 
 class LambdaRequest:
-    """What an operation needs: who answers, and what is asked."""
+    """A request, with everything that an operation needs to answer it."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class LambdaRequest:
         self.queries = history.queries
         self.invocations = history.invocations
         self.readiness = readiness
-        # What its answer may take for large payloads; given back when the call ends.
+        # The memory of its large payloads; released when the request ends.
         self.reservation = reservation
 
     def path_param(self, name: str) -> str:
-        """Return a part of the path, with its percent-encoding undone."""
+        """Return a parameter of the path, with its percent-encoding undone."""
         part: str = self.http_request.path_params[name]
         return part
 
@@ -69,12 +69,12 @@ class LambdaRequest:
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a query parameter that is true or false. Raises Invalid."""
-        given = self.text(name)
-        if given is None:
+        text = self.text(name)
+        if text is None:
             return default
-        if given.lower() not in ("true", "false"):
-            raise Invalid(f"{name} is {preview(given)}; true or false is expected")
-        return given.lower() == "true"
+        if text.lower() not in ("true", "false"):
+            raise Invalid(f"{name} must be true or false, got {preview(text)}")
+        return text.lower() == "true"
 
     def items(self) -> int:
         """Return how many items a page may hold. Raises Invalid."""
@@ -82,21 +82,21 @@ class LambdaRequest:
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
         """Return a query parameter that is a number. Raises Invalid."""
-        given = self.text(name)
-        return default if given is None else number_of(name, given, least=least, most=most)
+        text = self.text(name)
+        return default if text is None else number_of(name, text, least=least, most=most)
 
     def timestamp_ms(self, name: str) -> int | None:
         """Return a query parameter that is a time in ISO 8601. Raises Invalid."""
-        given = self.text(name)
-        if given is None:
+        text = self.text(name)
+        if text is None:
             return None
         try:
-            moment = datetime.fromisoformat(given)
+            time = datetime.fromisoformat(text)
         except ValueError:
-            raise Invalid(f"{name} is {preview(given)}; a time in ISO 8601 is expected") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return to_epoch_ms(moment)
+            raise Invalid(f"{name} must be a time in ISO 8601, got {preview(text)}") from None
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        return to_epoch_ms(time)
 
     async def read(self, shape: type[_Shape], bytes_max: int) -> _Shape:
         """Return the JSON body; an empty one is an empty object. Raises LambdaError, Invalid."""

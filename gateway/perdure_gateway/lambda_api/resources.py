@@ -1,4 +1,4 @@
-"""Executions and functions as the Lambda API model shapes them."""
+"""Executions and functions in the JSON of the Lambda API model."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,10 @@ from perdure_host.ports import ExecutionRow, FunctionRow
 def execution_json(
     state: State, texts: Mapping[StoredPayload, str], *, included: bool
 ) -> dict[str, object]:
-    """Return what GetDurableExecution answers, with payloads and error or without.
+    """Return the response of GetDurableExecution, with or without payloads and error.
 
-    A payload that is kept outside and not among the texts is left out, and said to be.
+    A payload outside the record and not among the texts is left out; ExecutionDataIncluded is then
+    false.
     """
     payload, result = text_from(state.input, texts), text_from(state.result, texts)
     is_whole = (payload is None) == (state.input is None) and (result is None) == (
@@ -46,7 +47,7 @@ def execution_json(
 
 
 def summary_json(row: ExecutionRow) -> dict[str, object]:
-    """Return an execution as a list shows it."""
+    """Return an execution as an entry of a list."""
     return present(
         DurableExecutionArn=arn_of(row.identity),
         DurableExecutionName=row.name,
@@ -58,7 +59,7 @@ def summary_json(row: ExecutionRow) -> dict[str, object]:
 
 
 def configuration_json(row: FunctionRow, qualifier: str | None) -> dict[str, object]:
-    """Return a FunctionConfiguration: what a worker has announced, and that it can be invoked."""
+    """Return a FunctionConfiguration: the settings that a worker registered, as an active one."""
     arn = function_arn(row.namespace, row.name)
     config = _durable_config(row.retention_days, row.execution_timeout_s)
     return present(

@@ -1,4 +1,4 @@
-"""Answers of the Lambda API in JSON."""
+"""Responses of the Lambda API in JSON."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,12 +13,12 @@ _encoder: Final = msgspec.json.Encoder()
 def json_response(
     body: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the answer."""
+    """Return a response with this body."""
     return Response(
         _encoder.encode(body), status_code=status, headers=headers, media_type=_MEDIA_TYPE
     )
 
 
 def encoded(value: Mapping[str, object]) -> bytes:
-    """Return the JSON of a part of an answer."""
+    """Return the JSON of a part of a response."""
     return _encoder.encode(value)

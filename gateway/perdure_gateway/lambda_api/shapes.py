@@ -1,4 +1,4 @@
-"""What bodies of requests hold that only the gateway reads, named as the model names it."""
+"""Shapes of request bodies that only the gateway reads, named as in the API model."""
 
 import msgspec
 

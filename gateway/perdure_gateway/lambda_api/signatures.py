@@ -1,11 +1,11 @@
-"""Signature Version 4: what a client signs, and whether it has.
+"""Signature Version 4: the parsing and verification of signed requests.
 
 Source: "Create a signed AWS API request" of the IAM user guide. Paths are signed as they are on the
 wire, percent-encoded once more, as for every service but S3; botocore does the same.
 
 Must stay true: everything that an operation reads is signed. Queries are therefore made canonical
-from what the operations understand by them, headers that begin with `x-amz-` have to be among the
-signed ones, paths are not tidied, and the hash of the body is always our own.
+from their meaning to the operations, headers that begin with `x-amz-` must be among the signed
+ones, paths are not normalized, and the hash of the body is always computed here.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from perdure_host.lambda_json.failures import Code, LambdaError
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 SERVICE: Final = "lambda"
-# AWS allows the same.
+# The same as at AWS.
 SKEW_S_MAX: Final = 300
 
 _TERMINATOR: Final = "aws4_request"
@@ -40,7 +40,7 @@ _UNSIGNED: Final = ("UNSIGNED-", "STREAMING-")
 
 
 class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it came over the wire; names of headers are in lower case."""
+    """A request as received; names of headers are in lower case."""
 
     method: str
     raw_path: bytes
@@ -57,18 +57,18 @@ class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignatureClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says about its signature; only `check_signature` makes it the truth."""
+    """The claims of a request about its signature; only `check_signature` verifies them."""
 
     key_id: str
     date: str
     region: str
     signed_headers: tuple[str, ...]
     signature: str
-    moment: str
+    signed_at: str
 
 
 def parse_signature(request: SignedRequest, now_ms: int) -> SignatureClaim:
-    """Read who says to have signed, when and for what. Raises LambdaError."""
+    """Parse the claims about the signature: its key, time and scope. Raises LambdaError."""
     found = _HEADER.fullmatch(request.value("authorization") or "")
     if found is None:
         raise LambdaError(
@@ -76,17 +76,17 @@ def parse_signature(request: SignedRequest, now_ms: int) -> SignatureClaim:
             f"the authorization header must have the form '{ALGORITHM} Credential=KEY/DATE/REGION/"
             f"{SERVICE}/{_TERMINATOR}, SignedHeaders=NAMES, Signature=HEX'",
         )
-    moment = _moment(request)
+    signed_at = _signing_time(request)
     claim = SignatureClaim(
         key_id=found["key_id"],
         date=found["date"],
         region=found["region"],
         signed_headers=tuple(found["headers"].split(";")),
         signature=found["signature"],
-        moment=moment,
+        signed_at=signed_at,
     )
     _check_scope(claim, found["service"], found["terminator"])
-    _check_age(moment, now_ms)
+    _check_age(signed_at, now_ms)
     _check_headers(request, claim)
     return claim
 
@@ -94,14 +94,14 @@ def parse_signature(request: SignedRequest, now_ms: int) -> SignatureClaim:
 def check_signature(
     request: SignedRequest, claim: SignatureClaim, key: AccessKey, body: bytes
 ) -> None:
-    """Raise LambdaError unless the key has signed exactly this."""
+    """Raise LambdaError unless the key has signed exactly this request."""
     body_hash = hashlib.sha256(body).hexdigest()
     _check_body_hash(request, body_hash)
-    # Only headers may hold more than ASCII; latin-1 makes of them the bytes that came.
+    # Only headers may hold more than ASCII; latin-1 restores the bytes as received.
     canonical = _canonical_request(request, claim, body_hash).encode("latin-1")
     signed = hashlib.sha256(canonical).hexdigest()
     scope = f"{claim.date}/{claim.region}/{SERVICE}/{_TERMINATOR}"
-    text = f"{ALGORITHM}\n{claim.moment}\n{scope}\n{signed}"
+    text = f"{ALGORITHM}\n{claim.signed_at}\n{scope}\n{signed}"
     derived = f"AWS4{key.secret}".encode()
     for part in (claim.date, claim.region, SERVICE, _TERMINATOR):
         derived = _mac(derived, part)
@@ -113,7 +113,7 @@ def check_signature(
 
 
 def canonical_query(raw_query: bytes) -> str:
-    """Return the query in the one spelling that is signed."""
+    """Return the query in the canonical form that is signed."""
     pairs: list[tuple[str, str]] = []
     for pair in filter(None, raw_query.split(b"&")):
         name, _, value = pair.partition(b"=")
@@ -139,19 +139,19 @@ def _canonical_request(request: SignedRequest, claim: SignatureClaim, body_hash:
 
 
 def _recoded(part: bytes) -> str:
-    # A plus is a space to whoever reads queries of forms, as our operations do.
+    # A plus is a space in the queries of forms, which is how the operations read them.
     return quote(unquote_to_bytes(part.replace(b"+", b" ")), safe="~")
 
 
-def _moment(request: SignedRequest) -> str:
-    """Return when it was signed, as it is signed."""
-    given = request.value("x-amz-date")
-    if given is not None:
-        if _DATE.fullmatch(given) is None:
+def _signing_time(request: SignedRequest) -> str:
+    """Return the time of the signature, in the form that is signed."""
+    date = request.value("x-amz-date")
+    if date is not None:
+        if _DATE.fullmatch(date) is None:
             raise LambdaError(
                 Code.SIGNATURE_INCOMPLETE, "the header x-amz-date must read like 20260131T235959Z"
             )
-        return given
+        return date
     try:
         return parsedate_to_datetime(request.value("date") or "").strftime(_DATE_FORM)
     except ValueError:
@@ -161,25 +161,25 @@ def _moment(request: SignedRequest) -> str:
 
 
 def _check_scope(claim: SignatureClaim, service: str, terminator: str) -> None:
-    """Regions say nothing here, so that any will do; it is part of what is signed all the same."""
+    """Raise LambdaError unless the scope is this service. Any region is accepted."""
     if service != SERVICE:
         raise _invalid(f"credential should be scoped to correct service: '{SERVICE}'")
     if terminator != _TERMINATOR:
         raise _invalid(f"credential should be scoped with a valid terminator: '{_TERMINATOR}'")
-    if claim.date != claim.moment[:8]:
+    if claim.date != claim.signed_at[:8]:
         raise _invalid("the date in the credential scope is not the date of the request")
 
 
-def _check_age(moment: str, now_ms: int) -> None:
+def _check_age(signed_at: str, now_ms: int) -> None:
     try:
-        signed_s = datetime.strptime(moment, _DATE_FORM).replace(tzinfo=UTC).timestamp()
+        signed_s = datetime.strptime(signed_at, _DATE_FORM).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise LambdaError(Code.SIGNATURE_INCOMPLETE, "the header x-amz-date is no time") from None
     now = datetime.fromtimestamp(now_ms / 1_000, UTC).strftime(_DATE_FORM)
     if signed_s < now_ms / 1_000 - SKEW_S_MAX:
-        raise _invalid(f"signature expired: it is of {moment}, and now it is {now}")
+        raise _invalid(f"signature expired: it is of {signed_at}, and now it is {now}")
     if signed_s > now_ms / 1_000 + SKEW_S_MAX:
-        raise _invalid(f"signature not yet current: it is of {moment}, and now it is {now}")
+        raise _invalid(f"signature not yet current: it is of {signed_at}, and now it is {now}")
 
 
 def _check_headers(request: SignedRequest, claim: SignatureClaim) -> None:
@@ -195,12 +195,12 @@ def _check_headers(request: SignedRequest, claim: SignatureClaim) -> None:
 
 
 def _check_body_hash(request: SignedRequest, body_hash: str) -> None:
-    given = request.value("x-amz-content-sha256")
-    if given is None:
+    claimed = request.value("x-amz-content-sha256")
+    if claimed is None:
         return
-    if given.startswith(_UNSIGNED):
+    if claimed.startswith(_UNSIGNED):
         raise _invalid("the body has to be signed: x-amz-content-sha256 must be its SHA-256")
-    if not hmac.compare_digest(given.encode(), body_hash.encode()):
+    if not hmac.compare_digest(claimed.encode(), body_hash.encode()):
         raise _invalid("the header x-amz-content-sha256 is not the SHA-256 of the body")
 
 
