@@ -1,8 +1,8 @@
-"""Generate the Python code of the contract, and tell whether the committed code is up to date.
+"""Generate the Python code of the contract, and check that the committed code is up to date.
 
 `make proto` runs this with the pinned protocol compiler; `--check` needs the standard library only.
 What must stay true: files are compiled with this folder as the include path, so that their names
-inside protobuf's process-wide registry (`perdure_proto/v1/…`) are nobody else's, and so that the
+inside protobuf's process-wide registry (`perdure_proto/v1/…`) are ours alone, and so that the
 generated imports are right as they come. `SOURCES.sha256` holds the digest of every source and
 every generated file: a contract changed without `make proto` and generated code changed by hand
 both fail the check. `sha256sum --check` reads it too.

@@ -276,7 +276,7 @@ class CarelessHost:
         token = self.draw(st.sampled_from(self.held))
         if self.ask(HandBack(token)) is not None:
             self.pass_all()
-            # Nobody has heard what the invocation came to.
+            # The end of the invocation is not recorded.
             completion = Complete(token=token, status=CompletionStatus.SUCCEEDED)
             assert isinstance(self.scene.refusal(completion), StaleToken)
 

@@ -19,15 +19,15 @@ IN_TEXT = re.compile(r"`perdure ([a-z][^`\n]*)`")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)")
 
 
-def shown(page: Path) -> Iterator[str]:
+def commands_on(page: Path) -> Iterator[str]:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for block in BLOCK.findall(text):
         yield from IN_BLOCK.findall(block.replace("#", "\n"))
     yield from IN_TEXT.findall(text)
 
 
-def command_of(words: str) -> tuple[Any, str]:
-    command, rest = typer.main.get_command(app), words
+def command_of(line: str) -> tuple[Any, str]:
+    command, rest = typer.main.get_command(app), line
     while children := getattr(command, "commands", None):
         name, _, rest = rest.partition(" ")
         if name not in children:
@@ -47,10 +47,10 @@ def options_of(command: Any) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_that_a_page_shows_exist(page: Path) -> None:
     unknown: list[str] = []
-    for words in shown(page):
-        command, rest = command_of(words)
+    for line in commands_on(page):
+        command, rest = command_of(line)
         unknown += [
-            f"perdure {words}: {option}"
+            f"perdure {line}: {option}"
             for option in OPTION.findall(re.sub(r"'[^']*'", "", rest))
             if option not in options_of(command)
         ]
@@ -58,4 +58,4 @@ def test_options_that_a_page_shows_exist(page: Path) -> None:
 
 
 def test_the_pages_show_commands() -> None:
-    assert sum(1 for page in PAGES for _ in shown(page)) > 60
+    assert sum(1 for page in PAGES for _ in commands_on(page)) > 60
