@@ -1,4 +1,4 @@
-"""Tests of history are coroutine functions, each on a loop of its own."""
+"""Runs tests that are coroutine functions, each on its own event loop."""
 
 import asyncio
 import inspect

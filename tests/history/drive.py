@@ -32,7 +32,7 @@ class Driver:
             self.arns[name] = (await host.call(host.history.commands.start(request))).arn
 
     async def round(self, ms: int = 500) -> None:
-        """Let some time pass, and do what clients do meanwhile."""
+        """Pass some time, and do what clients do meanwhile."""
         await self.world.pass_ms(ms)
         if self.world.host.link.is_cut:
             await self.restart()

@@ -1,4 +1,4 @@
-"""Time that passes when a test says so, and waiting until nothing can go on without it."""
+"""A clock that a test advances, and `settle`, which runs the loop until all tasks wait."""
 
 import asyncio
 import heapq
@@ -33,7 +33,7 @@ class ManualClock:
         return self._waiters[0][0] if self._waiters else None
 
     def advance(self, ms: int) -> None:
-        """Let time pass; wake whoever is due, in order."""
+        """Advance the clock; wake the waiters that are due, in order."""
         self._now_ms += ms
         while (due_ms := self.next_due_ms()) is not None and due_ms <= self._now_ms:
             heapq.heappop(self._waiters)[2].set_result(None)

@@ -1,4 +1,4 @@
-"""A worker that runs small scripts by replay, as any worker would, and a ledger outside the system.
+"""A worker that runs small scripts by replay, and a ledger of what was seen outside the system.
 
 Each passing of an operation goes by what the state says. A step's result tells which run of its
 body made it, so that a result which was recorded and lost again, or made up, cannot go unnoticed.
@@ -108,7 +108,7 @@ class ScriptedWorker:
     # Being there.
 
     def attach(self, host: Host) -> None:
-        """Come to a node with all slots that are free."""
+        """Connect to a node with all free slots."""
         self._host = host
         functions = [("default", name) for name in self.scripts]
         host.matching.attach(self.worker_id, functions, lambda task: self._deliver(host, task))
@@ -127,7 +127,7 @@ class ScriptedWorker:
         self.attach(host)
 
     def disconnect(self) -> None:
-        """Let the stream break; the worker itself goes on, and the node hears of it."""
+        """Break the stream; the worker itself goes on, and the node notices."""
         if not self.connected.is_set():
             return
         self.connected.clear()

@@ -1,4 +1,4 @@
-"""The bounds of what is kept in memory."""
+"""Bounds of the execution cache."""
 
 import asyncio
 

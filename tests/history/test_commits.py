@@ -1,4 +1,4 @@
-"""Commits: how many there are, and what becomes of those that fail."""
+"""Group commits: how many there are, and what follows when one fails."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A node that crashes, or whose commits fail, at every single one of them."""
+"""Crashes of a node before and after each of its commits, and failures of each commit."""
 
 from typing import Literal
 

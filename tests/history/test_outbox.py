@@ -1,4 +1,4 @@
-"""Chained invokes: children start, end, and tell their parents, whatever crashes in between."""
+"""Chained invokes: children start and report their ends, whatever crashes in between."""
 
 import asyncio
 import contextlib

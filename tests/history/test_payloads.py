@@ -1,4 +1,4 @@
-"""Large payloads: written once beside the history, read only by who asks for them, never lost."""
+"""Large payloads: written once beside the history, read only on request, never lost."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reading histories, following them, waiting for an end."""
+"""Queries: pages of histories, following one, waiting for an end."""
 
 import asyncio
 

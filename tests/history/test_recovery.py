@@ -1,4 +1,4 @@
-"""What happens between a failed commit and the reload, and when queues were too short."""
+"""Recovery: after a failed commit until the reload, and after queues that were full."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.history.world import World, inside
 
 
 def slow_join(world: World) -> asyncio.Event:
-    """Let the node's next join wait for a test."""
+    """Make the node's next join wait for a test."""
     gate = asyncio.Event()
     link, join = world.host.link, world.host.link.join
 

@@ -1,4 +1,4 @@
-"""The scanner finds what cannot move, says so, and mends it; elsewhere it finds nothing."""
+"""The scanner finds, reports and repairs executions that cannot move; it finds no others."""
 
 import asyncio
 

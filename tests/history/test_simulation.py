@@ -1,4 +1,4 @@
-"""Many executions, random faults, and one judge. Every run can be repeated by its seed.
+"""Simulation: many executions, random faults, one set of checks. A seed repeats a run.
 
 PERDURE_SIMULATIONS sets how many seeds are played, PERDURE_SIMULATION_SEED the first of them.
 """
@@ -105,7 +105,7 @@ class _Trouble:
         self._paused: str | None = None
 
     async def make(self) -> None:
-        """Let something go wrong, or right again."""
+        """Make something fail, or work again."""
         link = self._world.host.link
         link.away = False
         link.roll(self._dice, self._dice.choice([0.0, 0.0, 0.2]))
@@ -126,7 +126,7 @@ class _Trouble:
                 pass
 
     async def end(self) -> None:
-        """Let everything go right from now on."""
+        """Make nothing fail from now on."""
         self._world.host.link.away = False
         self._world.host.link.roll(None)
         for worker in self._workers:

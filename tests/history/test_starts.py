@@ -1,4 +1,4 @@
-"""Starting executions: names, equal starts, and who gets which answer."""
+"""Starts of executions: names, equal starts, and their answers."""
 
 import asyncio
 

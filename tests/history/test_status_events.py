@@ -1,4 +1,4 @@
-"""Sinks hear of every start and end, in order, at least once, and hold up nothing."""
+"""Status events: every start and end, in order, at least once; a sink delays nothing else."""
 
 import asyncio
 from collections.abc import Sequence

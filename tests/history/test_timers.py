@@ -1,4 +1,4 @@
-"""Timers: never early, never forgotten, and no memory for what is far."""
+"""Timers: never early, never forgotten, and only near ones in memory."""
 
 import asyncio
 

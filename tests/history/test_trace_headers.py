@@ -1,4 +1,4 @@
-"""A trace header is kept with its execution, and goes on to the executions that it invokes."""
+"""Trace headers: stored with the execution, passed on to the executions that it invokes."""
 
 import pytest
 

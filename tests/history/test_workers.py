@@ -1,4 +1,4 @@
-"""Invocations and their workers: claims after a crash, broken streams, silence, handing back."""
+"""Invocations in workers: claims after a crash, broken streams, heartbeats, handing back."""
 
 import asyncio
 

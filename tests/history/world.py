@@ -207,7 +207,7 @@ class Worker(Protocol):
         ...
 
     async def finish(self) -> None:
-        """Take no more, and hold on to nothing that was delivered."""
+        """Accept no more tasks, and hand back what was delivered."""
         ...
 
 
@@ -276,13 +276,13 @@ class World:
         return self.host
 
     async def restart(self) -> Host:
-        """Let the node crash, and start another."""
+        """Crash the node, and start another."""
         self.host.crash()
         await settle()
         return await self.open()
 
     async def pass_ms(self, ms: int) -> None:
-        """Let time pass, from one thing that is due to the next."""
+        """Advance the clock, from each due time to the next."""
         until_ms = self.clock.now_ms() + ms
         await settle()
         while self.clock.now_ms() < until_ms:

@@ -1,4 +1,4 @@
-"""Matching: oldest first, each slot promised once, nothing lost and nothing without a bound."""
+"""Matching: oldest task first, each slot used once, no task lost, queues bounded."""
 
 import random
 

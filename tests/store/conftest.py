@@ -1,4 +1,4 @@
-"""Every store, one after the other, for the tests that hold them to the port."""
+"""Fixtures of every store, for the tests that all of them must pass."""
 
 import asyncio
 import inspect

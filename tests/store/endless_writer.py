@@ -1,4 +1,4 @@
-"""A program that commits for ever, and says what was acknowledged: it is there to be killed.
+"""A program that commits until it is killed, and prints what was acknowledged.
 
 Each commit moves three executions, so that a torn one shows.
 """

@@ -1,4 +1,4 @@
-"""A store that misbehaves on purpose, around one that does not.
+"""A wrapper that makes a store fail on purpose.
 
 It plays what networks and disks do to a writer: the database is away, or the answer to a commit is
 lost, after it was written or before. What goes wrong is written down in advance (a script) or drawn
@@ -43,7 +43,7 @@ class FaultyStore:
     """The port `Store`; hands everything on, but for what is to fail."""
 
     def __init__(self, inner: Store, fates: Iterable[Fate] = ()) -> None:
-        """Let the coming commits meet these fates, one each, and all later ones succeed."""
+        """Set the fates of the next commits, one each; all later ones succeed."""
         self.inner = inner
         # While set, the database is away: every call is refused.
         self.away = False
@@ -57,7 +57,7 @@ class FaultyStore:
         self._fates.extend(fates)
 
     def roll(self, dice: random.Random | None, share: float = 0.0) -> None:
-        """Let this share of the commits that are not scripted fail; None: no longer."""
+        """Make this share of the commits that are not scripted fail; None: no longer."""
         self._dice, self._share = dice, share
 
     async def open(self, *, migrate: bool = False) -> None:

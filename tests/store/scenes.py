@@ -1,4 +1,4 @@
-"""What tests of the store are made of: a place to keep things, and small executions."""
+"""Helpers of store tests: places for databases, and small executions."""
 
 import contextlib
 from collections.abc import AsyncGenerator

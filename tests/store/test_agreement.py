@@ -1,4 +1,4 @@
-"""All stores answer alike, whatever they are asked: the same random life, lived in each of them.
+"""Agreement of all stores: the same random calls get the same answers from each of them.
 
 The memory store is the plainest of them; wherever another answers differently, one is wrong.
 """

@@ -1,4 +1,4 @@
-"""What every store promises about executions: the port's page, claim by claim."""
+"""Conformance of every store: what the port promises about executions."""
 
 import msgspec
 import pytest

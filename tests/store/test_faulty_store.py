@@ -1,4 +1,4 @@
-"""The store that misbehaves does so in just the ways that it was told to."""
+"""The faulty store fails exactly as it is scripted to."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""kill -9 takes nothing that was acknowledged, and leaves no commit behind in part."""
+"""Durability under kill -9: no acknowledged commit is lost, none is written in part."""
 
 import random
 import subprocess

@@ -1,4 +1,4 @@
-"""What every store promises about who may write: the port's page, claim by claim."""
+"""Conformance of every store: what the port promises about which node may write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

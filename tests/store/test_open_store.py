@@ -1,4 +1,4 @@
-"""Opening a store by its URL, and doing without the server's libraries."""
+"""Opening a store by its URL, also without the libraries of the server."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What holds for PostgreSQL alone: its settings, wires that break, a server that is away."""
+"""PostgreSQL only: its settings, connections that break, a server that is down."""
 
 import asyncio
 
@@ -137,7 +137,7 @@ def wait_until_somebody_waits_for_a_lock(url: str) -> None:
 def fail_with(
     url: str, code: str | None, message: str, *, timing: str = "IMMEDIATE", times: int = 99
 ) -> None:
-    """Let the server answer writes to executions with this error so many times; None: no longer."""
+    """Make the server fail so many writes to executions with this error; None: no longer."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP TRIGGER IF EXISTS fail ON executions")
         connection.execute("DROP SEQUENCE IF EXISTS failures")

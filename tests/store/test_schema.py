@@ -1,4 +1,4 @@
-"""Opening databases: empty, shared with strangers, too old, too new; and what a schema holds."""
+"""Opening databases: empty, shared with other software, too old, too new; their schema."""
 
 import asyncio
 import shutil
@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 @pytest.fixture
 def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this Perdure know one revision more than the databases made so far."""
+    """Make this Perdure know one revision more than existing databases have."""
     scripts = tmp_path / "migrations"
     shutil.copytree(migration.SCRIPTS, scripts)
     (scripts / "versions" / "revision_9999.py").write_text(NEXT)

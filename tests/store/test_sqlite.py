@@ -1,4 +1,4 @@
-"""What holds for SQLite alone: its settings, a full disk, a lock that somebody holds."""
+"""SQLite only: its settings, a full disk, a lock that another process holds."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""A wire to a PostgreSQL that breaks just when a COMMIT goes over it."""
+"""A proxy of PostgreSQL whose connection breaks just when a COMMIT passes."""
 
 import asyncio
 import contextlib
