@@ -39,7 +39,7 @@ def test_every_command_has_help(arguments: list[str]) -> None:
     assert (result.exit_code, "Usage: " in result.stdout) == (0, True)
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"perdure \S.*\n", perdure("--version").stdout)
 
 
@@ -47,13 +47,15 @@ def test_a_missing_argument_is_a_usage_error() -> None:
     assert perdure("executions", "get").exit_code == 2
 
 
-def test_a_payload_that_is_no_json_is_a_usage_error_before_anything_is_sent() -> None:
+def test_a_payload_that_is_not_json_is_a_usage_error_before_anything_is_sent() -> None:
     result = perdure("invoke", "order", "--payload", "{id: 1}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "not JSON" in result.stderr
 
 
-def test_nobody_listening_is_told_without_a_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_server_is_reported_without_a_stack_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(session, "PATIENCE_S", 0.0)
     result = perdure("executions", "list", "--server", "127.0.0.1:1")
     assert (result.exit_code, result.stdout) == (6, "")

@@ -109,13 +109,13 @@ def test_a_running_execution_cannot_be_deleted(machine: Machine) -> None:
     assert status(machine, "executions", "delete", held(machine, "busy"))[0] == 4
 
 
-def test_waiting_is_over_when_the_time_is(machine: Machine) -> None:
+def test_a_wait_ends_at_its_timeout(machine: Machine) -> None:
     code, stderr = status(machine, "invoke", "hold", "--name", "slow", "--timeout", "0.5")
     assert code == 7
     assert "the execution goes on: perdure executions history --follow" in stderr
 
 
-def test_an_interrupted_wait_tells_how_to_go_on(machine: Machine) -> None:
+def test_an_interrupted_wait_prints_how_to_go_on(machine: Machine) -> None:
     command = [sys.executable, "-m", "perdure_cli", "invoke", "hold", "--name", "interrupted"]
     with subprocess.Popen(
         [*command, "--server", machine.server_address],

@@ -30,14 +30,14 @@ def output_of(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_an_arn_is_never_folded_so_that_it_can_be_copied() -> None:
+def test_an_arn_is_never_wrapped_so_that_it_can_be_copied() -> None:
     summary = model_pb2.ExecutionSummary(execution_arn=ARN, execution_name="o", status="RUNNING")
     console = a_narrow_console()
     show_executions(console, [read_summary(summary)])
     assert ARN in output_of(console).splitlines()
 
 
-def test_a_list_tells_a_pause_that_nobody_asked_for_apart() -> None:
+def test_a_list_marks_a_diverged_pause() -> None:
     asked = model_pb2.ExecutionSummary(execution_arn=ARN, execution_name="o-1", status="PAUSED")
     diverged = model_pb2.ExecutionSummary(
         execution_arn=ARN, execution_name="o-2", status="PAUSED", diverged=True
@@ -50,7 +50,7 @@ def test_a_list_tells_a_pause_that_nobody_asked_for_apart() -> None:
     assert header.index("NAME") == first.index("o-1") == second.index("o-2")
 
 
-def test_a_callback_id_is_never_folded_so_that_it_can_be_copied() -> None:
+def test_a_callback_id_is_never_wrapped_so_that_it_can_be_copied() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="RUNNING")
     execution.open_callbacks.add(callback_id="Y" * 300, operation_id="op", name="awaiting")
     console = a_narrow_console()
@@ -58,7 +58,7 @@ def test_a_callback_id_is_never_folded_so_that_it_can_be_copied() -> None:
     assert "Y" * 300 in output_of(console).splitlines()
 
 
-def test_a_failed_execution_tells_why() -> None:
+def test_a_failed_execution_shows_its_error() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="FAILED")
     execution.start_timestamp.FromDatetime(NOON)
     execution.end_timestamp.FromDatetime(NOON)
@@ -69,7 +69,7 @@ def test_a_failed_execution_tells_why() -> None:
     assert "ValueError: no such shop" in output_of(console)
 
 
-def test_a_paused_execution_tells_why() -> None:
+def test_a_paused_execution_shows_its_reason() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="PAUSED")
     execution.pause_details.reason = "lunch"
     console = a_narrow_console()
@@ -77,7 +77,7 @@ def test_a_paused_execution_tells_why() -> None:
     assert ": lunch" in output_of(console)
 
 
-def test_a_pause_that_nobody_asked_for_is_told_apart() -> None:
+def test_a_diverged_pause_is_marked() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="PAUSED")
     execution.pause_details.diverged = True
     console = a_narrow_console()

@@ -29,14 +29,14 @@ def step(event_id: int, event_type: str, at_s: float, **fields: Any) -> model_pb
 STARTED = an_event(1, "ExecutionStarted", 0)
 
 
-def test_time_is_told_since_the_start() -> None:
+def test_times_are_offsets_from_the_start() -> None:
     assert [row.offset for row in rows(STARTED, step(2, "StepStarted", 1.5))] == [
         timedelta(0),
         timedelta(seconds=1.5),
     ]
 
 
-def test_an_end_tells_how_long_its_operation_took() -> None:
+def test_an_end_shows_how_long_its_operation_took() -> None:
     (_, begin, end) = rows(STARTED, step(2, "StepStarted", 1), step(3, "StepSucceeded", 1.25))
     assert (begin.duration, end.duration) == (None, timedelta(seconds=0.25))
 
@@ -62,12 +62,12 @@ def test_a_first_attempt_that_succeeds_needs_no_number() -> None:
     assert end.notes == ()
 
 
-def test_the_end_of_the_execution_tells_how_long_all_took() -> None:
+def test_the_end_of_the_execution_shows_how_long_it_took() -> None:
     (_, end) = rows(STARTED, an_event(2, "ExecutionSucceeded", 90))
     assert (end.operation, end.duration) == ("", timedelta(seconds=90))
 
 
-def test_a_pause_is_no_end() -> None:
+def test_a_pause_is_not_an_end() -> None:
     (_, paused) = rows(STARTED, an_event(2, "ExecutionPaused", 90, reason="lunch"))
     assert (paused.duration, paused.notes) == (None, ("lunch",))
 
@@ -92,12 +92,12 @@ def test_an_operation_without_a_name_is_called_by_its_kind() -> None:
     assert (row.operation, row.notes) == ("Wait", ("for 1 min 30 s",))
 
 
-def test_a_callback_tells_when_it_times_out() -> None:
+def test_a_callback_shows_when_it_times_out() -> None:
     (row,) = rows(an_event(1, "CallbackStarted", 0, id="c", name="ok", timeout_seconds=180))
     assert row.notes == ("times out in 3 min 00 s",)
 
 
-def test_a_chained_invoke_tells_its_function() -> None:
+def test_a_chained_invoke_shows_its_function() -> None:
     (row,) = rows(an_event(1, "ChainedInvokeStarted", 0, id="i", function_name="ship"))
     assert row.notes == ("ship",)
 

@@ -21,7 +21,7 @@ def test_an_approved_refund_is_made_whenever_the_worker_dies() -> None:
         assert result.get_step("refund_order-2").value == {"order_id": "o-1", "refunded": 40}
 
 
-def test_a_refused_refund_is_not_made_and_the_model_hears_why() -> None:
+def test_a_refused_refund_is_not_made_and_the_model_is_given_the_reason() -> None:
     with DurableFunctionTestRunner(agent) as runner:
         arn = runner.run_async(TASK)
         runner.send_callback_failure(runner.wait_for_callback(arn), "it is too late")
@@ -36,7 +36,7 @@ def test_silence_is_a_refusal() -> None:
     assert "nobody approved it in time" in result.value["answer"]
 
 
-def test_a_tool_that_does_not_exist_is_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_tool_is_reported_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def model(messages: list[Message]) -> Message:
         if messages[-1]["role"] == "tool":
             return {"answer": messages[-1]["content"]["error"]}

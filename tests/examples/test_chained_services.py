@@ -1,4 +1,4 @@
-"""The checkout and its payment: paid, or declined and the goods put back."""
+"""The checkout example: paid, or declined and the goods released."""
 
 from examples.chained_services import checkout, payment
 from perdure.testing import DurableFunctionTestRunner, for_each_crash
@@ -15,7 +15,7 @@ def test_a_checkout_is_paid_whenever_a_worker_dies() -> None:
         assert result.value == {"status": "paid", "receipt": receipt}
 
 
-def test_a_declined_payment_puts_the_goods_back() -> None:
+def test_a_declined_payment_releases_the_goods() -> None:
     with DurableFunctionTestRunner(checkout) as runner:
         offer_payment(runner)
         result = runner.run({"order_id": "o-2", "amount": 9_000})
@@ -24,7 +24,7 @@ def test_a_declined_payment_puts_the_goods_back() -> None:
     assert result.get_step("release").status == "SUCCEEDED"
 
 
-def test_a_payment_that_nobody_offers_puts_the_goods_back() -> None:
+def test_a_missing_payment_function_releases_the_goods() -> None:
     with DurableFunctionTestRunner(checkout) as runner:
         result = runner.run({"order_id": "o-3", "amount": 90})
     assert result.value["status"] == "declined"

@@ -1,4 +1,4 @@
-"""The thousand pictures: all resized but a few, or given up."""
+"""The fan-out example: all pictures resized but a few, or the batch fails."""
 
 from examples.fan_out import resize_all
 from perdure.testing import DurableFunctionTestRunner, for_each_crash

@@ -1,4 +1,4 @@
-"""The order with an approval: shipped, refused, and forgotten."""
+"""The approval example: shipped, refused, and timed out."""
 
 import pytest
 

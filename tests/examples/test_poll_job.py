@@ -1,4 +1,4 @@
-"""The film: fetched when it is rendered, cancelled when it takes too long."""
+"""The polling example: fetched when done, cancelled when it takes too long."""
 
 from examples.poll_job import render_film
 from perdure.testing import DurableFunctionTestRunner, for_each_crash

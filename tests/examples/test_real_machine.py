@@ -1,4 +1,4 @@
-"""Examples on a real server and real workers, which are killed on the way."""
+"""Examples on a real server and real workers, which are killed meanwhile."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The trip: booked as a whole, or cancelled in reverse order."""
+"""The saga example: everything booked, or cancelled in reverse order."""
 
 import pytest
 

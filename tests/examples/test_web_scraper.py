@@ -1,4 +1,4 @@
-"""The scraper, on sites that are broken, busy, endless and full of circles."""
+"""The scraper example, on sites that are broken, busy, endless and cyclic."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta

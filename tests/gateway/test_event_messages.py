@@ -107,7 +107,9 @@ CASES: list[tuple[core.Event, model_pb2.Event]] = [
 
 
 @pytest.mark.parametrize(("event", "fields"), CASES, ids=[type(case[0]).__name__ for case in CASES])
-def test_an_event_is_shown_as_the_contract_says(event: core.Event, fields: model_pb2.Event) -> None:
+def test_an_event_has_the_message_of_the_contract(
+    event: core.Event, fields: model_pb2.Event
+) -> None:
     expected = model_pb2.Event(
         event_id=7, event_type=type(event).__name__, event_timestamp=timestamp_from_ms(5_000)
     )
@@ -131,14 +133,14 @@ def test_every_public_event_is_among_the_cases() -> None:
     assert {type(event) for event, _ in CASES} == set(get_args(core.Event)) - private
 
 
-def test_the_subject_is_shown_in_full() -> None:
+def test_the_subject_is_complete() -> None:
     message = event_to_message(NumberedEvent(1, 0, core.StepStarted(SUBJECT)))
     subject = (message.id, message.name, message.sub_type, message.parent_id)
     assert subject == ("op", "a name", "Step", "parent")
 
 
 @pytest.mark.parametrize("event", [case[0] for case in CASES])
-def test_payloads_are_left_out_and_said_to_be(event: core.Event) -> None:
+def test_excluded_payloads_are_marked_as_truncated(event: core.Event) -> None:
     whole = event_to_message(NumberedEvent(7, 5_000, event))
     short = event_to_message(NumberedEvent(7, 5_000, event), exclude_data=True)
     payloads = [field for field in ("input", "result", "error") if whole.HasField(field)]

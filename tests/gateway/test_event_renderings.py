@@ -1,7 +1,7 @@
 """Renderings of every public event, compared with `rendered_events.json`.
 
-Clients parse these: a difference is a change of the API. After one that is meant, write the file
-anew with `python -m tests.gateway.test_event_renderings` and review what changed.
+Clients parse these: a difference is a change of the API. After an intended one, rewrite the
+file with `python -m tests.gateway.test_event_renderings` and review what changed.
 """
 
 import json
@@ -68,7 +68,7 @@ def test_the_golden_file_has_every_public_event_bare_and_full() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, _ in event_cases()])
-def test_an_event_is_rendered_as_it_always_was(name: str) -> None:
+def test_an_event_is_rendered_as_in_the_golden_file(name: str) -> None:
     event = dict(event_cases())[name]
     rendered = renderings(event, stored=name.endswith("stored outside"))
     assert json.loads(json.dumps(rendered)) == GOLDEN[name]

@@ -1,4 +1,4 @@
-"""The file of access keys, and what each of them may do."""
+"""Files of access keys: parsing, patterns, and refusals."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_a_key_is_found_by_its_id(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_not_sound_is_refused_and_no_secret_told(
+def test_an_invalid_file_is_refused_without_a_secret_in_the_message(
     tmp_path: Path, text: str, problem: str
 ) -> None:
     with pytest.raises(SettingsError, match=problem) as refusal:
@@ -71,12 +71,12 @@ def test_a_file_that_is_not_sound_is_refused_and_no_secret_told(
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644])
-def test_a_file_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(SettingsError, match="accessible to every user of this machine"):
         read_access_keys(written(tmp_path, ORDERS, mode))
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot read the access key file .*: No such file"):
         read_access_keys(str(tmp_path / "nothing"))
 
@@ -97,9 +97,7 @@ def test_a_secret_is_never_shown() -> None:
         (("lambda:[I]nvokeFunction",), False),
     ],
 )
-def test_actions_are_patterns_without_regard_to_case(
-    actions: tuple[str, ...], allowed: bool
-) -> None:
+def test_actions_are_case_insensitive_patterns(actions: tuple[str, ...], allowed: bool) -> None:
     assert key(*actions).allows("lambda:InvokeFunction", FUNCTION) is allowed
 
 
@@ -126,7 +124,7 @@ def test_resources_are_names_of_functions_or_arns(
     assert key("*", resources=(pattern,)).allows("lambda:InvokeFunction", resource) is allowed
 
 
-def test_another_namespace_is_out_of_reach() -> None:
+def test_a_key_allows_nothing_in_another_namespace() -> None:
     stranger = AccessKey(id="ORDERS", secret=SECRET, actions=("*",), namespace="other")
     assert not stranger.allows("lambda:InvokeFunction", FUNCTION)
     assert stranger.allows("lambda:InvokeFunction", FUNCTION.replace("default", "other"))

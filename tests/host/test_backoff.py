@@ -23,5 +23,5 @@ def test_waits_double_up_to_the_bound() -> None:
     ]
 
 
-def test_chance_adds_at_most_as_much_as_is_fixed() -> None:
+def test_at_most_half_of_a_wait_is_random() -> None:
     assert backoff_ms(3, 1.0, ms_max=MS_MAX) == 2 * backoff_ms(3, 0.0, ms_max=MS_MAX)

@@ -1,4 +1,4 @@
-"""The token is added to calls of all four kinds, beside the metadata that they have."""
+"""Bearer tokens in calls of all four kinds, next to other metadata."""
 
 import asyncio
 from typing import Any, NamedTuple

@@ -20,7 +20,7 @@ def test_the_clock_goes_on_when_the_system_sets_it_back(monkeypatch: pytest.Monk
     assert wall_clock.now_ms() == 6_000
 
 
-def test_a_wait_ends_at_its_moment_and_not_before() -> None:
+def test_a_wait_ends_when_it_is_due_and_not_before() -> None:
     wall_clock = WallClock()
     due_ms = wall_clock.now_ms() + 5
 
@@ -32,7 +32,7 @@ def test_a_wait_ends_at_its_moment_and_not_before() -> None:
     assert wall_clock.now_ms() >= due_ms
 
 
-def test_a_moment_that_has_passed_is_not_waited_for() -> None:
+def test_a_time_in_the_past_is_not_waited_for() -> None:
     wall_clock = WallClock()
     waiting = wall_clock.wait_until(wall_clock.now_ms() - 1)
     with pytest.raises(StopIteration):

@@ -147,7 +147,7 @@ def test_an_error_survives_the_wire(error: ErrorObject) -> None:
     assert error_from_message(model_pb2.ErrorObject.FromString(wire)) == error
 
 
-def test_an_error_that_no_message_can_hold_is_told_all_the_same() -> None:
+def test_an_error_that_no_message_can_contain_is_still_sent() -> None:
     broken = ErrorObject(message="no such file: \ud800", stack_trace=("at \udcff",))
     error = ErrorObject(message="no such file: ?", stack_trace=("at ?",))
     assert error_from_message(error_to_message(broken)) == error
@@ -175,7 +175,7 @@ def test_an_absent_payload_and_an_empty_one_differ() -> None:
     assert update_from_message(message).payload == ""
 
 
-def test_unknown_words_are_refused_and_named() -> None:
+def test_unknown_enum_values_are_refused_and_named() -> None:
     with pytest.raises(MalformedMessage, match="unknown operation type 'STEPS'"):
         update_from_message(worker_pb2.OperationUpdate(id="a", type="STEPS", action="START"))
     with pytest.raises(MalformedMessage, match="unknown operation action 'start'"):
@@ -197,7 +197,7 @@ def test_a_malformed_id_is_refused(text: str) -> None:
         )
 
 
-def test_what_a_peer_sent_is_quoted_only_so_far() -> None:
+def test_long_values_of_a_peer_are_quoted_in_part() -> None:
     with pytest.raises(MalformedMessage) as refused:
         update_from_message(
             worker_pb2.OperationUpdate(id="x" * 10_000, type="STEP", action="START")

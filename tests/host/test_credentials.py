@@ -15,7 +15,7 @@ def written(folder: Path, text: str | bytes) -> str:
     return str(path)
 
 
-def test_each_line_of_a_token_file_opens_the_door_and_comments_do_not(tmp_path: Path) -> None:
+def test_each_line_of_a_token_file_is_accepted_and_comments_are_not(tmp_path: Path) -> None:
     tokens = read_tokens(written(tmp_path, "# the shop\none\n\n  two  \r\n"))
     assert tokens.problem("Bearer one") is None
     assert tokens.problem(b"bearer two") is None
@@ -35,7 +35,7 @@ def test_each_line_of_a_token_file_opens_the_door_and_comments_do_not(tmp_path: 
         ("Bearer \xe9", "is not one of this server's"),
     ],
 )
-def test_anything_else_is_told_what_is_wrong(header: str | None, problem: str) -> None:
+def test_any_other_header_is_refused_with_the_reason(header: str | None, problem: str) -> None:
     found = Tokens(["one"]).problem(header)
     assert found is not None
     assert problem in found

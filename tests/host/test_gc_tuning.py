@@ -13,7 +13,7 @@ class Ring:
         self.me = self
 
 
-def test_what_stays_is_spared_and_what_comes_later_is_freed() -> None:
+def test_startup_objects_are_frozen_and_later_ones_are_collected() -> None:
     before = gc.get_threshold()
     freeze_startup_objects()
     try:

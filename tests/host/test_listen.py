@@ -55,6 +55,6 @@ def test_an_open_address_needs_a_token_and_tls(
 
 
 @pytest.mark.parametrize("host", OPEN)
-def test_an_open_address_is_fine_when_protected_or_meant(host: str) -> None:
+def test_an_open_address_is_allowed_if_protected_or_insecure(host: str) -> None:
     check_exposure(Address(host, 1), token_file="t", tls_cert="c", insecure=False)
     check_exposure(Address(host, 1), token_file=None, tls_cert=None, insecure=True)

@@ -38,14 +38,14 @@ def test_functions_beyond_the_limit_share_one_label() -> None:
     assert value(metrics, "executions_started_total", function="f1000") is None
 
 
-def test_the_queues_are_asked_when_somebody_scrapes() -> None:
+def test_the_queues_are_read_at_each_scrape() -> None:
     metrics = ServerMetrics()
     metrics.queues = lambda: {"order": (4, 1.5)}
     assert value(metrics, "queue_depth", function="order") == 4
     assert value(metrics, "queue_oldest_age_seconds", function="order") == 1.5
 
 
-def test_every_promised_metric_is_exposed_before_anything_happened() -> None:
+def test_every_metric_is_exposed_from_the_start() -> None:
     text = generate_latest(ServerMetrics().registry).decode()
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     expected = {

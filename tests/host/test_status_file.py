@@ -40,7 +40,7 @@ def files_end_at(size: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_events_are_lines_in_the_order_told_after_what_is_there(tmp_path: Path) -> None:
+def test_events_are_appended_as_lines_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"id":"old"}\n')
     file = StatusFile(str(path))
@@ -50,13 +50,13 @@ def test_events_are_lines_in_the_order_told_after_what_is_there(tmp_path: Path) 
     assert [json.loads(line)["id"] for line in lines(path)] == ["old", "id-1", "id-2", "id-3"]
 
 
-def test_a_new_file_may_be_read_by_its_group_and_nobody_else(tmp_path: Path) -> None:
+def test_a_new_file_is_readable_by_its_group_only(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     StatusFile(str(path)).close()
     assert path.stat().st_mode & 0o777 & ~FILE_MODE == 0
 
 
-def test_lines_and_a_new_name_are_synced_before_they_count(
+def test_lines_and_a_new_name_are_synced_before_delivery_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[tuple[Path, int]] = []
@@ -111,7 +111,7 @@ def test_a_file_that_was_truncated_goes_on_from_its_new_end(tmp_path: Path) -> N
     assert lines(path) == ['{"id":"id-3"}']
 
 
-def test_a_full_disk_is_told_and_once_there_is_room_all_lines_are_whole(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_later_lines_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
     deliver(file, 1)
@@ -120,14 +120,14 @@ def test_a_full_disk_is_told_and_once_there_is_room_all_lines_are_whole(tmp_path
         pytest.raises(SinkError, match=rf"cannot append to {path}: File too large"),
     ):
         deliver(file, 2, 3)
-    # What fitted is there, and stays: somebody may have read it.
+    # What was written stays: a reader may have read it.
     assert lines(path) == ['{"id":"id-1"}', '{"id":"id-2"}', '{"id":']
     deliver(file, 2, 3)
     file.close()
     assert lines(path)[3:] == ['{"id":"id-2"}', '{"id":"id-3"}']
 
 
-def test_a_failed_sync_is_told_and_the_file_is_opened_anew(
+def test_a_failed_sync_is_reported_and_the_file_is_reopened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
@@ -148,7 +148,7 @@ def test_a_failed_sync_is_told_and_the_file_is_opened_anew(
     assert lines(path) == ['{"id":"id-1"}'] * 2
 
 
-def test_a_folder_that_vanishes_is_told_and_may_come_back(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_and_may_come_back(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir()
     path = folder / "events.jsonl"
@@ -163,7 +163,7 @@ def test_a_folder_that_vanishes_is_told_and_may_come_back(tmp_path: Path) -> Non
     assert lines(path) == ['{"id":"id-1"}']
 
 
-def test_two_who_append_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
+def test_concurrent_appends_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     file = StatusFile(str(path))
     threads = [

@@ -31,7 +31,9 @@ operation_ids = st.text("abcXYZ019-_", min_size=1, max_size=64)
 
 
 @given(keys, turns)
-def test_a_turn_comes_back_as_it_was_signed(key: ExecutionKey, turn: CheckpointToken) -> None:
+def test_a_checkpoint_token_reads_as_it_was_signed(
+    key: ExecutionKey, turn: CheckpointToken
+) -> None:
     token = SIGNER.sign_token(key, turn)
     assert SIGNER.read_token(token) == (key, turn)
     assert FORM.fullmatch(token)
@@ -39,7 +41,7 @@ def test_a_turn_comes_back_as_it_was_signed(key: ExecutionKey, turn: CheckpointT
 
 
 @given(keys, operation_ids)
-def test_a_callback_comes_back_as_it_was_signed(key: ExecutionKey, operation_id: str) -> None:
+def test_a_callback_id_reads_as_it_was_signed(key: ExecutionKey, operation_id: str) -> None:
     callback_id = SIGNER.sign_callback(key, operation_id)
     assert SIGNER.read_callback(callback_id) == (key, operation_id)
     assert FORM.fullmatch(callback_id)
@@ -63,7 +65,7 @@ def test_another_secret_reads_nothing() -> None:
         Signer(b"t" * 32).read_token(SIGNER.sign_token(KEY, TURN))
 
 
-def test_a_callback_id_is_no_checkpoint_token_and_the_reverse() -> None:
+def test_a_callback_id_is_not_a_checkpoint_token_and_vice_versa() -> None:
     with pytest.raises(Invalid):
         SIGNER.read_token(SIGNER.sign_callback(KEY, "o" * 32))
     with pytest.raises(Invalid):
@@ -104,7 +106,7 @@ def test_a_short_secret_is_refused() -> None:
         Signer(b"short")
 
 
-def test_a_marker_comes_back_as_it_was_packed() -> None:
+def test_a_marker_unpacks_as_it_was_packed() -> None:
     assert unpack_marker("list", pack_marker("list", (5, "x")), tuple[int, str]) == (5, "x")
 
 
