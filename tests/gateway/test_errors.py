@@ -14,7 +14,7 @@ from perdure_host.codec import MalformedMessage
 from perdure_host.credentials import Tokens
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
-from perdure_host.tokens import Signer
+from perdure_host.tokens import Signer, pack_marker
 from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
 from tests.gateway.serving import (
     Peer,
@@ -185,6 +185,17 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         ),
         Code.INVALID_ARGUMENT,
         "malformed page marker",
+    ),
+    (
+        "marker of a history past every event",
+        of_executions(
+            "GetExecutionHistory",
+            E.GetExecutionHistoryRequest(
+                execution_arn=ARN, marker=pack_marker("events", (2_147_483_648,))
+            ),
+        ),
+        Code.INVALID_ARGUMENT,
+        "the event in the marker must be 1 to 2,147,483,647, got 2,147,483,648",
     ),
     (
         "malformed marker of a list",

@@ -414,6 +414,25 @@ def test_a_client_context_has_to_be_an_object_in_base64(encoded: str) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
+def test_a_start_is_refused_by_the_header_that_is_wrong(kind: str) -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            for header, value in (
+                ("X-Amz-Durable-Execution-Name", "order 7"),
+                ("X-Amz-Tenant-Id", "a" * 257),
+                ("X-Amzn-Trace-Id", "x" * 8_193),
+            ):
+                headers = {"x-amz-invocation-type": kind, header: value}
+                refused = await api.http.post(INVOKE, headers=headers)
+                assert refused.status_code == 400
+                assert refused.headers["x-amzn-errortype"] == "InvalidParameterValueException"
+                assert f"header {header} " in refused.text
+
+    run(main)
+
+
 def test_a_client_context_is_bounded() -> None:
     async def main() -> None:
         async with lambda_serving() as api:

@@ -52,7 +52,7 @@ _START_FIELDS: Final = StartFields(
 
 
 class InvocationType(StrEnum):
-    """Whether the caller waits for the end of the execution."""
+    """The kinds of Invoke: wait for the end, return at once, or only check the request."""
 
     REQUEST_RESPONSE = "RequestResponse"
     EVENT = "Event"

@@ -102,7 +102,7 @@ class Endpoint:
             fields.get(name, [""])[-1] for name in ("CheckpointToken", "Marker", "MaxItems")
         )
         if not token:
-            raise Invalid("CheckpointToken is missing")
+            raise Invalid("CheckpointToken is required")
         bridge = self._bridge(arn, token)
         return json_answer(bridge.state(token, marker, page_items_of(limit)))
 
