@@ -111,13 +111,13 @@ class PostgresServer:
         return self._folder / "log"
 
     def _initialise(self) -> None:
-        made = self._spawn(
+        initialised = self._spawn(
             "initdb",
             *("--pgdata", str(self._data), "--username", "postgres", "--auth", "trust"),
             *("--encoding", "UTF8", "--no-locale", "--no-sync"),
         )
-        output, _ = made.communicate(timeout=_START_TIMEOUT_S)
-        if made.returncode:
+        output, _ = initialised.communicate(timeout=_START_TIMEOUT_S)
+        if initialised.returncode:
             raise RuntimeError(f"initdb failed:\n{output.decode()}")
 
     def _settings(self) -> Iterator[str]:

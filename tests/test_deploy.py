@@ -57,7 +57,7 @@ def unit_command() -> list[str]:
 
 
 def image_command() -> list[str]:
-    (command,) = [rest for word, rest in dockerfile_instructions() if word == "CMD"]
+    (command,) = [rest for kind, rest in dockerfile_instructions() if kind == "CMD"]
     return cast("list[str]", json.loads(command))
 
 
@@ -131,7 +131,11 @@ def test_prometheus_scrapes_the_ports_that_the_services_serve() -> None:
         for target in job["static_configs"][0]["targets"]:
             service, port = target.split(":")
             command = services[service]["command"]
-            assert [word for word in command if word == port or word.endswith(f":{port}")] != []
+            assert [
+                argument
+                for argument in command
+                if argument == port or argument.endswith(f":{port}")
+            ] != []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_prometheus_scrapes_the_ports_that_the_services_serve() -> None:
 )
 def test_commands_use_flags_that_the_program_knows(command: list[str]) -> None:
     known = set(re.findall(r"--[a-z][a-z-]*", help_of(command[0])))
-    assert {word for word in command if word.startswith("--")} - known == set()
+    assert {argument for argument in command if argument.startswith("--")} - known == set()
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: str(file.stem))
@@ -188,13 +192,13 @@ def test_grafana_finds_its_dashboards_where_compose_mounts_them() -> None:
 
 
 def test_the_image_copies_sources_that_exist() -> None:
-    copies = [rest.split() for word, rest in dockerfile_instructions() if word == "COPY"]
+    copies = [rest.split() for kind, rest in dockerfile_instructions() if kind == "COPY"]
     sources = [source for copy in copies if "--from" not in copy[0] for source in copy[:-1]]
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
 def test_the_image_copies_every_package_and_nothing_that_it_ignores() -> None:
-    copies = [rest.split() for word, rest in dockerfile_instructions() if word == "COPY"]
+    copies = [rest.split() for kind, rest in dockerfile_instructions() if kind == "COPY"]
     copied = {source.rstrip("/") for copy in copies for source in copy if "--from" not in copy[0]}
     roots = {file.parent.parent.name for file in ROOT.glob("*/perdure*/__init__.py")}
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
@@ -203,12 +207,12 @@ def test_the_image_copies_every_package_and_nothing_that_it_ignores() -> None:
 
 
 def test_the_image_does_not_run_as_root() -> None:
-    (user,) = [rest for word, rest in dockerfile_instructions() if word == "USER"]
+    (user,) = [rest for kind, rest in dockerfile_instructions() if kind == "USER"]
     assert int(user) > 0
 
 
 def test_the_images_health_check_is_a_python_program_that_asks_healthz() -> None:
-    (check,) = [rest for word, rest in dockerfile_instructions() if word == "HEALTHCHECK"]
+    (check,) = [rest for kind, rest in dockerfile_instructions() if kind == "HEALTHCHECK"]
     python, flag, code = json.loads(check[check.index("[") :])
     compile(code, "HEALTHCHECK", "exec")
     assert (python, flag) == ("python", "-c")
@@ -231,6 +235,6 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 
 def test_the_unit_gives_the_server_no_rights_that_it_does_not_need() -> None:
     lines = unit_text().splitlines()
-    wanted = {"DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes"}
-    assert wanted - set(lines) == set()
+    expected = {"DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes"}
+    assert expected - set(lines) == set()
     assert "CapabilityBoundingSet=" in lines

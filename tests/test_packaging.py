@@ -118,8 +118,8 @@ def test_every_tool_knows_every_import_root() -> None:
 
 def test_every_dependency_is_explained() -> None:
     project = PROJECT["project"]
-    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    names = {re.split(r"[\[<>=]", line)[0].lower() for line in wanted}
+    dependencies = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = {re.split(r"[\[<>=]", line)[0].lower() for line in dependencies}
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
     assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()
 

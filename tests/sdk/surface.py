@@ -54,7 +54,7 @@ def parameters(thing: Any) -> list[str]:
         stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
         text = stars.get(parameter.kind.name, "") + name
         if parameter.default is not parameter.empty:
-            text += f"={_shown(parameter.default, fields.get(name))}"
+            text += f"={_default_text(parameter.default, fields.get(name))}"
         if name != "self":
             found.append(text)
     return found
@@ -64,7 +64,7 @@ def _fields(thing: Any) -> tuple["dataclasses.Field[Any]", ...]:
     return dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ()
 
 
-def _shown(default: Any, field: "dataclasses.Field[Any] | None") -> str:
+def _default_text(default: Any, field: "dataclasses.Field[Any] | None") -> str:
     if field is not None and field.default_factory is not dataclasses.MISSING:
         default = field.default_factory()
     if isinstance(default, enum.Enum):

@@ -20,30 +20,30 @@ from tests.sdk.scripted import Scripted, delivery
 
 
 def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     async def link(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         if number < START_ROUNDS_MAX:
             await asyncio.create_task(hold(link(number + 1)))
         await asyncio.Event().wait()
 
-    async def hold(given: Coroutine[Any, Any, None]) -> None:
-        await given  # a coroutine that nobody comes to await is warned about, which fails tests
+    async def hold(work: Coroutine[Any, Any, None]) -> None:
+        await work  # a coroutine that nobody comes to await is warned about, which fails tests
 
     async def body(_context: AsyncDurableContext) -> str:
         body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]
         return "done"
 
     assert hosted_async(body).run() == Succeeded('"done"')
-    assert begun == list(range(1, START_ROUNDS_MAX + 1))
+    assert started == list(range(1, START_ROUNDS_MAX + 1))
 
 
 def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     async def link(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         await asyncio.create_task(link(number + 1))
 
     async def body(_context: AsyncDurableContext) -> str:
@@ -51,7 +51,7 @@ def test_a_chain_of_new_tasks_without_end_is_cancelled() -> None:
         return "done"
 
     assert hosted_async(body).run() == Succeeded('"done"')
-    assert START_ROUNDS_MAX <= len(begun) < 2 * START_ROUNDS_MAX  # there are rounds before, too
+    assert START_ROUNDS_MAX <= len(started) < 2 * START_ROUNDS_MAX  # there are rounds before, too
 
 
 def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None:

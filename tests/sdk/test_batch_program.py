@@ -27,7 +27,7 @@ def plan(total: int, concurrency: int | None = None, config: CompletionConfig = 
 def performed(of: BatchPlan, ends: list[BranchEnd]) -> tuple[list[str], BatchResult[Any] | None]:
     """Answer with `ends`; return what was asked for, and the result if it came to that."""
     program = batch(of)
-    heard: Iterator[BranchEnd] = iter(ends)
+    remaining: Iterator[BranchEnd] = iter(ends)
     asked: list[str] = []
     answer: Any = None
     while True:
@@ -41,7 +41,7 @@ def performed(of: BatchPlan, ends: list[BranchEnd]) -> tuple[list[str], BatchRes
                 asked.append(f"start {index}")
             case AwaitBranch():
                 asked.append("await")
-                answer = next(heard, None)
+                answer = next(remaining, None)
                 if answer is None:
                     return asked, None
             case CancelBranches():

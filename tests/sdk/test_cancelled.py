@@ -28,11 +28,11 @@ class Patient:
     """A body that goes on until it is cancelled."""
 
     def __init__(self) -> None:
-        self.begun = threading.Event()
+        self.started = threading.Event()
         self.cancelled = False
 
     def __call__(self, step: StepContext) -> None:
-        self.begun.set()
+        self.started.set()
         while True:
             if step.cancelled:
                 break
@@ -53,7 +53,7 @@ def test_the_body_of_an_abandoned_branch_is_cancelled() -> None:
     patient = Patient()
 
     def fast(context: DurableContext) -> str:
-        assert patient.begun.wait(60)
+        assert patient.started.wait(60)
         return "first"
 
     def handle(_: Any, context: DurableContext) -> list[str | None]:
@@ -73,7 +73,7 @@ def test_the_body_of_the_loser_of_a_race_is_cancelled() -> None:
         branch.step(patient)
 
     def fast(branch: DurableContext) -> None:
-        assert patient.begun.wait(60)
+        assert patient.started.wait(60)
 
     host = Hosted(handler(lambda _, context: context.race([slow, fast])))
     assert host.run() == Succeeded("null")
@@ -87,7 +87,7 @@ def test_a_body_whose_turn_has_passed_is_cancelled_and_records_nothing() -> None
     function = handler(lambda _, context: context.step(patient))
 
     def lose() -> None:
-        assert patient.begun.wait(60)
+        assert patient.started.wait(60)
         checkpoints.lose()
 
     loser = threading.Thread(target=lose)
@@ -102,7 +102,7 @@ def test_a_body_whose_execution_is_stopped_in_a_test_is_cancelled() -> None:
     patient = Patient()
     with DurableFunctionTestRunner(lambda _, context: context.step(patient)) as runner:
         arn = runner.run_async()
-        assert patient.begun.wait(60)
+        assert patient.started.wait(60)
         runner.stop_execution(arn)
         result = runner.wait_for_result(arn)
     assert result.execution_status is ExecutionStatus.STOPPED

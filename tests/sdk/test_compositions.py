@@ -282,11 +282,11 @@ def test_all_that_waits_below_is_cancelled_however_deep() -> None:
 
 
 def test_a_step_of_a_loser_sees_that_it_is_cancelled_and_records_nothing() -> None:
-    begun, noticed = threading.Event(), threading.Event()
+    started, noticed = threading.Event(), threading.Event()
 
     def slow(context: DurableContext) -> None:
         def body(step: StepContext) -> None:
-            begun.set()
+            started.set()
             while not step.cancelled:
                 noticed.wait(0.01)
             noticed.set()
@@ -294,7 +294,7 @@ def test_a_step_of_a_loser_sees_that_it_is_cancelled_and_records_nothing() -> No
         context.step(body, "slow")
 
     def quick(_: DurableContext) -> str:
-        begun.wait()
+        started.wait()
         return "quick"
 
     host = hosted(lambda context: context.race([slow, quick]))

@@ -119,7 +119,7 @@ def test_the_payload_is_json_and_a_blank_one_an_empty_object(
     payload: str | None, event: Any
 ) -> None:
     seen: list[Any] = []
-    outcome_of(lambda given, _: seen.append(given), payload)
+    outcome_of(lambda event, _: seen.append(event), payload)
     assert seen == [event]
 
 
@@ -159,7 +159,7 @@ def test_a_result_above_64_mebibytes_fails_the_execution(size: int, fits: bool) 
 
 
 def test_what_a_handler_raises_fails_the_execution() -> None:
-    outcome = outcome_of(lambda given, _: given["missing"])
+    outcome = outcome_of(lambda event, _: event["missing"])
     assert isinstance(outcome, Failed)
     assert (outcome.error.type, outcome.error.message) == ("KeyError", "'missing'")
     assert all("sdk/perdure/" not in line for line in outcome.error.stack_trace)

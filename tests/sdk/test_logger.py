@@ -13,7 +13,7 @@ from perdure.retries import RetryPresets
 from perdure.types import LoggerInterface
 from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash, Hosted, handler
-from tests.sdk.notes import Notes
+from tests.sdk.recording_logger import RecordingLogger
 
 
 @durable_step
@@ -22,10 +22,10 @@ def work(step_context: StepContext) -> None:
 
 
 def test_records_are_made_once_over_all_replays() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def talkative(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.logger.info("begin")
         context.step(work())
         context.logger.info("after the step")
@@ -41,7 +41,7 @@ def test_records_are_made_once_over_all_replays() -> None:
     host.succeed_callback("it")
     assert host.finish() == Succeeded("null")
     assert len(host.outcomes) == 3
-    assert notes.messages == [
+    assert recording.messages == [
         "begin",
         "working",
         "after the step",
@@ -53,10 +53,10 @@ def test_records_are_made_once_over_all_replays() -> None:
 
 
 def test_what_follows_a_resumed_callback_is_new() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def asking(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         result = context.create_callback("ask").result()
         context.logger.info("got %s", result)
 
@@ -64,11 +64,11 @@ def test_what_follows_a_resumed_callback_is_new() -> None:
     host.run()
     host.succeed_callback("it")
     host.run()
-    assert notes.messages == ["got it"]
+    assert recording.messages == ["got it"]
 
 
 def test_a_retried_step_makes_its_context_live_before_the_body_runs() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def retrying(_: Any, context: DurableContext) -> None:
         def body(step_context: StepContext) -> None:
@@ -76,12 +76,12 @@ def test_a_retried_step_makes_its_context_live_before_the_body_runs() -> None:
             if step_context.attempt == 1:
                 raise OSError
 
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.logger.info("begin")
         context.step(body, config=StepConfig(retry_strategy=RetryPresets.fixed()))
 
     Hosted(handler(retrying)).finish()
-    assert notes.messages == ["begin", "attempt 1", "attempt 2"]
+    assert recording.messages == ["begin", "attempt 1", "attempt 2"]
 
 
 def test_a_handler_knows_whether_it_is_replaying() -> None:
@@ -97,41 +97,41 @@ def test_a_handler_knows_whether_it_is_replaying() -> None:
 
 
 def test_after_a_crash_what_was_logged_before_the_record_is_not_repeated() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def two(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.step(work(), "one")
         context.logger.info("between")
         context.step(work(), "two")
         context.wait(Duration(1))
 
     Hosted(handler(two), crashes=[Crash(3, accepted=False)]).finish()
-    assert notes.messages == ["working", "between", "working"]
+    assert recording.messages == ["working", "between", "working"]
 
 
 def test_records_of_a_context_name_the_execution() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def talk(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.logger.warning("hello", extra={"order": 17})
 
     host = Hosted(handler(talk))
     host.run()
-    assert notes.extras == [{"executionArn": host.arn, "order": 17}]
+    assert recording.extras == [{"executionArn": host.arn, "order": 17}]
 
 
 def test_records_of_a_step_name_the_operation_and_the_attempt() -> None:
-    notes = Notes()
+    recording = RecordingLogger()
 
     def talk(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.step(work())
 
     host = Hosted(handler(talk))
     host.run()
-    assert notes.extras == [
+    assert recording.extras == [
         {
             "executionArn": host.arn,
             "operationName": "work",
@@ -159,16 +159,16 @@ def test_the_root_logger_is_used_unless_told_otherwise(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "exception"])
 def test_every_level_reaches_the_underlying_logger(level: str) -> None:
-    notes = Notes()
-    getattr(Logger(notes, {"a": 1}), level)("%s!", "hi", extra={"b": 2})
-    assert notes.messages == ["hi!"]
-    assert notes.extras == [{"a": 1, "b": 2}]
+    recording = RecordingLogger()
+    getattr(Logger(recording, {"a": 1}), level)("%s!", "hi", extra={"b": 2})
+    assert recording.messages == ["hi!"]
+    assert recording.extras == [{"a": 1, "b": 2}]
 
 
 def test_a_replaying_context_says_nothing() -> None:
-    notes: LoggerInterface = Notes()
-    logger = Logger(notes, {}, lambda: True)
+    recording: LoggerInterface = RecordingLogger()
+    logger = Logger(recording, {}, lambda: True)
     logger.error("again")
-    assert logger.get_logger() is notes
-    assert isinstance(notes, Notes)
-    assert notes.messages == []
+    assert logger.get_logger() is recording
+    assert isinstance(recording, RecordingLogger)
+    assert recording.messages == []

@@ -119,24 +119,24 @@ def test_a_group_is_parted_into_what_stops_and_what_is_only_a_failure(
 
 
 def test_a_slow_plugin_hears_of_changes_together() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    heard: list[OperationChangeInfo] = []
+    started, go_on = threading.Event(), threading.Event()
+    changes: list[OperationChangeInfo] = []
 
     class Slow(DurableInstrumentationPlugin):
         def on_operation_change(self, info: OperationChangeInfo) -> None:
-            heard.append(info)
-            begun.set()
+            changes.append(info)
+            started.set()
             assert go_on.wait(60)
 
     def body(context: DurableContext) -> None:
         context.step(lambda _: 1, "first")
-        assert begun.wait(60)
+        assert started.wait(60)
         for number in range(5):
             context.step(lambda _: 1, f"step-{number}")
         go_on.set()
 
     assert Hosted(blocking(body, Factory(Slow))).run() == Succeeded("null")
-    first, rest = heard
+    first, rest = changes
     assert [info.name for info in first.updated_operations.values()] == ["first"]
     assert [info.name for info in rest.updated_operations.values()] == [
         f"step-{number}" for number in range(5)

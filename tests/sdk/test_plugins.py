@@ -73,7 +73,7 @@ def invocations(recorder: Recorder) -> list[list[str]]:
     return found
 
 
-def told_apart(recorder: Recorder) -> list[list[Infos]]:
+def infos_by_invocation(recorder: Recorder) -> list[list[Infos]]:
     """Return what hooks were given, invocation by invocation."""
     found: list[list[Infos]] = []
     for info in recorder.infos:
@@ -141,7 +141,9 @@ def test_after_a_crash_at_any_checkpoint_hooks_still_pair_up(name: str, accepted
             for lines in invocations(recorder):
                 assert lines[-1] in {"SUCCEEDED", "PENDING", "RETRY"}
                 assert balance(lines) == Counter()
-            assert {count for each in told_apart(recorder) for count in ends(each).values()} <= {1}
+            assert {
+                count for each in infos_by_invocation(recorder) for count in ends(each).values()
+            } <= {1}
             assert recorder.log.count("RETRY") == 1
 
 

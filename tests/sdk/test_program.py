@@ -63,7 +63,7 @@ def operation(of: Identity, status: OperationStatus, details: Details) -> Operat
 def performed(program: Program[Any], answers: list[Operation]) -> tuple[list[Effect], Any]:
     """Perform the effects of `program` as a driver that waits; return them, and the value."""
     effects: list[Effect] = []
-    heard: Iterator[Operation] = iter(answers)
+    remaining: Iterator[Operation] = iter(answers)
     answer: Any = None
     failure: Exception | None = None
     while True:
@@ -74,7 +74,7 @@ def performed(program: Program[Any], answers: list[Operation]) -> tuple[list[Eff
         effects.append(effect)
         answer = failure = None
         if isinstance(effect, Commit | Suspend):
-            answer = next(heard)
+            answer = next(remaining)
         elif isinstance(effect, Run):
             try:
                 answer = effect.body()

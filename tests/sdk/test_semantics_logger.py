@@ -10,39 +10,41 @@ from perdure.config import ChildConfig, Duration, InvokeConfig
 from perdure.operations.identity import operation_id
 from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Hosted, handler
-from tests.sdk.notes import Notes
+from tests.sdk.recording_logger import RecordingLogger
 
 GROUP = operation_id(None, 1)
 
 
-def noted(body: Callable[[DurableContext], Any], *, virtual: bool = False) -> tuple[Hosted, Notes]:
-    notes = Notes()
+def logged(
+    body: Callable[[DurableContext], Any], *, virtual: bool = False
+) -> tuple[Hosted, RecordingLogger]:
+    recording = RecordingLogger()
 
     def grouped(_: Any, context: DurableContext) -> None:
-        context.set_logger(notes)
+        context.set_logger(recording)
         context.run_in_child_context(body, "group", ChildConfig[Any](is_virtual=virtual))
 
     host = Hosted(handler(grouped), targets=["other"])
     host.run()
-    return host, notes
+    return host, recording
 
 
 def test_records_of_a_child_context_name_it_as_their_parent() -> None:
-    host, notes = noted(lambda child: child.logger.info("hello"))
-    assert notes.extras == [{"executionArn": host.arn, "parentId": GROUP}]
+    host, recording = logged(lambda child: child.logger.info("hello"))
+    assert recording.extras == [{"executionArn": host.arn, "parentId": GROUP}]
 
 
 def test_records_of_a_virtual_context_name_no_parent_that_is_not_recorded() -> None:
-    host, notes = noted(lambda child: child.logger.info("hello"), virtual=True)
-    assert notes.extras == [{"executionArn": host.arn}]
+    host, recording = logged(lambda child: child.logger.info("hello"), virtual=True)
+    assert recording.extras == [{"executionArn": host.arn}]
 
 
 def test_records_of_a_step_in_a_child_context_name_both() -> None:
     def work(step_context: StepContext) -> None:
         step_context.logger.info("hello")
 
-    host, notes = noted(lambda child: child.step(work, "work"))
-    assert notes.extras == [
+    host, recording = logged(lambda child: child.step(work, "work"))
+    assert recording.extras == [
         {
             "executionArn": host.arn,
             "parentId": GROUP,
@@ -81,8 +83,8 @@ def test_a_context_is_live_after_what_it_waited_for(
         call(child)
         child.logger.info("after")
 
-    host, notes = noted(body)
+    host, recording = logged(body)
     resume(host)
     assert host.finish() == Succeeded("null")
     assert len(host.outcomes) == 2
-    assert notes.messages == ["before", "after"]
+    assert recording.messages == ["before", "after"]

@@ -92,15 +92,15 @@ def test_a_timeout_that_exhausts_the_retries_is_the_same_error_on_replay() -> No
 
 
 def test_the_strategy_is_given_an_error_that_is_a_timeout() -> None:
-    given: list[Exception] = []
+    errors: list[Exception] = []
 
     def strategy(error: Exception, attempt: int) -> RetryDecision:
-        given.append(error)
+        errors.append(error)
         return RetryDecision.no_retry()
 
     hosted(sync_step, Slow(31), config(retries=strategy)).run()
-    assert isinstance(given[0], StepTimeoutError)
-    assert isinstance(given[0], TimeoutError)
+    assert isinstance(errors[0], StepTimeoutError)
+    assert isinstance(errors[0], TimeoutError)
 
 
 @EVERYWHERE

@@ -12,7 +12,7 @@ from tests.sdk.hosted import Crash, Hosted
 PAGE = Path(__file__).parent.parent.parent / "docs" / "timeouts-retries-and-races.md"
 
 
-def shown() -> dict[str, Any]:
+def namespace() -> dict[str, Any]:
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(block, names)
@@ -34,14 +34,14 @@ def shown() -> dict[str, Any]:
 def test_a_function_of_the_page_does_what_it_says(
     name: str, event: str | None, result: str, seconds: int
 ) -> None:
-    host = Hosted(shown()[name], event)
+    host = Hosted(namespace()[name], event)
     began_ms = host.now_ms
     assert host.finish() == Succeeded(result)
     assert host.now_ms - began_ms == seconds * 1_000
 
 
 def test_the_booking_of_the_page_is_the_same_after_a_crash() -> None:
-    function = shown()["book"]
+    function = namespace()["book"]
     outcome = Hosted(function, '{"order": "7"}').finish()
     assert isinstance(outcome, Succeeded)
     assert '"booked_at": "1970-01-01T00:16:40+00:00"' in str(outcome.result)

@@ -25,11 +25,11 @@ HEADER = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampl
 class Giving(DurableInstrumentationPlugin):
     """Gives whatever it is told to give."""
 
-    def __init__(self, given: Any) -> None:
-        self._given: PropagationMetadata | None = given
+    def __init__(self, answer: Any) -> None:
+        self._answer: PropagationMetadata | None = answer
 
     def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
-        return self._given
+        return self._answer
 
 
 def invoke(context: DurableContext) -> Any:
@@ -69,7 +69,7 @@ def test_without_plugins_no_header_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "answer",
     [
         None,
         PropagationMetadata(),
@@ -79,9 +79,9 @@ def test_without_plugins_no_header_is_given() -> None:
         "a header",
     ],
 )
-def test_the_first_header_that_is_not_blank_is_heard(given: Any) -> None:
+def test_the_first_header_that_is_not_blank_is_heard(answer: Any) -> None:
     factories = [
-        Factory(lambda: Giving(given)),
+        Factory(lambda: Giving(answer)),
         Factory(lambda: Giving(PropagationMetadata("first"))),
         Factory(lambda: Giving(PropagationMetadata("second"))),
     ]

@@ -162,7 +162,7 @@ def test_a_union_may_lose_members() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "annotation"),
     [
         ({1}, r"-> set\[int\]"),
         (frozenset({"a"}), r"-> frozenset\[str\]"),
@@ -173,6 +173,8 @@ def test_a_union_may_lose_members() -> None:
         ),
     ],
 )
-def test_without_an_annotation_the_message_says_which_one_to_add(value: Any, wanted: str) -> None:
-    with pytest.raises(SerDesError, match=wanted):
+def test_without_an_annotation_the_message_says_which_one_to_add(
+    value: Any, annotation: str
+) -> None:
+    with pytest.raises(SerDesError, match=annotation):
         ExtendedTypeSerDes().serialize(value)

@@ -187,7 +187,7 @@ def fail_until(failures: int, attempt: int) -> int:
     return attempt
 
 
-def go_on(wanted: bool) -> WaitForConditionDecision:
-    if wanted:
+def go_on(waits: bool) -> WaitForConditionDecision:
+    if waits:
         return WaitForConditionDecision.continue_waiting(Duration(1))
     return WaitForConditionDecision.stop_polling()

@@ -228,13 +228,13 @@ def test_a_history_without_its_payloads_is_refused() -> None:
         replay(msgspec.structs.replace(history, events=events), three_steps)
 
 
-@pytest.mark.parametrize("kept", [slice(0, 0), slice(1, None), slice(0, None, 3)])
-def test_a_history_with_holes_is_refused(kept: slice) -> None:
+@pytest.mark.parametrize("remaining", [slice(0, 0), slice(1, None), slice(0, None, 3)])
+def test_a_history_with_holes_is_refused(remaining: slice) -> None:
     history = history_of(nested)
     with pytest.raises(
         DurableFunctionsTestError, match=r"must be ExecutionStarted|are inconsistent"
     ):
-        replay(msgspec.structs.replace(history, events=history.events[kept]), nested)
+        replay(msgspec.structs.replace(history, events=history.events[remaining]), nested)
 
 
 def later(name: str = "two") -> DurableFunction:

@@ -188,10 +188,10 @@ def test_a_stopped_execution_has_ended() -> None:
 
 
 def test_a_paused_execution_goes_on_when_it_is_resumed() -> None:
-    begun, finish = threading.Event(), threading.Event()
+    started, finish = threading.Event(), threading.Event()
 
     def body(_context: object) -> str:
-        begun.set()
+        started.set()
         assert finish.wait(60)
         return "done"
 
@@ -200,7 +200,7 @@ def test_a_paused_execution_goes_on_when_it_is_resumed() -> None:
 
     with DurableFunctionTestRunner(handler) as runner:
         arn = runner.run_async()
-        assert begun.wait(60)
+        assert started.wait(60)
         pausing = threading.Thread(target=runner.pause_execution, args=(arn,))
         pausing.start()
         finish.set()

@@ -51,7 +51,7 @@ def async_function(body: Patient) -> DurableFunction:
 BOTH = pytest.mark.parametrize("make", [sync_function, async_function])
 
 
-async def begun(peer: Peer, body: Patient) -> Stream:
+async def started(peer: Peer, body: Patient) -> Stream:
     stream = await peer.next_stream()
     await stream.register()
     await stream.deliver(invocation(1))
@@ -65,7 +65,7 @@ def test_a_body_sees_that_its_turn_has_passed(make: Any) -> None:
 
     async def scenario() -> None:
         async with Peer() as peer, working(peer, make(body), slots=1):
-            stream = await begun(peer, body)
+            stream = await started(peer, body)
             await stream.lose("i1")
             await body.wait(body.cancelled)
             await stream.expect_credits(2)  # the slot is free again
@@ -79,7 +79,7 @@ def test_a_body_sees_that_its_worker_hands_it_back(make: Any) -> None:
 
     async def scenario() -> None:
         async with Peer() as peer, working(peer, make(body), slots=1) as worker:
-            await begun(peer, body)
+            await started(peer, body)
             worker.stop.set()
             await body.wait(body.cancelled)
             assert await ended(worker) == 0

@@ -41,8 +41,8 @@ def test_a_worker_announces_which_functions_are_durable() -> None:
         async with Peer() as peer, working(peer, one_step(), plain):
             stream = await peer.next_stream()
             registration = await stream.register()
-            announced = [(each.function_name, each.durable) for each in registration.functions]
-            assert announced == [("handler", True), ("plain", False)]
+            registered = [(each.function_name, each.durable) for each in registration.functions]
+            assert registered == [("handler", True), ("plain", False)]
             assert registration.functions[1].retention_days == 3
             assert [each.tenant_isolation for each in registration.functions] == [False, True]
 

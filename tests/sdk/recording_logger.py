@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 
-class Notes:
+class RecordingLogger:
     """A logger of somebody else's making: it takes the five levels and `extra`, no more."""
 
     def __init__(self) -> None:
