@@ -113,7 +113,7 @@ async def main(executions: int = 2_000, at_once: int = 64, *, profiled: bool = F
     """Warm up, measure, and print the cost."""
     bench = Bench()
     await bench.history.open()
-    await bench.history.invocations.announce([FUNCTION])
+    await bench.history.invocations.register_functions([FUNCTION])
     await bench.run(min(200, executions), at_once)
     commits = bench.metrics.registry.get_sample_value("perdure_commits_total") or 0
     profile = cProfile.Profile()

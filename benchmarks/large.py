@@ -99,7 +99,7 @@ async def opened(store: Store, tasks: "asyncio.Queue[Task]") -> AsyncGenerator[H
         address="bench:1",
     )
     await history.open()
-    await history.invocations.announce([FUNCTION])
+    await history.invocations.register_functions([FUNCTION])
     matching.attach("bench", [("default", "order")], tasks.put_nowait)
     matching.credit("bench", 1)
     try:

@@ -80,7 +80,7 @@ async def timed(work: Awaitable[None]) -> float:
 
 @contextlib.contextmanager
 def raw_sqlite(path: str) -> Generator[Insert]:
-    """Make a table of our own, and yield what inserts into it with one durable commit."""
+    """Create a table, and yield a function that inserts into it with one durable commit."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -97,7 +97,7 @@ def raw_sqlite(path: str) -> Generator[Insert]:
 
 @contextlib.contextmanager
 def raw_postgresql(url: str) -> Generator[Insert]:
-    """Make a table of our own, and yield what inserts into it with one durable commit."""
+    """Create a table, and yield a function that inserts into it with one durable commit."""
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE raw (body bytea)")
         connection.commit()

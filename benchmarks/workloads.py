@@ -105,12 +105,12 @@ def _wait_healthy(address: str) -> None:
         time.sleep(POLL_S)
 
 
-async def _wait_announced(client: AsyncClient) -> None:
-    """Wait until the worker has announced its functions."""
+async def _wait_registered(client: AsyncClient) -> None:
+    """Wait until the worker has registered its functions."""
     until_s = time.monotonic() + START_S_MAX
     while not await client.list_functions():
         if time.monotonic() > until_s:
-            raise TimeoutError("no worker has announced a function")
+            raise TimeoutError("no worker has registered a function")
         await asyncio.sleep(POLL_S)
 
 
@@ -220,7 +220,7 @@ async def main() -> None:
     figures: Figures = {"raw: durable commit of one row, ms": _commit_ms()}
     with system() as running:
         async with AsyncClient(running.address) as client:
-            await _wait_announced(client)
+            await _wait_registered(client)
             for kind, suffix in (("sync", ""), ("async", "_async")):
                 found = await _workloads(client, running, suffix)
                 figures |= {f"{kind}: {name}": value for name, value in found.items()}

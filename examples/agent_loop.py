@@ -94,7 +94,7 @@ def ask_person(callback_id: str, context: WaitForCallbackContext, move: Message)
 
 @durable_execution
 def agent(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Let the model use tools until it has an answer."""
+    """Run the tools that the model chooses, until it has an answer."""
     messages: list[Message] = [{"role": "user", "content": event["task"]}]
     for turn in range(1, TURNS_MAX + 1):
         move = context.step(think(list(messages)), name=f"think-{turn}", config=MODEL)

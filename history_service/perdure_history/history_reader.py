@@ -85,7 +85,7 @@ class HistoryReader:
         return await self._executions.store.list_executions(query)
 
     async def functions(self) -> list[FunctionRow]:
-        """Return every function that a worker has ever announced."""
+        """Return every function that a worker has ever registered."""
         self._executions.require_ready()
         return self._executions.functions.all()
 

@@ -1,4 +1,4 @@
-"""Registry of the functions that workers have announced.
+"""Registry of the functions that workers have registered.
 
 A function stays registered while no worker serves it: its executions wait in the queue.
 """
@@ -21,7 +21,7 @@ class FunctionRegistry:
         rows = await self._store.functions()
         self._functions = {(row.namespace, row.name): row for row in rows}
 
-    async def announce(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
+    async def register(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         """Register functions; writes only new and changed ones. Raises StoreError."""
         fresh = [row for row in functions if self._functions.get((row.namespace, row.name)) != row]
         if fresh:
@@ -33,16 +33,16 @@ class FunctionRegistry:
         found = self._functions.get((namespace, name))
         if found is None:
             raise Unknown(
-                f"no function {name!r}: no worker has announced it yet (namespace {namespace!r})"
+                f"no function {name!r}: no worker has registered it yet (namespace {namespace!r})"
             )
         return found
 
     def exists(self, namespace: str, name: str) -> bool:
-        """Return whether a worker has ever announced it."""
+        """Return whether a worker has ever registered it."""
         return (namespace, name) in self._functions
 
     def is_plain(self, namespace: str, name: str) -> bool:
-        """Return whether it is not durable, according to the worker that announced it last."""
+        """Return whether it is not durable, according to the worker that registered it last."""
         found = self._functions.get((namespace, name))
         return found is not None and not found.durable
 

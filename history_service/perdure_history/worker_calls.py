@@ -49,11 +49,11 @@ class WorkerCalls:
         self._executions = executions
         self._signer = signer
 
-    async def announce(self, functions: Sequence[FunctionRow]) -> None:
+    async def register_functions(self, functions: Sequence[FunctionRow]) -> None:
         """Register functions; return once they are durable."""
         executions = self._executions
         executions.require_ready()
-        await executions.functions.announce(executions.committer.incarnation, functions)
+        await executions.functions.register(executions.committer.incarnation, functions)
 
     async def begin(self, key: ExecutionKey, worker_id: str) -> InvocationOffer | None:
         """Hand out an invocation of the execution, if it still wants one."""
@@ -328,14 +328,15 @@ class WorkerCalls:
     def _require_durable(self, state: State, updates: tuple[OperationUpdate, ...]) -> None:
         """Raise Invalid when a plain function is about to record its first operation.
 
-        An execution that has operations goes on, whatever its function was announced as since.
+        An execution that has operations goes on, whatever its function is registered as now.
         """
         if not updates or state.operations:
             return
         if self._executions.functions.is_plain(state.namespace, state.function):
             raise Invalid(
-                f"function {state.function!r} is announced as a plain one, whose executions record "
-                "no operations: announce it as durable, or return the result without a checkpoint"
+                f"function {state.function!r} is registered as a plain function, whose "
+                "executions record no operations: register it as durable, or return the result "
+                "without a checkpoint"
             )
 
     def _callback_ids(

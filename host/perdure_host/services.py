@@ -223,7 +223,7 @@ class InvocationCommands(Protocol):
     Invalid: malformed token or marker.
     """
 
-    async def announce(self, functions: Sequence[FunctionRow]) -> None:
+    async def register_functions(self, functions: Sequence[FunctionRow]) -> None:
         """Register functions; return once durable."""
         ...
 

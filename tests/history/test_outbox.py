@@ -67,7 +67,7 @@ async def test_however_a_child_ends_its_parent_hears_of_it(ending: str) -> None:
     async with World() as world:
         worker = ManualWorker(world, functions=("order", "child"))
         short_lived = msgspec.structs.replace(function("child"), execution_timeout_s=60)
-        await world.history.invocations.announce([short_lived])
+        await world.history.invocations.register_functions([short_lived])
         parent, child, _ = await invoking(world, worker)
         if ending == "STOPPED":
             await world.history.commands.stop(child, None)
@@ -79,7 +79,7 @@ async def test_however_a_child_ends_its_parent_hears_of_it(ending: str) -> None:
         assert (await world.history.queries.describe(parent)).operations["i"].status == ending
 
 
-async def test_a_function_that_nobody_announced_fails_the_invoke_at_once() -> None:
+async def test_a_function_that_no_worker_registered_fails_the_invoke_at_once() -> None:
     async with World() as world:
         worker = ManualWorker(world)
         await world.start("n")

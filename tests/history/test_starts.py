@@ -100,7 +100,7 @@ async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
         assert (world.host.link.finds, world.host.link.loads) == (0, 0)
 
 
-async def test_a_function_that_nobody_announced_is_unknown() -> None:
+async def test_a_function_that_no_worker_registered_is_unknown() -> None:
     async with World() as world:
         with pytest.raises(Unknown, match="no function 'nobody'"):
             await world.start(function="nobody")

@@ -79,7 +79,7 @@ async def test_a_start_and_a_success_are_told_whole() -> None:
 async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
     sink = RecordingSink()
     async with World(sink=sink) as world:
-        await world.history.invocations.announce(
+        await world.history.invocations.register_functions(
             [msgspec.structs.replace(function("order"), execution_timeout_s=60)]
         )
         worker = ManualWorker(world)
@@ -125,7 +125,7 @@ async def test_pauses_and_deletions_have_no_event() -> None:
 async def test_children_plain_functions_and_those_of_tenants_are_executions_like_others() -> None:
     sink = RecordingSink()
     async with World(sink=sink) as world:
-        await world.history.invocations.announce(
+        await world.history.invocations.register_functions(
             [msgspec.structs.replace(function("child"), tenant_isolation=True, durable=False)]
         )
         worker = ManualWorker(world, functions=("order", "child"))

@@ -436,20 +436,20 @@ async def test_nothing_that_ended_is_thought_to_run() -> None:
 
 async def test_a_plain_function_records_no_operations_but_its_end() -> None:
     async with World() as world:
-        await world.history.invocations.announce(
+        await world.history.invocations.register_functions(
             [msgspec.structs.replace(function("order"), durable=False)]
         )
         worker = ManualWorker(world)
         arn = await world.start("n")
         invocation = await worker.take()
-        with pytest.raises(Invalid, match="'order' is announced as a plain one"):
+        with pytest.raises(Invalid, match="'order' is registered as a plain function"):
             await invocation.step("s")
         await invocation.checkpoint()
         await invocation.complete("SUCCEEDED", '"done"')
         assert world.events(key_of(arn))[-1] == "ExecutionSucceeded"
 
 
-async def test_an_execution_with_operations_goes_on_when_its_function_is_announced_as_plain() -> (
+async def test_an_execution_with_operations_goes_on_when_its_function_is_registered_as_plain() -> (
     None
 ):
     async with World() as world:
@@ -457,7 +457,7 @@ async def test_an_execution_with_operations_goes_on_when_its_function_is_announc
         arn = await world.start("n")
         invocation = await worker.take()
         await invocation.step("s")
-        await world.history.invocations.announce(
+        await world.history.invocations.register_functions(
             [msgspec.structs.replace(function("order"), durable=False)]
         )
         await invocation.step("t")

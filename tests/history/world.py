@@ -264,13 +264,13 @@ class World:
         *,
         cut_at: tuple[int, Literal["before", "after"]] | None = None,
     ) -> Host:
-        """Start a node, and announce the functions to it."""
+        """Start a node, and register the functions."""
         link = Link(self.memory, cut_at=cut_at)
         self._host = Host(link, self.clock, self.metrics, self.settings)
         if self.sink is not None:
             self.host.history.deliver_status_events(self.sink)
         await self.host.history.open()
-        await self.history.invocations.announce([function("order"), function("child")])
+        await self.history.invocations.register_functions([function("order"), function("child")])
         link.script(*fates)
         await settle()
         return self.host

@@ -229,7 +229,7 @@ def test_a_key_sees_its_own_namespace_alone() -> None:
             other = FunctionRow(
                 namespace="other", name="g", execution_timeout_s=60, retention_days=1, durable=True
             )
-            await api.served.history.invocations.announce([other])
+            await api.served.history.invocations.register_functions([other])
             with signing(api, stranger.id):
                 listed = await api.call("list_functions")
                 assert [each["FunctionName"] for each in listed["Functions"]] == ["g"]

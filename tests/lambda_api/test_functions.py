@@ -16,7 +16,7 @@ async def announce(api: LambdaServed, *functions: worker_pb2.FunctionDefinition)
     await Peer.connect(api.served, registration(functions=functions))
 
 
-def test_a_function_is_described_by_what_its_worker_announced() -> None:
+def test_a_function_is_described_by_what_its_worker_registered() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             await announce(

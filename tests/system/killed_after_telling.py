@@ -58,7 +58,7 @@ async def main(url: str, node_name: str, path: str, count: int) -> None:
     )
     history.deliver_status_events(sink)
     await history.open()
-    await history.invocations.announce([FUNCTION])
+    await history.invocations.register_functions([FUNCTION])
     requests = [
         StartRequest(namespace="default", function="order", name=f"n-{number}")
         for number in range(count)

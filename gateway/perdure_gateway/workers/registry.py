@@ -108,11 +108,11 @@ class WorkerRegistry:
     async def register(
         self, request: worker_pb2.RegisterRequest, connection: WorkerConnection
     ) -> worker_pb2.RegisterResponse:
-        """Register a worker: announce its functions, claim its invocations, attach its queues."""
+        """Register a worker: store its functions, claim its invocations, attach its queues."""
         self._add(connection)
         rows = function_rows(request)
         if rows:
-            await self.invocations.announce(rows)
+            await self.invocations.register_functions(rows)
         refused = await self._claim(request.worker_id, request.claims)
         if self._connections.get(connection.worker_id) is connection:
             functions = [(row.namespace, row.name) for row in rows]

@@ -207,7 +207,7 @@ def _engine(url: URL, *, connections: int, isolation_level: Any) -> Engine:
 
 
 def _prepare(driver: "psycopg.Connection[Any]", _record: object) -> None:
-    """Make every commit durable, and every wait end. One width of integers: one plan."""
+    """Set durability and timeouts, and send integers in one width, so that plans are shared."""
     driver.adapters.register_dumper(int, Int8BinaryDumper)
     for setting in _SETTINGS:
         driver.execute(setting.encode())

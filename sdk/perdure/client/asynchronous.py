@@ -271,7 +271,7 @@ class AsyncClient:
         return await self._drive(unary_flows.delete(self._environment, execution_arn))
 
     async def list_functions(self) -> tuple[FunctionDescription, ...]:
-        """Return the functions that workers have announced, by name."""
+        """Return the functions that workers have registered, by name."""
         return await self._drive(unary_flows.list_functions(self._environment))
 
     async def succeed_callback(

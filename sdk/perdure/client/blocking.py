@@ -264,7 +264,7 @@ class Client:
         return self._drive(unary_flows.delete(self._environment, execution_arn))
 
     def list_functions(self) -> tuple[FunctionDescription, ...]:
-        """Return the functions that workers have announced, by name."""
+        """Return the functions that workers have registered, by name."""
         return self._drive(unary_flows.list_functions(self._environment))
 
     def succeed_callback(

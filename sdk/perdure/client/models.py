@@ -156,7 +156,7 @@ class HistoryEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionDescription:
-    """A function that workers have announced."""
+    """A function that workers have registered."""
 
     function_name: str
     execution_timeout_s: int

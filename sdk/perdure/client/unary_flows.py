@@ -111,7 +111,7 @@ def delete(environment: ClientEnvironment, execution_arn: str) -> Program[dateti
 
 
 def list_functions(environment: ClientEnvironment) -> Program[tuple[FunctionDescription, ...]]:
-    """Return the functions that workers have announced."""
+    """Return the functions that workers have registered."""
     request = client_pb2.ListFunctionsRequest()
     answer = yield from call(environment, request, client_pb2.ListFunctionsResponse)
     return tuple(read_function(each) for each in answer.functions)

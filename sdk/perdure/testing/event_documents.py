@@ -49,7 +49,7 @@ def _retry_document(retry: Retry) -> RetryDetails:
     return RetryDetails(retry.current_attempt, retry.next_attempt_delay_ms)
 
 
-# What is not listed here stands in documents as it is.
+# Values of other types are the same in documents.
 _DOCUMENTS: Final[dict[type, Callable[[Any], object]]] = {
     EpochMs: from_epoch_ms,
     ErrorObject: _error_document,

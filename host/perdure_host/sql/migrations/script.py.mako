@@ -7,5 +7,5 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """Say what becomes possible."""
+    """Describe the change."""
     ${upgrades if upgrades else "pass"}
