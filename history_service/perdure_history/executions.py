@@ -89,7 +89,7 @@ class Executions:
         )
         self.fatal: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         # Receives outbox rows once they are durable.
-        self.send: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
+        self.on_outbox: Callable[[tuple[OutboxRow, ...]], None] = lambda _: None
         # Receives status events once they are durable; while it is None, none are written.
         self.on_status_events: Callable[[tuple[StatusEventRow, ...]], None] | None = None
         # Called with a worker and its invocation when the execution has ended without it.
@@ -284,7 +284,7 @@ class Executions:
         if change.alarm_moved:
             self.timers.moved(execution.key, change.alarm_ms)
         if change.outbox:
-            self.send(change.outbox)
+            self.on_outbox(change.outbox)
         if change.status_events and self.on_status_events is not None:
             self.on_status_events(change.status_events)
         self.offer(execution)

@@ -78,7 +78,7 @@ class HistoryService:
         self._task_recovery = TaskRecovery(
             store, clock, lambda: self._executions.claims_until_ms, self.invocations.reoffer
         )
-        self._executions.send = self._outbox.push
+        self._executions.on_outbox = self._outbox.push
         self._executions.on_reload += [self._outbox.reset, self._task_recovery.request]
         self._status_delivery: StatusEventDelivery | None = None
         self._large_deliveries = asyncio.Semaphore(LARGE_DELIVERIES_MAX)

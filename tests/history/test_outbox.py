@@ -209,7 +209,7 @@ async def test_rows_that_could_not_be_read_are_read_again() -> None:
         invocation = await worker.take()
         deliverer = inside(world.history)._outbox
         # The row is in the database, and nobody has told the deliverer of it.
-        inside(world.history)._executions.send = len
+        inside(world.history)._executions.on_outbox = len
         await invocation.checkpoint(INVOKE)
         assert len(outbox(world)) == 1
         world.host.link.away = True

@@ -169,7 +169,7 @@ async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> Non
         await settle()
         child = await worker.take()
         # The node dies before it sends.
-        inside(world.history)._executions.send = forget
+        inside(world.history)._executions.on_outbox = forget
         await child.complete("SUCCEEDED", LARGE)
         await world.history.commands.delete(child_of(parent))
         await world.pass_ms(10_000)
