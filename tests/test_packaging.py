@@ -1,4 +1,4 @@
-"""What people install is what lies in the folders, and it does not drag the server's libraries in.
+"""Packages as people install them: complete, and without the server's libraries.
 
 A file or a folder which the build forgets is noticed by users only, so the wheel is built here as a
 release builds it: an sdist first, and the wheel out of that.

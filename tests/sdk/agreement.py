@@ -1,4 +1,4 @@
-"""How executions of the programs end, with either SDK, in values that can be compared.
+"""The ends of executions of the programs with either SDK, as comparable values.
 
 Run as a module it prints those of the published SDK, in its own local runner: that leaves threads
 and loops behind, so it has a process of its own.
@@ -35,13 +35,13 @@ def handler(sdk: Sdk, program: Program) -> Any:
 
 
 def comparable(result: Any) -> Any:
-    """Return how an execution ended, and what it recorded, without the names of modules."""
+    """Return the end of an execution, and its record, without the names of modules."""
     described = [result.status.name, result.result, _error(result), _operations(result.operations)]
     return json.loads(STACK_TRACES.sub("", MODULES.sub("", json.dumps(described))))
 
 
 def _operations(views: Any, *, side_by_side: bool = False) -> list[Any]:
-    """Return what is recorded of operations, those inside others below them.
+    """Return the records of operations, those inside others below them.
 
     Branches that run side by side begin in no order of their own.
     """

@@ -1,4 +1,4 @@
-"""Programs that are run with the published AWS SDK and with ours, and must come to the same.
+"""Programs that run with the published AWS SDK and with ours, and must have the same results.
 
 Each takes the SDK and a context, and returns what JSON can hold. They lie where the two could
 differ unnoticed: which class an error has, what is recorded of it, what a batch makes of failures,
@@ -43,7 +43,7 @@ def program(body: Program) -> Program:
 
 
 def described(error: BaseException) -> dict[str, Any]:
-    """Return what a handler can see of an error."""
+    """Return an error as a handler sees it."""
     cause: Any = error.__cause__
     seen: dict[str, Any] = {"class": type(error).__name__, "text": str(error)}
     seen |= {name: getattr(error, name, "none") for name in ("error_type", "data")}
@@ -208,7 +208,7 @@ def a_check_that_raises(sdk: Sdk, context: Any) -> Any:
 
 
 def batch(sdk: Sdk, context: Any, failing: set[int], **completion: Any) -> Any:
-    """Map four items, one at a time, of which some fail; tell all of the result."""
+    """Map four items, one at a time, of which some fail; return the whole result."""
 
     def item(_context: Any, _item: Any, index: int, _items: Any) -> Any:
         if index in failing:

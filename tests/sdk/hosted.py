@@ -1,4 +1,4 @@
-"""The real core in memory: whole executions run against it, on a clock that tests turn.
+"""The real core in memory: whole executions run against it, on a clock that tests advance.
 
 It plays service and worker at once: what a handler records is decided and folded by the core,
 operations travel as copies, an answer leaves out the results that its own call carried, and the
@@ -112,14 +112,14 @@ class Hosted:
         self.state: State = apply(None, self.records[0])
 
     def run(self) -> Outcome:
-        """Deliver the execution until it waits for time, for somebody, or for nothing more."""
+        """Run invocations until the execution waits for time or an outsider, or has ended."""
         while wants_task(self.state):
             assert len(self.outcomes) < INVOCATIONS_MAX, "the execution goes round in circles"
             self.deliver()
         return self.outcomes[-1]
 
     def finish(self) -> Outcome:
-        """Run to the end; whenever only time can help, it passes at once."""
+        """Run to the end; whenever the execution waits for time, advance the clock at once."""
         self.run()
         while is_open(self.state):
             self.pass_time()
@@ -127,14 +127,14 @@ class Hosted:
         return self.outcomes[-1]
 
     def pass_time(self) -> None:
-        """Turn the clock to the next thing that time alone will change."""
+        """Advance the clock to the next timer."""
         due_ms = self.state.alarms.next_due_ms()
         assert due_ms is not None, "nothing is due, ever"
         self.now_ms = max(self.now_ms, due_ms)
         self.command(commands.AlarmDue())
 
     def command(self, command: commands.Command) -> None:
-        """Let the core decide and remember what it decided."""
+        """Apply a command in the core and record its decision."""
         with self.lock:
             record = execution.decide(self.state, command, self.now_ms).record
             if record is not None:
@@ -142,7 +142,7 @@ class Hosted:
                 apply(self.state, record)
 
     def deliver(self) -> Outcome:
-        """Run one invocation, and tell the core how it ended."""
+        """Run one invocation, and report its end to the core."""
         invocation_id = f"invocation-{len(self.outcomes) + 1}"
         checkpoints = InMemoryCheckpoints(self, invocation_id)
         operations = [execution_operation(self.state), *visible_operations(self.state)]
@@ -172,7 +172,7 @@ class Hosted:
         return outcome
 
     def open_callback(self) -> Operation:
-        """Return the callback that waits for somebody."""
+        """Return the open callback."""
         return next(
             operation
             for operation in self.state.operations.values()
@@ -213,12 +213,12 @@ class Hosted:
 
     @property
     def history(self) -> list[str]:
-        """The events that people are shown, by type."""
+        """The public events, by type."""
         return [type(event).__name__ for event in self.events if is_public(event)]
 
     @property
     def ends(self) -> list[tuple[str, str | None]]:
-        """What has ended and how, as (type of event, name of operation), sorted."""
+        """The ends of operations as (type of event, name of operation), sorted."""
         return sorted(
             (
                 (type(event).__name__, getattr(getattr(event, "subject", None), "name", None))
@@ -230,17 +230,17 @@ class Hosted:
 
     @property
     def events(self) -> list[Event]:
-        """All facts, in order."""
+        """All events, in order."""
         return [event for record in self.records for event in record.events]
 
     @property
     def updates(self) -> list[str]:
-        """What the handler recorded so far, as ACTION of TYPE, one list over all calls."""
+        """The handler's updates so far, as ACTION of TYPE, one list over all calls."""
         return [f"{update.action} {update.type}" for call in self.calls for update in call]
 
 
 class InMemoryCheckpoints:
-    """Applies urgent checkpoints at once, and lets the others wait for one.
+    """Applies urgent checkpoints at once; the others wait for an urgent one.
 
     Branches call from several threads; one call is answered before the next one is taken.
     """
@@ -355,7 +355,7 @@ def async_handler(
 
 
 def hosted_async(body: Callable[[AsyncDurableContext], Coroutine[Any, Any, Any]]) -> Hosted:
-    """Return an execution of an async handler that looks at no event."""
+    """Return an execution of an async handler that ignores its event."""
 
     async def handle(_event: Any, context: AsyncDurableContext) -> Any:
         return await body(context)

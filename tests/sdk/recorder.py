@@ -1,4 +1,4 @@
-"""A plugin that writes down what it is told, and factories to give it to functions."""
+"""A plugin that records the calls of its hooks, and factories to install it."""
 
 import threading
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Recording(DurableInstrumentationPlugin):
 
 
 class Recorder:
-    """Makes recording plugins. `log` has one line a hook, but for changes; `infos` what it got."""
+    """Makes recording plugins. `log` has one line a hook, but for changes; `infos` the infos."""
 
     def __init__(self, header: str | None = None) -> None:
         self.header = header
@@ -81,7 +81,7 @@ class Recorder:
         self.threads.append(threading.current_thread().name)
 
     def of(self, line: str) -> Any:
-        """Return what came with the first hook that is written so."""
+        """Return the argument of the first hook with this line."""
         return self.infos[self.log.index(line)]
 
 

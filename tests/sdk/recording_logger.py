@@ -1,10 +1,10 @@
-"""A logger that keeps what it is told."""
+"""A logger that records its messages."""
 
 from collections.abc import Mapping
 
 
 class RecordingLogger:
-    """A logger of somebody else's making: it takes the five levels and `extra`, no more."""
+    """A logger as users write them: it accepts the five levels and `extra`, no more."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

@@ -1,4 +1,4 @@
-"""Checkpoints that answer as a test says: for what a healthy service never does."""
+"""Checkpoints with scripted answers, for those that a healthy service never gives."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,7 +14,7 @@ from perdure_core.model import (
 
 
 class Scripted:
-    """Ends each call as the script says; None accepts it. Calls that are not urgent stay open.
+    """Ends each call as scripted; None accepts it. Calls that are not urgent stay open.
 
     Accepted steps are reported as succeeded; every answer of a `revoked` invocation says so.
     """
@@ -38,7 +38,7 @@ class Scripted:
         return future
 
     def resolve(self, error: BaseException | None) -> None:
-        """End everything that is open."""
+        """Complete all open calls."""
         resolved, self.open = self.open, []
         assert self._listener is not None
         if error is None:

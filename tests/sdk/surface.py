@@ -1,4 +1,4 @@
-"""What a module offers, in a form that can be recorded and compared."""
+"""The public surface of a module, in a form that can be recorded and compared."""
 
 import dataclasses
 import enum
@@ -11,7 +11,7 @@ Surface = dict[str, Any]
 
 
 def surface(module: ModuleType, names: Iterable[str]) -> Surface:
-    """Return what the public `names` of `module` offer; names that are missing are left out."""
+    """Return descriptions of the public `names` of `module`; missing names are left out."""
     return {name: described(getattr(module, name)) for name in names if hasattr(module, name)}
 
 

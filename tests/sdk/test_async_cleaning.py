@@ -1,4 +1,4 @@
-"""How what an async handler leaves running is stopped: begun, asked once, and waited for."""
+"""Tasks that an async handler leaves running: started, cancelled once, and awaited."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -29,7 +29,7 @@ def test_tasks_that_were_just_made_begin_before_they_are_cancelled() -> None:
         await asyncio.Event().wait()
 
     async def hold(work: Coroutine[Any, Any, None]) -> None:
-        await work  # a coroutine that nobody comes to await is warned about, which fails tests
+        await work  # a coroutine that is never awaited causes a warning, which fails tests
 
     async def body(_context: AsyncDurableContext) -> str:
         body.task = asyncio.create_task(link(1))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Which operation an async call is: known by the order of calls, whatever ends first."""
+"""Identity of async operations: by the order of calls, whatever ends first."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ CRASHES = st.lists(st.builds(Crash, st.integers(1, 12), st.booleans()), max_size
 
 
 class Order:
-    """Lets bodies of steps end in an order of its own, as far as they have begun."""
+    """Ends bodies of steps in a chosen order, as far as they have started."""
 
     def __init__(self, order: Sequence[int]) -> None:
         self._rank = {number: rank for rank, number in enumerate(order)}

@@ -1,4 +1,4 @@
-"""The functions that `docs/async.md` shows do what it says."""
+"""The functions on `docs/async.md`, run as the page describes them."""
 
 import re
 from pathlib import Path

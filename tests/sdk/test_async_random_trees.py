@@ -1,4 +1,4 @@
-"""Any tree of operations, awaited one by one or side by side: what blocking handlers come to."""
+"""Random trees awaited one by one or side by side: the results of blocking handlers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence

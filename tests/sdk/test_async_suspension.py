@@ -1,4 +1,4 @@
-"""When an async invocation suspends, what goes on in place, and how its tasks stop."""
+"""Suspension of async invocations: when they suspend, and how their tasks stop."""
 
 import asyncio
 import threading

@@ -64,7 +64,7 @@ def summary(result: BatchResult[Any]) -> list[Any]:
 def parallel(
     branches: Sequence[BranchBody | ParallelBranch[Any]], **config: Any
 ) -> tuple[Hosted, list[list[Any]], Outcome]:
-    """Run branches, then wait so that the result is replayed; return what was seen each time."""
+    """Run branches, then wait so that the result is replayed; return the result of each time."""
     seen: list[list[Any]] = []
 
     def body(_: Any, context: DurableContext) -> None:

@@ -1,4 +1,4 @@
-"""The program of a batch, without a single thread: what it asks for, and when."""
+"""The program of a batch, without threads: its effects, in order."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ def plan(total: int, concurrency: int | None = None, config: CompletionConfig = 
 
 
 def performed(of: BatchPlan, ends: list[BranchEnd]) -> tuple[list[str], BatchResult[Any] | None]:
-    """Answer with `ends`; return what was asked for, and the result if it came to that."""
+    """Answer with `ends`; return the effects, and the result if there is one."""
     program = batch(of)
     remaining: Iterator[BranchEnd] = iter(ends)
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""Batch results: what they tell, and their written forms."""
+"""Batch results: their properties, and their serialized forms."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Callbacks: promises that somebody outside keeps."""
+"""Callbacks: promises that outsiders complete."""
 
 from typing import Any
 

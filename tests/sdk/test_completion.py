@@ -1,4 +1,4 @@
-"""When a batch is complete, and why."""
+"""Completion of batches: when, and why."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Race, any_of and all_of: one value of several branches, and nothing left of the others."""
+"""Race, any_of and all_of: one value of several branches, and the others cancelled."""
 
 import json
 import threading
@@ -142,7 +142,7 @@ def test_operations_are_named_after_their_kind_and_their_place() -> None:
 
 
 def caught(call: Callable[[DurableContext], Any]) -> Body:
-    """Return a body that tells what is raised, on the first run and on replay."""
+    """Return a body that returns the error raised on the first run and on replay."""
     seen: list[list[Any]] = []
 
     def body(context: DurableContext) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Any program, any crashes: the same result, and no at-most-once body twice."""
+"""Crashes of any program: the same result, and no at-most-once body twice."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Ask:
-    """A callback; its result is asked for at once, or at the end of the program."""
+    """A callback; its result is awaited at once, or at the end of the program."""
 
     at_once: bool
 
@@ -120,7 +120,7 @@ def test_crashes_change_neither_the_result_nor_what_was_done(
 
 
 def racing(_: Any, context: DurableContext) -> list[Any]:
-    """Return what does not depend on who wins."""
+    """Return the values that do not depend on which branch wins."""
 
     def runner(inner: DurableContext) -> str:
         inner.wait(Duration(5))

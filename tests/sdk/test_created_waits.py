@@ -1,4 +1,4 @@
-"""Waits that begin now, are awaited later, and may be cancelled."""
+"""Waits that start now, are awaited later, and can be cancelled."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The time, identifiers and chance, the same in every replay."""
+"""Times, identifiers and random values: the same in every replay."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A replay that differs is told with the line that asks, and also when it ends too early."""
+"""Replays that differ from the history: reported with the line of the call."""
 
 import asyncio
 from collections.abc import Callable

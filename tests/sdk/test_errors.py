@@ -1,4 +1,4 @@
-"""Exceptions become records, and records become exceptions again."""
+"""Recorded errors: exceptions become records, and records become exceptions again."""
 
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ from perdure_core.validation import error_bytes
 
 
 class SoldOutError(DurableOperationError):
-    """An error of a user's own making."""
+    """An error class of a user."""
 
 
 def raised(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""Fibers of one invocation: which wait in place, when all unwind, and which are cancelled."""
+"""Fibers of one invocation: which of them wait, when all unwind, and which are cancelled."""
 
 import threading
 from collections.abc import Callable
@@ -20,7 +20,7 @@ FIRST = ParallelConfig(completion_config=CompletionConfig.first_successful())
 
 
 class Scene:
-    """A host whose branches tell each other how far they are."""
+    """A host whose branches notify each other of their progress."""
 
     def __init__(self, body: "Callable[[DurableContext, Scene], Any]") -> None:
         self.host = Hosted(handler(lambda _, context: body(context, self)))
@@ -32,7 +32,7 @@ class Scene:
 
 
 def wait_until_recorded(scene: Scene, name: str) -> None:
-    """Let the other branches come so far. They run, so this ends."""
+    """Wait until the other branches have recorded it. They run, so this ends."""
     tick = threading.Event()
     while not scene.awaits(name):
         tick.wait(0.001)

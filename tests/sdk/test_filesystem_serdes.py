@@ -1,4 +1,4 @@
-"""Values in files: what is recorded, where the files are, and what may go wrong."""
+"""Values in files: the record, the places of the files, and errors."""
 
 import json
 from pathlib import Path

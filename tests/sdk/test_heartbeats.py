@@ -51,7 +51,7 @@ def config(heartbeat_timeout: Duration | None = TEN, retries: Any = None) -> Ste
 
 
 class Importer:
-    """A body that does what each script says: passes seconds, or tells details. One script a run.
+    """A body that runs one script each time: it passes seconds, or sends heartbeats with details.
 
     An exception is raised.
     """

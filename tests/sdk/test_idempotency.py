@@ -1,4 +1,4 @@
-"""Every operation has a key of its own, for those who must not do a thing twice."""
+"""Idempotency keys: each operation has its own."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ FIXED = StepConfig(retry_strategy=RetryPresets.fixed(Duration(1)))
 
 
 class Charges:
-    """A body that fails once, and remembers the keys that it was given."""
+    """A body that fails once, and records the keys it received."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []

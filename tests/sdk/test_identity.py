@@ -1,4 +1,4 @@
-"""Which operation a durable call is."""
+"""Identity of durable calls."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Invoking another function: an execution of its own, whose end comes back into the record."""
+"""Invoking another function: an execution of its own, whose end is recorded in this one."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Results that were too large to keep elsewhere are kept whole here: contexts, maps, parallels."""
+"""Large results of contexts, maps and parallels: stored whole up to the bound."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each thing is logged once, although the handler is replayed."""
+"""The context's logger: each record is logged once, although the handler is replayed."""
 
 import logging
 from typing import Any

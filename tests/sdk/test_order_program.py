@@ -1,4 +1,4 @@
-"""The order program: validated, approved by somebody, processed with retries; whatever crashes."""
+"""The order program: validated, approved, processed with retries, in spite of crashes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The functions that `docs/plain-functions.md` shows do what it says."""
+"""The functions on `docs/plain-functions.md`, run as the page describes them."""
 
 import re
 from pathlib import Path

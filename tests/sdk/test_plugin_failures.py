@@ -1,4 +1,4 @@
-"""A plugin that fails, or is slow, changes nothing: neither the execution nor the other plugins."""
+"""Plugins that fail or are slow: neither the execution nor the other plugins are affected."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Functions get the plugins that they are given and that the environment names, or are refused."""
+"""Loading of plugins: those passed to a function, and those that the environment names."""
 
 import importlib
 import subprocess
@@ -18,7 +18,7 @@ from tests.sdk.recorder import Recorder
 
 
 class Factory:
-    """One that wants to know what becomes of it."""
+    """A plugin factory that records its registrations."""
 
     __durable_registration_api__ = 1
     exclusive_group: Any = None
@@ -151,7 +151,7 @@ def test_a_group_without_a_name_is_refused(group: Any) -> None:
 
 
 class Inheriting(Factory):
-    """Has something of that name for itself."""
+    """A factory that defines the attribute itself."""
 
     def on_registration_result(self, registered: bool) -> None:
         raise AssertionError(registered)

@@ -1,4 +1,4 @@
-"""Plugins hear what an execution does, the same in handlers that block and in those that await."""
+"""Calls of plugin hooks: the same for blocking and for async handlers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def functions(name: str, *factories: Any) -> list[DurableFunction]:
 
 
 def finished(function: DurableFunction, *crashes: Crash, answers: bool = True) -> Hosted:
-    """Run to the end, with others doing what they are waited for."""
+    """Run to the end, with the callbacks and invokes completed."""
     host = Hosted(function, None, crashes, ["other"])
     host.run()
     while is_open(host.state):
@@ -54,7 +54,7 @@ def finished(function: DurableFunction, *crashes: Crash, answers: bool = True) -
 
 
 def runs_of(name: str, *crashes: Crash) -> list[tuple[Hosted, Recorder]]:
-    """Run a program as a handler of each kind, and write down what plugins hear."""
+    """Run a program as a handler of each kind, and record the calls of its plugins."""
     runs: list[tuple[Hosted, Recorder]] = []
     for kind in (0, 1):
         recorder = Recorder()
@@ -64,7 +64,7 @@ def runs_of(name: str, *crashes: Crash) -> list[tuple[Hosted, Recorder]]:
 
 
 def invocations(recorder: Recorder) -> list[list[str]]:
-    """Return what was told, invocation by invocation."""
+    """Return the log, invocation by invocation."""
     found: list[list[str]] = []
     for line in recorder.log:
         if line == "invocation":
@@ -74,7 +74,7 @@ def invocations(recorder: Recorder) -> list[list[str]]:
 
 
 def infos_by_invocation(recorder: Recorder) -> list[list[Infos]]:
-    """Return what hooks were given, invocation by invocation."""
+    """Return the arguments of hooks, invocation by invocation."""
     found: list[list[Infos]] = []
     for info in recorder.infos:
         if isinstance(info, InvocationStartInfo):
@@ -84,7 +84,7 @@ def infos_by_invocation(recorder: Recorder) -> list[list[Infos]]:
 
 
 def ends(infos: Sequence[Infos]) -> Counter[str]:
-    """Return how often the end of each operation was told, not counting bodies that ran again."""
+    """Return how often the end of each operation was reported, without bodies that ran again."""
     return Counter(
         info.operation_id
         for info in infos

@@ -1,4 +1,4 @@
-"""The plugin that `docs/plugins.md` shows does what the page says."""
+"""The plugin on `docs/plugins.md`, run as the page describes it."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Previews: what people may see of a value."""
+"""Previews: the part of a value that people may see."""
 
 from datetime import datetime
 from typing import Any

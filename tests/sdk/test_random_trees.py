@@ -1,4 +1,4 @@
-"""Any tree of operations, any crashes: the same result and the same history."""
+"""Random trees of operations, with crashes: the same result and the same history."""
 
 import pytest
 from hypothesis import given, settings

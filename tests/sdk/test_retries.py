@@ -1,4 +1,4 @@
-"""When and how fast a failure is tried again."""
+"""Retry strategies: which failures are retried, and after which delays."""
 
 import re
 
@@ -22,7 +22,7 @@ FAILURE = ConnectionError("connection reset by peer")
 
 
 def delays(strategy: RetryStrategy, error: Exception = FAILURE) -> list[int]:
-    """The delays after attempt 1, 2, … until the strategy gives up."""
+    """Return the delays after attempt 1, 2, … until the strategy gives up."""
     found: list[int] = []
     while (decision := strategy(error, len(found) + 1)).should_retry:
         found.append(decision.delay_seconds)

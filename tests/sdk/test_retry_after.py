@@ -1,4 +1,4 @@
-"""Whoever refuses an attempt may say how long to leave them alone: retries heed it."""
+"""Retry-After hints: an error can state the delay before the next attempt."""
 
 import math
 from datetime import timedelta
@@ -30,7 +30,7 @@ DATE = "Thu, 01 Jan 2026 00:01:30 GMT"
 
 
 class Busy(Exception):
-    """What a client raises, with an attribute of its own."""
+    """A client's error with the attribute `retry_after`."""
 
     def __init__(self, retry_after: object) -> None:
         super().__init__("busy")
@@ -38,7 +38,7 @@ class Busy(Exception):
 
 
 class Odd(Exception):
-    """Breaks whoever looks at it."""
+    """An error whose attribute raises when it is read."""
 
     @property
     def retry_after(self) -> int:
@@ -50,7 +50,7 @@ class Odd(Exception):
 
 
 def answered(**headers: str) -> Exception:
-    """Return what httpx raises for a response with these headers."""
+    """Return the error that httpx raises for a response with these headers."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     request = httpx.Request("GET", "http://shop.example")
     response = httpx.Response(429, headers=names, request=request)

@@ -1,4 +1,4 @@
-"""How branches start, wait, end and are named: what maps and parallels share."""
+"""Branches of maps and parallels: how they start, wait, end and are named."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -116,7 +116,7 @@ def test_a_namer_is_asked_for_every_item_before_the_first_one_and_on_every_repla
 
 
 class Counting(JsonSerDes):
-    """Writes JSON, and remembers what."""
+    """A JSON serdes that records the values it wrote."""
 
     def __init__(self) -> None:
         self.written: list[str] = []

@@ -1,4 +1,4 @@
-"""Timeouts of callbacks, and how a submitter's value is written."""
+"""Timeouts of callbacks, and the serdes of a submitter's value."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_no_heartbeat_prolongs_the_timeout() -> None:
 
 
 class Noting(JsonSerDes):
-    """Writes JSON, and remembers what."""
+    """A JSON serdes that records the values it wrote."""
 
     def __init__(self) -> None:
         self.written: list[Any] = []

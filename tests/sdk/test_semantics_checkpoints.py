@@ -1,4 +1,4 @@
-"""Which updates are awaited, and which travel with the next one."""
+"""Checkpoints: which updates are awaited, and which travel with the next one."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future

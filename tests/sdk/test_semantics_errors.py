@@ -1,4 +1,4 @@
-"""The tree of exceptions, and what the ends of a handler make of an execution."""
+"""The tree of exceptions, and how a handler's end ends its execution."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ PARENTS = {
 
 
 class FinalInvocationError(exceptions.InvocationError):
-    """An error of a user's own making, after which nothing is tried again."""
+    """An error class of a user that is never retried."""
 
     def is_retryable(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""How operations fail where the published SDK is particular: of which class, and caught by whom."""
+"""Failures of operations as in the published SDK: which class, and where they can be caught."""
 
 import json
 from collections.abc import Callable
@@ -49,11 +49,11 @@ STOP = WaitForConditionDecision.stop_polling()
 
 
 class OddSerDesError(SerDesError):
-    """One of a user's own."""
+    """An error class of a user."""
 
 
 class Refusing(SerDes[Any]):
-    """Writes nothing, ever."""
+    """A serdes that refuses every value."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         raise OddSerDesError("not mine", data="of value")
@@ -147,7 +147,7 @@ def test_all_branches_of_any_of_may_fail_with_what_cannot_be_written() -> None:
 
 
 class NoneAsNothing(SerDes[Any]):
-    """Writes None as nothing at all, as the published SDK lets it."""
+    """A serdes that writes None as nothing, as the published SDK permits."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         nothing: Any = None
@@ -211,7 +211,7 @@ def test_a_submitter_without_a_result_may_have_a_serdes_of_text() -> None:
 
 
 class Reluctant(InvocationError):
-    """One that need not be tried again."""
+    """An error that is not retried."""
 
     def is_retryable(self) -> bool:
         return False

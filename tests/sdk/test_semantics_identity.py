@@ -1,4 +1,4 @@
-"""What makes two durable calls the same one, and what does not."""
+"""Identity of durable calls: which differences count, and which do not."""
 
 from collections.abc import Callable
 from typing import Any

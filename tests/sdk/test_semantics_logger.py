@@ -1,4 +1,4 @@
-"""Which fields records carry inside of child contexts, and what makes a context live again."""
+"""Fields of log records in child contexts, and the end of a context's replay."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which operations take a name from their function, and which never do."""
+"""Names of operations: which are taken from the function, and which never are."""
 
 from collections.abc import Callable
 from typing import Any

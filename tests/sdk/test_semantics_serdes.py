@@ -1,4 +1,4 @@
-"""Which serdes each operation has by default, and what happens when one fails."""
+"""Default serdes of each operation, and failures of a serdes."""
 
 from collections.abc import Callable
 from datetime import date
@@ -56,7 +56,7 @@ def test_an_operation_keeps_extended_types_by_default(call: Call) -> None:
 
 
 class Away(JsonSerDes):
-    """Cannot write the first time."""
+    """A serdes that fails the first time."""
 
     def __init__(self) -> None:
         self.times = 1

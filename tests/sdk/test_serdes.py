@@ -1,4 +1,4 @@
-"""How values become text and come back."""
+"""Serializers: values become text and come back."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -122,7 +122,7 @@ def test_pass_through_leaves_text_alone() -> None:
 
 
 class Raising(SerDes[Any]):
-    """A serdes that fails as told."""
+    """A serdes that raises the given error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -1,4 +1,4 @@
-"""Steps: once to a recorded outcome, retried as their strategy says."""
+"""Steps: run until an outcome is recorded, retried by their strategy."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -26,7 +26,7 @@ NO_RETRY = StepConfig(retry_strategy=RetryPresets.none())
 
 
 class Body:
-    """A step's body that fails a number of times, and remembers its attempts."""
+    """A step's body that fails a number of times, and records its attempts."""
 
     def __init__(self, failures: int = 0, value: Any = "done") -> None:
         self.attempts: list[int] = []
@@ -268,7 +268,7 @@ def test_the_type_of_a_serdes_error_is_recorded() -> None:
 
 
 class Away(SerDes[Any]):
-    """Its storage cannot be reached."""
+    """A serdes whose storage cannot be reached."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         raise RetryableSerDesError("the file system is away")
@@ -353,7 +353,7 @@ def test_the_result_of_a_callback_inside_a_step_is_refused() -> None:
 
 @durable_step
 def charge(step_context: StepContext, amount: int, *, currency: str = "EUR") -> str:
-    """Charge somebody."""
+    """Charge a card."""
     return f"{amount} {currency}, attempt {step_context.attempt}"
 
 

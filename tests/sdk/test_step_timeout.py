@@ -1,4 +1,4 @@
-"""An attempt takes no longer than it may: it has failed then, whatever its body still does."""
+"""Step timeouts: an attempt fails at its deadline, whatever its body still does."""
 
 import asyncio
 import logging
@@ -307,7 +307,7 @@ def test_a_body_too_many_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPat
     assert not abandoned_steps.admit()
 
     class Release(logging.Handler):
-        """Frees the body once it is said that it is waited for."""
+        """A log handler that releases the body once its wait is logged."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if "waited for" in record.getMessage():

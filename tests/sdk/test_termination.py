@@ -42,7 +42,7 @@ def ended_by(checkpoints: Scripted, body: Callable[[Any, Any], Any]) -> Outcome:
 
 
 def swallowing(_: Any, context: DurableContext) -> str:
-    """Catch what must not be caught, again and again, and claim success."""
+    """Catch control-flow exceptions again and again, and return success."""
     for _number in range(3):
         with suppress(BaseException):
             context.step(work)

@@ -1,4 +1,4 @@
-"""Durations are written in the two units that matter."""
+"""Durations as text, in the two largest units."""
 
 from datetime import timedelta
 

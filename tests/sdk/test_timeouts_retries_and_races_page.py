@@ -1,4 +1,4 @@
-"""The code that `docs/timeouts-retries-and-races.md` shows runs, and does what it says."""
+"""The code on `docs/timeouts-retries-and-races.md`, run as the page describes it."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The trace header: given by plugins, carried by chained invokes, inherited by what they start."""
+"""Trace headers: set by plugins, carried by chained invokes, inherited by their executions."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ HEADER = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampl
 
 
 class Giving(DurableInstrumentationPlugin):
-    """Gives whatever it is told to give."""
+    """A plugin that returns the given metadata."""
 
     def __init__(self, answer: Any) -> None:
         self._answer: PropagationMetadata | None = answer
@@ -111,7 +111,7 @@ def chain(first: Any, second: Any, third: Any) -> list[DurableFunction]:
 
 
 def seen(recorder: Recorder) -> set[str | None]:
-    """Return the headers that a plugin was told of its executions."""
+    """Return the headers that a plugin received for its executions."""
     return {info.trace_header for info in recorder.infos if isinstance(info, InvocationInfo)}
 
 

@@ -1,4 +1,4 @@
-"""Values come back as what their annotations say, by way of JSON that people can read."""
+"""Typed values: they come back as annotated, by way of JSON that people can read."""
 
 import json
 from dataclasses import dataclass, field

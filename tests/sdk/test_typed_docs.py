@@ -1,4 +1,4 @@
-"""The page on typed values says what happens."""
+"""The page on typed values: its examples, run."""
 
 import re
 from pathlib import Path

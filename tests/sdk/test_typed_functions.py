@@ -1,4 +1,4 @@
-"""The annotations of functions decide how their values are written, and what events become."""
+"""Annotations of functions: they decide the codecs of inputs and results."""
 
 import functools
 import json
@@ -54,7 +54,7 @@ class Rich(TypedDict):
 
 
 def returning(annotation: Any) -> Callable[..., Any]:
-    """Return a function that says it returns this."""
+    """Return a function with this return annotation."""
 
     def function(*_: Any) -> Any: ...
 

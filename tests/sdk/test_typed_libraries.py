@@ -1,4 +1,4 @@
-"""attrs classes, msgspec Structs and pydantic models come back as themselves."""
+"""Typed values of attrs classes, msgspec Structs and pydantic models."""
 
 import subprocess
 import sys

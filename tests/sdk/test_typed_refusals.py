@@ -1,4 +1,4 @@
-"""What does not match its annotation is refused by place; classes may change over time."""
+"""Values that do not match their annotation: refused with their place."""
 
 from dataclasses import InitVar, dataclass
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""Waiting for a callback: created, handed out by a step, awaited; its errors come out plain."""
+"""Waiting for a callback: created, submitted by a step, awaited; its errors are not wrapped."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ Submitter = Callable[[str, WaitForCallbackContext], Any]
 
 
 def silent(_id: str, _context: WaitForCallbackContext) -> None:
-    """Tell nobody."""
+    """Do nothing with the callback id."""
 
 
 def asking(
@@ -103,7 +103,7 @@ def test_its_serdes_reads_the_result() -> None:
 
 
 def caught_twice(submitter: Submitter, config: WaitForCallbackConfig) -> tuple[Hosted, list[Any]]:
-    """Return what was caught on the first run and on replay."""
+    """Return the errors caught on the first run and on replay."""
     seen: list[Any] = []
 
     def body(_: Any, context: DurableContext) -> None:

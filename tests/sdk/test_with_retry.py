@@ -1,4 +1,4 @@
-"""Trying a block of durable operations again, with durable waits in between."""
+"""Retried blocks of durable operations, with durable waits in between."""
 
 from typing import Any
 

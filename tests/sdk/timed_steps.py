@@ -1,4 +1,4 @@
-"""Handlers of one step in every form that its body can have, and how their attempts fail."""
+"""Handlers of one step whose body has each possible form, and the failures of their attempts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ def real_time(function: DurableFunction) -> DurableFunctionTestRunner:
 
 
 def failure_message(function: DurableFunction) -> str | None:
-    """Run an execution that fails; return with what."""
+    """Run an execution that fails; return its message."""
     with real_time(function) as runner:
         error = runner.run().error
     assert error is not None

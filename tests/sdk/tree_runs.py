@@ -1,4 +1,4 @@
-"""Trees performed by a blocking handler, run to their ends, and how two such runs compare."""
+"""Runs of random trees by a blocking handler, and comparison of two runs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -160,7 +160,7 @@ def finished(tree: tuple[Node, ...], crashes: list[Crash]) -> Hosted:
 
 
 def run_to_end(program: DurableFunction, crashes: list[Crash]) -> Hosted:
-    """Run a program, losing its worker where `crashes` say; answer what it asks of others."""
+    """Run a program, losing its worker at each of `crashes`; complete its callbacks and invokes."""
     host = Hosted(program, crashes=crashes, targets=["other"])
     host.run()
     while is_open(host.state):
@@ -176,12 +176,12 @@ def run_to_end(program: DurableFunction, crashes: list[Crash]) -> Hosted:
 
 
 def event_lines(host: Hosted, *, crashed: bool = True) -> tuple[str, ...]:
-    """Return the history up to invocations, and what a crash is free to change."""
+    """Return the history without invocations and all that a crash may change."""
     return facts(history_of(host), crashed=crashed)
 
 
 def assert_same(whole: Hosted, other: Hosted) -> None:
-    """Demand the same result and the same history, one that is not interrupted against any."""
+    """Assert that a run has the same result and history as an uninterrupted one."""
     assert other.outcomes[-1] == whole.outcomes[-1]
     assert (text := differences(event_lines(whole, crashed=False), event_lines(other))) is None, (
         text
@@ -189,11 +189,11 @@ def assert_same(whole: Hosted, other: Hosted) -> None:
 
 
 def differences(expected: Sequence[str], found: Sequence[str]) -> str | None:
-    """Return in which two histories differ that should not; None if in nothing."""
+    """Return the differences between two histories that must agree, or None."""
     late = [place.rpartition("-")[0] for place in places(expected, LATE)]
     return disagreement(expected, found, meanwhile=places(expected, BESIDE), abandoned=late)
 
 
 def places(lines: Sequence[str], wait: str) -> list[str]:
-    """Return where the waits of this name are."""
+    """Return the places of the waits of this name."""
     return [line.split()[0] for line in lines if f"WaitStarted {wait!r}" in line]

@@ -1,4 +1,4 @@
-"""Trees of operations as hypothesis grows them, for handlers of either kind to perform."""
+"""Random trees of operations drawn by hypothesis, for handlers of either kind."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ SOON = StepConfig(RetryPresets.fixed(Duration(1)))
 ONCE = replace(SOON, step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
 BESIDE, LATE = "beside", "late"
 ALL = CompletionConfig.all_completed()
-# Longer than what is kept: the result is made again from the children.
+# Larger than what is stored: the result is rebuilt from the children.
 LARGE = "x" * 262_144
 
 
@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Once:
-    """A step that is run at most once, and tried again after a crash."""
+    """A step that is run at most once, and retried after a crash."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Ask:
-    """A callback that somebody completes."""
+    """A callback that an outsider completes."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Child:
-    """A child context; it may be virtual, raise in the end, or return too much to be kept."""
+    """A child context; it can be virtual, raise in the end, or return too much to be stored."""
 
     body: "tuple[Node, ...]"
     virtual: bool
@@ -88,7 +88,7 @@ class Child:
     large: bool
 
     def come_to(self, results: list[Any]) -> list[Any]:
-        """Return what the body makes of its results, or raise it."""
+        """Return the body's result, or raise its error."""
         if self.raises:
             raise LookupError(repr(results))
         return [results, LARGE] if self.large else results
@@ -96,7 +96,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Again:
-    """A block that is tried again when it has failed once."""
+    """A block that is retried when it has failed once."""
 
     body: "tuple[Node, ...]"
 
@@ -112,7 +112,7 @@ class Fork:
     large: bool
 
     def come_to(self, results: list[Any]) -> list[Any]:
-        """Return what a branch makes of its results."""
+        """Return a branch's result."""
         return [results, LARGE] if self.large else results
 
 
@@ -132,7 +132,7 @@ class Compose:
         return BranchesConfig(max_concurrency=1 if one else None)
 
     def come_to(self, place: int, results: list[Any]) -> list[Any]:
-        """Return what a branch makes of its results, or raise it."""
+        """Return a branch's result, or raise its error."""
         if place < self.failing:
             raise LookupError(repr(results))
         return [results, LARGE] if self.large else results

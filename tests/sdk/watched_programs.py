@@ -1,4 +1,4 @@
-"""Programs with every operation, for plugins to watch.
+"""Programs with every operation, for tests of plugins.
 
 They are written as async handlers are; `as_blocking` makes ordinary handlers of them.
 """
@@ -38,7 +38,7 @@ def flaky(failures: int) -> Callable[[Any], int]:
 
 
 async def busy(context: AsyncDurableContext) -> list[Any]:
-    """Do a bit of everything that one context can; one step in a thread, one on the loop."""
+    """Run every kind of operation in one context; one step in a thread, one on the loop."""
 
     async def end(_: Any) -> str:
         return "end"

@@ -10,7 +10,7 @@ from tests.system.ledger import Entry, write_down
 
 @durable_step
 async def fetch(step: StepContext, order: str, number: int) -> int:
-    """Leave a line in the ledger, and return a value, not at once."""
+    """Write a line into the ledger, and return a value, after a moment."""
     write_down(Entry(order=order, who=f"fetch {number}", what="runs", attempt=step.attempt))
     await asyncio.sleep(0.01)
     return number
@@ -24,7 +24,7 @@ def add_up(_step: StepContext, numbers: list[int]) -> int:
 
 @durable_execution
 async def gathering(event: dict[str, Any], context: AsyncDurableContext) -> int:
-    """Fetch side by side, ask somebody meanwhile, and add all of it up."""
+    """Fetch side by side, wait for a callback meanwhile, and add everything up."""
     order, count = event["order"], event["count"]
     config = CallbackConfig(timeout=Duration.from_minutes(10))
     callback = await context.create_callback("answer", config)

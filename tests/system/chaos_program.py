@@ -1,4 +1,4 @@
-"""An order that meets everything: flaky steps, steps at most once, waits, somebody's approval.
+"""An order with flaky steps, at-most-once steps, waits and an approval.
 
 Each run of a step's body leaves its begin and its end in the ledger, with a value that no other run
 returns, so that the recorded result tells which run it came from.
@@ -20,7 +20,7 @@ ATTEMPTS_MAX: Final = 50
 
 
 def retry_soon(_error: Exception, attempt: int) -> RetryDecision:
-    """Try again after the shortest delay there is."""
+    """Retry after the shortest possible delay."""
     if attempt >= ATTEMPTS_MAX:
         return RetryDecision.no_retry()
     return RetryDecision.retry(Duration.from_seconds(1))
@@ -33,12 +33,12 @@ AT_MOST_ONCE = StepConfig(
 
 
 class ShopDownError(Exception):
-    """Somebody else's service does not answer."""
+    """The shop's service does not answer."""
 
 
 @durable_step
 def work(step: StepContext, order: str, who: str, failures: int) -> str:
-    """Do something that fails so many times, and takes a while, in which plugs may be pulled."""
+    """Fail so many times, and take a while, so that kills can interrupt it."""
     write_down(Entry(order=order, who=who, what="begins", attempt=step.attempt))
     time.sleep(random.uniform(0, WORK_S_MAX))
     if step.attempt <= failures:
@@ -50,14 +50,14 @@ def work(step: StepContext, order: str, who: str, failures: int) -> str:
 
 @durable_step
 def ask(step: StepContext, order: str, callback_id: str) -> None:
-    """Ask somebody outside, who reads the ledger."""
+    """Send the callback id to the approver, who reads the ledger."""
     asked = Entry(order=order, who="ask", what="asks", attempt=step.attempt, outcome=callback_id)
     write_down(asked)
 
 
 @durable_execution
 def chaos_order(event: dict[str, Any], context: DurableContext) -> dict[str, Any]:
-    """Price, pay, rest, have it approved, ship."""
+    """Price, pay, wait, get an approval, ship."""
     order = event["order"]
     failures = event["failures"]
     price = context.step(work(order, "price", failures), name="price", config=AT_LEAST_ONCE)

@@ -1,4 +1,4 @@
-"""Machines to test on; what their processes logged is shown when a test fails."""
+"""Machines for tests; the logs of their processes are printed when a test fails."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -15,7 +15,7 @@ _HELD.acquire()
 
 @durable_execution
 def hanging(_event: Any, context: DurableContext) -> str | None:
-    """Hang in a step; return as what it failed."""
+    """Hang in a step; return the type of its error."""
 
     def hang(_step: StepContext) -> None:
         _HELD.acquire()
@@ -32,28 +32,28 @@ def hanging(_event: Any, context: DurableContext) -> str | None:
 
 @durable_execution
 def importing(_event: Any, context: DurableContext) -> Any:
-    """Tell how far it has come, beside a step that ends after that; go on from there after a crash.
+    """Send heartbeats with progress beside another step; continue from there after a crash.
 
     The first run goes on until it is killed.
     """
-    cancelled = threading.Event()
+    reported = threading.Event()
 
     def copy(step: StepContext) -> Any:
         if step.heartbeat_details is not None:
             return step.heartbeat_details
         step.heartbeat({"row": 7})
-        cancelled.set()
+        reported.set()
         while True:
             step.raise_if_cancelled()
 
-    def wait_told(_step: StepContext) -> bool:
-        return cancelled.wait(60)
+    def wait_reported(_step: StepContext) -> bool:
+        return reported.wait(60)
 
     def copying(branch: DurableContext) -> Any:
         return branch.step(copy, "copy")
 
     def waiting(branch: DurableContext) -> Any:
-        return branch.step(wait_told, "told")
+        return branch.step(wait_reported, "reported")
 
     branches = [ParallelBranch[Any](copying), ParallelBranch[Any](waiting)]
     return context.parallel(branches, "both").get_results()[0]
@@ -61,7 +61,7 @@ def importing(_event: Any, context: DurableContext) -> Any:
 
 @durable_execution
 def dying(_event: Any, context: DurableContext) -> str | None:
-    """Go on in a step until it is killed; return as what it failed at last."""
+    """Run a step until it is killed; return the type of its last error."""
 
     def work(step: StepContext) -> None:
         write_down(Entry(order="1", who="dying", what="begins"))

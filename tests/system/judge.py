@@ -1,6 +1,6 @@
-"""Judges what a system says it did against what the ledger says was done.
+"""Checks of a chaos run: the system's histories against the ledger.
 
-Each rule returns its complaints; a run without any was right.
+Each check yields its problems; a run without any is right.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ STEPS = ("price", "pay", "ship")
 
 @dataclass(frozen=True, kw_only=True)
 class OrderReport:
-    """What the system says about one order."""
+    """The system's report of one order."""
 
     order: str
     rest_s: int
@@ -28,7 +28,7 @@ class OrderReport:
 
 
 def problems(entries: Sequence[Entry], reports: Sequence[OrderReport]) -> list[str]:
-    """Return everything that is not as promised."""
+    """Return every problem of the run."""
     found = list(check_attempts(entries))
     by_order: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -47,7 +47,7 @@ def problems(entries: Sequence[Entry], reports: Sequence[OrderReport]) -> list[s
 
 
 def check_attempts(entries: Iterable[Entry]) -> Iterator[str]:
-    """An attempt of a step at most once begins once."""
+    """Check that each attempt of an at-most-once step began once."""
     starts = Counter(
         (entry.order, entry.who, entry.attempt)
         for entry in entries
@@ -59,7 +59,7 @@ def check_attempts(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def check_ends(report: OrderReport) -> Iterator[str]:
-    """Events are numbered without holes; the first is the start, the last the only end."""
+    """Check that events are numbered without holes, and that the last is the only end."""
     ids = [event.event_id for event in report.history]
     if ids != list(range(1, len(ids) + 1)):
         yield f"the numbers of its events have holes or repetitions: {ids}"
@@ -76,7 +76,7 @@ def check_ends(report: OrderReport) -> Iterator[str]:
 
 
 def check_step_results(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
-    """What a step recorded is what one of its runs returned, and what the result is made of."""
+    """Check that each step recorded the value of one of its runs, and that the result has it."""
     for who in STEPS:
         recorded = [
             decode_payload(event.result_text)
@@ -91,7 +91,7 @@ def check_step_results(report: OrderReport, written: Sequence[Entry]) -> Iterato
 
 
 def check_approval(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
-    """What the approver was told is done is what the order goes on with."""
+    """Check that the order continued with the approver's acknowledged answer."""
     done = [each.outcome for each in written if each.who == "approver"]
     expected = done or ["CallbackTimeoutError"]
     approval = result_of(report).get("approval")
@@ -100,13 +100,13 @@ def check_approval(report: OrderReport, written: Sequence[Entry]) -> Iterator[st
 
 
 def result_of(report: OrderReport) -> dict[str, Any]:
-    """Return the result of an order; one that did not end well has none."""
+    """Return the result of an order; one that failed has none."""
     result: dict[str, Any] = report.execution.result or {}
     return result
 
 
 def check_waits(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
-    """Nobody passes a wait before its time, by the clock on the wall."""
+    """Check that no wait ended early, by the wall clock."""
     came = [each.at_ms for each in written if each.who == "rest" and each.what == "comes"]
     went = [each.at_ms for each in written if each.who == "rest" and each.what == "goes"]
     if not came or not went:
@@ -116,7 +116,7 @@ def check_waits(report: OrderReport, written: Sequence[Entry]) -> Iterator[str]:
 
 
 def check_timers(report: OrderReport) -> Iterator[str]:
-    """In the history, too, nothing that a timer brings comes before it is due."""
+    """Check that no timer's event in the history is earlier than it was due."""
     last: dict[str | None, HistoryEvent] = {}
     for event in report.history:
         due = due_at(last.get(event.operation_id), event)
@@ -126,7 +126,7 @@ def check_timers(report: OrderReport) -> Iterator[str]:
 
 
 def due_at(before: HistoryEvent | None, event: HistoryEvent) -> datetime | None:
-    """Return when an event may come, given the last one of its operation; None: at any time."""
+    """Return the earliest time of an event after its operation's last one; None: any time."""
     match before, event.event_type:
         case HistoryEvent(event_type="WaitStarted"), _:
             return read_time(before.wire.scheduled_end_timestamp)

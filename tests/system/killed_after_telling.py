@@ -1,8 +1,8 @@
-"""A node that dies between telling a page of status-change events and deleting it.
+"""A node that dies between delivering a page of status-change events and deleting it.
 
     python -m tests.system.killed_after_telling DATABASE NODE FILE COUNT
 
-It starts so many executions and, once all of them are durable, tells one page and kills itself.
+It starts so many executions and, once all of them are durable, delivers one page and kills itself.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ FUNCTION: Final = FunctionRow(
 
 
 class Deadly:
-    """A sink that nobody outlives."""
+    """A sink that kills its process."""
 
     def __init__(self, path: str) -> None:
         self.file = StatusFile(path)

@@ -1,4 +1,4 @@
-"""Functions whose values are as large as they may be, for tests of the whole system."""
+"""Functions with values of the largest allowed size, for tests of the whole system."""
 
 import hashlib
 from typing import Any
@@ -14,14 +14,14 @@ ITEMS = 10_000
 
 
 def large(seed: str) -> str:
-    """Return a text that is as large as may be when it is written as JSON."""
+    """Return a text of the largest allowed size when it is written as JSON."""
     unit = hashlib.sha256(seed.encode()).hexdigest()
     return (unit * (SIZE // len(unit) + 1))[: SIZE - 2]
 
 
 @durable_execution
 def returns_large(event: str, context: DurableContext) -> str:
-    """Return what a step and a child context have returned, after a replay."""
+    """Return the results of a step and a child context, after a replay."""
 
     def body(_step: StepContext) -> str:
         write_down(Entry(order=event, who="returns_large", what="body"))
@@ -34,7 +34,7 @@ def returns_large(event: str, context: DurableContext) -> str:
 
 @durable_execution
 def outgrows(event: str, context: DurableContext) -> list[Any]:
-    """Say what a child context has returned that is too large to be kept, after a replay."""
+    """Return size and digest of a child's result that is too large to store, after a replay."""
 
     def note(part: str) -> str:
         write_down(Entry(order=event, who="outgrows", what=part))
@@ -52,7 +52,7 @@ def outgrows(event: str, context: DurableContext) -> list[Any]:
 
 @durable_execution
 def takes_large(event: str, context: DurableContext) -> Any:
-    """Say what came in, from the caller, from another execution and from somebody outside."""
+    """Return digests of the values received: the input, a child's result and a callback's."""
     invoked: str = context.invoke("echo", event, "child")
     config = CallbackConfig(timeout=Duration.from_minutes(10), serdes=PassThroughSerDes())
     answered = context.create_callback("answer", config).result()
@@ -67,7 +67,7 @@ def echo(event: str, _context: DurableContext) -> str:
 
 @durable_execution
 def many(_event: Any, context: DurableContext) -> list[Any]:
-    """Map over very many items, be replayed, and say what is there then."""
+    """Map over very many items, and return a digest of the results after a replay."""
 
     def each(_child: DurableContext, item: int, *_: Any) -> str:
         write_down(Entry(order=f"{item}", who="many", what="body"))
@@ -79,5 +79,5 @@ def many(_event: Any, context: DurableContext) -> list[Any]:
 
 
 def digest(text: str) -> str:
-    """Return what tells large texts from each other."""
+    """Return a digest of a large text."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""What really happened, written down outside of the system by those who did it.
+"""A ledger of what really happened, written outside of the system by the code that did it.
 
-One line an entry, appended in one write: what a write has taken survives the end of its writer,
-and entries of several processes never mix. Nobody cuts the power of the machine here, hence no
-sync.
+One line an entry, appended in one write: a completed write survives the end of its writer, and
+entries of several processes never mix. The power of the machine is never cut here, hence no sync.
 """
 
 import json
@@ -17,7 +16,7 @@ LEDGER_VARIABLE: Final = "PERDURE_TEST_LEDGER"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One fact: in which order, who, did what, in which attempt, with which outcome, and when."""
+    """One fact: order, actor, action, attempt, outcome, and time."""
 
     order: str
     who: str

@@ -1,4 +1,4 @@
-"""A function with as many steps as are asked for, for tests and benchmarks of long histories."""
+"""A function with a given number of steps, for tests and benchmarks of long histories."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def add_one(_step: StepContext, number: int) -> int:
 
 @durable_execution
 def long(event: dict[str, Any], context: DurableContext) -> int:
-    """Do so many steps, one after the other, sleep for so many seconds, and do one step more."""
+    """Run so many steps, one after the other, wait for so many seconds, and run one step more."""
     number = 0
     for _ in range(event["steps"]):
         number = context.step(add_one(number))

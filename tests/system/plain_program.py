@@ -27,7 +27,7 @@ class Priced(TypedDict):
 
 @plain_function
 def price(event: dict[str, str], _context: PlainContext) -> Priced:
-    """Say what an item costs."""
+    """Return the price of an item."""
     if not event["item"]:
         raise ValueError("no price")
     return {"item": event["item"], "price": len(event["item"])}
@@ -35,20 +35,20 @@ def price(event: dict[str, str], _context: PlainContext) -> Priced:
 
 @plain_function(name="price-later")
 async def price_later(event: dict[str, str], _context: PlainContext) -> int:
-    """Say what an item costs, not at once."""
+    """Return the price of an item, after a moment."""
     await asyncio.sleep(0)
     return len(event["item"])
 
 
 @plain_function(tenant_isolation=True)
 def tenant(_event: Any, context: PlainContext) -> str | None:
-    """Say on whose behalf it was invoked."""
+    """Return the tenant of the invocation."""
     return context.tenant_id
 
 
 @plain_function(execution_timeout=Duration.from_minutes(10))
 def held(event: str, context: PlainContext) -> str:
-    """Leave a line in the ledger, and wait until a file is there."""
+    """Write a line into the ledger, and wait until a file exists."""
     write_down(Entry(order=context.execution_arn, who="held", what="enters"))
     pause = threading.Event()
     for _ in range(int(RELEASE_S_MAX / 0.02)):
@@ -67,7 +67,7 @@ def pack(event: list[str], context: DurableContext) -> str:
 
 @durable_execution
 def order(event: list[str], context: DurableContext) -> dict[str, Any]:
-    """Ask what items cost, and pack them."""
+    """Get the prices of items, and pack them."""
     first: Priced = context.invoke("price", {"item": event[0]})
     second: int = context.invoke("price-later", {"item": event[1]})
     refused = ""

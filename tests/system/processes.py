@@ -1,7 +1,7 @@
 """Real servers and workers, as processes that can be killed, for tests of the whole system.
 
-Must stay true: readiness is asked for, never slept for; every wait has a deadline; and nothing is
-ever killed but what was started here.
+Must stay true: readiness is polled, never slept for; every wait has a deadline; and only processes
+started here are ever killed.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ LOG_CHARS_SHOWN: Final = 6_000
 
 
 class Failed(AssertionError):
-    """A process did not do what it was started for; the message holds its log."""
+    """A process failed; the message contains its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """How to prove who one is, as files; the same options work for servers, workers and clients."""
+    """Credentials as files; the same options work for servers, workers and clients."""
 
     token_file: Path | None = None
     tls_ca: Path | None = None
@@ -67,7 +67,7 @@ NOBODY: Final = Credentials()
 
 
 class Running:
-    """One process of ours, and the log that it writes."""
+    """One running process, and the log that it writes."""
 
     def __init__(
         self, name: str, arguments: list[str], log: Path, environment: dict[str, str]
@@ -91,16 +91,16 @@ class Running:
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended; None while it runs."""
+        """The exit status; None while it runs."""
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it with SIGKILL."""
         self._process.kill()
         self._process.wait(STOP_S_MAX)
 
     def stop(self) -> int:
-        """Ask it to end; return its exit status."""
+        """Stop it with SIGTERM; return its exit status."""
         self._process.send_signal(signal.SIGTERM)
         return self.wait()
 
@@ -135,7 +135,7 @@ class Machine:
         environment: dict[str, str] | None = None,
         command: Sequence[str] = ("perdure_cli",),
     ) -> None:
-        """Prepare; `secured` is what the server asks for, `known` what everybody else shows.
+        """Prepare; `secured` are the server's credentials, `known` those of everybody else.
 
         `command` is the module that runs servers and workers, and what it is told first.
         """
@@ -181,7 +181,7 @@ class Machine:
         return self.start(name, "worker", *files, *connection, "--slots", str(slots))
 
     def start(self, name: str, *arguments: str) -> Running:
-        """Start any command, under a name that nothing running has."""
+        """Start any command, under a name that no running process has."""
         assert name not in self._running
         log = self.folder / f"{name}.log"
         if log not in self._logs:
@@ -191,19 +191,19 @@ class Machine:
         return self._running[name]
 
     def kill(self, name: str) -> None:
-        """Kill what was started under this name, with SIGKILL."""
+        """Kill the process of this name with SIGKILL."""
         self._running.pop(name).kill()
 
     def stop(self, name: str) -> int:
-        """Ask what was started under this name to end; return its exit status."""
+        """Stop the process of this name; return its exit status."""
         return self._running.pop(name).stop()
 
     def wait_for_exit(self, name: str) -> int:
-        """Wait until what was started under this name has ended; return its exit status."""
+        """Wait until the process of this name has ended; return its exit status."""
         return self._running.pop(name).wait()
 
     def exit_status(self, name: str) -> int | None:
-        """Return how what was started under this name has ended; None while it runs."""
+        """Return the exit status of the process of this name; None while it runs."""
         return self._running[name].exit_status
 
     def check(self) -> None:
@@ -212,7 +212,7 @@ class Machine:
             running.check()
 
     def wait_until_serving(self) -> None:
-        """Return once the server says that it is healthy."""
+        """Wait until the server is healthy."""
         server = self._running["server"]
         with health_channel(self.server_address, self.known) as channel:
 
@@ -223,7 +223,7 @@ class Machine:
             wait_until(is_up, "the server serves", server)
 
     def wait_for_worker(self, function: str, name: str = "worker") -> None:
-        """Return once a worker serves the function."""
+        """Wait until a worker serves the function."""
         worker = self._running[name]
         with self.client() as client:
 
@@ -257,11 +257,11 @@ class Machine:
         )
 
     def metrics(self) -> "Metrics":
-        """Ask the server for its metrics. Raises httpx.HTTPError while it cannot answer."""
+        """Read the server's metrics. Raises httpx.HTTPError while it cannot answer."""
         return Metrics(self.http("/metrics").raise_for_status().text)
 
     def http(self, path: str, **headers: str) -> httpx.Response:
-        """Ask the server's HTTP port, showing the token that is known unless headers are given."""
+        """Send a request to the HTTP port, with the known token unless headers are given."""
         known = self.known
         if known.token_file is not None and not headers:
             headers = {"authorization": f"Bearer {known.token_file.read_text().strip()}"}
@@ -274,12 +274,12 @@ class Machine:
         return httpx.get(url, headers=headers, verify=trust, trust_env=False)
 
     def memory_bytes(self) -> int:
-        """Return what the server holds in memory: its resident set."""
+        """Return the server's resident memory."""
         resident: int = psutil.Process(self._running["server"].pid).memory_info().rss
         return resident
 
     def cpu_s(self) -> float:
-        """Return how long the server has kept a processor busy, which others cannot prolong."""
+        """Return the server's processor time, which other processes cannot prolong."""
         spent = psutil.Process(self._running["server"].pid).cpu_times()
         return float(spent.user + spent.system)
 
@@ -292,7 +292,7 @@ class Machine:
 
 
 class Metrics:
-    """What a server said at one moment."""
+    """The metrics of a server at one moment."""
 
     def __init__(self, text: str) -> None:
         self._samples = [
@@ -316,7 +316,7 @@ def wait_until(
     *,
     within_s: float = START_S_MAX,
 ) -> None:
-    """Return once `holds()`; raise when it did not within so many seconds."""
+    """Wait until `holds()`; raise if it does not within so many seconds."""
     deadline_s = time.monotonic() + within_s
     pause = threading.Event()
     while time.monotonic() < deadline_s:
@@ -327,7 +327,7 @@ def wait_until(
 
 
 def is_serving(channel: grpc.Channel) -> bool:
-    """Ask for the server's health."""
+    """Return whether the server is healthy."""
     check = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -362,7 +362,7 @@ def health_channel(address: str, known: Credentials) -> Generator[grpc.Channel]:
 
 
 def raised(call: Callable[[], object]) -> type[ClientError] | None:
-    """Return what kind of refusal a call met."""
+    """Return the class of the error that a call raised."""
     try:
         call()
     except ClientError as error:

@@ -19,7 +19,7 @@ def add_one(_step: StepContext, number: int) -> int:
 
 @durable_execution
 def three_steps(event: int, context: DurableContext) -> int:
-    """Do three steps, one after the other."""
+    """Run three steps, one after the other."""
     number = event
     for _ in range(3):
         number = context.step(add_one(number))
@@ -55,14 +55,14 @@ def refusing(event: Any, _context: DurableContext) -> None:
 
 @durable_execution
 def asking(_event: Any, context: DurableContext) -> Any:
-    """Ask somebody, and return the answer."""
+    """Wait for a callback, and return its result."""
     config = CallbackConfig(timeout=Duration.from_minutes(10))
     return context.create_callback(name="answer", config=config).result()
 
 
 @durable_execution
 def counted(event: str, context: DurableContext) -> str:
-    """Leave a line in the ledger, ask somebody, and return the answer."""
+    """Write a line into the ledger, wait for a callback, and return its result."""
 
     def leave_a_line(step: StepContext) -> None:
         write_down(Entry(order=event, who="counted", what="runs", attempt=step.attempt))
@@ -74,7 +74,7 @@ def counted(event: str, context: DurableContext) -> str:
 
 @durable_execution
 def patient(event: str, context: DurableContext) -> None:
-    """Do something long, until nobody waits for it any more."""
+    """Run a long step until it is cancelled."""
 
     def work(step: StepContext) -> None:
         write_down(Entry(order=event, who="patient", what="begins"))

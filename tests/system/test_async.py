@@ -1,4 +1,4 @@
-"""Async functions on a real server and in real workers, which die meanwhile."""
+"""Async functions on a real server and in real workers, which are killed meanwhile."""
 
 import asyncio
 from collections.abc import Iterator

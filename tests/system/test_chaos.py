@@ -1,7 +1,7 @@
 """Orders outlive SIGKILL: server and worker are killed at random moments, and nothing is lost.
 
-The judge is a ledger outside of the system, written by the steps and by an approver. The seed of
-the dice is printed; PERDURE_TEST_SEED plays the same dice again.
+Histories are checked against a ledger outside of the system, written by the steps and by an
+approver. The seed of the dice is printed; PERDURE_TEST_SEED sets it.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def place(db_url: str, tmp_path: Path) -> Iterator[Machine]:
 
 @dataclass(frozen=True)
 class KillPlan:
-    """How many orders, how many kills, and who dies together."""
+    """How many orders, how many kills, and which processes die together."""
 
     orders: int
     kills: int
@@ -54,7 +54,7 @@ class KillPlan:
 
 
 class Chaos:
-    """Customers who start orders, an approver who answers, and somebody who pulls plugs."""
+    """Customers who start orders, an approver who answers, and random kills."""
 
     def __init__(
         self, machine: Machine, client: AsyncClient, plan: KillPlan, dice: random.Random
@@ -71,7 +71,7 @@ class Chaos:
         self.violations = 0.0
 
     async def play(self) -> None:
-        """Let them all loose, and return when every order has ended."""
+        """Run all of them until every order has ended."""
         self._machine.start_server()
         self._machine.start_worker(PROGRAM)
         self._machine.wait_for_worker("chaos_order")
@@ -86,7 +86,7 @@ class Chaos:
         self.entries.extend(self._ledger.new())
 
     async def report(self, number: int) -> OrderReport:
-        """Return what the system says about an order."""
+        """Return the system's report of an order."""
         arn = self.arns[number]
         history = [event async for event in self._client.history(arn)]
         execution = await self._client.get(arn)
@@ -101,7 +101,7 @@ class Chaos:
             self.violations += metrics.value("perdure_invariant_violations_total")
 
     async def _order(self, number: int) -> None:
-        """Start an order when so many plugs were pulled, and wait for its end."""
+        """Start an order after so many kills, and wait for its end."""
         async with self._killed:
             await self._killed.wait_for(
                 lambda: self.kills * self._plan.orders >= number * self._plan.kills
@@ -154,7 +154,7 @@ class Chaos:
                 self._killed.notify_all()
 
     async def _replace(self, victim: str) -> None:
-        """Kill somebody, and start a successor."""
+        """Kill a process, and start a successor."""
         if victim == "database":
             assert self._plan.database is not None
             await asyncio.to_thread(self._plan.database.kill)
@@ -167,7 +167,7 @@ class Chaos:
             self._machine.start_worker(PROGRAM)
 
     async def _supervise(self) -> None:
-        """Start a server again that finds no database when it starts; nobody else may end."""
+        """Restart a server that found no database at its start; no other process may end."""
         while True:  # until cancelled
             if self._plan.database is not None and self._machine.exit_status("server") == 6:
                 self._machine.kill("server")
@@ -182,12 +182,12 @@ def name(number: int) -> str:
 
 
 def rest_s(number: int) -> int:
-    """Return for how long an order rests."""
+    """Return for how long an order waits."""
     return 1 + number % 3
 
 
 def is_ignored(number: int) -> bool:
-    """Tell whether nobody answers when an order asks."""
+    """Return whether the approver ignores an order."""
     return number % 15 == 7
 
 
@@ -226,7 +226,7 @@ def test_every_order_ends_well_while_the_database_is_killed(
 def play(
     machine: Machine, plan: KillPlan, record_property: Callable[[str, object], None]
 ) -> tuple[Chaos, list[OrderReport]]:
-    """Play it with new dice, and ask the system what became of every order."""
+    """Run it with new dice, and return the reports of every order."""
     seed = int(os.environ.get("PERDURE_TEST_SEED", "0")) or secrets.randbits(32)
     print(f"PERDURE_TEST_SEED={seed}")  # noqa: T201 - pytest keeps it for the report of a failure
 
@@ -253,7 +253,7 @@ def interruptions(reports: list[OrderReport]) -> int:
 
 
 def summary(chaos: Chaos, reports: list[OrderReport], took_s: float) -> str:
-    """Say how much was put to the test."""
+    """Return the figures of the run as text."""
     starts = [each for each in chaos.entries if each.what == "begins"]
     attempts = {(each.order, each.who, each.attempt) for each in starts}
     return (

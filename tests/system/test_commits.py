@@ -1,4 +1,4 @@
-"""What an execution costs in commits, counted by the server that makes them."""
+"""The number of commits for an execution, counted by the server that makes them."""
 
 import asyncio
 from collections.abc import Callable, Iterator

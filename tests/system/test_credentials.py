@@ -35,7 +35,7 @@ def wrong(tmp_path: Path) -> Credentials:
 def calling(
     machine: Machine, known: Credentials, patience_s: float = 60.0
 ) -> type[Exception] | None:
-    """Return how a client with these credentials is refused, if it is."""
+    """Return the error that a client with these credentials meets, if any."""
     with Client(machine.server_address, patience_s=patience_s, **known.arguments()) as client:
         return raised(client.list_functions)
 

@@ -1,4 +1,4 @@
-"""Code that no longer fits a history: the execution pauses, and goes on once the code is mended."""
+"""Code that does not match a history: the execution pauses, and goes on once the code is fixed."""
 
 import json
 from pathlib import Path

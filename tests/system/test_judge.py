@@ -1,4 +1,4 @@
-"""The judge notices what it is there to notice: each rule on a sample that breaks it."""
+"""The checks of chaos runs: each on a sample that breaks it."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ def event(number: int, kind: str, at_s: int, name: str = "", **fields: Any) -> m
 
 
 def history() -> list[model_pb2.Event]:
-    """Return what is recorded of an order that went well."""
+    """Return the history of an order that succeeded."""
     events = [
         event(1, "ExecutionStarted", 100),
         event(2, "StepStarted", 100, "price"),
@@ -60,7 +60,7 @@ def report(events: list[model_pb2.Event], approval: str = "yes") -> OrderReport:
 
 
 def ledger() -> list[Entry]:
-    """Return what is written down of the same order."""
+    """Return the ledger of the same order."""
     steps = [
         Entry(order=ORDER, who=who, what=what, attempt=1, outcome=outcome)
         for who, outcome in STEPS.items()

@@ -1,4 +1,4 @@
-"""An execution with very many steps: the last cost what the first did, and it wakes at once."""
+"""An execution with very many steps: the last cost as much as the first, and it wakes at once."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What operators and programs do to executions, through the command and both clients."""
+"""Operations on executions by operators and programs, through the command and both clients."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def ask(client: Client, **options: Any) -> tuple[str, str]:
-    """Start something that asks; return its ARN and the id of its callback."""
+    """Start an execution with a callback; return its ARN and the callback id."""
     arn = client.start("asking", **options).execution_arn
     wait_until(lambda: client.get(arn).waiting_for == "callback", "it asks")
     (callback,) = client.get(arn).open_callbacks

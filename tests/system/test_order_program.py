@@ -1,4 +1,4 @@
-"""The order program, unchanged, on real processes, looked at and approved through the command."""
+"""The order program, unchanged, on real processes, inspected and approved through the command."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def printed_json(answer: "subprocess.CompletedProcess[str]") -> Any:
 
 
 def wait_for_callback(client: Client, arn: str) -> ExecutionDescription:
-    """Return an order once nothing but its callback can move it."""
+    """Wait until an order waits for its callback; return it."""
     wait_until(
         lambda: client.get(arn).waiting_for == "callback" and bool(client.get(arn).open_callbacks),
         "the order asks for approval",

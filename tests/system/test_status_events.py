@@ -34,7 +34,7 @@ def events_in(path: Path) -> list[dict[str, Any]]:
 
 
 def statuses(path: Path) -> dict[str, list[str]]:
-    """Return what was told of each execution, repetitions of an id left out."""
+    """Return the statuses of each execution, repetitions of an id left out."""
     by_arn: dict[str, dict[str, str]] = {}
     for event in events_in(path):
         detail = event["detail"]

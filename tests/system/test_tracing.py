@@ -1,4 +1,4 @@
-"""Traces over a real server and real workers: what several processes export is one trace."""
+"""Traces over a real server and real workers: several processes export one trace."""
 
 import threading
 from collections.abc import Generator
@@ -26,15 +26,15 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where to post."""
+        """The URL to post to."""
         return f"http://{HOST}:{self.server_port}"
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes one request."""
+    """The handler of one request."""
 
     def do_POST(self) -> None:
-        """Keep what comes."""
+        """Record the posted spans."""
         length = int(self.headers["content-length"])
         request = ExportTraceServiceRequest.FromString(self.rfile.read(length))
         assert isinstance(self.server, Collector)
@@ -45,7 +45,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named by its base
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

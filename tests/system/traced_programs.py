@@ -18,7 +18,7 @@ trace.set_tracer_provider(provider)
 
 @durable_execution(plugins=[ExecutionOtelPluginFactory()])
 def traced_order(_event: Any, context: DurableContext) -> Any:
-    """Price, ask, and invoke."""
+    """Price, wait for a callback, and invoke."""
     price = context.step(lambda _: 7, "price")
     approved = context.create_callback("approval").result()
     return [price, approved, context.invoke("traced-shipping", price, "ship")]

@@ -28,7 +28,7 @@ def approval(event: Any, context: DurableContext) -> dict[str, Any]:
 
 @durable_execution(name="nested")
 def nested(event: Any, context: DurableContext) -> int:
-    """Add up what steps inside two contexts return, with waits between them."""
+    """Add up the results of steps inside two contexts, with waits between them."""
 
     def inner(child: DurableContext) -> int:
         first = child.step(double(1), name="first")

@@ -1,4 +1,4 @@
-"""A worker may die at every checkpoint, and a handler be replayed after every one."""
+"""Crashes in the testing kit: at any checkpoint, and replays after every one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The page about testing is a test module, and it passes."""
+"""The page about testing: its code is a test module, and it passes."""
 
 import re
 

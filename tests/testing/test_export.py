@@ -1,4 +1,4 @@
-"""What a live server exports, the kit replays."""
+"""Histories exported by a live server, replayed by the kit."""
 
 from collections.abc import Iterator
 from pathlib import Path

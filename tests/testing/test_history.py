@@ -1,4 +1,4 @@
-"""Histories of the kit and of servers are one: the same events, and documents that come back."""
+"""Histories of the kit: the same events as a server's, and documents that can be read back."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What users' test suites get from the plugin, tried on suites of their kind."""
+"""The pytest plugin, tried on test suites like those of users."""
 
 import subprocess
 import sys

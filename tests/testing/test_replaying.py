@@ -1,4 +1,4 @@
-"""New code is tried on old histories: what would break an execution is named before it does."""
+"""Replays of old histories with new code: differences are reported in time."""
 
 import asyncio
 from collections.abc import Callable

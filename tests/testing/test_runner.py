@@ -1,4 +1,4 @@
-"""A runner hosts the real core: what a test sees is what a server would do, without the waiting."""
+"""The runner of the testing kit: the real core on a virtual clock."""
 
 import threading
 from typing import Any
@@ -300,7 +300,7 @@ def test_other_functions_want_no_tenant_named() -> None:
 
 
 def failing_invoke(target: str, config: InvokeConfig[Any, Any]) -> Any:
-    """Return a handler that tells how its invoke failed."""
+    """Return a handler that returns the error of its invoke."""
 
     def handler(_event: Any, context: DurableContext) -> Any:
         try:

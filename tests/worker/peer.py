@@ -1,6 +1,6 @@
-"""A scripted server: speaks the session's protocol on loopback exactly as a test tells it to.
+"""A scripted server: it speaks the session's protocol on loopback exactly as a test directs.
 
-It stands on the other side of a real socket and knows nothing of the worker's code. Every wait has
+It is on the other side of a real socket and does not use the worker's code. Every wait has
 a deadline, so that a test that goes wrong fails instead of hanging.
 """
 
@@ -52,14 +52,14 @@ class Stream:
             self._end.set_result((code, details))
 
     async def expect_any(self) -> worker_pb2.WorkerMessage:
-        """Return the next message; skip what comes in passing."""
+        """Return the next message; skip credits and heartbeats."""
         async with asyncio.timeout(DEADLINE_S):
             message = await self._received.get()
         assert message is not None, "the worker has closed its side"
         return message
 
     async def expect(self, kind: str) -> Any:
-        """Return the next message, which must be of `kind`; skip what comes in passing."""
+        """Return the next message, which must be of `kind`; skip credits and heartbeats."""
         message = await self.expect_any()
         assert message.WhichOneof("message") == kind, message
         return getattr(message, kind)
@@ -89,7 +89,7 @@ class Stream:
         assert self.credits == total
 
     async def expect_heartbeat(self) -> list[str]:
-        """Return what the next heartbeat says is running."""
+        """Return the running invocations of the next heartbeat."""
         async with asyncio.timeout(DEADLINE_S):
             return await self.heartbeats.get()
 
@@ -112,7 +112,7 @@ class Stream:
         return registration
 
     async def send(self, message: worker_pb2.ServerMessage) -> None:
-        """Say something to the worker."""
+        """Send a message to the worker."""
         await self._context.write(message)
 
     async def deliver(self, *invocations: worker_pb2.Invocation, unasked: bool = False) -> None:
@@ -146,7 +146,7 @@ class Stream:
         await self.reply(worker_pb2.Reply(call_id=call_id, error=error))
 
     async def lose(self, *invocation_ids: str) -> None:
-        """Say that the turns of these invocations have passed."""
+        """Report these invocations as lost."""
         lost = worker_pb2.HeartbeatResponse(lost_invocation_ids=invocation_ids)
         await self.send(worker_pb2.ServerMessage(heartbeat=lost))
 
@@ -203,7 +203,7 @@ class Peer:
 
 
 def serve_sessions(server: grpc.aio.Server, session: Callable[..., Any]) -> None:
-    """Let a server hold the sessions of workers, and nothing else."""
+    """Add the Session method to a server, and nothing else."""
     handler = grpc.stream_stream_rpc_method_handler(
         session,
         request_deserializer=worker_pb2.WorkerMessage.FromString,

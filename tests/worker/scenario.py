@@ -1,4 +1,4 @@
-"""What the tests of the whole worker share: a worker beside a scripted server, and its handlers."""
+"""A worker beside a scripted server, and its handlers, for tests of the whole worker."""
 
 import asyncio
 import threading
@@ -16,19 +16,19 @@ SCENARIO_S_MAX = 100.0
 
 
 class Gate:
-    """Holds handlers until a test lets them go."""
+    """Holds handlers until a test releases them."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
         self._open = threading.Event()
 
     def pass_through(self) -> None:
-        """Announce that the handler is here, and wait."""
+        """Report that the handler has arrived, and wait."""
         self.entered.release()
         assert self._open.wait(DEADLINE_S)
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Release all handlers."""
         self._open.set()
 
     async def wait_entered(self) -> None:

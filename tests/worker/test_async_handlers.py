@@ -1,4 +1,4 @@
-"""Async handlers in a worker: many at once on one thread, which is not the one that talks."""
+"""Async handlers in a worker: many at once on one thread, which is not the session's."""
 
 import asyncio
 import threading

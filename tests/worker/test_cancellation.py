@@ -1,4 +1,4 @@
-"""A body learns while it runs that nobody waits for it any more."""
+"""Cancellation of running bodies."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from tests.worker.scenario import RunningWorker, play, working
 
 
 class Patient:
-    """A body that goes on until it is cancelled, and says so."""
+    """A body that runs until it is cancelled, and records it."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()

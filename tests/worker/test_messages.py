@@ -1,4 +1,4 @@
-"""Messages of the session: few, and none that a peer would refuse for its size."""
+"""Messages of the session: few, and none too large for its peer."""
 
 import pytest
 

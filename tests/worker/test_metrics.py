@@ -1,4 +1,4 @@
-"""What a worker counts, and where it can be read."""
+"""Metrics of a worker, and where they can be read."""
 
 from perdure.worker_api import abandoned_steps
 from perdure_worker.metrics.metrics import InvocationCounters, WorkerMetrics, count_invocation

@@ -1,4 +1,4 @@
-"""The worker's metrics port: what it serves, and to whom."""
+"""The worker's metrics port: what it serves, and which addresses it accepts."""
 
 import urllib.error
 import urllib.request

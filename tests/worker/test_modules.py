@@ -1,4 +1,4 @@
-"""Finding functions: what is served, and what people are told when nothing can be."""
+"""Finding functions in modules: which are served, and the errors when there are none."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ alias = order
 
 @pytest.fixture(autouse=True)
 def clean_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Load into a process that forgets, from a folder of its own."""
+    """Undo imports after the test, and import from a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -11,7 +11,7 @@ from tests.worker.scenario import one_step, play, working
 
 
 class Elsewhere:
-    """A function whose handler is none of Python: it says how an invocation is run, and no more."""
+    """A function whose handler is not Python: it implements running an invocation, and no more."""
 
     settings = FunctionSettings("elsewhere", execution_timeout_s=900, retention_days=1)
     durable = True

@@ -1,4 +1,4 @@
-"""The protocol: one call at a time, in order, all said before the end, and repeated unchanged."""
+"""The protocol of an invocation: one call at a time, in order, repeated unchanged."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A stream breaks, a server dies: handlers go on, and nothing is said twice or forgotten."""
+"""Broken streams and dead servers: handlers go on, and no message is repeated or lost."""
 
 import asyncio
 import json

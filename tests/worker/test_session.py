@@ -1,4 +1,4 @@
-"""One session: invocations in, checkpoints and ends out, and what refusals do."""
+"""One session: invocations in, checkpoints and ends out, and refused calls."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A stop: no new work, running handlers may end, the rest goes back, and the exit code is 0."""
+"""Stopping a worker: no new work, running handlers can end, the rest is handed back."""
 
 from tests.worker.peer import Peer, invocation
 from tests.worker.scenario import Gate, gated, one_step, play, working
