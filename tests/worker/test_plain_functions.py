@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 from perdure import PlainContext, PlainFunction
@@ -105,5 +106,36 @@ def test_another_kind_of_function_is_cancelled_when_its_turn_has_passed() -> Non
             await stream.lose("i1")
             assert await asyncio.to_thread(function.stopped.wait, DEADLINE_S)
             await stream.expect_credits(2)
+
+    play(scenario)
+
+
+VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+def test_functions_see_the_context_variables_of_their_worker_and_of_nothing_else() -> None:
+    def note(_event: Any, _context: PlainContext) -> str:
+        seen = VARIABLE.get()
+        VARIABLE.set("left")
+        return seen
+
+    async def note_later(event: Any, context: PlainContext) -> str:
+        return note(event, context)
+
+    functions = (
+        PlainFunction(note, FunctionSettings("note")),
+        PlainFunction(note_later, FunctionSettings("note-later")),
+    )
+
+    async def scenario() -> None:
+        VARIABLE.set("worker")
+        async with Peer() as peer, working(peer, *functions, slots=1):
+            stream = await peer.next_stream()
+            await stream.register()
+            for number, name in enumerate(("note", "note", "note-later", "note-later")):
+                await stream.deliver(invocation(number, name))
+                end = await stream.expect_call("completions")
+                assert end.request.result == '"worker"'
+                await stream.confirm(end)
 
     play(scenario)

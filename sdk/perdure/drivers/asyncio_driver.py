@@ -31,6 +31,7 @@ from perdure.operations.program import (
     Suspend,
 )
 from perdure.primitives.bound_function import is_coroutine_function
+from perdure.primitives.context_variables import await_in_copy
 from perdure.primitives.operation_contexts import LoggerInterface
 from perdure.protocol.invocation import InvocationLost
 
@@ -65,8 +66,12 @@ class AsyncDriver:
     async def run_body(self, scope: Scope, body: Callable[[], Any]) -> Any:
         """Call `body`, whose durable calls belong to `scope`, and wait for it.
 
-        Tasks that it leaves behind stop at their next durable call, and record nothing more.
+        It runs in a copy of the variables here. Tasks that it leaves behind stop at their next
+        durable call, and record nothing more.
         """
+        return await await_in_copy(partial(self._run_body, scope, body))
+
+    async def _run_body(self, scope: Scope, body: Callable[[], Any]) -> Any:
         task = asyncio.current_task()
         with scope.activate():
             if scope.owner is task:  # a batch whose branches run again, one after the other

@@ -25,6 +25,7 @@ from perdure.operations.program import (
     StepFinished,
     Suspend,
 )
+from perdure.primitives.context_variables import call_in_copy
 from perdure.primitives.operation_contexts import LoggerInterface
 from perdure.protocol.invocation import InvocationLost
 
@@ -46,8 +47,8 @@ class BlockingDriver:
         return lambda *args: call_with_deadline(attempt, partial(func, *args))
 
     def run_body(self, scope: Scope, body: Callable[[], Any]) -> Any:
-        """Call `body`, whose durable calls belong to `scope`."""
-        return scope.run(body)
+        """Call `body`, whose durable calls belong to `scope`, in a copy of the variables here."""
+        return call_in_copy(partial(scope.run, body))
 
     def drive(self, scope: Scope, program: Program[T]) -> T:
         """Perform the effects of `program`, and return its value.
@@ -116,8 +117,8 @@ class _Drive:
 
 
 def _run_step(body: Callable[[], Any]) -> Any:
-    token = step_running.set(True)
-    try:
+    def run() -> Any:
+        step_running.set(True)
         return body()
-    finally:
-        step_running.reset(token)
+
+    return call_in_copy(run)

@@ -1,7 +1,6 @@
 """The branches of one batch as threads, which run side by side and end one by one."""
 
 from collections import deque
-from contextvars import copy_context
 from typing import Final
 
 from perdure.exceptions import SuspendExecution
@@ -32,8 +31,7 @@ class Branches:
             invocation.require_open(self._fiber)
             parks = invocation.threads.busy >= IN_PLACE_MAX
             branch = invocation.fibers.add(self._fiber, start.operation_id, parks=parks)
-        variables = copy_context()
-        invocation.threads.start(lambda: variables.run(self._run, start, branch))
+        invocation.threads.start(lambda: self._run(start, branch))
 
     def wait_ended(self) -> BranchEnd:
         """Wait until one more branch has ended, and return its end.

@@ -13,6 +13,8 @@ from collections.abc import Collection
 from types import CodeType
 from typing import Any, Final
 
+from perdure.primitives.context_variables import entered_coroutine
+
 _WAITING_FUNCTIONS: Final = (
     *("Queue.get", "Queue.put", "Queue.join", "Event.wait", "Lock.acquire", "Condition.wait"),
     *("Semaphore.acquire", "Barrier._block", "TaskGroup.__aexit__", "TaskGroup._aexit"),
@@ -58,7 +60,11 @@ def _shielded(outer: Any) -> list[Any]:
 def _innermost(coro: Any) -> Any:
     """Return the coroutine, or generator, that awaits no other one."""
     while True:
-        inner = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+        inner = (
+            getattr(coro, "cr_await", None)
+            or getattr(coro, "gi_yieldfrom", None)
+            or entered_coroutine(coro)
+        )
         if not hasattr(inner, "cr_code") and not hasattr(inner, "gi_code"):
             return coro
         coro = inner

@@ -33,6 +33,7 @@ from perdure.invocation.state import (
 )
 from perdure.operations.attempt import Attempt
 from perdure.operations.program import Suspend
+from perdure.primitives.context_variables import await_in_copy
 from perdure.protocol.invocation import CheckpointRefused, CheckpointUnavailable, InvocationLost
 from perdure.protocol.outcome import Lost, Outcome, Pending
 from perdure_core.model import Operation, OperationUpdate
@@ -189,13 +190,13 @@ class TaskSupervisor:
 
     async def run_step(self, body: Callable[[], Any]) -> Any:
         """Call user code that makes no durable calls."""
-        token = step_running.set(True)
-        try:
-            with self._working():
-                return await awaited(body())
-        finally:
-            with suppress(ValueError):  # see `Scope.activate`
-                step_running.reset(token)
+
+        def run() -> Any:
+            step_running.set(True)
+            return body()
+
+        with self._working():
+            return await await_in_copy(run)
 
     async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Call an ordinary function in a thread, with the variables of this task."""
@@ -203,7 +204,7 @@ class TaskSupervisor:
             done: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
             job = partial(
                 _call,
-                partial(copy_context().run, func, *args),
+                partial(func, *args),
                 partial(self._set_from_thread, done),
             )
             self._note_thread(done)

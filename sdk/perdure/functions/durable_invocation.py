@@ -1,7 +1,6 @@
 """One invocation of a durable function: replay the handler, and go on from there."""
 
 from asyncio import wrap_future
-from contextvars import copy_context
 from typing import Any, Protocol
 
 from perdure.context.async_context import AsyncDurableContext
@@ -13,6 +12,7 @@ from perdure.invocation.scope import Scope
 from perdure.invocation.state import InvocationState
 from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.plugins.loading import Factories
+from perdure.primitives.context_variables import call_in_copy
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Outcome, Succeeded
 
@@ -26,11 +26,8 @@ class DurableHandler(Handler, Protocol):
 def run_handler(function: DurableHandler, environment: InvocationEnvironment) -> Outcome:
     """Run the handler on this thread until it returns, raises or suspends."""
     state = _state(function, environment)
-    plugins = state.plugins
-    if plugins is None:
-        return _run(function, environment.invocation, state)
-    # The thread is not this invocation's alone: variables that plugins set go with the invocation.
-    return copy_context().run(_run_with_plugins, function, environment.invocation, state, plugins)
+    # The thread is not this invocation's alone: variables that are set go with the invocation.
+    return call_in_copy(lambda: _run_with_plugins(function, environment.invocation, state))
 
 
 async def run_handler_async(
@@ -53,13 +50,12 @@ def _state(function: DurableHandler, environment: InvocationEnvironment) -> Invo
     return InvocationState(environment, plugins)
 
 
-def _run_with_plugins(
-    function: Handler, invocation: Invocation, state: InvocationState, plugins: InvocationPlugins
-) -> Outcome:
+def _run_with_plugins(function: Handler, invocation: Invocation, state: InvocationState) -> Outcome:
     outcome = _run(function, invocation, state)
-    # Without a deadline: this is user code, and the invocation lasts as long as it runs.
-    plugins.stop_changes().result()
-    plugins.end(outcome)
+    if state.plugins is not None:
+        # Without a deadline: this is user code, and the invocation lasts as long as it runs.
+        state.plugins.stop_changes().result()
+        state.plugins.end(outcome)
     return outcome
 
 

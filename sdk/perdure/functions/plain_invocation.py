@@ -11,6 +11,7 @@ from perdure.exceptions import NonDeterministicExecutionError
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import InvocationState
+from perdure.primitives.context_variables import call_in_copy
 from perdure.primitives.logger import Logger, log_extra
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
@@ -25,7 +26,8 @@ def call_handler(function: Handler, environment: InvocationEnvironment) -> Outco
         return diverged
     try:
         event = decode_input(function, environment.invocation)
-        return Succeeded(encode_output(function, function(event, _context(environment))))
+        value = call_in_copy(lambda: function(event, _context(environment)))
+        return Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 

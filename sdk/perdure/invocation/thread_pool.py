@@ -7,6 +7,8 @@ it: these threads are daemons.
 
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 
 Job = Callable[[], None]
@@ -15,7 +17,8 @@ Job = Callable[[], None]
 class DaemonThreadPool:
     """Runs each job in a thread of its own. Jobs do not raise; `busy` have not ended.
 
-    Its threads are called `name-1`, `name-2` …
+    A job runs with a copy of the context variables of its starter. The threads are called `name-1`,
+    `name-2` …
     """
 
     def __init__(self, name: str) -> None:
@@ -33,7 +36,7 @@ class DaemonThreadPool:
                 self._threads += 1
                 name = f"{self._name}-{self._threads}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
-            self._jobs.put(job)
+            self._jobs.put(partial(copy_context().run, job))
 
     def wait_ended(self) -> None:
         """Wait until every job has ended, and end the threads.
