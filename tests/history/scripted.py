@@ -101,7 +101,7 @@ class ScriptedWorker:
         self._trouble_share = trouble_share
         self._host: Host | None = None
         self._beginning: set[asyncio.Task[None]] = set()
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._departures: set[asyncio.Task[None]] = set()
         self.attach(world.host)
         world.workers.append(self)
 
@@ -133,9 +133,9 @@ class ScriptedWorker:
         self.connected.clear()
         host = self.world.host
         host.matching.detach(self.worker_id)
-        farewell = asyncio.get_running_loop().create_task(self._say_farewell(host))
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
+        departure = asyncio.get_running_loop().create_task(self._report_lost(host))
+        self._departures.add(departure)
+        departure.add_done_callback(self._departures.discard)
 
     def die(self) -> None:
         """End at once with everything that runs."""
@@ -143,7 +143,7 @@ class ScriptedWorker:
         for run in [*self.held.values()]:
             run.drop()
 
-    async def _say_farewell(self, host: Host) -> None:
+    async def _report_lost(self, host: Host) -> None:
         while self._beginning:
             await asyncio.wait(self._beginning)
         while not host.is_down and not self.connected.is_set():
