@@ -47,7 +47,7 @@ __all__ = [
 
 
 class TerminationReason(Enum):
-    """Why an invocation ended before its handler did."""
+    """Reason why an invocation ended before its handler did."""
 
     UNHANDLED_ERROR = "UNHANDLED_ERROR"
     INVOCATION_ERROR = "INVOCATION_ERROR"

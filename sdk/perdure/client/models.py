@@ -43,7 +43,7 @@ class OpenCallback:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PauseDescription:
-    """When and why an execution was paused.
+    """Time and reason of a pause.
 
     `diverged`: automatically, because a replay did not match the history.
     """
@@ -100,7 +100,7 @@ class ExecutionDescription:
 
     @property
     def ended(self) -> bool:
-        """Whether the execution has ended."""
+        """True if the execution has ended."""
         return self.ended_at is not None or self.status in ENDED_STATUSES
 
     @property

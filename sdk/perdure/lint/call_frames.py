@@ -27,7 +27,7 @@ class CallFrame:
 
     @property
     def replayed(self) -> bool:
-        """Whether this runs again on every replay, and so must be deterministic."""
+        """True if this runs again on every replay, and so must be deterministic."""
         return self.role is not Role.BODY
 
     @property

@@ -46,17 +46,17 @@ class ExtractedContext:
 
     @property
     def has_valid_trace_id(self) -> bool:
-        """Whether there is a trace to join: an id above zero, of at most 128 bits."""
+        """True if there is a trace to join: an id above zero, of at most 128 bits."""
         return self.trace_id is not None and 0 < self.trace_id < _TRACE_ID_END
 
     @property
     def has_valid_parent_span_id(self) -> bool:
-        """Whether there is a parent span: an id above zero, of at most 64 bits."""
+        """True if there is a parent span: an id above zero, of at most 64 bits."""
         return self.parent_span_id is not None and 0 < self.parent_span_id < _SPAN_ID_END
 
     @property
     def has_complete_remote_parent(self) -> bool:
-        """Whether both ids are valid."""
+        """True if both ids are valid."""
         return self.has_valid_trace_id and self.has_valid_parent_span_id
 
 

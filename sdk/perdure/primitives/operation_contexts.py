@@ -87,7 +87,7 @@ class StepContext(OperationContext):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the result of this body is no longer needed.
+        """True if the result of this body is no longer needed.
 
         The attempt timed out, its branch was cancelled, or its execution has ended, runs elsewhere,
         or is handed back by a worker that stops. Long bodies check it regularly, from any thread.

@@ -115,7 +115,7 @@ class BatchResult(Generic[R]):
 
     @property
     def has_failure(self) -> bool:
-        """Whether a branch has failed."""
+        """True if a branch has failed."""
         return self.failure_count > 0
 
     @property

@@ -1,1 +1,1 @@
-"""What users can configure: operations, retries, polling, functions."""
+"""Settings that users choose: of operations, retries, polling and functions."""
