@@ -59,7 +59,7 @@ class _Version(StringConvertor):
 
 register_url_convertor("lambda_version", _Version())
 
-_Answer: TypeAlias = Callable[[LambdaRequest], Awaitable[Response]]
+_Handler: TypeAlias = Callable[[LambdaRequest], Awaitable[Response]]
 
 
 class Operation(NamedTuple):
@@ -68,12 +68,12 @@ class Operation(NamedTuple):
     method: str
     path: str
     action: str
-    answer: _Answer
+    handler: _Handler
     # The bound of the body, whatever it holds.
     bytes_max: int = _NO_BODY_BYTES_MAX
 
 
-def operations(invoke: _Answer) -> tuple[Operation, ...]:
+def operations(invoke: _Handler) -> tuple[Operation, ...]:
     """Return every operation, in the order in which their paths must be tried."""
     return (*_of_callbacks(), *_of_executions(), *_of_functions(invoke))
 
@@ -130,7 +130,7 @@ class LambdaApi:
         reservation = self._budget.reservation()
         try:
             check_no_browser(request.headers)
-            return await operation.answer(
+            return await operation.handler(
                 await self._admitted(operation, request, body, reservation)
             )
         except ClientDisconnect:
@@ -173,18 +173,18 @@ def refusal_for(path: str, problem: str) -> Response | None:
 
 def _of_callbacks() -> Iterable[Operation]:
     result_bytes = OPERATION_BYTES_MAX
-    for action_path, outcome, answer, bytes_max in (
+    for action_path, outcome, handler, bytes_max in (
         ("succeed", "Success", callbacks.succeed, result_bytes),
         ("fail", "Failure", callbacks.fail, callbacks.ERROR_BODY_BYTES_MAX),
         ("heartbeat", "Heartbeat", callbacks.heartbeat, _NO_BODY_BYTES_MAX),
     ):
         action = f"lambda:SendDurableExecutionCallback{outcome}"
-        yield Operation("POST", f"{_CALLBACK}/{action_path}", action, answer, bytes_max)
+        yield Operation("POST", f"{_CALLBACK}/{action_path}", action, handler, bytes_max)
 
 
 def _of_executions() -> Iterable[Operation]:
     pause_bytes = actions.PAUSE_BODY_BYTES_MAX
-    for method, end, action, answer, bytes_max in (
+    for method, end, action, handler, bytes_max in (
         ("POST", "/stop", "Stop{}", actions.stop, callbacks.ERROR_BODY_BYTES_MAX),
         ("POST", "/pause", "Pause{}", actions.pause, pause_bytes),
         ("POST", "/resume", "Resume{}", actions.resume, pause_bytes),
@@ -195,19 +195,19 @@ def _of_executions() -> Iterable[Operation]:
         ("DELETE", "", "Delete{}", actions.delete, _NO_BODY_BYTES_MAX),
     ):
         name = f"lambda:{action.format('DurableExecution')}"
-        yield Operation(method, f"{_EXECUTION}{end}", name, answer, bytes_max)
+        yield Operation(method, f"{_EXECUTION}{end}", name, handler, bytes_max)
 
 
-def _of_functions(invoke: _Answer) -> Iterable[Operation]:
+def _of_functions(invoke: _Handler) -> Iterable[Operation]:
     payload_bytes = SYNCHRONOUS_BYTES_MAX
     yield Operation("POST", f"{_FUNCTION}/invocations", INVOKE_FUNCTION, invoke, payload_bytes)
-    for path, action, answer in (
+    for path, action, handler in (
         (_EXECUTIONS_OF_FUNCTION, "ListDurableExecutionsByFunction", executions.list_by_function),
         (f"{_FUNCTION}/configuration", "GetFunctionConfiguration", functions.configuration),
         (_FUNCTION, "GetFunction", functions.get),
         *((path, "ListFunctions", functions.list_all) for path in _FUNCTIONS),
     ):
-        yield Operation("GET", path, f"lambda:{action}", answer)
+        yield Operation("GET", path, f"lambda:{action}", handler)
 
 
 async def _unknown(request: Request) -> Response:
