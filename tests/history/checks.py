@@ -20,14 +20,14 @@ from perdure_core.payload import text_of
 from perdure_core.state import State
 from perdure_host.ports import ExecutionRow
 from tests.history.scripted import Ledger, Script, Step
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 
-def check_outcomes(world: World, scripts: Mapping[str, Script], ledger: Ledger) -> None:
+def check_outcomes(simulation: Simulation, scripts: Mapping[str, Script], ledger: Ledger) -> None:
     """Compare every execution with its script, its history and the ledger."""
-    world.check_histories()
-    for row in world.rows():
-        records = world.records(row.key)
+    simulation.check_histories()
+    for row in simulation.rows():
+        records = simulation.records(row.key)
         state = fold(records)
         arn = arn_of(row.identity)
         script = scripts[row.function]

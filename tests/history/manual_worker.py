@@ -7,7 +7,7 @@ from perdure_core.identity import arn_of, child_identity, parse_arn
 from perdure_core.model import ErrorObject, OperationAction, OperationType, OperationUpdate
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task, key_of
 from tests.history.manual_clock import settle
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 
 def update(kind: str, action: str, operation_id: str, **fields: Any) -> OperationUpdate:
@@ -30,8 +30,8 @@ def child_of(parent: str) -> str:
 class Invocation:
     """One invocation of the worker."""
 
-    def __init__(self, world: World, offer: InvocationOffer) -> None:
-        self.world = world
+    def __init__(self, simulation: Simulation, offer: InvocationOffer) -> None:
+        self.simulation = simulation
         self.offer = offer
         self.id = offer.invocation_id
         self.token = offer.token
@@ -39,7 +39,7 @@ class Invocation:
 
     async def checkpoint(self, *updates: OperationUpdate) -> CheckpointAnswer:
         self.calls += 1
-        answer = await self.world.history.invocations.checkpoint(
+        answer = await self.simulation.history.invocations.checkpoint(
             self.token, f"{self.id[:8]}-{self.calls}", updates
         )
         self.token = answer.token
@@ -51,7 +51,7 @@ class Invocation:
         result: str | None = None,
         error: ErrorObject | None = None,
     ) -> None:
-        await self.world.history.invocations.complete(
+        await self.simulation.history.invocations.complete(
             self.token, CompletionStatus(status), result=result, error=error
         )
 
@@ -67,20 +67,20 @@ class ManualWorker:
 
     def __init__(
         self,
-        world: World,
+        simulation: Simulation,
         worker_id: str = "worker-1",
         functions: tuple[str, ...] = ("order",),
         slots: int = 1_000,
     ) -> None:
-        self.world = world
+        self.simulation = simulation
         self.worker_id = worker_id
         self.functions = functions
         self.tasks: list[Task] = []
         self.attach(slots)
-        world.workers.append(self)
+        simulation.workers.append(self)
 
     def attach(self, slots: int = 1_000) -> None:
-        matching = self.world.host.matching
+        matching = self.simulation.host.matching
         functions = [("default", name) for name in self.functions]
         matching.attach(self.worker_id, functions, self.tasks.append)
         matching.credit(self.worker_id, slots)
@@ -89,26 +89,28 @@ class ManualWorker:
         """Do nothing: only the test makes calls."""
 
     async def finish(self) -> None:
-        self.world.host.matching.detach(self.worker_id)
+        self.simulation.host.matching.detach(self.worker_id)
         while self.tasks:
-            offer = await self.world.history.invocations.begin(
+            offer = await self.simulation.history.invocations.begin(
                 self.tasks.pop(0).key, self.worker_id
             )
             if offer is not None:
-                await self.world.history.invocations.hand_back([offer.token])
+                await self.simulation.history.invocations.hand_back([offer.token])
 
     async def take(self) -> Invocation:
         """Begin the oldest invocation that was delivered."""
         await settle()
         assert self.tasks, "nothing was delivered"
-        offer = await self.world.history.invocations.begin(self.tasks.pop(0).key, self.worker_id)
+        offer = await self.simulation.history.invocations.begin(
+            self.tasks.pop(0).key, self.worker_id
+        )
         assert offer is not None
-        return Invocation(self.world, offer)
+        return Invocation(self.simulation, offer)
 
-    async def begun(self, arn: str) -> Invocation | None:
+    async def begin_for(self, arn: str) -> Invocation | None:
         """Begin an invocation of the execution, if it wants one."""
-        offer = await self.world.history.invocations.begin(key_of(arn), self.worker_id)
-        return None if offer is None else Invocation(self.world, offer)
+        offer = await self.simulation.history.invocations.begin(key_of(arn), self.worker_id)
+        return None if offer is None else Invocation(self.simulation, offer)
 
     async def is_idle(self) -> bool:
         """Return whether nothing was delivered."""
@@ -117,7 +119,7 @@ class ManualWorker:
 
     async def heartbeat(self, *invocations: Invocation) -> tuple[str, ...]:
         ids = [invocation.id for invocation in invocations]
-        return await self.world.history.invocations.heartbeat(self.worker_id, ids)
+        return await self.simulation.history.invocations.heartbeat(self.worker_id, ids)
 
     async def claim(self, invocation: Invocation) -> str | None:
-        return await self.world.history.invocations.claim(invocation.token, self.worker_id)
+        return await self.simulation.history.invocations.claim(invocation.token, self.worker_id)

@@ -10,7 +10,7 @@ from perdure_core.identity import arn_of
 from perdure_history.status_event_delivery import BACKOFF_MS_MAX
 from perdure_host.errors import SinkError
 from perdure_host.ports import StatusEvent
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 
 class RecordingSink:
@@ -53,18 +53,18 @@ class RecordingSink:
         return [event["id"] for event in self.delivered]
 
 
-async def check_status_events(world: World, sink: RecordingSink) -> None:
+async def check_status_events(simulation: Simulation, sink: RecordingSink) -> None:
     """Let everything be delivered; compare it, without repetitions, with the executions."""
     sink.recover()
-    await world.pass_ms(BACKOFF_MS_MAX)
-    assert await world.memory.count_status_events(limit=9) == 0
+    await simulation.pass_ms(BACKOFF_MS_MAX)
+    assert await simulation.memory.count_status_events(limit=9) == 0
     by_execution: dict[str, dict[str, str]] = {}
     for event in sink.delivered:
         of_execution = by_execution.setdefault(event["detail"]["durableExecutionArn"], {})
         status = event["detail"]["status"]
         # The same id always has the same status; and the end first comes after the start.
         assert of_execution.setdefault(event["id"], status) == status
-    rows = world.rows()
+    rows = simulation.rows()
     ends = [[] if row.ended_ms is None else [row.status] for row in rows]
     expected = [["RUNNING", *end] for end in ends]
     assert [list(by_execution.pop(arn_of(row.identity)).values()) for row in rows] == expected

@@ -28,7 +28,7 @@ from perdure_core.refusals import CallbackClosed, Ended, StaleToken
 from perdure_host.errors import StoreError
 from perdure_host.services import CheckpointAnswer, InvocationOffer, Task
 from tests.history.manual_worker import update
-from tests.history.world import Host, HostGone, World
+from tests.history.simulation import Host, HostGone, Simulation
 
 AGAIN_MS: Final = 200
 Answer = TypeVar("Answer")
@@ -79,7 +79,7 @@ class ScriptedWorker:
 
     def __init__(
         self,
-        world: World,
+        simulation: Simulation,
         scripts: Mapping[str, Script],
         *,
         worker_id: str = "scripted",
@@ -88,7 +88,7 @@ class ScriptedWorker:
         dice: random.Random | None = None,
         trouble_share: float = 0.0,
     ) -> None:
-        self.world = world
+        self.simulation = simulation
         self.scripts = scripts
         self.worker_id = worker_id
         self.slots = slots
@@ -102,8 +102,8 @@ class ScriptedWorker:
         self._host: Host | None = None
         self._beginning: set[asyncio.Task[None]] = set()
         self._departures: set[asyncio.Task[None]] = set()
-        self.attach(world.host)
-        world.workers.append(self)
+        self.attach(simulation.host)
+        simulation.workers.append(self)
 
     # Being there.
 
@@ -119,7 +119,7 @@ class ScriptedWorker:
 
     async def connect(self) -> None:
         """Claim what runs at the present node, and come to it. Raises what a node may say."""
-        host = self.world.host
+        host = self.simulation.host
         self._host = host
         for run in [*self.held.values()]:
             if await host.call(host.history.invocations.claim(run.token, self.worker_id)) is None:
@@ -131,7 +131,7 @@ class ScriptedWorker:
         if not self.connected.is_set():
             return
         self.connected.clear()
-        host = self.world.host
+        host = self.simulation.host
         host.matching.detach(self.worker_id)
         departure = asyncio.get_running_loop().create_task(self._report_lost(host))
         self._departures.add(departure)
@@ -150,14 +150,14 @@ class ScriptedWorker:
             with contextlib.suppress(StoreError, HostGone):
                 await host.call(host.history.invocations.worker_lost(self.worker_id))
                 return
-            await self.world.clock.wait_until(self.world.clock.now_ms() + 1_000)
+            await self.simulation.clock.wait_until(self.simulation.clock.now_ms() + 1_000)
 
     def recover(self) -> None:
         """Lose no more answers."""
         self._trouble_share = 0.0
 
     async def tick(self) -> None:
-        host = self.world.host
+        host = self.simulation.host
         if not self.connected.is_set() or host.is_down or self._host is not host:
             return
         try:
@@ -187,7 +187,7 @@ class ScriptedWorker:
         except HostGone:
             return
         except StoreError:
-            await self.world.clock.wait_until(self.world.clock.now_ms() + 1_000)
+            await self.simulation.clock.wait_until(self.simulation.clock.now_ms() + 1_000)
             if not host.is_down:
                 host.matching.offer(task)
                 self._free(host)
@@ -219,12 +219,12 @@ class ScriptedWorker:
         """Ask until there is an answer; it may get lost on its way, and then comes for a repeat."""
         while True:
             await self.connected.wait()
-            host = self.world.host
+            host = self.simulation.host
             with contextlib.suppress(StoreError, HostGone):
                 answer = await host.call(question(host))
                 if self._dice.random() >= self._trouble_share:
                     return answer
-            await self.world.clock.wait_until(self.world.clock.now_ms() + AGAIN_MS)
+            await self.simulation.clock.wait_until(self.simulation.clock.now_ms() + AGAIN_MS)
 
 
 class Run:
@@ -378,9 +378,9 @@ class Run:
         return result
 
 
-async def complete_callback(world: World, callback_id: str) -> bool:
+async def complete_callback(simulation: Simulation, callback_id: str) -> bool:
     """Complete a callback from outside; tell whether that is known to be done."""
-    host = world.host
+    host = simulation.host
     try:
         await host.call(
             host.history.commands.succeed_callback(callback_id, f'"{callback_id[-8:]}"')

@@ -17,7 +17,7 @@ from perdure_host.ports import ExecutionKey, OutboxRow, PayloadRow
 from perdure_host.services import key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker, child_of, update
-from tests.history.world import World, inside
+from tests.history.simulation import Simulation, inside
 
 LARGE = json.dumps("large" * 10_000)
 REFERENCE = stored(LARGE.encode())
@@ -25,9 +25,9 @@ REFERENCE = stored(LARGE.encode())
 HUGE = json.dumps("h" * 3_000_000)
 
 
-def kept(world: World) -> dict[str, list[bytes]]:
+def stored_payloads(simulation: Simulation) -> dict[str, list[bytes]]:
     """Return the payloads in the database, by the function that they belong to."""
-    memory = inside(world.memory)
+    memory = inside(simulation.memory)
     return {
         memory._rows[key].function: list(bodies.values())
         for key, bodies in memory._payloads.items()
@@ -40,53 +40,55 @@ def forget(_rows: tuple[OutboxRow, ...]) -> None:
 
 async def test_a_large_text_stands_once_beside_the_records_that_name_it() -> None:
     """A callback's result, returned by a context and by the handler, are one row."""
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", input=LARGE)
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", input=LARGE)
         invocation = await worker.take()
         answer = await invocation.checkpoint(
             update("CONTEXT", "START", "c"), update("CALLBACK", "START", "cb", parent_id="c")
         )
         details = answer.operations[1].details
         assert isinstance(details, CallbackDetails)
-        await world.history.commands.succeed_callback(details.callback_id, LARGE)
+        await simulation.history.commands.succeed_callback(details.callback_id, LARGE)
         await invocation.checkpoint(update("CONTEXT", "SUCCEED", "c", payload=LARGE))
         await invocation.complete("SUCCEEDED", LARGE)
-        assert kept(world) == {"order": [LARGE.encode()]}
-        records = inside(world.memory)._records[key_of(arn)]
+        assert stored_payloads(simulation) == {"order": [LARGE.encode()]}
+        records = inside(simulation.memory)._records[key_of(arn)]
         assert all(len(record.body) < 500 for record in records)
-        state = await world.history.queries.describe(arn)
+        state = await simulation.history.queries.describe(arn)
         assert (state.input, state.result) == (REFERENCE, REFERENCE)
-        texts = await world.history.queries.texts(key_of(arn), [REFERENCE])
+        texts = await simulation.history.queries.texts(key_of(arn), [REFERENCE])
         assert texts == {REFERENCE: LARGE}
 
 
 @pytest.mark.parametrize("size", [HASHED_CHARS_MAX, HASHED_CHARS_MAX + 1])
 async def test_what_a_thread_hashes_is_recorded_like_what_the_loop_hashes(size: int) -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         of_step, of_execution = ("x" * size, "y" * size)
         await invocation.step("a", of_step)
         await invocation.complete("SUCCEEDED", of_execution)
-        assert kept(world) == {"order": [of_step.encode(), of_execution.encode()]}
-        assert (await world.history.queries.describe(arn)).result == stored(of_execution.encode())
+        assert stored_payloads(simulation) == {"order": [of_step.encode(), of_execution.encode()]}
+        assert (await simulation.history.queries.describe(arn)).result == stored(
+            of_execution.encode()
+        )
 
 
 async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", input=LARGE)
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", input=LARGE)
         invocation = await worker.take()
         assert invocation.offer.page.operations[0].details == ExecutionDetails(LARGE)
         await invocation.step("a", LARGE + " ")
         await invocation.checkpoint(update("WAIT", "START", "w"))
         await invocation.complete()
-        world.host.crash()
-        await world.open()
-        worker = ManualWorker(world, "second")
-        await world.pass_ms(5_000)
+        simulation.host.crash()
+        await simulation.open()
+        worker = ManualWorker(simulation, "second")
+        await simulation.pass_ms(5_000)
         again = await worker.take()
         page = again.offer.page
         assert references_in(page.operations) == []
@@ -97,9 +99,9 @@ async def test_a_replay_gets_its_texts_also_after_a_restart() -> None:
 
 
 async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        await world.start("n", input=HUGE + HUGE[:1_500_000])
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        await simulation.start("n", input=HUGE + HUGE[:1_500_000])
         invocation = await worker.take()
         page = invocation.offer.page
         assert (page.operations, page.next_marker != "") == ((), True)
@@ -108,7 +110,7 @@ async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> 
         await invocation.step("b", HUGE)
         marker = page.next_marker
         while marker:
-            page = await world.history.invocations.state_page(invocation.token, marker, 0)
+            page = await simulation.history.invocations.state_page(invocation.token, marker, 0)
             sizes.append(len(page.operations))
             assert len(references_in(page.operations)) == len(page.operations)
             marker = page.next_marker
@@ -116,110 +118,110 @@ async def test_what_is_huge_is_not_handed_out_unasked_and_has_a_page_alone() -> 
 
 
 async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", input=LARGE)
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", input=LARGE)
         invocation = await worker.take()
         await invocation.step("a", LARGE + " ")
         await invocation.complete("SUCCEEDED", LARGE)
         # Whoever looked into this would fail.
-        inside(world.memory)._payloads.clear()
-        world.host.crash()
-        await world.open()
-        state = await world.history.queries.describe(arn)
+        inside(simulation.memory)._payloads.clear()
+        simulation.host.crash()
+        await simulation.open()
+        state = await simulation.history.queries.describe(arn)
         assert state.result == REFERENCE
-        events = await world.history.queries.page(arn, after_event_id=0, limit=100)
+        events = await simulation.history.queries.page(arn, after_event_id=0, limit=100)
         assert sum(reference_in(each.event) is not None for each in events) == 3
         with pytest.raises(Unknown, match="past its retention"):
-            await world.history.queries.texts(key_of(arn), [REFERENCE])
+            await simulation.history.queries.texts(key_of(arn), [REFERENCE])
 
 
 async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
-    async with World() as world:
-        worker = ManualWorker(world, functions=("order", "child"))
-        parent = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation, functions=("order", "child"))
+        parent = await simulation.start("n")
         invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", payload=LARGE))
         await invocation.complete()
         await settle()
-        assert all(len(row.body) < 500 for row in inside(world.memory)._outbox.values())
+        assert all(len(row.body) < 500 for row in inside(simulation.memory)._outbox.values())
         child = await worker.take()
         assert child.offer.page.operations[0].details == ExecutionDetails(LARGE)
         await child.complete("SUCCEEDED", LARGE + " ")
         await settle()
-        assert inside(world.memory)._outbox == {}
+        assert inside(simulation.memory)._outbox == {}
         again = await worker.take()
         result: Any = again.offer.page.operations[1].details
         assert result.result == LARGE + " "
-        assert kept(world) == {
+        assert stored_payloads(simulation) == {
             "order": [LARGE.encode(), LARGE.encode() + b" "],
             "child": [LARGE.encode(), LARGE.encode() + b" "],
         }
-        assert (await world.history.queries.describe(child_of(parent))).status == "SUCCEEDED"
+        assert (await simulation.history.queries.describe(child_of(parent))).status == "SUCCEEDED"
 
 
 async def test_a_child_that_is_deleted_at_once_still_reports_its_result() -> None:
     """Its payload is part of a delivery; a sweep must not be faster than that."""
-    async with World() as world:
-        worker = ManualWorker(world, functions=("order", "child"))
-        parent = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation, functions=("order", "child"))
+        parent = await simulation.start("n")
         invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i"))
         await invocation.complete()
         await settle()
         child = await worker.take()
         # The node dies before it sends.
-        inside(world.history)._executions.on_outbox = forget
+        inside(simulation.history)._executions.on_outbox = forget
         await child.complete("SUCCEEDED", LARGE)
-        await world.history.commands.delete(child_of(parent))
-        await world.pass_ms(10_000)
-        assert len(world.rows()) == 2
-        world.host.crash()
-        await world.open()
-        worker = ManualWorker(world, "second", functions=("order", "child"))
-        await world.pass_ms(20_000)
+        await simulation.history.commands.delete(child_of(parent))
+        await simulation.pass_ms(10_000)
+        assert len(simulation.rows()) == 2
+        simulation.host.crash()
+        await simulation.open()
+        worker = ManualWorker(simulation, "second", functions=("order", "child"))
+        await simulation.pass_ms(20_000)
         again = await worker.take()
         result: Any = again.offer.page.operations[1].details
         assert result.result == LARGE
-        await world.pass_ms(10_000)
-        assert len(world.rows()) == 1
-        assert list(kept(world)) == ["order"]
+        await simulation.pass_ms(10_000)
+        assert len(simulation.rows()) == 1
+        assert list(stored_payloads(simulation)) == ["order"]
 
 
 async def test_a_deleted_execution_leaves_no_payload() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", input=LARGE)
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", input=LARGE)
         await (await worker.take()).complete("SUCCEEDED", LARGE + " ")
-        await world.history.commands.delete(arn)
-        await world.pass_ms(10_000)
-        assert inside(world.memory)._payloads == {}
+        await simulation.history.commands.delete(arn)
+        await simulation.pass_ms(10_000)
+        assert inside(simulation.memory)._payloads == {}
 
 
 async def test_a_commit_that_was_lost_leaves_neither_record_nor_payload() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        await simulation.start("n")
         invocation = await worker.take()
         call = (update("STEP", "SUCCEED", "a", payload=LARGE),)
-        world.host.link.script("unknown_lost")
+        simulation.host.link.script("unknown_lost")
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the caller is told
-            await world.history.invocations.checkpoint(invocation.token, "call", call)
+            await simulation.history.invocations.checkpoint(invocation.token, "call", call)
         await settle()
-        assert inside(world.memory)._payloads == {}
-        await world.pass_ms(2_000)
-        await world.history.invocations.checkpoint(invocation.token, "call", call)
-        assert kept(world) == {"order": [LARGE.encode()]}
+        assert inside(simulation.memory)._payloads == {}
+        await simulation.pass_ms(2_000)
+        await simulation.history.invocations.checkpoint(invocation.token, "call", call)
+        assert stored_payloads(simulation) == {"order": [LARGE.encode()]}
 
 
 async def test_large_results_do_not_grow_the_cache_of_states() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         for number in range(20):
             await invocation.step(f"s{number}", json.dumps("x" * 500_000 + str(number)))
-        execution = inside(world.history)._executions._cache.get(key_of(arn))
+        execution = inside(simulation.history)._executions._cache.get(key_of(arn))
         assert execution.size_bytes < 20_000
 
 

@@ -9,11 +9,11 @@ from perdure_host.ports import ListQuery
 from perdure_host.services import NumberedEvent, key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker, update
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 
-async def follow(world: World, arn: str, after: int = 0) -> list[NumberedEvent]:
-    return [event async for event in world.history.queries.follow(arn, after)]
+async def follow(simulation: Simulation, arn: str, after: int = 0) -> list[NumberedEvent]:
+    return [event async for event in simulation.history.queries.follow(arn, after)]
 
 
 def names(events: list[NumberedEvent]) -> list[str]:
@@ -21,17 +21,17 @@ def names(events: list[NumberedEvent]) -> list[str]:
 
 
 async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         for name in "abc":
             await invocation.step(name)
         await invocation.complete("SUCCEEDED")
-        page = world.history.queries.page
+        page = simulation.history.queries.page
         everything = await page(arn, after_event_id=0, limit=100)
         assert [event.event_id for event in everything] == list(range(1, 10))
-        assert names(everything) == world.events(key_of(arn))
+        assert names(everything) == simulation.events(key_of(arn))
         pieces: list[NumberedEvent] = []
         while more := await page(arn, after_event_id=len(pieces), limit=2):
             pieces += more
@@ -43,33 +43,33 @@ async def test_a_history_is_read_in_pages_forward_and_backward() -> None:
 
 
 async def test_following_shows_each_event_once_until_the_end() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
-        following = asyncio.ensure_future(follow(world, arn))
-        late = asyncio.ensure_future(follow(world, arn, 3))
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
+        following = asyncio.ensure_future(follow(simulation, arn))
+        late = asyncio.ensure_future(follow(simulation, arn, 3))
         invocation = await worker.take()
         for name in "abc":
             await invocation.step(name)
             await settle()
         await invocation.complete("SUCCEEDED")
         await settle()
-        assert names(await following) == world.events(key_of(arn))
+        assert names(await following) == simulation.events(key_of(arn))
         assert [event.event_id for event in await late] == list(range(4, 10))
 
 
 async def test_following_goes_on_over_a_reload_and_shows_each_event_once() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
-        following = asyncio.ensure_future(follow(world, arn))
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
+        following = asyncio.ensure_future(follow(simulation, arn))
         invocation = await worker.take()
         await invocation.step("a")
         await settle()
-        world.host.link.script("unknown_late")
-        await asyncio.gather(world.start("other"), return_exceptions=True)
+        simulation.host.link.script("unknown_late")
+        await asyncio.gather(simulation.start("other"), return_exceptions=True)
         await settle()
-        assert world.history.incarnation == 2
+        assert simulation.history.incarnation == 2
         await invocation.step("b")
         await invocation.complete("SUCCEEDED")
         await settle()
@@ -77,10 +77,10 @@ async def test_following_goes_on_over_a_reload_and_shows_each_event_once() -> No
 
 
 async def test_a_follower_that_goes_away_leaves_nothing_behind() -> None:
-    async with World() as world:
-        arn = await world.start("n")
-        following = asyncio.ensure_future(follow(world, arn))
-        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000))
+    async with Simulation() as simulation:
+        arn = await simulation.start("n")
+        following = asyncio.ensure_future(follow(simulation, arn))
+        waiting = asyncio.ensure_future(simulation.history.queries.wait_ended(arn, 60_000))
         await settle()
         following.cancel()
         waiting.cancel()
@@ -90,11 +90,12 @@ async def test_a_follower_that_goes_away_leaves_nothing_behind() -> None:
 
 
 async def test_waiting_ends_with_the_execution() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         waiting = [
-            asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000)) for _ in range(3)
+            asyncio.ensure_future(simulation.history.queries.wait_ended(arn, 60_000))
+            for _ in range(3)
         ]
         invocation = await worker.take()
         await invocation.step("a")
@@ -103,49 +104,54 @@ async def test_waiting_ends_with_the_execution() -> None:
         await invocation.complete("SUCCEEDED")
         await settle()
         assert all(waiter.done() for waiter in waiting)
-        await world.history.queries.wait_ended(arn, 60_000)
+        await simulation.history.queries.wait_ended(arn, 60_000)
 
 
 async def test_waiting_ends_at_its_time() -> None:
-    async with World() as world:
-        arn = await world.start("n")
-        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 5_000))
-        await world.pass_ms(4_999)
+    async with Simulation() as simulation:
+        arn = await simulation.start("n")
+        waiting = asyncio.ensure_future(simulation.history.queries.wait_ended(arn, 5_000))
+        await simulation.pass_ms(4_999)
         assert not waiting.done()
-        await world.pass_ms(1)
+        await simulation.pass_ms(1)
         assert waiting.done()
-        await world.history.queries.wait_ended(arn, 0)
+        await simulation.history.queries.wait_ended(arn, 0)
 
 
 async def test_waiting_for_what_is_swept_meanwhile_ends() -> None:
-    async with World() as world:
-        arn = await world.start("n")
-        waiting = asyncio.ensure_future(world.history.queries.wait_ended(arn, 60_000))
+    async with Simulation() as simulation:
+        arn = await simulation.start("n")
+        waiting = asyncio.ensure_future(simulation.history.queries.wait_ended(arn, 60_000))
         await settle()
-        await world.history.commands.stop(arn, None)
-        await world.history.commands.delete(arn)
-        await world.pass_ms(10_000)
+        await simulation.history.commands.stop(arn, None)
+        await simulation.history.commands.delete(arn)
+        await simulation.pass_ms(10_000)
         assert waiting.done()
         with pytest.raises(Unknown):
-            await world.history.queries.page(arn, after_event_id=0, limit=1)
+            await simulation.history.queries.page(arn, after_event_id=0, limit=1)
 
 
 async def test_only_what_is_durable_is_shown() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         deciding = asyncio.ensure_future(invocation.checkpoint(update("STEP", "START", "a")))
         await asyncio.sleep(0)
-        page = await world.history.queries.page(arn, after_event_id=0, limit=10)
+        page = await simulation.history.queries.page(arn, after_event_id=0, limit=10)
         assert names(page) == ["ExecutionStarted"]
         await deciding
 
 
 async def test_executions_are_listed_as_the_store_lists_them() -> None:
-    async with World() as world:
-        await world.start("n")
-        await world.start("m")
-        rows = await world.history.queries.list_executions(ListQuery(namespace="default", limit=10))
+    async with Simulation() as simulation:
+        await simulation.start("n")
+        await simulation.start("m")
+        rows = await simulation.history.queries.list_executions(
+            ListQuery(namespace="default", limit=10)
+        )
         assert {row.name for row in rows} == {"n", "m"}
-        assert [row.name for row in await world.history.queries.functions()] == ["child", "order"]
+        assert [row.name for row in await simulation.history.queries.functions()] == [
+            "child",
+            "order",
+        ]

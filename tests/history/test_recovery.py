@@ -8,13 +8,13 @@ from perdure_host.errors import NodeTaken, StoreUnavailable
 from perdure_host.services import StartRequest, key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import Invocation, ManualWorker
-from tests.history.world import World, inside
+from tests.history.simulation import Simulation, inside
 
 
-def slow_join(world: World) -> asyncio.Event:
+def slow_join(simulation: Simulation) -> asyncio.Event:
     """Make the node's next join wait for a test."""
     gate = asyncio.Event()
-    link, join = world.host.link, world.host.link.join
+    link, join = simulation.host.link, simulation.host.link.join
 
     async def wait(node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
         await gate.wait()
@@ -25,42 +25,42 @@ def slow_join(world: World) -> asyncio.Event:
 
 
 async def test_nothing_is_decided_between_a_failed_commit_and_the_reload() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
-        gate = slow_join(world)
-        world.host.link.script("unknown_lost")
+        gate = slow_join(simulation)
+        simulation.host.link.script("unknown_lost")
         failing = asyncio.ensure_future(invocation.step("a"))
         await asyncio.gather(failing, return_exceptions=True)
-        commits = world.host.link.commits
+        commits = simulation.host.link.commits
         for work in (
-            world.history.commands.stop(arn, None),
-            world.history.queries.describe(arn),
-            world.history.queries.functions(),
-            world.start("m"),
+            simulation.history.commands.stop(arn, None),
+            simulation.history.queries.describe(arn),
+            simulation.history.queries.functions(),
+            simulation.start("m"),
             invocation.step("a"),
-            worker.begun(arn),
+            worker.begin_for(arn),
             worker.claim(invocation),
-            world.history.queries.page(arn, after_event_id=0, limit=1),
+            simulation.history.queries.page(arn, after_event_id=0, limit=1),
         ):
             with pytest.raises(StoreUnavailable):
                 await work
-        assert world.host.link.commits == commits
+        assert simulation.host.link.commits == commits
         gate.set()
         await settle()
-        assert list((await world.history.queries.describe(arn)).operations) == []
+        assert list((await simulation.history.queries.describe(arn)).operations) == []
 
 
 async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() -> None:
-    async with World() as world:
+    async with Simulation() as simulation:
         request = StartRequest(namespace="default", function="order", name="n")
-        gate = slow_join(world)
-        world.host.link.script("unknown_late")
-        first = asyncio.ensure_future(world.history.commands.start(request))
+        gate = slow_join(simulation)
+        simulation.host.link.script("unknown_late")
+        first = asyncio.ensure_future(simulation.history.commands.start(request))
         await asyncio.gather(first, return_exceptions=True)
         # The read sees the database before the late commit lands, its answer comes after.
-        link, find = world.host.link, world.host.link.find_many
+        link, find = simulation.host.link, simulation.host.link.find_many
 
         async def slow_find(*args: object) -> object:
             found = await find(*args)  # type: ignore[arg-type]
@@ -69,88 +69,90 @@ async def test_a_name_that_was_looked_for_before_a_reload_is_looked_for_again() 
             return found
 
         inside(link).find_many = slow_find
-        inside(world.history)._executions._unavailable_reason = None
-        second = asyncio.ensure_future(world.history.commands.start(request))
+        inside(simulation.history)._executions._unavailable_reason = None
+        second = asyncio.ensure_future(simulation.history.commands.start(request))
         with pytest.raises(StoreUnavailable):
             await second
         inside(link).find_many = find
-        assert not (await world.history.commands.start(request)).started
-        assert world.is_serving()
+        assert not (await simulation.history.commands.start(request)).started
+        assert simulation.is_serving()
 
 
 async def test_a_node_that_finds_another_in_its_place_gives_up() -> None:
-    async with World() as world:
-        world.host.link.script("unknown_lost")
-        gate = slow_join(world)
-        await asyncio.gather(world.start("n"), return_exceptions=True)
-        await world.memory.leave(world.history.incarnation)
-        await world.memory.join("beta", "beta:1", now_ms=world.clock.now_ms(), lease_ms=60_000)
+    async with Simulation() as simulation:
+        simulation.host.link.script("unknown_lost")
+        gate = slow_join(simulation)
+        await asyncio.gather(simulation.start("n"), return_exceptions=True)
+        await simulation.memory.leave(simulation.history.incarnation)
+        await simulation.memory.join(
+            "beta", "beta:1", now_ms=simulation.clock.now_ms(), lease_ms=60_000
+        )
         gate.set()
         await settle()
-        assert isinstance(world.history.fatal.result(), NodeTaken)
-        assert not world.is_serving()
+        assert isinstance(simulation.history.fatal.result(), NodeTaken)
+        assert not simulation.is_serving()
 
 
 async def test_a_lease_that_lapses_while_the_node_renews_itself_is_no_end() -> None:
-    async with World() as world:
-        link, renew = world.host.link, world.host.link.renew
+    async with Simulation() as simulation:
+        link, renew = simulation.host.link, simulation.host.link.renew
 
         async def slow_renew(incarnation: int, *, now_ms: int, lease_ms: int) -> None:
-            world.host.link.script("unknown_lost")
-            await asyncio.gather(world.start("n"), return_exceptions=True)
+            simulation.host.link.script("unknown_lost")
+            await asyncio.gather(simulation.start("n"), return_exceptions=True)
             await settle()
             await renew(incarnation, now_ms=now_ms, lease_ms=lease_ms)
 
         inside(link).renew = slow_renew
-        await inside(world.history)._renew()
+        await inside(simulation.history)._renew()
         await settle()
-        assert not world.history.fatal.done()
-        assert world.is_serving()
+        assert not simulation.history.fatal.done()
+        assert simulation.is_serving()
         inside(link).renew = renew
 
 
 async def test_what_did_not_fit_into_a_queue_is_offered_when_it_has_room() -> None:
-    async with World() as world:
-        await world.pass_ms(world.settings.claim_wait_ms)
-        inside(world.host.matching)._queue_tasks_max = 5
-        await asyncio.gather(*(world.start() for _ in range(23)))
-        worker = ManualWorker(world, slots=1)
+    async with Simulation() as simulation:
+        await simulation.pass_ms(simulation.settings.claim_wait_ms)
+        inside(simulation.host.matching)._queue_tasks_max = 5
+        await asyncio.gather(*(simulation.start() for _ in range(23)))
+        worker = ManualWorker(simulation, slots=1)
         ended = 0
         while ended < 23:
             await settle()
-            offer = await world.history.invocations.begin(worker.tasks.pop(0).key, "worker-1")
+            offer = await simulation.history.invocations.begin(worker.tasks.pop(0).key, "worker-1")
             # None: it was offered again between its delivery and its beginning.
             if offer is not None:
-                await Invocation(world, offer).complete("SUCCEEDED")
+                await Invocation(simulation, offer).complete("SUCCEEDED")
                 ended += 1
-            world.host.matching.credit("worker-1", 1)
-        assert {row.status for row in world.rows()} == {"SUCCEEDED"}
+            simulation.host.matching.credit("worker-1", 1)
+        assert {row.status for row in simulation.rows()} == {"SUCCEEDED"}
 
 
 async def test_offers_go_on_when_the_database_was_away_while_they_were_read() -> None:
-    async with World() as world:
-        arn = await world.start("n")
-        await world.restart()
-        worker = ManualWorker(world)
-        world.host.link.away = True
-        await world.pass_ms(world.settings.claim_wait_ms + 1_200)
+    async with Simulation() as simulation:
+        arn = await simulation.start("n")
+        await simulation.restart()
+        worker = ManualWorker(simulation)
+        simulation.host.link.away = True
+        await simulation.pass_ms(simulation.settings.claim_wait_ms + 1_200)
         assert await worker.is_idle()
-        world.host.link.away = False
-        await world.pass_ms(500)
+        simulation.host.link.away = False
+        await simulation.pass_ms(500)
         assert worker.tasks[0].key == key_of(arn)
 
 
 async def test_invocations_go_on_through_a_reload_of_their_node() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         await invocation.step("a")
-        world.host.link.script("unknown_lost")
-        await asyncio.gather(world.start("other"), return_exceptions=True)
+        simulation.host.link.script("unknown_lost")
+        await asyncio.gather(simulation.start("other"), return_exceptions=True)
         await settle()
-        await world.pass_ms(5_000)
+        await simulation.pass_ms(5_000)
         assert await worker.heartbeat(invocation) == ()
         await invocation.step("b")
         await invocation.complete("SUCCEEDED")
-        assert world.events(key_of(arn)).count("InvocationCompleted") == 1
+        assert simulation.events(key_of(arn)).count("InvocationCompleted") == 1

@@ -15,10 +15,10 @@ from perdure_history import ids
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import HostError
 from tests.history.checks import check_outcomes
-from tests.history.drive import Driver
+from tests.history.driver import Driver
 from tests.history.recording_sink import RecordingSink, check_status_events
 from tests.history.scripted import Callback, Invoke, Ledger, Script, ScriptedWorker, Step, Wait
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 SEEDS = int(os.environ.get("PERDURE_SIMULATIONS", "50"))
 FIRST_SEED = int(os.environ.get("PERDURE_SIMULATION_SEED", "1"))
@@ -39,11 +39,13 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
     settings = HistorySettings(cache_executions_max=dice.choice([3, 20, 1_000]))
     scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
     sink = RecordingSink(random.Random(seed + 2))
-    async with World(settings, sink=sink) as world:
+    async with Simulation(settings, sink=sink) as simulation:
         ledger = Ledger()
-        workers = [_worker(world, scripts, f"worker-{number}", ledger, dice) for number in range(3)]
-        driver = Driver(world, workers, ledger)
-        trouble = _Trouble(world, workers, driver, dice)
+        workers = [
+            _worker(simulation, scripts, f"worker-{number}", ledger, dice) for number in range(3)
+        ]
+        driver = Driver(simulation, workers, ledger)
+        trouble = _Trouble(simulation, workers, driver, dice)
         for number in range(ROUNDS_OF_TROUBLE):
             if number < 10:
                 await driver.start(f"order-{number}")
@@ -51,8 +53,8 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
             await driver.round(dice.choice([100, 500, 2_500]))
         await trouble.end()
         await driver.finish()
-        check_outcomes(world, scripts, ledger)
-        await check_status_events(world, sink)
+        check_outcomes(simulation, scripts, ledger)
+        await check_status_events(simulation, sink)
 
 
 def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:
@@ -75,14 +77,14 @@ def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:
 
 
 def _worker(
-    world: World,
+    simulation: Simulation,
     scripts: dict[str, Script],
     worker_id: str,
     ledger: Ledger,
     dice: random.Random,
 ) -> ScriptedWorker:
     return ScriptedWorker(
-        world,
+        simulation,
         scripts,
         worker_id=worker_id,
         slots=dice.choice([1, 4, 50]),
@@ -96,9 +98,13 @@ class _Trouble:
     """What goes wrong, by the dice."""
 
     def __init__(
-        self, world: World, workers: list[ScriptedWorker], driver: Driver, dice: random.Random
+        self,
+        simulation: Simulation,
+        workers: list[ScriptedWorker],
+        driver: Driver,
+        dice: random.Random,
     ) -> None:
-        self._world = world
+        self._simulation = simulation
         self._workers = workers
         self._driver = driver
         self._dice = dice
@@ -106,7 +112,7 @@ class _Trouble:
 
     async def make(self) -> None:
         """Make something fail, or work again."""
-        link = self._world.host.link
+        link = self._simulation.host.link
         link.away = False
         link.roll(self._dice, self._dice.choice([0.0, 0.0, 0.2]))
         match self._dice.randint(0, 9):
@@ -127,8 +133,8 @@ class _Trouble:
 
     async def end(self) -> None:
         """Make nothing fail from now on."""
-        self._world.host.link.away = False
-        self._world.host.link.roll(None)
+        self._simulation.host.link.away = False
+        self._simulation.host.link.roll(None)
         for worker in self._workers:
             worker.recover()
         await self._driver.round(5_000)
@@ -150,7 +156,7 @@ class _Trouble:
         names = [name for name, arn in self._driver.arns.items() if arn is not None]
         if names:
             self._paused = self._dice.choice(names)
-            host, arn = self._world.host, self._driver.arns[self._paused]
+            host, arn = self._simulation.host, self._driver.arns[self._paused]
             assert arn is not None
             with contextlib.suppress(HostError, Refused):
                 await host.call(host.history.commands.pause(arn, reason=None, timeout_paused=True))

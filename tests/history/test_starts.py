@@ -9,7 +9,7 @@ from perdure_host.errors import CommitUnknown, StoreUnavailable
 from perdure_host.services import StartAnswer, StartRequest, key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker
-from tests.history.world import World
+from tests.history.simulation import Simulation
 
 
 def request(name: str | None = "n", payload: str | None = "1") -> StartRequest:
@@ -17,161 +17,162 @@ def request(name: str | None = "n", payload: str | None = "1") -> StartRequest:
 
 
 async def test_a_named_start_repeated_runs_once_and_answers_both() -> None:
-    async with World() as world:
-        first = await world.history.commands.start(request())
-        second = await world.history.commands.start(request())
+    async with Simulation() as simulation:
+        first = await simulation.history.commands.start(request())
+        second = await simulation.history.commands.start(request())
         assert (first.started, second.started) == (True, False)
         assert first.arn == second.arn
-        assert len(world.rows()) == 1
+        assert len(simulation.rows()) == 1
 
 
 async def test_equal_starts_at_the_same_moment_run_once_and_answer_all() -> None:
-    async with World() as world:
+    async with Simulation() as simulation:
         answers = await asyncio.gather(
-            *(world.history.commands.start(request()) for _ in range(20))
+            *(simulation.history.commands.start(request()) for _ in range(20))
         )
         assert {answer.arn for answer in answers} == {answers[0].arn}
         assert [answer.started for answer in answers].count(True) == 1
-        assert len(world.rows()) == 1
+        assert len(simulation.rows()) == 1
 
 
 @pytest.mark.parametrize("payload", ["2", "", None])
 async def test_a_start_with_another_input_is_refused(payload: str | None) -> None:
-    async with World() as world:
-        await world.history.commands.start(request())
+    async with Simulation() as simulation:
+        await simulation.history.commands.start(request())
         with pytest.raises(NameTaken):
-            await world.history.commands.start(request(payload=payload))
+            await simulation.history.commands.start(request(payload=payload))
 
 
 async def test_a_caller_who_goes_away_keeps_the_name_until_its_start_is_durable() -> None:
-    async with World() as world:
-        world.host.link.gate.clear()
-        leaving = asyncio.ensure_future(world.history.commands.start(request()))
+    async with Simulation() as simulation:
+        simulation.host.link.gate.clear()
+        leaving = asyncio.ensure_future(simulation.history.commands.start(request()))
         await settle()
         leaving.cancel()
-        staying = asyncio.ensure_future(world.history.commands.start(request()))
+        staying = asyncio.ensure_future(simulation.history.commands.start(request()))
         await settle()
         assert not staying.done()
-        world.host.link.gate.set()
+        simulation.host.link.gate.set()
         assert not (await staying).started
-        assert len(world.rows()) == 1
+        assert len(simulation.rows()) == 1
 
 
 async def test_names_that_are_asked_for_together_are_read_together() -> None:
-    async with World() as world:
-        taken = await world.start("taken")
-        assert world.host.link.finds == 1
-        first = asyncio.ensure_future(world.start("first"))
+    async with Simulation() as simulation:
+        taken = await simulation.start("taken")
+        assert simulation.host.link.finds == 1
+        first = asyncio.ensure_future(simulation.start("first"))
         await asyncio.sleep(0)
         names = ["taken", *(f"n{n}" for n in range(50))]
-        answers = await asyncio.gather(*(world.start(name) for name in names))
-        assert world.host.link.finds <= 3
+        answers = await asyncio.gather(*(simulation.start(name) for name in names))
+        assert simulation.host.link.finds <= 3
         assert answers[0] == taken
-        assert len({await first, *answers}) == len(world.rows()) == 52
+        assert len({await first, *answers}) == len(simulation.rows()) == 52
 
 
 async def test_names_that_could_not_be_read_are_read_again_when_asked_for() -> None:
-    async with World() as world:
-        world.host.link.away = True
+    async with Simulation() as simulation:
+        simulation.host.link.away = True
         failed = await asyncio.gather(
-            *(world.start(f"n{n}") for n in range(5)), return_exceptions=True
+            *(simulation.start(f"n{n}") for n in range(5)), return_exceptions=True
         )
         assert {type(error) for error in failed} == {StoreUnavailable}
-        world.host.link.away = False
-        assert len({await world.start(f"n{n}") for n in range(5)}) == 5
+        simulation.host.link.away = False
+        assert len({await simulation.start(f"n{n}") for n in range(5)}) == 5
 
 
 async def test_a_caller_who_goes_away_while_the_name_is_read_leaves_it_free() -> None:
-    async with World() as world:
-        leaving = asyncio.ensure_future(world.history.commands.start(request()))
+    async with Simulation() as simulation:
+        leaving = asyncio.ensure_future(simulation.history.commands.start(request()))
         await asyncio.sleep(0)
         leaving.cancel()
-        staying = asyncio.ensure_future(world.history.commands.start(request()))
+        staying = asyncio.ensure_future(simulation.history.commands.start(request()))
         assert (await staying).started
         assert leaving.cancelled()
-        assert len(world.rows()) == 1
+        assert len(simulation.rows()) == 1
 
 
 async def test_an_unnamed_start_reads_nothing_and_never_meets_another() -> None:
-    async with World() as world:
-        first = await world.history.commands.start(request(None))
-        second = await world.history.commands.start(request(None))
+    async with Simulation() as simulation:
+        first = await simulation.history.commands.start(request(None))
+        second = await simulation.history.commands.start(request(None))
         assert first.arn != second.arn
-        assert (world.host.link.finds, world.host.link.loads) == (0, 0)
+        assert (simulation.host.link.finds, simulation.host.link.loads) == (0, 0)
 
 
 async def test_a_function_that_no_worker_registered_is_unknown() -> None:
-    async with World() as world:
+    async with Simulation() as simulation:
         with pytest.raises(Unknown, match="no function 'nobody'"):
-            await world.start(function="nobody")
+            await simulation.start(function="nobody")
 
 
 async def test_a_malformed_name_is_refused_before_anything_is_read() -> None:
-    async with World() as world:
+    async with Simulation() as simulation:
         with pytest.raises(Invalid):
-            await world.start("no blanks")
-        assert world.host.link.finds == 0
+            await simulation.start("no blanks")
+        assert simulation.host.link.finds == 0
 
 
 async def test_a_start_is_answered_only_once_durable() -> None:
-    async with World() as world:
-        world.host.link.script("refused")
+    async with Simulation() as simulation:
+        simulation.host.link.script("refused")
         with pytest.raises(StoreUnavailable):
-            await world.history.commands.start(request())
-        assert world.rows() == []
-        assert (await world.history.commands.start(request())).started
+            await simulation.history.commands.start(request())
+        assert simulation.rows() == []
+        assert (await simulation.history.commands.start(request())).started
 
 
 @pytest.mark.parametrize("fate", ["unknown_written", "unknown_lost", "unknown_late"])
 async def test_a_start_of_unknown_outcome_happens_once(fate: str) -> None:
-    async with World() as world:
-        before = world.history.incarnation
-        world.host.link.script(fate)  # type: ignore[arg-type]
+    async with Simulation() as simulation:
+        before = simulation.history.incarnation
+        simulation.host.link.script(fate)  # type: ignore[arg-type]
         with pytest.raises(CommitUnknown):
-            await world.history.commands.start(request())
+            await simulation.history.commands.start(request())
         await settle()
-        assert world.history.incarnation > before
-        answer = await world.history.commands.start(request())
+        assert simulation.history.incarnation > before
+        answer = await simulation.history.commands.start(request())
         assert answer.started is (fate == "unknown_lost")
-        assert len(world.rows()) == 1
+        assert len(simulation.rows()) == 1
 
 
 async def test_starts_that_meet_a_commit_of_unknown_outcome_make_one_execution() -> None:
-    async with World() as world:
-        world.host.link.script("unknown_late")
+    async with Simulation() as simulation:
+        simulation.host.link.script("unknown_late")
         answers = await asyncio.gather(
-            *(world.history.commands.start(request()) for _ in range(5)), return_exceptions=True
+            *(simulation.history.commands.start(request()) for _ in range(5)),
+            return_exceptions=True,
         )
         # Some came after the node had recovered; none of them started it.
         assert isinstance(answers[0], CommitUnknown)
         answered = [answer for answer in answers if isinstance(answer, StartAnswer)]
         assert [answer for answer in answered if answer.started] == []
-        assert not (await world.history.commands.start(request())).started
-        assert world.history.unavailable_reason is None
-        assert len(world.rows()) == 1
+        assert not (await simulation.history.commands.start(request())).started
+        assert simulation.history.unavailable_reason is None
+        assert len(simulation.rows()) == 1
 
 
 async def test_retention_sweeps_what_was_deleted_and_frees_the_name() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         await (await worker.take()).complete("SUCCEEDED")
-        asked_ms = await world.history.commands.delete(arn)
-        assert await world.history.commands.delete(arn) == asked_ms
-        await world.pass_ms(10_000)
+        asked_ms = await simulation.history.commands.delete(arn)
+        assert await simulation.history.commands.delete(arn) == asked_ms
+        await simulation.pass_ms(10_000)
         with pytest.raises(Unknown):
-            await world.history.queries.describe(arn)
-        again = await world.start("n")
+            await simulation.history.queries.describe(arn)
+        again = await simulation.start("n")
         assert again != arn
         assert key_of(again).bucket == key_of(arn).bucket
 
 
 async def test_deleting_what_is_about_to_be_swept_writes_nothing() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", retention_days=1)
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", retention_days=1)
         await (await worker.take()).complete("SUCCEEDED")
-        world.clock.advance(86_400_000)
-        commits = world.host.link.commits
-        await world.history.commands.delete(arn)
-        assert world.host.link.commits == commits
+        simulation.clock.advance(86_400_000)
+        commits = simulation.host.link.commits
+        await simulation.history.commands.delete(arn)
+        assert simulation.host.link.commits == commits

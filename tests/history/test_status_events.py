@@ -22,31 +22,31 @@ from perdure_host.services import StartRequest
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker, update
 from tests.history.recording_sink import RecordingSink
-from tests.history.world import World, function, inside
+from tests.history.simulation import Simulation, function, inside
 from tests.store.faulty_store import Fate
 
-# The moment at which a world's clock begins: 1,700,000,000,000 ms.
+# The time at which the clock of a simulation begins: 1,700,000,000,000 ms.
 BEGINNING = "2023-11-14T22:13:20"
 
 
-def value(world: World, name: str) -> float | None:
-    return world.metrics.registry.get_sample_value(f"perdure_status_events_{name}")
+def value(simulation: Simulation, name: str) -> float | None:
+    return simulation.metrics.registry.get_sample_value(f"perdure_status_events_{name}")
 
 
-async def waiting(world: World) -> int:
+async def waiting(simulation: Simulation) -> int:
     """Return how many events wait in the database."""
-    return await world.memory.count_status_events(limit=100_000)
+    return await simulation.memory.count_status_events(limit=100_000)
 
 
 async def test_a_start_and_a_success_are_told_whole() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n", input='"secret"')
-        await world.pass_ms(1_234)
+    async with Simulation(sink=sink) as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n", input='"secret"')
+        await simulation.pass_ms(1_234)
         await (await worker.take()).complete("SUCCEEDED", '"secret"')
         await settle()
-        assert await waiting(world) == 0
+        assert await waiting(simulation) == 0
         started, ended = sink.delivered
     detail = {
         "durableExecutionArn": arn,
@@ -78,58 +78,58 @@ async def test_a_start_and_a_success_are_told_whole() -> None:
 @pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
 async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        await world.history.invocations.register_functions(
+    async with Simulation(sink=sink) as simulation:
+        await simulation.history.invocations.register_functions(
             [msgspec.structs.replace(function("order"), execution_timeout_s=60)]
         )
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         if ending == "STOPPED":
-            await world.history.commands.stop(arn, None)
+            await simulation.history.commands.stop(arn, None)
         elif ending == "FAILED":
             await (await worker.take()).complete("FAILED", error=ErrorObject("no", "Refusal"))
         else:
-            await world.pass_ms(60_000)
+            await simulation.pass_ms(60_000)
         await settle()
         assert sink.statuses(arn) == ["RUNNING", ending]
 
 
 async def test_without_a_sink_nothing_is_written() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        await simulation.start("n")
         await (await worker.take()).complete("SUCCEEDED")
         await settle()
-        assert await waiting(world) == 0
+        assert await waiting(simulation) == 0
         # What became of these executions is not told later either.
-        world.sink = sink = RecordingSink()
-        await world.restart()
+        simulation.sink = sink = RecordingSink()
+        await simulation.restart()
         await settle()
         assert sink.pages == []
 
 
 async def test_pauses_and_deletions_have_no_event() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
-        await world.history.commands.pause(arn, reason=None, timeout_paused=True)
-        await world.history.commands.resume(arn, reason=None)
+    async with Simulation(sink=sink) as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
+        await simulation.history.commands.pause(arn, reason=None, timeout_paused=True)
+        await simulation.history.commands.resume(arn, reason=None)
         await (await worker.take()).complete("SUCCEEDED")
-        await world.history.commands.delete(arn)
-        await world.pass_ms(10_000)
-        assert world.rows() == []
+        await simulation.history.commands.delete(arn)
+        await simulation.pass_ms(10_000)
+        assert simulation.rows() == []
         assert sink.statuses() == ["RUNNING", "SUCCEEDED"]
 
 
 async def test_children_plain_functions_and_those_of_tenants_are_executions_like_others() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        await world.history.invocations.register_functions(
+    async with Simulation(sink=sink) as simulation:
+        await simulation.history.invocations.register_functions(
             [msgspec.structs.replace(function("child"), tenant_isolation=True, durable=False)]
         )
-        worker = ManualWorker(world, functions=("order", "child"))
-        parent = await world.start("n")
+        worker = ManualWorker(simulation, functions=("order", "child"))
+        parent = await simulation.start("n")
         child = arn_of(child_identity(parse_arn(parent), "i", "child"))
         invocation = await worker.take()
         await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i", tenant_id="blue"))
@@ -137,15 +137,15 @@ async def test_children_plain_functions_and_those_of_tenants_are_executions_like
         await (await worker.take()).complete("SUCCEEDED", "1")
         await (await worker.take()).complete("SUCCEEDED", "2")
         await settle()
-        assert (await world.history.queries.describe(child)).tenant_id == "blue"
+        assert (await simulation.history.queries.describe(child)).tenant_id == "blue"
         assert sink.statuses(parent) == sink.statuses(child) == ["RUNNING", "SUCCEEDED"]
         assert sink.statuses() == ["RUNNING", "RUNNING", "SUCCEEDED", "SUCCEEDED"]
 
 
 async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        link, commit = world.host.link, world.host.link.commit
+    async with Simulation(sink=sink) as simulation:
+        link, commit = simulation.host.link, simulation.host.link.commit
         written: list[list[str]] = []
 
         async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> None:
@@ -155,14 +155,14 @@ async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> Non
         inside(link).commit = keep
         link.gate.clear()
         # This one's commit is in flight, so that what comes now shares the next.
-        first = asyncio.ensure_future(world.start("first"))
+        first = asyncio.ensure_future(simulation.start("first"))
         await settle()
-        second = asyncio.ensure_future(world.start("second"))
+        second = asyncio.ensure_future(simulation.start("second"))
         await settle()
-        cached = inside(world.history)._executions._cache._executions.values()
+        cached = inside(simulation.history)._executions._cache._executions.values()
         (state,) = [each.state for each in cached if each.state.name == "second"]
         stopping = asyncio.ensure_future(
-            world.history.commands.stop(arn_of(identity_of(state)), None)
+            simulation.history.commands.stop(arn_of(identity_of(state)), None)
         )
         await settle()
         link.gate.set()
@@ -199,19 +199,19 @@ def test_an_end_by_a_slower_clock_is_ordered_after_its_start_and_keeps_its_time(
 async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() -> None:
     sink = RecordingSink()
     sink.fails = True
-    async with World(sink=sink) as world:
-        worker = ManualWorker(world)
-        arns = [await world.start(f"n-{number}") for number in range(3)]
+    async with Simulation(sink=sink) as simulation:
+        worker = ManualWorker(simulation)
+        arns = [await simulation.start(f"n-{number}") for number in range(3)]
         await (await worker.take()).complete("SUCCEEDED")
-        world.clock.advance(1)
-        await world.history.commands.stop(arns[2], None)
+        simulation.clock.advance(1)
+        await simulation.history.commands.stop(arns[2], None)
         await settle()
-        assert (sink.delivered, await waiting(world)) == ([], 5)
-        await world.restart()
-        assert value(world, "backlog") == 5
+        assert (sink.delivered, await waiting(simulation)) == ([], 5)
+        await simulation.restart()
+        assert value(simulation, "backlog") == 5
         sink.fails = False
-        await world.pass_ms(BACKOFF_MS_LEAST)
-        assert await waiting(world) == 0
+        await simulation.pass_ms(BACKOFF_MS_LEAST)
+        assert await waiting(simulation) == 0
         ends: list[list[str]] = [["SUCCEEDED"], [], ["STOPPED"]]
         assert [sink.statuses(arn) for arn in arns] == [["RUNNING", *end] for end in ends]
         assert sink.statuses()[-1] == "STOPPED"
@@ -219,24 +219,24 @@ async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() ->
 
 async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_same_ids() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
+    async with Simulation(sink=sink) as simulation:
         # Its own commit comes first; the second would delete what was told.
-        world.host.crash()
+        simulation.host.crash()
         await settle()
-        await world.open(cut_at=(1, "after"))
-        host = world.host
+        await simulation.open(cut_at=(1, "after"))
+        host = simulation.host
         starting = asyncio.ensure_future(host.call(host.history.commands.start(_request("n"))))
         await settle()
         assert (await asyncio.gather(starting, return_exceptions=True))[0] is not None
         assert sink.delivered == []
-        await world.open(cut_at=(1, "before"))
+        await simulation.open(cut_at=(1, "before"))
         await settle()
         assert sink.statuses() == ["RUNNING"]
-        assert world.host.is_down
-        await world.open()
+        assert simulation.host.is_down
+        await simulation.open()
         assert sink.statuses() == ["RUNNING"] * 2
         assert sink.ids()[0] == sink.ids()[1]
-        assert await waiting(world) == 0
+        assert await waiting(simulation) == 0
 
 
 def _request(name: str) -> StartRequest:
@@ -246,13 +246,13 @@ def _request(name: str) -> StartRequest:
 @pytest.mark.parametrize("fate", ["refused", "unknown_written", "unknown_late", "unknown_lost"])
 async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fate: Fate) -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        world.host.link.script("written", fate)
-        arn = await world.start("n")
-        await world.pass_ms(BACKOFF_MS_LEAST)
-        assert world.is_serving()
-        assert await waiting(world) == 0
-        await world.history.commands.stop(arn, None)
+    async with Simulation(sink=sink) as simulation:
+        simulation.host.link.script("written", fate)
+        arn = await simulation.start("n")
+        await simulation.pass_ms(BACKOFF_MS_LEAST)
+        assert simulation.is_serving()
+        assert await waiting(simulation) == 0
+        await simulation.history.commands.stop(arn, None)
         await settle()
         assert sink.statuses() == ["RUNNING", "STOPPED"]
 
@@ -260,114 +260,114 @@ async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fat
 async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothing_else() -> None:
     sink = RecordingSink()
     sink.fails = True
-    async with World(sink=sink) as world:
-        arn = await world.start("n")
+    async with Simulation(sink=sink) as simulation:
+        arn = await simulation.start("n")
         await settle()
         for backoff_ms in (500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000):
             before = len(sink.pages)
-            await world.pass_ms(backoff_ms - 1)
+            await simulation.pass_ms(backoff_ms - 1)
             assert len(sink.pages) == before
-            await world.pass_ms(1)
+            await simulation.pass_ms(1)
             assert len(sink.pages) == before + 1
-        assert value(world, "failures_total") == 9
+        assert value(simulation, "failures_total") == 9
         # Everything else goes on meanwhile, and asks the sink no sooner.
-        await world.history.commands.stop(arn, None)
-        assert value(world, "backlog") == 2
-        assert value(world, "oldest_age_seconds") == 91.5
+        await simulation.history.commands.stop(arn, None)
+        assert value(simulation, "backlog") == 2
+        assert value(simulation, "oldest_age_seconds") == 91.5
         assert len(sink.pages) == 9
         sink.fails = False
-        await world.pass_ms(BACKOFF_MS_MAX)
+        await simulation.pass_ms(BACKOFF_MS_MAX)
         assert sink.statuses(arn) == ["RUNNING", "STOPPED"]
-        assert value(world, "told_total") == 2
-        assert value(world, "backlog") == value(world, "oldest_age_seconds") == 0
+        assert value(simulation, "told_total") == 2
+        assert value(simulation, "backlog") == value(simulation, "oldest_age_seconds") == 0
         # It is trusted again: the next failure waits no longer than the first.
         sink.fails = True
-        again = await world.start("again")
+        again = await simulation.start("again")
         await settle()
         sink.fails = False
-        await world.pass_ms(BACKOFF_MS_LEAST)
+        await simulation.pass_ms(BACKOFF_MS_LEAST)
         assert sink.statuses(again) == ["RUNNING"]
-        await world.history.commands.stop(again, None)
+        await simulation.history.commands.stop(again, None)
 
 
 async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
     sink = RecordingSink()
     sink.fails = True
-    async with World(sink=sink) as world:
+    async with Simulation(sink=sink) as simulation:
         for number in range(2 * PAGE_MAX + 1):
-            await world.start(f"n-{number}")
+            await simulation.start(f"n-{number}")
         # A new node knows nothing of them but what it reads, and holds no more than a page.
-        world.metrics = ServerMetrics()
-        await world.restart()
-        assert value(world, "backlog") == 2 * PAGE_MAX + 1
+        simulation.metrics = ServerMetrics()
+        await simulation.restart()
+        assert value(simulation, "backlog") == 2 * PAGE_MAX + 1
         sink.fails = False
         del sink.pages[:]
-        await world.pass_ms(BACKOFF_MS_LEAST)
+        await simulation.pass_ms(BACKOFF_MS_LEAST)
         assert sink.pages == [PAGE_MAX, PAGE_MAX, 1]
         assert len(set(sink.ids())) == 2 * PAGE_MAX + 1
-        assert value(world, "backlog") == await waiting(world) == 0
+        assert value(simulation, "backlog") == await waiting(simulation) == 0
 
 
 async def test_a_node_that_was_replaced_tells_nobody_anything() -> None:
     sink = RecordingSink()
     sink.fails = True
-    async with World(sink=sink) as world:
-        await world.start("n")
-        now_ms = world.clock.now_ms()
-        await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
-        await world.pass_ms(10_000)
-        assert not world.is_serving()
+    async with Simulation(sink=sink) as simulation:
+        await simulation.start("n")
+        now_ms = simulation.clock.now_ms()
+        await simulation.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
+        await simulation.pass_ms(10_000)
+        assert not simulation.is_serving()
         sink.fails = False
         del sink.pages[:]
-        await world.pass_ms(BACKOFF_MS_MAX)
+        await simulation.pass_ms(BACKOFF_MS_MAX)
         assert sink.pages == []
-        assert await waiting(world) == 1
+        assert await waiting(simulation) == 1
 
 
 async def test_a_node_that_is_replaced_before_it_can_delete_leaves_the_page_and_is_silent() -> None:
     sink = RecordingSink()
     sink.gate.clear()
-    async with World(sink=sink) as world:
-        await world.start("n")
+    async with Simulation(sink=sink) as simulation:
+        await simulation.start("n")
         await settle()
-        now_ms = world.clock.now_ms()
-        await world.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
+        now_ms = simulation.clock.now_ms()
+        await simulation.memory.join("alpha", "elsewhere:1", now_ms=now_ms, lease_ms=100_000)
         sink.gate.set()
         await settle()
-        assert not world.is_serving()
+        assert not simulation.is_serving()
         with capture_logs() as logs:
-            await world.pass_ms(2 * BACKOFF_MS_MAX)
+            await simulation.pass_ms(2 * BACKOFF_MS_MAX)
         assert [line for line in logs if "status-change" in line["event"]] == []
-        assert (sink.statuses(), await waiting(world)) == (["RUNNING"], 1)
+        assert (sink.statuses(), await waiting(simulation)) == (["RUNNING"], 1)
 
 
 async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_read() -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
-        link, read = world.host.link, world.host.link.status_events
+    async with Simulation(sink=sink) as simulation:
+        link, read = simulation.host.link, simulation.host.link.status_events
 
         async def replaced_meanwhile(*, limit: int) -> list[StatusEventRow]:
             rows = await read(limit=limit)
-            inside(world.history)._executions.on_fenced(Fenced("another node has taken over"))
+            inside(simulation.history)._executions.on_fenced(Fenced("another node has taken over"))
             return rows
 
         inside(link).status_events = replaced_meanwhile
-        await world.start("n")
+        await simulation.start("n")
         await settle()
-        assert (sink.pages, await waiting(world)) == ([], 1)
+        assert (sink.pages, await waiting(simulation)) == ([], 1)
 
 
 async def test_events_are_told_after_their_execution_was_swept() -> None:
     sink = RecordingSink()
     sink.fails = True
-    async with World(sink=sink) as world:
-        arn = await world.start("n")
-        await world.history.commands.stop(arn, None)
-        await world.history.commands.delete(arn)
-        await world.pass_ms(10_000)
-        assert world.rows() == []
+    async with Simulation(sink=sink) as simulation:
+        arn = await simulation.start("n")
+        await simulation.history.commands.stop(arn, None)
+        await simulation.history.commands.delete(arn)
+        await simulation.pass_ms(10_000)
+        assert simulation.rows() == []
         sink.fails = False
-        await world.pass_ms(BACKOFF_MS_MAX)
+        await simulation.pass_ms(BACKOFF_MS_MAX)
         assert sink.statuses(arn) == ["RUNNING", "STOPPED"]
 
 
@@ -376,17 +376,17 @@ async def test_a_node_that_stops_finishes_the_page_under_way(
     when: Literal["taken", "refused"],
 ) -> None:
     sink = RecordingSink()
-    async with World(sink=sink) as world:
+    async with Simulation(sink=sink) as simulation:
         sink.gate.clear()
-        await world.start("n")
+        await simulation.start("n")
         await settle()
         sink.fails = when == "refused"
-        closing = asyncio.ensure_future(world.history.close())
+        closing = asyncio.ensure_future(simulation.history.close())
         await settle()
         assert not closing.done()
         sink.gate.set()
         await closing
-        assert await waiting(world) == (0 if when == "taken" else 1)
+        assert await waiting(simulation) == (0 if when == "taken" else 1)
         sink.fails = False
-        await world.restart()
+        await simulation.restart()
         assert sink.statuses() == ["RUNNING"]

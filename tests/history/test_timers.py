@@ -14,21 +14,21 @@ from perdure_host.ports import ExecutionKey
 from perdure_host.services import key_of
 from tests.history.manual_clock import ManualClock, settle
 from tests.history.manual_worker import Invocation, ManualWorker, update
-from tests.history.world import Link, World, inside
+from tests.history.simulation import Link, Simulation, inside
 
 
-def fired_ms(world: World, arn: str) -> list[int]:
+def fired_ms(simulation: Simulation, arn: str) -> list[int]:
     return [
         record.at_ms
-        for record in world.records(key_of(arn))
+        for record in simulation.records(key_of(arn))
         for event in record.events
         if isinstance(event, WaitSucceeded)
     ]
 
 
-async def sleeper(world: World, worker: ManualWorker, ms: int) -> tuple[str, Invocation]:
+async def sleeper(simulation: Simulation, worker: ManualWorker, ms: int) -> tuple[str, Invocation]:
     """Start an execution that waits."""
-    arn = await world.start()
+    arn = await simulation.start()
     invocation = await worker.take()
     await invocation.checkpoint(update("WAIT", "START", "w", wait_ms=ms))
     await invocation.complete()
@@ -37,34 +37,34 @@ async def sleeper(world: World, worker: ManualWorker, ms: int) -> tuple[str, Inv
 
 @pytest.mark.parametrize("ms", [1, 999, 30_000, 60_000, 60_001, 90_000, 3_600_000])
 async def test_a_timer_fires_when_it_is_due_and_not_before(ms: int) -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        due_ms = world.clock.now_ms() + ms
-        arn, _ = await sleeper(world, worker, ms)
-        await world.pass_ms(ms - 1)
-        assert fired_ms(world, arn) == []
-        await world.pass_ms(1)
-        assert fired_ms(world, arn) == [due_ms]
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        due_ms = simulation.clock.now_ms() + ms
+        arn, _ = await sleeper(simulation, worker, ms)
+        await simulation.pass_ms(ms - 1)
+        assert fired_ms(simulation, arn) == []
+        await simulation.pass_ms(1)
+        assert fired_ms(simulation, arn) == [due_ms]
 
 
 async def test_timers_are_found_after_a_restart() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        due_ms = world.clock.now_ms() + 5_000
-        arn, _ = await sleeper(world, worker, 5_000)
-        late, _ = await sleeper(world, worker, 1_000)
-        world.host.crash()
-        world.clock.advance(3_000)
-        await world.open()
-        assert fired_ms(world, late) == [world.clock.now_ms()]
-        await world.pass_ms(2_000)
-        assert fired_ms(world, arn) == [due_ms]
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        due_ms = simulation.clock.now_ms() + 5_000
+        arn, _ = await sleeper(simulation, worker, 5_000)
+        late, _ = await sleeper(simulation, worker, 1_000)
+        simulation.host.crash()
+        simulation.clock.advance(3_000)
+        await simulation.open()
+        assert fired_ms(simulation, late) == [simulation.clock.now_ms()]
+        await simulation.pass_ms(2_000)
+        assert fired_ms(simulation, arn) == [due_ms]
 
 
 async def test_far_timers_cost_no_memory() -> None:
-    async with World(HistorySettings(cache_executions_max=100)) as world:
-        await asyncio.gather(*(world.start() for _ in range(10_000)))
-        worker = ManualWorker(world, slots=300)
+    async with Simulation(HistorySettings(cache_executions_max=100)) as simulation:
+        await asyncio.gather(*(simulation.start() for _ in range(10_000)))
+        worker = ManualWorker(simulation, slots=300)
         invocations = [await worker.take() for _ in range(300)]
         await asyncio.gather(
             *(
@@ -73,33 +73,33 @@ async def test_far_timers_cost_no_memory() -> None:
             )
         )
         await asyncio.gather(*(each.complete() for each in invocations))
-        timers = inside(world.history)._executions.timers
-        assert len(inside(world.memory)._alarms) == 10_000
+        timers = inside(simulation.history)._executions.timers
+        assert len(inside(simulation.memory)._alarms) == 10_000
         assert len(timers) == 0
         assert timers._near.entries == 0
 
 
 async def test_an_alarm_that_moves_does_not_fire_at_its_old_time() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn = await world.start("n")
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn = await simulation.start("n")
         invocation = await worker.take()
         beats = update("CALLBACK", "START", "c", heartbeat_timeout_s=10)
         await invocation.checkpoint(beats)
         await invocation.complete()
         callback_id = inside(
-            (await world.history.queries.describe(arn)).operations["c"].details
+            (await simulation.history.queries.describe(arn)).operations["c"].details
         ).callback_id
-        records = len(world.records(key_of(arn)))
+        records = len(simulation.records(key_of(arn)))
         for _ in range(5):
-            await world.pass_ms(9_000)
-            await world.history.commands.heartbeat_callback(callback_id)
-        assert len(world.records(key_of(arn))) == records + 5
-        assert world.host.link.loads == 0
-        await world.pass_ms(9_999)
-        assert "CallbackTimedOut" not in world.events(key_of(arn))
-        await world.pass_ms(1)
-        assert "CallbackTimedOut" in world.events(key_of(arn))
+            await simulation.pass_ms(9_000)
+            await simulation.history.commands.heartbeat_callback(callback_id)
+        assert len(simulation.records(key_of(arn))) == records + 5
+        assert simulation.host.link.loads == 0
+        await simulation.pass_ms(9_999)
+        assert "CallbackTimedOut" not in simulation.events(key_of(arn))
+        await simulation.pass_ms(1)
+        assert "CallbackTimedOut" in simulation.events(key_of(arn))
 
 
 async def test_alarms_that_move_often_take_no_room() -> None:
@@ -114,42 +114,42 @@ async def test_alarms_that_move_often_take_no_room() -> None:
 
 
 async def test_the_deadline_of_an_execution_ends_it() -> None:
-    async with World() as world:
-        arn = await world.start("n", timeout_s=90)
-        await world.pass_ms(89_999)
-        assert (await world.history.queries.describe(arn)).status == "RUNNING"
-        await world.pass_ms(1)
-        assert (await world.history.queries.describe(arn)).status == "TIMED_OUT"
+    async with Simulation() as simulation:
+        arn = await simulation.start("n", timeout_s=90)
+        await simulation.pass_ms(89_999)
+        assert (await simulation.history.queries.describe(arn)).status == "RUNNING"
+        await simulation.pass_ms(1)
+        assert (await simulation.history.queries.describe(arn)).status == "TIMED_OUT"
 
 
 async def test_timers_that_cannot_be_read_or_written_are_handled_later() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        arn, _ = await sleeper(world, worker, 2_000)
-        far, _ = await sleeper(world, worker, 65_000)
-        world.host.link.away = True
-        await world.pass_ms(40_000)
-        assert fired_ms(world, arn) == []
-        world.host.link.away = False
-        await world.pass_ms(2_000)
-        assert len(fired_ms(world, arn)) == 1
-        await world.pass_ms(65_000 - 42_000)
-        assert len(fired_ms(world, far)) == 1
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        arn, _ = await sleeper(simulation, worker, 2_000)
+        far, _ = await sleeper(simulation, worker, 65_000)
+        simulation.host.link.away = True
+        await simulation.pass_ms(40_000)
+        assert fired_ms(simulation, arn) == []
+        simulation.host.link.away = False
+        await simulation.pass_ms(2_000)
+        assert len(fired_ms(simulation, arn)) == 1
+        await simulation.pass_ms(65_000 - 42_000)
+        assert len(fired_ms(simulation, far)) == 1
 
 
 async def test_timers_are_not_forgotten_when_the_node_reloads_while_they_are_read() -> None:
-    async with World() as world:
-        worker = ManualWorker(world)
-        await world.pass_ms(1_000)
-        timers = inside(world.history)._executions.timers
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation)
+        await simulation.pass_ms(1_000)
+        timers = inside(simulation.history)._executions.timers
         timers.reset()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         timers.reset()
         await settle()
-        arn, _ = await sleeper(world, worker, 100)
-        await world.pass_ms(100)
-        assert len(fired_ms(world, arn)) == 1
+        arn, _ = await sleeper(simulation, worker, 100)
+        await simulation.pass_ms(100)
+        assert len(fired_ms(simulation, arn)) == 1
 
 
 class Bare:

@@ -41,7 +41,9 @@ def test_a_body_that_hangs_is_left_behind(machine: Machine) -> None:
 def test_what_a_body_told_survives_its_worker(machine: Machine) -> None:
     with machine.client() as client:
         arn = client.start("importing").execution_arn
-        wait_until(lambda: "StepSucceeded" in kinds(client, arn, "told"), "the step beside it ends")
+        wait_until(
+            lambda: "StepSucceeded" in kinds(client, arn, "reported"), "the step beside it ends"
+        )
         machine.kill("worker")
         machine.start_worker(PROGRAMS)
         assert client.result(arn, timeout_s=END_S_MAX) == {"row": 7}

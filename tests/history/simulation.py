@@ -1,4 +1,4 @@
-"""A simulated node and its world: one database, a clock, hosts that crash and start again.
+"""A simulation of a node: one database, a clock, hosts that crash and start again.
 
 Whatever a scenario did, in the end its histories must be dense, its rows must agree with them, and
 the scanner must find nothing.
@@ -211,7 +211,7 @@ class Worker(Protocol):
         ...
 
 
-class World:
+class Simulation:
     """Everything around the node."""
 
     def __init__(

@@ -7,7 +7,7 @@ from perdure_core.refusals import Ended
 from perdure_host.errors import HostError, StoreError
 from perdure_host.services import StartRequest
 from tests.history.scripted import Ledger, ScriptedWorker, complete_callback
-from tests.history.world import HostGone, World
+from tests.history.simulation import HostGone, Simulation
 
 ROUNDS_MAX = 600
 
@@ -15,8 +15,10 @@ ROUNDS_MAX = 600
 class Driver:
     """Starts executions, completes their callbacks, pauses and resumes one, restarts nodes."""
 
-    def __init__(self, world: World, workers: Sequence[ScriptedWorker], ledger: Ledger) -> None:
-        self.world = world
+    def __init__(
+        self, simulation: Simulation, workers: Sequence[ScriptedWorker], ledger: Ledger
+    ) -> None:
+        self.simulation = simulation
         self.workers = workers
         self.ledger = ledger
         self.arns: dict[str, str | None] = {}
@@ -26,21 +28,21 @@ class Driver:
     async def start(self, name: str) -> None:
         """Start an execution; when there is no answer, it is started again in the next round."""
         self.arns.setdefault(name, None)
-        host = self.world.host
+        host = self.simulation.host
         request = StartRequest(namespace="default", function="order", name=name)
         with contextlib.suppress(StoreError, HostGone):
             self.arns[name] = (await host.call(host.history.commands.start(request))).arn
 
     async def round(self, ms: int = 500) -> None:
         """Pass some time, and do what clients do meanwhile."""
-        await self.world.pass_ms(ms)
-        if self.world.host.link.is_cut:
+        await self.simulation.pass_ms(ms)
+        if self.simulation.host.link.is_cut:
             await self.restart()
         for name in [name for name, arn in self.arns.items() if arn is None]:
             await self.start(name)
         for callback_id in [*self.ledger.callbacks.values()]:
             if callback_id not in self._completed and await complete_callback(
-                self.world, callback_id
+                self.simulation, callback_id
             ):
                 self._completed.add(callback_id)
 
@@ -48,10 +50,10 @@ class Driver:
         """Start the node again, and let the workers that were there come back."""
         self.restarts += 1
         back = [worker for worker in self.workers if worker.connected.is_set()]
-        self.world.host.crash()
+        self.simulation.host.crash()
         for worker in back:
             worker.disconnect()
-        await self.world.open()
+        await self.simulation.open()
         for worker in back:
             with contextlib.suppress(HostError):
                 await worker.connect()
@@ -73,14 +75,14 @@ class Driver:
 
     def _open(self) -> list[object]:
         """Return what has not ended, or not even begun."""
-        rows = self.world.rows()
-        begun = {row.name for row in rows}
-        unborn: list[object] = [name for name in self.arns if name not in begun]
-        return [*unborn, *[row for row in rows if row.ended_ms is None]]
+        rows = self.simulation.rows()
+        started = {row.name for row in rows}
+        not_started: list[object] = [name for name in self.arns if name not in started]
+        return [*not_started, *[row for row in rows if row.ended_ms is None]]
 
     async def control(self, name: str, *, paused: bool) -> bool:
         """Pause or resume; return whether that is known to be done."""
-        host, arn = self.world.host, self.arns[name]
+        host, arn = self.simulation.host, self.arns[name]
         if arn is None:
             return False
         history = host.history
