@@ -25,7 +25,7 @@ from perdure_host.lambda_json.bounds import (
 )
 from perdure_host.lambda_json.checkpoints import (
     CHECKPOINT_BODY_BYTES_MAX,
-    TOKEN_REFUSED,
+    CHECKPOINT_REFUSED,
     checkpoint_json,
     checkpoint_request,
     state_json,
@@ -49,7 +49,7 @@ async def checkpoint(request: LambdaRequest) -> Response:
             batch.token, batch.client_token, batch.updates
         )
     except Unknown as error:
-        raise Invalid(f"{TOKEN_REFUSED}: {error}") from None
+        raise Invalid(f"{CHECKPOINT_REFUSED}: {error}") from None
     operations = await _with_payloads(request, answer.key, answer.operations)
     return json_response(checkpoint_json(answer.token or None, operations))
 
@@ -64,7 +64,7 @@ async def state(request: LambdaRequest) -> Response:
     try:
         page = await request.invocations.state_page(token, request.text("Marker") or "", limit)
     except Unknown as error:
-        raise Invalid(f"{TOKEN_REFUSED}: {error}") from None
+        raise Invalid(f"{CHECKPOINT_REFUSED}: {error}") from None
     operations = await _with_payloads(request, page.key, page.operations)
     return json_response(state_json(operations, page.next_marker or None))
 
@@ -106,9 +106,9 @@ async def _check_token(request: LambdaRequest, token: str) -> None:
     try:
         named = base64.b64decode(token.encode("ascii"), validate=True)[_EXECUTION_ID]
     except (binascii.Error, UnicodeEncodeError):
-        raise Invalid(f"{TOKEN_REFUSED}: it is not base64") from None
+        raise Invalid(f"{CHECKPOINT_REFUSED}: it is not base64") from None
     if named.hex() != execution_id:
-        raise Invalid(f"{TOKEN_REFUSED}: it belongs to another execution")
+        raise Invalid(f"{CHECKPOINT_REFUSED}: it belongs to another execution")
     if request.principal.is_limited:
         # Rights depend on every part of the ARN, so history must confirm all of them.
         await request.queries.describe(arn)

@@ -18,7 +18,7 @@ from perdure_host.lambda_json.shapes import CheckpointShape
 CHECKPOINT_BODY_BYTES_MAX: Final = 2 * CHECKPOINT_BYTES_MAX
 
 # Start of the message about a token that is invalid or stale. SDKs look for it.
-TOKEN_REFUSED: Final = "Invalid checkpoint token"
+CHECKPOINT_REFUSED: Final = "Invalid checkpoint token"
 
 
 class CheckpointRequest(NamedTuple):

@@ -27,7 +27,7 @@ from perdure.worker_api import (
 from perdure_core.model import Operation
 from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.checkpoints import (
-    TOKEN_REFUSED,
+    CHECKPOINT_REFUSED,
     CheckpointRequest,
     checkpoint_json,
     page_json,
@@ -49,7 +49,7 @@ def bridge_id_of(token: str) -> bytes:
     try:
         raw = base64.b64decode(token.encode("ascii"), validate=True)
     except ValueError:
-        raise Invalid(f"{TOKEN_REFUSED}: it is not base64") from None
+        raise Invalid(f"{CHECKPOINT_REFUSED}: it is not base64") from None
     return raw[:BRIDGE_ID_BYTES]
 
 
@@ -108,7 +108,7 @@ class CheckpointBridge:
         if call != self._call or self._answer is None:
             self._check_token(request.token)
             if self._answer is not None and not self._answer.done():
-                raise Invalid(f"{TOKEN_REFUSED}: another checkpoint with it is under way")
+                raise Invalid(f"{CHECKPOINT_REFUSED}: another checkpoint with it is under way")
             self._call = call
             self._answer = asyncio.ensure_future(self._record(request))
         # A client that hangs up takes nothing back.
@@ -121,7 +121,7 @@ class CheckpointBridge:
             await asyncio.wrap_future(self._checkpoints.submit(request.updates, urgent=True))
         except InvocationLost:
             raise Invalid(
-                f"{TOKEN_REFUSED}: this invocation now belongs to another worker"
+                f"{CHECKPOINT_REFUSED}: this invocation now belongs to another worker"
             ) from None
         except CheckpointRefused as error:
             raise Invalid(error.message) from None
@@ -143,9 +143,9 @@ class CheckpointBridge:
 
     def _check_token(self, token: str) -> None:
         if token != self.token:
-            raise Invalid(f"{TOKEN_REFUSED}: it is not the latest of its invocation")
+            raise Invalid(f"{CHECKPOINT_REFUSED}: it is not the latest of its invocation")
         if self._revoked:
-            raise Invalid(f"{TOKEN_REFUSED}: it was revoked")
+            raise Invalid(f"{CHECKPOINT_REFUSED}: it was revoked")
 
     def _page(
         self, position: int, limit: int, *, least: int, time: TimeWriter

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from perdure.worker_api import CheckpointWriter, Invocation
 from perdure_core.refusals import Invalid, Refused
 from perdure_host.lambda_json.browser_check import check_no_browser
-from perdure_host.lambda_json.checkpoints import TOKEN_REFUSED, checkpoint_request
+from perdure_host.lambda_json.checkpoints import CHECKPOINT_REFUSED, checkpoint_request
 from perdure_host.lambda_json.failures import UNAVAILABLE, Code, LambdaError, failure
 from perdure_host.lambda_json.queries import page_items_of
 from perdure_host.telemetry import open_log, report_incident
@@ -109,7 +109,7 @@ class Endpoint:
     def _bridge(self, arn: str, token: str) -> CheckpointBridge:
         bridge = self._bridges.get(bridge_id_of(token))
         if bridge is None:
-            raise Invalid(f"{TOKEN_REFUSED}: its invocation is not running here, or has ended")
+            raise Invalid(f"{CHECKPOINT_REFUSED}: its invocation is not running here, or has ended")
         if bridge.execution_arn != arn:
-            raise Invalid(f"{TOKEN_REFUSED}: it belongs to another execution")
+            raise Invalid(f"{CHECKPOINT_REFUSED}: it belongs to another execution")
         return bridge
