@@ -99,7 +99,7 @@ def test_an_async_broken_stream_is_taken_up_after_the_last_event() -> None:
     asyncio.run(scene())
 
 
-def test_what_cannot_be_followed_is_told() -> None:
+def test_what_cannot_be_followed_is_reported() -> None:
     script = Script(streams=[[grpc.StatusCode.NOT_FOUND]])
     with serving(script) as server, Client(server) as client, pytest.raises(NotFoundError):
         list(client.follow("arn:1"))

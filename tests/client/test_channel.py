@@ -86,7 +86,7 @@ def test_an_async_client_speaks_tls(certificate: tuple[Path, Path]) -> None:
     asyncio.run(scene())
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+def test_an_untrusted_certificate_is_refused(
     certificate: tuple[Path, Path],
 ) -> None:
     cert, key = certificate

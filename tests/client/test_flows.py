@@ -253,7 +253,7 @@ def test_a_follower_waits_longer_each_time_until_it_hears_something() -> None:
     assert history_stream.disconnected(AWAY) == 0.05
 
 
-def test_a_follower_is_told_what_cannot_be_followed() -> None:
+def test_a_follower_receives_the_error_of_what_cannot_be_followed() -> None:
     driver = Driver(always(AWAY))
     history_stream = flows.HistoryStream(driver.environment, "arn:1", 0, None)
     with pytest.raises(NotFoundError):

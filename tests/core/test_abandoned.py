@@ -47,7 +47,7 @@ def test_no_time_is_kept_below_an_ended_context(ended: bool) -> None:
 
 @pytest.mark.parametrize("ended", [True, False])
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_what_ends_below_an_ended_context_is_recorded_and_wakes_nobody(
+def test_what_ends_below_an_ended_context_is_recorded_and_wakes_nothing(
     change: str, ended: bool
 ) -> None:
     scene = idle(ended=ended)
@@ -72,7 +72,7 @@ def test_a_handler_that_waits_for_nothing_else_cannot_be_pending() -> None:
     assert "no pending operations" in str(scene.state.error.message)
 
 
-def test_what_begins_below_an_ended_context_wakes_nobody() -> None:
+def test_what_begins_below_an_ended_context_wakes_nothing() -> None:
     scene = Scene()
     scene.take()
     scene.checkpoint(

@@ -83,7 +83,7 @@ def test_a_revoked_turn_may_end_its_invocation_and_nothing_else() -> None:
     assert scene.state.dispatch is Dispatch.WANTED
 
 
-def test_a_worker_that_nobody_knew_of_cannot_act_while_it_is_paused() -> None:
+def test_an_unknown_worker_cannot_act_while_it_is_paused() -> None:
     scene = Scene()
     scene.take()
     scene.do(Pause(running=False))

@@ -402,7 +402,7 @@ def test_a_result_at_the_bound_ends_the_execution_and_one_beyond_fails_it() -> N
 
 
 @pytest.mark.parametrize("status", ["FAILED", "ERROR"])
-def test_an_error_that_is_too_large_is_told_shortened(status: Any) -> None:
+def test_an_error_that_is_too_large_is_shown_shortened(status: Any) -> None:
     scene = Scene()
     scene.take()
     error = ErrorObject(wide(600_000), "T" * 600_000, "d" * 600_000, ("frame",) * 10_000)
@@ -483,7 +483,7 @@ def test_news_that_found_no_room_wants_another_invocation() -> None:
     assert wants_task(scene.state)
 
 
-def test_an_outcome_larger_than_the_room_for_news_is_still_told() -> None:
+def test_an_outcome_larger_than_the_limit_of_an_answer_is_still_sent() -> None:
     scene = Scene()
     scene.take()
     scene.checkpoint(update("CHAINED_INVOKE", "START", "child", function="child"))

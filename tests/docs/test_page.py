@@ -49,7 +49,7 @@ def test_blocks_become_what_their_reader_does() -> None:
     ]
 
 
-def test_a_block_that_nobody_runs_is_refused() -> None:
+def test_a_block_that_is_never_run_is_refused() -> None:
     with pytest.raises(ValueError, match="'yaml'"):
         list(actions("```yaml\na: 1\n```\n"))
 

@@ -29,7 +29,7 @@ def block(language: str) -> str:
     return str(text)
 
 
-def test_the_event_of_the_page_is_what_a_sink_is_told() -> None:
+def test_the_event_of_the_page_is_what_a_sink_receives() -> None:
     event = status_event(ROW)
     assert json.loads(block("json")) == json.loads(event.body)
     # Fields stand in the page's order, too, and take one line.

@@ -41,7 +41,7 @@ def test_an_order_whose_approval_failed_is_refunded() -> None:
     assert result.value["reason"] == "the shop is closed"
 
 
-def test_an_order_that_nobody_decides_on_is_refunded_after_two_days() -> None:
+def test_an_undecided_order_is_refunded_after_two_days() -> None:
     with DurableFunctionTestRunner(order_with_approval) as runner:
         began = runner.now
         result = runner.run(ORDER)

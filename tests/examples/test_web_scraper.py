@@ -75,7 +75,7 @@ def test_every_page_of_the_site_is_visited_once_breadth_first(site: Site, home: 
     assert summary["left_out"] == 0
 
 
-def test_pages_that_fail_for_good_are_told_and_not_tried_again(site: Site, home: str) -> None:
+def test_pages_that_fail_for_good_are_reported_and_not_retried(site: Site, home: str) -> None:
     summary = scraped(home)
     assert summary["failed"] == {
         f"{home}/gone": "the server answers 404, text/html",
@@ -118,7 +118,7 @@ def test_a_page_without_end_is_given_up(site: Site, home: str) -> None:
         ({"clicks_max": 1}, 4, 2),
     ],
 )
-def test_it_goes_no_further_than_told(
+def test_it_goes_no_further_than_its_limit(
     home: str, bounds: dict[str, int], visited: int, left_out: int
 ) -> None:
     summary = scraped(home, **bounds)
@@ -133,7 +133,7 @@ def test_a_start_that_is_nowhere_on_the_web_fails_the_execution() -> None:
     assert result.error.message == "'ftp://example.com/' is not an HTTP(S) address"
 
 
-def test_a_site_that_is_away_is_told() -> None:
+def test_an_unreachable_site_is_reported() -> None:
     with HeldPort() as port:
         away = f"http://{port}/"
         summary = scraped(away)

@@ -292,7 +292,7 @@ def test_the_same_start_twice_is_one_execution() -> None:
     run(main)
 
 
-def test_a_trace_header_is_told_to_the_worker_and_to_whoever_asks() -> None:
+def test_a_trace_header_is_shown_to_the_worker_and_to_clients() -> None:
     async def main() -> None:
         async with serving() as served:
             peer = await Peer.connect(served, credit=1)

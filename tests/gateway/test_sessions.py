@@ -130,7 +130,7 @@ def test_a_refused_call_is_answered_and_harms_no_other() -> None:
     run(main)
 
 
-def test_a_passed_turn_is_told_by_its_own_code() -> None:
+def test_a_stale_token_has_an_error_code_of_its_own() -> None:
     async def main() -> None:
         async with serving() as served:
             peer = await Peer.connect(served, credit=1)
@@ -280,7 +280,7 @@ def test_a_silent_worker_is_closed_and_one_that_beats_is_not() -> None:
     run(main)
 
 
-def test_draining_is_told_and_ends_the_session() -> None:
+def test_draining_is_announced_and_ends_the_session() -> None:
     async def main() -> None:
         async with serving() as served:
             peer = await Peer.connect(served)

@@ -106,7 +106,7 @@ async def test_a_repeat_gets_the_same_answer_whatever_became_of_the_first(fate: 
         ]
 
 
-async def test_a_refusal_is_told_only_once_what_it_rests_on_is_durable() -> None:
+async def test_a_refusal_is_returned_only_once_its_reason_is_durable() -> None:
     async with Simulation() as simulation:
         worker = ManualWorker(simulation)
         arn = await simulation.start("n")
@@ -228,7 +228,7 @@ async def test_closing_lets_what_is_decided_become_durable() -> None:
         await simulation.open()
 
 
-async def test_nobody_waits_for_an_answer_when_the_committer_dies() -> None:
+async def test_no_caller_waits_for_an_answer_when_the_committer_dies() -> None:
     async with Simulation() as simulation:
 
         async def die(*_: object) -> None:

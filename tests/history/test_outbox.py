@@ -168,7 +168,7 @@ async def test_a_child_whose_name_was_given_away_fails_its_invoke_and_nothing_el
         assert outbox(simulation) == []
 
 
-async def test_a_child_that_somebody_asks_for_while_it_starts_is_read_once() -> None:
+async def test_a_child_that_is_requested_while_it_starts_is_read_once() -> None:
     async with Simulation() as simulation:
         worker = ManualWorker(simulation)
         parent = await simulation.start("n")

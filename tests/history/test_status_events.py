@@ -38,7 +38,7 @@ async def waiting(simulation: Simulation) -> int:
     return await simulation.memory.count_status_events(limit=100_000)
 
 
-async def test_a_start_and_a_success_are_told_whole() -> None:
+async def test_a_start_and_a_success_are_delivered_whole() -> None:
     sink = RecordingSink()
     async with Simulation(sink=sink) as simulation:
         worker = ManualWorker(simulation)
@@ -76,7 +76,7 @@ async def test_a_start_and_a_success_are_told_whole() -> None:
 
 
 @pytest.mark.parametrize("ending", ["FAILED", "STOPPED", "TIMED_OUT"])
-async def test_however_an_execution_ends_it_is_told(ending: str) -> None:
+async def test_every_kind_of_end_is_delivered(ending: str) -> None:
     sink = RecordingSink()
     async with Simulation(sink=sink) as simulation:
         await simulation.history.invocations.register_functions(
@@ -196,7 +196,7 @@ def test_an_end_by_a_slower_clock_is_ordered_after_its_start_and_keeps_its_time(
     assert (row.at_ms, row.started_ms, row.ended_ms) == (9, 9, 5)
 
 
-async def test_events_that_a_node_left_behind_are_told_by_the_next_in_order() -> None:
+async def test_events_that_a_node_left_behind_are_delivered_by_the_next_in_order() -> None:
     sink = RecordingSink()
     sink.fails = True
     async with Simulation(sink=sink) as simulation:
@@ -244,7 +244,7 @@ def _request(name: str) -> StartRequest:
 
 
 @pytest.mark.parametrize("fate", ["refused", "unknown_written", "unknown_late", "unknown_lost"])
-async def test_a_deletion_that_fails_is_made_again_and_nothing_is_told_twice(fate: Fate) -> None:
+async def test_a_deletion_that_fails_is_repeated_and_nothing_is_delivered_twice(fate: Fate) -> None:
     sink = RecordingSink()
     async with Simulation(sink=sink) as simulation:
         simulation.host.link.script("written", fate)
@@ -290,7 +290,7 @@ async def test_a_sink_that_fails_is_asked_more_and_more_rarely_and_delays_nothin
         await simulation.history.commands.stop(again, None)
 
 
-async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
+async def test_a_long_backlog_is_delivered_page_by_page_and_counted_whole() -> None:
     sink = RecordingSink()
     sink.fails = True
     async with Simulation(sink=sink) as simulation:
@@ -308,7 +308,7 @@ async def test_a_long_backlog_is_told_page_by_page_and_counted_whole() -> None:
         assert value(simulation, "backlog") == await waiting(simulation) == 0
 
 
-async def test_a_node_that_was_replaced_tells_nobody_anything() -> None:
+async def test_a_node_that_was_replaced_delivers_nothing() -> None:
     sink = RecordingSink()
     sink.fails = True
     async with Simulation(sink=sink) as simulation:
@@ -357,7 +357,7 @@ async def test_a_node_that_is_replaced_while_it_reads_tells_nothing_of_what_it_r
         assert (sink.pages, await waiting(simulation)) == ([], 1)
 
 
-async def test_events_are_told_after_their_execution_was_swept() -> None:
+async def test_events_are_delivered_after_their_execution_was_swept() -> None:
     sink = RecordingSink()
     sink.fails = True
     async with Simulation(sink=sink) as simulation:

@@ -272,7 +272,7 @@ async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
 # While the node lives.
 
 
-async def test_a_broken_stream_loses_what_nobody_claims_in_time() -> None:
+async def test_a_broken_stream_loses_what_is_not_claimed_in_time() -> None:
     async with Simulation() as simulation:
         worker = ManualWorker(simulation)
         arn = await simulation.start("n")

@@ -34,7 +34,7 @@ def test_something_has_to_be_served() -> None:
     assert "at least one MODULE, --functions or --sam is required" in refused()
 
 
-def test_a_wrong_file_is_told_with_table_and_key(tmp_path: Path) -> None:
+def test_an_error_in_a_file_names_table_and_key(tmp_path: Path) -> None:
     path = written(tmp_path, "functions.toml", "[functions.f]\n")
     assert f"{path}: functions.f: handler is missing" in refused("--functions", path)
     template = written(tmp_path, "template.yaml", "Resources: {}\n")
@@ -56,7 +56,7 @@ def test_a_wrong_endpoint_is_refused(tmp_path: Path, files: bool) -> None:
 
 
 @pytest.mark.parametrize("missing", ["h11", "yaml"])
-def test_a_missing_library_is_told_with_what_to_install(tmp_path: Path, missing: str) -> None:
+def test_a_missing_library_is_reported_with_what_to_install(tmp_path: Path, missing: str) -> None:
     template = "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {Handler: a.b}}}\n"
     code = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['perdure', *sys.argv[1:]]\n"

@@ -63,7 +63,7 @@ def test_other_calls_are_passed_on_as_they_came(tmp_path: Any) -> None:
     assert borne.header("authorization") == "Bearer secret"
 
 
-def test_a_node_that_is_away_is_told_as_such() -> None:
+def test_an_unreachable_node_is_reported_as_such() -> None:
     async def scenario() -> None:
         forwarding = LambdaProxy("http://127.0.0.1:9", ConnectionSettings())
         async with opened(forwarding=forwarding) as served:

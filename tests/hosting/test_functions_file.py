@@ -115,9 +115,7 @@ BOUNDS = "a whole number of"
         (f"[functions.{'x' * 65}]\n", "is not 1 to 64 characters of A-Z a-z 0-9 _ -"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_table_and_key(
-    tmp_path: Path, text: str, complaint: str
-) -> None:
+def test_errors_name_file_table_and_key(tmp_path: Path, text: str, complaint: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(SettingsError) as raised:
         read_functions_file(path)

@@ -158,7 +158,7 @@ def test_the_longest_idle_process_makes_room() -> None:
     play(scenario())
 
 
-def test_a_process_that_nobody_needs_ends() -> None:
+def test_an_unused_process_ends() -> None:
     async def scenario() -> None:
         async with pooled(idle_s=0.01) as pool:
             pid = result_of(await pool.run(defined("echo"), event_of(1)))["pid"]
@@ -181,7 +181,7 @@ def test_an_idle_process_that_was_killed_costs_no_invocation() -> None:
     play(scenario())
 
 
-def test_a_handler_that_is_killed_is_told_as_such_and_replaced() -> None:
+def test_a_handler_that_is_killed_is_reported_as_such_and_replaced() -> None:
     async def scenario() -> None:
         written = Written()
         async with pooled(written) as pool:
@@ -209,7 +209,7 @@ def test_a_timeout_kills_the_process_and_the_next_one_is_fresh() -> None:
     ("attribute", "argument", "status"),
     [("leave", 3, 3), ("leave", None, 0), ("leave", "words", 1), ("leave_at_once", 7, 7)],
 )
-def test_an_exit_is_told_with_its_status(attribute: str, argument: object, status: int) -> None:
+def test_an_exit_is_reported_with_its_status(attribute: str, argument: object, status: int) -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             assert await pool.run(defined(attribute), event_of(argument)) == Exited(status)
@@ -252,7 +252,7 @@ def test_closing_ends_idle_and_busy_processes() -> None:
         ("broken_import.handler", "RuntimeError", "no configuration"),
     ],
 )
-def test_a_handler_that_cannot_be_loaded_is_told_as_on_lambda(
+def test_a_handler_that_cannot_be_loaded_is_reported_as_on_lambda(
     handler: str, error_type: str, message: str
 ) -> None:
     async def scenario() -> None:
@@ -362,7 +362,7 @@ def test_the_client_context_is_made_of_what_the_caller_sent() -> None:
     play(scenario())
 
 
-def test_an_event_that_is_no_json_is_told_as_such() -> None:
+def test_an_event_that_is_not_json_is_reported_as_such() -> None:
     async def scenario() -> None:
         async with pooled() as pool:
             event = msgspec.structs.replace(event_of(1), event="{")

@@ -212,9 +212,7 @@ H = "Handler: a.b\n"
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_file_resource_and_key(
-    tmp_path: Path, text: str, complaint: str
-) -> None:
+def test_errors_name_file_resource_and_key(tmp_path: Path, text: str, complaint: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(SettingsError) as raised:
         read(path)

@@ -64,7 +64,7 @@ def test_a_pause_takes_the_turn_away_and_a_resume_gives_it_back(
     assert hosted.events(arn)[-1]["EventType"] == "ExecutionSucceeded"
 
 
-def test_a_worker_that_is_told_to_stop_leaves_no_process(hosted: HostedMachine) -> None:
+def test_a_worker_that_is_stopped_leaves_no_process(hosted: HostedMachine) -> None:
     hosted.invoke("plain")
     worker = psutil.Process(hosted.worker_pid)
     children = worker.children(recursive=True)

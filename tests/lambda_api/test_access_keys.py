@@ -266,7 +266,7 @@ def test_keys_and_secrets_that_are_not_ours_are_refused(
     run(main)
 
 
-def test_whoever_does_not_sign_is_refused() -> None:
+def test_requests_without_a_signature_are_refused() -> None:
     async def main() -> None:
         async with guarded() as api:
             answer = await api.http.post(HEARTBEAT)

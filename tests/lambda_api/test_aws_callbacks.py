@@ -94,7 +94,7 @@ def limits_of(error: dict[str, Any]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("ends", [succeeds, shows_life])
-def test_a_callback_is_told_with_its_limits_and_its_result(
+def test_a_callback_is_shown_with_its_limits_and_its_result(
     aws: PacedMachine, ends: Callable[[PacedMachine], Callable[[str], None]]
 ) -> None:
     played = aws.play("asks", ends(aws), timeout=2 * TIMEOUT_S, heartbeat=HEARTBEAT_S)
@@ -108,7 +108,7 @@ def test_a_callback_is_told_with_its_limits_and_its_result(
 
 
 @pytest.mark.parametrize(("ends", "kind", "error", "raised"), ENDS)
-def test_a_callback_is_told_with_its_limits_and_its_error(
+def test_a_callback_is_shown_with_its_limits_and_its_error(
     aws: PacedMachine, sdk_is_1: bool, ends: Any, kind: str, error: dict[str, Any], raised: str
 ) -> None:
     bounds = limits_of(error)

@@ -165,7 +165,7 @@ def test_an_execution_is_stopped(aws: Aws) -> None:
     assert aws.run_json("get-durable-execution", *arn)["Status"] == "STOPPED"
 
 
-def test_what_is_refused_is_told_by_its_code(aws: Aws) -> None:
+def test_a_refusal_has_its_own_code(aws: Aws) -> None:
     missing = ("--function-name", "missing")
     refused = aws.run("get-function", *missing)
     assert refused.returncode != 0

@@ -66,7 +66,7 @@ def raised(played: Played, sdk_is_1: bool) -> str:
 
 
 @pytest.mark.parametrize("target", [PROGRAM, f"{PROGRAM}:$LATEST"])
-def test_an_invoke_is_told_with_its_target_and_its_result(aws: PacedMachine, target: str) -> None:
+def test_an_invoke_is_shown_with_its_target_and_its_result(aws: PacedMachine, target: str) -> None:
     payload = {"program": "echoes", "word": "a"}
     played = aws.play("invokes", after(LATER_S, aws), **call(target, **payload))
     assert played.result == {"echo": "a", "tenant": None}

@@ -33,7 +33,7 @@ PAY: Final = Operation("1", "pay", "Step")
 POLL: Final = Operation("1", "poll", "WaitForCondition")
 
 
-def test_a_step_then_a_wait_is_told_as_aws_tells_it(aws: PacedMachine) -> None:
+def test_a_step_then_a_wait_is_shown_as_by_aws(aws: PacedMachine) -> None:
     played = aws.play("step_then_wait", LATER_S, q=1)
     assert played.result == 2
     assert history(aws, played.arn) == success(
@@ -95,7 +95,7 @@ def test_a_poll_that_raises_is_its_last(aws: PacedMachine, sdk_is_1: bool) -> No
     assert rows == success(played, *polls)
 
 
-def test_steps_that_run_at_most_once_are_told_like_others(aws: PacedMachine) -> None:
+def test_steps_that_run_at_most_once_are_shown_like_others(aws: PacedMachine) -> None:
     played = aws.play("at_most_once")
     paid, raised = played.result
     assert (paid, raised["raised"]) == ("paid", "boom")

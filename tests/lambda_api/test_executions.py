@@ -38,7 +38,7 @@ async def listed(api: LambdaServed, **more: Any) -> list[str]:
     return [row["DurableExecutionArn"] for page in pages for row in page["DurableExecutions"]]
 
 
-def test_a_running_execution_is_told_whole() -> None:
+def test_a_running_execution_is_shown_whole() -> None:
     async def main() -> None:
         clock = SteppedClock()
         async with lambda_serving(clock=clock) as api:
@@ -92,7 +92,7 @@ def test_payloads_and_errors_are_left_out_when_asked() -> None:
     run(main)
 
 
-def test_a_pause_is_told_with_its_details() -> None:
+def test_a_pause_is_shown_with_its_details() -> None:
     async def main() -> None:
         clock = SteppedClock()
         async with lambda_serving(clock=clock) as api:

@@ -156,7 +156,7 @@ def test_payloads_are_left_out_and_marked_when_asked() -> None:
     run(main)
 
 
-def test_pauses_are_told_with_their_reasons() -> None:
+def test_pauses_are_shown_with_their_reasons() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             await worker(api, slots=0)

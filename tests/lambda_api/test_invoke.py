@@ -247,7 +247,7 @@ def test_payloads_may_be_as_large_as_lambda_takes(kind: str, bytes_max: int) -> 
     run(main)
 
 
-def test_who_waits_too_long_is_told_and_the_execution_goes_on() -> None:
+def test_a_call_that_waits_too_long_fails_and_the_execution_goes_on() -> None:
     async def main() -> None:
         async with lambda_serving(make_api=impatient) as api:
             await worker(api, slots=0)
@@ -302,7 +302,7 @@ def test_who_waits_is_let_go_when_the_node_stops() -> None:
     run(main)
 
 
-def test_a_database_that_is_away_is_told_as_something_to_try_again() -> None:
+def test_an_unreachable_database_is_an_error_to_retry() -> None:
     async def main() -> None:
         store = FaultyStore(MemoryStore())
         async with lambda_serving(store=store) as api:

@@ -119,7 +119,7 @@ def test_a_stopped_execution_tells_the_largest_error() -> None:
     run(main)
 
 
-def test_whoever_waits_is_told_the_whole_error() -> None:
+def test_a_waiting_caller_receives_the_whole_error() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
@@ -157,7 +157,7 @@ def test_an_outcome_beyond_the_bound_is_cut() -> None:
     run(main)
 
 
-def test_a_child_hands_the_largest_error_to_whoever_invoked_it() -> None:
+def test_a_child_passes_the_largest_error_to_its_parent() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)

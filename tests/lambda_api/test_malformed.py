@@ -249,7 +249,7 @@ def test_a_real_node_answers_whatever_comes_and_leaves_alone_who_was_not_meant(
     record_property("figures", f"{REAL_REQUESTS:,} signed requests: {counts}")
 
 
-def test_a_real_node_changes_nothing_for_whoever_has_not_signed(
+def test_a_real_node_changes_nothing_for_unsigned_requests(
     stranger: Stranger, record_property: Callable[[str, object], None]
 ) -> None:
     target = stranger.renew()

@@ -237,7 +237,7 @@ def test_a_header_of_another_form_is_incomplete(header: bytes) -> None:
 
 
 @pytest.mark.parametrize("date", [b"20260131", b"20261331T000000Z", b"", b"2026-01-31T00:00:00Z"])
-def test_a_date_that_is_none_is_told(date: bytes) -> None:
+def test_an_invalid_date_is_reported(date: bytes) -> None:
     request = with_header(signed(), b"x-amz-date", date)
     assert code(request) in {Code.SIGNATURE_INCOMPLETE, Code.SIGNATURE_INVALID}
 

@@ -27,7 +27,7 @@ async def serving_both(slots: int = 4) -> AsyncGenerator[tuple[LambdaServed, Pee
         yield api, await Peer.connect(api.served, request, credit=slots)
 
 
-def test_the_worker_is_told_whose_the_invocation_is() -> None:
+def test_the_worker_receives_the_tenant_of_the_invocation() -> None:
     async def main() -> None:
         async with serving_both() as (api, peer):
             await api.call("invoke", FunctionName="apart", TenantId="acme: eu@1", **EVENT)

@@ -10,7 +10,7 @@ from perdure.lint import UnreadableError, UnreadableFileError, check_file, check
 HANDLER = "from perdure import durable_execution\n@durable_execution\ndef f(event, c): hash(e)\n"
 
 
-def test_a_syntax_error_is_told_with_its_line() -> None:
+def test_a_syntax_error_is_reported_with_its_line() -> None:
     with pytest.raises(UnreadableFileError, match=r"^app\.py:2: ") as caught:
         check_source("x = 1\ndef (:\n", "app.py")
     assert caught.value.line == 2
@@ -57,7 +57,7 @@ def test_a_thousand_assignments_to_one_another_are_followed_in_no_time() -> None
     assert check_source(source + lines + test, "app.py") == []
 
 
-def test_a_missing_file_is_told() -> None:
+def test_a_missing_file_is_reported() -> None:
     with pytest.raises(UnreadableFileError, match="No such file"):
         check_file(Path("/nowhere/app.py"))
 
@@ -85,6 +85,6 @@ def test_folders_and_modules_are_found_without_running_them(
 
 
 @pytest.mark.parametrize("target", ["no.such.module", "no/such/file.py", "a..b"])
-def test_what_does_not_exist_is_told(target: str) -> None:
+def test_what_does_not_exist_is_reported(target: str) -> None:
     with pytest.raises(UnreadableError, match="no such file, folder or module"):
         find_files(target)

@@ -86,7 +86,7 @@ def test_a_turn_that_passes_while_a_handler_cleans_up_lets_it_clean_up() -> None
     assert cleaned == ["task"]
 
 
-def test_an_async_generator_that_somebody_still_holds_is_closed_with_its_loop() -> None:
+def test_an_async_generator_that_is_still_referenced_is_closed_with_its_loop() -> None:
     held: list[AsyncGenerator[int]] = []
     closed: list[str] = []
 

@@ -87,7 +87,7 @@ def test_branches_are_abandoned_before_what_ends_the_batch_comes_out() -> None:
         next(program)
 
 
-def test_a_failed_branch_is_told_with_what_is_recorded_of_it() -> None:
+def test_a_failed_branch_is_reported_with_its_record() -> None:
     failure = ChildContextError("m", "T", "d", ["s"])
     _, result = performed(plan(1), [BranchEnd(0, error=failure)])
     assert result is not None

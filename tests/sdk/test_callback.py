@@ -117,9 +117,7 @@ def test_a_callback_that_was_failed_raises_the_same_error_on_every_replay() -> N
         (CallbackConfig(heartbeat_timeout=Duration(9)), "Callback.Heartbeat"),
     ],
 )
-def test_a_callback_that_nobody_completes_times_out(
-    config: CallbackConfig, error_type: str
-) -> None:
+def test_an_uncompleted_callback_times_out(config: CallbackConfig, error_type: str) -> None:
     caught: list[CallbackError] = []
     host = failing(caught, config)
     assert host.finish() == Succeeded("null")

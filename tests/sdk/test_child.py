@@ -346,7 +346,7 @@ def test_a_child_that_is_replayed_logs_nothing_twice(caplog: pytest.LogCaptureFi
     assert caplog.messages == ["before", "first", "second", "after", "end"]
 
 
-def test_a_step_that_failed_inside_is_told_by_its_stand_in() -> None:
+def test_a_step_that_failed_inside_is_the_cause_of_the_error() -> None:
     def body(_: Any, context: DurableContext) -> bool:
         with pytest.raises(ChildContextError) as caught:
             context.run_in_child_context(lambda child: child.step(lambda _: 1 / 0, None, NEVER))

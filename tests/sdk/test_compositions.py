@@ -104,7 +104,7 @@ def test_the_first_branch_to_end_decides_and_the_wait_of_the_other_is_cancelled(
     assert host.now_ms == 1_005_000
 
 
-def test_when_time_decides_a_late_answer_is_taken_and_wakes_nobody() -> None:
+def test_when_time_decides_a_late_answer_is_accepted_and_wakes_nothing() -> None:
     host = hosted(then_rest)
     host.run()
     host.pass_time()
@@ -239,7 +239,7 @@ def test_all_of_raises_the_first_failure_at_once_and_cancels_the_others() -> Non
 
 
 @pytest.mark.parametrize("kind", ["race", "any_of"])
-def test_nobody_can_win_without_branches(kind: str) -> None:
+def test_a_race_without_branches_has_no_winner(kind: str) -> None:
     def body(context: DurableContext) -> int:
         with pytest.raises(ValidationError, match="must have at least one branch"):
             getattr(context, kind)([])

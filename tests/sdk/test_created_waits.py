@@ -27,7 +27,7 @@ def test_it_begins_at_once_and_its_result_is_its_end() -> None:
     assert host.history.count("WaitSucceeded") == 2
 
 
-def test_one_that_nobody_awaits_keeps_nobody() -> None:
+def test_a_wait_that_is_not_awaited_delays_nothing() -> None:
     def body(_: Any, context: DurableContext) -> str:
         context.create_wait(Duration(60))
         return "done"
@@ -124,7 +124,7 @@ def test_one_of_the_handler_can_be_awaited_and_cancelled_inside_a_child() -> Non
     assert Hosted(handler(body)).finish() == Succeeded("[false, true]")
 
 
-def test_a_branch_that_nobody_waits_for_cannot_cancel() -> None:
+def test_a_branch_that_is_not_awaited_cannot_cancel() -> None:
     left = threading.Event()
 
     def body(_: Any, context: DurableContext) -> str:

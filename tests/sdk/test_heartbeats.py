@@ -116,7 +116,7 @@ def test_the_first_of_two_timeouts_is_the_one_that_struck() -> None:
 
 
 @EVERYWHERE
-def test_the_next_attempt_is_told_what_the_last_one_said_last(make: Make) -> None:
+def test_the_next_attempt_receives_the_last_details_of_the_one_before(make: Make) -> None:
     importer = Importer([{"row": 1}, {"row": 2}, OSError("gone")], [OSError("gone")], [])
     host = hosted(make, importer, config(None, RetryPresets.fixed(Duration(7))))
     assert host.finish() == Succeeded('"done"')
@@ -130,14 +130,14 @@ def test_the_next_attempt_is_told_what_the_last_one_said_last(make: Make) -> Non
 
 
 @EVERYWHERE
-def test_a_run_after_a_crash_is_told_what_was_recorded(make: Make) -> None:
+def test_a_run_after_a_crash_receives_the_recorded_details(make: Make) -> None:
     importer = Importer([1, 5.0, 2, 1.0, 3], [])
     host = hosted(make, importer, config(None), Crash(3, accepted=False))
     assert host.finish() == Succeeded('"done"')
     assert importer.found == [None, 2]
 
 
-def test_nothing_said_is_nothing_told() -> None:
+def test_without_details_the_next_attempt_receives_none() -> None:
     importer = Importer([1, 5.0, None, OSError("gone")], [])
     host = hosted(sync_step, importer, config(None, RetryPresets.fixed()))
     host.finish()
@@ -212,7 +212,7 @@ def test_a_body_in_a_thread_that_falls_silent_sees_that_it_is_cancelled(make: Ma
     assert message == "Attempt 1 of STEP (Step) 'work' sent no heartbeat for 0.020 s."
 
 
-def test_a_test_sees_what_a_step_told() -> None:
+def test_a_test_sees_the_details_of_a_step() -> None:
     arns: list[str] = []
     ready = threading.Event()
 

@@ -96,7 +96,7 @@ def test_every_other_end_is_an_invoke_error(
     assert host.finish() == Succeeded('["no", "Trouble", "no"]')
 
 
-def test_a_function_that_does_not_exist_is_told_at_once() -> None:
+def test_a_missing_function_is_reported_at_once() -> None:
     host = invoking()
     host.targets = {}
     outcome: Outcome = host.finish()

@@ -149,7 +149,7 @@ def test_extra_fields_leave_out_what_does_not_apply() -> None:
     }
 
 
-def test_the_root_logger_is_used_unless_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_root_logger_is_the_default(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         Hosted(handler(lambda _, context: context.logger.debug("plain %d", 1))).run()
     (record,) = [record for record in caplog.records if record.message == "plain 1"]

@@ -88,7 +88,7 @@ def test_an_order_runs_to_its_end_in_the_order_that_the_history_promises() -> No
     ]
 
 
-def test_an_order_that_nobody_approves_fails_after_three_minutes() -> None:
+def test_an_unapproved_order_fails_after_three_minutes() -> None:
     host = order(0)
     host.run()
     began_ms = host.now_ms

@@ -144,7 +144,7 @@ def test_a_slow_plugin_hears_of_changes_together() -> None:
     assert len(rest.operations) == 7
 
 
-def test_without_a_thread_changes_are_told_at_the_end(
+def test_without_a_thread_changes_are_reported_at_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: ChangeNotifier) -> None:
@@ -182,7 +182,7 @@ def test_plugins_hear_that_the_turn_has_passed() -> None:
         assert end.error.type == "perdure.delivery.TurnPassed"
 
 
-def test_an_input_that_is_not_json_is_told_as_none() -> None:
+def test_an_input_that_is_not_json_is_reported_as_none() -> None:
     recorder = Recorder()
     outcome = run_invocation(
         blocking(steps, recorder), InvocationEnvironment(delivery(payload="{"), Scripted())

@@ -165,13 +165,13 @@ def test_a_class_that_repeats_the_marker_with_another_version_opts_out(version: 
     assert [factory.registrations for factory in factories] == [[], [], [True]]
 
 
-def test_only_a_class_that_opted_in_is_told() -> None:
+def test_only_a_class_that_opted_in_is_notified() -> None:
     inheriting = Inheriting()
     load_plugins([inheriting], {})
     assert inheriting.registrations == [True]
 
 
-def test_a_factory_that_fails_when_it_is_told_serves_all_the_same(
+def test_a_factory_that_fails_when_it_is_notified_is_still_used(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Failing(Factory):

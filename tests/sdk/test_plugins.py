@@ -101,7 +101,7 @@ def recorded_ends(host: Hosted) -> set[str]:
     }
 
 
-def test_a_whole_execution_is_told_in_order() -> None:
+def test_a_whole_execution_is_reported_in_order() -> None:
     for _, recorder in runs_of("busy"):
         assert recorder.log == BUSY
 
@@ -113,7 +113,7 @@ def test_both_kinds_of_handlers_tell_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", programs.PROGRAMS)
-def test_every_end_is_told_once_over_all_invocations(name: str) -> None:
+def test_every_end_is_reported_once_over_all_invocations(name: str) -> None:
     for host, recorder in runs_of(name):
         counts = ends(recorder.infos)
         assert recorded_ends(host) - counts.keys() == set()
@@ -158,7 +158,7 @@ def balance(lines: Sequence[str]) -> Counter[str]:
     return Counter({name: count for name, count in counts.items() if count})
 
 
-def test_what_was_recorded_as_ended_when_the_worker_was_lost_is_not_told_later() -> None:
+def test_ends_recorded_when_the_worker_was_lost_are_not_reported_later() -> None:
     for _, recorder in runs_of("busy", Crash(2, accepted=True)):
         # The step had succeeded, and nobody was there to hear of it: the record alone tells.
         assert recorder.log[5:9] == [
@@ -190,7 +190,7 @@ def test_an_open_operation_is_met_again_once_in_each_invocation() -> None:
     assert recorder.of("succeeded answer").result == '"yes"'
 
 
-def test_a_callback_that_nobody_reads_ends_before_the_context_around_it() -> None:
+def test_a_callback_that_is_not_read_ends_before_the_context_around_it() -> None:
     def body(context: DurableContext) -> Any:
         def inner(child: DurableContext) -> None:
             child.create_callback("unread")
@@ -210,7 +210,7 @@ def test_a_callback_that_nobody_reads_ends_before_the_context_around_it() -> Non
     ]
 
 
-def test_what_nobody_comes_to_is_told_before_the_invocation_ends() -> None:
+def test_ends_that_are_not_awaited_are_reported_before_the_invocation_ends() -> None:
     def body(context: DurableContext) -> Any:
         context.wait(Duration(1), "first")
         context.create_callback("other")
@@ -227,7 +227,7 @@ def test_what_nobody_comes_to_is_told_before_the_invocation_ends() -> None:
     ]
 
 
-def test_a_virtual_context_is_told_whenever_its_body_has_run() -> None:
+def test_a_virtual_context_is_reported_whenever_its_body_has_run() -> None:
     for _, recorder in runs_of("virtual"):
         calls = [line for line in recorder.log if line.endswith("virtual")]
         assert calls == [
@@ -236,7 +236,7 @@ def test_a_virtual_context_is_told_whenever_its_body_has_run() -> None:
         ]
 
 
-def test_a_virtual_context_that_fails_is_told_with_its_error() -> None:
+def test_a_virtual_context_that_fails_is_reported_with_its_error() -> None:
     def body(context: DurableContext) -> Any:
         def inner(_: DurableContext) -> None:
             raise ValueError("no")
@@ -249,7 +249,7 @@ def test_a_virtual_context_that_fails_is_told_with_its_error() -> None:
     assert recorder.of("failed virtual").error.type == "ValueError"
 
 
-def test_a_result_made_again_from_its_children_is_told_as_such() -> None:
+def test_a_result_rebuilt_from_its_children_is_reported_as_such() -> None:
     for _, recorder in runs_of("large child"):
         again = [line for line in recorder.log if "large" in line][-3:]
         assert again == [
@@ -320,7 +320,7 @@ def test_hooks_of_an_operation_run_where_the_operation_does() -> None:
     assert inside != {handler}
 
 
-def test_changes_are_told_on_a_thread_of_their_own_as_they_stand() -> None:
+def test_changes_are_reported_on_a_thread_of_their_own() -> None:
     for _, recorder in runs_of("busy"):
         assert recorder.change_threads == {THREAD_NAME}
         seen = [
@@ -334,7 +334,7 @@ def test_changes_are_told_on_a_thread_of_their_own_as_they_stand() -> None:
         assert kinds == [OperationType.EXECUTION, *("STEP", "WAIT", "STEP")]
 
 
-def test_an_invocation_is_told_with_what_is_known() -> None:
+def test_an_invocation_is_reported_with_what_is_known() -> None:
     def wait(context: DurableContext) -> None:
         context.wait(Duration(1), "nap")
 

@@ -128,7 +128,7 @@ def test_a_suspension_may_last_so_many_seconds_from_now() -> None:
     assert began + 60 <= suspension.scheduled_timestamp <= ended + 60
 
 
-def test_a_checkpoint_that_is_refused_is_told_to_the_handler_as_such() -> None:
+def test_a_refused_checkpoint_is_an_error_in_the_handler() -> None:
     caught: list[exceptions.ExecutionError] = []
 
     def body(_: Any, context: DurableContext) -> None:

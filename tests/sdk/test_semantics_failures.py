@@ -186,7 +186,7 @@ def test_what_a_serdes_writes_nothing_of_is_none_and_is_not_read(
     assert seen == [None, None]
 
 
-def test_a_state_that_nothing_is_written_of_begins_anew() -> None:
+def test_a_state_that_is_not_written_starts_again() -> None:
     def strategy(_state: Any, attempt: int) -> WaitForConditionDecision:
         return STOP if attempt == 2 else WaitForConditionDecision.continue_waiting(Duration(1))
 
@@ -375,7 +375,7 @@ def test_the_predicate_is_asked_for_a_reason_that_was_not_written(
 
 
 @pytest.mark.parametrize("error_class", [StepError, InvokeError, SerDesError])
-def test_an_error_that_nobody_recorded_has_the_name_of_its_class_as_type(
+def test_an_unrecorded_error_has_the_name_of_its_class_as_type(
     error_class: type[DurableOperationError | SerDesError],
 ) -> None:
     assert error_class("m").error_type == qualified_name(error_class)

@@ -61,7 +61,7 @@ def test_a_failure_is_recorded_with_the_delay_and_suspends(semantics: StepSemant
 
 
 @both
-def test_an_attempt_that_is_due_starts_anew_under_the_next_number(semantics: StepSemantics) -> None:
+def test_an_attempt_that_is_due_starts_under_the_next_number(semantics: StepSemantics) -> None:
     body, attempts = failing(1)
     host = hosted(body, semantics)
     assert host.finish() == Succeeded('"done"')

@@ -22,7 +22,7 @@ from perdure.primitives.timeline import format_duration, format_offset
         (-5, "0 ms"),
     ],
 )
-def test_a_duration_is_told_in_its_units(seconds: float, text: str) -> None:
+def test_a_duration_is_written_in_its_units(seconds: float, text: str) -> None:
     assert format_duration(timedelta(seconds=seconds)) == text
 
 

@@ -115,7 +115,7 @@ def seen(recorder: Recorder) -> set[str | None]:
     return {info.trace_header for info in recorder.infos if isinstance(info, InvocationInfo)}
 
 
-def test_a_plugin_is_told_the_header_of_its_execution() -> None:
+def test_a_plugin_receives_the_header_of_its_execution() -> None:
     first, second, third = Recorder("a"), Recorder(), Recorder()
     top, *others = chain(first, second, third)
     with DurableFunctionTestRunner(top) as runner:

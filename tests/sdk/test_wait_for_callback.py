@@ -121,7 +121,7 @@ def failing(_id: str, _context: WaitForCallbackContext) -> None:
     raise OSError("no post today")
 
 
-def test_a_submitter_that_fails_for_good_is_told_apart() -> None:
+def test_a_submitter_that_fails_for_good_has_its_own_error() -> None:
     host, seen = caught_twice(failing, WaitForCallbackConfig(retry_strategy=NEVER))
     host.finish()
     name = "perdure.exceptions.CallbackSubmitterError"

@@ -48,7 +48,7 @@ def test_the_state_and_the_delay_travel_with_every_retry() -> None:
     assert [(u.payload, u.next_attempt_delay_ms) for u in retries] == [("1", 5_000), ("2", 8_000)]
 
 
-def test_the_check_is_told_its_attempt_and_gets_the_round_trip_of_the_state() -> None:
+def test_the_check_receives_its_attempt_and_the_round_trip_of_the_state() -> None:
     seen: list[Any] = []
 
     def check(state: Any, context: Any) -> Any:

@@ -239,7 +239,7 @@ async def test_the_oldest_status_events_come_first_and_what_happened_at_once_by_
         assert await store.status_events(limit=99) == inorder
 
 
-async def test_status_events_that_were_told_are_deleted_and_others_stay(place: Place) -> None:
+async def test_delivered_status_events_are_deleted_and_others_stay(place: Place) -> None:
     first, second, other = status_event(1), status_event(1, 2), status_event(2)
     async with place.joined() as (store, me):
         await store.commit(

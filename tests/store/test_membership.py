@@ -57,7 +57,7 @@ async def test_an_incarnation_that_left_writes_nothing(place: Place, write: str)
 
 
 @pytest.mark.parametrize("write", list(WRITES))
-async def test_a_lapsed_lease_alone_fences_nobody(place: Place, write: str) -> None:
+async def test_a_lapsed_lease_alone_fences_no_owner(place: Place, write: str) -> None:
     async with place.opened() as store:
         me = await store.join("alpha", "a:1", now_ms=0, lease_ms=0)
         await WRITES[write](store, me)
@@ -93,7 +93,7 @@ async def test_a_seat_that_was_left_is_free_at_once(place: Place) -> None:
         await store.commit(other, [start(1)])
 
 
-async def test_leaving_is_harmless_for_whoever_was_fenced(place: Place) -> None:
+async def test_leaving_is_harmless_after_being_fenced(place: Place) -> None:
     async with place.joined("alpha") as (store, old):
         new = await store.join("alpha", "a:2", now_ms=0, lease_ms=LEASE_MS)
         await store.leave(old)

@@ -47,7 +47,7 @@ async def test_a_full_disk_refuses_the_commit_and_writes_nothing(sqlite_place: P
         await store.commit(me, [start(1), large])
 
 
-async def test_a_lock_that_somebody_holds_refuses_the_commit(
+async def test_a_lock_that_is_held_refuses_the_commit(
     sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pragmas = ("PRAGMA busy_timeout = 1", *sqlite.PRAGMAS[1:])
@@ -62,7 +62,7 @@ async def test_a_lock_that_somebody_holds_refuses_the_commit(
         await store.commit(me, [start(1)])
 
 
-async def test_a_new_file_that_somebody_else_begins_to_write_is_waited_for(tmp_path: Path) -> None:
+async def test_a_new_file_that_another_process_writes_is_waited_for(tmp_path: Path) -> None:
     holder = sqlite3.connect(tmp_path / "perdure.db")
     holder.execute("BEGIN IMMEDIATE")
     asyncio.get_running_loop().call_later(0.1, holder.rollback)

@@ -38,7 +38,7 @@ def test_a_body_that_hangs_is_left_behind(machine: Machine) -> None:
             assert client.run("hanging", timeout_s=END_S_MAX) == TIMEOUT_TYPE
 
 
-def test_what_a_body_told_survives_its_worker(machine: Machine) -> None:
+def test_the_heartbeats_of_a_body_survive_its_worker(machine: Machine) -> None:
     with machine.client() as client:
         arn = client.start("importing").execution_arn
         wait_until(

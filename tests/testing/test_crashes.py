@@ -29,7 +29,7 @@ def mapped(_event: Any, context: DurableContext) -> list[Any]:
     return context.map([1, 2, 3], each, name="all", config=MapConfig()).get_results()
 
 
-def test_the_worker_dies_where_it_is_told_to() -> None:
+def test_the_worker_dies_at_the_given_checkpoint() -> None:
     with DurableFunctionTestRunner(nested, crash_at=[2, Crash(4, accepted=False)]) as runner:
         result = runner.run()
     lost = [event for event in result.history.events if event.error is not None]

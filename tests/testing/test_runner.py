@@ -108,7 +108,7 @@ def test_retries_wait_as_long_as_their_strategy_says() -> None:
     assert (step.end_timestamp - step.start_timestamp).total_seconds() >= 3
 
 
-def test_a_callback_that_nobody_completes_times_out() -> None:
+def test_an_uncompleted_callback_times_out() -> None:
     with DurableFunctionTestRunner(approval) as runner:
         result = runner.run({"number": 1})
     assert result.execution_status is ExecutionStatus.FAILED
@@ -362,7 +362,7 @@ def test_a_plain_function_is_not_registered_as_a_durable_one() -> None:
         runner.register_durable_function("thrice", thrice)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_a_function_that_nobody_registered_cannot_be_invoked() -> None:
+def test_an_unregistered_function_cannot_be_invoked() -> None:
     with DurableFunctionTestRunner(parent) as runner:
         result = runner.run(1)
     error = result.get_invoke("durable").error

@@ -101,7 +101,7 @@ def test_a_missing_module_is_named_with_where_it_was_looked_for(tmp_path: Path) 
         load_functions(["perdure_nowhere.orders"])
 
 
-def test_a_missing_import_inside_a_module_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_missing_import_inside_a_module_is_reported_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "perdure_broken.py", "x = 1\nimport perdure_absent\n")
     with pytest.raises(ModuleLoadError) as refused:
         load_functions([str(path)])
@@ -109,7 +109,7 @@ def test_a_missing_import_inside_a_module_is_told_with_its_line(tmp_path: Path) 
     assert "perdure_broken.py, line 2" in str(refused.value)
 
 
-def test_an_exception_is_told_with_its_type_message_and_line(tmp_path: Path) -> None:
+def test_an_exception_is_reported_with_its_type_message_and_line(tmp_path: Path) -> None:
     write(tmp_path / "perdure_broken.py", "\n\nraise ValueError('no stock')\n")
     with pytest.raises(ModuleLoadError) as refused:
         load_functions(["perdure_broken"])
@@ -117,7 +117,7 @@ def test_an_exception_is_told_with_its_type_message_and_line(tmp_path: Path) -> 
     assert "perdure_broken.py, line 3" in str(refused.value)
 
 
-def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "perdure_broken.py", "x = 1\ndef f(:\n")
     with pytest.raises(ModuleLoadError, match=r"SyntaxError: .*perdure_broken\.py, line 2"):
         load_functions([str(path)])

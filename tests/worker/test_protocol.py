@@ -42,7 +42,7 @@ def submitted(*submissions: tuple[str, bool]) -> InvocationProtocol[str]:
     return protocol
 
 
-def test_updates_that_nobody_waits_for_linger_until_hurried() -> None:
+def test_updates_that_are_not_awaited_linger_until_flushed() -> None:
     protocol = submitted(("a", False))
     assert protocol.lingers
     assert protocol.take_call("c1") is None
