@@ -341,7 +341,7 @@ class Matching(Protocol):
         ...
 
     def revoke_credit(self, worker_id: str) -> None:
-        """Take back all credit of the worker (a poll that ended)."""
+        """Revoke all credit of the worker (a poll that ended)."""
         ...
 
     def detach(self, worker_id: str) -> None:

@@ -32,7 +32,7 @@ async def open_callback(api: LambdaServed, peer: Peer) -> tuple[str, str]:
     return arn, reply.checkpoint.operations[0].callback_details.callback_id
 
 
-class Turn:
+class HeldInvocation:
     """An invocation with its checkpoint token, held by boto3."""
 
     def __init__(self, api: LambdaServed, arn: str, token: str) -> None:
@@ -41,12 +41,12 @@ class Turn:
         self.token = token
 
     @classmethod
-    async def begin(cls, api: LambdaServed, peer: Peer, **more: Any) -> "Turn":
+    async def begin(cls, api: LambdaServed, peer: Peer, **more: Any) -> "HeldInvocation":
         await api.started(**more)
         return await cls.resume(api, peer)
 
     @classmethod
-    async def resume(cls, api: LambdaServed, peer: Peer) -> "Turn":
+    async def resume(cls, api: LambdaServed, peer: Peer) -> "HeldInvocation":
         invocation = await peer.invocation()
         return cls(api, invocation.execution_arn, invocation.checkpoint_token)
 

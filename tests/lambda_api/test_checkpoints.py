@@ -7,7 +7,7 @@ import pytest
 
 from perdure_core.limits import FUNCTION_VERSION_CHARS_MAX
 from tests.gateway.serving import SteppedClock, run
-from tests.lambda_api.calls import STEP, Turn
+from tests.lambda_api.calls import STEP, HeldInvocation
 from tests.lambda_api.serving import UNKNOWN_ARN, lambda_serving, worker
 
 
@@ -50,8 +50,8 @@ async def answered_and_read_back(
 ) -> list[dict[str, dict[str, Any]]]:
     """Return the operations by id, as the checkpoint answers them and as the state has them."""
     async with lambda_serving(clock=clock) as api:
-        turn = await Turn.begin(api, await worker(api))
-        both = [await turn.checkpoint(*updates), await turn.state()]
+        held = await HeldInvocation.begin(api, await worker(api))
+        both = [await held.checkpoint(*updates), await held.state()]
         return [{each["Id"]: each for each in operations} for operations in both]
 
 
@@ -106,13 +106,13 @@ def test_an_outcome_by_checkpoint_ends_the_execution() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            turn = await Turn.begin(api, peer)
-            execution_id = turn.arn.rpartition("/")[2]
-            await turn.checkpoint(
+            held = await HeldInvocation.begin(api, peer)
+            execution_id = held.arn.rpartition("/")[2]
+            await held.checkpoint(
                 {"Id": execution_id, "Type": "EXECUTION", "Action": "SUCCEED", "Payload": "7"}
             )
-            await peer.complete(turn.token)
-            execution = await api.call("get_durable_execution", DurableExecutionArn=turn.arn)
+            await peer.complete(held.token)
+            execution = await api.call("get_durable_execution", DurableExecutionArn=held.arn)
             assert (execution["Status"], execution["Result"]) == ("SUCCEEDED", "7")
 
     run(main)
@@ -121,15 +121,15 @@ def test_an_outcome_by_checkpoint_ends_the_execution() -> None:
 def test_a_token_is_good_for_one_call_and_its_repeat() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
-            first = turn.token
-            await turn.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
-            second = turn.token
-            turn.token = first
-            await turn.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
-            assert turn.token == second
-            turn.token = first
-            refused = await turn.failure({**STEP, "Action": "START"})
+            held = await HeldInvocation.begin(api, await worker(api))
+            first = held.token
+            await held.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
+            second = held.token
+            held.token = first
+            await held.checkpoint({**STEP, "Action": "START"}, ClientToken="once")
+            assert held.token == second
+            held.token = first
+            refused = await held.failure({**STEP, "Action": "START"})
             assert refused[:2] == (400, "InvalidParameterValueException")
             assert refused[2].startswith("Invalid checkpoint token")
 
@@ -139,14 +139,14 @@ def test_a_token_is_good_for_one_call_and_its_repeat() -> None:
 def test_a_repeat_without_a_client_token_is_known_by_its_content() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
-            path = f"/2025-12-01/durable-executions/{turn.arn}/checkpoint"
+            held = await HeldInvocation.begin(api, await worker(api))
+            path = f"/2025-12-01/durable-executions/{held.arn}/checkpoint"
             update = {**STEP, "Action": "START"}
-            body = {"CheckpointToken": turn.token, "Updates": [update]}
+            body = {"CheckpointToken": held.token, "Updates": [update]}
             answers = [await api.http.post(path, json=body) for _ in range(2)]
             assert [answer.status_code for answer in answers] == [200, 200]
             assert answers[0].json() == answers[1].json()
-            other = {"CheckpointToken": turn.token, "Updates": [{**update, "Id": "t"}]}
+            other = {"CheckpointToken": held.token, "Updates": [{**update, "Id": "t"}]}
             assert (await api.http.post(path, json=other)).status_code == 400
 
     run(main)
@@ -155,13 +155,13 @@ def test_a_repeat_without_a_client_token_is_known_by_its_content() -> None:
 def test_a_paused_execution_gives_no_further_token() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
-            await turn.checkpoint({**STEP, "Action": "START"})
-            await api.call("pause_durable_execution", DurableExecutionArn=turn.arn)
+            held = await HeldInvocation.begin(api, await worker(api))
+            await held.checkpoint({**STEP, "Action": "START"})
+            await api.call("pause_durable_execution", DurableExecutionArn=held.arn)
             answer = await api.call(
                 "checkpoint_durable_execution",
-                DurableExecutionArn=turn.arn,
-                CheckpointToken=turn.token,
+                DurableExecutionArn=held.arn,
+                CheckpointToken=held.token,
                 Updates=[{**STEP, "Action": "SUCCEED", "Payload": "1"}],
             )
             assert "CheckpointToken" not in answer
@@ -172,11 +172,11 @@ def test_a_paused_execution_gives_no_further_token() -> None:
 def test_state_is_paged_in_order_of_start() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api), input="1")
+            held = await HeldInvocation.begin(api, await worker(api), input="1")
             ids = [f"s{number}" for number in range(9)]
-            await turn.checkpoint(*({**STEP, "Id": each, "Action": "START"} for each in ids))
+            await held.checkpoint(*({**STEP, "Id": each, "Action": "START"} for each in ids))
             for items in (1, 4, 100):
-                operations = await turn.state(MaxItems=items)
+                operations = await held.state(MaxItems=items)
                 assert [each["Id"] for each in operations[1:]] == ids
                 assert operations[0]["ExecutionDetails"] == {"InputPayload": "1"}
 
@@ -186,14 +186,14 @@ def test_state_is_paged_in_order_of_start() -> None:
 def test_a_token_of_another_execution_is_refused() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
-            turn.arn = UNKNOWN_ARN
+            held = await HeldInvocation.begin(api, await worker(api))
+            held.arn = UNKNOWN_ARN
             for refused in (
-                await turn.failure({**STEP, "Action": "START"}),
+                await held.failure({**STEP, "Action": "START"}),
                 await api.failure(
                     "get_durable_execution_state",
-                    DurableExecutionArn=turn.arn,
-                    CheckpointToken=turn.token,
+                    DurableExecutionArn=held.arn,
+                    CheckpointToken=held.token,
                 ),
             ):
                 assert refused[:2] == (400, "InvalidParameterValueException")
@@ -225,12 +225,12 @@ def test_a_token_of_another_execution_is_refused() -> None:
 def test_an_update_that_is_not_allowed_changes_nothing(update: dict[str, Any]) -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
+            held = await HeldInvocation.begin(api, await worker(api))
             good = {"Id": "good", "Type": "STEP", "Action": "START"}
-            refused = await turn.failure(good, update)
+            refused = await held.failure(good, update)
             assert refused[:2] == (400, "InvalidParameterValueException")
-            assert [each["Type"] for each in await turn.state()] == ["EXECUTION"]
-            assert [each["Id"] for each in await turn.checkpoint(good)] == ["good"]
+            assert [each["Type"] for each in await held.state()] == ["EXECUTION"]
+            assert [each["Id"] for each in await held.checkpoint(good)] == ["good"]
 
     run(main)
 
@@ -239,9 +239,9 @@ def test_a_chained_invoke_takes_its_trace_header_along() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            turn = await Turn.begin(api, peer)
+            held = await HeldInvocation.begin(api, peer)
             options = {"FunctionName": "f", "XAmznTraceId": "Root=1"}
-            await turn.checkpoint(
+            await held.checkpoint(
                 {
                     "Id": "inv",
                     "Type": "CHAINED_INVOKE",

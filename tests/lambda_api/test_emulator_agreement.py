@@ -19,7 +19,7 @@ from aws_durable_execution_sdk_python_testing.stores.memory import InMemoryExecu
 from botocore.exceptions import ClientError
 
 from tests.gateway.serving import run
-from tests.lambda_api.calls import Turn
+from tests.lambda_api.calls import HeldInvocation
 from tests.lambda_api.serving import lambda_serving, worker
 
 Update = dict[str, Any]
@@ -217,10 +217,10 @@ def with_ids(calls: CallSequence, number: int) -> CallSequence:
     return tuple(tuple(map(renamed, call)) for call in calls)
 
 
-async def ours(turn: Turn, updates: Sequence[Update]) -> list[Operation] | None:
+async def ours(held: HeldInvocation, updates: Sequence[Update]) -> list[Operation] | None:
     """Return the changed operations, or None if the call is refused with the emulator's code."""
     try:
-        return await turn.checkpoint(*updates)
+        return await held.checkpoint(*updates)
     except ClientError as error:
         response: Any = error.response
         assert response["Error"]["Code"] == "InvalidParameterValueException"
@@ -256,12 +256,12 @@ async def disagreements() -> dict[str, tuple[object, object]]:
     found: dict[str, tuple[object, object]] = {}
     emulator = Emulator()
     async with lambda_serving() as api:
-        turn = await Turn.begin(api, await worker(api))
+        held = await HeldInvocation.begin(api, await worker(api))
         for number, case in enumerate(CASES):
             answers: tuple[object, object] = (None, None)
             for call in with_ids(case.calls, number):
                 theirs = comparable(emulator.checkpoint(call), call)
-                answers = (theirs, comparable(await ours(turn, call), call))
+                answers = (theirs, comparable(await ours(held, call), call))
             if answers[0] != answers[1]:
                 found[case.title] = answers
     return found
@@ -284,11 +284,11 @@ def test_updates_are_accepted_refused_and_shown_as_by_the_emulator_of_aws() -> N
 def test_an_update_that_does_not_repeat_what_is_recorded_keeps_it() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
-            turn = await Turn.begin(api, await worker(api))
+            held = await HeldInvocation.begin(api, await worker(api))
             above = {**update("CONTEXT", "START"), "Id": "above"}
-            await turn.checkpoint(above, update("STEP", "START", ParentId="above"))
+            await held.checkpoint(above, update("STEP", "START", ParentId="above"))
             bare = {"Id": "it", "Type": "STEP", "Action": "SUCCEED", "Payload": "1"}
-            (step,) = await turn.checkpoint(bare)
+            (step,) = await held.checkpoint(bare)
             named = {name: step[name] for name in ("Name", "SubType", "ParentId", "Status")}
             assert named == {
                 "Name": "n",

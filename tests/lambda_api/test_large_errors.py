@@ -7,7 +7,7 @@ from typing import Any
 from perdure_core.limits import ERROR_BYTES_MAX
 from perdure_proto.v1 import client_pb2, worker_pb2
 from tests.gateway.serving import run
-from tests.lambda_api.calls import STEP, Turn, events, invoke, open_callback
+from tests.lambda_api.calls import STEP, HeldInvocation, events, invoke, open_callback
 from tests.lambda_api.serving import LambdaServed, lambda_serving, worker
 
 INVALID = (400, "InvalidParameterValueException")
@@ -37,21 +37,21 @@ def test_a_step_fails_with_the_largest_error_and_a_replay_finds_it_whole() -> No
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            turn = await Turn.begin(api, peer)
-            refused = await turn.failure({**STEP, "Action": "FAIL", "Error": TOO_LARGE})
+            held = await HeldInvocation.begin(api, peer)
+            refused = await held.failure({**STEP, "Action": "FAIL", "Error": TOO_LARGE})
             assert refused[:2] == INVALID
             assert "1,048,577 bytes; at most 1,048,576" in refused[2]
             retry = {"StepOptions": {"NextAttemptDelaySeconds": 1}}
             retried = {**STEP, "Id": "r", "Action": "RETRY", "Error": LARGEST, **retry}
-            answered = await turn.checkpoint({**STEP, "Action": "FAIL", "Error": LARGEST}, retried)
+            answered = await held.checkpoint({**STEP, "Action": "FAIL", "Error": LARGEST}, retried)
             assert [each["StepDetails"]["Error"] for each in answered] == [LARGEST, LARGEST]
-            state = await turn.state()
+            state = await held.state()
             assert [each["StepDetails"]["Error"] for each in state[1:]] == [LARGEST, LARGEST]
-            await peer.complete(turn.token, "PENDING")
-            by_type = {each["EventType"]: each for each in await events(api, turn.arn)}
+            await peer.complete(held.token, "PENDING")
+            by_type = {each["EventType"]: each for each in await events(api, held.arn)}
             failed = by_type["StepFailed"]["StepFailedDetails"]["Error"]
             assert failed == {"Payload": LARGEST, "Truncated": False}
-            bare = await events(api, turn.arn, IncludeExecutionData=False)
+            bare = await events(api, held.arn, IncludeExecutionData=False)
             assert bare[1]["StepFailedDetails"]["Error"] == {"Truncated": True}
 
     run(main)
@@ -61,11 +61,11 @@ def test_a_page_of_large_errors_ends_early() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            turn = await Turn.begin(api, peer)
+            held = await HeldInvocation.begin(api, peer)
             for number in range(6):
                 failed = {**STEP, "Id": str(number), "Action": "FAIL", "Error": LARGEST}
-                await turn.checkpoint(failed)
-            pages = await api.pages("get_durable_execution_history", DurableExecutionArn=turn.arn)
+                await held.checkpoint(failed)
+            pages = await api.pages("get_durable_execution_history", DurableExecutionArn=held.arn)
             assert len(pages) > 2
             found = [event for page in pages for event in page["Events"]]
             assert [each["EventId"] for each in found] == list(range(1, 8))
@@ -124,10 +124,10 @@ def test_a_waiting_caller_receives_the_whole_error() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
             calling = asyncio.ensure_future(invoke(api))
-            turn = await Turn.resume(api, peer)
+            held = await HeldInvocation.resume(api, peer)
             outcome = {"Id": "end", "Type": "EXECUTION", "Action": "FAIL", "Error": LARGEST}
-            await turn.checkpoint(outcome)
-            await peer.complete(turn.token, "FAILED")
+            await held.checkpoint(outcome)
+            await peer.complete(held.token, "FAILED")
             answer = await calling
             assert answer["FunctionError"] == "Unhandled"
             body = json.loads(answer["Payload"])
@@ -144,11 +144,11 @@ def test_an_outcome_beyond_the_bound_is_cut() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            turn = await Turn.begin(api, peer)
+            held = await HeldInvocation.begin(api, peer)
             outcome = {"Id": "end", "Type": "EXECUTION", "Action": "FAIL", "Error": TOO_LARGE}
-            await turn.checkpoint(outcome)
-            await peer.complete(turn.token, "FAILED")
-            execution = await described(api, turn.arn)
+            await held.checkpoint(outcome)
+            await peer.complete(held.token, "FAILED")
+            execution = await described(api, held.arn)
             error = execution["Error"]
             assert (execution["Status"], error["ErrorType"]) == ("FAILED", "Refused")
             assert error["ErrorMessage"].startswith("mmm")
@@ -161,13 +161,13 @@ def test_a_child_passes_the_largest_error_to_its_parent() -> None:
     async def main() -> None:
         async with lambda_serving() as api:
             peer = await worker(api)
-            parent = await Turn.begin(api, peer)
+            parent = await HeldInvocation.begin(api, peer)
             options = {"ChainedInvokeOptions": {"FunctionName": "f"}}
             await parent.checkpoint(
                 {"Id": "i", "Type": "CHAINED_INVOKE", "Action": "START", **options}
             )
             await peer.complete(parent.token, "PENDING")
-            child = await Turn.resume(api, peer)
+            child = await HeldInvocation.resume(api, peer)
             outcome = {"Id": "end", "Type": "EXECUTION", "Action": "FAIL", "Error": LARGEST}
             await child.checkpoint(outcome)
             await peer.complete(child.token, "FAILED")

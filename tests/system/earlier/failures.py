@@ -71,10 +71,10 @@ def raising(error: Exception) -> Callable[..., Any]:
     return body
 
 
-def told(error: BaseException | None) -> list[Any]:
+def described(error: BaseException | None) -> list[Any]:
     """Return what a handler can see of an error that came from a record, and of its causes.
 
-    Messages are told where they are ours: those of the SDK may be worded otherwise one day.
+    Messages are included where they are ours: those of the SDK may be worded otherwise one day.
     """
     if not isinstance(error, DurableOperationError | SerDesError):
         return []
@@ -82,12 +82,12 @@ def told(error: BaseException | None) -> list[Any]:
     if error.message in WORDS:
         seen.append(error.message)
     if isinstance(error, AnyOfError):
-        below = [told(each) for each in error.errors]
+        below = [described(each) for each in error.errors]
     elif error.data is not None:
         seen.append(cut(error.data))
     if isinstance(error, BatchCompletionError):
         below = [error.completion_reason.value]
-    return [f"{type(error).__name__}({', '.join(seen)})", *below, *told(error.__cause__)]
+    return [f"{type(error).__name__}({', '.join(seen)})", *below, *described(error.__cause__)]
 
 
 def cut(text: str) -> str:
@@ -98,16 +98,16 @@ def cut(text: str) -> str:
 def caught(
     kind: type[DurableOperationError | SerDesError], call: Callable[[], object]
 ) -> list[Any] | None:
-    """Return what is told of an error of that kind; any other one fails the execution."""
+    """Return the description of an error of that kind; any other one fails the execution."""
     try:
         call()
     except kind as error:
-        return told(error)
+        return described(error)
     return None
 
 
 def caught_of_child(context: DurableContext, body: Callable[..., Any]) -> list[Any] | None:
-    """Return what is told of the error of a child context, which the record says by its name."""
+    """Return the description of the error of a child context, which the record says by its name."""
     return caught(ChildContextError, lambda: context.run_in_child_context(body, "child"))
 
 
@@ -238,7 +238,7 @@ def hears(_event: Any, context: DurableContext) -> list[Any]:
             heard.append([name, cut(callback.result())])
         except CallbackError as error:
             # Once more, from a record that holds the name of the error alone.
-            heard.append([name, told(error), caught_of_child(context, raising(error))])
+            heard.append([name, described(error), caught_of_child(context, raising(error))])
     return heard
 
 

@@ -176,18 +176,18 @@ def keep(name: str, content: bytes) -> None:
 
 def leave_behind(db_url: str, folder: Path, *, keep_outbox: Callable[[], None]) -> dict[str, Any]:
     """Run server and worker until everything has begun; kill them; return what is in hand then."""
-    told = folder / "told"
-    told.mkdir()
+    events_folder = folder / "told"
+    events_folder.mkdir()
     with ExitStack() as running:
         grpc_port, http_port = (running.enter_context(HeldPort()) for _ in range(2))
         addresses = ("--grpc", str(grpc_port), "--http", str(http_port))
-        events = ("--status-events", str(told / "events"))
+        events = ("--status-events", str(events_folder / "events"))
         server = perdure("server", "--db", db_url, *addresses, "--node-name", NODE, *events)
         running.callback(kill, server)
         client = running.enter_context(Client(str(grpc_port), patience_s=WAIT_S_MAX))
         wait_until("the server serves", lambda: not client.list_functions())
-        # From now on nobody can be told what becomes of executions.
-        shutil.rmtree(told)
+        # From now on no event can be delivered.
+        shutil.rmtree(events_folder)
         keep_outbox()
         channel = running.enter_context(grpc.insecure_channel(str(grpc_port)))
         outsider = worker_pb2_grpc.WorkerServiceStub(channel)
