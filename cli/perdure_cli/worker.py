@@ -96,12 +96,13 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Serve the functions of Python modules, and host Lambda handlers."""
+    from perdure.worker_api import current_log_fields
     from perdure_host.telemetry import configure_logging
     from perdure_worker.hosting.load import HostingSources
     from perdure_worker.hosting.log_lines import LineFormat
     from perdure_worker.runner import WorkerSettings
 
-    configure_logging(log_format.value)
+    configure_logging(log_format.value, fields=current_log_fields)
     sources = HostingSources(
         functions_files=tuple(functions_files or ()),
         templates=tuple(templates or ()),

@@ -2,13 +2,18 @@
 
 Everything goes to standard error, including the logs of libraries, so that standard output is for
 results only. Secrets, payloads and tokens are never logged; ids and names are.
+
+Must stay true: a record that cannot be rendered as it is (its arguments do not fit its message, or
+an extra field does not print) is rendered as text; it is neither lost nor raised to the program.
 """
 
 import logging
 import secrets
 import sys
+import traceback
 import uuid
-from typing import Final, Literal, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
@@ -16,6 +21,18 @@ LogFormat = Literal["text", "json"]
 
 # They log every request and every run at INFO; the metrics show that better.
 _CHATTY: Final = ("apscheduler", "uvicorn.access", "uvicorn.error", "grpc", "asyncio", "alembic")
+
+# What `logging` itself puts into a record; everything else is an extra field.
+_RECORD_FIELDS: Final = frozenset(
+    {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName"}
+)
+# Keys of lines that mean something else than an extra field of that name.
+_LINE_FIELDS: Final = frozenset(
+    {
+        *("event", "level", "logger", "timestamp", "exc_info", "exception", "stack", "stack_info"),
+        *("_record", "_from_structlog"),
+    }
+)
 
 _SHARED: Final[tuple[structlog.typing.Processor, ...]] = (
     structlog.contextvars.merge_contextvars,
@@ -25,8 +42,21 @@ _SHARED: Final[tuple[structlog.typing.Processor, ...]] = (
 )
 
 
-def configure_logging(log_format: LogFormat, *, stream: TextIO | None = None) -> None:
-    """Send all logs of the process to `stream` (default: standard error). Call it once, early."""
+Fields = Callable[[], Mapping[str, object]]
+
+
+def _no_fields() -> Mapping[str, object]:
+    return {}
+
+
+def configure_logging(
+    log_format: LogFormat, *, stream: TextIO | None = None, fields: Fields = _no_fields
+) -> None:
+    """Send all logs of the process to `stream` (default: standard error). Call it once, early.
+
+    `fields` returns what lines of libraries and users carry beside their own extra fields; it is
+    called where a record is made.
+    """
     target = sys.stderr if stream is None else stream
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,8 +66,8 @@ def configure_logging(log_format: LogFormat, *, stream: TextIO | None = None) ->
     )
     handler = logging.StreamHandler(target)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+        _Formatter(
+            foreign_pre_chain=[_extra_adder(fields), *_SHARED],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers(log_format, target),
@@ -69,7 +99,79 @@ def new_request_id() -> str:
     return str(uuid.uuid4())
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Renders a record as text when it cannot be rendered as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        try:
+            return super().format(record)
+        except Exception:  # noqa: BLE001 - an argument or a field may raise anything
+            return super().format(_as_text(record))
+
+
+def _as_text(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record with the same fields, of which each is text."""
+    if isinstance(record.msg, dict):  # structlog's own: the values of the line
+        text = logging.makeLogRecord(vars(record))
+        line = cast("dict[str, object]", record.msg)
+        text.msg = {
+            name: value if isinstance(value, str) else _shown(value, repr)
+            for name, value in line.items()
+            if name != "exc_info"
+        }
+        return text
+    text = logging.makeLogRecord(
+        {name: value for name, value in vars(record).items() if name in _RECORD_FIELDS}
+    )
+    trace = traceback.format_exception(*record.exc_info) if record.exc_info else []
+    text.msg, text.args = "\n".join([_message(record), *trace]).rstrip(), ()
+    text.exc_info = None
+    for name, value in _extra_of(record).items():
+        if not name.startswith("_"):  # structlog's own
+            setattr(text, name, _shown(value, repr))
+    return text
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - the arguments do not fit, or raise
+        shown = [_shown(record.msg, str)]
+        args = record.args if isinstance(record.args, tuple) else (record.args,)
+        shown += [_shown(each, repr) for each in args]
+        return " ".join(shown)
+
+
+def _shown(value: object, show: Callable[[object], str]) -> str:
+    try:
+        return show(value)
+    except Exception:  # noqa: BLE001 - a broken __repr__ must not lose the line
+        return f"<{type(value).__qualname__}>"
+
+
+def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    return {str(name): value for name, value in vars(record).items() if name not in _RECORD_FIELDS}
+
+
+def _extra_adder(fields: Fields) -> structlog.typing.Processor:
+    """Return the processor that adds `fields`, and the extra fields of a record, to its line."""
+
+    def add(
+        _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        record = line["_record"]
+        for name, value in {**fields(), **_extra_of(record)}.items():
+            line[f"{name}_" if name in _LINE_FIELDS else name] = value
+        return line
+
+    return add
+
+
 def _renderers(log_format: LogFormat, target: TextIO) -> list[structlog.typing.Processor]:
     if log_format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(allow_nan=False),
+        ]
     return [structlog.dev.ConsoleRenderer(colors=target.isatty())]

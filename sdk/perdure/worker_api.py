@@ -5,6 +5,7 @@ from perdure.drivers.step_thread import abandoned_steps
 from perdure.functions.plain import PlainFunction
 from perdure.functions.run import run_invocation, run_invocation_async
 from perdure.invocation.thread_pool import DaemonThreadPool
+from perdure.primitives.logger import current_log_fields
 from perdure.protocol.function import RegisteredFunction
 from perdure.protocol.invocation import (
     CheckpointAnswer,
@@ -43,6 +44,7 @@ __all__ = [
     "Succeeded",
     "abandoned_steps",
     "close_loop",
+    "current_log_fields",
     "error_record",
     "run_invocation",
     "run_invocation_async",

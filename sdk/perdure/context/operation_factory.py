@@ -44,7 +44,7 @@ from perdure.operations.wait_for_condition import ConditionPlan, wait_for_condit
 from perdure.primitives.bound_function import original_name, with_annotations_of
 from perdure.primitives.completion import CompletionPolicy
 from perdure.primitives.duration import Duration
-from perdure.primitives.logger import Logger, log_extra
+from perdure.primitives.logger import Logger, log_extra, set_log_fields, with_log_fields
 from perdure.primitives.operation_contexts import (
     LoggerInterface,
     StepContext,
@@ -359,7 +359,9 @@ class OperationFactory:
         recorded = self.scope.recorded_context(identity, virtual=plan.virtual)
         inner = self.scope.child(identity, virtual=plan.virtual)
         operations = OperationFactory(inner, self._driver, self.logger.get_logger())
-        run = partial(self._driver.run_body, inner, partial(body, operations))
+        extra = log_extra(self.execution_arn, parent_id=inner.parent_id)
+        call = with_log_fields(extra, partial(body, operations))
+        run = partial(self._driver.run_body, inner, call)
         program = child(identity, recorded, plan, run, self.scope.invocation.result_bytes_max)
         return self.instrumented(identity, program, virtual=plan.virtual)
 
@@ -487,6 +489,7 @@ class OperationFactory:
             attempt=attempt,
             operation_id=identity.id,
         )
+        set_log_fields(extra)  # this runs in the body's own copy of the context variables
         return Logger(self.logger.get_logger(), extra)
 
 

@@ -13,6 +13,7 @@ from perdure.invocation.state import InvocationState
 from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.plugins.loading import Factories
 from perdure.primitives.context_variables import call_in_copy
+from perdure.primitives.logger import log_extra, set_log_fields
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Outcome, Succeeded
 
@@ -51,6 +52,7 @@ def _state(function: DurableHandler, environment: InvocationEnvironment) -> Invo
 
 
 def _run_with_plugins(function: Handler, invocation: Invocation, state: InvocationState) -> Outcome:
+    set_log_fields(log_extra(state.execution_arn))
     outcome = _run(function, invocation, state)
     if state.plugins is not None:
         # Without a deadline: this is user code, and the invocation lasts as long as it runs.
@@ -77,6 +79,7 @@ async def _run_async(
     function: Handler, invocation: Invocation, supervisor: TaskSupervisor
 ) -> Outcome:
     state = supervisor.invocation
+    set_log_fields(log_extra(state.execution_arn))
     scope = _root(invocation, state)
     driver = AsyncDriver(supervisor, AsyncDurableContext)
 

@@ -12,7 +12,7 @@ from perdure.functions.handler_io import Handler, decode_input, encode_output, o
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import InvocationState
 from perdure.primitives.context_variables import call_in_copy
-from perdure.primitives.logger import Logger, log_extra
+from perdure.primitives.logger import Logger, log_extra, set_log_fields
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
 from perdure.serdes.error_records import error_record
@@ -25,9 +25,7 @@ def call_handler(function: Handler, environment: InvocationEnvironment) -> Outco
     if diverged is not None:
         return diverged
     try:
-        event = decode_input(function, environment.invocation)
-        value = call_in_copy(lambda: function(event, _context(environment)))
-        return Succeeded(encode_output(function, value))
+        return call_in_copy(lambda: _call(function, environment))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
@@ -41,7 +39,14 @@ async def call_handler_async(function: Handler, environment: InvocationEnvironme
     return await supervisor.run(_call_async(function, environment))
 
 
+def _call(function: Handler, environment: InvocationEnvironment) -> Outcome:
+    set_log_fields(log_extra(environment.invocation.execution_arn))
+    event = decode_input(function, environment.invocation)
+    return Succeeded(encode_output(function, function(event, _context(environment))))
+
+
 async def _call_async(function: Handler, environment: InvocationEnvironment) -> Outcome:
+    set_log_fields(log_extra(environment.invocation.execution_arn))
     try:
         event = decode_input(function, environment.invocation)
         return Succeeded(encode_output(function, await function(event, _context(environment))))

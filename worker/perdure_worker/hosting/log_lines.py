@@ -45,18 +45,24 @@ class LogFormatter:
         """Return the line for a record of a logger."""
         if self._json:
             return self._encoded(self._fields(record, request_id, tenant_id))
-        text = record.getMessage()
-        if record.exc_info:
+        extra = [f"{name}={_shown(value)}" for name, value in _extra(record).items()]
+        text = " ".join([_message(record), *extra])
+        if record.exc_info and record.exc_info[0] is not None:
             text = f"{text}\n{''.join(traceback.format_exception(*record.exc_info)).rstrip()}"
         return self._text(_moment(record.created), record.levelname, request_id, text)
 
     def plain(
         self, text: str, request_id: str, now_s: float, level: str = "INFO", logger: str = PRINTED
     ) -> str:
-        """Return the line for printed text, or for a message of the worker itself."""
+        """Return the line for printed text, or for a message of the worker itself.
+
+        With JSON lines, a printed one that is a JSON object already stays as it is, as on Lambda.
+        """
         moment = _moment(now_s)
         if not self._json:
             return self._text(moment, level, request_id, text)
+        if logger == PRINTED and _is_object(text):
+            return text
         fields: dict[str, object] = {
             "timestamp": moment,
             "level": level,
@@ -76,16 +82,15 @@ class LogFormatter:
         fields: dict[str, object] = {
             "timestamp": _moment(record.created),
             "level": record.levelname,
-            "message": record.getMessage() if message is None else message,
+            "message": _message(record) if message is None else message,
             "logger": record.name,
             **_failure(record),
             "requestId": request_id or None,
             "tenantId": tenant_id,
             "functionName": self._function,
         }
-        for name, value in vars(record).items():
-            if name not in _OF_RECORDS and name not in fields:
-                fields[name] = value
+        for name, value in _extra(record).items():
+            fields[f"{name}_" if name in fields else name] = value
         return {name: value for name, value in fields.items() if value is not None}
 
     def _text(self, moment: str, level: str, request_id: str, text: str) -> str:
@@ -103,6 +108,40 @@ class LogFormatter:
         return _encode({**short, "message": f"{str(fields['message'])[:room]}…"})
 
 
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {str(name): value for name, value in vars(record).items() if name not in _OF_RECORDS}
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message; beside its arguments where these do not fit it."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - a line is not worth an invocation
+        args = record.args if isinstance(record.args, tuple) else (record.args,)
+        return " ".join(map(_shown, (record.msg, *args)))
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever __str__ raises
+        return f"<{type(value).__qualname__}>"
+
+
+def _is_object(text: str) -> bool:
+    if not text.lstrip().startswith("{") or len(text) > LINE_CHARS_MAX:
+        return False
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse_constant), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and infinities, which Python reads and JSON lacks."""
+    raise ValueError(name)
+
+
 def _failure(record: logging.LogRecord) -> dict[str, object]:
     if not record.exc_info or record.exc_info[0] is None:
         return {}
@@ -110,17 +149,17 @@ def _failure(record: logging.LogRecord) -> dict[str, object]:
     return {
         "stackTrace": traceback.format_tb(trace),
         "errorType": kind.__name__,
-        "errorMessage": str(error),
+        "errorMessage": _shown(error),
         "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
     }
 
 
 def _encode(fields: dict[str, object]) -> str:
     try:
-        text = json.dumps(fields, ensure_ascii=False, default=str)
+        text = json.dumps(fields, ensure_ascii=False, default=_shown, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        # Keys that are no texts, or a value that contains itself.
-        printable: dict[str, Any] = {str(name): str(value) for name, value in fields.items()}
+        # Keys that are no texts, numbers that JSON lacks, or a value that contains itself.
+        printable: dict[str, Any] = {name: _shown(value) for name, value in fields.items()}
         text = json.dumps(printable, ensure_ascii=False)
     return text.encode(errors="replace").decode()
 
