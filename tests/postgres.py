@@ -67,7 +67,7 @@ class PostgresServer:
         """Kill the server and all that serves its clients, with SIGKILL."""
         assert self._process is not None
         postmaster = psutil.Process(self._process.pid)
-        # Frozen first: seeing a child die, it would begin anew with children that nobody knows.
+        # Frozen first: seeing a child die, it would start again with unknown children.
         postmaster.suspend()
         children = postmaster.children()
         for process in (*children, postmaster):

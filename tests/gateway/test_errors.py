@@ -228,7 +228,7 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "Invalid callback id: ",
     ),
     (
-        "callback id of somebody else",
+        "callback id of another server",
         of_callbacks("HeartbeatCallback", E.HeartbeatCallbackRequest(callback_id=FOREIGN_CALLBACK)),
         Code.INVALID_ARGUMENT,
         "Invalid callback id: its signature does not match",

@@ -244,7 +244,7 @@ class Run:
         self._task.add_done_callback(self._ended)
 
     def drop(self) -> None:
-        """Stop at once: the turn has passed, or the worker dies."""
+        """Stop at once: the token is stale, or the worker dies."""
         self._task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -379,7 +379,7 @@ class Run:
 
 
 async def complete_callback(simulation: Simulation, callback_id: str) -> bool:
-    """Complete a callback from outside; tell whether that is known to be done."""
+    """Complete a callback from outside; return whether that is known to be done."""
     host = simulation.host
     try:
         await host.call(

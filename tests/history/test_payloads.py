@@ -124,7 +124,7 @@ async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
         invocation = await worker.take()
         await invocation.step("a", LARGE + " ")
         await invocation.complete("SUCCEEDED", LARGE)
-        # Whoever looked into this would fail.
+        # Decoding this would fail.
         inside(simulation.memory)._payloads.clear()
         simulation.host.crash()
         await simulation.open()
@@ -205,7 +205,7 @@ async def test_a_commit_that_was_lost_leaves_neither_record_nor_payload() -> Non
         invocation = await worker.take()
         call = (update("STEP", "SUCCEED", "a", payload=LARGE),)
         simulation.host.link.script("unknown_lost")
-        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the caller is told
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whichever error it is
             await simulation.history.invocations.checkpoint(invocation.token, "call", call)
         await settle()
         assert inside(simulation.memory)._payloads == {}

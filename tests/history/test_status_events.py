@@ -220,7 +220,7 @@ async def test_events_that_a_node_left_behind_are_delivered_by_the_next_in_order
 async def test_a_crash_between_telling_and_deleting_repeats_the_page_with_the_same_ids() -> None:
     sink = RecordingSink()
     async with Simulation(sink=sink) as simulation:
-        # Its own commit comes first; the second would delete what was told.
+        # Its own commit comes first; the second would delete what was delivered.
         simulation.host.crash()
         await settle()
         await simulation.open(cut_at=(1, "after"))

@@ -32,10 +32,10 @@ operation_ids = st.text("abcXYZ019-_", min_size=1, max_size=64)
 
 @given(keys, turns)
 def test_a_checkpoint_token_reads_as_it_was_signed(
-    key: ExecutionKey, turn: CheckpointToken
+    key: ExecutionKey, decoded: CheckpointToken
 ) -> None:
-    token = SIGNER.sign_token(key, turn)
-    assert SIGNER.read_token(token) == (key, turn)
+    token = SIGNER.sign_token(key, decoded)
+    assert SIGNER.read_token(token) == (key, decoded)
     assert FORM.fullmatch(token)
     assert len(token) <= CHECKPOINT_TOKEN_CHARS_MAX
 

@@ -26,7 +26,7 @@ def aws_sdk_1(request: pytest.FixtureRequest) -> Path:
     folder = Path(cache.mkdir("aws-sdk-1"))
     installed = folder / "packages"
     if not installed.exists():
-        # Several test processes may come here at once: whoever is first puts the folder in place.
+        # Several test processes can come here at once: the first one puts the folder in place.
         fresh = Path(tempfile.mkdtemp(dir=folder))
         command = [*(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")]
         subprocess.run(

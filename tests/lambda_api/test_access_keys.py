@@ -75,15 +75,15 @@ def calls(arn: str, token: str, callback_id: str) -> dict[str, tuple[str, dict[s
     """Return a call of every operation, by its action: boto3's method, and arguments."""
     execution = {"DurableExecutionArn": arn}
     callback = {"CallbackId": callback_id}
-    turn = {**execution, "CheckpointToken": token}
+    with_token = {**execution, "CheckpointToken": token}
     function = {"FunctionName": "f"}
     step = {"Id": "s", "Type": "STEP", "Action": "START"}
     listing = {"Statuses": ["RUNNING", "FAILED"], "StartedAfter": "2026-01-01T00:00:00Z"}
     return {
-        "GetDurableExecutionState": ("get_durable_execution_state", turn),
+        "GetDurableExecutionState": ("get_durable_execution_state", with_token),
         "CheckpointDurableExecution": (
             "checkpoint_durable_execution",
-            {**turn, "Updates": [step]},
+            {**with_token, "Updates": [step]},
         ),
         "GetDurableExecution": ("get_durable_execution", execution),
         "GetDurableExecutionHistory": ("get_durable_execution_history", execution),

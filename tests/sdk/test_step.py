@@ -365,7 +365,7 @@ def test_a_durable_step_is_bound_to_its_arguments_and_named_after_its_function()
     host = Hosted(handler(lambda _, context: context.step(charge(5, currency="CHF"))))
     assert host.run() == Succeeded('"5 CHF, attempt 1"')
     assert [operation.name for operation in host.state.operations.values()] == ["charge"]
-    assert charge.__doc__ == "Charge somebody."
+    assert charge.__doc__ == "Charge a card."
 
 
 @pytest.mark.parametrize(

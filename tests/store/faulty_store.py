@@ -30,7 +30,7 @@ from perdure_host.ports import (
 
 # What becomes of one commit: written and acknowledged; refused with nothing written; or of unknown
 # outcome to the caller: written already, never to be written, or still under way and written only
-# when somebody joins, who has to wait for it. Whoever reloads before joining falls for the last.
+# when another node joins, which must wait for it. A node that reloads before it joins misses it.
 Fate = Literal["written", "refused", "unknown_written", "unknown_lost", "unknown_late"]
 
 # The arguments of one commit.

@@ -121,7 +121,7 @@ def letter(number: int, bucket: int = 7, sender: int = 0) -> OutboxRow:
 
 
 def status_event(number: int = 1, event_id: int = 1, **facts: object) -> StatusEventRow:
-    """Return what a sink is told of an execution; by default of its start."""
+    """Return a status event of an execution; by default of its start."""
     row = StatusEventRow(
         key=key(number),
         event_id=event_id,

@@ -110,18 +110,18 @@ class Life:
         return lambda store: store.join(name, "here:1", now_ms=now_ms, lease_ms=20)
 
     def renew(self) -> Question:
-        me, now_ms = self.somebody(), self.now_ms
+        me, now_ms = self.any_owner(), self.now_ms
         return lambda store: store.renew(me, now_ms=now_ms, lease_ms=20)
 
     def leave(self) -> Question:
-        me = self.somebody()
+        me = self.any_owner()
         return lambda store: store.leave(me)
 
-    def somebody(self) -> int:
+    def any_owner(self) -> int:
         return self.incarnation - (self.dice.random() < 0.03)
 
     async def commit(self, truth: Store) -> Question:
-        me = self.somebody()
+        me = self.any_owner()
         keys = {self.key() for _ in range(self.dice.randint(0, 3))}
         changes = [self.change(key, await truth.get(key)) for key in sorted(keys)]
         done = [OutboxRow(self.dice.randint(0, 2), self.letter(), b"") for _ in range(2)]
@@ -173,7 +173,7 @@ class Life:
         return lambda store: store.load_payloads(key, digests)
 
     def sweep(self) -> Question:
-        me, now_ms, limit = self.somebody(), self.now_ms, self.dice.randint(1, 3)
+        me, now_ms, limit = self.any_owner(), self.now_ms, self.dice.randint(1, 3)
 
         async def sweep(store: Store) -> object:
             return {"swept": await store.sweep(me, now_ms=now_ms, limit=limit)}
@@ -181,7 +181,7 @@ class Life:
         return sweep
 
     def functions(self) -> Question:
-        me = self.somebody()
+        me = self.any_owner()
         row = FunctionRow(
             namespace="default",
             name=f"function-{self.dice.randint(1, 4)}",

@@ -129,7 +129,7 @@ async def test_of_namesakes_that_join_at_once_the_last_may_write(place: Place) -
 
 
 async def test_commits_that_race_with_a_takeover_are_whole_or_fenced(place: Place) -> None:
-    """What the old owner was told is written is what the new one finds: no less, no more."""
+    """The new owner finds exactly what was acknowledged to the old one: no less, no more."""
     acknowledged = 0
     under_way = asyncio.Event()
 

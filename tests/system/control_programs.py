@@ -8,7 +8,7 @@ from perdure.config import Duration, StepConfig
 from perdure.retries import RetryPresets
 from tests.system.ledger import Entry, write_down
 
-# Nobody ever lets it go: whoever waits for it hangs in C code.
+# It is never released: a thread that waits for it hangs in C code.
 _HELD = threading.Lock()
 _HELD.acquire()
 

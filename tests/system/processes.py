@@ -137,7 +137,7 @@ class Machine:
     ) -> None:
         """Prepare; `secured` are the server's credentials, `known` those of everybody else.
 
-        `command` is the module that runs servers and workers, and what it is told first.
+        `command` is the module that runs servers and workers, and its first arguments.
         """
         self.folder = folder
         self.db_url = db_url or f"sqlite:///{folder / 'perdure.db'}"

@@ -102,7 +102,7 @@ def test_an_async_handler_that_asks_for_less_pauses_the_execution(tmp_path: Path
         machine.kill("worker")
         client.resume(arn)
         client.pause(arn, reason="lunch")
-        wait_until(lambda: client.get(arn).status == "PAUSED", "it is paused by somebody")
+        wait_until(lambda: client.get(arn).status == "PAUSED", "it is paused by an operator")
         lunch = client.get(arn).pause
         assert lunch is not None
         assert not lunch.diverged

@@ -129,7 +129,7 @@ class Stream:
         await self.send(worker_pb2.ServerMessage(replies=worker_pb2.ReplyBatch(replies=replies)))
 
     async def accept(self, call: worker_pb2.CheckpointCall, token: str) -> None:
-        """Accept a checkpoint; an empty token revokes the turn."""
+        """Accept a checkpoint; an empty token revokes the invocation."""
         answer = worker_pb2.CheckpointResponse(
             checkpoint_token=token, operations=[_applied(u) for u in call.request.updates]
         )
