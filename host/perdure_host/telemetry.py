@@ -112,12 +112,12 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 def _as_text(record: logging.LogRecord) -> logging.LogRecord:
     """Return a record with the same fields, of which each is text."""
-    if isinstance(record.msg, dict):  # structlog's own: the values of the line
+    line: object = cast("object", record.msg)
+    if isinstance(line, dict):  # structlog's own: the values of the line
         text = logging.makeLogRecord(vars(record))
-        line = cast("dict[str, object]", record.msg)
         text.msg = {
-            name: value if isinstance(value, str) else _shown(value, repr)
-            for name, value in line.items()
+            name: value if isinstance(value, str) else _printable(value, repr)
+            for name, value in cast("dict[str, object]", line).items()
             if name != "exc_info"
         }
         return text
@@ -129,7 +129,7 @@ def _as_text(record: logging.LogRecord) -> logging.LogRecord:
     text.exc_info = None
     for name, value in _extra_of(record).items():
         if not name.startswith("_"):  # structlog's own
-            setattr(text, name, _shown(value, repr))
+            setattr(text, name, _printable(value, repr))
     return text
 
 
@@ -137,13 +137,13 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - the arguments do not fit, or raise
-        shown = [_shown(record.msg, str)]
+        printed = [_printable(record.msg, str)]
         args = record.args if isinstance(record.args, tuple) else (record.args,)
-        shown += [_shown(each, repr) for each in args]
-        return " ".join(shown)
+        printed += [_printable(each, repr) for each in args]
+        return " ".join(printed)
 
 
-def _shown(value: object, show: Callable[[object], str]) -> str:
+def _printable(value: object, show: Callable[[object], str]) -> str:
     try:
         return show(value)
     except Exception:  # noqa: BLE001 - a broken __repr__ must not lose the line

@@ -45,7 +45,7 @@ class LogFormatter:
         """Return the line for a record of a logger."""
         if self._json:
             return self._encoded(self._fields(record, request_id, tenant_id))
-        extra = [f"{name}={_shown(value)}" for name, value in _extra(record).items()]
+        extra = [f"{name}={_printable(value)}" for name, value in _extra(record).items()]
         text = " ".join([_message(record), *extra])
         if record.exc_info and record.exc_info[0] is not None:
             text = f"{text}\n{''.join(traceback.format_exception(*record.exc_info)).rstrip()}"
@@ -118,10 +118,10 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - a line is not worth an invocation
         args = record.args if isinstance(record.args, tuple) else (record.args,)
-        return " ".join(map(_shown, (record.msg, *args)))
+        return " ".join(map(_printable, (record.msg, *args)))
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - whatever __str__ raises
@@ -149,17 +149,17 @@ def _failure(record: logging.LogRecord) -> dict[str, object]:
     return {
         "stackTrace": traceback.format_tb(trace),
         "errorType": kind.__name__,
-        "errorMessage": _shown(error),
+        "errorMessage": _printable(error),
         "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
     }
 
 
 def _encode(fields: dict[str, object]) -> str:
     try:
-        text = json.dumps(fields, ensure_ascii=False, default=_shown, allow_nan=False)
+        text = json.dumps(fields, ensure_ascii=False, default=_printable, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         # Keys that are no texts, numbers that JSON lacks, or a value that contains itself.
-        printable: dict[str, Any] = {name: _shown(value) for name, value in fields.items()}
+        printable: dict[str, Any] = {name: _printable(value) for name, value in fields.items()}
         text = json.dumps(printable, ensure_ascii=False)
     return text.encode(errors="replace").decode()
 
