@@ -75,7 +75,7 @@ ERROR_NAMES: Final = {
 
 
 class Left(NamedTuple):
-    """A database that was left behind, and what somebody outside has in hand."""
+    """A database that was left behind, and what outsiders know of it."""
 
     url: str
     recorded: dict[str, Any]
@@ -160,7 +160,9 @@ def test_everything_that_was_begun_comes_to_its_end(left: Left, tmp_path: Path) 
                     client.resume(arns[name])
                 by_s = time.monotonic() + END_S_MAX
                 ends = {name: end_of(client, arns[name], by_s) for name in ENDS}
-            wait_until(lambda: told_of(statuses) >= set(arns.values()), "all starts are told")
+            wait_until(
+                lambda: started_in(statuses) >= set(arns.values()), "all starts are delivered"
+            )
             broken = machine.metrics().value("perdure_invariant_violations_total")
         finally:
             print(machine.logs_text())  # noqa: T201 - pytest keeps it for the report of a failure
@@ -212,8 +214,8 @@ def end_of(client: Client, arn: str, by_s: float) -> Any:
     return [execution.status, execution.error and execution.error.error_type]
 
 
-def told_of(statuses: Path) -> set[str]:
-    """Return of which executions it was told that they have begun."""
+def started_in(statuses: Path) -> set[str]:
+    """Return the executions whose start was delivered."""
     events = [json.loads(line) for line in statuses.read_text(encoding="utf-8").splitlines()]
     details = [event["detail"] for event in events]
     return {each["durableExecutionArn"] for each in details if each["status"] == "RUNNING"}

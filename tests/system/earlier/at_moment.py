@@ -1,4 +1,4 @@
-"""Runs a `perdure` command with its clock set, so that an old database is opened while it is young.
+"""A `perdure` command with its clock set, so that an old database is opened while it is young.
 
     python -m tests.system.earlier.at_moment MILLISECONDS COMMAND…
 
@@ -16,7 +16,7 @@ _MS_PER_S: Final = 1_000
 
 
 def set_clock(by_ms: int) -> None:
-    """Let the clock on the wall say that so many more milliseconds have passed."""
+    """Shift the wall clock by so many milliseconds."""
     wall_ns: Callable[[], int] = time.time_ns
     wall_s: Callable[[], float] = time.time
 

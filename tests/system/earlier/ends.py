@@ -1,4 +1,4 @@
-"""What the executions of the databases in this folder come to: the result, or how else they end."""
+"""The ends of the executions in this folder's databases: the result, or another end."""
 
 from typing import Any, Final
 

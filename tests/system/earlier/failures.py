@@ -44,7 +44,7 @@ from tests.system.earlier.functions import HOUR, YEAR, hang, same
 
 HALF_AN_HOUR: Final = Duration.from_minutes(30)
 LONG: Final = 40
-# What is said here and by whoever completes callbacks.
+# Messages of this file, and of the callbacks that `make.py` completes.
 WORDS: Final = {
     *("bad", "boom", "never", "no", "no such execution", "none is left", "one"),
     *("two", "unsent", "worse"),
@@ -72,9 +72,9 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 
 def described(error: BaseException | None) -> list[Any]:
-    """Return what a handler can see of an error that came from a record, and of its causes.
+    """Return a recorded error and its causes, as a handler sees them.
 
-    Messages are included where they are ours: those of the SDK may be worded otherwise one day.
+    Messages are included where this file raises them: those of the SDK can change.
     """
     if not isinstance(error, DurableOperationError | SerDesError):
         return []
@@ -91,7 +91,7 @@ def described(error: BaseException | None) -> list[Any]:
 
 
 def cut(text: str) -> str:
-    """Return how long a text is, if it is long."""
+    """Return a text, or its length if it is long."""
     return text if len(text) < LONG else f"{text[0]} × {len(text):,}"
 
 
@@ -107,7 +107,7 @@ def caught(
 
 
 def caught_of_child(context: DurableContext, body: Callable[..., Any]) -> list[Any] | None:
-    """Return the description of the error of a child context, which the record says by its name."""
+    """Return the description of the error of a child context, which is recorded by name."""
     return caught(ChildContextError, lambda: context.run_in_child_context(body, "child"))
 
 
@@ -116,7 +116,7 @@ def fails_in_steps(_event: Any, context: DurableContext) -> list[Any]:
     """Fail in steps and polls."""
 
     def overdue(step: StepContext) -> None:
-        while True:  # until it is told
+        while True:  # until it is cancelled
             step.raise_if_cancelled()
 
     def any_of(_step: StepContext) -> None:
@@ -212,7 +212,7 @@ def fails_in_batches(_event: Any, context: DurableContext) -> list[Any]:
 
 
 def recorded_and_fresh(context: DurableContext, again: Callable[[], list[Any]]) -> list[Any]:
-    """Fail, wait, fail once more; return what was caught first, and what is not the same."""
+    """Fail, wait, fail once more; return the first errors caught, and the differences."""
     recorded = again()
     context.wait(HOUR, "hour")
     fresh = again()
@@ -244,7 +244,7 @@ def hears(_event: Any, context: DurableContext) -> list[Any]:
 
 @durable_execution
 def is_stopped(_event: Any, context: DurableContext) -> None:
-    """Wait until somebody stops the execution."""
+    """Wait until the execution is stopped."""
     context.wait(YEAR, "year")
 
 

@@ -45,7 +45,7 @@ T = TypeVar("T")
 MAKING: Final = "PERDURE_TEST_MAKING" in os.environ
 
 HOUR: Final = Duration.from_hours(1)
-# Longer than an hour, so that only whoever is in time sees it end.
+# Longer than an hour, so that it is still open when the databases are opened.
 YEAR: Final = Duration.from_days(365)
 
 
@@ -432,5 +432,5 @@ if not MAKING:
 
     @durable_execution
     def ends_ahead(event: Any, _context: DurableContext) -> list[Any]:
-        """Return what nobody hears, since the outcome is recorded."""
+        """Return a value that is ignored, since the outcome is recorded."""
         return ["too late", event]

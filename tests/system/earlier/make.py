@@ -4,8 +4,8 @@
 
 Run it from the root of a checkout, with the environment of the commit whose databases are wanted:
 the server, the worker and the SDK are then those of that commit, and the functions are those of
-this folder. It replaces `sqlite.db.gz`, `postgresql.sql.gz`, and `recorded.json`, which says when
-that was, and what somebody outside has in hand then: ARNs, ids of callbacks, a checkpoint token.
+this folder. It replaces `sqlite.db.gz`, `postgresql.sql.gz`, and `recorded.json`, which holds the
+time of that, and what outsiders know then: ARNs, ids of callbacks, a checkpoint token.
 
 Everything has been asked for by the command, by the client, or by messages of the contract, with
 one exception: what executions have told each other is put back into the outbox, as if the server
@@ -97,7 +97,7 @@ STARTS: Final[dict[str, dict[str, Any]]] = {
     "fails_in_batches": {},
     **{name: {"payload": name} for name in OUTSIDE},
 }
-# Whoever has open callbacks at the end, and their names.
+# Executions with open callbacks at the end, and the callbacks' names.
 CALLBACKS: Final = {
     **{name: {"answer"} for name in ("asks", "does_in_parallel", "gathers")},
     "asks_by_submitter": {"answer create callback id"},
