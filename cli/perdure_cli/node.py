@@ -76,7 +76,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Migrate an older schema first; the older program may then be unable to start again.
     migrate: bool = False
     log_format: Literal["text", "json"] = "text"
-    # A node has every role; fewer are not supported yet.
+    # A node has every role.
     roles: tuple[str, ...] = ROLES
     # Longer: a dead node is replaced later. Shorter: a slow database loses the lease sooner.
     lease_ms: int = 10_000

@@ -1,4 +1,4 @@
-"""Every bound that Perdure promises, in one place.
+"""Bounds of what callers may send and store, in one place.
 
 Sources are sections of the public Lambda API model (2015-03-31) and the Lambda quotas page, unless
 a reason is given.

@@ -1,4 +1,6 @@
-"""Refusals: exceptions for commands that the state does not allow. A refusal changes nothing.
+"""Refusals: exceptions for commands that are malformed, or that the state does not allow.
+
+A refusal changes nothing.
 
 The class decides the status that the caller gets. The docstring is the default message on the wire.
 """

@@ -49,39 +49,39 @@ _Shape = TypeVar("_Shape")
 class Signer:
     """Signs and reads tokens under the cluster's secret."""
 
-    __slots__ = ("_callback_mac", "_turn_mac")
+    __slots__ = ("_callback_mac", "_token_mac")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SECRET_BYTES:
             raise ValueError(f"the secret must have {SECRET_BYTES} bytes, not {len(secret)}")
         # Copying a keyed hash is cheaper than keying one for each token.
-        self._turn_mac = blake2b(key=secret, digest_size=MAC_BYTES, person=b"perdure-turn")
+        self._token_mac = blake2b(key=secret, digest_size=MAC_BYTES, person=b"perdure-turn")
         self._callback_mac = blake2b(key=secret, digest_size=MAC_BYTES, person=b"perdure-callback")
 
-    def sign_token(self, key: ExecutionKey, turn: CheckpointToken) -> str:
-        """Return the checkpoint token of `turn`."""
+    def sign_token(self, key: ExecutionKey, token: CheckpointToken) -> str:
+        """Return the signed text of a checkpoint token."""
         content = _TURN.pack(
             VERSION,
             key.bucket,
             bytes.fromhex(key.execution_id),
-            bytes.fromhex(turn.invocation_id),
-            turn.number,
-            turn.seen,
-            turn.started_ms,
+            bytes.fromhex(token.invocation_id),
+            token.number,
+            token.seen,
+            token.started_ms,
         )
-        return _to_text(content + _mac(self._turn_mac, content))
+        return _to_text(content + _mac(self._token_mac, content))
 
-    def read_token(self, token: str) -> tuple[ExecutionKey, CheckpointToken]:
+    def read_token(self, text: str) -> tuple[ExecutionKey, CheckpointToken]:
         """Return what `sign_token` wrote. Raises Invalid for anything else."""
         what = "checkpoint token"
-        content = _checked(self._turn_mac, token, what, CHECKPOINT_TOKEN_CHARS_MAX)
+        content = _checked(self._token_mac, text, what, CHECKPOINT_TOKEN_CHARS_MAX)
         if len(content) != _TURN.size:
             raise _invalid(what, "its length is wrong")
         _, bucket, execution, invocation, number, seen, started_ms = _TURN.unpack(content)
-        turn = CheckpointToken(
+        token = CheckpointToken(
             invocation_id=invocation.hex(), number=number, seen=seen, started_ms=started_ms
         )
-        return _key(bucket, execution, what), turn
+        return _key(bucket, execution, what), token
 
     def sign_callback(self, key: ExecutionKey, operation_id: str) -> str:
         """Return the callback id of a CALLBACK operation."""

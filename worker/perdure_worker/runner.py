@@ -186,7 +186,7 @@ class _Worker:
             self._ready()
 
     def _count_failure(self, end: SessionEnd, lasted_s: float) -> None:
-        # A server that accepts and breaks at once must not be dialled ever faster.
+        # A server that accepts and breaks at once must not be reconnected to without a delay.
         steady = end.registered and lasted_s >= STEADY_S_MIN
         self._failures = 1 if steady else self._failures + 1
         # Once for each outage, not for each attempt.

@@ -144,7 +144,7 @@ class StepThread:
 def call_with_deadline(attempt: Attempt, body: Callable[[], Any]) -> Any:
     """Call `body` in a thread of its own, and return its value, or raise what it raises.
 
-    When the attempt times out, the body sees `cancelled`, is interrupted, and is abandoned at last;
+    When the attempt times out, the body sees `cancelled`, is interrupted, and is finally abandoned;
     the attempt itself fails with its timeout.
     """
     thread = StepThread(attempt, body)

@@ -1,6 +1,6 @@
 """Fibers of one invocation: which branches of a handler run, wait, or are cancelled.
 
-A handler is one fiber; every branch of a map or parallel is one more while it runs.
+A handler is one fiber; every branch of a map, parallel or race is one more while it runs.
 
     RUNNING <── wake ──┐
        │ └──── pause ──> WAITING      for an operation to change, or for a branch to end
@@ -27,7 +27,7 @@ class FiberStatus(Enum):
 
 
 class Fiber:
-    """One thread of a handler. `condition` is notified when what it waits for may have come.
+    """One line of control in a handler. `condition` is notified when its wait may be over.
 
     A fiber that `parks` does not wait for operations: it unwinds, and is replayed later. Once it is
     `parked`, it can do nothing more.
@@ -92,7 +92,7 @@ class FiberTree:
         fiber.condition.notify_all()
 
     def end(self, fiber: Fiber) -> None:
-        """Record that a branch's thread has left its body."""
+        """Record that a branch has left its body."""
         self._move(fiber, FiberStatus.ENDED)
         if fiber.parent is not None:
             del fiber.parent.children[fiber]

@@ -72,7 +72,9 @@ def _monotonic_ms() -> int:
 
 
 class InvocationState:
-    """The recorded operations and the checkpoints of one invocation; blocks the calling thread.
+    """The recorded operations and the checkpoints of one invocation.
+
+    `commit`, `wait_changed`, `pause` and `end` block the calling thread.
 
     Answers arrive on the worker's thread while the fibers run on others. `lock` guards the
     operations and the waiting fibers; the worker is never called while it is held. `submitting` is

@@ -391,7 +391,7 @@ def _end(outcome: Outcome) -> tuple[InvocationStatus, ErrorObject | None, str | 
         case Lost():
             return (
                 InvocationStatus.RETRY,
-                error_record(InvocationLost("The turn has passed.")),
+                error_record(InvocationLost("The invocation now belongs to another worker.")),
                 None,
             )
         case _:

@@ -134,7 +134,7 @@ class ActiveInvocation:
     def subscribe(self, listener: Callable[[CheckpointAnswer], None]) -> None:
         """Call `listener` for every answer; see `CheckpointWriter`."""
         self.listeners.append(listener)
-        if self._lost:  # between its active and its handler's beginning
+        if self._lost:  # after it arrived, before its handler began
             listener(_LOST)
 
     def notify_lost(self) -> None:

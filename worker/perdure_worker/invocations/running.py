@@ -311,7 +311,11 @@ class RunningInvocations:
             self._slots.unconfirmed += 1
             active.protocol.finish(completion)
         if label == "error" and completion is not None and completion.error is not None:
-            _log.warning("%s: broken: %s", active.execution_arn, completion.error.message)
+            _log.warning(
+                "%s: the invocation failed and will run again: %s",
+                active.execution_arn,
+                completion.error.message,
+            )
         count_invocation(self._metrics, label, active.counters)
 
     def _flush(self, active: ActiveInvocation) -> None:

@@ -54,7 +54,7 @@ def bridge_id_of(token: str) -> bytes:
 
 
 class CheckpointBridge:
-    """One invocation's turns. Belongs to a loop."""
+    """The checkpoints of one invocation. Belongs to a loop."""
 
     def __init__(
         self, bridge_id: bytes, invocation: Invocation, checkpoints: CheckpointWriter
