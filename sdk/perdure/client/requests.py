@@ -53,8 +53,8 @@ def list_request(
     """Build the request for one page of executions."""
     with _refusing_invalid_fields():
         return client_pb2.ListExecutionsRequest(
-            function_name=function_name or "",
-            execution_name=execution_name or "",
+            function_name=_filter("function_name", function_name),
+            execution_name=_filter("name", execution_name),
             statuses=list(statuses),
             started_after=_timestamp(started_after),
             started_before=_timestamp(started_before),
@@ -99,6 +99,15 @@ def payload_text(value: Any, text: str | None) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"the payload must be JSON: {error}") from error
     return text
+
+
+def _filter(field: str, value: str | None) -> str:
+    """Return a filter as the message holds it, where an empty one stands for none."""
+    if value == "":
+        raise InvalidArgumentError(
+            f"{field} must be at least 1 character, got ''. Leave it out to list all."
+        )
+    return value or ""
 
 
 @contextmanager

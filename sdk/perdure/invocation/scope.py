@@ -128,7 +128,7 @@ class Scope:
             id=id_,
             type=kind,
             sub_type=sub_type,
-            name=name or None,
+            name=name,
             parent_id=self.parent_id,
         )
 
