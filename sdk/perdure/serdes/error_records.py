@@ -55,7 +55,7 @@ def error_record(error: BaseException) -> ErrorObject:
     return ErrorObject(*fields, stack_trace=(*frames, *_first(_reasons(error), room)))
 
 
-def described(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     """Return the class and the message of an error, as one text of bounded length."""
     message = _message(error)
     name = _type(error)
@@ -143,7 +143,7 @@ def _reasons(error: BaseException) -> Iterator[str]:
             return
         relation, reason = waiting.popleft()
         seen.add(id(reason))
-        yield f"{relation} {described(reason)}"
+        yield f"{relation} {_described(reason)}"
         yield from _stack_trace(reason)[-REASON_FRAMES_MAX:]
         yield from _notes(reason)
         waiting.extend(_direct_reasons(reason))
