@@ -73,7 +73,7 @@ def test_a_list_asks_for_what_was_given() -> None:
 
 @pytest.mark.parametrize("field", ["function_name", "name"])
 def test_an_empty_filter_is_refused(field: str) -> None:
-    filters = {"function_name": None, "execution_name": None}
+    filters: dict[str, str | None] = {"function_name": None, "execution_name": None}
     filters["execution_name" if field == "name" else field] = ""
     with pytest.raises(InvalidArgumentError, match=f"^{field} must be at least 1 character"):
         list_request(

@@ -396,7 +396,9 @@ def test_a_callback_that_was_failed_without_a_message_has_one() -> None:
 
 
 def test_an_empty_sub_type_is_none() -> None:
-    host = Hosted(handler(lambda _, context: context.step(one, "s", StepConfig(sub_type=""))))
+    host = Hosted(
+        handler(lambda _, context: context.step(lambda _: 1, "s", StepConfig(sub_type="")))
+    )
     host.finish()
     assert [each.sub_type for each in host.state.operations.values()] == ["Step"]
 
@@ -407,7 +409,7 @@ def decorated(_: object) -> int:
     return 1
 
 
-EMPTY_NAMES: dict[str, Callable[[DurableContext], object]] = {
+EMPTY_NAMES: dict[str, Callable[[Any], object]] = {
     "step": lambda context: context.step(one, ""),
     "decorated step": lambda context: context.step(decorated(), ""),
     "wait": lambda context: context.wait(Duration(1), ""),
@@ -429,12 +431,12 @@ EMPTY_NAMES: dict[str, Callable[[DurableContext], object]] = {
 
 @pytest.mark.parametrize("call", EMPTY_NAMES.values(), ids=EMPTY_NAMES)
 def test_an_empty_name_is_refused_and_takes_no_place(
-    call: Callable[[DurableContext], object],
+    call: Callable[[Any], object],
 ) -> None:
     def body(_: Any, context: DurableContext) -> None:
         with pytest.raises(ValidationError, match="1 to 256 printable ASCII characters, got ''"):
             call(context)
-        context.step(one, "first")
+        context.step(lambda _: 1, "first")
 
     host = Hosted(handler(body), targets=["f"])
     assert host.finish() == Succeeded("null")

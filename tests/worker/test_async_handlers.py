@@ -110,7 +110,7 @@ def test_a_handler_whose_turn_has_passed_is_cancelled_and_gives_its_slot_back() 
 
 
 @pytest.mark.parametrize("in_task", [False, True])
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 def test_a_handler_that_exits_ends_no_more_than_its_execution(
     error: type[BaseException], *, in_task: bool
 ) -> None:

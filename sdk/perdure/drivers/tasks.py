@@ -394,18 +394,6 @@ async def await_user_code(body: Callable[[], Any], ended: Callable[[], bool]) ->
         raise carrier from None
 
 
-async def await_handler(body: Callable[[], Any], invocation: InvocationState) -> Any:
-    """Await a whole handler, as `await_user_code` does other user code.
-
-    Of a `GeneratorExit` no one can tell whether a task of the handler raised it, or whether the
-    handler is closed; but then nothing awaits the outcome.
-    """
-    try:
-        return await await_user_code(body, lambda: invocation.termination is not None)
-    except GeneratorExit as error:
-        raise RaisedByUserCode(error) from None
-
-
 async def awaited(value: Any) -> Any:
     """Return what an awaitable yields, and anything else as it is."""
     return await value if isawaitable(value) else value

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from perdure.context.async_context import AsyncDurableContext
 from perdure.context.durable_context import DurableContext
 from perdure.drivers.asyncio_driver import AsyncDriver
-from perdure.drivers.tasks import TaskSupervisor, await_handler
+from perdure.drivers.tasks import TaskSupervisor, await_user_code
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.invocation.scope import Scope
 from perdure.invocation.state import InvocationState
@@ -88,7 +88,9 @@ async def _run_async(
 
     async def body() -> Any:
         context = AsyncDurableContext(scope, driver)
-        value = await await_handler(partial(function, event, context), state)
+        value = await await_user_code(
+            partial(function, event, context), lambda: state.termination is not None
+        )
         # A task that is left may not have reached the calls that it made before a crash.
         if supervisor.only_handler_left and state.termination is None:
             scope.check_all_replayed()

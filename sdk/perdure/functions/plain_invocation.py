@@ -7,7 +7,7 @@ invocation alone.
 import logging
 from functools import partial
 
-from perdure.drivers.tasks import TaskSupervisor, await_handler
+from perdure.drivers.tasks import TaskSupervisor, await_user_code
 from perdure.exceptions import NonDeterministicExecutionError
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
@@ -55,7 +55,9 @@ async def _call_async(
     try:
         event = decode_input(function, environment.invocation)
         call = partial(function, event, _context(environment))
-        value = await await_handler(partial(await_in_copy, call), state)
+        value = await await_user_code(
+            partial(await_in_copy, call), lambda: state.termination is not None
+        )
         return Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
