@@ -139,9 +139,9 @@ def test_what_a_body_raises_is_what_its_caller_gets(
         return "nothing"
 
     if place == "submitter":
-        # Its failure is told as that of the submitter.
-        wanted = Succeeded('"perdure.exceptions.CallbackSubmitterError"')
-        assert Hosted(handler(body)).finish() == wanted
+        # Its failure is recorded as that of the submitter.
+        submitter_failed = Succeeded('"perdure.exceptions.CallbackSubmitterError"')
+        assert Hosted(handler(body)).finish() == submitter_failed
         return
     assert Hosted(handler(body)).finish() == Succeeded(f'"{expected(make())}"')
 

@@ -374,7 +374,7 @@ def _returned(task: "asyncio.Task[Any]") -> bool:
 async def await_user_code(body: Callable[[], Any], ended: Callable[[], bool]) -> Any:
     """Call user code and await it; what it raises arrives here, whatever it is.
 
-    A cancellation is passed on where somebody asked for it: this task was cancelled meanwhile, or
+    A cancellation is passed on where it was requested: this task was cancelled meanwhile, or
     the invocation has `ended`.
     """
     task = asyncio.current_task()

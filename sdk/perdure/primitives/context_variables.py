@@ -35,7 +35,7 @@ def await_in_copy(body: Callable[[], Any]) -> Generator[Any, Any, Any]:
         except StopIteration as stop:
             return stop.value
         except GeneratorExit as error:
-            if value is error:  # whoever awaits this closes it
+            if value is error:  # this is closed from outside
                 raise
             raise RaisedByUserCode(error) from None
         try:

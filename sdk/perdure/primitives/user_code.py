@@ -1,9 +1,9 @@
-"""What user code raises, told apart from control flow on its way to whoever records it.
+"""What user code raises, kept apart from control flow until it is recorded.
 
-Handlers, steps and children may raise anything: `SystemExit`, `CancelledError` that nobody asked
-for, `StopIteration`, exceptions of their own below `BaseException`. Between the call and the record
-lie generators, coroutines and tasks, which take some of these for their own. So each call of user
-code raises an ordinary exception that carries them.
+Handlers, steps and children may raise anything: `SystemExit`, a `CancelledError` that was not
+requested, `StopIteration`, exceptions of their own below `BaseException`. Between the call and the
+record lie generators, coroutines and tasks, which take some of these for their own. So each call of
+user code raises an ordinary exception that carries them.
 """
 
 from asyncio import CancelledError

@@ -173,14 +173,14 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _first(lines: Iterable[str], room: int) -> list[str]:
-    kept: list[str] = []
+    lines_within: list[str] = []
     for each in lines:
         line = each.encode(errors="replace").decode()
         room -= _size(line) + _LINE_ENVELOPE_BYTES
         if room < 0:
             break
-        kept.append(line)
-    return kept
+        lines_within.append(line)
+    return lines_within
 
 
 def _innermost(lines: list[str], room: int) -> tuple[str, ...]:
