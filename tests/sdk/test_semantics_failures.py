@@ -422,7 +422,9 @@ EMPTY_NAMES: dict[str, Callable[[Any], object]] = {
         context, one, WithRetryConfig(RetryPresets.fixed(Duration(1))), ""
     ),
     "map": lambda context: context.map([1], one, ""),
-    "item": lambda context: context.map([1], one, "m", MapConfig(item_namer=lambda *_: "")),
+    "item": lambda context: context.map(
+        [1], one, "m", MapConfig(item_namer=lambda _item, _index: "")
+    ),
     "branch": lambda context: context.parallel([ParallelBranch(one, "")]),
     "race": lambda context: context.race([one], ""),
     "time": lambda context: context.now(""),
