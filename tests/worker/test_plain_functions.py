@@ -21,11 +21,11 @@ class Elsewhere:
         self.is_async = is_async
         self.entered, self.stopped = threading.Event(), threading.Event()
 
-    def run(self, delivered: InvocationEnvironment) -> Outcome:
-        delivered.checkpoints.submit([], urgent=True).result(DEADLINE_S)
-        return Succeeded(f'"{delivered.invocation.function_name}"')
+    def run(self, environment: InvocationEnvironment) -> Outcome:
+        environment.checkpoints.submit([], urgent=True).result(DEADLINE_S)
+        return Succeeded(f'"{environment.invocation.function_name}"')
 
-    async def run_async(self, delivered: InvocationEnvironment) -> Outcome:
+    async def run_async(self, environment: InvocationEnvironment) -> Outcome:
         try:
             self.entered.set()
             await asyncio.Event().wait()
