@@ -20,9 +20,7 @@ from perdure import (
     SerDesError,
     StepContext,
     StepError,
-    ValidationError,
     WaitForConditionError,
-    durable_step,
 )
 from perdure.config import (
     ChildConfig,
@@ -32,7 +30,6 @@ from perdure.config import (
     Duration,
     MapConfig,
     NestingType,
-    ParallelBranch,
     StepConfig,
     WaitForCallbackConfig,
     complete_batch,
@@ -395,54 +392,27 @@ def test_a_callback_that_was_failed_without_a_message_has_one() -> None:
     assert outcome.error.message == "The callback is failed, without a message."
 
 
-def test_an_empty_sub_type_is_none() -> None:
-    host = Hosted(
-        handler(lambda _, context: context.step(lambda _: 1, "s", StepConfig(sub_type="")))
-    )
-    host.finish()
-    assert [each.sub_type for each in host.state.operations.values()] == ["Step"]
+def test_empty_names_and_sub_types_are_none() -> None:
+    def block(_context: DurableContext, attempt: int) -> int:
+        if attempt == 1:
+            raise LookupError("once")
+        return attempt
 
-
-@durable_step
-def decorated(_: object) -> int:
-    """Return 1."""
-    return 1
-
-
-EMPTY_NAMES: dict[str, Callable[[Any], object]] = {
-    "step": lambda context: context.step(one, ""),
-    "decorated step": lambda context: context.step(decorated(), ""),
-    "wait": lambda context: context.wait(Duration(1), ""),
-    "created wait": lambda context: context.create_wait(Duration(1), ""),
-    "callback": lambda context: context.create_callback(""),
-    "wait for a callback": lambda context: context.wait_for_callback(one, ""),
-    "invoke": lambda context: context.invoke("f", None, ""),
-    "child": lambda context: context.run_in_child_context(one, ""),
-    "retried block": lambda context: with_retry(
-        context, one, WithRetryConfig(RetryPresets.fixed(Duration(1))), ""
-    ),
-    "map": lambda context: context.map([1], one, ""),
-    "item": lambda context: context.map(
-        [1], one, "m", MapConfig(item_namer=lambda _item, _index: "")
-    ),
-    "branch": lambda context: context.parallel([ParallelBranch(one, "")]),
-    "race": lambda context: context.race([one], ""),
-    "time": lambda context: context.now(""),
-}
-
-
-@pytest.mark.parametrize("call", EMPTY_NAMES.values(), ids=EMPTY_NAMES)
-def test_an_empty_name_is_refused_and_takes_no_place(
-    call: Callable[[Any], object],
-) -> None:
     def body(_: Any, context: DurableContext) -> None:
-        with pytest.raises(ValidationError, match="1 to 256 printable ASCII characters, got ''"):
-            call(context)
-        context.step(lambda _: 1, "first")
+        context.step(lambda _: 1, "", StepConfig(sub_type=""))
+        with_retry(context, block, WithRetryConfig(RetryPresets.fixed(Duration(1))), "")
+        context.map([1], one, "", MapConfig(item_namer=lambda _item, _index: ""))
 
-    host = Hosted(handler(body), targets=["f"])
+    host = Hosted(handler(body))
     assert host.finish() == Succeeded("null")
-    assert [each.name for each in host.state.operations.values()] == ["first"]
+    operations = [(each.name, each.sub_type) for each in host.state.operations.values()]
+    assert operations == [
+        (None, "Step"),
+        (None, "RunInChildContext"),
+        (None, "Wait"),
+        (None, "Map"),
+        ("map-item-0", "MapIteration"),
+    ]
 
 
 def test_a_branch_that_cannot_be_called_has_failed() -> None:

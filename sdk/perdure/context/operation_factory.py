@@ -41,7 +41,7 @@ from perdure.operations.program import Program
 from perdure.operations.step import StepPlan, step
 from perdure.operations.wait import check_wait, create_wait, wait
 from perdure.operations.wait_for_condition import ConditionPlan, wait_for_condition
-from perdure.primitives.bound_function import named, with_annotations_of
+from perdure.primitives.bound_function import original_name, with_annotations_of
 from perdure.primitives.completion import CompletionPolicy
 from perdure.primitives.duration import Duration
 from perdure.primitives.logger import Logger, log_extra, set_log_fields, with_log_fields
@@ -103,7 +103,7 @@ class OperationFactory:
         """Return the program of a step."""
         settings = config or _STEP
         identity = self.scope.identify(
-            OperationType.STEP, settings.sub_type or "Step", named(name, func)
+            OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
         )
         serdes = settings.serdes or serdes_of_result(func) or EXTENDED_TYPES
         payloads = self.payloads(identity, serdes)
@@ -158,7 +158,7 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that creates a callback, submits its id and awaits its result."""
         settings = config or WaitForCallbackConfig()
-        title = named(name, submitter)
+        title = name or original_name(submitter)
         child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
 
         def submit(inner: OperationFactory) -> Program[Any]:
@@ -218,7 +218,7 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that runs `func(context)` as one operation."""
         settings = config or ChildConfig[Any]()
-        title = named(name, func)
+        title = name or original_name(func)
         return self._child(
             settings,
             title,
@@ -261,7 +261,7 @@ class OperationFactory:
             )
             for index, item in enumerate(inputs)
         ]
-        return self._batch(MAP, named(name, func), settings, branches)
+        return self._batch(MAP, name or original_name(func), settings, branches)
 
     def parallel(
         self,

@@ -5,16 +5,14 @@ invocation alone.
 """
 
 import logging
-from functools import partial
 
-from perdure.drivers.tasks import TaskSupervisor, await_user_code
+from perdure.drivers.tasks import TaskSupervisor
 from perdure.exceptions import NonDeterministicExecutionError
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import InvocationState
-from perdure.primitives.context_variables import await_in_copy, call_in_copy
+from perdure.primitives.context_variables import call_in_copy
 from perdure.primitives.logger import Logger, log_extra, set_log_fields
-from perdure.primitives.user_code import call_user_code, raised_error
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
 from perdure.serdes.error_records import error_record
@@ -37,28 +35,21 @@ async def call_handler_async(function: Handler, environment: InvocationEnvironme
     diverged = _divergence(function, environment.invocation)
     if diverged is not None:
         return diverged
-    state = InvocationState(environment)
-    return await TaskSupervisor(state).run(_call_async(function, environment, state))
+    supervisor = TaskSupervisor(InvocationState(environment))
+    return await supervisor.run(_call_async(function, environment))
 
 
 def _call(function: Handler, environment: InvocationEnvironment) -> Outcome:
     set_log_fields(log_extra(environment.invocation.execution_arn))
     event = decode_input(function, environment.invocation)
-    value = call_user_code(lambda: function(event, _context(environment)))
-    return Succeeded(encode_output(function, value))
+    return Succeeded(encode_output(function, function(event, _context(environment))))
 
 
-async def _call_async(
-    function: Handler, environment: InvocationEnvironment, state: InvocationState
-) -> Outcome:
+async def _call_async(function: Handler, environment: InvocationEnvironment) -> Outcome:
     set_log_fields(log_extra(environment.invocation.execution_arn))
     try:
         event = decode_input(function, environment.invocation)
-        call = partial(function, event, _context(environment))
-        value = await await_user_code(
-            partial(await_in_copy, call), lambda: state.termination is not None
-        )
-        return Succeeded(encode_output(function, value))
+        return Succeeded(encode_output(function, await function(event, _context(environment))))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
@@ -66,7 +57,7 @@ async def _call_async(
 def _ending(error: BaseException) -> Outcome:
     end = outcome_for(error)
     # There is nothing that it could wait for, and nothing that it could differ from.
-    return Failed(error_record(raised_error(error))) if isinstance(end, Pending | Diverged) else end
+    return Failed(error_record(error)) if isinstance(end, Pending | Diverged) else end
 
 
 def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:

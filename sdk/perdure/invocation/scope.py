@@ -4,8 +4,8 @@ It performs nothing: that is for the drivers, of which one blocks threads and th
 """
 
 import inspect
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -100,9 +100,16 @@ class Scope:
         with self.activate():
             return body()
 
-    def activate(self) -> "_Activation":
+    @contextmanager
+    def activate(self) -> Generator[None]:
         """Make this the scope of all durable calls of this thread or task, for the `with` block."""
-        return _Activation(self)
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            # A discarded coroutine ends in another context: there is nothing to reset.
+            with suppress(ValueError):
+                _current.reset(token)
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
         """Return the identity of the call that arrives now.
@@ -121,7 +128,7 @@ class Scope:
             id=id_,
             type=kind,
             sub_type=sub_type,
-            name=name,
+            name=name or None,
             parent_id=self.parent_id,
         )
 
@@ -237,21 +244,6 @@ class Scope:
                 observer.operation_replayed()
             else:
                 observer.step_finished(effect.outcome)
-
-
-class _Activation:
-    """Makes a scope current. A generator would set the traceback of errors that are frozen."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-
-    def __enter__(self) -> None:
-        self._token = _current.set(self._scope)
-
-    def __exit__(self, *_: object) -> None:
-        # A discarded coroutine ends in another context: there is nothing to reset.
-        with suppress(ValueError):
-            _current.reset(self._token)
 
 
 def _placed(identity: Identity) -> Identity:

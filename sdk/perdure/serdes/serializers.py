@@ -22,7 +22,6 @@ import msgspec
 
 from perdure.exceptions import ExecutionError, InvocationError, SerDesError
 from perdure.serdes.batch_result import BatchResult
-from perdure_core.json_text import json_text
 
 __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "SerDesContext"]
 
@@ -71,14 +70,11 @@ class PassThroughSerDes(SerDes[Any]):
 
 
 class JsonSerDes(SerDes[Any]):
-    """Plain JSON: tuples are read as lists, keys as strings.
-
-    Keys that would collide, NaN and infinities, and halves of surrogate pairs are refused.
-    """
+    """Plain JSON: tuples are read as lists, keys as strings."""
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         del serdes_context
-        return json_text(value)
+        return json.dumps(value)
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
         del serdes_context

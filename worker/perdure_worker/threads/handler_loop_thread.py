@@ -81,10 +81,10 @@ def _run(loop: HandlerLoop, running: Running) -> None:
 
 
 def _survive(run: Callable[[], object]) -> None:
-    """Run the loop until it is stopped; asyncio lets these out of any task that raises them."""
+    """Run the loop until it is stopped; asyncio lets SystemExit out of any task that raises it."""
     while True:
         try:
             run()
-        except (KeyboardInterrupt, SystemExit):  # of user code: signals reach the main thread
+        except SystemExit:
             continue
         return
