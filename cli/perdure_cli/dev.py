@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 
+from perdure_cli.database_options import DatabaseFileOption, DatabaseOption, database_url
 from perdure_cli.output import print_status
 from perdure_cli.server import (
-    DATABASE_DEFAULT,
     HTTP_DEFAULT,
-    DatabaseOption,
     GrpcOption,
     HttpOption,
     LogFormat,
@@ -39,8 +38,10 @@ WORKER_STOP_S_MAX: Final = 5.0
 
 
 def dev(
+    context: typer.Context,
     modules: ModulesArgument,
-    db: DatabaseOption = DATABASE_DEFAULT,
+    db: DatabaseOption = None,
+    db_file: DatabaseFileOption = None,
     grpc: GrpcOption = SERVER_DEFAULT,
     http: HttpOption = HTTP_DEFAULT,
     status_events: StatusEventsOption = None,
@@ -50,7 +51,7 @@ def dev(
         from perdure_cli.node import NodeSettings
 
         settings = NodeSettings(
-            db_url=db,
+            db_url=database_url(context, db, db_file),
             grpc_address=grpc,
             http_address=http,
             node_name=default_node_name(grpc),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from perdure_cli.database_options import DatabaseFileOption, DatabaseOption, database_url
 from perdure_cli.exit_codes import ExitCode
 from perdure_cli.output import print_error, print_status
 from perdure_cli.signals import run_until_signalled
@@ -21,7 +22,6 @@ from perdure_host.errors import HostError, SchemaTooNew, SchemaTooOld, SettingsE
 if TYPE_CHECKING:
     from perdure_cli.node import NodeAddresses, NodeSettings
 
-DATABASE_DEFAULT: Final = "sqlite:///perdure.db"
 HTTP_DEFAULT: Final = "127.0.0.1:7601"
 
 
@@ -32,15 +32,6 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-DatabaseOption = Annotated[
-    str,
-    typer.Option(
-        "--db",
-        envvar="PERDURE_DB",
-        metavar="URL",
-        help="The database: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
-    ),
-]
 GrpcOption = Annotated[
     str,
     typer.Option("--grpc", metavar="HOST:PORT", help="The address that clients and workers call."),
@@ -86,7 +77,9 @@ LogFormatOption = Annotated[
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    db: DatabaseOption = DATABASE_DEFAULT,
+    context: typer.Context,
+    db: DatabaseOption = None,
+    db_file: DatabaseFileOption = None,
     grpc: GrpcOption = SERVER_DEFAULT,
     http: HttpOption = HTTP_DEFAULT,
     token_file: Annotated[
@@ -125,7 +118,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         from perdure_cli.node import NodeSettings
 
         settings = NodeSettings(
-            db_url=db,
+            db_url=database_url(context, db, db_file),
             grpc_address=grpc,
             http_address=http,
             node_name=node_name or default_node_name(grpc),
@@ -143,12 +136,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
         raise typer.Exit(run_until_signalled(lambda stop: _run_node(settings, stop)))
 
 
-def migrate(db: DatabaseOption = DATABASE_DEFAULT) -> None:
+def migrate(
+    context: typer.Context, db: DatabaseOption = None, db_file: DatabaseFileOption = None
+) -> None:
     """Migrate the schema of a database to this version."""
     with exit_on_error():
         from perdure_host.sql import migrate_store
 
-        before, after = asyncio.run(migrate_store(db))
+        before, after = asyncio.run(migrate_store(database_url(context, db, db_file)))
     if before == after:
         print_status(f"the schema is up to date: {after}")
     else:

@@ -13,7 +13,11 @@ from tests.system.processes import ROOT
 
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 # Defaults which a command makes up when it runs.
-COMPUTED = {"--node-name": "host name and gRPC port", "--server": "127.0.0.1:7600"}
+COMPUTED = {
+    "--db": "sqlite:///perdure.db",
+    "--node-name": "host name and gRPC port",
+    "--server": "127.0.0.1:7600",
+}
 
 
 class Option(NamedTuple):

@@ -34,7 +34,9 @@ def _sql(url: str) -> Any:
     """Return the module that needs the server's libraries."""
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
-        raise SettingsError(f"unknown database scheme {scheme!r}. Use {_SCHEMES}.")
+        # Shown only where it is one: connection strings of other forms hold passwords.
+        shown = f"unknown database scheme {scheme!r}" if "://" in url else "not a database's URL"
+        raise SettingsError(f"{shown}. Use {_SCHEMES}.")
     try:
         return importlib.import_module("perdure_host.sql.store")
     except ModuleNotFoundError as error:

@@ -17,12 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import psycopg
-import sqlalchemy
 from sqlalchemy import Connection, Engine
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from perdure_host.errors import SettingsError, StoreError
+from perdure_host.errors import StoreError
+from perdure_host.sql.address import parse_address
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.failures import before_commit, during_commit, is_worth_another_try
 
@@ -42,12 +41,13 @@ class Database:
     """A database, by its URL; connects at the first call."""
 
     def __init__(self, url: str) -> None:
-        self._url = _parse(url)
-        self.kind = self._url.get_backend_name()
-        self.place = self._url.set(drivername=self.kind).render_as_string(hide_password=True)
+        address = parse_address(url)
+        self.kind = address.url.get_backend_name()
+        # Without credentials.
+        self.place = address.place
         self._dialect = dialect_of(self.kind)
-        self._writer = self._dialect.writer_engine(self._url)
-        self._readers = self._dialect.reader_engine(self._url, READERS)
+        self._writer = self._dialect.writer_engine(address.url)
+        self._readers = self._dialect.reader_engine(address.url, READERS)
         self._writer_thread = ThreadPoolExecutor(1, "store-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, "store-reader")
 
@@ -158,15 +158,3 @@ def _roll_back(connection: Connection) -> None:
 
 def _may_try_again(error: StoreError) -> bool:
     return isinstance(error.__cause__, Exception) and is_worth_another_try(error.__cause__)
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = sqlalchemy.make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise SettingsError(f"not the URL of a database: {url.partition('@')[2] or url}") from None
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise SettingsError("a SQLite store needs a file: sqlite:///PATH")
-        return parsed.set(drivername="sqlite")
-    return parsed.set(drivername="postgresql+psycopg")
