@@ -15,6 +15,7 @@ import msgspec
 
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
 from perdure_worker.invocations.running import RunningInvocations
+from perdure_worker.session.call_status import CallStatus
 from perdure_worker.session.replies import ReplyHandler
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ class Session:
         """Hold the stream until it ends, for whatever reason."""
         stub = cast("WorkerServiceAsyncStub", worker_pb2_grpc.WorkerServiceStub(channel))
         call = stub.Session()
+        status = CallStatus(call)
         try:
             async with self._watchdog, asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(call))
-                end = await self._read(call)
+                await self._read(call)
+                end = self._end(*await status.received())
                 writer.cancel()
             return end
         except TimeoutError:
@@ -114,14 +117,14 @@ class Session:
             # The stream has ended; the reader receives the reason.
             return
 
-    async def _read(self, call: SessionCall) -> SessionEnd:
+    async def _read(self, call: SessionCall) -> None:
         try:
             while isinstance(message := await call.read(), worker_pb2.ServerMessage):
                 self._last_received_s = self._loop.time()
                 self._receive(message)
-            return self._end(await call.code(), await call.details() or "the session was closed")
-        except grpc.aio.AioRpcError as error:
-            return self._end(error.code(), error.details())
+        except grpc.aio.AioRpcError:
+            # The status of the call says why.
+            return
 
     def _receive(self, message: worker_pb2.ServerMessage) -> None:
         match message.WhichOneof("message"):
@@ -157,5 +160,6 @@ class Session:
         self._running.request_heartbeat()
         self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat_tick)
 
-    def _end(self, code: grpc.StatusCode, details: str | None) -> SessionEnd:
-        return SessionEnd(code, details or code.name, self.registered)
+    def _end(self, code: grpc.StatusCode, details: str) -> SessionEnd:
+        closed = "the session was closed" if code is grpc.StatusCode.OK else code.name
+        return SessionEnd(code, details or closed, self.registered)
