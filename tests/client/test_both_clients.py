@@ -43,6 +43,20 @@ def test_a_start_without_a_name_gets_one() -> None:
     assert "" not in names
 
 
+def test_an_empty_name_is_not_replaced() -> None:
+    script = Script(answers=[started(running()), started(running())])
+    with serving(script) as server, Client(server) as client:
+        client.start("order", name="")
+
+    async def scene() -> None:
+        async with AsyncClient(server) as client:
+            await client.start("order", name="")
+
+    with serving(script) as server:
+        asyncio.run(scene())
+    assert [getattr(each, "execution_name", None) for each in script.requests] == ["", ""]
+
+
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
 
 

@@ -69,3 +69,19 @@ def test_a_list_asks_for_what_was_given() -> None:
     assert (list(request.statuses), request.started_after.seconds) == (["FAILED"], 5)
     assert not request.HasField("started_before")
     assert (request.reverse_order, request.max_items, request.marker) == (True, 10, "m")
+
+
+@pytest.mark.parametrize("field", ["function_name", "name"])
+def test_an_empty_filter_is_refused(field: str) -> None:
+    filters: dict[str, str | None] = {"function_name": None, "execution_name": None}
+    filters["execution_name" if field == "name" else field] = ""
+    with pytest.raises(InvalidArgumentError, match=f"^{field} must be at least 1 character"):
+        list_request(
+            **filters,
+            statuses=(),
+            started_after=None,
+            started_before=None,
+            oldest_first=False,
+            page_items=1,
+            marker="",
+        )

@@ -153,6 +153,24 @@ def test_a_name_stands_for_one_execution() -> None:
     run(main)
 
 
+def test_an_empty_name_is_refused() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            await worker(api, slots=0)
+            answer = await api.http.post(
+                "/2015-03-31/functions/f/invocations",
+                headers={"X-Amz-Durable-Execution-Name": "", "X-Amz-Invocation-Type": "Event"},
+            )
+            assert answer.status_code == 400
+            assert "header X-Amz-Durable-Execution-Name" in answer.text
+            answer = await api.http.get(
+                "/2025-12-01/functions/f/durable-executions", params={"DurableExecutionName": ""}
+            )
+            assert answer.status_code == 400
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     "target",
     [

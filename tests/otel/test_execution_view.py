@@ -12,6 +12,7 @@ from perdure import AsyncDurableContext, DurableContext, DurableFunction, StepCo
 from perdure.config import ChildConfig, Duration, NestingType, ParallelConfig
 from perdure.otel import derive_workflow_span_id, operation_id_to_span_id
 from perdure.testing import Crash, DurableFunctionTestRunner
+from perdure.worker_api import InvocationLost
 from tests.otel.traces import ROOT, Traces, attributes_of, id_of, linked, times, trace_ids
 from tests.sdk.recorder import awaiting, blocking
 
@@ -263,7 +264,7 @@ def test_an_attempt_that_is_cut_short_says_so() -> None:
     traces = Traces()
 
     def stop(_: StepContext) -> int:
-        raise KeyboardInterrupt
+        raise InvocationLost
 
     def body(context: DurableContext) -> int:
         return context.step(stop if not stopped else lambda _: 1, "step")

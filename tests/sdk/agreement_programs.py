@@ -337,7 +337,7 @@ def blocks_that_are_tried_again(sdk: Sdk, context: Any) -> Any:
 
 @program
 def empty_sub_types(sdk: Sdk, context: Any) -> Any:
-    return context.step(returning(1), "", sdk.config.StepConfig(sub_type=""))
+    return context.step(returning(1), None, sdk.config.StepConfig(sub_type=""))
 
 
 @program

@@ -166,12 +166,12 @@ def test_what_a_handler_raises_fails_the_execution() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
-def test_a_handler_that_exits_breaks_its_invocation_only(error: BaseException) -> None:
+def test_a_handler_that_exits_fails_its_execution(error: BaseException) -> None:
     def exiting(_: Any, __: Any) -> None:
         raise error
 
     outcome = outcome_of(exiting)
-    assert isinstance(outcome, Errored)
+    assert isinstance(outcome, Failed)
     assert outcome.error.type == type(error).__name__
 
 

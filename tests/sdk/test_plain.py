@@ -149,10 +149,16 @@ def test_what_it_raises_is_recorded_as_that_of_other_handlers() -> None:
         assert "test_plain.py" in "".join(outcome.error.stack_trace)
 
 
-@pytest.mark.parametrize("error", [InvocationError("away"), SystemExit(3)])
-def test_what_breaks_the_invocation_lets_it_run_again(error: BaseException) -> None:
-    for handle in raising(error):
+def test_what_breaks_the_invocation_lets_it_run_again() -> None:
+    for handle in raising(InvocationError("away")):
         assert isinstance(outcome_of(handle), Errored)
+
+
+def test_what_exits_fails_its_execution() -> None:
+    for handle in raising(SystemExit(3)):
+        outcome = outcome_of(handle)
+        assert isinstance(outcome, Failed)
+        assert outcome.error.type == "SystemExit"
 
 
 @pytest.mark.parametrize(

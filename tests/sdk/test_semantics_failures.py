@@ -36,7 +36,7 @@ from perdure.config import (
     continue_batch,
 )
 from perdure.exceptions import RetryableSerDesError, qualified_name
-from perdure.retries import RetryPresets, WithRetryConfig, with_retry
+from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes, PassThroughSerDes, SerDes, SerDesContext
 from perdure.serdes.batch_result import BatchItem, CompletionReason
 from perdure.waits import WaitForConditionConfig, WaitForConditionDecision
@@ -392,27 +392,25 @@ def test_a_callback_that_was_failed_without_a_message_has_one() -> None:
     assert outcome.error.message == "The callback is failed, without a message."
 
 
-def test_empty_names_and_sub_types_are_none() -> None:
-    def block(_context: DurableContext, attempt: int) -> int:
-        if attempt == 1:
-            raise LookupError("once")
-        return attempt
+def test_an_empty_sub_type_is_none() -> None:
+    host = Hosted(
+        handler(lambda _, context: context.step(lambda _: 1, "s", StepConfig(sub_type="")))
+    )
+    host.finish()
+    assert [each.sub_type for each in host.state.operations.values()] == ["Step"]
 
-    def body(_: Any, context: DurableContext) -> None:
-        context.step(lambda _: 1, "", StepConfig(sub_type=""))
-        with_retry(context, block, WithRetryConfig(RetryPresets.fixed(Duration(1))), "")
-        context.map([1], one, "", MapConfig(item_namer=lambda _item, _index: ""))
 
-    host = Hosted(handler(body))
-    assert host.finish() == Succeeded("null")
-    operations = [(each.name, each.sub_type) for each in host.state.operations.values()]
-    assert operations == [
-        (None, "Step"),
-        (None, "RunInChildContext"),
-        (None, "Wait"),
-        (None, "Map"),
-        ("map-item-0", "MapIteration"),
-    ]
+def test_what_was_written_when_it_was_not_refused_is_made_again() -> None:
+    settings = ChildConfig[Any](serdes=JsonSerDes())
+    values = iter([{"2": 1, "text": "t" * 300}])
+
+    def body(_: Any, context: DurableContext) -> int:
+        lost = {2: 0, "2": 1, "text": "t" * 300}
+        value = context.run_in_child_context(lambda _: next(values, lost), "large", settings)
+        context.wait(Duration(1))
+        return len(value)
+
+    assert Hosted(handler(body), result_bytes_max=256).finish() == Succeeded("2")
 
 
 def test_a_branch_that_cannot_be_called_has_failed() -> None:

@@ -1,5 +1,7 @@
 """Serializers: values become text and come back."""
 
+import json
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perdure.client.errors import InvalidArgumentError
+from perdure.client.requests import payload_text
 from perdure.exceptions import ExecutionError, RetryableSerDesError, SerDesError
 from perdure.serdes import (
     ExtendedTypeSerDes,
@@ -18,6 +22,7 @@ from perdure.serdes import (
     SerDesContext,
 )
 from perdure.serdes.serializers import Payloads
+from perdure.typed.serdes import encode_result
 
 EXTENDED = ExtendedTypeSerDes()
 CONTEXT = SerDesContext("op", "arn")
@@ -174,3 +179,47 @@ def test_text_that_cannot_travel_is_refused() -> None:
 
 def test_nothing_recorded_is_none() -> None:
     assert Payloads(EXTENDED, CONTEXT).read(None) is None
+
+
+LOST: dict[str, tuple[object, str]] = {
+    "a number and its text": ({1: "one", "1": "text"}, "same text in JSON: 1 and '1'"),
+    "None and its text": ([{None: 1, "null": 2}], "same text in JSON: None and 'null'"),
+    "True and its text": ({"a": ({True: 1, "true": 2},)}, "same text in JSON: True and 'true'"),
+    "NaN": ([math.nan], "neither NaN nor infinities"),
+    "an infinity": ({"a": -math.inf}, "neither NaN nor infinities"),
+    "half of a surrogate pair": (["\ud800"], "half of a surrogate pair"),
+    "a key with half of one": ({"\udcff": 1}, "half of a surrogate pair"),
+}
+
+
+@pytest.mark.parametrize(("value", "reason"), LOST.values(), ids=LOST)
+def test_what_json_would_lose_is_refused(value: object, reason: str) -> None:
+    with pytest.raises(SerDesError, match=reason):
+        Payloads(JsonSerDes(), CONTEXT).write(value)
+    with pytest.raises(SerDesError, match=f"The result of 'f' is not JSON: .*{reason}"):
+        encode_result(named_f, value)
+    with pytest.raises(InvalidArgumentError, match=f"the payload must be JSON: .*{reason}"):
+        payload_text(value, None)
+
+
+def named_f(_event: object, _context: object) -> object:
+    """Return nothing: only its name is of interest."""
+
+
+named_f.__name__ = named_f.__qualname__ = "f"
+
+
+@pytest.mark.parametrize(
+    "value", [{1: 2, "a": {None: 3}}, "\U0001f600 \\ud800", 2**64, [1.5, (2,)], {"\U0001f600": 1}]
+)
+def test_everything_else_is_written_as_ever(value: object) -> None:
+    assert Payloads(JsonSerDes(), CONTEXT).write(value) == json.dumps(value)
+    assert encode_result(named_f, value) == json.dumps(value)
+    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert payload_text(value, None) == compact
+
+
+@pytest.mark.parametrize("value", [math.inf, "\ud800", ["\udcff", -math.inf], {"\ud800": 1}])
+def test_what_stays_within_an_execution_comes_back(value: object) -> None:
+    payloads = Payloads(EXTENDED, CONTEXT)
+    assert payloads.read(payloads.write(value)) == value

@@ -383,7 +383,7 @@ def test_two_runs_leave_the_same_history_to_the_millisecond() -> None:
 
 def test_invocations_that_always_break_are_not_tried_for_a_year() -> None:
     def handler(_event: Any, _context: DurableContext) -> None:
-        raise SystemExit(3)
+        raise InvocationError("away")
 
     with (
         DurableFunctionTestRunner(handler) as runner,

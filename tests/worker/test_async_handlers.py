@@ -109,9 +109,16 @@ def test_a_handler_whose_turn_has_passed_is_cancelled_and_gives_its_slot_back() 
     play(scenario)
 
 
-def test_a_handler_that_exits_ends_no_more_than_its_invocation() -> None:
+@pytest.mark.parametrize("in_task", [False, True])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_handler_that_exits_ends_no_more_than_its_execution(
+    error: type[BaseException], *, in_task: bool
+) -> None:
+    async def exit_here() -> None:
+        raise error
+
     async def leave(_event: Any, _context: AsyncDurableContext) -> None:
-        raise SystemExit(3)
+        await (asyncio.create_task(exit_here()) if in_task else exit_here())
 
     async def scenario() -> None:
         async with Peer() as peer, working(peer, hosted(leave), hosted(_double, "double")):
@@ -119,7 +126,7 @@ def test_a_handler_that_exits_ends_no_more_than_its_invocation() -> None:
             await stream.register()
             await stream.deliver(invocation(1))
             end = await stream.expect_call("completions")
-            assert end.request.status == "ERROR"
+            assert end.request.status == "FAILED"
             await stream.confirm(end)
             await stream.deliver(invocation(2, "double", event='{"number": 1}'))
             await stream.accept(await stream.expect_call("checkpoints"), "t2")

@@ -103,7 +103,7 @@ def _references(state: State) -> list[StoredPayload]:
 
 
 def _list_query(request: LambdaRequest, function: FunctionRow, limit: int) -> ListQuery:
-    name = request.text("DurableExecutionName")
+    name = request.http_request.query_params.get("DurableExecutionName")  # "" is refused
     if name is not None:
         validation.check_execution_name(name)
     statuses = tuple(request.http_request.query_params.getlist("Statuses"))

@@ -151,7 +151,7 @@ def _start_request(
     return StartRequest(
         namespace=row.namespace,
         function=row.name,
-        name=request.header("x-amz-durable-execution-name"),
+        name=request.http_request.headers.get("x-amz-durable-execution-name"),  # "" is refused
         input=text_of(body) or _NOTHING_SENT,
         tenant_id=request.header("x-amz-tenant-id"),
         trace_header=request.header("x-amzn-trace-id"),

@@ -104,7 +104,7 @@ class AsyncClient:
         """
         request = requests.start_request(
             function_name,
-            name or self._environment.new_name(),
+            self._environment.new_name() if name is None else name,
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
@@ -135,7 +135,7 @@ class AsyncClient:
         """
         request = requests.start_request(
             function_name,
-            name or self._environment.new_name(),
+            self._environment.new_name() if name is None else name,
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,

@@ -101,7 +101,7 @@ class Client:
         """
         request = requests.start_request(
             function_name,
-            name or self._environment.new_name(),
+            self._environment.new_name() if name is None else name,
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,
@@ -132,7 +132,7 @@ class Client:
         """
         request = requests.start_request(
             function_name,
-            name or self._environment.new_name(),
+            self._environment.new_name() if name is None else name,
             payload,
             payload_text,
             execution_timeout_s=execution_timeout_s,

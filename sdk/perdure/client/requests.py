@@ -3,7 +3,6 @@
 Must stay true: a start always carries a name, because only a named start may be sent again.
 """
 
-import json
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.client.errors import InvalidArgumentError
+from perdure_core.json_text import compact_json_text
 from perdure_proto.v1 import client_pb2, model_pb2
 
 
@@ -53,8 +53,8 @@ def list_request(
     """Build the request for one page of executions."""
     with _refusing_invalid_fields():
         return client_pb2.ListExecutionsRequest(
-            function_name=function_name or "",
-            execution_name=execution_name or "",
+            function_name=_filter("function_name", function_name),
+            execution_name=_filter("name", execution_name),
             statuses=list(statuses),
             started_after=_timestamp(started_after),
             started_before=_timestamp(started_before),
@@ -94,11 +94,18 @@ def payload_text(value: Any, text: str | None) -> str | None:
     if value is None:
         return None
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
+        return compact_json_text(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"the payload must be JSON: {error}") from error
-    return text
+
+
+def _filter(field: str, value: str | None) -> str:
+    """Return a filter as the message holds it, where an empty one stands for none."""
+    if value == "":
+        raise InvalidArgumentError(
+            f"{field} must be at least 1 character, got ''. Leave it out to list all."
+        )
+    return value or ""
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from perdure.plugins.hooks import (
     UserFunctionStartInfo,
 )
 from perdure.plugins.invocation_plugins import InvocationPlugins
+from perdure.primitives.user_code import raised_error
 from perdure.serdes.error_records import error_record, record_of
 from perdure_core.model import (
     OPERATION_OPEN,
@@ -144,7 +145,7 @@ class _OperationInstrumentation:
         """Notify of what has ended because an effect failed; return the error for the program."""
         try:
             if isinstance(error, Exception):
-                self._end_function(UserFunctionOutcome.FAILED, error_record(error))
+                self._end_function(UserFunctionOutcome.FAILED, error_record(raised_error(error)))
             else:
                 self._end_function(UserFunctionOutcome.INCOMPLETE)
         except BaseException as stop:  # noqa: BLE001 - a plugin asks to stop

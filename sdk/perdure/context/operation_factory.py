@@ -16,7 +16,7 @@ from perdure.context.branch_serdes import EXTENDED_TYPES, branch_serdes, compose
 from perdure.context.driver import Driver
 from perdure.context.handles import CallbackHandle, WaitHandle, decoded
 from perdure.context.instrumented import instrumented
-from perdure.context.parallel_branch import ParallelBranch
+from perdure.context.parallel_branch import ParallelBranch, branches_of_map
 from perdure.context.retry_block import retry_block
 from perdure.context.wait_for_callback import unwrap_submission_error, wait_for_callback
 from perdure.exceptions import ValidationError
@@ -41,7 +41,7 @@ from perdure.operations.program import Program
 from perdure.operations.step import StepPlan, step
 from perdure.operations.wait import check_wait, create_wait, wait
 from perdure.operations.wait_for_condition import ConditionPlan, wait_for_condition
-from perdure.primitives.bound_function import original_name, with_annotations_of
+from perdure.primitives.bound_function import with_annotations_of
 from perdure.primitives.completion import CompletionPolicy
 from perdure.primitives.duration import Duration
 from perdure.primitives.logger import Logger, log_extra, set_log_fields, with_log_fields
@@ -102,9 +102,9 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program of a step."""
         settings = config or _STEP
-        identity = self.scope.identify(
-            OperationType.STEP, settings.sub_type or "Step", name or original_name(func)
-        )
+        sub_type = settings.sub_type or "Step"
+        title = self.scope.title(name, sub_type, func)
+        identity = self.scope.identify(OperationType.STEP, sub_type, title)
         serdes = settings.serdes or serdes_of_result(func) or EXTENDED_TYPES
         payloads = self.payloads(identity, serdes)
         plan = StepPlan(
@@ -158,7 +158,7 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that creates a callback, submits its id and awaits its result."""
         settings = config or WaitForCallbackConfig()
-        title = name or original_name(submitter)
+        title = self.scope.title(name, "WaitForCallback", submitter)
         child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
 
         def submit(inner: OperationFactory) -> Program[Any]:
@@ -218,7 +218,7 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that runs `func(context)` as one operation."""
         settings = config or ChildConfig[Any]()
-        title = name or original_name(func)
+        title = self.scope.title(name, _child_sub_type(settings), func)
         return self._child(
             settings,
             title,
@@ -230,20 +230,23 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that retries `func(context, attempt)` until it does not raise."""
         strategy = config.retry_strategy or create_retry_strategy()
+        settings = config.child_context_config or ChildConfig[Any]()
+        wrapped = config.wrap_with_run_in_child_context
+        title = self.scope.title(name, _child_sub_type(settings) if wrapped else None)
 
         def block(inner: OperationFactory) -> Program[Any]:
             return retry_block(
                 partial(func, inner.context()),
                 strategy,
-                name,
+                title,
                 wait=inner.wait,
                 now_ms=inner.scope.invocation.now_ms,
             )
 
-        if not config.wrap_with_run_in_child_context:
+        if not wrapped:
+            check_name(title)
             return block(self)
-        settings = config.child_context_config or ChildConfig[Any]()
-        return self._child_of_program(with_annotations_of(func, block), name, settings)
+        return self._child_of_program(with_annotations_of(func, block), title, settings)
 
     def map(
         self,
@@ -254,14 +257,8 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that calls `func(context, item, index, inputs)` for every item."""
         settings = config or MapConfig[Any]()
-        namer = settings.item_namer
-        branches = [
-            ParallelBranch(
-                _map_item(func, item, index, inputs), None if namer is None else namer(item, index)
-            )
-            for index, item in enumerate(inputs)
-        ]
-        return self._batch(MAP, name or original_name(func), settings, branches)
+        branches = branches_of_map(inputs, func, settings.item_namer)
+        return self._batch(MAP, self.scope.title(name, MAP.sub_type, func), settings, branches)
 
     def parallel(
         self,
@@ -287,8 +284,7 @@ class OperationFactory:
         settings, kind = config or BranchesConfig(), composition.kind
         if not branches and not composition.allows_no_branches:
             raise ValidationError(f"{kind.sub_type} must have at least one branch.")
-        for branch in branches:
-            check_name(branch.name)
+        self.scope.check_branch_names((each.name for each in branches), kind.sub_type)
         identity = self.scope.identify(OperationType.CONTEXT, kind.sub_type, name)
         invocation = self.scope.invocation
         summary = large_result_summary(invocation.recorded(identity.id))
@@ -341,9 +337,7 @@ class OperationFactory:
         name: str | None,
         body: "Callable[[OperationFactory], Any]",
     ) -> Program[Any]:
-        identity = self.scope.identify(
-            OperationType.CONTEXT, settings.sub_type or "RunInChildContext", name
-        )
+        identity = self.scope.identify(OperationType.CONTEXT, _child_sub_type(settings), name)
         plan = ChildPlan(
             payloads=self.payloads(
                 identity, settings.serdes or serdes_of_result(body) or EXTENDED_TYPES
@@ -374,8 +368,7 @@ class OperationFactory:
     ) -> Program[Any]:
         policy = CompletionPolicy(len(branches), settings.completion_config)
         policy.check()
-        for branch in branches:
-            check_name(branch.name)
+        self.scope.check_branch_names((each.name for each in branches), kind.sub_type)
         identity = self.scope.identify(OperationType.CONTEXT, kind.sub_type, name)
         summary = large_result_summary(self.scope.invocation.recorded(identity.id))
 
@@ -493,7 +486,5 @@ class OperationFactory:
         return Logger(self.logger.get_logger(), extra)
 
 
-def _map_item(
-    func: Callable[..., Any], item: Any, index: int, inputs: Sequence[Any]
-) -> Callable[[Any], Any]:
-    return with_annotations_of(func, lambda context: func(context, item, index, inputs))
+def _child_sub_type(settings: ChildConfig[Any]) -> str:
+    return settings.sub_type or "RunInChildContext"

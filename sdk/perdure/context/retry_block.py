@@ -8,6 +8,7 @@ from perdure.exceptions import UnrecoverableError
 from perdure.operations.program import Program, RunChild
 from perdure.operations.retry_after import retry_after_ms
 from perdure.primitives.duration import Duration
+from perdure.primitives.user_code import raised_error
 from perdure.settings.retry_strategies import RetryStrategy, delay_ms
 
 
@@ -27,10 +28,13 @@ def retry_block(
         except UnrecoverableError:
             raise
         except Exception as error:
-            decision = strategy(error, attempt)
+            raised = raised_error(error)
+            if not isinstance(raised, Exception):  # SystemExit and its like
+                raise
+            decision = strategy(raised, attempt)
             if not decision.should_retry:
                 raise
-            hint_ms = retry_after_ms(error, now_ms)
+            hint_ms = retry_after_ms(raised, now_ms)
         yield from wait(
             Duration.from_milliseconds(max(delay_ms(decision.delay), hint_ms)),
             f"{name}-backoff-{attempt}" if name else None,

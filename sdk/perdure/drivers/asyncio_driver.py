@@ -8,7 +8,7 @@ from typing import Any, TypeVar, assert_never, cast
 
 from perdure.drivers.idle import DurableFuture
 from perdure.drivers.step_thread import call_with_deadline
-from perdure.drivers.tasks import TaskSupervisor, awaited
+from perdure.drivers.tasks import TaskSupervisor, await_user_code, awaited
 from perdure.exceptions import ExecutionError, InvocationError
 from perdure.invocation.fibers import Fiber
 from perdure.invocation.scope import Scope
@@ -33,7 +33,10 @@ from perdure.operations.program import (
 from perdure.primitives.bound_function import is_coroutine_function
 from perdure.primitives.context_variables import await_in_copy
 from perdure.primitives.operation_contexts import LoggerInterface
+from perdure.primitives.user_code import asks_to_stop, call_user_code
 from perdure.protocol.invocation import InvocationLost
+from perdure.protocol.outcome import Errored
+from perdure.serdes.error_records import error_record
 
 T = TypeVar("T")
 
@@ -75,10 +78,10 @@ class AsyncDriver:
         task = asyncio.current_task()
         with scope.activate():
             if scope.owner is task:  # a batch whose branches run again, one after the other
-                return await awaited(body())
+                return await awaited(call_user_code(body))
             scope.owner = task
             with self._supervisor.child_fiber(scope.fiber) as scope.fiber:
-                return await awaited(body())
+                return await awaited(call_user_code(body))
 
     async def drive(self, scope: Scope, program: Program[T]) -> T:
         """Perform the effects of `program`, and return its value.
@@ -100,6 +103,11 @@ class AsyncDriver:
                     answer, failure = None, error
         except (InvocationLost, ExecutionError, InvocationError) as error:
             scope.invocation.terminate_on(scope.active().fiber, error)
+            raise
+        except BaseException as error:
+            # A plugin does: what user code raises is recorded. `failure` closes this coroutine.
+            if asks_to_stop(error) and error is not failure:
+                scope.invocation.terminate(Errored(error_record(error)))
             raise
 
     async def start(self, scope: Scope, program: Program[T]) -> T:
@@ -134,7 +142,7 @@ class _Drive:
             case Commit(update):
                 return await supervisor.commit(scope.fiber, update)
             case Run(body):
-                return await supervisor.run_step(body)
+                return await self._user_code(partial(supervisor.run_step, body))
             case ReplayEnded() | Resumed():
                 return scope.note_progress(effect)
             case Replayed() | StepFinished():
@@ -142,11 +150,15 @@ class _Drive:
             case Suspend():
                 return await supervisor.wait_changed(scope.active().fiber, effect)
             case RunChild(body):
-                return await awaited(body())
+                return await self._user_code(body)
             case StartBranch() | AwaitBranch() | CancelBranches():
                 return await self._perform_branch(effect)
             case _:
                 assert_never(effect)
+
+    async def _user_code(self, body: Callable[[], Any]) -> Any:
+        """Call user code and await it; what it raises arrives here, whatever it is."""
+        return await await_user_code(body, lambda: self._scope.invocation.termination is not None)
 
     async def _perform_branch(self, effect: StartBranch | AwaitBranch | CancelBranches) -> Any:
         branches = self._branches or _Branches(self._supervisor, self._scope.fiber)

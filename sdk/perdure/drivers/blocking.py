@@ -27,7 +27,10 @@ from perdure.operations.program import (
 )
 from perdure.primitives.context_variables import call_in_copy
 from perdure.primitives.operation_contexts import LoggerInterface
+from perdure.primitives.user_code import asks_to_stop, call_user_code
 from perdure.protocol.invocation import InvocationLost
+from perdure.protocol.outcome import Errored
+from perdure.serdes.error_records import error_record
 
 T = TypeVar("T")
 
@@ -71,6 +74,10 @@ class BlockingDriver:
         except (InvocationLost, ExecutionError, InvocationError) as error:
             scope.invocation.terminate_on(scope.active().fiber, error)
             raise
+        except BaseException as error:
+            if asks_to_stop(error):  # a plugin does: what user code raises is recorded
+                scope.invocation.terminate(Errored(error_record(error)))
+            raise
 
 
 class _Drive:
@@ -96,7 +103,7 @@ class _Drive:
             case Suspend():
                 return scope.invocation.wait_changed(scope.active().fiber, effect)
             case RunChild(body):
-                return body()
+                return call_user_code(body)
             case StartBranch() | AwaitBranch() | CancelBranches():
                 return self._perform_branch(effect)
             case _:
@@ -119,6 +126,6 @@ class _Drive:
 def _run_step(body: Callable[[], Any]) -> Any:
     def run() -> Any:
         step_running.set(True)
-        return body()
+        return call_user_code(body)
 
     return call_in_copy(run)

@@ -6,6 +6,7 @@ idle.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection, Coroutine, Generator
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -89,14 +90,18 @@ class HandlerLoop(asyncio.SelectorEventLoop):
 
 
 def run_to_end(loop: HandlerLoop, coro: Coroutine[Any, Any, T]) -> T:
-    """Run `coro` on a loop that does not run yet; go on after a `SystemExit` of another task."""
+    """Run `coro` on a loop that does not run yet; go on after an exit of another task.
+
+    On the main thread a `KeyboardInterrupt` is that of a person, and raised.
+    """
     task = loop.create_task(coro)
     while True:
         try:
             return loop.run_until_complete(task)
-        except SystemExit:
-            # asyncio raises it from any task; here it ends only the task that raised it.
-            if task.done():
+        except (KeyboardInterrupt, SystemExit) as error:
+            # asyncio raises them from any task; here they end only the task that raised them.
+            pressed = threading.current_thread() is threading.main_thread()
+            if task.done() or (pressed and isinstance(error, KeyboardInterrupt)):
                 raise
 
 

@@ -11,9 +11,9 @@ durable operation is awaited, it suspends. Everything here runs on the loop, but
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
@@ -34,6 +34,7 @@ from perdure.invocation.state import (
 from perdure.operations.attempt import Attempt
 from perdure.operations.program import Suspend
 from perdure.primitives.context_variables import await_in_copy
+from perdure.primitives.user_code import RaisedByUserCode, call_user_code, carrier_of
 from perdure.protocol.invocation import CheckpointRefused, CheckpointUnavailable, InvocationLost
 from perdure.protocol.outcome import Lost, Outcome, Pending
 from perdure_core.model import Operation, OperationUpdate
@@ -161,10 +162,13 @@ class TaskSupervisor:
     async def recorded(self, future: "Future[None]") -> None:
         """Wait for a checkpoint. Being cancelled leaves the checkpoint as it is."""
         if not future.done():
-            with self._working():
-                recorded = self._loop.create_future()
-                future.add_done_callback(lambda _: self._set_from_thread(recorded))
+            recorded = self._loop.create_future()
+            future.add_done_callback(lambda _: self._set_from_thread(recorded))
+            self._busy += 1
+            try:
                 await recorded
+            finally:
+                self._busy -= 1
         try:
             future.result()
         except (CheckpointRefused, CheckpointUnavailable) as error:
@@ -195,8 +199,11 @@ class TaskSupervisor:
             step_running.set(True)
             return body()
 
-        with self._working():
+        self._busy += 1
+        try:
             return await await_in_copy(run)
+        finally:
+            self._busy -= 1
 
     async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Call an ordinary function in a thread, with the variables of this task."""
@@ -223,19 +230,9 @@ class TaskSupervisor:
             finally:
                 deadline.timer.cancel()
 
-    @contextmanager
-    def child_fiber(self, parent: Fiber) -> Generator[Fiber]:
+    def child_fiber(self, parent: Fiber) -> "_ChildFiber":
         """Add a fiber for the body of a context, and cancel what the body leaves behind."""
-        invocation = self.invocation
-        with invocation.lock:
-            fiber = invocation.fibers.add(parent, parent.operation_id, parks=False)
-        try:
-            yield fiber
-        finally:
-            with invocation.submitting, invocation.lock:
-                fiber.cancelled = True
-                invocation.fibers.cancel_children(fiber)
-                invocation.fibers.end(fiber)
+        return _ChildFiber(self.invocation, parent)
 
     def has_not_awaited(self, task: "asyncio.Task[Any] | None") -> bool:
         """Return whether a task has not awaited anything yet."""
@@ -321,14 +318,6 @@ class TaskSupervisor:
     def _end(self, _: object = None) -> None:
         _set(self._over)
 
-    @contextmanager
-    def _working(self) -> Generator[None]:
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-
     def _worked(self, _: object) -> None:
         self._busy -= 1
 
@@ -339,6 +328,25 @@ class TaskSupervisor:
     def _set_from_thread(self, future: "asyncio.Future[Any]", value: object = None) -> None:
         with suppress(RuntimeError):  # the loop is closed: nothing waits any more
             self._loop.call_soon_threadsafe(_set, future, value)
+
+
+class _ChildFiber:
+    """The fiber of a body. A generator would set the traceback of errors that are frozen."""
+
+    def __init__(self, invocation: InvocationState, parent: Fiber) -> None:
+        self._invocation = invocation
+        with invocation.lock:
+            self._fiber = invocation.fibers.add(parent, parent.operation_id, parks=False)
+
+    def __enter__(self) -> Fiber:
+        return self._fiber
+
+    def __exit__(self, *_: object) -> None:
+        invocation, fiber = self._invocation, self._fiber
+        with invocation.submitting, invocation.lock:
+            fiber.cancelled = True
+            invocation.fibers.cancel_children(fiber)
+            invocation.fibers.end(fiber)
 
 
 class _DeadlineTimer:
@@ -363,6 +371,29 @@ def _returned(task: "asyncio.Task[Any]") -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 
+async def await_user_code(body: Callable[[], Any], ended: Callable[[], bool]) -> Any:
+    """Call user code and await it; what it raises arrives here, whatever it is.
+
+    A cancellation is passed on where it was requested: this task was cancelled meanwhile, or
+    the invocation has `ended`.
+    """
+    task = asyncio.current_task()
+    asked = 0 if task is None else task.cancelling()
+    try:
+        return await awaited(call_user_code(body))
+    except GeneratorExit:  # this coroutine is closed; one of user code arrives in its carrier
+        raise
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > asked or ended():
+            raise
+        raise RaisedByUserCode(error) from None
+    except BaseException as error:
+        carrier = carrier_of(error)
+        if carrier is error:
+            raise
+        raise carrier from None
+
+
 async def awaited(value: Any) -> Any:
     """Return what an awaitable yields, and anything else as it is."""
     return await value if isawaitable(value) else value
@@ -371,7 +402,7 @@ async def awaited(value: Any) -> Any:
 def _call(func: Callable[[], Any], report: Callable[[object], None]) -> None:
     ended: tuple[Any, BaseException | None]
     try:
-        ended = (func(), None)
+        ended = (call_user_code(func), None)
     except BaseException as error:  # noqa: BLE001 - raised where the body is awaited
         ended = (None, error)
     report(ended)

@@ -1,12 +1,13 @@
 """One invocation of a durable function: replay the handler, and go on from there."""
 
 from asyncio import wrap_future
+from functools import partial
 from typing import Any, Protocol
 
 from perdure.context.async_context import AsyncDurableContext
 from perdure.context.durable_context import DurableContext
 from perdure.drivers.asyncio_driver import AsyncDriver
-from perdure.drivers.tasks import TaskSupervisor
+from perdure.drivers.tasks import TaskSupervisor, await_user_code
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.invocation.scope import Scope
 from perdure.invocation.state import InvocationState
@@ -14,6 +15,7 @@ from perdure.plugins.invocation_plugins import InvocationPlugins
 from perdure.plugins.loading import Factories
 from perdure.primitives.context_variables import call_in_copy
 from perdure.primitives.logger import log_extra, set_log_fields
+from perdure.primitives.user_code import call_user_code
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Outcome, Succeeded
 
@@ -67,7 +69,8 @@ def _run(function: Handler, invocation: Invocation, state: InvocationState) -> O
         if state.plugins is not None:
             state.plugins.start()
         event = decode_input(function, invocation)
-        value = scope.run(lambda: function(event, DurableContext(scope)))
+        context = DurableContext(scope)
+        value = scope.run(lambda: call_user_code(lambda: function(event, context)))
         scope.check_all_replayed()
         end: Outcome = Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
@@ -84,7 +87,10 @@ async def _run_async(
     driver = AsyncDriver(supervisor, AsyncDurableContext)
 
     async def body() -> Any:
-        value = await function(event, AsyncDurableContext(scope, driver))
+        context = AsyncDurableContext(scope, driver)
+        value = await await_user_code(
+            partial(function, event, context), lambda: state.termination is not None
+        )
         # A task that is left may not have reached the calls that it made before a crash.
         if supervisor.only_handler_left and state.termination is None:
             scope.check_all_replayed()

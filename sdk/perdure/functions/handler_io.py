@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from perdure.exceptions import ExecutionError, InvocationError, SuspendExecution
 from perdure.invocation.state import termination_for
+from perdure.primitives.user_code import raised_error
 from perdure.protocol.invocation import Invocation
 from perdure.protocol.outcome import Errored, Failed, Outcome, Pending
 from perdure.serdes.error_records import error_record
@@ -50,6 +51,6 @@ def outcome_for(error: BaseException) -> Outcome:
         case SuspendExecution():
             return Pending()
         case Exception() | CancelledError():
-            return termination_for(error) or Failed(error_record(error))
-        case _:  # SystemExit and its like are not an answer of the handler
+            return termination_for(error) or Failed(error_record(raised_error(error)))
+        case _:  # a plugin asks to stop: what the handler raises itself arrives in its carrier
             return termination_for(error) or Errored(error_record(error))

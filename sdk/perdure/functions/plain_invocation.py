@@ -5,14 +5,16 @@ invocation alone.
 """
 
 import logging
+from functools import partial
 
-from perdure.drivers.tasks import TaskSupervisor
+from perdure.drivers.tasks import TaskSupervisor, await_user_code
 from perdure.exceptions import NonDeterministicExecutionError
 from perdure.functions.handler_io import Handler, decode_input, encode_output, outcome_for
 from perdure.functions.plain_context import PlainContext
 from perdure.invocation.state import InvocationState
-from perdure.primitives.context_variables import call_in_copy
+from perdure.primitives.context_variables import await_in_copy, call_in_copy
 from perdure.primitives.logger import Logger, log_extra, set_log_fields
+from perdure.primitives.user_code import call_user_code, raised_error
 from perdure.protocol.invocation import Invocation, InvocationEnvironment
 from perdure.protocol.outcome import Diverged, Failed, Outcome, Pending, Succeeded
 from perdure.serdes.error_records import error_record
@@ -35,21 +37,28 @@ async def call_handler_async(function: Handler, environment: InvocationEnvironme
     diverged = _divergence(function, environment.invocation)
     if diverged is not None:
         return diverged
-    supervisor = TaskSupervisor(InvocationState(environment))
-    return await supervisor.run(_call_async(function, environment))
+    state = InvocationState(environment)
+    return await TaskSupervisor(state).run(_call_async(function, environment, state))
 
 
 def _call(function: Handler, environment: InvocationEnvironment) -> Outcome:
     set_log_fields(log_extra(environment.invocation.execution_arn))
     event = decode_input(function, environment.invocation)
-    return Succeeded(encode_output(function, function(event, _context(environment))))
+    value = call_user_code(lambda: function(event, _context(environment)))
+    return Succeeded(encode_output(function, value))
 
 
-async def _call_async(function: Handler, environment: InvocationEnvironment) -> Outcome:
+async def _call_async(
+    function: Handler, environment: InvocationEnvironment, state: InvocationState
+) -> Outcome:
     set_log_fields(log_extra(environment.invocation.execution_arn))
     try:
         event = decode_input(function, environment.invocation)
-        return Succeeded(encode_output(function, await function(event, _context(environment))))
+        call = partial(function, event, _context(environment))
+        value = await await_user_code(
+            partial(await_in_copy, call), lambda: state.termination is not None
+        )
+        return Succeeded(encode_output(function, value))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises has a meaning
         return _ending(error)
 
@@ -57,7 +66,7 @@ async def _call_async(function: Handler, environment: InvocationEnvironment) -> 
 def _ending(error: BaseException) -> Outcome:
     end = outcome_for(error)
     # There is nothing that it could wait for, and nothing that it could differ from.
-    return Failed(error_record(error)) if isinstance(end, Pending | Diverged) else end
+    return Failed(error_record(raised_error(error))) if isinstance(end, Pending | Diverged) else end
 
 
 def _divergence(function: Handler, invocation: Invocation) -> Diverged | None:

@@ -4,8 +4,8 @@ It performs nothing: that is for the drivers, of which one blocks threads and th
 """
 
 import inspect
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -24,6 +24,7 @@ from perdure.operations.identity import (
     operation_id,
 )
 from perdure.operations.program import Replayed, ReplayEnded, Resumed, StepFinished
+from perdure.primitives.bound_function import named, original_name
 from perdure.primitives.call_site import user_line
 from perdure.primitives.deterministic import deterministic_name
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
@@ -100,16 +101,9 @@ class Scope:
         with self.activate():
             return body()
 
-    @contextmanager
-    def activate(self) -> Generator[None]:
+    def activate(self) -> "_Activation":
         """Make this the scope of all durable calls of this thread or task, for the `with` block."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            # A discarded coroutine ends in another context: there is nothing to reset.
-            with suppress(ValueError):
-                _current.reset(token)
+        return _Activation(self)
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
         """Return the identity of the call that arrives now.
@@ -121,6 +115,8 @@ class Scope:
         call = f"{sub_type} {name or ''}".rstrip()
         self.enter(call)
         self._require_current(call)
+        if name == "":
+            name = self.title(name, sub_type)
         check_name(name)
         number, id_ = self._ids.take()
         return Identity(
@@ -128,9 +124,40 @@ class Scope:
             id=id_,
             type=kind,
             sub_type=sub_type,
-            name=name or None,
+            name=name,
             parent_id=self.parent_id,
         )
+
+    def title(self, name: str | None, sub_type: str | None, func: object = None) -> str | None:
+        """Return the name of the call that arrives now: `name`, or that of a decorated function.
+
+        An empty name is left for `identify` to refuse, but for a call that is recorded: earlier
+        releases took an empty name for none.
+        """
+        if name != "":
+            return named(name, func)
+        title = original_name(func)
+        return title if self._is_recorded(sub_type, title) else name
+
+    def check_branch_names(self, names: Iterable[str | None], sub_type: str) -> None:
+        """Raise `ValidationError` for names of branches of the call that arrives now.
+
+        Empty ones pass in a call that is recorded, as in `title`.
+        """
+        for name in names:
+            if name != "" or not self._is_recorded(sub_type):
+                check_name(name)
+
+    def _is_recorded(self, sub_type: str | None, *names: str | None) -> bool:
+        """Return whether the call that arrives now is recorded; None and no names stand for any.
+
+        A virtual context is recorded by its first operation.
+        """
+        place = self._ids.peek()
+        recorded = self.invocation.recorded(place)
+        if recorded is None:
+            return self.invocation.recorded(operation_id(place, 1)) is not None
+        return sub_type in {recorded.sub_type, None} and (not names or recorded.name in names)
 
     def next_deterministic_name(self, kind: str) -> str:
         """Return a name that only the call which arrives now has; the same in every replay.
@@ -244,6 +271,21 @@ class Scope:
                 observer.operation_replayed()
             else:
                 observer.step_finished(effect.outcome)
+
+
+class _Activation:
+    """Makes a scope current. A generator would set the traceback of errors that are frozen."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._scope)
+
+    def __exit__(self, *_: object) -> None:
+        # A discarded coroutine ends in another context: there is nothing to reset.
+        with suppress(ValueError):
+            _current.reset(self._token)
 
 
 def _placed(identity: Identity) -> Identity:

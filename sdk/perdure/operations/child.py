@@ -30,6 +30,7 @@ from perdure.operations.program import (
     commit,
 )
 from perdure.operations.step import check_size
+from perdure.primitives.user_code import raised_error, repr_of
 from perdure.serdes.error_records import error_record, operation_error
 from perdure.serdes.serializers import Payloads
 from perdure_core.model import (
@@ -108,7 +109,7 @@ def _virtual(plan: ChildPlan, body: Callable[[], Any]) -> Program[Any]:
         result = plan.payloads.read(plan.payloads.write(value))
     except Exception as error:  # noqa: BLE001 - errors of a body are raised as recorded ones
         _raise_if_fatal(error)
-        failure = error_record(error)
+        failure = error_record(raised_error(error))
     else:
         yield Resumed()
         return result
@@ -129,16 +130,16 @@ def _ended(
     except Exception as error:
         _raise_if_fatal(error)
         raise NonDeterministicExecutionError(
-            f"{identity.describe()} succeeded before, but raised {error!r} when it was re-run to"
-            " rebuild its result.",
+            f"{identity.describe()} succeeded before, but raised {repr_of(raised_error(error))}"
+            " when it was re-run to rebuild its result.",
             identity.id,
         ) from error
-    return plan.payloads.read(plan.payloads.write(value))
+    return plan.payloads.rebuild(value)
 
 
 def _fail(identity: Identity, plan: ChildPlan, error: Exception) -> Program[Any]:
     _raise_if_fatal(error)
-    failure = plan.failure(error)
+    failure = plan.failure(raised_error(error))
     yield ReplayEnded()
     yield from commit(identity.update(OperationAction.FAIL, error=failure))
     raise operation_error(ChildContextError, failure)

@@ -88,13 +88,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_name(name: str | None) -> None:
-    """Raise `ValidationError` for a `name` of other than 1 to 256 printable ASCII characters.
-
-    An empty name counts as none.
-    """
-    if not name:
+    """Raise `ValidationError` for a `name` of other than 1 to 256 printable ASCII characters."""
+    if name is None:
         return
-    if not (name.isascii() and name.isprintable() and len(name) <= OPERATION_NAME_CHARS_MAX):
+    printable = name.isascii() and name.isprintable()
+    if not (printable and 1 <= len(name) <= OPERATION_NAME_CHARS_MAX):
         raise ValidationError(
             f"An operation name must be 1 to {OPERATION_NAME_CHARS_MAX} printable ASCII characters,"
             " got "

@@ -45,6 +45,7 @@ from perdure.operations.program import (
     suspend,
 )
 from perdure.operations.retry_after import retry_after_ms
+from perdure.primitives.user_code import RaisedByUserCode, repr_of
 from perdure.serdes.error_records import error_record, step_error
 from perdure.serdes.serializers import Payloads
 from perdure.settings.operations import StepSemantics
@@ -76,14 +77,6 @@ class StepPlan(msgspec.Struct, frozen=True):
         return self.timeout_ms is not None or self.heartbeats.timeout_ms is not None
 
 
-class _RaisedByBody(Exception):
-    """An `InvocationError` of the user's code: a failure like any other, not the invocation's."""
-
-    def __init__(self, error: InvocationError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
 def step(
     identity: Identity, recorded: Operation | None, plan: StepPlan, body: Callable[[Attempt], Any]
 ) -> Program[Any]:
@@ -101,7 +94,7 @@ def step(
         yield ReplayEnded()
         try:
             payload, value = yield from _attempt(identity, operation, plan, body)
-        except _RaisedByBody as raised:
+        except RaisedByUserCode as raised:
             operation = yield from _fail(identity, operation, plan, raised.error)
         except (ExecutionError, InvocationError) as error:
             if not isinstance(error, StepInterruptedError):
@@ -191,7 +184,8 @@ def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -
         if unrecorded is not None:
             yield Send(identity.update(OperationAction.HEARTBEAT, payload=unrecorded[0]))
         if isinstance(error, InvocationError) and not isinstance(error, RetryableSerDesError):
-            raise _RaisedByBody(error) from error
+            # One of the user's code is a failure like any other, and not the invocation's.
+            raise RaisedByUserCode(error) from error
         raise
     finally:
         attempt.heartbeats.end()
@@ -212,7 +206,7 @@ def _prior_progress(operation: Operation | None, plan: StepPlan) -> PriorProgres
 
 
 def _fail(
-    identity: Identity, operation: Operation | None, plan: StepPlan, error: Exception
+    identity: Identity, operation: Operation | None, plan: StepPlan, error: BaseException
 ) -> Program[Operation]:
     """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
     failure = error_record(error)
@@ -228,15 +222,17 @@ def _fail(
 
 
 def _retry_delay_ms(
-    identity: Identity, plan: StepPlan, error: Exception, attempt: int
+    identity: Identity, plan: StepPlan, error: BaseException, attempt: int
 ) -> int | None:
     if isinstance(error, SerDesError):  # what cannot be written now can never be
+        return None
+    if not isinstance(error, Exception):  # SystemExit and its like are no passing failures
         return None
     try:
         decision = plan.retry_strategy(error, attempt)
     except Exception as broken:
         raise ExecutionError(
-            f"The retry strategy of {identity.describe()} raised {broken!r}."
+            f"The retry strategy of {identity.describe()} raised {repr_of(broken)}."
         ) from broken
     if not decision.should_retry:
         return None

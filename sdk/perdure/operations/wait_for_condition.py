@@ -28,6 +28,7 @@ from perdure.operations.program import (
     suspend,
 )
 from perdure.operations.step import attempt_number, check_size, step_details
+from perdure.primitives.user_code import raised_error
 from perdure.serdes.error_records import error_record, operation_error
 from perdure.serdes.serializers import Payloads
 from perdure.settings.retry_strategies import delay_ms
@@ -82,7 +83,7 @@ def wait_for_condition(
         except Exception as error:
             if isinstance(error, InvocationError) and error.is_retryable():
                 raise
-            return (yield from _fail(identity, error_record(error)))
+            return (yield from _fail(identity, error_record(raised_error(error))))
         if not decision.should_continue:
             yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
             yield StepFinished("succeeded")

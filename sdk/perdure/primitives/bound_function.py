@@ -23,6 +23,11 @@ class Bound(Generic[Q, T]):
         return self.func(*args, **kwargs)
 
 
+def named(name: str | None, func: object) -> str | None:
+    """Return `name`, or that of a decorated function where the caller gives none."""
+    return original_name(func) if name is None else name
+
+
 def original_name(func: object) -> str | None:
     """Return the name of a decorated function; None for plain functions and lambdas."""
     return getattr(func, "_original_name", None)

@@ -12,6 +12,8 @@ from inspect import isawaitable
 from types import CodeType, coroutine
 from typing import Any, Final, TypeVar
 
+from perdure.primitives.user_code import RaisedByUserCode, call_user_code
+
 T = TypeVar("T")
 
 
@@ -32,6 +34,10 @@ def await_in_copy(body: Callable[[], Any]) -> Generator[Any, Any, Any]:
             awaited = run(resume, value)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            if value is error:  # this is closed from outside
+                raise
+            raise RaisedByUserCode(error) from None
         try:
             value = yield awaited
             resume = inner.send
@@ -52,5 +58,5 @@ def entered_coroutine(awaitable: Any) -> Any:
 
 async def _called(body: Callable[[], Any]) -> Any:
     """Call `body`, and return what it returns, or what that yields when it is awaited."""
-    value: Any | Awaitable[Any] = body()
+    value: Any | Awaitable[Any] = call_user_code(body)
     return await value if isawaitable(value) else value

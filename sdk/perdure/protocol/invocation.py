@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from perdure.primitives.clock import system_now_ms
+from perdure.primitives.user_code import ControlFlow
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.model import Operation, OperationUpdate
 
@@ -100,7 +101,7 @@ class InvocationEnvironment(msgspec.Struct, frozen=True):
     now_ms: Callable[[], int] = system_now_ms
 
 
-class InvocationLost(BaseException):
+class InvocationLost(ControlFlow):
     """The invocation was taken away, and its worker may record nothing more: stop, report nothing.
 
     The execution has ended, was stopped, or runs in another invocation.

@@ -22,6 +22,7 @@ import msgspec
 
 from perdure.exceptions import ExecutionError, InvocationError, SerDesError
 from perdure.serdes.batch_result import BatchResult
+from perdure_core.json_text import json_text
 
 __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "SerDesContext"]
 
@@ -70,11 +71,14 @@ class PassThroughSerDes(SerDes[Any]):
 
 
 class JsonSerDes(SerDes[Any]):
-    """Plain JSON: tuples are read as lists, keys as strings."""
+    """Plain JSON: tuples are read as lists, keys as strings.
+
+    Keys that would collide, NaN and infinities, and halves of surrogate pairs are refused.
+    """
 
     def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
         del serdes_context
-        return json.dumps(value)
+        return json_text(value)
 
     def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
         del serdes_context
@@ -146,6 +150,15 @@ class Payloads(msgspec.Struct, frozen=True):
         if text is None:
             return None
         return self._guarded("read", lambda: self.serdes.deserialize(text, self.context))
+
+    def rebuild(self, value: Any) -> Any:
+        """Return what comes back of `value`, which was written before and may be written no more.
+
+        Earlier releases wrote what `JsonSerDes` refuses: it comes back as it did then.
+        """
+        if type(self.serdes) is JsonSerDes:
+            return self._guarded("read", lambda: json.loads(json.dumps(value)))
+        return self.read(self.write(value))
 
     def _guarded(self, verb: str, action: Callable[[], Any]) -> Any:
         try:

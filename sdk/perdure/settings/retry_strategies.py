@@ -214,9 +214,16 @@ def _is_retryable(
     messages, types = settings.retryable_errors, settings.retryable_error_types
     if messages is None and types is None:
         return True
-    return any(_matches(pattern, str(error)) for pattern in messages or ()) or isinstance(
+    return any(_matches(pattern, _message(error)) for pattern in messages or ()) or isinstance(
         error, tuple(types or ())
     )
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever __str__ raises
+        return ""
 
 
 def _matches(pattern: str | re.Pattern[str], message: str) -> bool:

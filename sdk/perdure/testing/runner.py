@@ -35,6 +35,7 @@ from perdure.testing.timeline import timeline
 from perdure.testing.worker import run_invocation_of
 from perdure.worker_api import RegisteredFunction, error_record
 from perdure_core import commands
+from perdure_core.json_text import json_text
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
 from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
 from perdure_core.refusals import Refused
@@ -352,7 +353,7 @@ def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     try:
-        return json.dumps(value)
+        return json_text(value)
     except (TypeError, ValueError) as error:
         raise DurableFunctionsTestError(f"value must be JSON: {error}") from error
 

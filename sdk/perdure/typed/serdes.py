@@ -26,6 +26,7 @@ from perdure.typed.batch import BatchResultCodec
 from perdure.typed.codecs import EVERY_SHAPE, Codec, Mismatch
 from perdure.typed.hints import event_annotation, original, result_annotation
 from perdure.typed.plain import ANYTHING, EXTENDED_LEAVES, JSON_LEAVES, accepts_any_json, is_plain
+from perdure_core.json_text import json_text
 
 __all__ = [
     "TypedSerDes",
@@ -133,7 +134,7 @@ def encode_result(handler: Any, value: Any) -> str:
     """Return the text of a handler's result, by its annotation; raise `SerDesError`."""
     codec = _handler_codecs(handler).result
     try:
-        return json.dumps(value if codec is None else codec.write(value))
+        return json_text(value if codec is None else codec.write(value))
     except Mismatch as mismatch:
         raise SerDesError(
             f"The result of {_name(handler)!r} does not match its annotation: {mismatch}"

@@ -81,10 +81,10 @@ def _run(loop: HandlerLoop, running: Running) -> None:
 
 
 def _survive(run: Callable[[], object]) -> None:
-    """Run the loop until it is stopped; asyncio lets SystemExit out of any task that raises it."""
+    """Run the loop until it is stopped; asyncio lets these out of any task that raises them."""
     while True:
         try:
             run()
-        except SystemExit:
+        except (KeyboardInterrupt, SystemExit):  # of user code: signals reach the main thread
             continue
         return
