@@ -57,7 +57,7 @@ def test_two_of_a_kind_are_refused(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("", "must hold one line"),
         (f"{URL}\n{SECRET}\n", "must hold one line"),
@@ -66,11 +66,11 @@ def test_two_of_a_kind_are_refused(file: str) -> None:
     ],
 )
 def test_a_file_that_does_not_hold_one_url_is_refused_without_being_shown(
-    tmp_path: Path, text: str, told: str
+    tmp_path: Path, text: str, printed: str
 ) -> None:
     path = tmp_path / "db"
     path.write_text(text)
-    assert told in migrated("--db-file", str(path))
+    assert printed in migrated("--db-file", str(path))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -98,6 +98,6 @@ def test_a_url_with_a_password_is_not_shown_by_ps() -> None:
         assert process.stdout is not None
         # The program itself still has it.
         assert process.stdout.readline().strip() == url
-        shown = psutil.Process(process.pid).cmdline()
-        assert shown[3:] == [f"--db={'x' * len(url)}", "x" * len(url)]
+        displayed = psutil.Process(process.pid).cmdline()
+        assert displayed[3:] == [f"--db={'x' * len(url)}", "x" * len(url)]
         process.stdin.close()

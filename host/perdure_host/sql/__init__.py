@@ -35,8 +35,8 @@ def _sql(url: str) -> Any:
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
         # Shown only where it is one: connection strings of other forms hold passwords.
-        shown = f"unknown database scheme {scheme!r}" if "://" in url else "not a database's URL"
-        raise SettingsError(f"{shown}. Use {_SCHEMES}.")
+        problem = f"unknown database scheme {scheme!r}" if "://" in url else "not a database's URL"
+        raise SettingsError(f"{problem}. Use {_SCHEMES}.")
     try:
         return importlib.import_module("perdure_host.sql.store")
     except ModuleNotFoundError as error:
