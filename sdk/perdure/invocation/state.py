@@ -106,7 +106,7 @@ class InvocationState:
         self._waits = {id_: each for id_, each in self._operations.items() if _is_open_wait(each)}
         self._starting: dict[str, OperationUpdate] = {}
         self._checkpoints = checkpoints
-        self._unawaited_checkpoints: list[Future[None]] = []
+        self._unawaited_checkpoints: set[Future[None]] = set()
         self._termination: Termination | None = None
         self.on_operations_changed: Callable[[Iterable[str]], None] = _ignore
         checkpoints.subscribe(self._on_answer)
@@ -159,11 +159,8 @@ class InvocationState:
         """Record `update` without waiting. A failure ends the invocation when it becomes known."""
         future = self.submit(fiber, update, urgent=urgent)
         with self.lock:
-            self._unawaited_checkpoints = [
-                other for other in self._unawaited_checkpoints if not other.done()
-            ]
-            self._unawaited_checkpoints.append(future)
-        future.add_done_callback(self._note_failure)
+            self._unawaited_checkpoints.add(future)
+        future.add_done_callback(self._note_end)
         return future
 
     def send_if_open(self, fiber: Fiber, update: OperationUpdate) -> Future[None] | None:
@@ -276,9 +273,11 @@ class InvocationState:
         """Yield the checkpoints that must be recorded before the invocation may end."""
         if isinstance(self._termination, Lost | Errored | Diverged):
             return
-        if not all(future.done() for future in self._unawaited_checkpoints):
+        with self.lock:
+            unawaited = tuple(self._unawaited_checkpoints)
+        if not all(future.done() for future in unawaited):
             yield self.refresh()
-            yield from self._unawaited_checkpoints
+            yield from unawaited
 
     def cancel_children(self, fiber: Fiber) -> None:
         """Cancel all branches of `fiber`: each stops at its next durable call, unrecorded."""
@@ -353,10 +352,12 @@ class InvocationState:
             else:
                 self._waits.pop(operation.id, None)
 
-    def _note_failure(self, future: Future[None]) -> None:
+    def _note_end(self, future: Future[None]) -> None:
         error = future.exception()
         if error is not None:
             self.terminate_on(self.fibers.root, checkpoint_error(error))
+        with self.lock:
+            self._unawaited_checkpoints.discard(future)
 
 
 def termination_for(error: BaseException) -> Termination | None:
