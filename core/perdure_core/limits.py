@@ -32,6 +32,8 @@ PAYLOAD_BYTES_MAX: Final = 67_108_864
 # A choice between rows of their own for small values and states that grow with large ones, not a
 # measured optimum (decision 0011).
 PAYLOAD_INLINE_BYTES_MAX: Final = 16_384
+# Ours: inputs up to here are compared as values; parsed, they take a multiple of the memory.
+COMPARED_INPUT_BYTES_MAX: Final = 1_048_576
 # All fields together.
 ERROR_BYTES_MAX: Final = 1_048_576
 # Ours: of what is larger only the beginning stays in the history. Errors that Perdure itself makes,

@@ -18,9 +18,11 @@ from perdure_core.commands import (
 from perdure_core.decision import StartChild
 from perdure_core.execution import begin
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
+from perdure_core.json_text import is_same_value
+from perdure_core.limits import COMPARED_INPUT_BYTES_MAX
 from perdure_core.model import ErrorObject
-from perdure_core.payload import text_of
-from perdure_core.refusals import NameTaken
+from perdure_core.payload import StoredPayload, bytes_of, text_of
+from perdure_core.refusals import NameTaken, Unknown
 from perdure_core.start_validation import check_start
 from perdure_core.state import State, identity_of
 from perdure_core.validation import check_tenancy
@@ -77,7 +79,7 @@ class ClientCalls:
         taken = await self._create_named(start)
         if taken is None:
             return StartAnswer(arn_of(identity), started=True)
-        if taken.input_digest != _digest(start):
+        if taken.input_digest != _digest(start) and not await self._is_equal(taken, start):
             raise NameTaken(
                 f"execution {name!r} of function {function.name!r} was started with another input"
                 " or for another tenant"
@@ -168,6 +170,21 @@ class ClientCalls:
         key, _ = self._signer.read_callback(callback_id)
         return arn_of(identity_of((await self._executions.committed(key)).state))
 
+    async def _is_equal(self, taken: ExecutionRow, start: Start) -> bool:
+        """Return whether an execution was started for the same tenant with the same JSON value."""
+        try:
+            state = (await self._executions.get(taken.key)).state
+            if state.tenant_id != start.tenant_id:
+                return False
+            if max(bytes_of(state.input), bytes_of(start.input)) > COMPARED_INPUT_BYTES_MAX:
+                return False
+            recorded = state.input
+            if isinstance(recorded, StoredPayload):
+                recorded = (await self._executions.payloads.texts(taken.key, (recorded,)))[recorded]
+        except Unknown:  # it was swept meanwhile, and its input is gone
+            return False
+        return is_same_value(_as_read(text_of(recorded)), _as_read(start.input))
+
     async def _create_named(
         self, start: Start, outbox_done: tuple[OutboxRow, ...] = ()
     ) -> ExecutionRow | None:
@@ -227,8 +244,13 @@ def _or_default(value: int | None, default: int) -> int:
     return default if value is None else value
 
 
+def _as_read(text: str | None) -> str:
+    """Return the input as handlers read it: without one, or with blanks alone, it is `{}`."""
+    return text if text and not text.isspace() else "{}"
+
+
 def _digest(start: Start) -> bytes:
-    """Return a digest of input and tenant: equal starts of one name have the same.
+    """Return a digest of input and tenant. Starts with the same one are equal; others may be.
 
     Absent and empty inputs differ.
     """

@@ -43,6 +43,50 @@ async def test_a_start_with_another_input_is_refused(payload: str | None) -> Non
             await simulation.history.commands.start(request(payload=payload))
 
 
+EQUAL = {
+    "keys in another order": ('{"a": 1, "b": [2]}', '{"b": [2], "a": 1}'),
+    "blanks": ('{"a":[1,2]}', ' { "a" : [1, 2] } '),
+    "escapes": ('"\\u00fc\\/"', '"ü/"'),
+    "another way to write a number": ("[1, 100]", "[1.0, 1e2]"),
+    "no input and an empty object": (None, " {}"),
+    "blanks and no input": (" ", None),
+    "a large value": (f'{{"a": 1, "b": "{"x" * 20_000}"}}', f'{{"b": "{"x" * 20_000}", "a": 1}}'),
+    "a text that is no JSON": ("{", "{"),
+}
+OTHER = {
+    "true and 1": ("[true]", "[1]"),
+    "null and false": ("null", "false"),
+    "null and no input": ("null", ""),
+    "a text and a number": ('"1"', "1"),
+    "integers that one double stands for": ("9007199254740992", "9007199254740993"),
+    "items in another order": ("[1, 2]", "[2, 1]"),
+    "a key more": ("{}", '{"a": null}'),
+    "texts that are no JSON": ("{", "{ "),
+    "NaN": ("NaN", " NaN"),
+    "numbers beyond a double": ("1e400", "1e401"),
+    "many levels": ("[" * 100_000 + "]" * 100_000, " " + "[" * 100_000 + "]" * 100_000),
+    "values of more than 1 MiB": (f'["{"x" * 1_048_576}"]', f'[ "{"x" * 1_048_576}"]'),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), EQUAL.values(), ids=EQUAL)
+async def test_starts_of_a_name_are_equal_when_their_values_are(
+    first: str | None, second: str | None
+) -> None:
+    async with Simulation() as simulation:
+        started = await simulation.history.commands.start(request(payload=first))
+        again = await simulation.history.commands.start(request(payload=second))
+        assert again == StartAnswer(started.arn, started=False)
+
+
+@pytest.mark.parametrize(("first", "second"), OTHER.values(), ids=OTHER)
+async def test_starts_of_a_name_with_other_values_are_refused(first: str, second: str) -> None:
+    async with Simulation() as simulation:
+        await simulation.history.commands.start(request(payload=first))
+        with pytest.raises(NameTaken):
+            await simulation.history.commands.start(request(payload=second))
+
+
 async def test_a_caller_who_goes_away_keeps_the_name_until_its_start_is_durable() -> None:
     async with Simulation() as simulation:
         simulation.host.link.gate.clear()
