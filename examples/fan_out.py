@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure import DurableContext, StepContext, durable_execution, durable_step
-from perdure.config import CompletionConfig, MapConfig, StepConfig
+from perdure.config import CompletionConfig, CompletionReason, MapConfig, StepConfig
 from perdure.retries import RetryStrategyConfig, create_retry_strategy
-from perdure.serdes.batch_result import CompletionReason
 
 
 class BrokenPictureError(Exception):

@@ -83,6 +83,12 @@ class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     stack_trace: tuple[str, ...] = ()
     kept: StoredPayload | None = None
 
+    def __repr__(self) -> str:
+        """Return type and message, as people read an error; a list of errors shows these."""
+        if self.type is None and self.message is None:
+            return "Error"
+        return ": ".join(each for each in (self.type, self.message) if each is not None)
+
 
 class ExecutionDetails(msgspec.Struct, gc=False):
     """Details of an EXECUTION operation."""

@@ -147,6 +147,8 @@ def test_a_name_stands_for_one_execution() -> None:
             assert again["Payload"] == b"2"
             event = await invoke(api, **named, InvocationType="Event")
             assert event["DurableExecutionArn"] == first["DurableExecutionArn"]
+            equal = await invoke(api, **{**named, "Payload": b" 1.0 "}, InvocationType="Event")
+            assert equal["DurableExecutionArn"] == first["DurableExecutionArn"]
             other = await api.failure("invoke", FunctionName="f", **{**named, "Payload": b"3"})
             assert other[:2] == (409, "DurableExecutionAlreadyStartedException")
 

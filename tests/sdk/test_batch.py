@@ -399,3 +399,24 @@ def test_batches_nest() -> None:
 
     host = mapped([1, 2, 3], func)
     assert host.outcomes[-1] == Succeeded("[3, 6, 9]")
+
+
+def test_the_body_of_a_map_may_say_of_what_class_its_inputs_are() -> None:
+    def add_all(_context: DurableContext, item: int, _index: int, items: list[int]) -> int:
+        return item + sum(items)
+
+    def body(_: Any, context: DurableContext) -> list[int]:
+        return context.map([1, 2], add_all).get_results()
+
+    assert Hosted(handler(body)).finish() == Succeeded("[4, 5]")
+
+
+def test_errors_of_a_batch_print_as_people_read_them() -> None:
+    def fail(_context: DurableContext, item: str, _index: int, _items: Any) -> None:
+        raise ValueError(item)
+
+    def body(_: Any, context: DurableContext) -> str:
+        config = MapConfig[str](completion_config=CompletionConfig.all_completed())
+        return str(context.map(["a", "b"], fail, config=config).get_errors())
+
+    assert Hosted(handler(body)).finish() == Succeeded('"[ValueError: a, ValueError: b]"')

@@ -77,6 +77,7 @@ DIFFERENCES = {
     "plugin.InvocationStartInfo.parameters": ADDED,
     "plugin.PluginExecutor": INSIDE,
     "plugin.PluginHost": INSIDE,
+    "retries.RetryPresets.methods.fixed": ADDED,
     "serdes.BytesCodec": INSIDE,
     "serdes.Codec": INSIDE,
     "serdes.ContainerCodec": INSIDE,

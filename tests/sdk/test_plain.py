@@ -92,7 +92,10 @@ def test_arguments_of_the_decorator_are_kept() -> None:
     ("options", "complaint"),
     [
         ({"name": "with blank"}, r"1 to 64 characters .*Set it with name=…"),
-        ({"execution_timeout": Duration(31_622_401)}, "1 to 31,622,400 s"),
+        (
+            {"execution_timeout": Duration(31_622_401)},
+            "1 second to 366 days, got 31,622,401 seconds",
+        ),
         ({"retention_days": 91}, "retention_days must be 1 to 90"),
     ],
 )

@@ -54,6 +54,7 @@ def test_the_linear_preset_counts_seconds() -> None:
 def test_the_fixed_preset_keeps_its_interval() -> None:
     assert delays(RetryPresets.fixed()) == [5, 5, 5, 5]
     assert delays(RetryPresets.fixed(Duration.from_minutes(10))) == [600] * 4
+    assert delays(RetryPresets.fixed(max_attempts=3)) == [5, 5]
 
 
 @pytest.mark.parametrize(

@@ -411,11 +411,3 @@ def test_what_was_written_when_it_was_not_refused_is_made_again() -> None:
         return len(value)
 
     assert Hosted(handler(body), result_bytes_max=256).finish() == Succeeded("2")
-
-
-def test_a_branch_that_cannot_be_called_has_failed() -> None:
-    def body(_: Any, context: DurableContext) -> Any:
-        wrong: Any = 5
-        return context.parallel([wrong]).get_errors()[0].type  # type: ignore[union-attr]
-
-    assert Hosted(handler(body)).finish() == Succeeded('"TypeError"')

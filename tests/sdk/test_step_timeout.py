@@ -426,7 +426,7 @@ def test_a_body_takes_virtual_time_in_a_test() -> None:
 
 @pytest.mark.parametrize("timeout", [Duration(), Duration.from_milliseconds(WAIT_MS_MAX + 1)])
 def test_a_timeout_outside_its_limits_is_refused(timeout: Duration) -> None:
-    with pytest.raises(ValidationError, match="timeout of a step must be 1 to 31,622,400,000 ms"):
+    with pytest.raises(ValidationError, match="timeout of a step must be 1 ms to 366 days"):
         StepConfig(timeout=timeout)
 
 

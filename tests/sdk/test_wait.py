@@ -46,7 +46,7 @@ def test_a_wait_says_its_name_and_its_length_in_milliseconds() -> None:
 @pytest.mark.parametrize("duration", [Duration(), Duration(31_622_400, 1)])
 def test_a_wait_outside_its_limits_is_refused_and_takes_no_place(duration: Duration) -> None:
     def clumsy(_: Any, context: DurableContext) -> str:
-        with pytest.raises(ValidationError, match="1 to 31,622,400,000 ms"):
+        with pytest.raises(ValidationError, match="1 ms to 366 days"):
             context.wait(duration)
         context.wait(Duration(1))
         return "fine"

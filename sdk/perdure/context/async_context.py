@@ -7,8 +7,9 @@ in every replay.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeAlias, TypeVar, overload
 from uuid import UUID
@@ -26,6 +27,7 @@ from perdure.exceptions import (
 from perdure.invocation.scope import Scope
 from perdure.operations.composition import ALL_OF, ANY_OF, RACE, Composition
 from perdure.operations.program import Program
+from perdure.primitives.call_site import call_of_user
 from perdure.primitives.deterministic import (
     RANDOM_KIND,
     UUID_KIND,
@@ -132,12 +134,14 @@ class AsyncDurableContext:
         """Run `func` to a recorded outcome: a coroutine function here, any other in a thread."""
         return self._start(lambda: self._operations.step(func, name, config))
 
-    def wait(self, duration: Duration, name: str | None = None) -> Coroutine[Any, Any, None]:
+    def wait(
+        self, duration: Duration | timedelta, name: str | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Wait for 1 ms to 366 days, at no cost when everything else waits too."""
         return self._start(lambda: self._operations.wait(duration, name))
 
     def create_wait(
-        self, duration: Duration, name: str | None = None
+        self, duration: Duration | timedelta, name: str | None = None
     ) -> "Coroutine[Any, Any, AsyncDurableWait]":
         """Start a wait of 1 ms to 366 days, and go on at once."""
 
@@ -238,7 +242,7 @@ class AsyncDurableContext:
     def map(
         self,
         inputs: Sequence[U],
-        func: "Callable[[AsyncDurableContext, U, int, Sequence[U]], Awaitable[T]]",
+        func: "Callable[[AsyncDurableContext, U, int, Any], Awaitable[T]]",
         name: str | None = None,
         config: MapConfig[U] | None = None,
     ) -> Coroutine[Any, Any, BatchResult[T]]:
@@ -297,7 +301,10 @@ class AsyncDurableContext:
             self._driver.check_task(self._scope)
         except _CONTROL_FLOW as error:
             return _raise_when_awaited(error)
-        return self._driver.start(self._scope, program)
+        coroutine = self._driver.start(self._scope, program)
+        made = call_of_user(inspect.currentframe())
+        self._scope.unawaited[program] = (coroutine, made)
+        return coroutine
 
     def _compose(
         self,
@@ -334,13 +341,14 @@ class AsyncCallback:
         self._created = created
         self._driver = driver
 
-    async def result(self) -> Any:
+    def result(self) -> Coroutine[Any, Any, Any]:
         """Return the result of the callback.
 
         Raises `CallbackExternalError` when it was completed as failed, `CallbackTimeoutError` when
         it was not completed, or no heartbeat came, in time.
         """
-        return await self._driver.start(self._created.scope, self._created.result())
+        scope = self._created.scope
+        return _noted(scope, lambda: self._driver.start(scope, self._created.result()))
 
 
 class AsyncDurableWait:
@@ -351,14 +359,29 @@ class AsyncDurableWait:
         self._created = created
         self._driver = driver
 
-    async def result(self) -> None:
+    def result(self) -> Coroutine[Any, Any, None]:
         """Wait until it is over; raise `WaitCancelledError` when it was cancelled before."""
-        await self._driver.start(self._created.scope, self._created.result())
+        scope = self._created.scope
+        return _noted(scope, lambda: self._driver.start(scope, self._created.result()))
 
-    async def cancel(self) -> bool:
+    def cancel(self) -> Coroutine[Any, Any, bool]:
         """Cancel the wait; return whether it is cancelled, False if it was over before."""
-        program = self._created.cancel()
-        return await self._driver.start(self._created.scope.active(), program)
+        scope = self._created.scope.active()
+        return _noted(scope, lambda: self._driver.start(scope, self._created.cancel()))
+
+
+def _noted(scope: Scope, start: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]:
+    """Return the coroutine that awaits what `start` returns, noted until it is awaited."""
+    key = object()
+
+    async def run() -> T:
+        scope.unawaited.pop(key, None)
+        return await start()
+
+    coroutine = run()
+    call = call_of_user(inspect.currentframe())
+    scope.unawaited[key] = (coroutine, call)
+    return coroutine
 
 
 async def _raise_when_awaited(error: BaseException) -> Any:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from perdure.context.parallel_branch import ParallelBranch
+from perdure.invocation.scope import check_value_is_used
 from perdure.primitives.bound_function import Bound, matching_kind
 from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
+from perdure.primitives.parameters import MAKES, Parameters, name_of
 
 P = ParamSpec("P")
 C = TypeVar("C")
@@ -24,14 +26,19 @@ def durable_step(
 
     The step is named after the function.
     """
+    parameters = Parameters(func, 1)
 
     @functools.wraps(func)
     def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[StepContext], T]:
+        parameters.check(args, kwargs)
+        check_value_is_used(name_of(func), "durable_step")
+
         def body(step_context: StepContext) -> T:
             return func(step_context, *args, **kwargs)
 
         return Bound(matching_kind(func, body), func.__name__)
 
+    setattr(bind, MAKES, "durable_step")
     return bind
 
 
@@ -42,14 +49,19 @@ def durable_with_child_context(
 
     Call it with its arguments and pass the result. The context is named after the function.
     """
+    parameters = Parameters(func, 1)
 
     @functools.wraps(func)
     def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[C], T]:
+        parameters.check(args, kwargs)
+        check_value_is_used(name_of(func), "durable_with_child_context")
+
         def body(context: C) -> T:
             return func(context, *args, **kwargs)
 
         return Bound(matching_kind(func, body), func.__name__)
 
+    setattr(bind, MAKES, "durable_with_child_context")
     return bind
 
 
@@ -60,14 +72,19 @@ def durable_wait_for_callback(
 
     Call it with its arguments and pass the result. The operation is named after the function.
     """
+    parameters = Parameters(func, 2)
 
     @functools.wraps(func)
     def bind(*args: P.args, **kwargs: P.kwargs) -> Callable[[str, WaitForCallbackContext], T]:
+        parameters.check(args, kwargs)
+        check_value_is_used(name_of(func), "durable_wait_for_callback")
+
         def submit(callback_id: str, context: WaitForCallbackContext) -> T:
             return func(callback_id, context, *args, **kwargs)
 
         return Bound(matching_kind(func, submit), func.__name__)
 
+    setattr(bind, MAKES, "durable_wait_for_callback")
     return bind
 
 
@@ -82,13 +99,19 @@ def durable_parallel_branch(
     def decorate(
         func: Callable[Concatenate[Any, P], T],
     ) -> Callable[P, ParallelBranch[T]]:
+        parameters = Parameters(func, 1)
+
         @functools.wraps(func)
         def bind(*args: P.args, **kwargs: P.kwargs) -> ParallelBranch[T]:
+            parameters.check(args, kwargs)
+            check_value_is_used(name_of(func), "durable_parallel_branch()")
+
             def body(context: Any) -> T:
                 return func(context, *args, **kwargs)
 
             return ParallelBranch(matching_kind(func, body), name)
 
+        setattr(bind, MAKES, "durable_parallel_branch()")
         return bind
 
     return decorate

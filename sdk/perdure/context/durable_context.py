@@ -1,7 +1,7 @@
 """The context of a synchronous handler: durable operations as blocking methods."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -115,14 +115,14 @@ class DurableContext:
         refuse_coroutine_function(func)
         return cast("T", _DRIVER.drive(self._scope, self._operations.step(func, name, config)))
 
-    def wait(self, duration: Duration, name: str | None = None) -> None:
+    def wait(self, duration: Duration | timedelta, name: str | None = None) -> None:
         """Suspend for `duration`, 1 ms to 366 days, at no cost meanwhile.
 
         Raises `ValidationError` outside these bounds.
         """
         _DRIVER.drive(self._scope, self._operations.wait(duration, name))
 
-    def create_wait(self, duration: Duration, name: str | None = None) -> "DurableWait":
+    def create_wait(self, duration: Duration | timedelta, name: str | None = None) -> "DurableWait":
         """Start a wait of `duration`, 1 ms to 366 days, and return at once.
 
         `DurableWait.result()` suspends until it is over, `cancel()` ends it early. Raises
@@ -236,7 +236,7 @@ class DurableContext:
     def map(
         self,
         inputs: Sequence[U],
-        func: "Callable[[DurableContext, U, int, Sequence[U]], T]",
+        func: "Callable[[DurableContext, U, int, Any], T]",
         name: str | None = None,
         config: MapConfig[U] | None = None,
     ) -> BatchResult[T]:

@@ -8,10 +8,11 @@ drives the programs inside it.
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, Final, TypeVar
 
+from perdure.context import arguments
 from perdure.context.branch_serdes import EXTENDED_TYPES, branch_serdes, composed_serdes
 from perdure.context.driver import Driver
 from perdure.context.handles import CallbackHandle, WaitHandle, decoded
@@ -31,6 +32,7 @@ from perdure.operations.composition import (
     Composition,
     compose,
     failure_of_branch,
+    order_of_ends,
     unwrap_any_of_error,
 )
 from perdure.operations.heartbeats import HeartbeatPlan
@@ -77,7 +79,6 @@ from perdure_core.model import OperationAction, OperationType
 
 T = TypeVar("T")
 
-_STEP: Final = StepConfig()  # constructed once, since constructing it validates it
 _RETRIES: Final = RetryPresets.default()
 _JSON: Final = JsonSerDes()
 _PASS_THROUGH: Final = PassThroughSerDes()
@@ -101,7 +102,8 @@ class OperationFactory:
         self, func: Callable[[StepContext], Any], name: str | None, config: StepConfig | None
     ) -> Program[Any]:
         """Return the program of a step."""
-        settings = config or _STEP
+        arguments.check_function(self.scope, func, "step")
+        settings = arguments.config_of(config, arguments.STEP, "step")
         sub_type = settings.sub_type or "Step"
         title = self.scope.title(name, sub_type, func)
         identity = self.scope.identify(OperationType.STEP, sub_type, title)
@@ -120,13 +122,15 @@ class OperationFactory:
             identity, step(identity, self.scope.recorded(identity), plan, body)
         )
 
-    def wait(self, duration: Duration, name: str | None) -> Program[None]:
+    def wait(self, duration: Duration | timedelta, name: str | None) -> Program[None]:
         """Return the program of a wait."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
         return self.instrumented(identity, wait(identity, self.scope.recorded(identity), wait_ms))
 
-    def create_wait(self, duration: Duration, name: str | None) -> tuple[WaitHandle, Program[None]]:
+    def create_wait(
+        self, duration: Duration | timedelta, name: str | None
+    ) -> tuple[WaitHandle, Program[None]]:
         """Return a wait, and the program that starts it."""
         wait_ms = check_wait(duration)
         identity = self.scope.identify(OperationType.WAIT, "Wait", name)
@@ -142,7 +146,7 @@ class OperationFactory:
         self, name: str | None, config: CallbackConfig | None
     ) -> tuple[CallbackHandle, Program[str]]:
         """Return a callback, and the program that creates it and returns its id."""
-        settings = config or CallbackConfig()
+        settings = arguments.config_of(config, arguments.CALLBACK, "create_callback")
         identity = self.scope.identify(
             OperationType.CALLBACK, settings.sub_type or "Callback", name
         )
@@ -157,7 +161,8 @@ class OperationFactory:
         config: WaitForCallbackConfig | None,
     ) -> Program[Any]:
         """Return the program that creates a callback, submits its id and awaits its result."""
-        settings = config or WaitForCallbackConfig()
+        arguments.check_function(self.scope, submitter, "wait_for_callback")
+        settings = arguments.config_of(config, arguments.WAIT_FOR_CALLBACK, "wait_for_callback")
         title = self.scope.title(name, "WaitForCallback", submitter)
         child_config = ChildConfig[Any](serdes=settings.serdes, sub_type="WaitForCallback")
 
@@ -179,6 +184,7 @@ class OperationFactory:
         name: str | None,
     ) -> Program[Any]:
         """Return the program that polls `check` until the strategy stops."""
+        arguments.check_function(self.scope, check, "wait_for_condition")
         identity = self.scope.identify(OperationType.STEP, "WaitForCondition", name)
         plan = ConditionPlan(
             initial_state=config.initial_state,
@@ -199,7 +205,7 @@ class OperationFactory:
         config: InvokeConfig[Any, Any] | None,
     ) -> Program[Any]:
         """Return the program that runs another function."""
-        settings = config or InvokeConfig[Any, Any]()
+        settings = arguments.config_of(config, arguments.INVOKE, "invoke")
         target = target_of(function_name)
         identity = self.scope.identify(OperationType.CHAINED_INVOKE, "ChainedInvoke", name)
         written = self.payloads(identity, settings.serdes_payload or _JSON)
@@ -217,7 +223,8 @@ class OperationFactory:
         self, func: Callable[[Any], Any], name: str | None, config: ChildConfig[Any] | None
     ) -> Program[Any]:
         """Return the program that runs `func(context)` as one operation."""
-        settings = config or ChildConfig[Any]()
+        arguments.check_function(self.scope, func, "run_in_child_context")
+        settings = arguments.config_of(config, arguments.CHILD, "run_in_child_context")
         title = self.scope.title(name, _child_sub_type(settings), func)
         return self._child(
             settings,
@@ -230,7 +237,9 @@ class OperationFactory:
     ) -> Program[Any]:
         """Return the program that retries `func(context, attempt)` until it does not raise."""
         strategy = config.retry_strategy or create_retry_strategy()
-        settings = config.child_context_config or ChildConfig[Any]()
+        arguments.check_function(self.scope, func, "with_retry")
+        config = arguments.config_of(config, arguments.WITH_RETRY, "with_retry")
+        settings = config.child_context_config or arguments.CHILD
         wrapped = config.wrap_with_run_in_child_context
         title = self.scope.title(name, _child_sub_type(settings) if wrapped else None)
 
@@ -256,7 +265,9 @@ class OperationFactory:
         config: MapConfig[Any] | None,
     ) -> Program[Any]:
         """Return the program that calls `func(context, item, index, inputs)` for every item."""
-        settings = config or MapConfig[Any]()
+        arguments.check_inputs(inputs)
+        arguments.check_function(self.scope, func, "map")
+        settings = arguments.config_of(config, arguments.MAP, "map")
         branches = branches_of_map(inputs, func, settings.item_namer)
         return self._batch(MAP, self.scope.title(name, MAP.sub_type, func), settings, branches)
 
@@ -267,7 +278,9 @@ class OperationFactory:
         config: ParallelConfig | None,
     ) -> Program[Any]:
         """Return the program that calls every function with a context of its own."""
-        return self._batch(PARALLEL, name, config or ParallelConfig(), branches)
+        settings = arguments.config_of(config, arguments.PARALLEL, "parallel")
+        arguments.check_branches(self.scope, branches, "parallel")
+        return self._batch(PARALLEL, name, settings, branches)
 
     def context(self) -> Any:
         """Return the context that user code receives for these operations."""
@@ -281,7 +294,9 @@ class OperationFactory:
         config: BranchesConfig | None,
     ) -> Program[Any]:
         """Return the program that runs the branches, and selects the value of the composition."""
-        settings, kind = config or BranchesConfig(), composition.kind
+        kind, call = composition.kind, composition.call
+        settings = arguments.config_of(config, arguments.BRANCHES, call)
+        arguments.check_branches(self.scope, branches, call)
         if not branches and not composition.allows_no_branches:
             raise ValidationError(f"{kind.sub_type} must have at least one branch.")
         self.scope.check_branch_names((each.name for each in branches), kind.sub_type)
@@ -407,12 +422,7 @@ class OperationFactory:
         ]
         policy = CompletionPolicy(len(branches), composition.policy)
         recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in plans]
-        ended = sorted(
-            (each.ended_ms, index)
-            for index, each in enumerate(recorded)
-            if each is not None and each.ended_ms is not None
-        )
-        return BatchPlan(plans, policy, settings.max_concurrency, [index for _, index in ended])
+        return BatchPlan(plans, policy, settings.max_concurrency, order_of_ends(recorded))
 
     def _branch(
         self,

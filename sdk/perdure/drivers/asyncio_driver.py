@@ -78,10 +78,16 @@ class AsyncDriver:
         task = asyncio.current_task()
         with scope.activate():
             if scope.owner is task:  # a batch whose branches run again, one after the other
-                return await awaited(call_user_code(body))
+                return await self._awaited(scope, body)
             scope.owner = task
             with self._supervisor.child_fiber(scope.fiber) as scope.fiber:
-                return await awaited(call_user_code(body))
+                return await self._awaited(scope, body)
+
+    async def _awaited(self, scope: Scope, body: Callable[[], Any]) -> Any:
+        value = await awaited(call_user_code(body))
+        if scope.invocation.termination is None:
+            scope.check_all_awaited(self._supervisor.coroutines)
+        return value
 
     async def drive(self, scope: Scope, program: Program[T]) -> T:
         """Perform the effects of `program`, and return its value.
@@ -112,6 +118,7 @@ class AsyncDriver:
 
     async def start(self, scope: Scope, program: Program[T]) -> T:
         """Drive `program` after all tasks that exist by now have run for the first time."""
+        scope.unawaited.pop(program, None)
         await asyncio.sleep(0)
         return await self.drive(scope, program)
 

@@ -154,6 +154,10 @@ class TaskSupervisor:
         """Whether the handler's own task is the only one left."""
         return len(self._tasks) == 1
 
+    def coroutines(self) -> list[object]:
+        """Return the coroutines of the tasks."""
+        return [task.get_coro() for task in self._tasks]
+
     async def commit(self, fiber: Fiber, update: OperationUpdate) -> Operation:
         """Record `update`, wait until it is durable; see `InvocationState.commit`."""
         await self.recorded(self.invocation.submit(fiber, update, urgent=True))

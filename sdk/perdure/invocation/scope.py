@@ -4,10 +4,11 @@ It performs nothing: that is for the drivers, of which one blocks threads and th
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import NoReturn, TypeVar
+from threading import current_thread, get_ident
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -25,13 +26,22 @@ from perdure.operations.identity import (
 )
 from perdure.operations.program import Replayed, ReplayEnded, Resumed, StepFinished
 from perdure.primitives.bound_function import named, original_name
-from perdure.primitives.call_site import user_line
+from perdure.primitives.call_site import Call, drops_value, user_line
 from perdure.primitives.deterministic import deterministic_name
 from perdure_core.model import OPERATION_OPEN, Operation, OperationType
 
 T = TypeVar("T")
 
 _current: ContextVar["Scope | None"] = ContextVar("perdure_scope", default=None)
+# The most calls that one message names.
+CALLS_SHOWN_MAX: Final = 3
+_USES: Final = {
+    "durable_step": "context.step",
+    "durable_with_child_context": "context.run_in_child_context",
+    "durable_wait_for_callback": "context.wait_for_callback",
+    "durable_parallel_branch()": "context.parallel",
+}
+
 step_running: ContextVar[bool] = ContextVar("perdure_step_running", default=False)
 
 
@@ -63,6 +73,10 @@ class Scope:
         self.description = description
         self.closed = closed
         self.owner: object = None
+        # Durable calls of an async handler that are not awaited yet, by what is performed for each.
+        self.unawaited: dict[object, tuple[Coroutine[Any, Any, Any], Call]] = {}
+        # The thread that runs the body, while one does.
+        self._thread: int | None = None
         self._ids = OperationIds(prefix)
         self._derived: dict[str, int] = {}
 
@@ -103,6 +117,7 @@ class Scope:
 
     def activate(self) -> "_Activation":
         """Make this the scope of all durable calls of this thread or task, for the `with` block."""
+        self._thread = get_ident()
         return _Activation(self)
 
     def identify(self, kind: OperationType, sub_type: str, name: str | None) -> Identity:
@@ -148,6 +163,10 @@ class Scope:
             if name != "" or not self._is_recorded(sub_type):
                 check_name(name)
 
+    def next_is_recorded(self) -> bool:
+        """Return whether anything is recorded in the place of the call that arrives now."""
+        return self._is_recorded(None)
+
     def _is_recorded(self, sub_type: str | None, *names: str | None) -> bool:
         """Return whether the call that arrives now is recorded; None and no names stand for any.
 
@@ -184,6 +203,13 @@ class Scope:
             self.fail_execution(
                 f"{call} was called on the context of {self.description} from inside "
                 f"{current.description}. Use the context passed to {current.description}."
+            )
+        if self._thread not in {None, get_ident()} and not self.next_is_recorded():
+            self.fail_execution(
+                f"{call} was called on the context of {self.description} in the thread"
+                f" {current_thread().name!r}, which the context does not belong to: the order of"
+                " its calls could change on replay. Use map() or parallel(), or start the thread"
+                " within a step."
             )
 
     def fail_execution(self, message: str) -> NoReturn:
@@ -234,6 +260,33 @@ class Scope:
         )
         self.invocation.terminate_on(self.fiber, error)
         raise error
+
+    def check_all_awaited(self, held: Callable[[], Collection[object]]) -> None:
+        """Raise `ExecutionError` when the body ended, and did not await a call that it made.
+
+        `held` returns the coroutines that tasks hold, which end with their tasks.
+        """
+        if not self.unawaited:
+            return
+        # A task that was cancelled before it began has closed its coroutine.
+        unawaited = [
+            (coroutine, call)
+            for coroutine, call in self.unawaited.values()
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        ]
+        self.unawaited.clear()
+        if not unawaited:
+            return
+        calls = [str(call) for _, call in unawaited]
+        in_tasks = held()
+        for coroutine, _ in unawaited:
+            if coroutine not in in_tasks:
+                coroutine.close()  # without the warning of Python, which says less
+        more = f" and {len(calls) - CALLS_SHOWN_MAX} more" if len(calls) > CALLS_SHOWN_MAX else ""
+        self.fail_execution(
+            f"{self.description} ended without awaiting {', '.join(calls[:CALLS_SHOWN_MAX])}{more}:"
+            " it did not run. Write `await` before the call, or gather it with others."
+        )
 
     def recorded_context(self, identity: Identity, *, virtual: bool) -> Operation | None:
         """Return what is recorded for a context.
@@ -286,6 +339,25 @@ class _Activation:
         # A discarded coroutine ends in another context: there is nothing to reset.
         with suppress(ValueError):
             _current.reset(self._token)
+
+
+def check_value_is_used(function: str, decorator: str) -> None:
+    """End the execution when a handler drops what a decorated function returns, which never runs.
+
+    To be called by what the decorator made of the function.
+    """
+    scope = _current.get()
+    if scope is None:
+        return
+    frame = inspect.currentframe()
+    frame = frame and frame.f_back and frame.f_back.f_back
+    if frame is None or not drops_value(frame):
+        return
+    place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    scope.fail_execution(
+        f"{function}() was called at {place}, but what it returns is not used, so it never runs."
+        f" Pass it on: {_USES[decorator]}({function}(…))."
+    )
 
 
 def _placed(identity: Identity) -> Identity:

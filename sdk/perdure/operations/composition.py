@@ -33,7 +33,7 @@ from perdure.serdes.error_records import (
     wrapping_error,
 )
 from perdure.serdes.serializers import SerDes, SerDesContext
-from perdure_core.model import ErrorObject, OperationUpdate
+from perdure_core.model import ErrorObject, Operation, OperationUpdate
 from perdure_core.text import cut_chars
 
 # The longest field of one error that `AnyOfError` records, if all fit.
@@ -83,8 +83,12 @@ class Winner:
 
 @dataclass(frozen=True)
 class Composition:
-    """A rule for combining branches. `select` returns a `Winner` or a list, or raises."""
+    """A rule for combining branches. `select` returns a `Winner` or a list, or raises.
 
+    `call` is the method of contexts that applies it.
+    """
+
+    call: str
     kind: BatchKind
     policy: CompletionConfig
     select: Callable[[BatchResult[Any]], Any]
@@ -110,16 +114,19 @@ def _all_values(result: BatchResult[Any]) -> list[Any]:
 
 
 RACE: Final = Composition(
+    "race",
     BatchKind("RaceResult", "Race", "RaceBranch", "race-branch"),
     CompletionConfig(min_successful=1, tolerated_failure_count=0),
     _first_to_end,
 )
 ANY_OF: Final = Composition(
+    "any_of",
     BatchKind("AnyOfResult", "AnyOf", "AnyOfBranch", "any-of-branch"),
     CompletionConfig(min_successful=1),
     _first_success,
 )
 ALL_OF: Final = Composition(
+    "all_of",
     BatchKind("AllOfResult", "AllOf", "AllOfBranch", "all-of-branch"),
     CompletionConfig(tolerated_failure_count=0),
     _all_values,
@@ -142,6 +149,16 @@ def compose(
         yield Send(cancellation)
     keep(result)
     return composition.select(result)
+
+
+def order_of_ends(branches: Sequence[Operation | None]) -> list[int]:
+    """Return the indexes of the branches that have ended, in the order of the record."""
+    ended = sorted(
+        (each.ended_ms, index)
+        for index, each in enumerate(branches)
+        if each is not None and each.ended_ms is not None
+    )
+    return [index for _, index in ended]
 
 
 def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:

@@ -91,6 +91,11 @@ def check_name(name: str | None) -> None:
     """Raise `ValidationError` for a `name` of other than 1 to 256 printable ASCII characters."""
     if name is None:
         return
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ValidationError(
+            f"An operation name must be a text, got {type(name).__name__}. Pass a configuration as"
+            " config=…."
+        )
     printable = name.isascii() and name.isprintable()
     if not (printable and 1 <= len(name) <= OPERATION_NAME_CHARS_MAX):
         raise ValidationError(

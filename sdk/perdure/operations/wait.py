@@ -7,10 +7,12 @@ A wait that was created, not called, is awaited later or not at all, and may be 
 result raises, as that of a callback does.
 """
 
+from datetime import timedelta
+
 from perdure.exceptions import ValidationError, WaitCancelledError
 from perdure.operations.identity import Identity
 from perdure.operations.program import Program, Replayed, ReplayEnded, Resumed, commit, suspend
-from perdure.primitives.duration import Duration
+from perdure.primitives.duration import Duration, duration_of, in_words
 from perdure.serdes.error_records import operation_error
 from perdure_core.limits import WAIT_MS_MAX
 from perdure_core.model import (
@@ -22,12 +24,13 @@ from perdure_core.model import (
 )
 
 
-def check_wait(duration: Duration) -> int:
+def check_wait(duration: Duration | timedelta) -> int:
     """Return the wait in milliseconds; raise `ValidationError` outside 1 ms to 366 days."""
-    wait_ms = duration.to_milliseconds()
+    wait_ms = duration_of(duration, "The duration of a wait").to_milliseconds()
     if not 1 <= wait_ms <= WAIT_MS_MAX:
         raise ValidationError(
-            f"The duration of a wait must be 1 to {WAIT_MS_MAX:,} ms, got {wait_ms:,} ms."
+            f"The duration of a wait must be 1 ms to {in_words(WAIT_MS_MAX)}, got"
+            f" {in_words(wait_ms)}."
         )
     return wait_ms
 

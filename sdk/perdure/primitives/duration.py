@@ -2,11 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Self
 
 from perdure.exceptions import ValidationError
 
 _MS_PER_S: Final = 1_000
+_UNITS_MS: Final = {
+    "days": 86_400 * _MS_PER_S,
+    "hours": 3_600 * _MS_PER_S,
+    "minutes": 60 * _MS_PER_S,
+    "seconds": _MS_PER_S,
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,9 @@ class Duration:
                     f"Duration must be whole seconds and milliseconds, got {part!r}. Use"
                     " Duration.from_seconds for fractions."
                 )
+        for part, unit in ((self.seconds, "seconds"), (self.milliseconds, "milliseconds")):
             if part < 0:
-                raise ValidationError(f"Duration must not be negative, got {part}.")
+                raise ValidationError(f"Duration must not be negative, got {part} {unit}.")
         more_s, milliseconds = divmod(self.milliseconds, _MS_PER_S)
         object.__setattr__(self, "seconds", self.seconds + more_s)
         object.__setattr__(self, "milliseconds", milliseconds)
@@ -46,22 +54,22 @@ class Duration:
     @classmethod
     def from_seconds(cls, value: float) -> Self:
         """Return a duration of `value` seconds."""
-        return cls(milliseconds=_whole_ms(value, _MS_PER_S))
+        return cls(milliseconds=_whole_ms(value, "seconds"))
 
     @classmethod
     def from_minutes(cls, value: float) -> Self:
         """Return a duration of `value` minutes."""
-        return cls(milliseconds=_whole_ms(value, 60 * _MS_PER_S))
+        return cls(milliseconds=_whole_ms(value, "minutes"))
 
     @classmethod
     def from_hours(cls, value: float) -> Self:
         """Return a duration of `value` hours."""
-        return cls(milliseconds=_whole_ms(value, 3_600 * _MS_PER_S))
+        return cls(milliseconds=_whole_ms(value, "hours"))
 
     @classmethod
     def from_days(cls, value: float) -> Self:
         """Return a duration of `value` days of 24 hours."""
-        return cls(milliseconds=_whole_ms(value, 86_400 * _MS_PER_S))
+        return cls(milliseconds=_whole_ms(value, "days"))
 
     def to_seconds(self) -> int:
         """Return the length in whole seconds, rounded down."""
@@ -76,8 +84,41 @@ class Duration:
         return self.seconds * _MS_PER_S + self.milliseconds
 
 
-def _whole_ms(value: float, unit_ms: int) -> int:
+def duration_of(value: object, what: str) -> Duration:
+    """Return a `Duration` or a `timedelta` as a duration; `what` names it in messages.
+
+    A timedelta is truncated to milliseconds. Raises `ValidationError` for a negative one, and for
+    anything else: a number does not say its unit.
+    """
+    if isinstance(value, Duration):
+        return value
+    if isinstance(value, timedelta):
+        if value < timedelta():
+            raise ValidationError(f"{what} must not be negative, got {value!r}.")
+        return Duration(milliseconds=value // timedelta(milliseconds=1))
+    advice = "Write Duration.from_seconds(…), or a timedelta."
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        advice = (
+            f"A number has no unit: write Duration.from_seconds({value!r}), or"
+            f" timedelta(seconds={value!r})."
+        )
+    raise ValidationError(f"{what} must be a Duration or a timedelta, got {value!r}. {advice}")
+
+
+def in_words(length_ms: int) -> str:
+    """Return a length of time in the largest unit in which a decimal place says it exactly."""
+    for unit, unit_ms in _UNITS_MS.items():
+        if length_ms >= unit_ms and not length_ms * 10 % unit_ms:
+            text = f"{length_ms / unit_ms:,.1f}".removesuffix(".0")
+            return f"{text} {unit.removesuffix('s')}" if text == "1" else f"{text} {unit}"
+    return f"{length_ms:,} ms"
+
+
+def _whole_ms(value: float, unit: str) -> int:
     """Return `value` units in whole milliseconds; rounding noise of the product loses none."""
+    unit_ms = _UNITS_MS[unit]
     if not math.isfinite(value):
         raise ValidationError(f"Duration must be a finite number, got {value!r}.")
+    if value < 0:
+        raise ValidationError(f"Duration must not be negative, got {value!r} {unit}.")
     return int(round(value * unit_ms, 6))

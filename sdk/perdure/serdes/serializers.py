@@ -22,6 +22,7 @@ import msgspec
 
 from perdure.exceptions import ExecutionError, InvocationError, SerDesError
 from perdure.serdes.batch_result import BatchResult
+from perdure.serdes.mistakes import mistake_in
 from perdure_core.json_text import json_text
 
 __all__ = ["ExtendedTypeSerDes", "JsonSerDes", "PassThroughSerDes", "SerDes", "SerDesContext"]
@@ -134,12 +135,21 @@ class Payloads(msgspec.Struct, frozen=True):
 
     def write(self, value: Any) -> str | None:
         """Return the text of `value`; None where the serdes returns None."""
-        text = self._guarded("write", lambda: self.serdes.serialize(value, self.context))
+        try:
+            text = self._guarded("write", lambda: self.serdes.serialize(value, self.context))
+        except SerDesError as error:
+            mistake = mistake_in(value, batches=isinstance(self.serdes, JsonSerDes))
+            if mistake is None or type(error) is not SerDesError:
+                raise
+            raise SerDesError(f"The value cannot be recorded: {mistake}") from error
         if text is None:
             return None
         if not isinstance(text, str):
+            mistake = mistake_in(value)
             raise SerDesError(
                 f"{type(self.serdes).__name__} must return str, got {type(text).__name__}."
+                if mistake is None
+                else f"The value cannot be recorded: {mistake}"
             )
         if not text.isascii():
             self._guarded("write", text.encode)  # half of a surrogate pair cannot be sent

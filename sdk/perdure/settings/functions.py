@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from perdure.exceptions import ValidationError
-from perdure.primitives.duration import Duration
+from perdure.primitives.duration import Duration, duration_of, in_words
 from perdure_core.limits import (
     EXECUTION_TIMEOUT_S_MAX,
     FUNCTION_NAME_CHARS_MAX,
@@ -36,9 +36,10 @@ class FunctionSettings(msgspec.Struct, frozen=True):
                 f" got {self.name!r}. Set it with name=…."
             )
         if not 1 <= self.execution_timeout_s <= EXECUTION_TIMEOUT_S_MAX:
+            longest = in_words(EXECUTION_TIMEOUT_S_MAX * 1_000)
             raise ValidationError(
-                f"execution_timeout must be 1 to {EXECUTION_TIMEOUT_S_MAX:,} s,"
-                f" got {self.execution_timeout_s:,} s."
+                f"execution_timeout must be 1 second to {longest},"
+                f" got {in_words(self.execution_timeout_s * 1_000)}."
             )
         if not 1 <= self.retention_days <= RETENTION_DAYS_MAX:
             raise ValidationError(
@@ -60,7 +61,7 @@ def settings_of(
         execution_timeout_s=(
             EXECUTION_TIMEOUT_S_MAX
             if execution_timeout is None
-            else execution_timeout.to_seconds_up()
+            else duration_of(execution_timeout, "execution_timeout").to_seconds_up()
         ),
         retention_days=RETENTION_DAYS_DEFAULT if retention_days is None else retention_days,
         tenant_isolation=tenant_isolation,

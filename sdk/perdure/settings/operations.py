@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from perdure.exceptions import ValidationError
 from perdure.primitives.completion import CompletionConfig
-from perdure.primitives.duration import Duration
+from perdure.primitives.duration import Duration, duration_of, in_words
 from perdure.primitives.operation_contexts import SummaryGenerator
 from perdure.serdes.serializers import SerDes
 from perdure.settings.retry_strategies import RetryDecision, RetryStrategy
@@ -61,8 +61,8 @@ class StepConfig:
 
     def __post_init__(self) -> None:
         _check_sub_type(self.sub_type)
-        _check_step_timeout("timeout", self.timeout)
-        _check_step_timeout("heartbeat_timeout", self.heartbeat_timeout)
+        for name in ("timeout", "heartbeat_timeout"):
+            _check_step_timeout(name, _converted(self, name))
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class CallbackConfig:
 
     def __post_init__(self) -> None:
         _check_sub_type(self.sub_type)
-        _check_callback_timeout("timeout", self.timeout)
-        _check_callback_timeout("heartbeat_timeout", self.heartbeat_timeout)
+        for name in ("timeout", "heartbeat_timeout"):
+            _check_callback_timeout(name, _converted(self, name) or Duration())
 
     @property
     def timeout_seconds(self) -> int:
@@ -226,11 +226,21 @@ def _check_sub_type(sub_type: str | None) -> None:
         )
 
 
+def _converted(config: "StepConfig | CallbackConfig", field_name: str) -> Duration | None:
+    """Return a duration of a configuration; one that is given as a timedelta is replaced in it."""
+    value: object = getattr(config, field_name)
+    if value is None or isinstance(value, Duration):
+        return value
+    duration = duration_of(value, field_name)
+    object.__setattr__(config, field_name, duration)
+    return duration
+
+
 def _check_step_timeout(field_name: str, timeout: Duration | None) -> None:
     if timeout is not None and not 1 <= timeout.to_milliseconds() <= WAIT_MS_MAX:
         raise ValidationError(
-            f"{field_name} of a step must be 1 to {WAIT_MS_MAX:,} ms,"
-            f" got {timeout.to_milliseconds():,} ms. Omit it for no timeout."
+            f"{field_name} of a step must be 1 ms to {in_words(WAIT_MS_MAX)},"
+            f" got {in_words(timeout.to_milliseconds())}. Omit it for no timeout."
         )
 
 

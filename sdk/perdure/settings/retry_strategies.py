@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from perdure.primitives.duration import Duration
+from perdure.exceptions import ValidationError
+from perdure.primitives.duration import Duration, duration_of
 from perdure.primitives.jitter import JitterStrategy, exponential_delay_s
 from perdure_core.limits import WAIT_MS_MAX
 
@@ -32,7 +33,7 @@ class RetryDecision:
     @classmethod
     def retry(cls, delay: Duration) -> Self:
         """Return the decision to retry after `delay`; zero counts as one second."""
-        return cls(should_retry=True, delay=delay)
+        return cls(should_retry=True, delay=duration_of(delay, "The delay of a retry"))
 
     @classmethod
     def no_retry(cls) -> Self:
@@ -60,6 +61,10 @@ class RetryStrategyConfig:
     retryable_errors: list[str | re.Pattern[str]] | None = None
     retryable_error_types: list[type[Exception]] | None = None
 
+    def __post_init__(self) -> None:
+        self.initial_delay = duration_of(self.initial_delay, "initial_delay")
+        self.max_delay = duration_of(self.max_delay, "max_delay")
+
     @property
     def initial_delay_seconds(self) -> int:
         """The first delay in seconds."""
@@ -85,6 +90,11 @@ class LinearRetryStrategyConfig:
     jitter_strategy: JitterStrategy = JitterStrategy.FULL
     retryable_errors: list[str | re.Pattern[str]] | None = None
     retryable_error_types: list[type[Exception]] | None = None
+
+    def __post_init__(self) -> None:
+        self.initial_delay = duration_of(self.initial_delay, "initial_delay")
+        self.increment = duration_of(self.increment, "increment")
+        self.max_delay = duration_of(self.max_delay, "max_delay")
 
     @property
     def initial_delay_seconds(self) -> int:
@@ -169,12 +179,17 @@ class RetryPresets:
         )
 
     @classmethod
-    def fixed(cls, interval: Duration | None = None) -> RetryStrategy:
-        """Return a strategy with a fixed delay, by default 5 s: 5 attempts, no jitter."""
+    def fixed(cls, interval: Duration | None = None, *, max_attempts: int = 5) -> RetryStrategy:
+        """Return a strategy with a fixed delay, by default 5 s, without jitter.
+
+        `max_attempts` counts the first one. Raises `ValidationError` below 1.
+        """
+        if max_attempts < 1:
+            raise ValidationError(f"max_attempts must be at least 1, got {max_attempts}.")
         delay = interval or Duration.from_seconds(5)
         return create_linear_retry_strategy(
             LinearRetryStrategyConfig(
-                max_attempts=5,
+                max_attempts=max_attempts,
                 initial_delay=delay,
                 increment=Duration(),
                 max_delay=delay,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from perdure.exceptions import WaitForConditionError
-from perdure.primitives.duration import Duration
+from perdure.primitives.duration import Duration, duration_of
 from perdure.primitives.jitter import JitterStrategy, exponential_delay_s
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class WaitForConditionDecision:
     @classmethod
     def continue_waiting(cls, delay: Duration) -> Self:
         """Return the decision to check again after `delay`; zero counts as one second."""
-        return cls(should_continue=True, delay=delay)
+        return cls(should_continue=True, delay=duration_of(delay, "The delay of a check"))
 
     @classmethod
     def stop_polling(cls) -> Self:
@@ -75,6 +75,10 @@ class WaitStrategyConfig(Generic[T]):
     max_delay: Duration = field(default_factory=lambda: Duration.from_minutes(5))
     backoff_rate: float = 1.5
     jitter_strategy: JitterStrategy = JitterStrategy.FULL
+
+    def __post_init__(self) -> None:
+        self.initial_delay = duration_of(self.initial_delay, "initial_delay")
+        self.max_delay = duration_of(self.max_delay, "max_delay")
 
     @property
     def initial_delay_seconds(self) -> int:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from perdure.exceptions import ExecutionError, SerDesError, ValidationError
 from perdure.serdes.batch_result import BatchResult
+from perdure.serdes.mistakes import mistake_in
 from perdure.serdes.serializers import (
     SerDes,
     SerDesContext,
@@ -137,9 +138,15 @@ def encode_result(handler: Any, value: Any) -> str:
         return json_text(value if codec is None else codec.write(value))
     except Mismatch as mismatch:
         raise SerDesError(
-            f"The result of {_name(handler)!r} does not match its annotation: {mismatch}"
+            f"The result of {_name(handler)!r} does not match its annotation:"
+            f" {mistake_in(value) or mismatch}"
         ) from mismatch
     except (TypeError, ValueError, RecursionError) as error:
+        mistake = mistake_in(value)
+        if mistake is not None:
+            raise SerDesError(
+                f"The result of {_name(handler)!r} cannot be recorded: {mistake}"
+            ) from error
         annotation = suggested_annotation(value) if codec is None else None
         advice = "" if annotation is None else f". Annotate its result with `-> {annotation}`."
         raise SerDesError(
