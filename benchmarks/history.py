@@ -18,7 +18,7 @@ from typing import Final
 from perdure_core.commands import CompletionStatus
 from perdure_core.model import OperationAction, OperationType, OperationUpdate
 from perdure_history.service import HistoryService
-from perdure_host.clock import WallClock
+from perdure_host.clock import SteadyClock
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import FunctionRow
@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.metrics = ServerMetrics()
-        clock = WallClock()
+        clock = SteadyClock()
         self.matching = MatchingService(clock, self.metrics)
         self.history = HistoryService(
             store=MemoryStore(),

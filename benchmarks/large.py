@@ -26,7 +26,7 @@ from benchmarks.store import LEASE_MS, begin
 from perdure_core.model import OperationAction, OperationType, OperationUpdate, StepDetails
 from perdure_core.payload import DIGEST_BYTES, StoredPayload
 from perdure_history.service import HistoryService
-from perdure_host.clock import WallClock
+from perdure_host.clock import SteadyClock
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, PayloadRow, RecordRow, Store
 from perdure_host.services import StartRequest, Task
@@ -87,7 +87,7 @@ async def measure_value(size_mib: int) -> None:
 @contextlib.asynccontextmanager
 async def opened(store: Store, tasks: "asyncio.Queue[Task]") -> AsyncGenerator[HistoryService]:
     """Yield a history service whose tasks go into the queue."""
-    clock, metrics = WallClock(), ServerMetrics()
+    clock, metrics = SteadyClock(), ServerMetrics()
     matching = MatchingService(clock, metrics)
     history = HistoryService(
         store=store,

@@ -26,12 +26,12 @@ from perdure_gateway.workers.registry import WorkerSettings
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
 from perdure_host.access_keys import read_access_keys
-from perdure_host.clock import WallClock
+from perdure_host.clock import MachineClock, SteadyClock, WallClock
+from perdure_host.clock_watch import CLOCK_CHECK_S, ClockWatch
 from perdure_host.credentials import read_tokens, tls_files
 from perdure_host.errors import HostError, NodeTaken, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Clock
 from perdure_host.sql import open_store
 from perdure_host.status_file import StatusFile
 from perdure_host.telemetry import configure_logging, open_log
@@ -44,8 +44,6 @@ ROLES: Final = ("gateway", "history", "matching", "timers")
 STANDBY_S: Final = 1.0
 # How long history may take to finish what is in flight, with a database that may be gone.
 CLOSE_S_MAX: Final = 10.0
-# How often workers are checked for missing heartbeats.
-HEARTBEAT_CHECK_S: Final = 1.0
 
 _log = open_log("perdure.node")
 
@@ -80,6 +78,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...] = ROLES
     # Longer: a dead node is replaced later. Shorter: a slow database loses the lease sooner.
     lease_ms: int = 10_000
+    # How long workers may claim what they run after a restart or a pause of the server. Longer:
+    # work whose worker died too waits longer. Shorter: work runs twice.
+    claim_wait_ms: int = 2_000
     # Shorter: lost workers are noticed sooner, at the cost of more messages.
     heartbeat_interval_ms: int = 5_000
     heartbeat_timeout_ms: int = 15_000
@@ -95,8 +96,8 @@ class NodeAddresses(msgspec.Struct, frozen=True):
 class Node:
     """One node. `run` opens everything, serves, and closes everything in reverse order."""
 
-    def __init__(self, settings: NodeSettings, clock: Clock | None = None) -> None:
-        """Check the settings and read their files. The clock is the wall clock by default."""
+    def __init__(self, settings: NodeSettings, clock: MachineClock | None = None) -> None:
+        """Check the settings and read their files. The clock is this machine's by default."""
         if set(settings.roles) != set(ROLES):
             raise SettingsError(f"a node has all of the roles {', '.join(ROLES)}")
         tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
@@ -112,9 +113,11 @@ class Node:
         self._http = _checked_address(settings.http_address, settings)
         self._readiness = Readiness()
         self._metrics = ServerMetrics()
-        self._clock = WallClock() if clock is None else clock
+        machine = WallClock() if clock is None else clock
+        self._clock = SteadyClock(machine)
+        self._clock_watch = ClockWatch(self._clock, self._metrics)
         self._matching = MatchingService(self._clock, self._metrics)
-        authenticator = Authenticator(keys, self._clock, tokens=tokens is not None)
+        authenticator = Authenticator(keys, machine, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)
         self._lambda_api = LambdaApi(self._readiness, invoker, authenticator)
         self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
@@ -150,8 +153,9 @@ class Node:
             if not await self._own_database(history, stop):
                 return 0
             closing.push_async_callback(self._close_history, history)
-            expiry = ("close expired workers", HEARTBEAT_CHECK_S, registry.close_expired)
-            self._maintenance.start([*history.periodic_work(), expiry])
+            expiry = ("close expired workers", registry.check_period_s, registry.close_expired)
+            clock = ("compare the clocks", CLOCK_CHECK_S, self._clock_watch.check)
+            self._maintenance.start([*history.periodic_work(), expiry, clock])
             await self._server.open()
             _log.info(
                 "node ready", node=self.name, incarnation=self.incarnation, grpc=addresses.grpc
@@ -186,7 +190,9 @@ class Node:
             matching=self._matching,
             node_name=self.name,
             address=address,
-            settings=HistorySettings(lease_ms=self._settings.lease_ms),
+            settings=HistorySettings(
+                lease_ms=self._settings.lease_ms, claim_wait_ms=self._settings.claim_wait_ms
+            ),
         )
         if self._status_file is not None:
             history.deliver_status_events(self._status_file)

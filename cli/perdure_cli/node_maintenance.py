@@ -1,13 +1,12 @@
-"""Periodic work of a node: lease, retention, scans, expired workers. One scheduler, a few jobs.
+"""Periodic work of a node: lease, retention, scans, expired workers. One task for each job.
 
 Must stay true: a job never overlaps with itself, a run that fails is logged and does not stop later
-runs, and a late job runs once, not once for each run that was missed.
+runs, a late job runs once, not once for each run that was missed, and no job waits for the wall
+clock, which can be set back by a day.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
 
 from perdure_host.errors import HostError
 from perdure_host.telemetry import open_log, report_incident
@@ -22,36 +21,29 @@ class Maintenance:
     """Runs periodic work in the running loop."""
 
     def __init__(self) -> None:
-        self._scheduler: AsyncIOScheduler | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, works: Sequence[Work]) -> None:
         """Start all jobs; each runs for the first time one period from now."""
-        scheduler = AsyncIOScheduler(timezone="UTC")
-        for name, period_s, work in works:
-            scheduler.add_job(  # pyright: ignore[reportUnknownMemberType] - published without types
-                _run_once,
-                _every(period_s),
-                args=(name, work),
-                id=name,
-                coalesce=True,
-                max_instances=1,
-                misfire_grace_time=None,
-            )
-        scheduler.start()
-        self._scheduler = scheduler
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(_repeat(*work), name=work[0]) for work in works]
 
     def stop(self) -> bool:
         """Start no more runs; return whether the jobs had been started."""
-        scheduler, self._scheduler = self._scheduler, None
-        if scheduler is None:
-            return False
-        scheduler.shutdown(wait=False)
-        return True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        return bool(tasks)
 
 
-def _every(period_s: float) -> IntervalTrigger:
-    # Fractions work, whatever the annotation says: the period becomes a timedelta.
-    return IntervalTrigger(seconds=period_s)  # pyright: ignore[reportArgumentType]
+async def _repeat(name: str, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Run the work once in each period, until cancelled."""
+    loop = asyncio.get_running_loop()
+    due_s = loop.time()
+    while True:
+        due_s = max(due_s + period_s, loop.time())
+        await asyncio.sleep(due_s - loop.time())
+        await _run_once(name, work)
 
 
 async def _run_once(name: str, work: Callable[[], Awaitable[None]]) -> None:

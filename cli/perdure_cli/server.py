@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from perdure_cli.node import NodeAddresses, NodeSettings
 
 HTTP_DEFAULT: Final = "127.0.0.1:7601"
+CLAIM_WAIT_S_DEFAULT: Final = 2.0
 
 
 class LogFormat(StrEnum):
@@ -65,6 +66,16 @@ StatusEventsOption = Annotated[
         help="Append a line of JSON for every start and end of an execution.",
     ),
 ]
+ClaimWaitOption = Annotated[
+    float,
+    typer.Option(
+        "--claim-wait",
+        metavar="SECONDS",
+        min=0.1,
+        max=600,
+        help="How long workers may claim what they run after a restart; each claim prolongs it.",
+    ),
+]
 ClientCaOption = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +115,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = False,
     require_qualified_names: QualifiedNamesOption = False,
     status_events: StatusEventsOption = None,
+    claim_wait: ClaimWaitOption = CLAIM_WAIT_S_DEFAULT,
     node_name: Annotated[
         str | None,
         typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
@@ -126,6 +138,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             access_key_file=access_key_file,
             require_qualified_names=require_qualified_names,
             status_events=status_events,
+            claim_wait_ms=round(claim_wait * 1_000),
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_ca=tls_ca,

@@ -60,6 +60,11 @@ class CachedExecution:
         """Return whether everything in the state is durable."""
         return self.batch is None or self.batch.is_done
 
+    @property
+    def is_uncertain(self) -> bool:
+        """Return whether another node may have handed out the turn that the state is in."""
+        return self.uncertain_turn == self.state.turn
+
     def grow(self, record_bytes: int) -> int:
         """Add a record's size; return by how much the execution has grown."""
         grown_bytes = record_bytes * _BYTES_FACTOR

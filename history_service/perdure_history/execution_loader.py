@@ -5,10 +5,16 @@ are needed at the same time than the cache has room for.
 """
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 from perdure_core.refusals import Unknown
 from perdure_history.execution_cache import CachedExecution, ExecutionCache, fold_stored
-from perdure_host.ports import ExecutionKey, Store
+from perdure_host.ports import ExecutionKey, Store, StoredExecution
+
+# Executions with a longer history are read one by one, so that what is read at a time is small.
+PREFETCH_RECORDS_MAX: Final = 100
 
 
 class _Read:
@@ -53,6 +59,28 @@ class Loader:
             if reading.execution is not None:
                 reading.execution.readers -= 1
 
+    async def prefetch(self, keys: Sequence[ExecutionKey]) -> None:
+        """Bring those of the executions into the cache that are quickly read. Raises StoreError."""
+        readings: dict[ExecutionKey, _Read] = {}
+        for key in keys:
+            reading = self._reads.get(key)
+            is_read = reading is not None and reading.epoch == self._cache.epoch
+            if not is_read and self._cache.get(key) is None:
+                readings[key] = _Read(self._cache.epoch)
+        if not readings:
+            return
+        task = asyncio.get_running_loop().create_task(self._read_many(readings))
+        for key, reading in readings.items():
+            self._reads[key] = reading
+            reading.task = task
+            task.add_done_callback(partial(self._end, key, reading))
+        await asyncio.shield(task)
+
+    async def _read_many(self, readings: dict[ExecutionKey, _Read]) -> None:
+        found = await self._store.load_many(list(readings), records_max=PREFETCH_RECORDS_MAX)
+        for stored in found:
+            self._keep(stored, readings[stored.row.key])
+
     def _begin(self, key: ExecutionKey) -> _Read:
         reading = self._reads[key] = _Read(self._cache.epoch)
         reading.task = asyncio.get_running_loop().create_task(self._read(key, reading))
@@ -61,15 +89,20 @@ class Loader:
 
     async def _read(self, key: ExecutionKey, reading: _Read) -> None:
         stored = await self._store.load(key)
-        if reading.epoch != self._cache.epoch:
-            return
-        if self._cache.get(key) is not None:
-            # It was started while it was being read.
-            return
-        if stored is None:
+        if stored is not None:
+            self._keep(stored, reading)
+        elif reading.epoch == self._cache.epoch and self._cache.get(key) is None:
             raise Unknown(
                 f"no execution {key.execution_id}: it never existed, or is past its retention"
             )
+
+    def _keep(self, stored: StoredExecution, reading: _Read) -> None:
+        """Add what was read to the cache, unless that was cleared meanwhile."""
+        if reading.epoch != self._cache.epoch:
+            return
+        if self._cache.get(stored.row.key) is not None:
+            # It was started while it was being read.
+            return
         execution = fold_stored(stored)
         execution.readers = reading.waiters
         reading.execution = execution

@@ -27,6 +27,7 @@ from perdure_core.refusals import Refused, Unknown
 from perdure_core.state import is_open, wants_task
 from perdure_history import event_metrics
 from perdure_history.change_notifier import ChangeNotifier
+from perdure_history.claim_window import ClaimWindow
 from perdure_history.committer import Batch, Committer
 from perdure_history.execution_cache import CachedExecution, ExecutionCache, to_row
 from perdure_history.execution_loader import Loader
@@ -37,6 +38,7 @@ from perdure_history.running_invocations import RunningInvocation, RunningInvoca
 from perdure_history.settings import HistorySettings
 from perdure_history.status_events import status_events
 from perdure_history.timers import Timers
+from perdure_host.attention import Attention
 from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
@@ -53,6 +55,8 @@ from perdure_host.services import Matching, Task
 from perdure_host.telemetry import open_log
 
 _RETRY_MS: Final = 500
+# What is read ahead fills at most this part of the cache.
+_PREFETCH_SHARE: Final = 4
 _INVOCATION_ENDS: Final = frozenset({InvocationCompleted, InvocationReturned})
 
 _log = open_log("perdure.history")
@@ -96,8 +100,11 @@ class Executions:
         self.on_lost: Callable[[str, str], None] = lambda _worker, _invocation: None
         # Called after each reload, when the memory was dropped.
         self.on_reload: list[Callable[[], None]] = [self.timers.reset]
-        # Until then nothing is offered that a worker may still run.
-        self.claims_until_ms = 0
+        # Called after a pause of this process, when workers may claim again.
+        self.on_pause: list[Callable[[], None]] = []
+        # Measures the silence of workers, and the time that they have to come back.
+        self.attention = Attention(clock, on_pause=self._paused)
+        self.claims = ClaimWindow(self.attention, settings.claim_wait_ms)
         self._cache = ExecutionCache(settings, metrics)
         self._loader = Loader(store, self._cache)
         self._node_name = node_name
@@ -118,6 +125,12 @@ class Executions:
             if execution is not None:
                 return execution
             await self._loader.load(key)
+
+    async def prefetch(self, keys: Sequence[ExecutionKey]) -> None:
+        """Read executions together that `get` would read one by one. Raises StoreUnavailable."""
+        self.require_ready()
+        keys_max = max(1, self.settings.cache_executions_max // _PREFETCH_SHARE)
+        await self._loader.prefetch(keys[:keys_max])
 
     async def committed(self, key: ExecutionKey) -> CachedExecution:
         """Return the execution once everything in its state is durable."""
@@ -300,9 +313,9 @@ class Executions:
         state = execution.state
         if not wants_task(state) or execution.key in self.running:
             return
-        now_ms = self.clock.now_ms()
-        if execution.uncertain_turn == state.turn and now_ms < self.claims_until_ms:
+        if execution.is_uncertain and self.claims.may_be_claimed(execution.key):
             return
+        now_ms = self.clock.now_ms()
         self.matching.offer(Task(execution.key, state.namespace, state.function, now_ms))
 
     async def _load_and_fire(self, key: ExecutionKey) -> None:
@@ -366,7 +379,7 @@ class Executions:
         self.metrics.set_executions_running(await self.store.count_open())
         if self._is_over:
             return
-        self.claims_until_ms = self.clock.now_ms() + self.settings.claim_wait_ms
+        self.claims.open()
         self._unavailable_reason = None
         for notify in self.on_reload:
             notify()
@@ -383,6 +396,15 @@ class Executions:
     def drop_expired(self) -> None:
         """Drop from memory what retention has deleted."""
         self._cache.drop_expired(self.clock.now_ms())
+
+    def _paused(self, gap_ms: int) -> None:
+        """Open the window for claims: after a pause of this process workers connect again."""
+        if self._unavailable_reason is not None:
+            return
+        _log.warning("this process did not run for a while", paused_ms=gap_ms)
+        self.claims.open(after_pause=True)
+        for notify in self.on_pause:
+            notify()
 
     def _stop(self, error: StoreError) -> None:
         if not self._is_over:

@@ -23,7 +23,7 @@ class RunningInvocation(msgspec.Struct, eq=False):
     worker_id: str | None
     turn: int
     started_ms: int
-    # When it was last known to run, and when the worker got or claimed it.
+    # When it was last known to run, and when the worker got or claimed it, in attended time.
     heartbeat_ms: int
     attached_ms: int
 

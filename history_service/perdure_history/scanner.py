@@ -38,7 +38,7 @@ class Scanner:
             return 0
         found = await self._find_unreachable()
         found += await self._find_late()
-        if executions.clock.now_ms() > executions.claims_until_ms + _LATE_MS:
+        if executions.claims.closed_ms > _LATE_MS:
             found += await self._find_stranded()
         return found
 

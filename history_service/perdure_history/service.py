@@ -76,10 +76,11 @@ class HistoryService:
         self._scanner = Scanner(self._executions, self.invocations.reoffer)
         self._outbox = OutboxDeliverer(store, clock, self._deliver)
         self._task_recovery = TaskRecovery(
-            store, clock, lambda: self._executions.claims_until_ms, self.invocations.reoffer
+            store, clock, self._executions.claims, self.invocations.reoffer
         )
         self._executions.on_outbox = self._outbox.push
         self._executions.on_reload += [self._outbox.reset, self._task_recovery.request]
+        self._executions.on_pause.append(self._task_recovery.request)
         self._status_delivery: StatusEventDelivery | None = None
         self._large_deliveries = asyncio.Semaphore(LARGE_DELIVERIES_MAX)
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,6 +111,7 @@ class HistoryService:
         await self._executions.reload()
         self._executions.matching.refill = self._task_recovery.request
         jobs = [
+            ("attention", self._executions.attention.run()),
             ("committer", self._executions.committer.run()),
             ("timers", self._executions.timers.run()),
             ("outbox", self._outbox.run()),

@@ -12,8 +12,9 @@ class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes_max: int = 256 * 1_024 * 1_024
     # Payloads of up to a mebibyte in memory beside these. More: fewer reads on replays.
     cache_payload_bytes_max: int = 64 * 1_024 * 1_024
-    # How long a recovering node waits for workers to claim what they run before it offers them to
-    # others. Longer: slower recovery of work whose worker died too. Shorter: work runs twice.
+    # How long a node that restarted, or had paused, waits for workers to claim what they run before
+    # it offers it to others; each claim prolongs it. Longer: slower recovery of work whose worker
+    # died too. Shorter: work runs twice.
     claim_wait_ms: int = 2_000
     # The same after the stream of one worker broke.
     reconnect_wait_ms: int = 1_000

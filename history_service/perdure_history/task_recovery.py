@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from perdure_core.refusals import Unknown
+from perdure_history.claim_window import ClaimWindow
 from perdure_host.errors import StoreError
 from perdure_host.ports import Clock, ExecutionKey, ExecutionRow, Store
 from perdure_host.telemetry import open_log
@@ -26,12 +27,12 @@ class TaskRecovery:
         self,
         store: Store,
         clock: Clock,
-        claims_until_ms: Callable[[], int],
+        claims: ClaimWindow,
         reoffer: Callable[[ExecutionRow], Awaitable[None]],
     ) -> None:
         self._store = store
         self._clock = clock
-        self._claims_until_ms = claims_until_ms
+        self._claims = claims
         self._reoffer = reoffer
         self._requested = asyncio.Event()
 
@@ -43,8 +44,7 @@ class TaskRecovery:
         """Offer until cancelled."""
         while True:
             await self._requested.wait()
-            while (until_ms := self._claims_until_ms()) > self._clock.now_ms():
-                await self._clock.wait_until(until_ms)
+            await self._claims.wait_closed()
             self._requested.clear()
             try:
                 await self._offer_all()
@@ -58,8 +58,8 @@ class TaskRecovery:
         while True:
             rows = await self._store.waiting_for("task", after=after, limit=_PAGE)
             for row in rows:
-                if self._claims_until_ms() > self._clock.now_ms():
-                    # The node has reloaded meanwhile, and with it requested this again.
+                if self._claims.is_open:
+                    # It has been opened again meanwhile, and with that came another request.
                     return
                 try:
                     await self._reoffer(row)

@@ -1,7 +1,7 @@
 """Commands of workers: begin, claim, checkpoint, complete and hand back, and heartbeats."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ from perdure_core.refusals import Invalid, Refused, StaleToken, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import CachedExecution
+from perdure_history.execution_cache import CachedExecution, to_row
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
 from perdure_history.lost_invocations import is_unclaimed, record_lost, record_unclaimed
@@ -40,6 +40,9 @@ from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
+
+# Claims whose executions are read together.
+CLAIMS_AT_A_TIME: Final = 256
 
 
 class WorkerCalls:
@@ -76,15 +79,19 @@ class WorkerCalls:
     async def _dispatchable(self, key: ExecutionKey) -> CachedExecution | None:
         """Return the execution if it wants an invocation and none is handed out."""
         executions = self._executions
+        if executions.claims.is_being_claimed(key):
+            return None
         try:
             execution = await executions.committed(key)
         except Unknown:
             return None
         if is_unclaimed(executions, execution):
-            if executions.clock.now_ms() >= executions.claims_until_ms:
+            if not executions.claims.may_be_claimed(key):
                 await record_unclaimed(executions, execution).wait()
             return None
         if key in executions.running or not wants_task(execution.state):
+            return None
+        if executions.claims.is_being_claimed(key):
             return None
         return execution
 
@@ -111,24 +118,57 @@ class WorkerCalls:
             client_context=state.client_context,
         )
 
-    async def claim(self, token: str, worker_id: str) -> str | None:
-        """Adopt an invocation that already runs in the worker.
+    async def claim(self, tokens: Sequence[str], worker_id: str) -> tuple[str, ...]:
+        """Adopt the invocations that run in the worker; return the tokens that are refused."""
+        executions = self._executions
+        executions.require_ready()
+        refused: list[str] = []
+        claims: list[tuple[str, ExecutionKey, CheckpointToken]] = []
+        for token in tokens:
+            try:
+                claims.append((token, *self._signer.read_token(token)))
+            except Invalid:
+                # For example from another database. The worker must drop it, like a lost one.
+                refused.append(token)
+        keys = [key for _, key, _ in claims]
+        executions.claims.claims_arrived(keys)
+        try:
+            for first in range(0, len(claims), CLAIMS_AT_A_TIME):
+                batch = claims[first : first + CLAIMS_AT_A_TIME]
+                await executions.prefetch([key for _, key, _ in batch])
+                for token, key, decoded in batch:
+                    if not await self._claim(key, decoded, worker_id):
+                        refused.append(token)
+        finally:
+            executions.claims.claims_decided(keys)
+        await self._offer_unclaimed(keys)
+        return tuple(refused)
 
-        Return its id, or None if its token is stale.
-        """
-        key, decoded = self._signer.read_token(token)
+    async def _claim(self, key: ExecutionKey, decoded: CheckpointToken, worker_id: str) -> bool:
         executions = self._executions
         try:
             execution = await executions.committed(key)
         except Unknown:
-            return None
+            return False
         other = executions.running.get(key)
         if other is not None and other.invocation_id != decoded.invocation_id:
-            return None
+            return False
         if not _may_go_on(execution.state, decoded):
-            return None
+            return False
         self._add_running(key, decoded, worker_id)
-        return decoded.invocation_id
+        return True
+
+    async def _offer_unclaimed(self, keys: Iterable[ExecutionKey]) -> None:
+        """Offer what was held back only because its claim was not decided."""
+        executions = self._executions
+        if executions.claims.is_open:
+            return
+        for key in keys:
+            if key not in executions.running:
+                try:
+                    await self.reoffer(to_row(await executions.committed(key)))
+                except Unknown:
+                    continue
 
     async def checkpoint(
         self, token: str, client_token: str, updates: tuple[OperationUpdate, ...]
@@ -150,7 +190,7 @@ class WorkerCalls:
         decision = await executions.decide(execution, command)
         if decision.record is not None:
             executions.commit(execution, decision, external=external)
-            self._record_heartbeat(key, decoded, arrived_ms)
+            self._record_heartbeat(key, decoded)
         answer = self._answer(execution, decoded)
         await executions.wait_committed(execution)
         taken_ms = executions.clock.now_ms() - arrived_ms
@@ -210,7 +250,7 @@ class WorkerCalls:
     async def heartbeat(self, worker_id: str, invocation_ids: Sequence[str]) -> tuple[str, ...]:
         """Return the ids that no longer are the worker's; record what it did not list as lost."""
         executions = self._executions
-        now_ms = executions.clock.now_ms()
+        now_ms = executions.attention.now_ms()
         listed = set(invocation_ids)
         for running in executions.running.of_worker(None):
             # It checkpointed after a restart without a claim; now its worker is known.
@@ -237,8 +277,8 @@ class WorkerCalls:
         executions.require_ready()
         running = executions.running.of_worker(worker_id)
         if running:
-            wait_ms = executions.settings.reconnect_wait_ms
-            await executions.clock.wait_until(executions.clock.now_ms() + wait_ms)
+            await executions.attention.wait_ms(executions.settings.reconnect_wait_ms)
+            await executions.claims.wait_after_pause()
             await self._record_lost(running)
 
     async def record_silent_lost(self) -> None:
@@ -246,7 +286,7 @@ class WorkerCalls:
         executions = self._executions
         if executions.unavailable_reason is not None:
             return
-        silent_since_ms = executions.clock.now_ms() - executions.settings.silence_ms_max
+        silent_since_ms = executions.attention.now_ms() - executions.settings.silence_ms_max
         silent = [
             running for running in executions.running if running.heartbeat_ms < silent_since_ms
         ]
@@ -255,7 +295,7 @@ class WorkerCalls:
     async def reoffer(self, row: ExecutionRow) -> None:
         """Offer an execution that wants a worker according to the database."""
         executions = self._executions
-        if row.key in executions.running:
+        if row.key in executions.running or executions.claims.is_being_claimed(row.key):
             return
         if row.status == "RUNNING":
             now_ms = executions.clock.now_ms()
@@ -305,7 +345,7 @@ class WorkerCalls:
     def _add_running(
         self, key: ExecutionKey, decoded: CheckpointToken, worker_id: str | None
     ) -> None:
-        now_ms = self._executions.clock.now_ms()
+        now_ms = self._executions.attention.now_ms()
         self._executions.running.add(
             RunningInvocation(
                 key=key,
@@ -318,12 +358,12 @@ class WorkerCalls:
             )
         )
 
-    def _record_heartbeat(self, key: ExecutionKey, decoded: CheckpointToken, now_ms: int) -> None:
+    def _record_heartbeat(self, key: ExecutionKey, decoded: CheckpointToken) -> None:
         running = self._executions.running.get(key)
         if running is None or running.invocation_id != decoded.invocation_id:
             self._add_running(key, decoded, None)
         else:
-            running.heartbeat_ms = now_ms
+            running.heartbeat_ms = self._executions.attention.now_ms()
 
     def _require_durable(self, state: State, updates: tuple[OperationUpdate, ...]) -> None:
         """Raise Invalid when a plain function is about to record its first operation.

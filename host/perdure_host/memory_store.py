@@ -112,6 +112,15 @@ class MemoryStore:
         row = self._rows.get(key)
         return None if row is None else StoredExecution(row, tuple(self._records[key]))
 
+    async def load_many(
+        self, keys: Sequence[ExecutionKey], *, records_max: int
+    ) -> list[StoredExecution]:
+        return [
+            StoredExecution(self._rows[key], tuple(self._records[key]))
+            for key in keys
+            if key in self._rows and self._rows[key].sequence <= records_max
+        ]
+
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:

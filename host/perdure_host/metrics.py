@@ -163,6 +163,10 @@ class ServerMetrics:
         self.cache_bytes = self._gauge("cache_bytes", "Approximate size of the cache.")
 
     def _add_workers(self) -> None:
+        self.wall_clock_ahead_seconds = self._gauge(
+            "wall_clock_ahead_seconds",
+            "How far the machine's wall clock was set since the server started.",
+        )
         self.workers_connected = self._gauge("workers_connected", "Workers that are connected.")
         self.slots = self._gauge("slots", "Invocations that the connected workers can run.")
         self.slots_in_use = self._gauge(

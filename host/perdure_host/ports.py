@@ -240,6 +240,12 @@ class Store(Protocol):
         """Return the execution with all its records."""
         ...
 
+    async def load_many(
+        self, keys: Sequence[ExecutionKey], *, records_max: int
+    ) -> list[StoredExecution]:
+        """Return those of the executions that exist and have at most so many records, whole."""
+        ...
+
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:
@@ -332,11 +338,14 @@ class StatusSink(Protocol):
 class Clock(Protocol):
     """Time in milliseconds since 1970 in UTC, and waiting.
 
-    The wall clock in production, a number in tests.
+    Times of one clock can be compared with each other, and with those in the database.
     """
 
     def now_ms(self) -> int:
-        """Return the current time. It never goes backwards within a process."""
+        """Return the current time.
+
+        Within a process it passes evenly: when the machine's clock is set, this one is not.
+        """
         ...
 
     async def wait_until(self, due_ms: int) -> None:

@@ -234,10 +234,11 @@ class InvocationCommands(Protocol):
         """
         ...
 
-    async def claim(self, token: str, worker_id: str) -> str | None:
-        """Adopt an invocation that already runs in the worker.
+    async def claim(self, tokens: Sequence[str], worker_id: str) -> tuple[str, ...]:
+        """Adopt the invocations that already run in the worker.
 
-        Return its id, or None if its token is stale.
+        Return the tokens that are refused, because they are stale or mean nothing here. No
+        other worker gets an invocation of these executions until all claims are decided.
         """
         ...
 

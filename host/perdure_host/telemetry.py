@@ -20,7 +20,7 @@ import structlog
 LogFormat = Literal["text", "json"]
 
 # They log every request and every run at INFO; the metrics show that better.
-_CHATTY: Final = ("apscheduler", "uvicorn.access", "uvicorn.error", "grpc", "asyncio", "alembic")
+_CHATTY: Final = ("uvicorn.access", "uvicorn.error", "grpc", "asyncio", "alembic")
 
 # What `logging` itself puts into a record; everything else is an extra field.
 _RECORD_FIELDS: Final = frozenset(

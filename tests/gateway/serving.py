@@ -12,7 +12,7 @@ from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_history.service import HistoryService
-from perdure_host.clock import WallClock
+from perdure_host.clock import SteadyClock
 from perdure_host.credentials import Tokens
 from perdure_host.listen import Address
 from perdure_host.memory_store import MemoryStore
@@ -56,6 +56,14 @@ class SteppedClock(Clock):
             wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waits, (due_ms, id(wait), wait))
             await wait
+
+    # As the clocks of a machine.
+
+    def monotonic_ms(self) -> int:
+        return self._now_ms
+
+    async def sleep_ms(self, ms: int) -> None:
+        await self.wait_until(self._now_ms + ms)
 
     def advance(self, ms: int) -> None:
         self._now_ms += ms
@@ -119,7 +127,7 @@ async def serving(
     node: Bystander | None = None,
 ) -> AsyncGenerator[Served]:
     """Serve on a port of loopback, over a store in memory."""
-    clock = clock or WallClock()
+    clock = clock or SteadyClock()
     store = store or MemoryStore()
     metrics = metrics or ServerMetrics()
     readiness = Readiness()
@@ -150,6 +158,14 @@ async def serving(
         await server.drain()
         await history.close()
         await server.stop()
+
+
+async def pass_listening(served: Served, clock: SteppedClock, ms: int) -> None:
+    """Pass time while the server looks for silent workers, as it does all the time."""
+    period_ms = round(served.registry.check_period_s * 1_000)
+    for _ in range(ms // period_ms):
+        clock.advance(period_ms)
+        await served.registry.close_expired()
 
 
 def registration(

@@ -12,6 +12,7 @@ from tests.gateway.serving import (
     Served,
     SteppedClock,
     failure_of,
+    pass_listening,
     registration,
     run,
     serving,
@@ -114,9 +115,9 @@ def test_a_silent_worker_loses_what_it_runs_and_a_polling_one_is_not_silent() ->
             await served.executions.StartExecution(start_request())
             (lost,) = await poll(served)
             other = await Peer.connect(served, registration("other", slots=1), credit=1)
-            clock.advance(15_001)
+            await pass_listening(served, clock, 14_000)
             await other.heartbeat()
-            await served.registry.close_expired()
+            await pass_listening(served, clock, 2_000)
             again = asyncio.ensure_future(other.invocation())
             while not again.done():
                 clock.advance(1_000)

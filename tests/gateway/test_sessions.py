@@ -14,6 +14,7 @@ from tests.gateway.serving import (
     Peer,
     SteppedClock,
     failure_of,
+    pass_listening,
     registration,
     run,
     serving,
@@ -268,10 +269,9 @@ def test_a_silent_worker_is_closed_and_one_that_beats_is_not() -> None:
         async with serving(clock=clock) as served:
             silent = await Peer.connect(served, registration("silent"))
             beating = await Peer.connect(served, registration("beating"))
-            clock.advance(10_000)
+            await pass_listening(served, clock, 10_000)
             await beating.heartbeat()
-            clock.advance(10_000)
-            await served.registry.close_expired()
+            await pass_listening(served, clock, 10_000)
             failure = await silent.failure()
             assert failure.code() is grpc.StatusCode.UNAVAILABLE
             assert failure.details() == "worker silent sent no heartbeat for 15,000 ms"

@@ -49,6 +49,8 @@ class Driver:
     async def restart(self) -> None:
         """Start the node again, and let the workers that were there come back."""
         self.restarts += 1
+        # A node that starts believes the wall clock.
+        self.simulation.machine.set_wall_clock(0)
         back = [worker for worker in self.workers if worker.connected.is_set()]
         self.simulation.host.crash()
         for worker in back:

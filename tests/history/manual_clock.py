@@ -1,4 +1,4 @@
-"""A clock that a test advances, and `settle`, which runs the loop until all tasks wait."""
+"""Clocks that a test advances, and `settle`, which runs the loop until all tasks wait."""
 
 import asyncio
 import heapq
@@ -37,6 +37,27 @@ class ManualClock:
         self._now_ms += ms
         while (due_ms := self.next_due_ms()) is not None and due_ms <= self._now_ms:
             heapq.heappop(self._waiters)[2].set_result(None)
+
+
+class ManualMachine:
+    """The clocks of a machine: a monotonic one, and a wall clock that a test can set."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self._ahead_ms = 0
+
+    def set_wall_clock(self, ahead_ms: int) -> None:
+        """Set the wall clock: by so much ahead of the right time, or behind it."""
+        self._ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms() + self._ahead_ms
+
+    def monotonic_ms(self) -> int:
+        return self.clock.now_ms()
+
+    async def sleep_ms(self, ms: int) -> None:
+        await self.clock.wait_until(self.clock.now_ms() + ms)
 
 
 async def settle() -> None:

@@ -121,5 +121,7 @@ class ManualWorker:
         ids = [invocation.id for invocation in invocations]
         return await self.simulation.history.invocations.heartbeat(self.worker_id, ids)
 
-    async def claim(self, invocation: Invocation) -> str | None:
-        return await self.simulation.history.invocations.claim(invocation.token, self.worker_id)
+    async def claim(self, *invocations: Invocation) -> bool:
+        """Claim the invocations; return whether all are the worker's."""
+        tokens = [invocation.token for invocation in invocations]
+        return not await self.simulation.history.invocations.claim(tokens, self.worker_id)

@@ -121,9 +121,10 @@ class ScriptedWorker:
         """Claim what runs at the present node, and come to it. Raises what a node may say."""
         host = self.simulation.host
         self._host = host
-        for run in [*self.held.values()]:
-            if await host.call(host.history.invocations.claim(run.token, self.worker_id)) is None:
-                run.drop()
+        runs = {run.token: run for run in self.held.values()}
+        claiming = host.history.invocations.claim([*runs], self.worker_id)
+        for token in await host.call(claiming):
+            runs[token].drop()
         self.attach(host)
 
     def disconnect(self) -> None:

@@ -17,6 +17,7 @@ from perdure_core.fold import fold
 from perdure_core.state import State, waiting_for
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
+from perdure_host.clock import SteadyClock
 from perdure_host.errors import HostError, StoreError, StoreUnavailable
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics
@@ -35,7 +36,7 @@ from perdure_host.ports import (
 from perdure_host.services import StartRequest
 from perdure_host.tokens import Signer
 from perdure_matching.service import MatchingService
-from tests.history.manual_clock import ManualClock, settle
+from tests.history.manual_clock import ManualClock, ManualMachine, settle
 from tests.store.faulty_store import Fate, FaultyStore
 
 SECRET = b"s" * 32
@@ -69,6 +70,7 @@ class Link(FaultyStore):
         self.commits = 0
         self.changes = 0
         self.loads = 0
+        self.batches = 0
         self.finds = 0
         self.is_cut = False
         # Called when it is cut: nothing outlives that.
@@ -77,6 +79,9 @@ class Link(FaultyStore):
         # While it is not set, commits wait.
         self.gate = asyncio.Event()
         self.gate.set()
+        # While it is not set, reads of several executions wait.
+        self.read_gate = asyncio.Event()
+        self.read_gate.set()
 
     async def commit(
         self,
@@ -100,6 +105,15 @@ class Link(FaultyStore):
         self.loads += 1
         await asyncio.sleep(0)
         return await super().load(key)
+
+    async def load_many(
+        self, keys: Sequence[ExecutionKey], *, records_max: int
+    ) -> list[StoredExecution]:
+        self.batches += 1
+        found = await super().load_many(keys, records_max=records_max)
+        await asyncio.sleep(0)
+        await self.read_gate.wait()
+        return found
 
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         self.finds += 1
@@ -140,10 +154,15 @@ class Host:
     """One node. It ends by `close`, or without it."""
 
     def __init__(
-        self, link: Link, clock: ManualClock, metrics: ServerMetrics, settings: HistorySettings
+        self,
+        link: Link,
+        machine: ManualMachine,
+        metrics: ServerMetrics,
+        settings: HistorySettings,
     ) -> None:
         self.link = link
-        self.clock = clock
+        self.clock = machine.clock
+        clock = SteadyClock(machine)
         self.matching = MatchingService(clock, metrics)
         self.history = HistoryService(
             store=link,
@@ -159,7 +178,7 @@ class Host:
         link.on_cut = self.crash
         self._calls: set[asyncio.Task[Any]] = set()
         self._periodic = [
-            Chore(clock.now_ms() + int(period_s * 1_000), int(period_s * 1_000), work)
+            Chore(self.clock.now_ms() + int(period_s * 1_000), int(period_s * 1_000), work)
             for _, period_s, work in self.history.periodic_work()
         ]
 
@@ -220,6 +239,7 @@ class Simulation:
         self.sink = sink
         self.settings = settings or HistorySettings()
         self.clock = ManualClock()
+        self.machine = ManualMachine(self.clock)
         self.memory = MemoryStore(secret=SECRET)
         self.metrics = ServerMetrics()
         self.workers: list[Worker] = []
@@ -266,7 +286,7 @@ class Simulation:
     ) -> Host:
         """Start a node, and register the functions."""
         link = Link(self.memory, cut_at=cut_at)
-        self._host = Host(link, self.clock, self.metrics, self.settings)
+        self._host = Host(link, self.machine, self.metrics, self.settings)
         if self.sink is not None:
             self.host.history.deliver_status_events(self.sink)
         await self.host.history.open()

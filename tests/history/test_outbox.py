@@ -103,7 +103,7 @@ async def test_a_crash_between_an_effect_and_its_settling_changes_nothing_twice(
         simulation.host.crash()
         await simulation.open(cut_at=(commit, when))
         await insist(
-            simulation, lambda history: history.invocations.claim(invocation.token, "worker-1")
+            simulation, lambda history: history.invocations.claim([invocation.token], "worker-1")
         )
         await insist(
             simulation,

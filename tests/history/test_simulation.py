@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from perdure_core.events import InvocationCompleted
 from perdure_core.refusals import Refused
 from perdure_history import ids
 from perdure_history.settings import HistorySettings
@@ -23,6 +24,8 @@ from tests.history.simulation import Simulation
 SEEDS = int(os.environ.get("PERDURE_SIMULATIONS", "50"))
 FIRST_SEED = int(os.environ.get("PERDURE_SIMULATION_SEED", "1"))
 ROUNDS_OF_TROUBLE = 24
+PAUSES = 10
+DAY_MS = 86_400_000
 
 
 @pytest.mark.parametrize("seed", list(range(FIRST_SEED, FIRST_SEED + SEEDS)))
@@ -55,6 +58,47 @@ async def test_every_execution_ends_as_its_recorded_steps_say(
         await driver.finish()
         check_outcomes(simulation, scripts, ledger)
         await check_status_events(simulation, sink)
+
+
+@pytest.mark.parametrize("seed", list(range(FIRST_SEED, FIRST_SEED + PAUSES)))
+async def test_pauses_and_steps_of_the_clock_interrupt_nothing(seed: int) -> None:
+    dice = random.Random(seed)
+    scripts = {"order": tuple(_script(dice)), "child": (Step("pack"), Wait("rest", ms=700))}
+    async with Simulation() as simulation:
+        ledger = Ledger()
+        workers = [
+            ScriptedWorker(simulation, scripts, worker_id=f"worker-{number}", ledger=ledger)
+            for number in range(2)
+        ]
+        driver = Driver(simulation, workers, ledger)
+        for number in range(ROUNDS_OF_TROUBLE):
+            await driver.start(f"order-{number}")
+            match dice.randint(0, 3):
+                case 0:
+                    simulation.machine.set_wall_clock(dice.choice([-DAY_MS, 0, DAY_MS]))
+                case 1:
+                    simulation.clock.advance(dice.choice([5_000, 60_000]))
+                case 2:
+                    # The stream breaks over the pause: the worker took the server for dead.
+                    worker = dice.choice(workers)
+                    worker.disconnect()
+                    simulation.clock.advance(60_000)
+                    await simulation.pass_ms(dice.choice([0, 400, 1_500]))
+                    await worker.connect()
+                case _:
+                    pass
+            await driver.round(dice.choice([100, 500, 2_500]))
+        await driver.finish()
+        check_outcomes(simulation, scripts, ledger)
+        ends = [
+            event.error
+            for row in simulation.rows()
+            for record in simulation.records(row.key)
+            for event in record.events
+            if isinstance(event, InvocationCompleted)
+        ]
+        assert ends
+        assert set(ends) == {None}
 
 
 def _script(dice: random.Random) -> Iterator[Step | Wait | Callback | Invoke]:
@@ -115,7 +159,7 @@ class _Trouble:
         link = self._simulation.host.link
         link.away = False
         link.roll(self._dice, self._dice.choice([0.0, 0.0, 0.2]))
-        match self._dice.randint(0, 9):
+        match self._dice.randint(0, 11):
             case 0:
                 await self._driver.restart()
             case 1:
@@ -128,6 +172,12 @@ class _Trouble:
                 await self._pause()
             case 5 | 6:
                 await self._reconnect()
+            case 7:
+                # Everything stops for a while, and then everything is late.
+                self._simulation.clock.advance(self._dice.choice([900, 5_000, 60_000, 3_600_000]))
+            case 8:
+                ahead_ms = self._dice.choice([-DAY_MS, -5_000, 5_000, DAY_MS])
+                self._simulation.machine.set_wall_clock(ahead_ms)
             case _:
                 pass
 

@@ -135,7 +135,7 @@ async def test_a_claimed_invocation_goes_on_at_the_next_node() -> None:
         invocation = await worker.take()
         await invocation.step("a")
         await simulation.restart()
-        assert await worker.claim(invocation) == invocation.id
+        assert await worker.claim(invocation)
         worker.attach()
         await simulation.pass_ms(5_000)
         assert await worker.is_idle()
@@ -155,7 +155,7 @@ async def test_a_claim_is_good_when_only_the_answer_to_its_checkpoint_was_lost()
             token, "lost", (update("STEP", "START", "b"),)
         )
         await simulation.restart()
-        assert await simulation.history.invocations.claim(token, "worker-1") == invocation.id
+        assert await simulation.history.invocations.claim([token], "worker-1") == ()
         again = await simulation.history.invocations.checkpoint(
             token, "lost", (update("STEP", "START", "b"),)
         )
@@ -247,11 +247,11 @@ async def test_a_claim_of_a_passed_turn_is_refused() -> None:
         old = first.token
         await simulation.history.invocations.hand_back([first.token])
         second = await worker.take()
-        assert await simulation.history.invocations.claim(old, "worker-1") is None
+        invocations = simulation.history.invocations
+        assert await invocations.claim([old], "worker-1") == (old,)
         await second.step("a")
-        assert await simulation.history.invocations.claim(old, "other") is None
-        with pytest.raises(Invalid):
-            await simulation.history.invocations.claim("junk", "worker-1")
+        assert await invocations.claim([old, second.token], "worker-1") == (old,)
+        assert await invocations.claim(["junk", second.token], "worker-1") == ("junk",)
 
 
 async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
@@ -265,7 +265,7 @@ async def test_a_claim_does_not_take_what_another_worker_was_handed() -> None:
         worker.tasks.clear()
         second = await worker.begin_for(arn)
         assert second is not None
-        assert await worker.claim(first) is None
+        assert not await worker.claim(first)
         await second.step("a")
 
 
@@ -295,7 +295,7 @@ async def test_a_claim_in_the_very_moment_of_the_loss_counts() -> None:
         await invocation.step("a")
         losing = asyncio.ensure_future(simulation.history.invocations.worker_lost("worker-1"))
         await asyncio.sleep(0)
-        assert await worker.claim(invocation) == invocation.id
+        assert await worker.claim(invocation)
         await simulation.pass_ms(5_000)
         await losing
         assert errors(simulation, arn) == []
@@ -381,7 +381,7 @@ async def test_a_worker_that_does_not_list_an_invocation_has_lost_it() -> None:
         await second.step("a")
         assert await worker.heartbeat(first) == ()
         assert errors(simulation, arn) == []
-        simulation.clock.advance(simulation.settings.handout_wait_ms + 1)
+        await simulation.pass_ms(simulation.settings.handout_wait_ms + 1)
         assert await worker.heartbeat(second) == ()
         assert errors(simulation, arn) == ["Runtime.ExitError"]
         assert await worker.heartbeat(first, second) == (first.id,)

@@ -44,7 +44,7 @@ def event_of(event: object, request_id: str = REQUEST) -> Invoke:
         request_id=request_id,
         function_arn="arn:function",
         event=json.dumps(event),
-        deadline_ms=time.time_ns() // 1_000_000 + 60_000,
+        deadline_ms=time.monotonic_ns() // 1_000_000 + 60_000,
         tenant_id="blue",
     )
 

@@ -106,6 +106,12 @@ class FaultyStore:
         self._require_present()
         return await self.inner.load(key)
 
+    async def load_many(
+        self, keys: Sequence[ExecutionKey], *, records_max: int
+    ) -> list[StoredExecution]:
+        self._require_present()
+        return await self.inner.load_many(keys, records_max=records_max)
+
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:

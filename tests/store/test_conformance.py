@@ -95,6 +95,21 @@ async def test_many_changes_go_into_one_commit(place: Place) -> None:
         assert len(await store.outbox(after=None, limit=999)) == 300
 
 
+async def test_executions_are_read_together_as_they_are_one_by_one(place: Place) -> None:
+    async with place.joined() as (store, me):
+        short, long, other = start(1), start(2), start(3)
+        await store.commit(me, [short, long, other])
+        await store.commit(me, [go_on(long)])
+        found = await store.load_many([key(1), key(2), key(9)], records_max=2)
+        assert {each.row.key: each for each in found} == {
+            key(1): await store.load(key(1)),
+            key(2): await store.load(key(2)),
+        }
+        (alone,) = await store.load_many([key(1), key(2)], records_max=1)
+        assert alone.row.key == key(1)
+        assert await store.load_many([], records_max=9) == []
+
+
 async def test_an_empty_commit_only_asks_the_fence(place: Place) -> None:
     async with place.joined() as (store, me):
         await store.commit(me, [])

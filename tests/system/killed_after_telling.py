@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from perdure_history.service import HistoryService
-from perdure_host.clock import WallClock
+from perdure_host.clock import SteadyClock
 from perdure_host.errors import SinkError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import FunctionRow, StatusEvent
@@ -46,7 +46,7 @@ class Deadly:
 async def main(url: str, node_name: str, path: str, count: int) -> None:
     store = open_store(url)
     await store.open()
-    clock, metrics, sink = WallClock(), ServerMetrics(), Deadly(path)
+    clock, metrics, sink = SteadyClock(), ServerMetrics(), Deadly(path)
     history = HistoryService(
         store=store,
         clock=clock,

@@ -99,6 +99,10 @@ class Running:
         self._process.kill()
         self._process.wait(STOP_S_MAX)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """Stop it with SIGTERM; return its exit status."""
         self._process.send_signal(signal.SIGTERM)

@@ -170,6 +170,7 @@ class Peer:
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
+        self.sessions = 0
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
         self._server = grpc.aio.server()
 
@@ -197,6 +198,7 @@ class Peer:
         await self._server.stop(None)
 
     async def _session(self, request_iterator: Any, context: Any) -> None:
+        self.sessions += 1
         stream = Stream(context)
         self._streams.put_nowait(stream)
         await stream.hold()

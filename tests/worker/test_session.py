@@ -1,6 +1,8 @@
 """One session: invocations in, checkpoints and ends out, and refused calls."""
 
+import asyncio
 import json
+import time
 
 import grpc
 import pytest
@@ -145,6 +147,7 @@ def test_trying_again_ends_at_the_deadline_of_the_execution() -> None:
             await stream.register()
             late = invocation(1, event=EVENT)
             late.execution_deadline_timestamp.seconds = 1
+            late.handed_out_timestamp.seconds = 1
             await stream.deliver(late)
             call = await stream.expect_call("checkpoints")
             await stream.refuse(call.call_id, grpc.StatusCode.UNAVAILABLE)
@@ -245,5 +248,43 @@ def test_heartbeats_list_what_runs() -> None:
             while await stream.expect_heartbeat() != ["i1"]:
                 pass
             gate.open()
+
+    play(scenario)
+
+
+def test_a_wall_clock_that_differs_from_the_servers_ends_no_invocation() -> None:
+    async def scenario() -> None:
+        async with Peer() as peer, working(peer, one_step(), slots=1):
+            stream = await peer.next_stream()
+            await stream.register()
+            # By the server's clock, which is years behind, the execution has another minute.
+            there = invocation(1, event=EVENT)
+            there.handed_out_timestamp.seconds = 1_000
+            there.execution_deadline_timestamp.seconds = 1_060
+            await stream.deliver(there)
+            call = await stream.expect_call("checkpoints")
+            await stream.refuse(call.call_id, grpc.StatusCode.UNAVAILABLE)
+            again = await stream.expect_call("checkpoints")
+            assert again.request == call.request
+
+    play(scenario)
+
+
+def test_a_worker_that_did_not_run_for_a_while_reads_before_it_reports_or_judges() -> None:
+    async def scenario() -> None:
+        async with Peer() as peer, working(peer, one_step(), slots=1):
+            stream = await peer.next_stream()
+            await stream.register(interval_ms=500, timeout_ms=2_000)
+            await stream.expect_credits(1)
+            await stream.expect_heartbeat()
+            # The loop of the worker, which is that of this test, is held past the timeout.
+            delivering = asyncio.ensure_future(stream.deliver(invocation(1, event=EVENT)))
+            await asyncio.sleep(0)
+            time.sleep(3)  # noqa: ASYNC251 - the whole process stops
+            await delivering
+            call = await stream.expect_call("checkpoints")
+            assert await stream.expect_heartbeat() == ["i1"]
+            await stream.accept(call, "t2")
+            assert peer.sessions == 1
 
     play(scenario)

@@ -89,7 +89,7 @@ class _Worker:
         )
         self._chance: Callable[[], float] = random.random
         self._replies = ReplyHandler(
-            self._running, metrics, now_ms=lambda: time.time_ns() // 1_000_000, chance=self._chance
+            self._running, metrics, monotonic_s=time.monotonic, chance=self._chance
         )
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None

@@ -13,10 +13,9 @@ from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, parse_signature
 from perdure_host.access_keys import EVERYTHING, AccessKey, AccessKeys
-from perdure_host.clock import WallClock
+from perdure_host.clock import MachineClock, WallClock
 from perdure_host.lambda_json.failures import Code, LambdaError
 from perdure_host.lambda_json.names import function_arn, parse_function
-from perdure_host.ports import Clock
 from perdure_host.services import ExecutionCommands
 from perdure_host.telemetry import open_log
 
@@ -53,9 +52,16 @@ class Authenticator:
     """Authenticates callers. Without keys each has every right, or has presented a token before."""
 
     def __init__(
-        self, keys: AccessKeys | None = None, clock: Clock | None = None, *, tokens: bool = False
+        self,
+        keys: AccessKeys | None = None,
+        clock: MachineClock | None = None,
+        *,
+        tokens: bool = False,
     ) -> None:
-        """With `tokens`, the HTTP port has already checked the token of unsigned requests."""
+        """With `tokens`, the HTTP port has already checked the token of unsigned requests.
+
+        Clients sign with the time of their own wall clocks, so it is compared with the wall clock.
+        """
         self._keys = keys
         self._clock = WallClock() if clock is None else clock
         self._tokens = tokens

@@ -25,7 +25,7 @@ class PollingWorker:
         self.slots = request.slots
         self.free = 0
         self._registry = registry
-        self._seen_ms = registry.clock.now_ms()
+        self._seen_ms = registry.attention.now_ms()
         self.dispatcher = Dispatcher(
             self.worker_id,
             registry.invocations,
@@ -43,11 +43,11 @@ class PollingWorker:
     @property
     def seen_ms(self) -> int:
         """Return when the worker last called: now, while it polls."""
-        return self._registry.clock.now_ms() if self._polling else self._seen_ms
+        return self._registry.attention.now_ms() if self._polling else self._seen_ms
 
     def record_call(self) -> None:
         """Record that the worker has just called."""
-        self._seen_ms = self._registry.clock.now_ms()
+        self._seen_ms = self._registry.attention.now_ms()
 
     def notify_lost(self, invocation_id: str) -> None:
         """Do nothing: the response to the worker's next Heartbeat lists the invocation."""

@@ -7,18 +7,17 @@ another node.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from perdure_core.refusals import Invalid
 from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
 from perdure_gateway.workers.requests import WorkerRequests, function_rows
+from perdure_host.attention import Attention
 from perdure_host.errors import HostError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
@@ -27,6 +26,9 @@ from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
 WORKERS_MAX: Final = 10_000
+# How often silent workers are looked for: this, or more often where a timeout is short.
+CHECK_MS_MAX: Final = 1_000
+CHECKS_PER_TIMEOUT: Final = 5
 # The delay before history is notified again of a lost worker, after that failed.
 REPORT_AGAIN_MS: Final = 1_000
 
@@ -52,7 +54,7 @@ class WorkerConnection(Protocol):
 
     @property
     def seen_ms(self) -> int:
-        """Return when the worker last sent something."""
+        """Return when the worker last sent something, in attended time of this process."""
         ...
 
     def notify_lost(self, invocation_id: str) -> None:
@@ -94,6 +96,10 @@ class WorkerRegistry:
         self.clock = clock
         self.readiness = readiness
         self.settings = settings
+        check_ms = min(CHECK_MS_MAX, settings.heartbeat_timeout_ms // CHECKS_PER_TIMEOUT)
+        self.check_period_s = check_ms / 1_000
+        # Of a pause of this process, in which it heard nothing, hardly anything counts as silence.
+        self.attention = Attention(clock, gap_ms_max=check_ms + check_ms // 2)
         self._connections: dict[str, WorkerConnection] = {}
         self._departures: set[asyncio.Task[None]] = set()
         invocations.watch_lost(self._notify_lost)
@@ -113,7 +119,9 @@ class WorkerRegistry:
         rows = function_rows(request)
         if rows:
             await self.invocations.register_functions(rows)
-        refused = await self._claim(request.worker_id, request.claims)
+        refused: tuple[str, ...] = ()
+        if request.claims:
+            refused = await self.invocations.claim(request.claims, request.worker_id)
         if self._connections.get(connection.worker_id) is connection:
             functions = [(row.namespace, row.name) for row in rows]
             self.matching.attach(connection.worker_id, functions, connection.dispatcher.deliver)
@@ -154,9 +162,12 @@ class WorkerRegistry:
             self.matching.revoke_credit(connection.worker_id)
 
     async def close_expired(self) -> None:
-        """Close the connections of workers that sent no heartbeat in time."""
+        """Close the connections of workers that sent no heartbeat in time.
+
+        Call this every `check_period_s`: less of a longer period counts.
+        """
         timeout_ms = self.settings.heartbeat_timeout_ms
-        since_ms = self.clock.now_ms() - timeout_ms
+        since_ms = self.attention.now_ms() - timeout_ms
         for connection in [*self._connections.values()]:
             if connection.seen_ms < since_ms:
                 worker_id = connection.worker_id
@@ -196,16 +207,6 @@ class WorkerRegistry:
             former.close(
                 SessionReplaced(f"a newer session of worker {connection.worker_id} took its place")
             )
-
-    async def _claim(self, worker_id: str, claims: Sequence[str]) -> list[str]:
-        return [token for token in claims if not await self._is_claimed(worker_id, token)]
-
-    async def _is_claimed(self, worker_id: str, token: str) -> bool:
-        try:
-            return await self.invocations.claim(token, worker_id) is not None
-        except Invalid:
-            # For example from another database. The worker must drop it, like a lost one.
-            return False
 
     async def _report_lost(self, connection: WorkerConnection, *, worker_left: bool) -> None:
         await connection.wait_closed()

@@ -48,7 +48,8 @@ class WorkerSession:
         self.worker_id = request.worker_id
         self.slots = request.slots
         self.free = 0
-        self.seen_ms = registry.clock.now_ms()
+        self._heard_ms = registry.attention.now_ms()
+        self._is_listening = False
         self._request = request
         self._context = context
         self._registry = registry
@@ -76,6 +77,11 @@ class WorkerSession:
         self._scope = asyncio.timeout(None)
         self._reason: HostError | None = None
         self._ended = False
+
+    @property
+    def seen_ms(self) -> int:
+        """Return when the worker last sent something: now, while this process does not read."""
+        return self._heard_ms if self._is_listening else self._registry.attention.now_ms()
 
     async def run(self) -> None:
         """Serve the stream until it ends; raise the reason when the server closes it."""
@@ -132,15 +138,19 @@ class WorkerSession:
     # The reader.
 
     async def _read(self) -> None:
-        context, clock = self._context, self._registry.clock
+        context, attention = self._context, self._registry.attention
+        self._is_listening = True
         # The types of read() do not show that it returns a marker at the end.
         while isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
             message := await context.read(), worker_pb2.WorkerMessage
         ):
-            self.seen_ms = clock.now_ms()
+            self._heard_ms = attention.now_ms()
             self._handle(message)
             if self._unanswered > UNANSWERED_MAX:
+                self._is_listening = False
                 await self._wait_unanswered(UNANSWERED_MAX)
+                self._heard_ms = attention.now_ms()
+                self._is_listening = True
 
     def _handle(self, message: worker_pb2.WorkerMessage) -> None:
         match message.WhichOneof("message"):

@@ -1,14 +1,17 @@
 """Queries of the store. No statement here needs a transaction around it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Table,
+    and_,
     bindparam,
     func,
+    or_,
     select,
     tuple_,
 )
@@ -61,6 +64,32 @@ def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
     records = _records(connection.execute(statement.order_by(events.c.sequence)))
     # There are none only if a sweep came between the two statements.
     return StoredExecution(row, tuple(records)) if records else None
+
+
+def load_many(
+    connection: Connection, keys: Sequence[ExecutionKey], *, records_max: int
+) -> list[StoredExecution]:
+    """Return the rows of executions with few records, and these."""
+    those = _any_of(executions, keys)
+    found = connection.execute(_ROW.where(those, executions.c.sequence <= records_max))
+    rows = {row.key: row for row in map(execution_of, found)}
+    if not rows:
+        return []
+    statement = select(
+        events.c.bucket,
+        events.c.execution_id,
+        events.c.sequence,
+        events.c.first_event_id,
+        events.c.event_count,
+        events.c.body,
+    )
+    records: dict[ExecutionKey, list[RecordRow]] = {key: [] for key in rows}
+    statement = statement.where(_any_of(events, rows)).order_by(events.c.sequence)
+    for bucket, execution_id, sequence, first, count, body in connection.execute(statement):
+        key = ExecutionKey(bucket, execution_id)
+        if sequence <= rows[key].sequence:
+            records[key].append(RecordRow(sequence, first, count, body))
+    return [StoredExecution(row, tuple(records[key])) for key, row in rows.items() if records[key]]
 
 
 def load_payloads(
@@ -182,6 +211,19 @@ def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
         place = tuple_(c.started_ms, c.execution_id)
         filters.append(place > query.after if query.oldest_first else place < query.after)
     return filters
+
+
+def _any_of(table: Table, keys: Iterable[ExecutionKey]) -> ColumnElement[bool]:
+    """Return the condition that a row is of one of these executions.
+
+    SQLite looks each of these up in the index; for a tuple IN a list it reads the whole table.
+    """
+    return or_(
+        *(
+            and_(table.c.bucket == key.bucket, table.c.execution_id == key.execution_id)
+            for key in keys
+        )
+    )
 
 
 def _records_of(key: ExecutionKey) -> Any:

@@ -86,6 +86,15 @@ class SqlStore:
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         return await self.database.read(partial(reading.load, key=key))
 
+    async def load_many(
+        self, keys: Sequence[ExecutionKey], *, records_max: int
+    ) -> list[StoredExecution]:
+        if not keys:
+            return []
+        return await self.database.read(
+            partial(reading.load_many, keys=keys, records_max=records_max)
+        )
+
     async def load_payloads(
         self, key: ExecutionKey, digests: Sequence[bytes]
     ) -> dict[bytes, bytes]:

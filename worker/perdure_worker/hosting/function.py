@@ -156,7 +156,7 @@ class LambdaHost:
                 request_id=request_id,
                 function_arn=invocation.execution_arn.partition(_QUALIFIED)[0],
                 event=event,
-                deadline_ms=time.time_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
+                deadline_ms=time.monotonic_ns() // 1_000_000 + definition.timeout_s * _MS_PER_S,
                 tenant_id=invocation.tenant_id,
                 trace_header=invocation.trace_header,
                 client_context=invocation.client_context,

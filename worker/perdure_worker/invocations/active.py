@@ -4,6 +4,7 @@ This is where the SDK meets the worker. `run`, `subscribe` and `submit` are call
 threads and only put into the inbox; everything else belongs to the loop.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
@@ -76,6 +77,9 @@ class ActiveInvocation:
         )
         self.counters = InvocationCounters()
         self.listeners: list[Callable[[CheckpointAnswer], None]] = []
+        # When the execution times out, by this process's monotonic clock: what the wall clocks of
+        # the two machines say of each other does not matter.
+        self.expires_s = _expires_s(message)
         self._message = message
         self._pages: list[model_pb2.Operation] = []
         self._inbox = inbox
@@ -195,3 +199,14 @@ class ActiveInvocation:
             trace_header=message.trace_header if message.HasField("trace_header") else None,
             client_context=message.client_context if message.HasField("client_context") else None,
         )
+
+
+def _expires_s(message: worker_pb2.Invocation) -> float | None:
+    """Return when the time of the execution is over, by the monotonic clock, as far as is known."""
+    for field in ("execution_deadline_timestamp", "handed_out_timestamp"):
+        if not message.HasField(field):
+            return None
+    left_ms = ms_from_timestamp(message.execution_deadline_timestamp) - ms_from_timestamp(
+        message.handed_out_timestamp
+    )
+    return time.monotonic() + left_ms / 1_000

@@ -49,12 +49,12 @@ class ReplyHandler:
         running: RunningInvocations,
         metrics: WorkerMetrics,
         *,
-        now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
         self._running = running
         self._metrics = metrics
-        self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
         self._chance = chance
         self._loop = asyncio.get_running_loop()
 
@@ -118,8 +118,7 @@ class ReplyHandler:
                 assert_never(failure)
 
     def _retry_later(self, active: ActiveInvocation, call: Call) -> None:
-        deadline_ms = active.deadline_ms
-        if deadline_ms is not None and self._now_ms() >= deadline_ms:
+        if active.expires_s is not None and self._monotonic_s() >= active.expires_s:
             # The execution has timed out by now, whether or not the server can say so.
             self._running.drop(active)
             return

@@ -1,7 +1,8 @@
 """One stream to a server, from registering to its end.
 
 Two tasks: one reads, one writes whatever is ready at the moment the stream is free. The reader
-decides: a stream that is silent for the heartbeat timeout is as dead as one that broke.
+decides: a stream that is silent for the heartbeat timeout is as dead as one that broke. Time during
+which this process itself was stopped is no silence of the server.
 """
 
 import asyncio
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 REGISTER_S_MAX: Final = 10.0
 # How long the server may take to end its side after we have ended ours.
 FINISH_S_MAX: Final = 2.0
+# A heartbeat that is due and comes later than this shows that this process did not run meanwhile.
+LATE_S_MIN: Final = 1.0
+# What it then gives itself to read what the server has sent meanwhile.
+CATCH_UP_S: Final = 0.5
 # Used when a server names no interval.
 HEARTBEAT_MS_DEFAULT: Final = 5_000
 
@@ -65,6 +70,7 @@ class Session:
         self._heartbeat_interval_s = 0.0
         self._silence_s_max = 0.0
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._heartbeat_due_s = 0.0
 
     @property
     def registered(self) -> bool:
@@ -149,6 +155,7 @@ class Session:
         self._silence_s_max = max(answer.heartbeat_timeout_ms, 2 * interval_ms) / 1_000
         self._registered.set()
         self._running.connected(answer.refused_claims)
+        self._heartbeat_due_s = self._loop.time()
         self._heartbeat_tick()
         self._on_registered()
 
@@ -156,9 +163,17 @@ class Session:
         """Send a heartbeat, and expect one from the server until the next."""
         if self._watchdog.expired():
             return
+        late_s = self._loop.time() - self._heartbeat_due_s
+        wait_s = self._heartbeat_interval_s
+        if late_s >= LATE_S_MIN:
+            # This process did not run. The server was not silent, and its invocations lie unread.
+            self._last_received_s += late_s
+            wait_s = min(wait_s, CATCH_UP_S)
+        else:
+            self._running.request_heartbeat()
         self._watchdog.reschedule(self._last_received_s + self._silence_s_max)
-        self._running.request_heartbeat()
-        self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat_tick)
+        self._heartbeat_due_s = self._loop.time() + wait_s
+        self._heartbeat = self._loop.call_later(wait_s, self._heartbeat_tick)
 
     def _end(self, code: grpc.StatusCode, details: str) -> SessionEnd:
         closed = "the session was closed" if code is grpc.StatusCode.OK else code.name

@@ -21,6 +21,7 @@ class Invoke(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     request_id: str
     function_arn: str
     event: str
+    # By the monotonic clock of the machine, which both processes read.
     deadline_ms: int
     tenant_id: str | None = None
     trace_header: str | None = None

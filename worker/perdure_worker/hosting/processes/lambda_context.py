@@ -11,8 +11,8 @@ from typing import Final, cast
 _MS_PER_S: Final = 1_000
 
 
-def _now_ms() -> int:
-    return int(time.time() * _MS_PER_S)
+def _monotonic_ms() -> int:
+    return int(time.monotonic() * _MS_PER_S)
 
 
 class CognitoIdentity:
@@ -64,7 +64,7 @@ class LambdaContext:
         deadline_ms: int,
         tenant_id: str | None = None,
         client_context: ClientContext | None = None,
-        now_ms: Callable[[], int] = _now_ms,
+        monotonic_ms: Callable[[], int] = _monotonic_ms,
     ) -> None:
         self.aws_request_id = request_id
         self.invoked_function_arn = function_arn
@@ -78,11 +78,11 @@ class LambdaContext:
         self.identity = CognitoIdentity()
         self.client_context = client_context
         self._deadline_ms = deadline_ms
-        self._now_ms = now_ms
+        self._monotonic_ms = monotonic_ms
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long this invocation may go on, in milliseconds; 0 when its time is over."""
-        return max(0, self._deadline_ms - self._now_ms())
+        return max(0, self._deadline_ms - self._monotonic_ms())
 
     def log(self, message: object) -> None:
         """Write a line to the log."""
