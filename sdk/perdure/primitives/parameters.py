@@ -86,7 +86,7 @@ def is_body(func: Any, count: int) -> bool:
     required = code.co_argcount if defaults is None else code.co_argcount - len(defaults)
     if count < required or (count > code.co_argcount and not code.co_flags & CO_VARARGS):
         return False
-    return MAKES not in func.__dict__ and not (
+    return getattr(func, MAKES, None) is None and not (
         code.co_kwonlyargcount and _has_required_keywords(func)
     )
 

@@ -8,6 +8,7 @@ data keep the plain format.
 import json
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -92,6 +93,8 @@ def serdes_of_result(func: Any) -> SerDes[Any] | None:
     Decorated, bound and partial functions are unwrapped.
     """
     function = original(func)
+    if type(function) is FunctionType and "return" not in function.__annotations__:
+        return None  # as most lambdas, each of which is another key of the cache
     return _cached(_result_serdes, function, lambda: _typed_serdes(result_annotation(function)))
 
 
