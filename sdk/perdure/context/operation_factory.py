@@ -32,6 +32,7 @@ from perdure.operations.composition import (
     Composition,
     compose,
     failure_of_branch,
+    number_begun,
     order_of_ends,
     unwrap_any_of_error,
 )
@@ -422,7 +423,8 @@ class OperationFactory:
         ]
         policy = CompletionPolicy(len(branches), composition.policy)
         recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in plans]
-        return BatchPlan(plans, policy, settings.max_concurrency, order_of_ends(recorded))
+        ended, begun = order_of_ends(recorded), number_begun(recorded)
+        return BatchPlan(plans, policy, settings.max_concurrency, ended, begun)
 
     def _branch(
         self,

@@ -65,6 +65,8 @@ class BatchPlan:
     concurrency_max: int | None = None
     # Branches that are recorded as ended, in that order; they count before any other starts.
     ended: Sequence[int] = ()
+    # How many have started, by the record; those that need not start again have started, too.
+    begun: int = 0
 
 
 class _Progress:
@@ -113,8 +115,8 @@ class _Progress:
         self._counts[item.status] += 1
 
     def started(self) -> list[BatchItem[Any]]:
-        """Return the items that have started, in order; also those before one recorded as ended."""
-        count = max(self.items, default=-1) + 1
+        """Return the items that have started, in order: here, or in an earlier invocation."""
+        count = max(self._plan.begun, max(self.items, default=-1) + 1)
         missing = BatchItemStatus.STARTED
         return [self.items.get(index, BatchItem(index, missing)) for index in range(count)]
 

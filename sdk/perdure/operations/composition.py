@@ -161,6 +161,11 @@ def order_of_ends(branches: Sequence[Operation | None]) -> list[int]:
     return [index for _, index in ended]
 
 
+def number_begun(branches: Sequence[Operation | None]) -> int:
+    """Return how many branches have started, by the record: they start in their order."""
+    return max((index + 1 for index, each in enumerate(branches) if each is not None), default=0)
+
+
 def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:
     """Run `program`, and raise its `AnyOfError` without the `ChildContextError` around it."""
     try:
