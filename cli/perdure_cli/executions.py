@@ -32,12 +32,15 @@ StartedOption = Annotated[datetime | None, typer.Option(metavar="TIME", help="IS
 
 @app.command("list")
 @connected
-def list_executions(
+def list_executions(  # noqa: PLR0913, PLR0917 - one parameter for each option
     session: Session,
     function: Annotated[
         str | None, typer.Option("--function", help="Only of this function.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only with exactly this name.")] = None,
+    name_prefix: Annotated[
+        str | None, typer.Option("--name-prefix", help="Only with a name that begins so.")
+    ] = None,
     status: Annotated[
         list[str] | None,
         typer.Option("--status", help="RUNNING, SUCCEEDED, …; may be repeated."),
@@ -56,6 +59,7 @@ def list_executions(
         found = client.list_executions(
             function_name=function,
             name=name,
+            name_prefix=name_prefix,
             statuses=[each.upper() for each in status or ()],
             started_after=_utc(started_after),
             started_before=_utc(started_before),

@@ -11,7 +11,7 @@ from perdure_core.refusals import Unknown
 from perdure_core.state import State, is_open
 from perdure_history.execution_cache import CachedExecution, with_identity
 from perdure_history.executions import Executions
-from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery, RecordRow
+from perdure_host.ports import ExecutionKey, ExecutionPage, FunctionRow, ListQuery, RecordRow
 from perdure_host.services import NumberedEvent, key_of, key_of_identity
 
 _PAGE: Final = 100
@@ -79,7 +79,7 @@ class HistoryReader:
                     return
                 await moved.wait()
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
         """Return one page."""
         self._executions.require_ready()
         return await self._executions.store.list_executions(query)

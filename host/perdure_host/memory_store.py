@@ -9,6 +9,7 @@ import heapq
 import secrets
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 
 import msgspec
 
@@ -18,6 +19,7 @@ from perdure_host.ports import (
     Change,
     ExecutionKey,
     ExecutionName,
+    ExecutionPage,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -26,6 +28,7 @@ from perdure_host.ports import (
     StatusEventRow,
     StoredExecution,
     WaitingFor,
+    page_of,
 )
 
 
@@ -143,10 +146,10 @@ class MemoryStore:
         later = (r for r in public if r.first_event_id + r.event_count > from_event_id)
         return list(islice(later, limit))
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
         rows = (row for row in self._rows.values() if _passes(row, query))
         pick = heapq.nsmallest if query.oldest_first else heapq.nlargest
-        return pick(query.limit, rows, key=_position)
+        return page_of(pick(query.limit + 1, rows, key=attrgetter("position")), query.limit)
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         due = (Alarm(ms, key) for key, ms in self._alarms.items() if ms <= until_ms)
@@ -249,20 +252,13 @@ def _require_distinct(places: Sequence[object]) -> None:
         raise Fenced("one commit writes the same row twice")
 
 
-def _position(row: ExecutionRow) -> tuple[int, str]:
-    return (row.started_ms, row.key.execution_id)
-
-
 def _passes(row: ExecutionRow, query: ListQuery) -> bool:
-    after_page = query.after is None or (
-        _position(row) > query.after if query.oldest_first else _position(row) < query.after
-    )
     return (
-        after_page
+        (query.above is None or row.position > query.above)
+        and (query.below is None or row.position < query.below)
         and row.namespace == query.namespace
         and query.function in ("", row.function)
         and query.name in ("", row.name)
+        and row.name.startswith(query.name_prefix)
         and (not query.statuses or row.status in query.statuses)
-        and (query.started_after_ms is None or row.started_ms > query.started_after_ms)
-        and (query.started_before_ms is None or row.started_ms < query.started_before_ms)
     )

@@ -10,6 +10,9 @@ import msgspec
 
 from perdure_core.identity import ExecutionIdentity
 
+# Where an execution stands in lists: (started_ms, execution_id).
+ListPosition = tuple[int, str]
+
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
 
@@ -52,6 +55,11 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     def identity(self) -> ExecutionIdentity:
         """Return the parts of the ARN."""
         return ExecutionIdentity(self.namespace, self.function, self.name, self.key.execution_id)
+
+    @property
+    def position(self) -> ListPosition:
+        """Return where it stands in lists."""
+        return (self.started_ms, self.key.execution_id)
 
 
 class RecordRow(msgspec.Struct, frozen=True):
@@ -145,22 +153,52 @@ class Alarm(msgspec.Struct, frozen=True, order=True):
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, joined by AND; empty ones match everything.
+    """Filters, joined by AND; empty ones match everything. At most one of the names is set.
 
     Newest first unless `oldest_first`. Both bounds of the start are exclusive.
 
-    `after` is the (started_ms, execution_id) of the last row of the page before.
+    `after` is where the page before ended.
     """
 
     namespace: str
     limit: int
     function: str = ""
     name: str = ""
+    name_prefix: str = ""
     statuses: tuple[str, ...] = ()
     started_after_ms: int | None = None
     started_before_ms: int | None = None
     oldest_first: bool = False
-    after: tuple[int, str] | None = None
+    after: ListPosition | None = None
+
+    @property
+    def above(self) -> ListPosition | None:
+        """Return the position that every row lies above, of those that the query implies."""
+        bounds = [] if self.started_after_ms is None else [(self.started_after_ms + 1, "")]
+        if self.after is not None and self.oldest_first:
+            bounds.append(self.after)
+        return max(bounds, default=None)
+
+    @property
+    def below(self) -> ListPosition | None:
+        """Return the position that every row lies below, of those that the query implies."""
+        bounds = [] if self.started_before_ms is None else [(self.started_before_ms, "")]
+        if self.after is not None and not self.oldest_first:
+            bounds.append(self.after)
+        return min(bounds, default=None)
+
+
+class ExecutionPage(msgspec.Struct, frozen=True):
+    """One page of a list, and where it ended: `after` of the next query, or None at the end."""
+
+    rows: tuple[ExecutionRow, ...]
+    after: ListPosition | None
+
+
+def page_of(rows: Sequence[ExecutionRow], limit: int) -> ExecutionPage:
+    """Return a page of the first `limit` rows; more of them tell that it is not the last."""
+    after = rows[limit - 1].position if len(rows) > limit else None
+    return ExecutionPage(tuple(rows[:limit]), after)
 
 
 class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,8 +308,12 @@ class Store(Protocol):
         """
         ...
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
-        """Return one page, ordered by (started_ms, execution_id)."""
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
+        """Return one page, ordered by (started_ms, execution_id).
+
+        It has at most `limit` rows. A page of a query with a name may have fewer, even none, and
+        yet not be the last.
+        """
         ...
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:

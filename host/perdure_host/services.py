@@ -17,7 +17,7 @@ from perdure_core.model import ErrorObject, Operation, OperationUpdate
 from perdure_core.payload import StoredPayload
 from perdure_core.start_validation import START_FIELDS, StartFields
 from perdure_core.state import State
-from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow, ListQuery
+from perdure_host.ports import ExecutionKey, ExecutionPage, FunctionRow, ListQuery
 
 
 def key_of(arn: str) -> ExecutionKey:
@@ -197,7 +197,7 @@ class HistoryQueries(Protocol):
         """Yield events as they are committed, until the execution has ended and all are yielded."""
         ...
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
         """Return one page."""
         ...
 

@@ -125,6 +125,26 @@ def test_a_list_as_json_is_a_list() -> None:
     assert [each["status"] for each in json.loads(result.stdout)] == ["RUNNING"]
 
 
+def test_a_list_asks_for_each_filter_and_goes_on_behind_an_empty_page() -> None:
+    pages = [
+        client_pb2.ListExecutionsResponse(next_marker="further"),
+        client_pb2.ListExecutionsResponse(
+            executions=[model_pb2.ExecutionSummary(execution_arn="arn:1", status="FAILED")]
+        ),
+    ]
+    script = Script(answers=[*pages])
+    with serving(script) as server:
+        filters = ("--name-prefix", "order-", "--status", "failed", "--oldest-first")
+        result = perdure("executions", "list", *filters, "--server", server, "-o", "json")
+    assert [each["status"] for each in json.loads(result.stdout)] == ["FAILED"]
+    first, second = (
+        each for each in script.requests if isinstance(each, client_pb2.ListExecutionsRequest)
+    )
+    assert (first.execution_name_prefix, first.reverse_order) == ("order-", True)
+    assert list(first.statuses) == ["FAILED"]
+    assert second.marker == "further"
+
+
 def test_a_followed_history_as_json_is_a_list_of_events() -> None:
     script = Script(streams=[[event(1, "ExecutionStarted"), event(2, "ExecutionSucceeded")]])
     with serving(script) as server:

@@ -58,6 +58,7 @@ def test_a_list_asks_for_what_was_given() -> None:
     request = list_request(
         function_name="order",
         execution_name=None,
+        execution_name_prefix="order-",
         statuses=["FAILED"],
         started_after=datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC),
         started_before=None,
@@ -66,6 +67,7 @@ def test_a_list_asks_for_what_was_given() -> None:
         marker="m",
     )
     assert (request.function_name, request.execution_name) == ("order", "")
+    assert request.execution_name_prefix == "order-"
     assert (list(request.statuses), request.started_after.seconds) == (["FAILED"], 5)
     assert not request.HasField("started_before")
     assert (request.reverse_order, request.max_items, request.marker) == (True, 10, "m")

@@ -204,6 +204,12 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "malformed page marker",
     ),
     (
+        "prefix that no name has",
+        of_executions("ListExecutions", E.ListExecutionsRequest(execution_name_prefix="a b")),
+        Code.INVALID_ARGUMENT,
+        "execution_name_prefix 'a b' must be 1 to 64",
+    ),
+    (
         "oversize page",
         of_executions("ListExecutions", E.ListExecutionsRequest(max_items=1_001)),
         Code.INVALID_ARGUMENT,

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from perdure_core.limits import PAGE_BYTES_MAX
+from perdure_host.tokens import pack_marker
 from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
 from tests.gateway.serving import (
     Peer,
@@ -190,6 +191,34 @@ def test_a_list_is_filtered_and_paged() -> None:
             assert stopped.executions[0].HasField("end_timestamp")
             named = await served.executions.ListExecutions(request(execution_name="n3"))
             assert [each.execution_name for each in named.executions] == ["n3"]
+            begun = await served.executions.ListExecutions(
+                request(execution_name_prefix="n", function_name="f", reverse_order=True)
+            )
+            assert sorted(each.execution_name for each in begun.executions) == [
+                f"n{number}" for number in range(5)
+            ]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"execution_name": "n", "execution_name_prefix": "n"},
+            "execution_name_prefix must be empty beside execution_name",
+        ),
+        ({"marker": pack_marker("executions", (2**63, "0" * 32))}, "the time in the marker must"),
+        ({"marker": pack_marker("executions", (1, "x"))}, "it must name an execution"),
+        ({"marker": pack_marker("events", (1,))}, "malformed page marker"),
+    ],
+)
+def test_a_list_of_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            with pytest.raises(grpc.aio.AioRpcError, match=message) as refused:
+                await served.executions.ListExecutions(client_pb2.ListExecutionsRequest(**fields))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
     run(main)
 

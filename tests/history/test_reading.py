@@ -147,10 +147,10 @@ async def test_executions_are_listed_as_the_store_lists_them() -> None:
     async with Simulation() as simulation:
         await simulation.start("n")
         await simulation.start("m")
-        rows = await simulation.history.queries.list_executions(
+        page = await simulation.history.queries.list_executions(
             ListQuery(namespace="default", limit=10)
         )
-        assert {row.name for row in rows} == {"n", "m"}
+        assert {row.name for row in page.rows} == {"n", "m"}
         assert [row.name for row in await simulation.history.queries.functions()] == [
             "child",
             "order",

@@ -17,6 +17,7 @@ from perdure_host.ports import (
     Change,
     ExecutionKey,
     ExecutionName,
+    ExecutionPage,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -134,7 +135,7 @@ class FaultyStore:
             key, from_event_id=from_event_id, limit=limit, reverse=reverse
         )
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
         self._require_present()
         return await self.inner.list_executions(query)
 

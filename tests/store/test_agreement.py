@@ -217,11 +217,14 @@ class Life:
         )
 
     def list(self) -> Question:
+        name, name_prefix = self.dice.choice([("", ""), ("name-1", ""), ("", "name-"), ("", "m")])
         query = ListQuery(
             namespace="default",
             limit=self.dice.randint(1, 6),
+            name=name,
+            name_prefix=name_prefix,
             function=self.dice.choice(["", "function-1"]),
-            statuses=self.dice.choice([(), ("FAILED",)]),
+            statuses=self.dice.choice([(), ("FAILED",), ("FAILED", "RUNNING", "FAILED")]),
             started_after_ms=self.dice.choice([None, 1]),
             started_before_ms=self.dice.choice([None, 4]),
             oldest_first=self.dice.random() < 0.5,

@@ -8,7 +8,6 @@ from perdure_host.ports import (
     Alarm,
     ExecutionKey,
     ExecutionName,
-    ExecutionRow,
     FunctionRow,
     ListQuery,
     RecordRow,
@@ -336,65 +335,6 @@ async def test_records_are_read_from_an_event_on(
     assert found == [HISTORY[sequence - 1] for sequence in sequences]
 
 
-LISTED = {
-    "old": first_row(1, started_ms=100, status="SUCCEEDED"),
-    "twin": first_row(2, started_ms=100, name="twin"),
-    "new": first_row(3, started_ms=300, status="FAILED"),
-    "ship": first_row(4, started_ms=200, function="ship"),
-    "ours": first_row(5, started_ms=200, namespace="ours"),
-}
-
-
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        (ListQuery(namespace="default", limit=9), ["new", "ship", "twin", "old"]),
-        (ListQuery(namespace="ours", limit=9), ["ours"]),
-        (ListQuery(namespace="default", limit=2), ["new", "ship"]),
-        (
-            ListQuery(namespace="default", limit=9, oldest_first=True),
-            ["old", "twin", "ship", "new"],
-        ),
-        (ListQuery(namespace="default", limit=9, function="order"), ["new", "twin", "old"]),
-        (ListQuery(namespace="default", limit=9, function="order", name="twin"), ["twin"]),
-        (ListQuery(namespace="default", limit=9, name="order-4"), ["ship"]),
-        (
-            ListQuery(namespace="default", limit=9, statuses=("FAILED", "SUCCEEDED")),
-            ["new", "old"],
-        ),
-        (ListQuery(namespace="default", limit=9, started_after_ms=100), ["new", "ship"]),
-        (ListQuery(namespace="default", limit=9, started_before_ms=300), ["ship", "twin", "old"]),
-        (
-            ListQuery(namespace="default", limit=9, after=(200, key(4).execution_id)),
-            ["twin", "old"],
-        ),
-        (
-            ListQuery(namespace="default", limit=9, after=(100, key(2).execution_id)),
-            ["old"],
-        ),
-        (
-            ListQuery(
-                namespace="default",
-                limit=9,
-                oldest_first=True,
-                after=(100, key(1).execution_id),
-                function="order",
-            ),
-            ["twin", "new"],
-        ),
-        (ListQuery(namespace="nobody", limit=9), []),
-    ],
-)
-async def test_lists_are_filtered_ordered_and_paged(
-    place: Place, query: ListQuery, names: list[str]
-) -> None:
-    async with place.joined() as (store, me):
-        await store.commit(
-            me, [msgspec.structs.replace(start(), row=row) for row in LISTED.values()]
-        )
-        assert await store.list_executions(query) == [LISTED[name] for name in names]
-
-
 async def test_executions_are_found_by_what_they_wait_for(place: Place) -> None:
     rows = [first_row(n, key=key(n, bucket=9 - n)) for n in range(5)]
     rows += [first_row(7, waiting_for="nothing"), first_row(8, waiting_for="timer")]
@@ -551,8 +491,8 @@ async def loaded(store: Store, number: int) -> StoredExecution:
 
 
 async def remaining(store: Store) -> list[ExecutionKey]:
-    rows: list[ExecutionRow] = await store.list_executions(ListQuery(namespace="default", limit=9))
-    return [row.key for row in rows]
+    page = await store.list_executions(ListQuery(namespace="default", limit=9))
+    return [row.key for row in page.rows]
 
 
 async def nothing_is_there_of_the_second(store: Store) -> None:

@@ -96,8 +96,8 @@ async def test_queries_of_the_hot_paths_use_their_indexes(sqlite_place: Place) -
         " GROUP BY function",
         "executions_expiring": "SELECT bucket FROM executions WHERE expires_ms <= 5"
         " ORDER BY expires_ms",
-        "executions_by_start": "SELECT * FROM executions WHERE namespace = 'n'"
-        " ORDER BY started_ms DESC, execution_id DESC",
+        "executions_name": "SELECT * FROM executions WHERE bucket = 1 AND namespace = 'n'"
+        " AND function = 'f' AND name = 'x'",
         "status_events_by_time": "SELECT * FROM status_events"
         " ORDER BY at_ms, bucket, execution_id, event_id LIMIT 5",
         "timers_due": "SELECT due_ms FROM timers WHERE due_ms <= 5 AND"

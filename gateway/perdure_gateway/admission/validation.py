@@ -30,6 +30,11 @@ def check_execution_name(name: str) -> None:
     check_identifier("execution_name", name, limits.EXECUTION_NAME_CHARS_MAX)
 
 
+def check_execution_name_prefix(prefix: str) -> None:
+    """Raise Invalid unless names of executions can begin with it."""
+    check_identifier("execution_name_prefix", prefix, limits.EXECUTION_NAME_CHARS_MAX)
+
+
 def check_range(field: str, value: int, least: int, most: int) -> None:
     """Raise Invalid unless least <= value <= most."""
     if not least <= value <= most:

@@ -4,15 +4,16 @@ from functools import partial
 from typing import Final
 
 from perdure_core.limits import PAYLOAD_BYTES_MAX
+from perdure_core.refusals import Invalid
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.history_page import PageRequest, read_page
+from perdure_gateway.views.list_markers import list_marker, list_position
 from perdure_gateway.views.messages import summary_to_message
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
 from perdure_host.services import HistoryQueries
-from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
 _EVENTS: Final = "events"
@@ -52,13 +53,10 @@ async def execution_page(
 ) -> client_pb2.ListExecutionsResponse:
     """Return one page of executions. Raises Invalid."""
     limit = validation.checked_page_items("max_items", request.max_items)
-    rows = await queries.list_executions(_list_query(request, limit + 1))
-    marker = ""
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        marker = pack_marker(_EXECUTIONS, (last.started_ms, last.key.execution_id))
+    page = await queries.list_executions(_list_query(request, limit))
     return client_pb2.ListExecutionsResponse(
-        executions=[summary_to_message(row) for row in rows[:limit]], next_marker=marker
+        executions=[summary_to_message(row) for row in page.rows],
+        next_marker=list_marker(_EXECUTIONS, page) or "",
     )
 
 
@@ -69,12 +67,20 @@ def _list_query(request: client_pb2.ListExecutionsRequest, limit: int) -> ListQu
         validation.check_function_name(request.function_name)
     if request.execution_name:
         validation.check_execution_name(request.execution_name)
+    if request.execution_name_prefix:
+        validation.check_execution_name_prefix(request.execution_name_prefix)
+        if request.execution_name:
+            raise Invalid(
+                "execution_name_prefix must be empty beside execution_name, got both."
+                " Send one of them."
+            )
     marker = request.marker
     return ListQuery(
         namespace=validation.NAMESPACE,
         limit=limit,
         function=request.function_name,
         name=request.execution_name,
+        name_prefix=request.execution_name_prefix,
         statuses=statuses,
         started_after_ms=ms_from_timestamp(request.started_after)
         if request.HasField("started_after")
@@ -83,5 +89,5 @@ def _list_query(request: client_pb2.ListExecutionsRequest, limit: int) -> ListQu
         if request.HasField("started_before")
         else None,
         oldest_first=request.reverse_order,
-        after=unpack_marker(_EXECUTIONS, marker, tuple[int, str]) if marker else None,
+        after=list_position(_EXECUTIONS, marker) if marker else None,
     )

@@ -1,6 +1,5 @@
 """GetDurableExecution, GetDurableExecutionHistory, ListDurableExecutionsByFunction."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -8,7 +7,6 @@ import msgspec
 from starlette.responses import Response
 
 from perdure_core.payload import StoredPayload
-from perdure_core.refusals import Invalid
 from perdure_core.state import State
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.event_resources import event_json
@@ -16,20 +14,16 @@ from perdure_gateway.lambda_api.request import LambdaRequest
 from perdure_gateway.lambda_api.resources import execution_json, summary_json
 from perdure_gateway.lambda_api.responses import encoded, json_response
 from perdure_gateway.views.history_page import PageRequest, read_page
+from perdure_gateway.views.list_markers import list_marker, list_position
 from perdure_gateway.views.payloads import load_payloads
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.fields import present
 from perdure_host.ports import FunctionRow, ListQuery
 from perdure_host.services import NumberedEvent, key_of
-from perdure_host.tokens import pack_marker, unpack_marker
-
-# The end of the year 9999, the last time that clients can represent.
-TIME_MS_MAX: Final = 253_402_300_799_999
 
 _EVENTS: Final = "lambda events"
 _EVENTS_REVERSED: Final = "lambda events reversed"
 _EXECUTIONS: Final = "lambda executions"
-_EXECUTION_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 async def get(request: LambdaRequest) -> Response:
@@ -80,14 +74,10 @@ async def list_by_function(request: LambdaRequest) -> Response:
     """Return one page of a function's executions, newest first unless reversed."""
     function = await request.function()
     limit = request.items()
-    rows = await request.queries.list_executions(_list_query(request, function, limit + 1))
-    marker = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        marker = pack_marker(_EXECUTIONS, (last.started_ms, last.key.execution_id))
-    return json_response(
-        present(DurableExecutions=[summary_json(row) for row in rows[:limit]], NextMarker=marker)
-    )
+    page = await request.queries.list_executions(_list_query(request, function, limit))
+    executions = [summary_json(row) for row in page.rows]
+    marker = list_marker(_EXECUTIONS, page)
+    return json_response(present(DurableExecutions=executions, NextMarker=marker))
 
 
 def _references(state: State) -> list[StoredPayload]:
@@ -118,13 +108,5 @@ def _list_query(request: LambdaRequest, function: FunctionRow, limit: int) -> Li
         started_after_ms=request.timestamp_ms("StartedAfter"),
         started_before_ms=request.timestamp_ms("StartedBefore"),
         oldest_first=request.flag("ReverseOrder", default=False),
-        after=None if marker is None else _list_position(marker),
+        after=None if marker is None else list_position(_EXECUTIONS, marker),
     )
-
-
-def _list_position(marker: str) -> tuple[int, str]:
-    started_ms, execution_id = unpack_marker(_EXECUTIONS, marker, tuple[int, str])
-    validation.check_range("the time in the marker", started_ms, 0, TIME_MS_MAX)
-    if _EXECUTION_ID.fullmatch(execution_id) is None:
-        raise Invalid("malformed page marker: it must name an execution")
-    return started_ms, execution_id

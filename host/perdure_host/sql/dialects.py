@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL
 
-from perdure_host.ports import ExecutionName
+from perdure_host.ports import ExecutionKey, ExecutionName
 from perdure_host.sql import postgresql, sqlite
 from perdure_host.sql.batch import Batch, Row
 
@@ -20,6 +20,10 @@ class Dialect(Protocol):
 
     def reader_engine(self, url: URL, connections: int) -> Engine:
         """Return an engine for reading; each statement is its own transaction."""
+        ...
+
+    def sorts_each_part(self) -> bool:
+        """Return whether the parts of a UNION ALL must be sorted to be merged in order."""
         ...
 
     def insert_into(self, table: Table) -> Any:
@@ -43,6 +47,10 @@ class Dialect(Protocol):
 
     def find(self, connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
         """Return all columns of the executions that have these names."""
+        ...
+
+    def rows_of(self, connection: Connection, keys: Sequence[ExecutionKey]) -> list[Row]:
+        """Return all columns of those of these executions that exist, in any order."""
         ...
 
 

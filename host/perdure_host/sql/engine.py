@@ -1,7 +1,8 @@
 """Connections, threads and transactions: runs blocking database work for coroutines.
 
 One thread with one connection writes, because commits follow one another anyway; a few threads
-read. A connection that raised an error is discarded, so the next call begins with a new one: that
+read, and two more look up what people ask for, so that however much they ask, no execution waits
+for it. A connection that raised an error is discarded, so the next call begins with a new one: that
 is how the server recovers after the database was away.
 
 A database can also stop answering without breaking the connection. Every call has a deadline, after
@@ -14,6 +15,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -26,6 +28,7 @@ from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.failures import before_commit, during_commit, is_worth_another_try
 
 READERS: Final = 4
+LOOKUPS: Final = 2
 DEADLINE_S: Final = 30.0
 TRIES_MAX: Final = 5
 
@@ -48,8 +51,10 @@ class Database:
         self._dialect = dialect_of(self.kind)
         self._writer = self._dialect.writer_engine(address.url)
         self._readers = self._dialect.reader_engine(address.url, READERS)
+        self._lookups = self._dialect.reader_engine(address.url, LOOKUPS)
         self._writer_thread = ThreadPoolExecutor(1, "store-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, "store-reader")
+        self._lookup_threads = ThreadPoolExecutor(LOOKUPS, "store-lookup")
 
     async def write(self, work: Work[Answer], *, deadline_s: float | None = None) -> Answer:
         """Run `work` in one durable transaction."""
@@ -58,7 +63,13 @@ class Database:
 
     async def read(self, work: Work[Answer]) -> Answer:
         """Run `work` on a read-only connection; each statement sees the latest commit."""
-        return await self._call(self._reader_threads, self._read, work, DEADLINE_S)
+        run = partial(self._read, self._readers)
+        return await self._call(self._reader_threads, run, work, DEADLINE_S)
+
+    async def look_up(self, work: Work[Answer]) -> Answer:
+        """Run `work` as `read` does, on connections that only people's questions wait for."""
+        run = partial(self._read, self._lookups)
+        return await self._call(self._lookup_threads, run, work, DEADLINE_S)
 
     async def close(self) -> None:
         """Wait for work in progress, then close every connection."""
@@ -67,11 +78,13 @@ class Database:
     def disconnect(self) -> None:
         """Close every connection that is not in use; the next call connects again."""
         self._readers.dispose()
+        self._lookups.dispose()
         self._writer.dispose()
 
     def _close(self) -> None:
         self._writer_thread.shutdown()
         self._reader_threads.shutdown()
+        self._lookup_threads.shutdown()
         self.disconnect()
 
     async def _call(
@@ -93,8 +106,8 @@ class Database:
         if call.driver is not None:
             self._dialect.cut(call.driver)
 
-    def _read(self, work: Work[Answer], call: "_Call") -> Answer:
-        with self._connected(self._readers, call) as connection:
+    def _read(self, engine: Engine, work: Work[Answer], call: "_Call") -> Answer:
+        with self._connected(engine, call) as connection:
             try:
                 return work(connection)
             except _FAILURES as error:

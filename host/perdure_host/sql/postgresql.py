@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import URL
 
-from perdure_host.ports import ExecutionName
+from perdure_host.ports import ExecutionKey, ExecutionName
 from perdure_host.sql.batch import Batch, Row, Statement, place_of
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -41,6 +41,9 @@ _SETTINGS: Final = (
     "SET synchronous_commit = on",
     f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}",
     f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
+    # Every statement has its index. A plan that was made while a table was small, or on a guess
+    # that a LIMIT is soon reached, must not read the whole of a large one.
+    "SET enable_seqscan = off",
 )
 
 _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
@@ -121,15 +124,24 @@ _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
 # A takeover marks the row dead, and waits for the shared locks of commits in flight.
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = %b AND live FOR SHARE"
 
-_FIND: Final = """
+_ROW: Final = """
     SELECT
         e.bucket, e.execution_id, e.namespace, e.function, e.name, e.status, e.started_ms,
         e.input_digest, e.sequence, e.event_count, e.waiting_for, e.ended_ms, e.expires_ms
-    FROM executions AS e JOIN unnest(
+    FROM executions AS e
+"""
+
+_FIND: Final = f"""
+    {_ROW} JOIN unnest(
         %b::bigint[], %b::text[], %b::text[], %b::text[]
     ) AS sought (bucket, namespace, function, name)
     ON e.bucket = sought.bucket AND e.namespace = sought.namespace
         AND e.function = sought.function AND e.name = sought.name
+"""
+
+_ROWS_OF: Final = f"""
+    {_ROW} JOIN unnest(%b::bigint[], %b::text[]) AS sought (bucket, execution_id)
+    ON e.bucket = sought.bucket AND e.execution_id = sought.execution_id
 """
 
 
@@ -141,6 +153,11 @@ def writer_engine(url: URL) -> Engine:
 def reader_engine(url: URL, connections: int) -> Engine:
     """Return an engine for reading; each statement is its own transaction."""
     return _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+
+
+def sorts_each_part() -> bool:
+    """Return True: the parts of a UNION ALL are planned apart, each for its own order."""
+    return True
 
 
 def insert_into(table: Table) -> Insert:
@@ -180,6 +197,14 @@ def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
     """Return all columns of the executions that have these names."""
     driver: Any = connection.connection.driver_connection
     rows: list[Row] = driver.execute(_FIND, _columns(map(place_of, names)), prepare=True).fetchall()
+    return rows
+
+
+def rows_of(connection: Connection, keys: Sequence[ExecutionKey]) -> list[Row]:
+    """Return all columns of those of these executions that exist, in any order."""
+    driver: Any = connection.connection.driver_connection
+    places = [(key.bucket, key.execution_id) for key in keys]
+    rows: list[Row] = driver.execute(_ROWS_OF, _columns(places), prepare=True).fetchall()
     return rows
 
 

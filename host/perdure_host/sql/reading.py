@@ -21,7 +21,6 @@ from perdure_host.ports import (
     ExecutionKey,
     ExecutionRow,
     FunctionRow,
-    ListQuery,
     OutboxRow,
     RecordRow,
     StatusEventRow,
@@ -116,17 +115,6 @@ def read_records(
     return _records(connection.execute(statement.order_by(events.c.sequence)))
 
 
-def list_executions(connection: Connection, query: ListQuery) -> list[ExecutionRow]:
-    """Return one page of executions."""
-    place = (executions.c.started_ms, executions.c.execution_id)
-    statement = _ROW.where(*_filters(query)).limit(query.limit)
-    if query.oldest_first:
-        statement = statement.order_by(*place)
-    else:
-        statement = statement.order_by(*(column.desc() for column in place))
-    return _many(connection.execute(statement))
-
-
 def alarms(
     connection: Connection, *, until_ms: int, after: Alarm | None, limit: int
 ) -> list[Alarm]:
@@ -192,25 +180,6 @@ def read_functions(connection: Connection) -> list[FunctionRow]:
     """Return every registered function."""
     statement = select(functions).order_by(functions.c.namespace, functions.c.name)
     return [FunctionRow(**row) for row in connection.execute(statement).mappings()]
-
-
-def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
-    c = executions.c
-    filters = [c.namespace == query.namespace]
-    if query.function:
-        filters.append(c.function == query.function)
-    if query.name:
-        filters.append(c.name == query.name)
-    if query.statuses:
-        filters.append(c.status.in_(query.statuses))
-    if query.started_after_ms is not None:
-        filters.append(c.started_ms > query.started_after_ms)
-    if query.started_before_ms is not None:
-        filters.append(c.started_ms < query.started_before_ms)
-    if query.after is not None:
-        place = tuple_(c.started_ms, c.execution_id)
-        filters.append(place > query.after if query.oldest_first else place < query.after)
-    return filters
 
 
 def _any_of(table: Table, keys: Iterable[ExecutionKey]) -> ColumnElement[bool]:

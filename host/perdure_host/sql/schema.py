@@ -1,7 +1,8 @@
 """Tables of the database. Alembic's migrations create them; a test compares the two.
 
-The bucket leads every primary key, so that buckets can be spread over several databases; only the
-indexes of alarms and of status-change events lead with the time. Every commit of an execution
+The bucket leads every primary key, so that buckets can be spread over several databases; the
+indexes of lists lead with what is listed, those of alarms and of status-change events with the
+time. Every commit of an execution
 updates its row, so its indexes are on columns that rarely change, and its pages keep some free
 space: PostgreSQL then updates the row within its page and touches no index (HOT).
 The partial indexes contain only what is queried: executions that wait for a task, that wait for
@@ -81,24 +82,18 @@ executions = Table(
     _text("waiting_for"),
     _number("ended_ms", nullable=True),
     _number("expires_ms", nullable=True),
-    UniqueConstraint("bucket", "namespace", "function", "name", name="executions_name"),
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 70},
 )
 
-Index(
-    "executions_by_function",
-    executions.c.namespace,
-    executions.c.function,
-    executions.c.started_ms,
-    executions.c.execution_id,
-)
-Index(
-    "executions_by_start",
-    executions.c.namespace,
-    executions.c.started_ms,
-    executions.c.execution_id,
-)
+# Lists are read off the first two, in order of the start within each status; a walk that looks for
+# names reads nothing but their entries. Names are unique, whatever their bucket, which follows from
+# them.
+_PLACE = (executions.c.status, executions.c.started_ms, executions.c.execution_id)
+_namespace, _function, _name = executions.c.namespace, executions.c.function, executions.c.name
+Index("executions_by_status", _namespace, *_PLACE, _name, executions.c.bucket)
+Index("executions_by_function", _namespace, _function, *_PLACE, _name, executions.c.bucket)
+Index("executions_name", _namespace, _name, _function, unique=True)
 
 
 def _partial_index(name: str, where: str, *columns: Column[int] | Column[str]) -> None:

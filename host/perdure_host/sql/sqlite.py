@@ -8,7 +8,7 @@ must cause an error, not a signal that ends the process.
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
-from perdure_host.ports import ExecutionName
+from perdure_host.ports import ExecutionKey, ExecutionName
 from perdure_host.sql.batch import Batch, Row, Statement, place_of
 
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -75,12 +75,14 @@ _STATEMENTS: Final[Mapping[Statement, str]] = {
 
 _LIVE: Final = "SELECT 1 FROM nodes WHERE incarnation = ? AND live"
 
-_FIND: Final = """
+_ROW: Final = """
     SELECT
         bucket, execution_id, namespace, function, name, status, started_ms, input_digest,
         sequence, event_count, waiting_for, ended_ms, expires_ms
-    FROM executions WHERE bucket = ? AND namespace = ? AND function = ? AND name = ?
+    FROM executions
 """
+_FIND: Final = f"{_ROW} WHERE bucket = ? AND namespace = ? AND function = ? AND name = ?"
+_ROW_OF: Final = f"{_ROW} WHERE bucket = ? AND execution_id = ?"
 
 
 def writer_engine(url: URL) -> Engine:
@@ -96,6 +98,11 @@ def reader_engine(url: URL, connections: int) -> Engine:
     engine = _engine(url, connections=connections)
     event.listen(engine, "connect", _prepare_to_read)
     return engine
+
+
+def sorts_each_part() -> bool:
+    """Return False: the parts of a UNION ALL are read in the order of the whole, and have none."""
+    return False
 
 
 def insert_into(table: Table) -> Insert:
@@ -123,9 +130,18 @@ def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
 
 def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
     """Return all columns of the executions that have these names."""
+    return _each(connection, _FIND, map(place_of, names))
+
+
+def rows_of(connection: Connection, keys: Sequence[ExecutionKey]) -> list[Row]:
+    """Return all columns of those of these executions that exist, in any order."""
+    return _each(connection, _ROW_OF, ((key.bucket, key.execution_id) for key in keys))
+
+
+def _each(connection: Connection, statement: str, places: Iterable[Row]) -> list[Row]:
+    """Return the row at each place. There is no network here: each is a statement of its own."""
     driver: Any = connection.connection.driver_connection
-    # There is no network here, so a simple statement is run once for each name.
-    found = (driver.execute(_FIND, place_of(name)).fetchone() for name in names)
+    found = (driver.execute(statement, place).fetchone() for place in places)
     return [row for row in found if row is not None]
 
 

@@ -12,6 +12,7 @@ from perdure_host.ports import (
     Change,
     ExecutionKey,
     ExecutionName,
+    ExecutionPage,
     ExecutionRow,
     FunctionRow,
     ListQuery,
@@ -21,7 +22,7 @@ from perdure_host.ports import (
     StoredExecution,
     WaitingFor,
 )
-from perdure_host.sql import maintenance, membership, migration, reading
+from perdure_host.sql import listing, maintenance, membership, migration, reading
 from perdure_host.sql.batch import Batch, execution_of
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
@@ -109,7 +110,7 @@ class SqlStore:
         return await self.database.read(partial(self._find_many, names=names))
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
-        return await self.database.read(partial(reading.get, key=key))
+        return await self.database.look_up(partial(reading.get, key=key))
 
     async def read_records(
         self, key: ExecutionKey, *, from_event_id: int, limit: int, reverse: bool = False
@@ -117,10 +118,11 @@ class SqlStore:
         work = partial(
             reading.read_records, key=key, from_event_id=from_event_id, limit=limit, reverse=reverse
         )
-        return await self.database.read(work)
+        return await self.database.look_up(work)
 
-    async def list_executions(self, query: ListQuery) -> list[ExecutionRow]:
-        return await self.database.read(partial(reading.list_executions, query=query))
+    async def list_executions(self, query: ListQuery) -> ExecutionPage:
+        work = partial(listing.list_executions, dialect=self._dialect, query=query)
+        return await self.database.look_up(work)
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         work = partial(reading.alarms, until_ms=until_ms, after=after, limit=limit)

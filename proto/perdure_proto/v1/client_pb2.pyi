@@ -221,16 +221,21 @@ class ListExecutionsRequest(google.protobuf.message.Message):
     REVERSE_ORDER_FIELD_NUMBER: builtins.int
     MAX_ITEMS_FIELD_NUMBER: builtins.int
     MARKER_FIELD_NUMBER: builtins.int
+    EXECUTION_NAME_PREFIX_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     """Empty: all functions."""
     execution_name: builtins.str
-    """Empty: all names. Otherwise an exact match."""
+    """Empty: all names. Otherwise an exact match. Not together with execution_name_prefix: INVALID_ARGUMENT."""
     reverse_order: builtins.bool
     """Oldest first."""
     max_items: builtins.int
     """Executions of the page, 1 to 1,000; 100 when 0. (limits: PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT)"""
     marker: builtins.str
     """The next_marker of the previous page."""
+    execution_name_prefix: builtins.str
+    """Empty: all names. Otherwise names that begin with these 1 to 64 characters of [A-Za-z0-9-_].
+    (limit: EXECUTION_NAME_CHARS_MAX)
+    """
     @property
     def statuses(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """At most 10. Empty: all statuses. (limit: STATUSES_MAX)"""
@@ -250,9 +255,10 @@ class ListExecutionsRequest(google.protobuf.message.Message):
         reverse_order: builtins.bool = ...,
         max_items: builtins.int = ...,
         marker: builtins.str = ...,
+        execution_name_prefix: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_started_after", b"_started_after", "_started_before", b"_started_before", "started_after", b"started_after", "started_before", b"started_before"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_started_after", b"_started_after", "_started_before", b"_started_before", "execution_name", b"execution_name", "function_name", b"function_name", "marker", b"marker", "max_items", b"max_items", "reverse_order", b"reverse_order", "started_after", b"started_after", "started_before", b"started_before", "statuses", b"statuses"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_started_after", b"_started_after", "_started_before", b"_started_before", "execution_name", b"execution_name", "execution_name_prefix", b"execution_name_prefix", "function_name", b"function_name", "marker", b"marker", "max_items", b"max_items", "reverse_order", b"reverse_order", "started_after", b"started_after", "started_before", b"started_before", "statuses", b"statuses"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_started_after", b"_started_after"]) -> typing.Literal["started_after"] | None: ...
     @typing.overload
@@ -267,8 +273,11 @@ class ListExecutionsResponse(google.protobuf.message.Message):
     EXECUTIONS_FIELD_NUMBER: builtins.int
     NEXT_MARKER_FIELD_NUMBER: builtins.int
     next_marker: builtins.str
+    """Empty on the last page."""
     @property
-    def executions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.ExecutionSummary]: ...
+    def executions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.ExecutionSummary]:
+        """A page by name or prefix may hold fewer than max_items, even none, before the last."""
+
     def __init__(
         self,
         *,

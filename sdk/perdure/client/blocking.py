@@ -202,6 +202,7 @@ class Client:
         *,
         function_name: str | None = None,
         name: str | None = None,
+        name_prefix: str | None = None,
         statuses: Iterable[str] = (),
         started_after: datetime | None = None,
         started_before: datetime | None = None,
@@ -214,6 +215,7 @@ class Client:
             request = requests.list_request(
                 function_name=function_name,
                 execution_name=name,
+                execution_name_prefix=name_prefix,
                 statuses=statuses,
                 started_after=started_after,
                 started_before=started_before,

@@ -39,10 +39,11 @@ def start_request(
         )
 
 
-def list_request(
+def list_request(  # noqa: PLR0913 - one parameter for each filter
     *,
     function_name: str | None,
     execution_name: str | None,
+    execution_name_prefix: str | None,
     statuses: Iterable[str],
     started_after: datetime | None,
     started_before: datetime | None,
@@ -55,6 +56,7 @@ def list_request(
         return client_pb2.ListExecutionsRequest(
             function_name=_filter("function_name", function_name),
             execution_name=_filter("name", execution_name),
+            execution_name_prefix=_filter("name_prefix", execution_name_prefix),
             statuses=list(statuses),
             started_after=_timestamp(started_after),
             started_before=_timestamp(started_before),
