@@ -11,11 +11,14 @@ fenced answers nothing more and exits with 1.
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
+from perdure_cli.node_availability import Availability
 from perdure_cli.node_maintenance import Maintenance
+from perdure_cli.node_standby import Standby
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application
@@ -29,9 +32,10 @@ from perdure_host.access_keys import read_access_keys
 from perdure_host.clock import MachineClock, SteadyClock, WallClock
 from perdure_host.clock_watch import CLOCK_CHECK_S, ClockWatch
 from perdure_host.credentials import read_tokens, tls_files
-from perdure_host.errors import HostError, NodeTaken, SettingsError
+from perdure_host.errors import HostError, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
+from perdure_host.ports import Store
 from perdure_host.sql import open_store
 from perdure_host.status_file import StatusFile
 from perdure_host.telemetry import configure_logging, open_log
@@ -40,8 +44,6 @@ from perdure_matching.service import MatchingService
 
 ROLES: Final = ("gateway", "history", "matching", "timers")
 
-# How often a standby node checks whether the other node's lease has expired.
-STANDBY_S: Final = 1.0
 # How long history may take to finish what is in flight, with a database that may be gone.
 CLOSE_S_MAX: Final = 10.0
 
@@ -122,6 +124,7 @@ class Node:
         self._lambda_api = LambdaApi(self._readiness, invoker, authenticator)
         self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
         self._server = GrpcServer(self._readiness, tokens)
+        self._secret: bytes | None = None
         self._history: HistoryService | None = None
         self._maintenance = Maintenance()
         self._handed_over = asyncio.Event()
@@ -137,7 +140,12 @@ class Node:
             if self._status_file is not None:
                 closing.callback(self._status_file.close)
             addresses = self._take_ports(closing)
-            history = self._history = await self._make_history(addresses.grpc, closing)
+            store = open_store(self._settings.db_url)
+            closing.push_async_callback(store.close)
+            standby = Standby(self.name, self._settings.lease_ms, self._readiness)
+            if not await standby.wait_open(partial(self._open_store, store), stop):
+                return 0
+            history = self._history = self._make_history(store, addresses.grpc)
             self._lambda_api.open(history)
             registry = await self._server.start(
                 history,
@@ -150,9 +158,13 @@ class Node:
                     heartbeat_timeout_ms=self._settings.heartbeat_timeout_ms,
                 ),
             )
-            if not await self._own_database(history, stop):
+            if not await standby.wait_owned(history, stop):
                 return 0
             closing.push_async_callback(self._close_history, history)
+            availability = Availability(self._server)
+            closing.callback(availability.close)
+            history.watch_availability(availability.changed)
+            history.watch_database()
             expiry = ("close expired workers", registry.check_period_s, registry.close_expired)
             clock = ("compare the clocks", CLOCK_CHECK_S, self._clock_watch.check)
             self._maintenance.start([*history.periodic_work(), expiry, clock])
@@ -178,15 +190,17 @@ class Node:
         closing.push_async_callback(web.stop)
         return NodeAddresses(str(grpc), str(http))
 
-    async def _make_history(self, address: str, closing: AsyncExitStack) -> HistoryService:
-        store = open_store(self._settings.db_url)
+    async def _open_store(self, store: Store) -> None:
         await store.open(migrate=self._settings.migrate)
-        closing.push_async_callback(store.close)
+        self._secret = await store.secret()
+
+    def _make_history(self, store: Store, address: str) -> HistoryService:
+        assert self._secret is not None
         history = HistoryService(
             store=store,
             clock=self._clock,
             metrics=self._metrics,
-            signer=Signer(await store.secret()),
+            signer=Signer(self._secret),
             matching=self._matching,
             node_name=self.name,
             address=address,
@@ -197,20 +211,6 @@ class Node:
         if self._status_file is not None:
             history.deliver_status_events(self._status_file)
         return history
-
-    async def _own_database(self, history: HistoryService, stop: asyncio.Event) -> bool:
-        """Wait until this node owns the database; return False if `stop` is set before."""
-        while not stop.is_set():
-            try:
-                await history.open()
-            except NodeTaken as taken:
-                if self._readiness.status is not NodeStatus.STANDBY:
-                    self._readiness.set_status(NodeStatus.STANDBY)
-                    _log.info("standing by", node=self.name, reason=str(taken))
-                await _wait_set(stop, STANDBY_S)
-            else:
-                return True
-        return False
 
     async def _wait_end(self, history: HistoryService, stop: asyncio.Event) -> int:
         stopping = asyncio.ensure_future(stop.wait())
@@ -261,11 +261,3 @@ def _checked_address(text: str, settings: NodeSettings) -> Address:
         insecure=settings.insecure,
     )
     return address
-
-
-async def _wait_set(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return

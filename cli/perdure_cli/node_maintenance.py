@@ -8,7 +8,7 @@ clock, which can be set back by a day.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from perdure_host.errors import HostError
+from perdure_host.errors import HostError, is_outage
 from perdure_host.telemetry import open_log, report_incident
 
 # A name, a period in seconds, and the function to run.
@@ -50,6 +50,7 @@ async def _run_once(name: str, work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except HostError as error:
-        _log.warning("periodic work failed; it will be retried", work=name, error=str(error))
+        if not is_outage(error):
+            _log.warning("periodic work failed; it will be retried", work=name, error=str(error))
     except Exception as error:  # noqa: BLE001 - the next run may succeed, and the node needs it
         report_incident(_log, error)

@@ -1,7 +1,9 @@
 """The HTTP port: /metrics for Prometheus, /healthz for supervisors, the Lambda API for its clients.
 
-Must stay true: /healthz answers without a token at any time while the loop runs, and answers 200
-only while the node serves. Only the Lambda API reads request bodies, within bounds of its own.
+Must stay true: /healthz and what is below it answer without a token at any time while the loop
+runs. /healthz and /healthz/ready answer 200 only while the node serves; /healthz/live always does,
+because no restart mends what ails a node that answers. Only the Lambda API reads request bodies,
+within bounds of its own.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from perdure_gateway.admission.readiness import NodeStatus, Readiness
+from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
 from perdure_host.credentials import TlsFiles, Tokens
 from perdure_host.errors import SettingsError
@@ -28,6 +30,11 @@ from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 
 HEALTH_PATH: Final = "/healthz"
+LIVE_PATH: Final = f"{HEALTH_PATH}/live"
+READY_PATH: Final = f"{HEALTH_PATH}/ready"
+_HEALTH_PATHS: Final = (HEALTH_PATH, LIVE_PATH, READY_PATH)
+# A node that is cut off from its database, or starts, is asked again after this.
+RETRY_AFTER_S: Final = 1
 # A client that waits for an execution to end holds one, for minutes.
 CONNECTIONS_MAX: Final = 2_000
 HEADERS_BYTES_MAX: Final = 16_384
@@ -46,13 +53,20 @@ def web_application(
     """Return the application; without tokens any client may read the metrics, and call."""
 
     async def health(_request: Request) -> Response:
-        serving = readiness.status is NodeStatus.SERVING
-        return JSONResponse({"status": readiness.status}, status_code=200 if serving else 503)
+        reason = readiness.reason
+        if reason is None:
+            return JSONResponse({"status": readiness.status})
+        body = {"status": readiness.status, "reason": reason}
+        return JSONResponse(body, status_code=503, headers={"retry-after": str(RETRY_AFTER_S)})
+
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"status": readiness.status})
 
     async def scrape(_request: Request) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    routes = [Route(HEALTH_PATH, health), Route("/metrics", scrape)]
+    routes = [Route(path, health) for path in (HEALTH_PATH, READY_PATH)]
+    routes += [Route(LIVE_PATH, live), Route("/metrics", scrape)]
     if lambda_api is not None:
         routes += lambda_api.routes()
     application = Starlette(routes=routes)
@@ -61,7 +75,7 @@ def web_application(
 
 
 class BearerMiddleware:
-    """Refuses every request without a valid token, except /healthz and signed requests."""
+    """Refuses every request without a valid token, except for health and signed requests."""
 
     def __init__(
         self, application: ASGIApp, tokens: Tokens, lambda_api: LambdaApi | None = None
@@ -71,7 +85,7 @@ class BearerMiddleware:
         self._lambda_api = lambda_api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != HEALTH_PATH:
+        if scope["type"] == "http" and scope["path"] not in _HEALTH_PATHS:
             headers: list[tuple[bytes, bytes]] = scope["headers"]
             authorization = next(
                 (value for name, value in headers if name == b"authorization"), None

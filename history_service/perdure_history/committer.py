@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
+from perdure_host.errors import CommitUnknown, DatabaseAway, Fenced, StoreError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Change, ExecutionKey, OutboxRow, StatusEventRow, Store
 
@@ -177,6 +177,13 @@ class Committer:
             # Whatever ended it, no caller may be left waiting.
             self._fail_all(CommitUnknown("the node stops; this may have been written or not"))
 
+    async def settle(self) -> None:
+        """Return when what has been submitted is durable or has failed."""
+        last = self._waiting[-1] if self._waiting else self._in_flight
+        if last is not None:
+            with contextlib.suppress(StoreError):
+                await last.wait()
+
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable or has failed."""
         while last := self._waiting[-1] if self._waiting else self._in_flight:
@@ -224,7 +231,7 @@ class Committer:
         if in_flight is not None:
             in_flight.fail(error)
         for batch in later:
-            batch.fail(StoreUnavailable(f"an earlier commit failed: {error}"))
+            batch.fail(DatabaseAway(f"an earlier commit failed: {error}"))
 
 
 def _merged(before: Change, after: Change) -> Change:

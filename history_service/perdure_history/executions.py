@@ -39,8 +39,10 @@ from perdure_history.settings import HistorySettings
 from perdure_history.status_events import status_events
 from perdure_history.timers import Timers
 from perdure_host.attention import Attention
-from perdure_host.errors import CommitUnknown, Fenced, NodeTaken, StoreError, StoreUnavailable
+from perdure_host.errors import CommitUnknown, DatabaseAway, Fenced, NodeTaken, StoreError
+from perdure_host.lease_guard import LeaseGuard
 from perdure_host.metrics import ServerMetrics
+from perdure_host.outage_log import OutageLog
 from perdure_host.ports import (
     Change,
     Clock,
@@ -111,6 +113,18 @@ class Executions:
         self._address = address
         self._unavailable_reason: str | None = "the node is starting"
         self._is_over = False
+        # Called when the node stops to serve, with the reason, and with None when it serves again.
+        self.on_availability: Callable[[str | None], None] = lambda _reason: None
+        self.lease = LeaseGuard(settings.lease_ms)
+        self.lease_problem: str | None = None
+        # Held by the one that recovers: the committer, or `recover_from` on behalf of others.
+        self._recovery = asyncio.Lock()
+        self._must_join = False
+        self._outage = OutageLog(
+            _log,
+            begin="the database is unavailable; serving nothing until it is back",
+            end="the database is back; serving again",
+        )
 
     # Loading.
 
@@ -329,7 +343,7 @@ class Executions:
 
     def _fire_loaded(self, key: ExecutionKey) -> bool:
         """Fire what is due if the execution is in memory; return whether it is."""
-        execution = self._cache.get(key) if self._unavailable_reason is None else None
+        execution = self._cache.get(key) if self.unavailable_reason is None else None
         if execution is None:
             return False
         self._fire(execution)
@@ -351,6 +365,8 @@ class Executions:
     @property
     def unavailable_reason(self) -> str | None:
         """Return why no call is served at the moment, or None."""
+        if self._unavailable_reason is None and self.lease.is_over:
+            return f"the lease was not renewed in time: {self.lease_problem or 'nothing answered'}"
         return self._unavailable_reason
 
     @property
@@ -360,17 +376,32 @@ class Executions:
 
     def require_ready(self) -> None:
         """Raise StoreUnavailable while no call is served."""
-        if self._unavailable_reason is not None:
-            raise StoreUnavailable(self._unavailable_reason)
+        reason = self.unavailable_reason
+        if reason is not None:
+            raise DatabaseAway(reason)
 
-    async def join(self) -> None:
-        """Become the live node. Raises NodeTaken, StoreUnavailable."""
+    async def join(self, *, spare_expired: bool = False) -> None:
+        """Become the live node; see the store. Raises NodeTaken, StoreUnavailable."""
+        asked_s = self.lease.asking()
         self.committer.incarnation = await self.store.join(
             self._node_name,
             self._address,
             now_ms=self.clock.now_ms(),
             lease_ms=self.settings.lease_ms,
+            spare_expired=spare_expired,
         )
+        self.lease.renewed(asked_s)
+
+    async def renew(self) -> None:
+        """Extend the lease. Raises Fenced, StoreUnavailable."""
+        asked_s = self.lease.asking()
+        await self.store.renew(
+            self.committer.incarnation,
+            now_ms=self.clock.now_ms(),
+            lease_ms=self.settings.lease_ms,
+        )
+        self.lease.renewed(asked_s)
+        self.lease_problem = None
 
     async def reload(self) -> None:
         """Drop what is in memory, read what must be there, and serve. Raises StoreError."""
@@ -406,29 +437,57 @@ class Executions:
         for notify in self.on_pause:
             notify()
 
+    async def recover_from(self, error: StoreError) -> None:
+        """Stop serving, cut what hangs, and serve again once the database answers."""
+        if self._is_over or self._unavailable_reason is not None:
+            return
+        self._stop(error)
+        self.store.reconnect()
+        # What was decided before ends first: it is not in the state that is read again otherwise.
+        async with self._recovery:
+            await self.committer.settle()
+            await self._reload_when_back()
+
     def _stop(self, error: StoreError) -> None:
-        if not self._is_over:
-            self._unavailable_reason = f"the node reloads after a failed commit: {error}"
+        """Serve nothing; the caller sees to the recovery."""
+        if self._is_over:
+            return
+        self._must_join |= isinstance(error, CommitUnknown)
+        self._unavailable_reason = str(error)
+        if isinstance(error, Fenced):
+            return
+        self._outage.began(error)
+        self.on_availability(self._unavailable_reason)
 
     async def _recover(self, error: StoreError) -> None:
-        _log.warning("a commit failed; reloading", error=str(error), kind=type(error).__name__)
-        is_unknown = isinstance(error, CommitUnknown)
-        while not self._is_over:
+        """Recover after a commit that failed; the committer waits for it."""
+        if isinstance(error, Fenced):
+            self.on_fenced(error)
+            return
+        async with self._recovery:
+            await self._reload_when_back()
+
+    async def _reload_when_back(self) -> None:
+        """Return once the node serves again, with what the database holds, or is over."""
+        while not self._is_over and self._outage.is_on:
             try:
-                if isinstance(error, Fenced):
-                    raise error
-                if is_unknown:
+                # It is quickly known whether this one hangs.
+                await self.store.ping()
+                if self._must_join:
                     await self.join()
-                    is_unknown = False
+                    self._must_join = False
+                else:
+                    await self.renew()
                 await self.reload()
             except (Fenced, NodeTaken) as lost:
                 self.on_fenced(lost)
             except StoreError as again:
                 self._unavailable_reason = str(again)
+                self.on_availability(self._unavailable_reason)
                 await self.clock.wait_until(self.clock.now_ms() + _RETRY_MS)
             else:
-                _log.info("reloaded", incarnation=self.committer.incarnation)
-                return
+                if self._outage.ended(incarnation=self.committer.incarnation):
+                    self.on_availability(self._unavailable_reason)
 
     def on_fenced(self, lost: StoreError) -> None:
         """Stop serving, because another node has taken over."""

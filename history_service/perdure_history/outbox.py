@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from perdure_core.decision import Delivery
-from perdure_host.errors import StoreError
+from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Clock, OutboxRow, Store
 from perdure_host.telemetry import open_log
 
@@ -107,7 +107,8 @@ class OutboxDeliverer:
         try:
             rows = await self._store.outbox(after=None, limit=_PAGE)
         except StoreError as error:
-            _log.warning("cannot read the outbox; trying again", error=str(error))
+            if not is_outage(error):
+                _log.warning("cannot read the outbox; trying again", error=str(error))
             await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
             self._unread = True
             return
@@ -121,7 +122,8 @@ class OutboxDeliverer:
         try:
             await self._deliver(_decoder.decode(row.body), row)
         except StoreError as error:
-            _log.info("a delivery failed; trying again", error=str(error))
+            if not is_outage(error):
+                _log.info("a delivery failed; trying again", error=str(error))
             await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
             self._unread = True
             self._wake.set()

@@ -19,7 +19,7 @@ from perdure_history.settings import HistorySettings
 from perdure_history.status_event_delivery import StatusEventDelivery
 from perdure_history.task_recovery import TaskRecovery
 from perdure_history.worker_calls import WorkerCalls
-from perdure_host.errors import Fenced, HostError, StoreError
+from perdure_host.errors import DatabaseAway, Fenced, HostError, StoreError
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
     Clock,
@@ -36,6 +36,10 @@ from perdure_host.tokens import Signer
 
 # Concurrent deliveries with a payload that is stored outside the record.
 LARGE_DELIVERIES_MAX: Final = 2
+# How often the lease is looked at: a small part of the margin before it lapses.
+LEASE_CHECK_S: Final = 0.1
+# How often the database is asked whether it is there.
+PING_S: Final = 0.5
 
 _log = open_log("perdure.history")
 
@@ -105,9 +109,12 @@ class HistoryService:
         executions.on_status_events = self._status_delivery.add
         executions.on_reload.append(self._status_delivery.reset)
 
-    async def open(self) -> None:
-        """Become the live node and serve. Raises NodeTaken, StoreError."""
-        await self._executions.join()
+    async def open(self, *, spare_expired: bool = False) -> None:
+        """Become the live node and serve. Raises NodeTaken, StoreError.
+
+        With `spare_expired` not even a node whose lease has expired is replaced.
+        """
+        await self._executions.join(spare_expired=spare_expired)
         await self._executions.reload()
         self._executions.matching.refill = self._task_recovery.request
         jobs = [
@@ -154,6 +161,22 @@ class HistoryService:
     def unavailable_reason(self) -> str | None:
         """Return why no call is served at the moment, or None."""
         return self._executions.unavailable_reason
+
+    def watch_availability(self, notify: Callable[[str | None], None]) -> None:
+        """Call `notify` when the node stops to serve, with the reason; when it serves, with None.
+
+        While it does not serve, `notify` is called again where the reason changes.
+        """
+        self._executions.on_availability = notify
+
+    def watch_database(self) -> None:
+        """Notice an outage also while no call comes in; call this once, after `open`.
+
+        The lease is looked at by a task of its own, which never waits for the database: whatever
+        hangs, the node stops serving before its lease lapses.
+        """
+        for name, job in (("lease", self._watch_lease()), ("database", self._ping())):
+            self._tasks.append(self._supervise(name, job))
 
     # Deliveries and periodic jobs.
 
@@ -202,15 +225,38 @@ class HistoryService:
             return
         incarnation = self.incarnation
         try:
-            await executions.store.renew(
-                incarnation,
-                now_ms=executions.clock.now_ms(),
-                lease_ms=self._settings.lease_ms,
-            )
+            await executions.renew()
         except Fenced as fenced:
             # Not if this node itself has taken a new incarnation meanwhile, or is about to.
             if incarnation == self.incarnation and self.unavailable_reason is None:
                 executions.on_fenced(fenced)
+        except DatabaseAway as error:
+            await executions.recover_from(error)
+        except StoreError as error:
+            # Tried again in time; if that does not help, the node stops before the lease lapses.
+            executions.lease_problem = str(error)
+
+    async def _watch_lease(self) -> None:
+        executions = self._executions
+        while True:
+            await asyncio.sleep(LEASE_CHECK_S)
+            if executions.lease.is_over:
+                reason = executions.unavailable_reason
+                await executions.recover_from(DatabaseAway(reason or "the lease has lapsed"))
+
+    async def _ping(self) -> None:
+        executions = self._executions
+        while True:
+            await asyncio.sleep(PING_S)
+            if executions.unavailable_reason is not None:
+                continue
+            try:
+                await executions.store.ping()
+            except DatabaseAway as error:
+                await executions.recover_from(error)
+            except StoreError:
+                # It answers, with an error: what fails in earnest is noticed where it fails.
+                continue
 
     async def _sweep(self) -> None:
         executions = self._executions

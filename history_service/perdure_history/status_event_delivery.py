@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from perdure_history.committer import Batch
-from perdure_host.errors import SinkError, StoreError
+from perdure_host.errors import SinkError, StoreError, is_outage
 from perdure_host.lambda_json.status_events import status_event
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, StatusEventRow, StatusSink, Store
@@ -135,12 +135,13 @@ class StatusEventDelivery:
             self._metrics.status_events_failures.inc()
         retry_ms = self._backoff_ms
         self._backoff_ms = min(2 * retry_ms, BACKOFF_MS_MAX)
-        _log.warning(
-            "status events cannot be delivered; trying again",
-            error=str(error),
-            backlog=self._backlog,
-            retry_ms=retry_ms,
-        )
+        if not is_outage(error):
+            _log.warning(
+                "status events cannot be delivered; trying again",
+                error=str(error),
+                backlog=self._backlog,
+                retry_ms=retry_ms,
+            )
         await self._clock.wait_until(self._clock.now_ms() + retry_ms)
         self._wake.set()
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from perdure_core.refusals import Unknown
 from perdure_history.claim_window import ClaimWindow
-from perdure_host.errors import StoreError
+from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Clock, ExecutionKey, ExecutionRow, Store
 from perdure_host.telemetry import open_log
 
@@ -49,7 +49,10 @@ class TaskRecovery:
             try:
                 await self._offer_all()
             except StoreError as error:
-                _log.warning("cannot offer executions to workers; trying again", error=str(error))
+                if not is_outage(error):
+                    _log.warning(
+                        "cannot offer executions to workers; trying again", error=str(error)
+                    )
                 self._requested.set()
                 await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
 

@@ -14,7 +14,7 @@ from perdure_core.alarms import Alarms
 from perdure_core.limits import BUCKETS
 from perdure_core.refusals import Refused
 from perdure_history.settings import HistorySettings
-from perdure_host.errors import StoreError
+from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
 from perdure_host.telemetry import open_log
 
@@ -118,7 +118,8 @@ class Timers:
             if resets == self._resets:
                 self._known_ms = min(self._known_ms, from_ms)
                 self._next_load_ms = now_ms + _RETRY_MS
-            _log.warning("cannot read timers; trying again", error=str(error))
+            if not is_outage(error):
+                _log.warning("cannot read timers; trying again", error=str(error))
 
     async def _read(self, from_ms: int, until_ms: int) -> None:
         resets = self._resets
@@ -180,7 +181,7 @@ class Timers:
 
     def _try_again(self, key: ExecutionKey, error: Exception) -> None:
         now_ms = self._clock.now_ms()
-        if now_ms >= self._next_log_ms:
+        if now_ms >= self._next_log_ms and not is_outage(error):
             self._next_log_ms = now_ms + _LOG_INTERVAL_MS
             _log.warning("timers cannot be handled; trying again", error=str(error))
         if key not in self._near:

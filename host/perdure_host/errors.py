@@ -24,6 +24,13 @@ class StoreUnavailable(StoreError):
     """The database is unavailable, and nothing was written. Try again later."""
 
 
+class DatabaseAway(StoreUnavailable):
+    """The database cannot be reached at the moment, and nothing was written. Try again later.
+
+    A node logs the begin and the end of such a time; nothing else logs this error.
+    """
+
+
 class CommitUnknown(StoreError):
     """The database may or may not have written the commit.
 
@@ -37,6 +44,11 @@ class Fenced(StoreError):
 
 class NodeTaken(StoreError):
     """Another node is alive and owns the buckets; this one must stand by."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether the node itself logs this failure, as part of an outage of its database."""
+    return isinstance(error, DatabaseAway | CommitUnknown | Fenced)
 
 
 class SchemaTooNew(StoreError):

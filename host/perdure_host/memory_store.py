@@ -63,12 +63,27 @@ class MemoryStore:
     async def close(self) -> None:
         """Do nothing: others that share this store go on."""
 
+    async def ping(self) -> None:
+        """Do nothing: memory always answers."""
+
+    def reconnect(self) -> None:
+        """Do nothing: no call is ever in progress."""
+
     async def secret(self) -> bytes:
         return self._secret
 
-    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+    async def join(
+        self,
+        node_name: str,
+        address: str,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        spare_expired: bool = False,
+    ) -> int:
         node = self._node
-        if node.live and node.name != node_name and node.lease_until_ms > now_ms:
+        is_held = spare_expired or node.lease_until_ms > now_ms
+        if node.live and node.name != node_name and is_held:
             raise NodeTaken(
                 f"node {node.name!r} at {node.address} owns the buckets; its lease expires in"
                 f" {node.lease_until_ms - now_ms} ms unless it renews"

@@ -231,6 +231,14 @@ class Store(Protocol):
         """Close every connection."""
         ...
 
+    async def ping(self) -> None:
+        """Return if the database answers within seconds. Raises StoreUnavailable."""
+        ...
+
+    def reconnect(self) -> None:
+        """Make every call in progress fail at once; the next one connects again."""
+        ...
+
     async def secret(self) -> bytes:
         """Return the cluster's 32 secret bytes, created on first use.
 
@@ -238,14 +246,23 @@ class Store(Protocol):
         """
         ...
 
-    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+    async def join(
+        self,
+        node_name: str,
+        address: str,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        spare_expired: bool = False,
+    ) -> int:
         """Become the only live node and owner of all buckets; return a new incarnation.
 
         It is higher than all before.
 
         A node of the same name is replaced at once: its row is marked dead first, which
         waits for its commits in flight. Raises NodeTaken if a node of another name is live and
-        its lease has not expired; one whose lease has expired is marked dead and replaced.
+        its lease has not expired; one whose lease has expired is marked dead and replaced, unless
+        `spare_expired`: then no live node of another name is.
         """
         ...
 

@@ -79,6 +79,8 @@ def configure_logging(
     root.setLevel(logging.INFO)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of each connection that broke; the node logs the outage.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def open_log(name: str) -> structlog.stdlib.BoundLogger:

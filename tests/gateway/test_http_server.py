@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
+from perdure_gateway.errors import NotServing
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_host.credentials import Tokens
 from perdure_host.errors import SettingsError
@@ -31,15 +32,56 @@ async def web(
         await server.stop()
 
 
-def test_health_says_where_the_node_stands() -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/healthz/ready"])
+def test_readiness_says_where_the_node_stands_and_why(path: str) -> None:
     async def main() -> None:
         readiness = Readiness()
         async with web(readiness) as client:
             for status in NodeStatus:
+                readiness.set_status(status, "connection refused")
+                answer = await client.get(path)
+                if status is NodeStatus.SERVING:
+                    assert (answer.status_code, answer.json()) == (200, {"status": status})
+                    continue
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+                assert answer.json() == {"status": status, "reason": readiness.reason}
+                assert "(connection refused)" in answer.json()["reason"]
+
+    run(main)
+
+
+def test_a_node_that_answers_is_alive_whatever_it_waits_for() -> None:
+    async def main() -> None:
+        readiness = Readiness()
+        async with web(readiness, Tokens(["secret"])) as client:
+            for status in NodeStatus:
                 readiness.set_status(status)
-                answer = await client.get("/healthz")
-                expected = 200 if status is NodeStatus.SERVING else 503
-                assert (answer.status_code, answer.json()) == (expected, {"status": status})
+                answer = await client.get("/healthz/live")
+                assert (answer.status_code, answer.json()) == (200, {"status": status})
+
+    run(main)
+
+
+def test_a_wait_outlives_a_moment_without_the_database_and_no_more() -> None:
+    async def main() -> None:
+        readiness = Readiness()
+        readiness.set_status(NodeStatus.SERVING)
+
+        async def wait() -> None:
+            async with readiness.while_serving():
+                await asyncio.get_running_loop().create_future()
+
+        waiting = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        readiness.set_status(NodeStatus.CUT_OFF, "gone")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        with pytest.raises(NotServing, match="gone"):
+            readiness.require_serving()
+        readiness.end_waits()
+        readiness.end_waits()
+        with pytest.raises(NotServing, match="gone"):
+            await waiting
 
     run(main)
 

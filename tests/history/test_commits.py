@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from perdure_core.refusals import StaleToken
-from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
+from perdure_host.errors import (
+    CommitUnknown,
+    DatabaseAway,
+    Fenced,
+    StoreError,
+    StoreUnavailable,
+)
 from perdure_host.services import CheckpointAnswer, key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker, update
@@ -57,7 +63,7 @@ async def test_what_was_decided_over_a_failed_commit_fails_too() -> None:
             simulation.history.commands.pause(arn, reason=None, timeout_paused=True)
         )
         results = await asyncio.gather(checkpoint, pause, return_exceptions=True)
-        assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+        assert [type(result) for result in results] == [StoreUnavailable, DatabaseAway]
         await settle()
         state = await simulation.history.queries.describe(arn)
         assert (list(state.operations), state.status) == (["a"], "RUNNING")

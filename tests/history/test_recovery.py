@@ -1,6 +1,7 @@
 """Recovery: after a failed commit until the reload, and after queues that were full."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ def slow_join(simulation: Simulation) -> asyncio.Event:
     gate = asyncio.Event()
     link, join = simulation.host.link, simulation.host.link.join
 
-    async def wait(node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+    async def wait(node_name: str, address: str, **lease: Any) -> int:
         await gate.wait()
-        return await join(node_name, address, now_ms=now_ms, lease_ms=lease_ms)
+        return await join(node_name, address, **lease)
 
     inside(link).join = wait
     return gate

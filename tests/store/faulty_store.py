@@ -72,10 +72,27 @@ class FaultyStore:
         self._require_present()
         return await self.inner.secret()
 
-    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+    async def ping(self) -> None:
+        self._require_present()
+        await self.inner.ping()
+
+    def reconnect(self) -> None:
+        self.inner.reconnect()
+
+    async def join(
+        self,
+        node_name: str,
+        address: str,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        spare_expired: bool = False,
+    ) -> int:
         self._require_present()
         await self._finish_late_commits()
-        return await self.inner.join(node_name, address, now_ms=now_ms, lease_ms=lease_ms)
+        return await self.inner.join(
+            node_name, address, now_ms=now_ms, lease_ms=lease_ms, spare_expired=spare_expired
+        )
 
     async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
         self._require_present()

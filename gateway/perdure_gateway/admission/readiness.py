@@ -2,10 +2,12 @@
 
     STARTING → SERVING → DRAINING
     STARTING → STANDBY → SERVING      another node owned the database
+    SERVING → CUT_OFF → SERVING       the database was away; also from STARTING and STANDBY
     any      → FENCED                 another node has taken over
 
 Must stay true: outside SERVING no new work starts, and calls that only wait for an event end as
-soon as the node leaves SERVING, so that no waiting caller delays a stop.
+soon as the node leaves SERVING, so that no waiting caller delays a stop. Only while the node is
+CUT_OFF do they go on, until `end_waits`: it may be over in a moment.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ class NodeStatus(StrEnum):
     STARTING = "starting"
     STANDBY = "standby"
     SERVING = "serving"
+    CUT_OFF = "cut-off"
     DRAINING = "draining"
     FENCED = "fenced"
 
@@ -29,6 +32,7 @@ class NodeStatus(StrEnum):
 _REASONS = {
     NodeStatus.STARTING: "this node is starting; try again",
     NodeStatus.STANDBY: "this node is on standby while another owns the database; call that one",
+    NodeStatus.CUT_OFF: "the database of this node is away; try again",
     NodeStatus.DRAINING: "this node is stopping; try again",
     NodeStatus.FENCED: "another node has taken over; try again",
 }
@@ -39,6 +43,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._status = NodeStatus.STARTING
+        self._detail: str | None = None
         # In order of arrival; the keys are the waits.
         self._waits: dict[asyncio.Timeout, None] = {}
 
@@ -47,18 +52,34 @@ class Readiness:
         """Return the current status of the node."""
         return self._status
 
-    def set_status(self, status: NodeStatus) -> None:
-        """Change the status of the node; unless it is SERVING, this ends every waiting call."""
-        self._status = status
-        if status is not NodeStatus.SERVING:
-            now_s = asyncio.get_running_loop().time()
-            for wait in self._waits:
+    @property
+    def reason(self) -> str | None:
+        """Return why the node does not serve, in words; None while it serves."""
+        if self._status is NodeStatus.SERVING:
+            return None
+        reason = _REASONS[self._status]
+        return reason if self._detail is None else f"{reason} ({self._detail})"
+
+    def set_status(self, status: NodeStatus, detail: str | None = None) -> None:
+        """Change the status of the node, with what is to be said about it.
+
+        Unless it is SERVING or CUT_OFF, this ends every waiting call.
+        """
+        self._status, self._detail = status, detail
+        if status not in (NodeStatus.SERVING, NodeStatus.CUT_OFF):
+            self.end_waits()
+
+    def end_waits(self) -> None:
+        """End every waiting call, with NotServing."""
+        now_s = asyncio.get_running_loop().time()
+        for wait in self._waits:
+            if not wait.expired():
                 wait.reschedule(now_s)
 
     def require_serving(self) -> None:
         """Raise NotServing unless the node serves."""
-        if self._status is not NodeStatus.SERVING:
-            raise NotServing(_REASONS[self._status])
+        if self.reason is not None:
+            raise NotServing(self.reason)
 
     @asynccontextmanager
     async def while_serving(self) -> AsyncGenerator[None]:
@@ -72,6 +93,6 @@ class Readiness:
         except TimeoutError:
             if not wait.expired():
                 raise
-            raise NotServing(_REASONS[self._status]) from None
+            raise NotServing(self.reason or "the database was away; try again") from None
         finally:
             self._waits.pop(wait, None)

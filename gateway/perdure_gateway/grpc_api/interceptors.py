@@ -13,6 +13,8 @@ from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.status_codes import status_of
 from perdure_host.credentials import Tokens
 
+# For a node that is not serving: a caller may find another, or this one again.
+RETRY_AFTER_S: Final = 1
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."
 _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
@@ -105,6 +107,13 @@ def _guarded(method: _Method, readiness: Readiness | None) -> Any:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
             status = status_of(error)
-        return await context.abort(status.code, status.message)
+        return await context.abort(status.code, status.message, _trailers(status.code))
 
     return guarded
+
+
+def _trailers(code: grpc.StatusCode) -> tuple[tuple[str, str], ...]:
+    """Return when the caller may try again, in seconds, as HTTP's header of that name does."""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return (("retry-after", str(RETRY_AFTER_S)),)
+    return ()

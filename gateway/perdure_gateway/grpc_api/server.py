@@ -73,6 +73,7 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         self._budget = MemoryBudget()
         self._registry: WorkerRegistry | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def listen(self, address: Address, tls: TlsFiles | None) -> Address:
         """Bind the port; return the address with its real port. Raises SettingsError."""
@@ -125,7 +126,7 @@ class GrpcServer:
         reflection.enable_server_reflection(
             [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server
         )
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set_health()
         await self._server.start()
         return registry
 
@@ -133,12 +134,30 @@ class GrpcServer:
         """Admit calls. Everything that a node consists of exists now, and stays."""
         freeze_startup_objects()
         self._readiness.set_status(NodeStatus.SERVING)
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        await self._set_health()
+
+    def cut_off(self, reason: str) -> None:
+        """Refuse calls while the database is away, for the reason in words."""
+        if self._readiness.status in (NodeStatus.SERVING, NodeStatus.CUT_OFF):
+            self._readiness.set_status(NodeStatus.CUT_OFF, reason)
+            self._start_setting_health()
+
+    def end_streams(self) -> None:
+        """End what waits, and the streams of workers: they go on at another node, or come back."""
+        if self._readiness.reason is not None and self._registry is not None:
+            self._readiness.end_waits()
+            self._registry.suspend(self._readiness.reason)
+
+    def resume(self) -> None:
+        """Admit calls again."""
+        if self._readiness.status is NodeStatus.CUT_OFF:
+            self._readiness.set_status(NodeStatus.SERVING)
+            self._start_setting_health()
 
     async def drain(self, status: NodeStatus = NodeStatus.DRAINING) -> None:
         """Refuse new work; return when calls in flight are answered, or their time is over."""
         self._readiness.set_status(status)
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set_health()
         if self._registry is None:
             return
         try:
@@ -152,9 +171,17 @@ class GrpcServer:
         await self._server.stop(STOP_S_MAX)
         unfreeze()
 
-    async def _set_health(self, status: int) -> None:
+    def _start_setting_health(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._set_health())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _set_health(self) -> None:
         for service in ("", *_SERVICES):
-            await self._health.set(service, status)
+            # Asked for each, because it may change meanwhile: the last one that sets is right.
+            serves = self._readiness.status is NodeStatus.SERVING
+            answer = health_pb2.HealthCheckResponse
+            await self._health.set(service, answer.SERVING if serves else answer.NOT_SERVING)
 
 
 _SERVICES: Final = tuple(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.requests import invocation_to_message
-from perdure_host.errors import StoreError
+from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Clock
 from perdure_host.services import InvocationCommands, Matching, Task
 from perdure_host.telemetry import open_log
@@ -92,13 +92,15 @@ class Dispatcher:
             await self._invocations.hand_back(tokens)
         except StoreError as error:
             # They are missing from the next heartbeat, and history offers them again.
-            _log.warning(
-                "invocations could not be handed back", count=len(tokens), error=str(error)
-            )
+            if not is_outage(error):
+                _log.warning(
+                    "invocations could not be handed back", count=len(tokens), error=str(error)
+                )
 
     async def _offer_again(self, task: Task, error: Exception) -> None:
-        reason = status_of(error).message
-        _log.warning("an invocation could not start", function=task.function, error=reason)
+        if not is_outage(error):
+            reason = status_of(error).message
+            _log.warning("an invocation could not start", function=task.function, error=reason)
         if not self._closed:
             await self._clock.wait_until(self._clock.now_ms() + OFFER_AGAIN_MS)
         self._matching.offer(task)

@@ -13,12 +13,17 @@ import msgspec
 
 from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
-from perdure_gateway.errors import HeartbeatTimeout, ResourceExhausted, SessionReplaced
+from perdure_gateway.errors import (
+    HeartbeatTimeout,
+    NotServing,
+    ResourceExhausted,
+    SessionReplaced,
+)
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
 from perdure_gateway.workers.requests import WorkerRequests, function_rows
 from perdure_host.attention import Attention
-from perdure_host.errors import HostError
+from perdure_host.errors import HostError, is_outage
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock
 from perdure_host.services import HistoryQueries, InvocationCommands, Matching
@@ -31,6 +36,9 @@ CHECK_MS_MAX: Final = 1_000
 CHECKS_PER_TIMEOUT: Final = 5
 # The delay before history is notified again of a lost worker, after that failed.
 REPORT_AGAIN_MS: Final = 1_000
+# How long workers have after an outage of the database before they count as lost: more than the
+# longest wait between their attempts to connect.
+RETURN_MS: Final = 5_000
 
 _log = open_log("perdure.gateway")
 
@@ -176,6 +184,11 @@ class WorkerRegistry:
                     HeartbeatTimeout(f"worker {worker_id} sent no heartbeat for {timeout_ms:,} ms")
                 )
 
+    def suspend(self, reason: str) -> None:
+        """Close every connection, because the node cannot serve; workers come back, or go on."""
+        for connection in [*self._connections.values()]:
+            connection.close(NotServing(reason))
+
     async def drain(self) -> None:
         """Notify every worker that the node stops; return when the last connection is closed."""
         connections = [*self._connections.values()]
@@ -211,19 +224,25 @@ class WorkerRegistry:
     async def _report_lost(self, connection: WorkerConnection, *, worker_left: bool) -> None:
         await connection.wait_closed()
         # This repeats while the database is down, but not after the node has stopped.
-        while worker_left and connection.worker_id not in self._connections and self._serving():
+        while worker_left and connection.worker_id not in self._connections and self._goes_on():
+            if self.readiness.status is NodeStatus.CUT_OFF:
+                # When the database is back, all workers have the time to come back first.
+                await self.clock.wait_until(self.clock.now_ms() + RETURN_MS)
+                continue
             try:
                 await self.invocations.worker_lost(connection.worker_id)
             except Exception as error:  # noqa: BLE001 - no error may lose the work
-                reason = status_of(error).message
-                worker_id = connection.worker_id
-                _log.warning("a lost worker is not recorded yet", worker_id=worker_id, error=reason)
+                if not is_outage(error):
+                    reason, worker_id = status_of(error).message, connection.worker_id
+                    _log.warning(
+                        "a lost worker is not recorded yet", worker_id=worker_id, error=reason
+                    )
                 await self.clock.wait_until(self.clock.now_ms() + REPORT_AGAIN_MS)
             else:
                 return
 
-    def _serving(self) -> bool:
-        return self.readiness.status is NodeStatus.SERVING
+    def _goes_on(self) -> bool:
+        return self.readiness.status in (NodeStatus.SERVING, NodeStatus.CUT_OFF)
 
     def _slots(self) -> float:
         return sum(connection.slots for connection in self._connections.values())

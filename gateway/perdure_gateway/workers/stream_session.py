@@ -24,7 +24,7 @@ from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.status_codes import status_of
 from perdure_gateway.workers.dispatcher import Dispatcher
 from perdure_gateway.workers.registry import WorkerRegistry
-from perdure_host.errors import HostError
+from perdure_host.errors import HostError, is_outage
 from perdure_host.telemetry import open_log
 from perdure_proto.v1 import worker_pb2
 
@@ -301,5 +301,7 @@ class WorkerSession:
             self.close(HeartbeatTimeout(f"the stream of worker {self.worker_id} broke"))
 
     def _log_failure(self, call: str, error: Exception) -> None:
+        if is_outage(error):
+            return
         reason = status_of(error).message
         _log.warning("a call failed", call=call, worker_id=self.worker_id, error=reason)

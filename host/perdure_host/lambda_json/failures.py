@@ -87,7 +87,7 @@ class Failure(NamedTuple):
 def failure(code: Code, message: str, status: int | None = None) -> Failure:
     """Return the response that clients turn into an exception of this code."""
     headers = {"x-amzn-errortype": str(code)}
-    if code is Code.TOO_MANY:
+    if code is Code.TOO_MANY or status == UNAVAILABLE:
         headers["retry-after"] = str(RETRY_AFTER_S)
     key = "message" if code in _MESSAGE_IN_LOWER_CASE else "Message"
     whose = "Service" if code is Code.SERVICE else "User"

@@ -10,13 +10,23 @@ import sqlite3
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from perdure_host.errors import CommitUnknown, Fenced, StoreError, StoreUnavailable
+from perdure_host.errors import (
+    CommitUnknown,
+    DatabaseAway,
+    Fenced,
+    StoreError,
+    StoreUnavailable,
+)
 
 # SQLITE_BUSY and SQLITE_FULL. Both leave the transaction open, and nothing of it in the log.
 _SQLITE_ROLLED_BACK = (5, 13)
 
 # Serialization failure and deadlock: the database has rolled back; the caller should retry.
 _AGAIN = ("40001", "40P01")
+
+# Beside classes 08 (connection exception) and 57P (shut down, crashed, starting up): too many
+# connections; and a transaction that cannot write, because another server is the primary now.
+_AWAY = ("53300", "25006")
 
 
 def cause_of(error: Exception) -> Exception:
@@ -32,12 +42,33 @@ def is_worth_another_try(error: Exception) -> bool:
     return isinstance(cause, psycopg.Error) and cause.sqlstate in _AGAIN
 
 
+def is_away(error: Exception) -> bool:
+    """Return whether the connection broke, or leads to a server that cannot serve now."""
+    cause = cause_of(error)
+    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        return isinstance(cause, psycopg.InternalError) and cause.sqlstate in _AWAY
+    state = cause.sqlstate
+    return state is None or state in _AWAY or state.startswith(("08", "57P"))
+
+
+def while_connecting(error: Exception, place: str) -> StoreError:
+    """Return the error to raise if there is no connection.
+
+    A server comes back by itself; a file that cannot be opened does not.
+    """
+    text = f"the database {place} is unavailable: {_first_line(cause_of(error))}"
+    if isinstance(cause_of(error), psycopg.Error | OSError):
+        return DatabaseAway(text)
+    return StoreUnavailable(text)
+
+
 def before_commit(error: Exception, place: str) -> StoreError:
     """Return the error to raise if COMMIT was not sent yet."""
     cause = cause_of(error)
     if isinstance(cause, psycopg.IntegrityError | sqlite3.IntegrityError):
         return Fenced(f"another node has written to {place}: {_first_line(cause)}")
-    return StoreUnavailable(f"the database {place} is unavailable: {_first_line(cause)}")
+    text = f"the database {place} is unavailable: {_first_line(cause)}"
+    return DatabaseAway(text) if is_away(error) else StoreUnavailable(text)
 
 
 def during_commit(error: Exception, place: str) -> StoreError:

@@ -26,11 +26,17 @@ def read_secret(connection: Connection) -> bytes | None:
 
 
 def join(
-    connection: Connection, node_name: str, address: str, *, now_ms: int, lease_ms: int
+    connection: Connection,
+    node_name: str,
+    address: str,
+    *,
+    now_ms: int,
+    lease_ms: int,
+    spare_expired: bool = False,
 ) -> int:
     """Make the node the only live one, under a new incarnation."""
     connection.execute(select(cluster.c.key).where(cluster.c.key == SECRET).with_for_update())
-    _require_no_live_node(connection, node_name, now_ms)
+    _require_no_live_node(connection, node_name, None if spare_expired else now_ms)
     connection.execute(update(nodes).where(nodes.c.live).values(live=False))
     incarnation = (connection.scalar(select(func.max(nodes.c.incarnation))) or 0) + 1
     # Rows of dead nodes are not needed: the newest row keeps the numbers increasing.
@@ -72,15 +78,19 @@ def fenced(incarnation: int) -> Fenced:
     return Fenced(f"incarnation {incarnation} is no longer live, or another node has written")
 
 
-def _require_no_live_node(connection: Connection, node_name: str, now_ms: int) -> None:
-    taken = connection.execute(
-        select(nodes.c.node_name, nodes.c.address, nodes.c.lease_until_ms).where(
-            nodes.c.live, nodes.c.node_name != node_name, nodes.c.lease_until_ms > now_ms
-        )
-    ).first()
+def _require_no_live_node(
+    connection: Connection, node_name: str, expired_at_ms: int | None
+) -> None:
+    """Raise NodeTaken if another node is live, and its lease had not expired at this time."""
+    others = select(nodes.c.node_name, nodes.c.address, nodes.c.lease_until_ms).where(
+        nodes.c.live, nodes.c.node_name != node_name
+    )
+    if expired_at_ms is not None:
+        others = others.where(nodes.c.lease_until_ms > expired_at_ms)
+    taken = connection.execute(others).first()
     if taken is not None:
         name, address, lease_until_ms = taken
-        raise NodeTaken(
-            f"node {name!r} at {address} owns the buckets; its lease expires in"
-            f" {lease_until_ms - now_ms} ms unless it renews"
-        )
+        ends = "may be renewed: the database was away"
+        if expired_at_ms is not None:
+            ends = f"expires in {lease_until_ms - expired_at_ms} ms unless it renews"
+        raise NodeTaken(f"node {name!r} at {address} owns the buckets; its lease {ends}")

@@ -4,6 +4,10 @@ A commit is sent as columns: each statement takes whole arrays, so its text neve
 prepared once, and hundreds of rows cost what one costs. All statements of a commit are sent in one
 pipeline; COMMIT follows once the fence is known to hold. Only statements that PostgreSQL-compatible
 distributed databases support are used.
+
+A connection may lead to a pooler such as PgBouncer, which hands each transaction to whichever
+session is free. Then nothing may be left in a session: statements are not prepared, and what must
+hold is set in each transaction that writes.
 """
 
 import contextlib
@@ -18,6 +22,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from perdure_host.ports import ExecutionKey, ExecutionName
 from perdure_host.sql.batch import Batch, Row, Statement, place_of
@@ -37,13 +42,16 @@ _CONNECT_ARGS: Final[Mapping[str, Any]] = {
     "application_name": "perdure",
 }
 
+# In the info of a connection: it leads to a pooler.
+_POOLED: Final = "perdure_pooled"
+
 _SETTINGS: Final = (
-    "SET synchronous_commit = on",
-    f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}",
-    f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
+    "synchronous_commit = on",
+    f"statement_timeout = {STATEMENT_TIMEOUT_MS}",
+    f"idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}",
     # Every statement has its index. A plan that was made while a table was small, or on a guess
     # that a LIMIT is soon reached, must not read the whole of a large one.
-    "SET enable_seqscan = off",
+    "enable_seqscan = off",
 )
 
 _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
@@ -147,7 +155,9 @@ _ROWS_OF: Final = f"""
 
 def writer_engine(url: URL) -> Engine:
     """Return an engine for the one thread that writes."""
-    return _engine(url, connections=1, isolation_level="READ COMMITTED")
+    engine = _engine(url, connections=1, isolation_level="READ COMMITTED")
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def reader_engine(url: URL, connections: int) -> Engine:
@@ -231,9 +241,28 @@ def _engine(url: URL, *, connections: int, isolation_level: Any) -> Engine:
     return engine
 
 
-def _prepare(driver: "psycopg.Connection[Any]", _record: object) -> None:
+def _prepare(driver: "psycopg.Connection[Any]", record: ConnectionPoolEntry) -> None:
     """Set durability and timeouts, and send integers in one width, so that plans are shared."""
     driver.adapters.register_dumper(int, Int8BinaryDumper)
-    for setting in _SETTINGS:
-        driver.execute(setting.encode())
+    if _is_pooled(driver):
+        driver.prepare_threshold = None
+        record.info[_POOLED] = True
+    else:
+        for setting in _SETTINGS:
+            driver.execute(f"SET {setting}".encode())
     driver.commit()
+
+
+def _is_pooled(driver: "psycopg.Connection[Any]") -> bool:
+    """Return whether the server that answers is another than the one that was connected to.
+
+    A pooler makes up the process number that it tells its clients.
+    """
+    row = driver.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return row is None or row[0] != driver.info.backend_pid
+
+
+def _begin(connection: Connection) -> None:
+    if connection.info.get(_POOLED):
+        settings = "; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS)
+        connection.exec_driver_sql(settings)

@@ -6,6 +6,8 @@ fence that it reads stays valid until it commits. Files are not mapped into memo
 must cause an error, not a signal that ends the process.
 """
 
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,7 +153,7 @@ def _run(driver: sqlite3.Connection, statement: Statement, rows: Sequence[Row]) 
 
 
 def _engine(url: URL, *, connections: int) -> Engine:
-    return sqlalchemy.create_engine(
+    engine = sqlalchemy.create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -159,6 +161,14 @@ def _engine(url: URL, *, connections: int) -> Engine:
         # Each connection is used by one thread at a time, though not always by the same.
         connect_args={"check_same_thread": False, "cached_statements": 64},
     )
+    event.listen(engine, "do_connect", _make_private)
+    return engine
+
+
+def _make_private(_dialect: object, _record: object, arguments: Sequence[Any], _named: Any) -> None:
+    """Make the file for its owner only, if there is none. SQLite gives its side files its mode."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare(driver: sqlite3.Connection, _record: object) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -27,6 +28,12 @@ from perdure_host.sql.batch import Batch, execution_of
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
 
+# A lease is asked for again and again, and an answer that comes late is of no use.
+RENEW_S_MAX: Final = 5.0
+PING_S_MAX: Final = 3.0
+# A join waits for the commits of the node that it replaces.
+JOIN_S_MAX: Final = 15.0
+
 
 class SqlStore:
     """A store in SQLite or PostgreSQL."""
@@ -48,6 +55,12 @@ class SqlStore:
     async def close(self) -> None:
         await self.database.close()
 
+    async def ping(self) -> None:
+        await self.database.ping(deadline_s=PING_S_MAX)
+
+    def reconnect(self) -> None:
+        self.database.cut()
+
     async def secret(self) -> bytes:
         secret = await self.database.read(membership.read_secret)
         if secret is None:
@@ -58,17 +71,31 @@ class SqlStore:
         assert secret is not None
         return secret
 
-    async def join(self, node_name: str, address: str, *, now_ms: int, lease_ms: int) -> int:
+    async def join(
+        self,
+        node_name: str,
+        address: str,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        spare_expired: bool = False,
+    ) -> int:
         # Joining locks the secret's row.
         await self.secret()
         work = partial(
-            membership.join, node_name=node_name, address=address, now_ms=now_ms, lease_ms=lease_ms
+            membership.join,
+            node_name=node_name,
+            address=address,
+            now_ms=now_ms,
+            lease_ms=lease_ms,
+            spare_expired=spare_expired,
         )
-        return await self.database.write(work)
+        return await self.database.write(work, deadline_s=JOIN_S_MAX)
 
     async def renew(self, incarnation: int, *, now_ms: int, lease_ms: int) -> None:
-        await self.database.write(
-            partial(membership.renew, incarnation=incarnation, now_ms=now_ms, lease_ms=lease_ms)
+        await self.database.keep(
+            partial(membership.renew, incarnation=incarnation, now_ms=now_ms, lease_ms=lease_ms),
+            deadline_s=RENEW_S_MAX,
         )
 
     async def leave(self, incarnation: int) -> None:
