@@ -34,11 +34,11 @@ SUBSTITUTIONS = {
     "async for ": "for ",
     "AsyncIterator": "Iterator",
     "AsyncClient": "Client",
-    "open_aio_channel": "open_channel",
+    "AioClientChannel": "ClientChannel",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "Client of one server, for asyncio. One client belongs to one event loop.": (
-        "Client of one server. Threads may share it; a process that forks makes a new one."
+        "Client of one server. Threads may share it, and it works in processes that are forked."
     ),
 }
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # A worker that does not finish within this is killed; its invocations are delivered again.
 WORKER_STOP_S_MAX: Final = 5.0
+# Less, so that it can say what it did not finish.
+WORKER_GRACE_S: Final = 3.0
 
 
 def dev(
@@ -126,7 +128,8 @@ class _Worker:
 
     @classmethod
     async def start(cls, modules: Sequence[str], server: str) -> Self:
-        command = (sys.executable, "-m", "perdure_cli", "worker", *modules, "--server", server)
+        options = ("--server", server, "--grace", str(WORKER_GRACE_S))
+        command = (sys.executable, "-m", "perdure_cli", "worker", *modules, *options)
         return cls(await asyncio.create_subprocess_exec(*command))
 
     async def stop(self) -> None:

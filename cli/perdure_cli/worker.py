@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from perdure_worker.settings import WorkerSettings
 
 SLOTS_DEFAULT: Final = 100
+GRACE_S_DEFAULT: Final = 10.0
 
 ModulesArgument = Annotated[
     list[str],
@@ -82,6 +83,17 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         int,
         typer.Option("--slots", min=1, max=10_000, help="How many invocations run at a time."),
     ] = SLOTS_DEFAULT,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            envvar="PERDURE_GRACE",
+            min=0,
+            max=86_400,
+            metavar="SECONDS",
+            help="How long what runs may go on after SIGTERM, before it is handed back.",
+        ),
+    ] = GRACE_S_DEFAULT,
     metrics_port: Annotated[
         int | None,
         typer.Option("--metrics-port", min=0, max=65_535, help="Serve /metrics on this port."),
@@ -123,6 +135,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
         settings = WorkerSettings(
             connection=connection,
             slots=slots,
+            grace_s=grace,
             metrics=_metrics_port(metrics_host, metrics_port, connection, insecure=insecure),
         )
         status = _serve(modules or [], sources, settings)

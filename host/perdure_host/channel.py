@@ -18,6 +18,7 @@ import msgspec
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
 from perdure_host.errors import SettingsError
+from perdure_host.forks.grpc_use import note_grpc_use, used_before_fork
 
 SERVER_DEFAULT: Final = "127.0.0.1:7600"
 
@@ -56,6 +57,11 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.so_reuseport", 0),
 )
 
+FORKED: Final = (
+    "this process was forked from one that uses gRPC, which does not work after a fork. Use a"
+    " `Client`, or start this process with the method 'spawn' of multiprocessing."
+)
+
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the server, and credentials. Any of the TLS files turns TLS on."""
@@ -90,13 +96,21 @@ def connection_settings(
     )
 
 
+def check_connection(settings: ConnectionSettings) -> None:
+    """Raise SettingsError for settings that no channel can be opened with."""
+    read_token(settings)
+    _credentials(settings)
+
+
 def open_channel(settings: ConnectionSettings) -> grpc.Channel:
     """Open a channel for synchronous calls; nothing is sent before the first of them.
 
-    Raises SettingsError for a file that is missing, unreadable or empty.
+    Raises SettingsError for a file that is missing, unreadable or empty, and in a process that was
+    forked from one that uses gRPC.
     """
     token = read_token(settings)
     credentials = _credentials(settings)
+    _begin_grpc()
     channel = (
         grpc.insecure_channel(settings.server, CHANNEL_OPTIONS)
         if credentials is None
@@ -108,10 +122,12 @@ def open_channel(settings: ConnectionSettings) -> grpc.Channel:
 def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     """Open a channel for the running event loop; nothing is sent before the first call.
 
-    Raises SettingsError for a file that is missing, unreadable or empty.
+    Raises SettingsError for a file that is missing, unreadable or empty, and in a process that was
+    forked from one that uses gRPC.
     """
     token = read_token(settings)
     credentials = _credentials(settings)
+    _begin_grpc()
     interceptors = None if token is None else bearer_aio_interceptors(token)
     if credentials is None:
         return grpc.aio.insecure_channel(
@@ -132,6 +148,12 @@ def read_token(settings: ConnectionSettings) -> str | None:
     if not (text.isascii() and text.isprintable()):
         raise SettingsError(f"the token file {settings.token_file} must be one line of ASCII")
     return text
+
+
+def _begin_grpc() -> None:
+    if used_before_fork():
+        raise SettingsError(FORKED)
+    note_grpc_use()
 
 
 def _credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None:

@@ -5,6 +5,7 @@ from perdure.drivers.step_thread import abandoned_steps
 from perdure.functions.plain import PlainFunction
 from perdure.functions.run import run_invocation, run_invocation_async
 from perdure.invocation.thread_pool import DaemonThreadPool
+from perdure.operations.running_attempts import RunningAttempt, running_attempts
 from perdure.primitives.logger import current_log_fields
 from perdure.protocol.function import RegisteredFunction
 from perdure.protocol.invocation import (
@@ -41,6 +42,7 @@ __all__ = [
     "Pending",
     "PlainFunction",
     "RegisteredFunction",
+    "RunningAttempt",
     "Succeeded",
     "abandoned_steps",
     "close_loop",
@@ -48,4 +50,5 @@ __all__ = [
     "error_record",
     "run_invocation",
     "run_invocation_async",
+    "running_attempts",
 ]

@@ -168,6 +168,10 @@ class Machine:
         for port in self._ports:
             port.close()
 
+    def set_variable(self, name: str, value: str) -> None:
+        """Set an environment variable of the processes that are started from now on."""
+        self._environment = {**self._environment, name: value}
+
     def start_server(self, *options: str, ready: bool = True) -> Running:
         """Start the server; return once it serves, or at once without `ready`."""
         addresses = ("--grpc", self.server_address, "--http", self.http_address)

@@ -56,7 +56,7 @@ async def working(
     """Run a worker against `peer` for the length of the block."""
     stop = asyncio.Event()
     settings.setdefault("connection", ConnectionSettings(server=f"127.0.0.1:{peer.port}"))
-    settings.setdefault("drain_s", 0.0)
+    settings.setdefault("grace_s", 0.0)
     running = asyncio.create_task(
         run_worker(functions, WorkerSettings(slots=slots, **settings), stop=stop)
     )

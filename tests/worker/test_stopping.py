@@ -1,5 +1,11 @@
 """Stopping a worker: no new work, running handlers can end, the rest is handed back."""
 
+import pytest
+
+from perdure import DurableContext, DurableFunction, StepContext
+from perdure.config import StepConfig, StepSemantics
+from perdure.worker_api import FunctionSettings, RunningAttempt
+from perdure_worker.draining import NAMED_MAX, countdown_s, unfinished_lines
 from tests.worker.peer import Peer, invocation
 from tests.worker.scenario import Gate, gated, one_step, play, working
 
@@ -32,7 +38,7 @@ def test_running_handlers_may_end_within_their_time() -> None:
     gate = Gate()
 
     async def scenario() -> None:
-        async with Peer() as peer, working(peer, gated(gate), drain_s=10.0) as worker:
+        async with Peer() as peer, working(peer, gated(gate), grace_s=10.0) as worker:
             stream = await peer.next_stream()
             await stream.register()
             await stream.deliver(invocation(1))
@@ -93,7 +99,7 @@ def test_what_arrives_while_draining_is_handed_back_at_once() -> None:
     gate = Gate()
 
     async def scenario() -> None:
-        async with Peer() as peer, working(peer, gated(gate), drain_s=10.0) as worker:
+        async with Peer() as peer, working(peer, gated(gate), grace_s=10.0) as worker:
             stream = await peer.next_stream()
             await stream.register()
             await stream.deliver(invocation(1))
@@ -104,3 +110,61 @@ def test_what_arrives_while_draining_is_handed_back_at_once() -> None:
             gate.open()
 
     play(scenario)
+
+
+def once_only(gate: Gate) -> DurableFunction:
+    """Return a function whose step, which may run once only, waits at a gate."""
+
+    def charge(_step: StepContext) -> None:
+        gate.pass_through()
+
+    def handler(_event: object, context: DurableContext) -> None:
+        once = StepConfig(step_semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY)
+        context.step(charge, name="charge", config=once)
+
+    return DurableFunction(handler, FunctionSettings("handler"))
+
+
+def test_what_is_handed_back_in_the_middle_of_a_step_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "perdure.worker")
+    gate = Gate()
+
+    async def scenario() -> None:
+        async with Peer() as peer, working(peer, once_only(gate), grace_s=0.01) as worker:
+            stream = await peer.next_stream()
+            await stream.register()
+            await stream.deliver(invocation(1))
+            await stream.accept(await stream.expect_call("checkpoints"), "t2")
+            await gate.wait_entered()
+            worker.stop.set()
+            assert list((await stream.expect("hand_back")).checkpoint_tokens) == ["t2"]
+            await stream.expect_close()
+            assert await worker.wait_exit() == 0
+            gate.open()
+
+    play(scenario)
+    arn = invocation(1).execution_arn
+    meaning = "is recorded as interrupted: its retries decide"
+    assert caplog.messages[-3:] == [
+        "stopping: 1 invocations may go on for 0.01 s, the grace; new ones are not taken",
+        "stopping: the grace is over, and 1 invocations are handed back",
+        f"{arn}: handed back; Attempt 1 of step 'charge' was under way and {meaning}",
+    ]
+
+
+def test_the_time_that_is_left_is_told_more_often_towards_its_end() -> None:
+    assert countdown_s(0) == [0]
+    assert countdown_s(2) == [0]
+    assert countdown_s(10) == [5, 2, 0]
+    assert countdown_s(3_600) == [1_800, 600, 300, 120, 60, 30, 10, 5, 2, 0]
+
+
+def test_unfinished_steps_are_named_up_to_a_bound() -> None:
+    ours = [RunningAttempt("a", f"Attempt {n} of step", at_most_once=False) for n in range(25)]
+    foreign = RunningAttempt("b", "Attempt 1 of step", at_most_once=True)
+    lines = unfinished_lines(["a"], [foreign, *ours])
+    assert lines[0] == "a: handed back; Attempt 0 of step was under way and runs again"
+    assert len(lines) == NAMED_MAX + 1
+    assert lines[-1] == "and 5 more attempts of steps"

@@ -18,11 +18,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from perdure.worker_api import RegisteredFunction
+from perdure.worker_api import RegisteredFunction, running_attempts
 from perdure_host.backoff import backoff_ms
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
+from perdure_worker.draining import countdown_s, unfinished_lines
 from perdure_worker.invocations.running import RunningInvocations
 from perdure_worker.metrics.metrics import WorkerMetrics
 from perdure_worker.metrics.server import MetricsServer
@@ -152,15 +153,27 @@ class _Worker:
         self._running.stop_accepting()
         if not self._running.count:
             return
+        left_s = self._settings.grace_s
         _log.info(
-            "stopping: %d invocations may go on for %g s",
+            "stopping: %d invocations may go on for %g s, the grace; new ones are not taken",
             self._running.count,
-            self._settings.drain_s,
+            left_s,
         )
-        if await _in_time(self._running.wait_idle(), self._settings.drain_s):
-            return
-        _log.info("stopping: %d invocations are handed back", self._running.count)
-        self._running.hand_back_all()
+        for next_s in countdown_s(left_s):
+            if await _in_time(self._running.wait_idle(), left_s - next_s):
+                return
+            left_s = next_s
+            if left_s:
+                _log.info(
+                    "stopping: %d invocations still run, %g s are left", self._running.count, left_s
+                )
+        attempts = running_attempts()
+        handed_back = self._running.hand_back_all()
+        _log.warning(
+            "stopping: the grace is over, and %d invocations are handed back", len(handed_back)
+        )
+        for line in unfinished_lines(handed_back, attempts):
+            _log.warning("%s", line)
         await _in_time(self._running.wait_idle(), HAND_BACK_S_MAX)
 
     async def _finish(self, serving: "asyncio.Task[int]") -> None:

@@ -6,6 +6,7 @@ from perdure_core.limits import SLOTS_MAX, WORKER_ID_CHARS_MAX
 from perdure_core.validation import is_worker_id
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
+from perdure_worker.draining import GRACE_S_DEFAULT, GRACE_S_MAX
 from perdure_worker.metrics.server import MetricsPort
 
 
@@ -19,8 +20,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsPort | None = None
     # Made of host and process when absent. Two processes must never share one.
     worker_id: str | None = None
-    # How long running handlers may go on after a stop before they are handed back.
-    drain_s: float = 10.0
+    # Seconds that running handlers may go on after a stop before they are handed back. More makes
+    # a deploy slower, less makes more steps run again.
+    grace_s: float = GRACE_S_DEFAULT
 
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= SLOTS_MAX:
@@ -30,5 +32,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
                 f"a worker id is 1 to {WORKER_ID_CHARS_MAX} characters of [A-Za-z0-9-_.:@],"
                 f" not {self.worker_id!r}"
             )
-        if self.drain_s < 0:
-            raise SettingsError(f"the time to drain cannot be negative: {self.drain_s}")
+        if not 0 <= self.grace_s <= GRACE_S_MAX:
+            raise SettingsError(
+                f"the grace must be 0 to {GRACE_S_MAX:,.0f} seconds, got {self.grace_s:g}"
+            )

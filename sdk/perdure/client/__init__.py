@@ -7,6 +7,9 @@ Start executions, describe them, act on them, complete callbacks. `Client` is sy
         print(client.run("order", {"order_id": "17"}, name="order-17"))
 """
 
+import perdure_host.forks.quiet_grpc  # noqa: F401 - before anything else loads gRPC
+
+# isort: split
 from perdure.client.asynchronous import AsyncClient
 from perdure.client.blocking import Client
 from perdure.client.errors import (

@@ -27,8 +27,9 @@ from perdure.client.models import (
     HistoryEvent,
     StartedExecution,
 )
-from perdure_host.channel import connection_settings, open_aio_channel
+from perdure_host.channel import connection_settings
 from perdure_host.errors import SettingsError
+from perdure_host.forks.client_channel import AioClientChannel
 from perdure_proto.v1 import model_pb2
 
 _Result = TypeVar("_Result")
@@ -61,7 +62,7 @@ class AsyncClient:
             tls_key=tls_key,
         )
         try:
-            self._channel = open_aio_channel(settings)
+            self._channel = AioClientChannel(settings)
         except SettingsError as error:
             raise InvalidArgumentError(str(error)) from error
         self._environment = system_environment(patience_s)
@@ -319,15 +320,16 @@ class AsyncClient:
         if isinstance(effect, flows.Sleep):
             await asyncio.sleep(effect.seconds)
             return None
-        send = self._channel.unary_unary(
-            effect.path,
-            request_serializer=flows.serialize,
-            response_deserializer=effect.answer_type.FromString,
-        )
         try:
-            return await send(effect.request, timeout=effect.try_s)
+            send = self._channel.unary_unary(
+                effect.path,
+                request_serializer=flows.serialize,
+                response_deserializer=effect.answer_type.FromString,
+            )
+            answer: Message = await send(effect.request, timeout=effect.try_s)
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
+        return answer
 
     async def _stream(self, history_stream: flows.HistoryStream) -> AsyncIterator[model_pb2.Event]:
         request = history_stream.request()

@@ -24,15 +24,16 @@ from perdure.client.models import (
     HistoryEvent,
     StartedExecution,
 )
-from perdure_host.channel import connection_settings, open_channel
+from perdure_host.channel import connection_settings
 from perdure_host.errors import SettingsError
+from perdure_host.forks.client_channel import ClientChannel
 from perdure_proto.v1 import model_pb2
 
 _Result = TypeVar("_Result")
 
 
 class Client:
-    """Client of one server. Threads may share it; a process that forks makes a new one.
+    """Client of one server. Threads may share it, and it works in processes that are forked.
 
     Arguments that are None are read from the environment: PERDURE_SERVER, PERDURE_TOKEN_FILE,
     PERDURE_TLS_CA, PERDURE_TLS_CERT, PERDURE_TLS_KEY. `patience_s` is how long a call is retried
@@ -58,7 +59,7 @@ class Client:
             tls_key=tls_key,
         )
         try:
-            self._channel = open_channel(settings)
+            self._channel = ClientChannel(settings)
         except SettingsError as error:
             raise InvalidArgumentError(str(error)) from error
         self._environment = system_environment(patience_s)
@@ -312,15 +313,16 @@ class Client:
         if isinstance(effect, flows.Sleep):
             time.sleep(effect.seconds)
             return None
-        send = self._channel.unary_unary(
-            effect.path,
-            request_serializer=flows.serialize,
-            response_deserializer=effect.answer_type.FromString,
-        )
         try:
-            return send(effect.request, timeout=effect.try_s)
+            send = self._channel.unary_unary(
+                effect.path,
+                request_serializer=flows.serialize,
+                response_deserializer=effect.answer_type.FromString,
+            )
+            answer: Message = send(effect.request, timeout=effect.try_s)
         except grpc.RpcError as error:
             raise read_rpc_error(error) from error
+        return answer
 
     def _stream(self, history_stream: flows.HistoryStream) -> Iterator[model_pb2.Event]:
         request = history_stream.request()

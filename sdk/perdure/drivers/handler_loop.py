@@ -13,6 +13,8 @@ from contextlib import suppress
 from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
+from perdure.primitives.forked_process import ForkGuard
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -45,6 +47,12 @@ class HandlerLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._untracked_context = Context()
+        self._round = ForkGuard()
+
+    def _run_once(self) -> None:
+        """Run one round; a process that was forked in it, and came back, ends with it."""
+        with self._round:
+            super()._run_once()  # type: ignore[misc] # not part of the published types
 
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None

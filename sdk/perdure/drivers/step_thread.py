@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from perdure.exceptions import StepCancelledError
 from perdure.operations.attempt import Attempt
+from perdure.primitives.forked_process import ForkGuard
 
 THREAD_NAME: Final = "perdure-step"
 
@@ -122,7 +123,8 @@ class StepThread:
 
     def _run(self) -> None:
         try:
-            self._value = self._variables.run(self._body)
+            with ForkGuard():
+                self._value = self._variables.run(self._body)
         except BaseException as error:  # noqa: BLE001 - raised where the body is waited for
             self._error = error
         try:

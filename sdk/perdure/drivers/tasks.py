@@ -34,6 +34,7 @@ from perdure.invocation.state import (
 from perdure.operations.attempt import Attempt
 from perdure.operations.program import Suspend
 from perdure.primitives.context_variables import await_in_copy
+from perdure.primitives.forked_process import ForkGuard
 from perdure.primitives.user_code import RaisedByUserCode, call_user_code, carrier_of
 from perdure.protocol.invocation import CheckpointRefused, CheckpointUnavailable, InvocationLost
 from perdure.protocol.outcome import Lost, Outcome, Pending
@@ -406,7 +407,8 @@ async def awaited(value: Any) -> Any:
 def _call(func: Callable[[], Any], report: Callable[[object], None]) -> None:
     ended: tuple[Any, BaseException | None]
     try:
-        ended = (call_user_code(func), None)
+        with ForkGuard():
+            ended = (call_user_code(func), None)
     except BaseException as error:  # noqa: BLE001 - raised where the body is awaited
         ended = (None, error)
     report(ended)

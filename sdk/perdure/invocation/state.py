@@ -9,6 +9,7 @@ A fiber that must wait does so in place while another one keeps the invocation g
 one must wait, the invocation suspends, and all of them unwind.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -106,6 +107,7 @@ class InvocationState:
         self._waits = {id_: each for id_, each in self._operations.items() if _is_open_wait(each)}
         self._starting: dict[str, OperationUpdate] = {}
         self._checkpoints = checkpoints
+        self._pid = os.getpid()
         self._unawaited_checkpoints: set[Future[None]] = set()
         self._termination: Termination | None = None
         self.on_operations_changed: Callable[[Iterable[str]], None] = _ignore
@@ -306,7 +308,15 @@ class InvocationState:
         return min(max((until_ms - self.now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
 
     def submit(self, fiber: Fiber, update: OperationUpdate, *, urgent: bool) -> Future[None]:
-        """Submit `update` to the worker; see `checkpoint_error` for the errors of the future."""
+        """Submit `update` to the worker; see `checkpoint_error` for the errors of the future.
+
+        Raises RuntimeError in a forked process, before it waits for a lock that may be held there.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"a forked process can record nothing: the context belongs to process {self._pid}."
+                " Hand what it makes to that process, and make durable calls there."
+            )
         with self.submitting:
             self.require_open(fiber)
             if update.action is OperationAction.START and update.type in _TRACED:

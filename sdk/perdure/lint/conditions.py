@@ -66,9 +66,14 @@ class Conditions:
 
     def _rule(self, node: ast.AST, scope: Scope) -> Rule | None:
         match node:
-            case ast.Call(func=function, args=arguments):
-                origin = self._resolver.path_of(function, scope)
-                return rule_broken_by(origin, len(arguments)) if origin else None
+            case ast.Call(func=function) as call:
+                path_of = self._resolver.path_of
+                origin = path_of(function, scope)
+                return (
+                    rule_broken_by(origin, call, lambda each: path_of(each, scope))
+                    if origin
+                    else None
+                )
             case ast.Attribute() | ast.Name():
                 found = self._resolver.path_of(node, scope) in ENVIRONMENT_OBJECTS
                 return Rule.ENVIRONMENT if found else None

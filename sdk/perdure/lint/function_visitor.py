@@ -15,6 +15,7 @@ from perdure.lint.operations import (
     Contexts,
     Operation,
     argument,
+    compared_identities,
 )
 from perdure.lint.rules import ADVICE, CHANGES, Rule
 from perdure.lint.scopes import Imported
@@ -36,8 +37,10 @@ class FunctionVisitor(ast.NodeVisitor):
         self._frame = frame
         self._scope = frame.scope
         self._order = SetOrder(analysis.resolver)
+        self._identities = set[ast.AST]()
 
     def visit(self, node: ast.AST) -> None:
+        self._identities.update(compared_identities(node))
         for mutation in self._analysis.mutations.made_by(node, self._frame):
             self._report_mutation(mutation)
         if self._frame.replayed:
@@ -162,7 +165,10 @@ class FunctionVisitor(ast.NodeVisitor):
         origin = self._analysis.resolver.path_of(call.func, self._scope)
         if origin is None or not self._frame.replayed:
             return
-        rule = rule_broken_by(origin, len(call.args))
+        if origin == "builtins.id" and call in self._identities:
+            return
+        resolver, scope = self._analysis.resolver, self._scope
+        rule = rule_broken_by(origin, call, lambda each: resolver.path_of(each, scope))
         if rule is not None:
             self._report(call, rule, f"{_call_text(call.func, origin)} {ADVICE[rule]}")
         if origin in HANDOVERS:

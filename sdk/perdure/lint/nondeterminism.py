@@ -5,6 +5,8 @@ a method of a session. Only functions that are certainly nondeterministic are li
 entry costs a finding, a wrong one costs trust.
 """
 
+import ast
+from collections.abc import Callable
 from typing import Final
 
 from perdure.lint.rules import Rule
@@ -107,14 +109,19 @@ _SLEEPS: Final = [
     *("anyio.sleep", "threading.Event().wait"),
 ]
 
+# With 0 seconds they only let others take their turn.
+_YIELDS: Final = frozenset({"asyncio.sleep", "trio.sleep", "anyio.sleep", "time.sleep"})
+
 _THREADS: Final = [
     *_names("threading", "Thread Timer"),
     *_names("concurrent.futures", "ThreadPoolExecutor ProcessPoolExecutor"),
     *_names("multiprocessing", "Process Pool"),
     *("multiprocessing.pool.ThreadPool", "multiprocessing.pool.Pool", "_thread.start_new_thread"),
-    *_names("asyncio", "create_task ensure_future run to_thread run_coroutine_threadsafe"),
-    *_names("asyncio.get_running_loop()", "create_task run_in_executor run_until_complete"),
-    *_names("asyncio.get_event_loop()", "create_task run_in_executor run_until_complete"),
+    # Tasks are not: those of an async handler take their turns on its own loop, and a durable call
+    # in one has its place from the moment when it is made.
+    *_names("asyncio", "run to_thread run_coroutine_threadsafe"),
+    *_names("asyncio.get_running_loop()", "run_in_executor run_until_complete"),
+    *_names("asyncio.get_event_loop()", "run_in_executor run_until_complete"),
     *("joblib.Parallel", "anyio.to_thread.run_sync"),
 ]
 
@@ -156,12 +163,29 @@ HANDOVERS: Final = frozenset(
     }
 )
 
+# These read what they are given, if that is in memory: the path of a buffer, or this keyword.
+_READERS: Final = frozenset(
+    {
+        *("gzip.open", "bz2.open", "lzma.open", "tarfile.open", "zipfile.ZipFile"),
+        *_names("pandas", "read_csv read_excel read_parquet"),
+    }
+)
+_BUFFERS: Final = frozenset({"io.BytesIO()", "io.StringIO()"})
+_BUFFER_KEYWORD: Final = "fileobj"
+
 ENVIRONMENT_OBJECTS: Final = frozenset({"os.environ", "os.environb"})
 
 
-def rule_broken_by(origin: str, arguments: int) -> Rule | None:
-    """Return the rule that a handler breaks by calling this with that many arguments."""
+def rule_broken_by(
+    origin: str, call: ast.Call, path_of: Callable[[ast.expr], str | None]
+) -> Rule | None:
+    """Return the rule that a handler breaks by this call of what `origin` names."""
+    arguments = len(call.args) + len(call.keywords)
     if arguments >= _ARGUMENTS_ENOUGH.get(origin, arguments + 1):
+        return None
+    if origin in _YIELDS and [ast.unparse(each) for each in call.args] == ["0"]:
+        return None
+    if origin in _READERS and _reads_memory(call, path_of):
         return None
     if rule := _NONDETERMINISTIC.get(origin):
         return rule
@@ -169,3 +193,9 @@ def rule_broken_by(origin: str, arguments: int) -> Rule | None:
     if origin.startswith(_CLIENTS) and name.islower():
         return Rule.IO
     return None
+
+
+def _reads_memory(call: ast.Call, path_of: Callable[[ast.expr], str | None]) -> bool:
+    if any(each.arg == _BUFFER_KEYWORD for each in call.keywords):
+        return True
+    return bool(call.args) and path_of(call.args[0]) in _BUFFERS

@@ -268,3 +268,21 @@ def own_nodes(nodes: list[ast.stmt] | list[ast.expr]) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def compared_identities(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what a node only compares or looks up, so that it tells objects apart and no more."""
+    match node:
+        case ast.Compare(left=left, comparators=others, ops=ops):
+            if not any(isinstance(each, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for each in ops):
+                yield from (left, *others)
+        case ast.Subscript(slice=key):
+            yield key
+        case ast.Dict(keys=keys):
+            yield from (each for each in keys if each is not None)
+        case ast.Set(elts=elements):
+            yield from elements
+        case ast.Call(func=ast.Attribute(attr="add" | "get" | "discard"), args=[first, *_]):
+            yield first
+        case _:
+            pass

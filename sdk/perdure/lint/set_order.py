@@ -43,6 +43,8 @@ class SetOrder:
         if node in self._harmless:
             return
         match node:
+            case ast.For(body=body, orelse=[]) if all(map(_only_adds, body)):
+                return
             case ast.For(iter=iterated) | ast.AsyncFor(iter=iterated):
                 yield from self._sets([iterated], scope)
             case ast.ListComp(generators=generators) | ast.GeneratorExp(generators=generators):
@@ -109,6 +111,19 @@ class SetOrder:
 
     def _is_range(self, expression: ast.expr, scope: Scope) -> bool:
         return self._resolver.path_of(expression, scope) == "builtins.range()"
+
+
+def _only_adds(statement: ast.stmt) -> bool:
+    """Return whether a statement only adds to a set, or takes from one, whatever the order."""
+    match statement:
+        case ast.Expr(ast.Call(func=ast.Attribute(attr="add" | "discard"))):
+            return True
+        case ast.If(body=body, orelse=otherwise):
+            return all(map(_only_adds, [*body, *otherwise]))
+        case ast.Pass() | ast.Continue():
+            return True
+        case _:
+            return False
 
 
 def _is_whole_number(expression: ast.expr) -> bool:

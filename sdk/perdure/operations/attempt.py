@@ -17,6 +17,7 @@ from perdure.exceptions import (
     UnrecoverableError,
 )
 from perdure.operations.heartbeats import NO_PROGRESS, HeartbeatPlan, Heartbeats, PriorProgress
+from perdure.operations.running_attempts import body_begins, body_ends
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,12 @@ class Attempt:
         heartbeats: HeartbeatPlan,
         *,
         timeout_ms: int | None = None,
+        at_most_once: bool = False,
         progress: PriorProgress = NO_PROGRESS,
     ) -> None:
         self.number = number
         self.title = title
+        self._at_most_once = at_most_once
         self.heartbeats = Heartbeats(heartbeats, progress, clock.monotonic_ms)
         self._clock = clock
         self._timeout_ms = timeout_ms
@@ -107,6 +110,7 @@ class Attempt:
 
     def __enter__(self) -> None:
         """Start the body."""
+        body_begins(self, self.title, at_most_once=self._at_most_once)
 
     def __exit__(
         self,
@@ -118,6 +122,7 @@ class Attempt:
 
         Only a failure of the whole execution, or of the invocation, is not replaced.
         """
+        body_ends(self)
         failed = isinstance(error, (Exception, StepCancelledError))
         if error is None or (failed and not isinstance(error, UnrecoverableError)):
             self.raise_if_timed_out()

@@ -165,7 +165,13 @@ def _attempt(
             yield Send(start)
     title = f"Attempt {number} of {identity.describe()}"
     attempt = Attempt(
-        number, title, plan.clock, plan.heartbeats, timeout_ms=plan.timeout_ms, progress=progress
+        number,
+        title,
+        plan.clock,
+        plan.heartbeats,
+        timeout_ms=plan.timeout_ms,
+        at_most_once=at_most_once,
+        progress=progress,
     )
     attempt.raise_if_timed_out()
     value = yield from _run(identity, attempt, body)

@@ -12,6 +12,7 @@ from inspect import isawaitable
 from types import CodeType, coroutine
 from typing import Any, Final, TypeVar
 
+from perdure.primitives.forked_process import ForkGuard
 from perdure.primitives.user_code import RaisedByUserCode, call_user_code
 
 T = TypeVar("T")
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 def call_in_copy(body: Callable[[], T]) -> T:
     """Call `body` with a copy of the context variables."""
-    return copy_context().run(body)
+    with ForkGuard():
+        return copy_context().run(body)
 
 
 @coroutine
@@ -31,7 +33,8 @@ def await_in_copy(body: Callable[[], Any]) -> Generator[Any, Any, Any]:
     value: Any = None
     while True:
         try:
-            awaited = run(resume, value)
+            with ForkGuard():
+                awaited = run(resume, value)
         except StopIteration as stop:
             return stop.value
         except GeneratorExit as error:

@@ -130,13 +130,19 @@ class RunningInvocations:
         """Stop accepting invocations; those that still arrive are handed back at once."""
         self._accepting = False
 
-    def hand_back_all(self) -> None:
-        """Hand back whatever has not ended, as soon as its unanswered call is answered."""
+    def hand_back_all(self) -> list[str]:
+        """Hand back whatever has not ended, as soon as its unanswered call is answered.
+
+        Returns the ARNs of the executions.
+        """
+        arns = []
         for active in list(self._open.values()):
             if active.protocol.phase in BEFORE_END:
+                arns.append(active.execution_arn)
                 _give_up(active.protocol.hand_back())
                 active.notify_lost()
                 self.advance(active)
+        return arns
 
     def close(self) -> None:
         """Release every thread; what they submit from now on is refused."""
