@@ -263,6 +263,20 @@ def test_a_newer_session_replaces_the_older_one_of_the_same_worker() -> None:
     run(main)
 
 
+def test_a_worker_with_a_stream_may_have_another_process_speak_for_it() -> None:
+    async def main() -> None:
+        clock = SteppedClock()
+        async with serving(clock=clock) as served:
+            held = await Peer.connect(served, registration("held"))
+            clock.advance(10_000)
+            await served.workers.Heartbeat(worker_pb2.HeartbeatRequest(worker_id="held"))
+            clock.advance(10_000)
+            await served.registry.close_expired()
+            assert await held.heartbeat() == []
+
+    run(main)
+
+
 def test_a_silent_worker_is_closed_and_one_that_beats_is_not() -> None:
     async def main() -> None:
         clock = SteppedClock()

@@ -150,7 +150,7 @@ def test_what_is_handed_back_in_the_middle_of_a_step_is_told(
     assert caplog.messages[-3:] == [
         "stopping: 1 invocations may go on for 0.01 s, the grace; new ones are not taken",
         "stopping: the grace is over, and 1 invocations are handed back",
-        f"{arn}: handed back; Attempt 1 of step 'charge' was under way and {meaning}",
+        f"{arn}: handed back; Attempt 1 of STEP (Step) 'charge' was under way and {meaning}",
     ]
 
 

@@ -25,6 +25,7 @@ from perdure_host.errors import SettingsError
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.draining import countdown_s, unfinished_lines
 from perdure_worker.invocations.running import RunningInvocations
+from perdure_worker.liveness.keeper import Keeper
 from perdure_worker.metrics.metrics import WorkerMetrics
 from perdure_worker.metrics.server import MetricsServer
 from perdure_worker.session.call_failures import is_fatal
@@ -92,6 +93,7 @@ class _Worker:
         self._replies = ReplyHandler(
             self._running, metrics, monotonic_s=time.monotonic, chance=self._chance
         )
+        self._keeper = Keeper(settings.connection, self._worker_id)
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._sessions = 0
@@ -113,6 +115,7 @@ class _Worker:
             draining.cancel()
             await asyncio.gather(serving, draining, return_exceptions=True)
             self._running.close()
+            self._keeper.close()
 
     async def _serve(self) -> int:
         """Hold sessions, one after the other, until the last one."""
@@ -186,6 +189,8 @@ class _Worker:
             await asyncio.wait((serving,))
 
     def _registered(self) -> None:
+        assert self._session is not None
+        self._keeper.watch(self._session.heartbeat_interval_s)
         self._sessions += 1
         if self._sessions > 1:
             self._metrics.reconnects.inc()

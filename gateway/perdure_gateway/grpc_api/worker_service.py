@@ -13,7 +13,7 @@ from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.workers.polling import PollingWorker
-from perdure_gateway.workers.registry import WorkerRegistry
+from perdure_gateway.workers.registry import WorkerConnection, WorkerRegistry
 from perdure_gateway.workers.requests import check_registration
 from perdure_gateway.workers.stream_session import WorkerSession
 from perdure_proto.v1 import worker_pb2, worker_pb2_grpc
@@ -83,7 +83,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     async def Heartbeat(
         self, request: worker_pb2.HeartbeatRequest, context: _Context
     ) -> worker_pb2.HeartbeatResponse:
-        worker = self._polling_worker(request.worker_id)
+        worker = self._connected_worker(request.worker_id)
         worker.record_call()
         return await self._requests.heartbeat(request.worker_id, request.invocation_ids)
 
@@ -98,9 +98,16 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     def _reservation(self, context: _Context) -> Reservation:
         return self._registry.budget.for_call(context)
 
-    def _polling_worker(self, worker_id: str) -> PollingWorker:
+    def _connected_worker(self, worker_id: str) -> WorkerConnection:
+        """Return a worker that polls, or one with a stream, for which another process speaks."""
         validation.check_worker_id(worker_id)
         worker = self._registry.find(worker_id)
+        if worker is None:
+            raise Unknown(f"worker {worker_id} has not registered here; call Register first")
+        return worker
+
+    def _polling_worker(self, worker_id: str) -> PollingWorker:
+        worker = self._connected_worker(worker_id)
         if not isinstance(worker, PollingWorker):
             raise Unknown(f"worker {worker_id} has not registered here; call Register first")
         return worker

@@ -65,6 +65,10 @@ class WorkerConnection(Protocol):
         """Return when the worker last sent something, in attended time of this process."""
         ...
 
+    def record_call(self) -> None:
+        """Note that the worker, or its keeper, has just sent something."""
+        ...
+
     def notify_lost(self, invocation_id: str) -> None:
         """Notify the worker that it has lost an invocation, if it can be notified at once."""
         ...

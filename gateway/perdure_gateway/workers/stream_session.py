@@ -101,6 +101,9 @@ class WorkerSession:
         if self._reason is not None:
             raise self._reason
 
+    def record_call(self) -> None:
+        self.seen_ms = self._registry.clock.now_ms()
+
     def notify_lost(self, invocation_id: str) -> None:
         if not self._ended:
             lost = worker_pb2.HeartbeatResponse(lost_invocation_ids=[invocation_id])

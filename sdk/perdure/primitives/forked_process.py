@@ -10,6 +10,8 @@ import traceback
 from types import TracebackType
 from typing import Final
 
+from perdure.primitives.user_code import raised_error
+
 _CAME_BACK: Final = (
     "perdure: process {pid} was forked in a handler or a step, and came back out of it. It is ended"
     " here: only process {parent} can record what it returned. Leave a forked process with"
@@ -40,7 +42,7 @@ class ForkGuard:
 def _leave(parent: int, error: BaseException | None) -> None:
     status = 1
     try:
-        match error:
+        match error if error is None else raised_error(error):
             case None | StopIteration():
                 sys.stderr.write(_CAME_BACK.format(pid=os.getpid(), parent=parent))
             case SystemExit(code=None):
@@ -49,8 +51,8 @@ def _leave(parent: int, error: BaseException | None) -> None:
                 status = code
             case SystemExit(code=words):
                 sys.stderr.write(f"{words}\n")
-            case _:
-                traceback.print_exception(error)
+            case raised:
+                traceback.print_exception(raised)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

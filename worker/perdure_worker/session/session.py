@@ -67,7 +67,7 @@ class Session:
         self._registered = asyncio.Event()
         self._finishing = False
         self._last_received_s = 0.0
-        self._heartbeat_interval_s = 0.0
+        self.heartbeat_interval_s = 0.0
         self._silence_s_max = 0.0
         self._heartbeat: asyncio.TimerHandle | None = None
         self._heartbeat_due_s = 0.0
@@ -150,7 +150,7 @@ class Session:
 
     def _begin(self, answer: worker_pb2.RegisterResponse) -> None:
         interval_ms = answer.heartbeat_interval_ms or HEARTBEAT_MS_DEFAULT
-        self._heartbeat_interval_s = interval_ms / 1_000
+        self.heartbeat_interval_s = interval_ms / 1_000
         # Silence is judged at each heartbeat: the answer to the one before has to fit in.
         self._silence_s_max = max(answer.heartbeat_timeout_ms, 2 * interval_ms) / 1_000
         self._registered.set()
@@ -164,7 +164,7 @@ class Session:
         if self._watchdog.expired():
             return
         late_s = self._loop.time() - self._heartbeat_due_s
-        wait_s = self._heartbeat_interval_s
+        wait_s = self.heartbeat_interval_s
         if late_s >= LATE_S_MIN:
             # This process did not run. The server was not silent, and its invocations lie unread.
             self._last_received_s += late_s
