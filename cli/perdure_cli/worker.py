@@ -67,6 +67,31 @@ LambdaEndpointOption = Annotated[
         rich_help_panel="Lambda",
     ),
 ]
+SlotsOption = Annotated[
+    int, typer.Option("--slots", min=1, max=10_000, help="How many invocations run at a time.")
+]
+GraceOption = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        envvar="PERDURE_GRACE",
+        min=0,
+        max=86_400,
+        metavar="SECONDS",
+        help="How long what runs may go on after SIGTERM, before it is handed back.",
+    ),
+]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option("--metrics-port", min=0, max=65_535, help="Serve /metrics on this port."),
+]
+MetricsHostOption = Annotated[
+    str, typer.Option("--metrics-host", help="The address of the metrics port.")
+]
+InsecureOption = Annotated[
+    bool,
+    typer.Option("--insecure", help="Let other machines read metrics without a token and TLS."),
+]
 
 
 def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -79,32 +104,11 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     tls_ca: TlsCaOption = None,
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
-    slots: Annotated[
-        int,
-        typer.Option("--slots", min=1, max=10_000, help="How many invocations run at a time."),
-    ] = SLOTS_DEFAULT,
-    grace: Annotated[
-        float,
-        typer.Option(
-            "--grace",
-            envvar="PERDURE_GRACE",
-            min=0,
-            max=86_400,
-            metavar="SECONDS",
-            help="How long what runs may go on after SIGTERM, before it is handed back.",
-        ),
-    ] = GRACE_S_DEFAULT,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option("--metrics-port", min=0, max=65_535, help="Serve /metrics on this port."),
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option("--metrics-host", help="The address of the metrics port.")
-    ] = "127.0.0.1",
-    insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="Let other machines read metrics without a token and TLS."),
-    ] = False,
+    slots: SlotsOption = SLOTS_DEFAULT,
+    grace: GraceOption = GRACE_S_DEFAULT,
+    metrics_port: MetricsPortOption = None,
+    metrics_host: MetricsHostOption = "127.0.0.1",
+    insecure: InsecureOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Serve the functions of Python modules, and host Lambda handlers."""

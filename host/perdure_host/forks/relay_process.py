@@ -2,7 +2,7 @@
 
 Its standard input is a socket. The first frame there says where to connect to; then each byte
 brings one end of a socket of its own for one call. The end of the input is the end of the relay,
-whatever is under way: nobody is left to hear of it.
+whatever is under way: no process is left that it could answer.
 """
 
 import contextlib

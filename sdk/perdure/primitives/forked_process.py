@@ -1,7 +1,7 @@
 """Ends a forked process that comes back out of the body of user code that forked it.
 
-Such a process is a copy of a worker without the worker's threads: what it returns can be recorded
-by nobody, and it would wait for that for ever. Its parent goes on.
+Such a process is a copy of a worker without the worker's threads: what it returns
+cannot be recorded, and it would wait for that for ever. Its parent goes on.
 """
 
 import os

@@ -49,7 +49,7 @@ class Keeper:
             self._beat()
 
     def _beat(self) -> None:
-        """Let it know that the interpreter runs."""
+        """Send it a sign that the interpreter runs."""
         self._next = self._loop.call_later(self._interval_s, self._beat)
         held_s = self._loop.time() - self._beat_s
         self._beat_s = self._loop.time()
