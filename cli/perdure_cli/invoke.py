@@ -1,6 +1,7 @@
 """`perdure invoke`: start an execution, show its steps as they happen, print its result.
 
-Must stay true: the result is alone on stdout; everything else goes to stderr.
+Must stay true: the result is alone on stdout; everything else goes to stderr. The timeline is for
+people who watch: it is drawn on a terminal only, and no longer than TIMELINE_LINES_MAX.
 """
 
 from typing import Annotated, Final
@@ -19,6 +20,8 @@ from perdure_cli.timelines import Timeline, format_error
 
 # The last event has arrived, so the result is there; a server that restarts now gets this long.
 _RESULT_WAIT_S_MAX: Final = 60.0
+# As many as a terminal shows at once; `perdure executions history` shows all.
+TIMELINE_LINES_MAX: Final = 40
 
 
 @connected
@@ -75,19 +78,36 @@ def invoke(
 def _wait(
     client: Client, started: StartedExecution, timeout_s: float | None
 ) -> ExecutionDescription:
-    """Print each event until the end, even if the server restarts, and return the execution."""
+    """Return the execution once it has ended, even if the server restarts meanwhile."""
     arn = started.execution_arn
-    print_status(Text(arn if started.started else f"{arn} (it was started before)", style="dim"))
-    timeline = Timeline()
-    console = stderr_console()
     try:
-        for event in client.follow(arn, timeout_s=timeout_s):
-            console.print(timeline.draw(event), soft_wrap=True)
+        started_before = "" if started.started else " (it was started before)"
+        print_status(Text(f"{arn}{started_before}", style="dim"))
+        if not stderr_console().is_terminal:
+            return client.wait(arn, timeout_s=timeout_s)
+        _draw_timeline(client, arn, timeout_s)
     except (WaitTimeoutError, KeyboardInterrupt):
         hint = f"the execution goes on: perdure executions history --follow '{arn}'"
         print_status(Text(hint, style="dim"))
         raise
     return client.wait(arn, timeout_s=timeout_s or _RESULT_WAIT_S_MAX)
+
+
+def _draw_timeline(client: Client, arn: str, timeout_s: float | None) -> None:
+    """Print the events until the end; of a long history the first ones, and how many follow."""
+    timeline = Timeline()
+    console = stderr_console()
+    number, line = 0, Text()
+    for number, event in enumerate(client.follow(arn, timeout_s=timeout_s), 1):
+        line = timeline.draw(event)
+        if number < TIMELINE_LINES_MAX:
+            console.print(line, soft_wrap=True)
+    if number == TIMELINE_LINES_MAX:
+        console.print(line, soft_wrap=True)
+    elif number > TIMELINE_LINES_MAX:
+        left_out = number - TIMELINE_LINES_MAX + 1
+        hint = f"… {left_out:,} events more: perdure executions history '{arn}'"
+        print_status(Text(hint, style="dim"))
 
 
 def _print_started(session: Session, started: StartedExecution) -> None:

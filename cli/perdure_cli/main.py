@@ -1,17 +1,19 @@
 """Entry point of the `perdure` command: registers the sub-commands, one per file."""
 
+import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from perdure_cli import callbacks, executions, functions
 from perdure_cli.check import check
 from perdure_cli.dev import dev
-from perdure_cli.exit_codes import MEANINGS
+from perdure_cli.exit_codes import MEANINGS, ExitCode
 from perdure_cli.export import export
 from perdure_cli.invoke import invoke
-from perdure_cli.output import print_text
+from perdure_cli.output import drop_output, print_text
 from perdure_cli.server import migrate, serve
 from perdure_cli.worker import work
 
@@ -19,7 +21,23 @@ _EPILOG: Final = "\n\n".join(
     ["Exit status:", *(f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())]
 )
 
+
+class _Commands(TyperGroup):
+    """All commands. One whose reader has gone, as in `perdure … | head`, ends well."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_output()
+            raise typer.Exit(ExitCode.OK) from None
+        return result
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

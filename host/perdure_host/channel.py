@@ -19,6 +19,7 @@ from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
 from perdure_host.errors import SettingsError
 from perdure_host.forks.grpc_use import note_grpc_use, used_before_fork
+from perdure_host.server_address import check_server_address
 
 SERVER_DEFAULT: Final = "127.0.0.1:7600"
 
@@ -76,6 +77,12 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str | None = None
     tls_key: str | None = None
 
+    @property
+    def with_tls(self) -> bool:
+        """Whether connections use TLS."""
+        files = (self.tls_ca, self.tls_cert, self.tls_key)
+        return any(each is not None for each in files)
+
 
 def connection_settings(
     environment: Mapping[str, str],
@@ -98,6 +105,7 @@ def connection_settings(
 
 def check_connection(settings: ConnectionSettings) -> None:
     """Raise SettingsError for settings that no channel can be opened with."""
+    check_server_address(settings.server)
     read_token(settings)
     _credentials(settings)
 
@@ -105,9 +113,10 @@ def check_connection(settings: ConnectionSettings) -> None:
 def open_channel(settings: ConnectionSettings) -> grpc.Channel:
     """Open a channel for synchronous calls; nothing is sent before the first of them.
 
-    Raises SettingsError for a file that is missing, unreadable or empty, and in a process that was
-    forked from one that uses gRPC.
+    Raises SettingsError for a malformed address, for a file that is missing, unreadable or empty,
+    and in a process that was forked from one that uses gRPC.
     """
+    check_server_address(settings.server)
     token = read_token(settings)
     credentials = _credentials(settings)
     _begin_grpc()
@@ -122,9 +131,10 @@ def open_channel(settings: ConnectionSettings) -> grpc.Channel:
 def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     """Open a channel for the running event loop; nothing is sent before the first call.
 
-    Raises SettingsError for a file that is missing, unreadable or empty, and in a process that was
-    forked from one that uses gRPC.
+    Raises SettingsError for a malformed address, for a file that is missing, unreadable or empty,
+    and in a process that was forked from one that uses gRPC.
     """
+    check_server_address(settings.server)
     token = read_token(settings)
     credentials = _credentials(settings)
     _begin_grpc()
@@ -157,7 +167,7 @@ def _begin_grpc() -> None:
 
 
 def _credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None:
-    if settings.tls_ca is None and settings.tls_cert is None and settings.tls_key is None:
+    if not settings.with_tls:
         return None
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "key" if settings.tls_key is None else "certificate"

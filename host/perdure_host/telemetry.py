@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
+from perdure_host.terminal_text import visible
+
 LogFormat = Literal["text", "json"]
 
 # They log every request and every run at INFO; the metrics show that better.
@@ -176,4 +178,14 @@ def _renderers(log_format: LogFormat, target: TextIO) -> list[structlog.typing.P
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(allow_nan=False),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    return [_make_visible, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+
+
+def _make_visible(
+    _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep what users wrote from driving the terminal; other values are shown by their repr."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = visible(value)
+    return line

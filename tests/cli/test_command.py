@@ -69,7 +69,7 @@ def test_a_missing_token_file_is_named() -> None:
     assert "cannot read the token file /nowhere" in result.stderr
 
 
-def test_a_result_is_alone_on_stdout_and_steps_are_on_stderr() -> None:
+def test_a_result_is_alone_on_stdout_and_its_arn_on_stderr() -> None:
     script = Script(
         answers=[started(model_pb2.Execution(execution_arn="arn:1")), succeeded('{"ok": true}')],
         streams=[[event(1, "ExecutionStarted"), event(2, "ExecutionSucceeded")]],
@@ -77,7 +77,7 @@ def test_a_result_is_alone_on_stdout_and_steps_are_on_stderr() -> None:
     with serving(script) as server:
         result = perdure("invoke", "order", "--payload", "{}", "--server", server)
     assert (result.exit_code, result.stdout) == (0, '{"ok": true}\n')
-    assert "ExecutionSucceeded" in result.stderr
+    assert result.stderr == "arn:1\n"
 
 
 def test_an_execution_that_failed_is_status_one_with_its_reason() -> None:

@@ -126,7 +126,7 @@ def test_an_interrupted_wait_prints_how_to_go_on(machine: Machine) -> None:
         text=True,
     ) as waiting:
         assert waiting.stderr is not None
-        while "CallbackStarted" not in waiting.stderr.readline():  # bounded by the test's time
+        while "arn:" not in waiting.stderr.readline():  # bounded by the test's time
             assert waiting.poll() is None
         waiting.send_signal(signal.SIGINT)
         stdout, stderr = waiting.communicate(timeout=60)

@@ -95,7 +95,9 @@ class Reader:
         command.write_text(_COMMAND.format(python=sys.executable, **addresses))
         command.chmod(0o755)
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "PERDURE_SERVER": self.server, "COLUMNS": "200"}
+        # A reader sits at a terminal, here one without colours.
+        terminal = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "200"}
+        return {**os.environ, "PATH": path, "PERDURE_SERVER": self.server, **terminal}
 
     def _open_shell(self) -> subprocess.Popen[bytes]:
         with (self._logs / "shell.log").open("ab") as log:

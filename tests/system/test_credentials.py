@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from perdure import Client
-from perdure.client import UnauthenticatedError, UnavailableError
+from perdure.client import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from tests.gateway.certificates import Authority
 from tests.system.processes import NOBODY, ROOT, Credentials, Machine, raised
 
@@ -94,7 +94,7 @@ def test_everything_speaks_tls_and_shows_its_certificate(
         assert (done.returncode, done.stdout) == (0, "4\n")
         assert machine.metrics().value("perdure_workers_connected") == 1
         # Without TLS, and without a certificate of one's own.
-        assert calling(machine, right, patience_s=0.5) is UnavailableError
+        assert calling(machine, right, patience_s=0.5) is InvalidArgumentError
         assert calling(machine, tls, patience_s=0.5) is UnavailableError
         stranger = ssl.create_default_context(cafile=authority.path)
         with pytest.raises(httpx.HTTPError):

@@ -53,6 +53,11 @@ def _functions_in(module: ModuleType) -> list[RegisteredFunction]:
 
 
 def _load(module: str) -> ModuleType:
+    file, colon, name = module.partition(".py:")
+    if colon:
+        raise ModuleLoadError(
+            f"{module}: write {file}.py, without {':' + name!r}; every function in a file is served"
+        )
     try:
         return _load_file(Path(module)) if module.endswith(".py") else _load_name(module)
     except ModuleLoadError:

@@ -18,10 +18,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import grpc
+
 from perdure.worker_api import RegisteredFunction, running_attempts
 from perdure_host.backoff import backoff_ms
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
+from perdure_host.server_address import connection_problem, tls_problem
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.draining import countdown_s, unfinished_lines
 from perdure_worker.invocations.running import RunningInvocations
@@ -126,6 +129,10 @@ class _Worker:
             except SettingsError as error:
                 _log.error("%s", error)
                 return EXIT_FATAL
+            problem = await self._permanent_problem(end)
+            if problem is not None:
+                _log.error("no connection to %s: %s", self._settings.connection.server, problem)
+                return EXIT_FATAL
             if is_fatal(end.code, registered=end.registered):
                 _log.error(
                     "%s refuses this worker: %s (%s)",
@@ -139,6 +146,18 @@ class _Worker:
             self._count_failure(end, self._loop.time() - opened_s)
             wait_ms = backoff_ms(self._failures, self._chance(), ms_max=BACKOFF_MS_MAX)
             await asyncio.sleep(wait_ms / 1_000)
+
+    async def _permanent_problem(self, end: SessionEnd) -> str | None:
+        """Return why there can be no connection, in words, if there has been none yet."""
+        if self._sessions or end.code is not grpc.StatusCode.UNAVAILABLE:
+            return None
+        connection = self._settings.connection
+        problem = connection_problem(end.details)
+        if problem is not None and not problem.permanent:
+            problem = await asyncio.to_thread(
+                tls_problem, end.details, connection.server, with_tls=connection.with_tls
+            )
+        return None if problem is None else problem.description
 
     async def _hold_session(self) -> SessionEnd:
         async with open_aio_channel(self._settings.connection) as channel:
@@ -209,11 +228,12 @@ class _Worker:
         self._failures = 1 if steady else self._failures + 1
         # Once for each outage, not for each attempt.
         if end.registered or self._failures == 1:
+            problem = connection_problem(end.details)
             _log.warning(
                 "no server at %s (%s: %s); trying until there is one%s",
                 self._settings.connection.server,
                 end.code.name,
-                end.details,
+                end.details if problem is None else problem.description,
                 f", while {self._running.count} invocations go on" if self._running.count else "",
             )
 

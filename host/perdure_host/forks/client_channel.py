@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from perdure_host.channel import (
     FORKED,
@@ -21,6 +23,7 @@ from perdure_host.channel import (
 )
 from perdure_host.forks.grpc_use import used_before_fork
 from perdure_host.forks.relay import Deserialize, RelayChannel, RelayedError, Serialize
+from perdure_host.server_address import tls_problem
 
 # Never released: closing a channel of the parent may wait for its locks.
 _inherited: Final[list[object]] = []
@@ -53,11 +56,20 @@ class ClientChannel:
         self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize
     ) -> Callable[..., Any]:
         """Return a function that makes a call, and returns its answer."""
-        return self._channel().unary_unary(  # type: ignore[no-any-return]
+        send = self._channel().unary_unary(
             path,
             request_serializer=request_serializer,
             response_deserializer=response_deserializer,
         )
+
+        def explained(request: Message, timeout: float | None = None) -> Any:
+            try:
+                return send(request, timeout=timeout)
+            except grpc.RpcError as error:
+                self._explain(error)
+                raise
+
+        return explained
 
     def unary_stream(
         self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize
@@ -68,6 +80,15 @@ class ClientChannel:
             request_serializer=request_serializer,
             response_deserializer=response_deserializer,
         )
+
+    def _explain(self, error: Any) -> None:
+        """Raise RelayedError if a plain connection met a port that speaks TLS."""
+        settings = self._settings
+        details = error.details() or ""
+        problem = tls_problem(details, settings.server, with_tls=settings.with_tls)
+        if problem is not None:
+            message = f"no connection to the server: {problem.description}"
+            raise RelayedError(grpc.StatusCode.INVALID_ARGUMENT, message) from error
 
     def close(self) -> None:
         """Close the connection of this process."""

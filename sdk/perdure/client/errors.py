@@ -12,6 +12,8 @@ from typing import Final
 
 import grpc
 
+from perdure_host.server_address import connection_problem
+
 
 class ClientError(Exception):
     """Base class: a call failed."""
@@ -128,6 +130,9 @@ def client_error(status: grpc.StatusCode, message: str) -> ClientError:
     """Return the exception for a gRPC status."""
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in message:
         return InvalidArgumentError(message)
+    if status is grpc.StatusCode.UNAVAILABLE and (problem := connection_problem(message)):
+        failure = InvalidArgumentError if problem.permanent else UnavailableError
+        return failure(f"no connection to the server: {problem.description}")
     return _BY_STATUS.get(status, ServerError)(message or status.name)
 
 
