@@ -39,7 +39,7 @@ def terminate_child(_step: StepContext) -> int | None:
 @durable_step
 def terminate_newborns(_step: StepContext) -> list[int | None]:
     """Terminate children before they come to anything."""
-    ends = []
+    ends: list[int | None] = []
     for _ in range(20):
         child = FORK.Process(target=time.sleep, args=(60,))
         child.start()

@@ -7,7 +7,8 @@ Start executions, describe them, act on them, complete callbacks. `Client` is sy
         print(client.run("order", {"order_id": "17"}, name="order-17"))
 """
 
-from perdure_host.forks import quiet_grpc as _quiet_grpc  # noqa: F401 - before gRPC is loaded
+# Before anything else loads gRPC.
+from perdure_host.forks import quiet_grpc as _quiet_grpc  # noqa: F401 # pyright: ignore
 
 # isort: split
 from perdure.client.asynchronous import AsyncClient

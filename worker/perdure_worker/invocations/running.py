@@ -135,7 +135,7 @@ class RunningInvocations:
 
         Returns the ARNs of the executions.
         """
-        arns = []
+        arns: list[str] = []
         for active in list(self._open.values()):
             if active.protocol.phase in BEFORE_END:
                 arns.append(active.execution_arn)
