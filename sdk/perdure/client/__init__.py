@@ -8,7 +8,7 @@ Start executions, describe them, act on them, complete callbacks. `Client` is sy
 """
 
 # Before anything else loads gRPC.
-from perdure_host.forks import quiet_grpc as _quiet_grpc  # noqa: F401 # pyright: ignore
+from perdure_host.forks import quiet_grpc as _quiet  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 # isort: split
 from perdure.client.asynchronous import AsyncClient
