@@ -267,12 +267,14 @@ def test_a_worker_with_a_stream_may_have_another_process_speak_for_it() -> None:
     async def main() -> None:
         clock = SteppedClock()
         async with serving(clock=clock) as served:
-            held = await Peer.connect(served, registration("held"))
+            held = await Peer.connect(served, registration("held", slots=1), credit=1)
+            await served.executions.StartExecution(start_request())
+            running = await held.invocation()
             clock.advance(10_000)
             await served.workers.Heartbeat(worker_pb2.HeartbeatRequest(worker_id="held"))
             clock.advance(10_000)
             await served.registry.close_expired()
-            assert await held.heartbeat() == []
+            assert await held.heartbeat(running.invocation_id) == []
 
     run(main)
 

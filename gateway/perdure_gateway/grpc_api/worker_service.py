@@ -85,6 +85,9 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.HeartbeatResponse:
         worker = self._connected_worker(request.worker_id)
         worker.record_call()
+        if not isinstance(worker, PollingWorker):
+            # Its keeper does not know what it runs; its stream reports that.
+            return worker_pb2.HeartbeatResponse()
         return await self._requests.heartbeat(request.worker_id, request.invocation_ids)
 
     async def HandBack(
