@@ -102,7 +102,7 @@ class WorkerSession:
             raise self._reason
 
     def record_call(self) -> None:
-        self.seen_ms = self._registry.clock.now_ms()
+        self._heard_ms = self._registry.attention.now_ms()
 
     def notify_lost(self, invocation_id: str) -> None:
         if not self._ended:
