@@ -171,7 +171,7 @@ def test_a_reader_that_has_read_enough_ends_the_command_well() -> None:
         subprocess.Popen(
             [sys.executable, "-m", "perdure_cli", "check", "sdk/perdure", "-o", "json"],
             cwd=ROOT,
-            stdout=its,
+            stdout=its.fileno(),
             stderr=subprocess.PIPE,
         ) as running,
     ):

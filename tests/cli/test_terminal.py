@@ -6,6 +6,7 @@ import logging
 import sys
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from perdure_cli import invoke, output
@@ -93,7 +94,7 @@ def invoked(monkeypatch: pytest.MonkeyPatch, events: int, *, terminal: bool) -> 
     )
     console = output.stderr_console
 
-    def of_kind() -> output.Console:
+    def of_kind() -> Console:
         made = console()
         monkeypatch.setattr(type(made), "is_terminal", terminal)
         return made
