@@ -32,8 +32,7 @@ from perdure.operations.composition import (
     Composition,
     compose,
     failure_of_branch,
-    number_begun,
-    order_of_ends,
+    recorded_progress,
     unwrap_any_of_error,
 )
 from perdure.operations.heartbeats import HeartbeatPlan
@@ -423,8 +422,7 @@ class OperationFactory:
         ]
         policy = CompletionPolicy(len(branches), composition.policy)
         recorded = [self.scope.invocation.recorded(branch.operation_id) for branch in plans]
-        ended, begun = order_of_ends(recorded), number_begun(recorded)
-        return BatchPlan(plans, policy, settings.max_concurrency, ended, begun)
+        return BatchPlan(plans, policy, settings.max_concurrency, *recorded_progress(recorded))
 
     def _branch(
         self,

@@ -151,19 +151,18 @@ def compose(
     return composition.select(result)
 
 
-def order_of_ends(branches: Sequence[Operation | None]) -> list[int]:
-    """Return the indexes of the branches that have ended, in the order of the record."""
+def recorded_progress(branches: Sequence[Operation | None]) -> tuple[list[int], int]:
+    """Return which branches have ended, in the order of the record, and how many have started.
+
+    Branches start in the order of their indexes.
+    """
     ended = sorted(
         (each.ended_ms, index)
         for index, each in enumerate(branches)
         if each is not None and each.ended_ms is not None
     )
-    return [index for _, index in ended]
-
-
-def number_begun(branches: Sequence[Operation | None]) -> int:
-    """Return how many branches have started, by the record: they start in their order."""
-    return max((index + 1 for index, each in enumerate(branches) if each is not None), default=0)
+    begun = [index + 1 for index, each in enumerate(branches) if each is not None]
+    return [index for _, index in ended], max(begun, default=0)
 
 
 def unwrap_any_of_error(program: Program[Any]) -> Program[Any]:
