@@ -20,7 +20,7 @@ from tests.system.processes import ROOT
 
 
 class Silent(BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         """Write nothing."""
 
 

@@ -12,7 +12,8 @@ _chosen: Final = _VERBOSITY in os.environ
 os.environ.setdefault(_VERBOSITY, "ERROR")
 
 # isort: split
-import grpc  # noqa: E402, F401 - it reads the environment while it is loaded
+# It reads the environment while it is loaded.
+import grpc  # noqa: E402, F401 # pyright: ignore[reportUnusedImport]
 
 if not _chosen:
     # What this process starts reads its own environment.
