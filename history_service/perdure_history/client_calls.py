@@ -27,7 +27,13 @@ from perdure_core.start_validation import check_start
 from perdure_core.state import State, identity_of
 from perdure_core.validation import check_tenancy
 from perdure_history.committer import Batch
-from perdure_history.execution_cache import CachedExecution, expires_ms, with_identity
+from perdure_history.execution_cache import (
+    SWEPT_SOON_MS,
+    CachedExecution,
+    expires_ms,
+    is_name_free,
+    with_identity,
+)
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
 from perdure_history.name_lookup import NameLookup
@@ -37,8 +43,6 @@ from perdure_host.services import StartAnswer, StartRequest, key_of_identity
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
-# An execution that expires this soon could be swept before a change to it is written.
-_SWEPT_SOON_MS: Final = 60_000
 
 
 class ClientCalls:
@@ -141,7 +145,7 @@ class ClientCalls:
         state = execution.state
         now_ms = executions.clock.now_ms()
         expires = expires_ms(state)
-        if state.deleted_ms is None and expires is not None and expires <= now_ms + _SWEPT_SOON_MS:
+        if state.deleted_ms is None and expires is not None and expires <= now_ms + SWEPT_SOON_MS:
             await executions.wait_committed(execution)
             return now_ms
         await executions.execute(execution, Delete())
@@ -198,7 +202,11 @@ class ClientCalls:
         self._starting[name] = asyncio.Event()
         try:
             taken = await self._find(name)
-            batch = self._create(start, bucket, outbox_done) if taken is None else None
+            replaces = None
+            if taken is not None and self._gives_way(taken, start):
+                replaces = taken.key
+                taken = None
+            batch = self._create(start, bucket, outbox_done, replaces) if taken is None else None
         except BaseException:
             self._release(name)
             raise
@@ -224,11 +232,22 @@ class ClientCalls:
             raise StoreUnavailable("the node reloaded during the lookup of the name")
         return row
 
-    def _create(self, start: Start, bucket: int, outbox_done: tuple[OutboxRow, ...] = ()) -> Batch:
+    def _gives_way(self, taken: ExecutionRow, start: Start) -> bool:
+        """Return whether the execution that has the name is deleted, but not swept yet."""
+        is_same = taken.key.execution_id == start.execution_id
+        return not is_same and is_name_free(taken, self._executions.clock.now_ms())
+
+    def _create(
+        self,
+        start: Start,
+        bucket: int,
+        outbox_done: tuple[OutboxRow, ...] = (),
+        replaces: ExecutionKey | None = None,
+    ) -> Batch:
         executions = self._executions
         record = begin(start, executions.clock.now_ms())
         key = ExecutionKey(bucket, start.execution_id)
-        return executions.create(key, record, _digest(start), outbox_done)
+        return executions.create(key, record, _digest(start), outbox_done, replaces)
 
     async def _command(self, arn: str, command: Command) -> State:
         execution = await self._execution(arn)

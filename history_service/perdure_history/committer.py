@@ -239,6 +239,7 @@ def _merged(before: Change, after: Change) -> Change:
     return msgspec.structs.replace(
         after,
         new=before.new,
+        replaces=before.replaces,
         records=before.records + after.records,
         payloads=before.payloads + after.payloads,
         alarm_moved=before.alarm_moved or after.alarm_moved,

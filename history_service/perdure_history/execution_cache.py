@@ -12,6 +12,7 @@ from perdure_core.events import decode_record
 from perdure_core.fold import fold
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.limits import RETENTION_DAYS_MAX
+from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Unknown
 from perdure_core.state import Dispatch, State, identity_of, waiting_for
 from perdure_history.committer import Batch
@@ -23,6 +24,8 @@ from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
 _BYTES_FACTOR: Final = 3
 _BYTES_OVERHEAD: Final = 4_000
 _DAY_MS: Final = 86_400_000
+# An execution that expires this soon could be swept before a change to it is written.
+SWEPT_SOON_MS: Final = 60_000
 # Executions that cannot be evicted yet are skipped, up to this many at a time.
 _SKIPPED_MAX: Final = 16
 
@@ -119,6 +122,17 @@ def expires_ms(state: State) -> int | None:
     return state.ended_ms + state.retention_days * _DAY_MS
 
 
+def is_name_free(row: ExecutionRow, now_ms: int) -> bool:
+    """Return whether another execution may take over the name of this one.
+
+    It may once the deletion has been acknowledged: that includes all that expires soon, because
+    nothing is recorded then.
+    """
+    if row.status == ExecutionStatus.DELETING:
+        return True
+    return row.expires_ms is not None and row.expires_ms <= now_ms + SWEPT_SOON_MS
+
+
 class ExecutionCache:
     """Executions by key, least recently used first out."""
 
@@ -179,6 +193,12 @@ class ExecutionCache:
             is_due = expires is not None and expires <= now_ms
             if is_due and execution.is_committed and not execution.readers:
                 self._drop(execution)
+
+    def discard(self, key: ExecutionKey) -> None:
+        """Drop an execution that was deleted, unless somebody is about to see it."""
+        execution = self._executions.get(key)
+        if execution is not None and execution.is_committed and not execution.readers:
+            self._drop(execution)
 
     def _is_over(self) -> bool:
         return (

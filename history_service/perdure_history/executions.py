@@ -241,13 +241,16 @@ class Executions:
         record: Record,
         input_digest: bytes,
         outbox_done: Sequence[OutboxRow] = (),
+        replaces: ExecutionKey | None = None,
     ) -> Batch:
-        """Create an execution from its first record."""
+        """Create an execution from its first record; the same commit deletes what it replaces."""
         self.require_ready()
         external = ExternalPayloads()
         record = externalize(record, external)
         execution = CachedExecution(key, apply(None, record), input_digest)
-        batch = self._submit(execution, record, 1, (), outbox_done, external, new=True)
+        batch = self._submit(
+            execution, record, 1, (), outbox_done, external, new=True, replaces=replaces
+        )
         self._cache.add(execution)
         return batch
 
@@ -261,6 +264,7 @@ class Executions:
         external: ExternalPayloads,
         *,
         new: bool,
+        replaces: ExecutionKey | None = None,
     ) -> Batch:
         state = execution.state
         body = encode_record(record)
@@ -283,6 +287,7 @@ class Executions:
             alarm_ms=alarm_ms,
             outbox=outbox,
             status_events=status_rows,
+            replaces=replaces,
         )
         execution.alarm_ms = alarm_ms
         undo = removed = None
@@ -308,6 +313,8 @@ class Executions:
     ) -> None:
         """Apply the effects of a durable change: metrics, timers, outbox, offers, notifications."""
         event_metrics.count(self.metrics, execution.state.function, record)
+        if change.replaces is not None:
+            self._cache.discard(change.replaces)
         if change.alarm_moved:
             self.timers.moved(execution.key, change.alarm_ms)
         if change.outbox:

@@ -261,13 +261,17 @@ class HistoryService:
     async def _sweep(self) -> None:
         executions = self._executions
         batch_max = self._settings.sweep_executions_max
+        # In slices, so that commits go in between: a history may have millions of records.
         while executions.unavailable_reason is None:
             swept = await executions.store.sweep(
                 self.incarnation, now_ms=executions.clock.now_ms(), limit=batch_max
             )
             if swept:
                 executions.drop_expired()
-            if swept < batch_max:
+            remained = await executions.store.delete_remains(
+                self.incarnation, limit=self._settings.sweep_rows_max
+            )
+            if swept < batch_max and not remained:
                 return
 
     async def _scan(self) -> None:

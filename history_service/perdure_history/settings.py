@@ -25,8 +25,10 @@ class HistorySettings(msgspec.Struct, frozen=True, kw_only=True):
     # Pages of operations sent with an invocation. Larger pages: fewer round trips, larger messages.
     state_page_operations: int = 1_000
     state_page_bytes: int = 4 * 1_024 * 1_024
-    # Executions that retention deletes in one transaction.
+    # Executions that retention deletes in one transaction, and in another the records and payloads
+    # of deleted executions. More: fewer transactions, but commits wait longer for one of them.
     sweep_executions_max: int = 100
+    sweep_rows_max: int = 200
     # An invocation that its worker does not list this long after it was handed out is lost.
     handout_wait_ms: int = 10_000
     # An invocation of an unknown worker is lost after this long without a checkpoint.

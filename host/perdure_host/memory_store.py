@@ -7,7 +7,7 @@ may share one object, as several nodes share one database; closing it loses noth
 
 import heapq
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from operator import attrgetter
 
@@ -55,6 +55,8 @@ class MemoryStore:
         self._alarms: dict[ExecutionKey, int] = {}
         self._outbox: dict[tuple[int, str], OutboxRow] = {}
         self._status_events: dict[tuple[ExecutionKey, int], StatusEventRow] = {}
+        # Executions whose row is gone, with records and payloads that are still there.
+        self._deleted: set[ExecutionKey] = set()
         self._functions: dict[tuple[str, str], FunctionRow] = {}
 
     async def open(self, *, migrate: bool = False) -> None:
@@ -198,13 +200,29 @@ class MemoryStore:
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_live(incarnation)
         rows = self._rows.values()
-        sending = {row.sender for row in self._outbox.values()}
         due = ((row.expires_ms, row.key) for row in rows if row.expires_ms is not None)
-        swept = heapq.nsmallest(
-            limit, (place for place in due if place[0] <= now_ms and place[1] not in sending)
-        )
-        self._delete([self._rows[key] for _, key in swept])
+        swept = heapq.nsmallest(limit, (place for place in due if place[0] <= now_ms))
+        for _, key in swept:
+            self._delete(key)
         return len(swept)
+
+    async def delete_remains(self, incarnation: int, *, limit: int) -> bool:
+        self._require_live(incarnation)
+        sending = {row.sender for row in self._outbox.values()}
+        keys = sorted(key for key in self._deleted if key not in sending)
+        for key in keys:
+            payloads, records = self._payloads.get(key, {}), self._records.get(key, [])
+            for digest in list(islice(payloads, limit)):
+                del payloads[digest]
+                limit -= 1
+            limit -= len(taken := records[:limit])
+            del records[: len(taken)]
+            if limit <= 0:
+                return True
+            self._payloads.pop(key, None)
+            self._records.pop(key, None)
+            self._deleted.remove(key)
+        return bool(keys)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         self._require_live(incarnation)
@@ -223,7 +241,9 @@ class MemoryStore:
         key = change.row.key
         written = self._records.get(key)
         last = written[-1].sequence if written else 0
-        if change.new == (key in self._rows) or (change.new and _name(change.row) in self._keys):
+        holder = self._keys.get(_name(change.row))
+        is_taken = change.new and holder not in (None, change.replaces)
+        if change.new == (key in self._rows) or is_taken:
             raise Fenced(f"another node has written or swept execution {key.execution_id}")
         if any(record.sequence <= last for record in change.records):
             raise Fenced(f"another node has continued execution {key.execution_id}")
@@ -234,6 +254,8 @@ class MemoryStore:
 
     def _write(self, change: Change) -> None:
         row = change.row
+        if change.replaces is not None:
+            self._delete(change.replaces)
         assert change.new or _name(row) == _name(self._rows[row.key]), "a name never changes"
         self._rows[row.key] = row
         self._keys[_name(row)] = row.key
@@ -247,11 +269,12 @@ class MemoryStore:
             if change.alarm_ms is not None:
                 self._alarms[row.key] = change.alarm_ms
 
-    def _delete(self, rows: Iterable[ExecutionRow]) -> None:
-        for row in rows:
-            del self._rows[row.key], self._keys[_name(row)], self._records[row.key]
-            self._alarms.pop(row.key, None)
-            self._payloads.pop(row.key, None)
+    def _delete(self, key: ExecutionKey) -> None:
+        row = self._rows.pop(key, None)
+        if row is not None:
+            del self._keys[_name(row)]
+            self._alarms.pop(key, None)
+            self._deleted.add(key)
 
 
 def _name(row: ExecutionRow) -> ExecutionName:

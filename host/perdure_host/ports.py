@@ -81,8 +81,8 @@ class PayloadRow(msgspec.Struct, frozen=True):
 class OutboxRow(msgspec.Struct, frozen=True):
     """A message to deliver after the commit, at least once. The id is unique in its bucket.
 
-    It begins with the id of the sending execution and a hyphen. While the row exists, that
-    execution is not swept, because its payloads may be part of the message.
+    It begins with the id of the sending execution and a hyphen. While the row exists, the payloads
+    of that execution stay, even if it is deleted, because they may be part of the message.
     """
 
     bucket: int
@@ -125,7 +125,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence number that
     exists already means that another node wrote, and fails the commit as Fenced. `alarm_ms`
     replaces the execution's one alarm (None: no alarm) if `alarm_moved`. `payloads` are added;
-    those that exist already are left as they are.
+    those that exist already are left as they are. `replaces` is the execution whose name a new one
+    takes over; it is deleted first, as by `Store.sweep`, if it still exists.
     """
 
     row: ExecutionRow
@@ -136,6 +137,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     alarm_ms: int | None = None
     outbox: tuple[OutboxRow, ...] = ()
     status_events: tuple[StatusEventRow, ...] = ()
+    replaces: ExecutionKey | None = None
 
 
 class StoredExecution(msgspec.Struct, frozen=True):
@@ -360,9 +362,17 @@ class Store(Protocol):
         ...
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
-        """Delete up to `limit` expired executions (`expires_ms`), with everything they own.
+        """Delete up to `limit` expired executions (`expires_ms`); return how many there were.
 
-        Those that still have a row in the outbox are left for later. Return how many were deleted.
+        From now on they cannot be found and their names are free, but their records and payloads
+        are left for `delete_remains`.
+        """
+        ...
+
+    async def delete_remains(self, incarnation: int, *, limit: int) -> bool:
+        """Delete up to `limit` records and payloads of deleted executions; return whether any.
+
+        Those of an execution that still has a row in the outbox are left for later.
         """
         ...
 

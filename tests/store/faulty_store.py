@@ -182,6 +182,10 @@ class FaultyStore:
         self._require_present()
         return await self.inner.count_status_events(limit=limit)
 
+    async def delete_remains(self, incarnation: int, *, limit: int) -> bool:
+        self._require_present()
+        return await self.inner.delete_remains(incarnation, limit=limit)
+
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_present()
         return await self.inner.sweep(incarnation, now_ms=now_ms, limit=limit)

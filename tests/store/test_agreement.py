@@ -176,7 +176,10 @@ class Life:
         me, now_ms, limit = self.any_owner(), self.now_ms, self.dice.randint(1, 3)
 
         async def sweep(store: Store) -> object:
-            return {"swept": await store.sweep(me, now_ms=now_ms, limit=limit)}
+            swept = await store.sweep(me, now_ms=now_ms, limit=limit)
+            while await store.delete_remains(me, limit=limit):
+                pass
+            return {"swept": swept}
 
         return sweep
 

@@ -17,6 +17,7 @@ WRITES: dict[str, Callable[[Store, int], Awaitable[object]]] = {
     "commit": lambda store, me: store.commit(me, [start(2, alarm_ms=1, outbox=(letter(2),))]),
     "renew": lambda store, me: store.renew(me, now_ms=0, lease_ms=10 * LEASE_MS),
     "sweep": lambda store, me: store.sweep(me, now_ms=99, limit=9),
+    "delete_remains": lambda store, me: store.delete_remains(me, limit=9),
     "put_functions": lambda store, me: store.put_functions(me, [FUNCTION]),
 }
 

@@ -28,7 +28,7 @@ NEXT = '''"""A revision of the future."""
 from alembic import op
 
 revision = "9999"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
@@ -136,7 +136,7 @@ async def test_a_database_of_a_newer_perdure_is_refused(sql_place: Place) -> Non
     async with sql_place.opened():
         pass
     await run_sql(sql_place, f"UPDATE {migration.VERSION_TABLE} SET version_num = '4711'")
-    with pytest.raises(SchemaTooNew, match=r"4711.*0005"):
+    with pytest.raises(SchemaTooNew, match=r"4711.*0006"):
         await open_store(sql_place.url).open(migrate=True)
 
 
@@ -148,7 +148,7 @@ async def test_a_shared_database_that_is_too_old_waits_for_its_operator(
     request.getfixturevalue("future")
     with pytest.raises(SchemaTooOld, match="perdure migrate --db"):
         await open_store(postgres_place.url).open()
-    assert await migrate_store(postgres_place.url) == ("0005", "9999")
+    assert await migrate_store(postgres_place.url) == ("0006", "9999")
     async with postgres_place.opened() as store:
         assert await store.get(key(1)) is not None
 
@@ -165,8 +165,8 @@ async def test_an_embedded_database_that_is_too_old_is_brought_up_to_date(
 
 
 async def test_migrating_says_what_it_did(sql_place: Place) -> None:
-    assert await migrate_store(sql_place.url) == (None, "0005")
-    assert await migrate_store(sql_place.url) == ("0005", "0005")
+    assert await migrate_store(sql_place.url) == (None, "0006")
+    assert await migrate_store(sql_place.url) == ("0006", "0006")
 
 
 async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) -> None:
@@ -176,7 +176,7 @@ async def test_functions_of_an_older_database_have_no_tenants(sql_place: Place) 
     await run_sql(
         sql_place, "INSERT INTO functions VALUES ('default', 'order', 60, 1, true)", at="0001"
     )
-    assert await migrate_store(sql_place.url) == ("0001", "0005")
+    assert await migrate_store(sql_place.url) == ("0001", "0006")
     async with sql_place.joined() as (store, me):
         assert await store.functions() == [order]
         await store.put_functions(me, [msgspec.structs.replace(order, tenant_isolation=True)])
@@ -210,7 +210,7 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
     database = Database(sql_place.url)
     await database.write(build)
     await database.close()
-    assert await migrate_store(sql_place.url) == ("0001", "0005")
+    assert await migrate_store(sql_place.url) == ("0001", "0006")
     async with sql_place.joined() as (store, me):
         stored = await store.load(key(1))
         assert stored is not None

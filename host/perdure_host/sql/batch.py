@@ -22,6 +22,8 @@ Row = tuple[Any, ...]
 class Statement(enum.Enum):
     """The statements of a commit, in the order of execution."""
 
+    NEW_REMAINS = enum.auto()
+    REPLACED_EXECUTIONS = enum.auto()
     NEW_EXECUTIONS = enum.auto()
     MOVED_EXECUTIONS = enum.auto()
     NEW_RECORDS = enum.auto()
@@ -58,6 +60,11 @@ class Batch:
     def _add(self, change: Change) -> None:
         rows, row = self._rows, change.row
         key = (row.key.bucket, row.key.execution_id)
+        if change.replaces is not None:
+            replaced = (change.replaces.bucket, change.replaces.execution_id)
+            rows[Statement.NEW_REMAINS].append(replaced)
+            rows[Statement.REPLACED_EXECUTIONS].append(replaced)
+            rows[Statement.CLEARED_ALARMS].append(replaced)
         if change.new:
             rows[Statement.NEW_EXECUTIONS].append(_all_columns(key, row))
         else:

@@ -1,33 +1,121 @@
 """Writes that no execution waits for: deleting expired executions, and registering functions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+)
 
 from perdure_host.ports import FunctionRow
 from perdure_host.sql.dialects import Dialect
 from perdure_host.sql.membership import fenced
-from perdure_host.sql.schema import events, executions, functions, outbox, payloads, timers
+from perdure_host.sql.schema import (
+    deleted_executions,
+    events,
+    executions,
+    functions,
+    outbox,
+    payloads,
+    timers,
+)
+
+# Of one slice. A row is deleted whole, however large it is.
+EXECUTIONS_MAX: Final = 100
+REMAINS_BYTES_MAX: Final = 1_024 * 1_024
 
 
 def sweep(
     connection: Connection, dialect: Dialect, incarnation: int, *, now_ms: int, limit: int
 ) -> int:
-    """Delete executions that have expired, with everything they own."""
+    """Delete the rows of executions that have expired; leave what they own to `delete_remains`."""
     _require_live(connection, dialect, incarnation)
     expired = connection.execute(
-        select(executions.c.bucket.label("b"), executions.c.execution_id.label("e"))
-        .where(executions.c.expires_ms <= now_ms, ~_sends())
+        select(executions.c.bucket, executions.c.execution_id)
+        .where(executions.c.expires_ms <= now_ms)
         .order_by(executions.c.expires_ms, executions.c.bucket, executions.c.execution_id)
         .limit(limit)
     )
-    keys = [{"b": bucket, "e": execution_id} for bucket, execution_id in expired]
-    for table in (events, payloads, timers, executions) if keys else ():
-        one = delete(table).where(
-            table.c.bucket == bindparam("b"), table.c.execution_id == bindparam("e")
-        )
-        connection.execute(one, keys)
+    keys = [(bucket, execution_id) for bucket, execution_id in expired]
+    if keys:
+        rows = [{"bucket": bucket, "execution_id": execution_id} for bucket, execution_id in keys]
+        put = dialect.insert_into(deleted_executions)
+        connection.execute(put.on_conflict_do_nothing(), rows)
+        _delete(connection, timers, keys)
+        _delete(connection, executions, keys)
     return len(keys)
+
+
+def delete_remains(
+    connection: Connection, dialect: Dialect, incarnation: int, *, limit: int
+) -> bool:
+    """Delete some records and payloads of executions whose row is gone; return whether any.
+
+    A slice is bounded in rows and in bytes, so that no commit waits for it long.
+    """
+    _require_live(connection, dialect, incarnation)
+    c = deleted_executions.c
+    place = (c.bucket, c.execution_id)
+    chosen = select(*place).where(~_sends()).order_by(*place).limit(EXECUTIONS_MAX)
+    keys = [(bucket, execution_id) for bucket, execution_id in connection.execute(chosen)]
+    room = _Room(limit, REMAINS_BYTES_MAX)
+    for table in (payloads, events) if keys else ():
+        joined = table.join(
+            owners := chosen.subquery(),
+            (table.c.bucket == owners.c.bucket) & (table.c.execution_id == owners.c.execution_id),
+        )
+        found = connection.execute(
+            select(*table.primary_key.columns, func.length(table.c.body))
+            .select_from(joined)
+            .limit(room.rows)
+        )
+        rows = room.fill(found)
+        if rows:
+            _delete(connection, table, rows)
+        if room.is_full:
+            return True
+    if keys:
+        _delete(connection, deleted_executions, keys)
+    return bool(keys)
+
+
+class _Room:
+    """What one slice may still delete."""
+
+    def __init__(self, rows: int, size_bytes: int) -> None:
+        self.rows = rows
+        self._bytes = size_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether there may be more than was deleted."""
+        return self.rows <= 0 or self._bytes <= 0
+
+    def fill(self, found: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Return the keys of rows that fit: at least one. Their last column is the size."""
+        taken: list[Sequence[Any]] = []
+        for *key, size_bytes in found:
+            if self.is_full:
+                break
+            taken.append(key)
+            self.rows -= 1
+            self._bytes -= size_bytes
+        return taken
+
+
+def _delete(connection: Connection, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+    """Delete rows by their primary keys, or by the first columns of them."""
+    columns = list(table.primary_key.columns)[: len(keys[0])]
+    one = delete(table).where(*(column == bindparam(f"k_{column.name}") for column in columns))
+    names = [f"k_{column.name}" for column in columns]
+    connection.execute(one, [dict(zip(names, key, strict=True)) for key in keys])
 
 
 def put_functions(
@@ -48,10 +136,10 @@ def put_functions(
 
 
 def _sends() -> ColumnElement[bool]:
-    """Return the condition that an execution has an outbox row; ids there begin with its own."""
-    sender = executions.c.execution_id
+    """Return the condition that the execution has an outbox row; ids there begin with its own."""
+    sender = deleted_executions.c.execution_id
     return exists().where(
-        outbox.c.bucket == executions.c.bucket,
+        outbox.c.bucket == deleted_executions.c.bucket,
         outbox.c.outbox_id > sender + "-",
         outbox.c.outbox_id < sender + ".",
     )

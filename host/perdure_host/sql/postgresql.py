@@ -55,6 +55,16 @@ _SETTINGS: Final = (
 )
 
 _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
+    Statement.NEW_REMAINS: """
+        INSERT INTO deleted_executions (bucket, execution_id)
+        SELECT * FROM unnest(%b::bigint[], %b::text[])
+        ON CONFLICT (bucket, execution_id) DO NOTHING
+    """,
+    Statement.REPLACED_EXECUTIONS: """
+        DELETE FROM executions AS e
+        USING unnest(%b::bigint[], %b::text[]) AS replaced (bucket, execution_id)
+        WHERE e.bucket = replaced.bucket AND e.execution_id = replaced.execution_id
+    """,
     Statement.NEW_EXECUTIONS: """
         INSERT INTO executions (
             bucket, execution_id, namespace, function, name, status, started_ms, input_digest,

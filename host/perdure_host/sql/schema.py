@@ -118,6 +118,15 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
+# Executions whose row is gone already, and whose records and payloads are still to be deleted.
+deleted_executions = Table(
+    "deleted_executions",
+    metadata,
+    _bucket(),
+    _text("execution_id", primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 # Large texts, once for each execution however often its records refer to them. With rowid: a SQLite
 # table clustered by its key would store them in every level of its tree.
 payloads = Table(

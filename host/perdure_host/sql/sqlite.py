@@ -36,6 +36,11 @@ PRAGMAS: Final = (
 )
 
 _STATEMENTS: Final[Mapping[Statement, str]] = {
+    Statement.NEW_REMAINS: """
+        INSERT INTO deleted_executions (bucket, execution_id) VALUES (?, ?)
+        ON CONFLICT (bucket, execution_id) DO NOTHING
+    """,
+    Statement.REPLACED_EXECUTIONS: "DELETE FROM executions WHERE bucket = ? AND execution_id = ?",
     Statement.NEW_EXECUTIONS: """
         INSERT INTO executions (
             bucket, execution_id, namespace, function, name, status, started_ms, input_digest,

@@ -183,6 +183,12 @@ class SqlStore:
         )
         return await self.database.write(work)
 
+    async def delete_remains(self, incarnation: int, *, limit: int) -> bool:
+        work = partial(
+            maintenance.delete_remains, dialect=self._dialect, incarnation=incarnation, limit=limit
+        )
+        return await self.database.write(work)
+
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         work = partial(
             maintenance.put_functions,
