@@ -2,7 +2,8 @@
 
 A call reserves bytes before it loads or passes on anything large, and is refused when the budget
 does not hold them: the caller backs off and tries again. Small payloads reserve nothing, since the
-number of calls is bounded already.
+number of calls is bounded already. What waits for a slow worker is held without being refused, and
+leaves less for others.
 
 Must stay true: what a call has reserved is released when its response has left, however it ended.
 """
@@ -62,6 +63,17 @@ class Reservation:
             )
         self._budget.free -= size
         self._bytes += size
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes are reserved or held."""
+        return self._bytes
+
+    def hold(self, size: int) -> None:
+        """Hold this many bytes more (or fewer, if negative), whether the budget has them or not."""
+        if not self._over:
+            self._budget.free -= size
+            self._bytes += size
 
     def end(self, _call: _Context) -> None:
         """Release everything when the call is over."""

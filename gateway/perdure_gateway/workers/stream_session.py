@@ -5,6 +5,8 @@ is ready as one message of each kind, so that the checkpoints of one commit leav
 
 Must stay true: unanswered calls and unsent messages are bounded (the reader stops reading), a call
 that fails is answered and affects no other, and the stream is removed from the registry once.
+Invocations that the worker does not take off the stream are bounded and count in the memory budget:
+while they fill their bound, matching gets no more slots of this worker.
 
 Messages are filled by CopyFrom, which copies memory; constructors and `append` serialize a message
 and parse it again, which blocks the loop for long when it is large.
@@ -31,6 +33,10 @@ from perdure_proto.v1 import worker_pb2
 UNANSWERED_MAX: Final = 20_000
 # Far less than the limit of a message; one item more never exceeds that limit.
 BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
+# Slots at matching at a time, and the size of unsent invocations from which on there are no more:
+# each invocation of those slots may still add a page of state.
+LENT_SLOTS_MAX: Final = 64
+UNSENT_BYTES_MAX: Final = 16 * 1_024 * 1_024
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
 
@@ -70,6 +76,9 @@ class WorkerSession:
         )
         self._replies: deque[tuple[worker_pb2.Reply, Reservation]] = deque()
         self._invocations: deque[worker_pb2.Invocation] = deque()
+        self._unsent = registry.budget.reservation()
+        # Free slots at matching, and those that it gets once there is room.
+        self._lent = self._kept = 0
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
         self._unanswered = 0
@@ -95,6 +104,7 @@ class WorkerSession:
             self._ended = True
             for _, reservation in self._replies:
                 reservation.release()
+            self._unsent.release()
             self._progress.set()
             self.dispatcher.close()
             self._registry.disconnect(self)
@@ -184,7 +194,16 @@ class WorkerSession:
                 f" got {slots:,} ({self.free:,} of {self.slots:,} are free already)"
             )
         self.free += slots
-        self._registry.credit(self, slots)
+        self._kept += slots
+        self._lend()
+
+    def _lend(self) -> None:
+        """Give matching as many free slots as there is room for what they may bring."""
+        slots = min(self._kept, LENT_SLOTS_MAX - self._lent)
+        if slots > 0 and self._unsent.size < UNSENT_BYTES_MAX:
+            self._kept -= slots
+            self._lent += slots
+            self._registry.credit(self, slots)
 
     # Calls. Each leads to one message, and counts as unanswered until that has been sent.
 
@@ -233,11 +252,16 @@ class WorkerSession:
 
     def _on_invocation(self, invocation: worker_pb2.Invocation) -> None:
         self.free -= 1
+        self._lent -= 1
+        self._unsent.hold(invocation.ByteSize())
         self._invocations.append(invocation)
         self._ready.set()
+        self._lend()
 
     def _on_unused_slot(self) -> None:
-        self._registry.credit(self, 1)
+        self._lent -= 1
+        self._kept += 1
+        self._lend()
 
     # The writer.
 
@@ -266,6 +290,8 @@ class WorkerSession:
             message.invocations.invocations.add().CopyFrom(invocation)
         if size:
             await self._context.write(message)
+            self._unsent.hold(-size)
+            self._lend()
 
     async def _write_replies(self) -> None:
         message = worker_pb2.ServerMessage()
