@@ -333,7 +333,12 @@ class StepHeartbeat(StepEvent, frozen=True, tag=92):
 
 
 class CallbackHeartbeat(CallbackEvent, frozen=True, tag=91):
-    """A heartbeat of a callback; its heartbeat timeout restarts."""
+    """A heartbeat of a callback; its heartbeat timeout restarts, longer by what is not recorded.
+
+    During `slack_ms` further heartbeats need no record.
+    """
+
+    slack_ms: int = 0
 
 
 # Closed unions of each family: `match` over one of these needs no last case.

@@ -41,7 +41,6 @@ from perdure_core.completion import (
 from perdure_core.decision import NOTHING, Decision
 from perdure_core.events import (
     CallbackFailed,
-    CallbackHeartbeat,
     CallbackSucceeded,
     CheckpointAccepted,
     DeletionRequested,
@@ -224,9 +223,10 @@ def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_m
     subject = operations.subject_of(operation)
     event: Event
     if isinstance(command, HeartbeatCallback):
-        if not callback.has_heartbeat(operation):
+        heartbeat = callback.decide_heartbeat(operation, subject, now_ms)
+        if heartbeat is None:
             return NOTHING
-        event = CallbackHeartbeat(subject)
+        event = heartbeat
     elif command.succeeded:
         validation.check_payload("callback result", command.result)
         event = CallbackSucceeded(subject, command.result)

@@ -129,7 +129,10 @@ class WaitDetails(msgspec.Struct, gc=False):
 
 
 class CallbackDetails(msgspec.Struct, gc=False):
-    """Details of a CALLBACK operation. Without a timeout there is no due time for it."""
+    """Details of a CALLBACK operation. Without a timeout there is no due time for it.
+
+    `heartbeat_ms` is when the last recorded heartbeat was.
+    """
 
     callback_id: str
     timeout_s: int = 0
@@ -138,6 +141,7 @@ class CallbackDetails(msgspec.Struct, gc=False):
     error: ErrorObject | None = None
     timeout_due_ms: int | None = None
     heartbeat_due_ms: int | None = None
+    heartbeat_ms: int | None = None
 
 
 class ChainedInvokeDetails(msgspec.Struct, gc=False):
