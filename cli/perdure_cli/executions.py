@@ -8,7 +8,13 @@ import typer
 
 from perdure_cli.output import print_json, stdout_console
 from perdure_cli.session import Session, connected
-from perdure_cli.tables import format_status, format_time, show_execution, show_executions
+from perdure_cli.tables import (
+    format_status,
+    format_time,
+    show_callbacks,
+    show_execution,
+    show_executions,
+)
 from perdure_cli.timelines import Timeline
 
 LIMIT_DEFAULT: Final = 50
@@ -83,6 +89,25 @@ def get(session: Session, arn: ArnArgument) -> None:
         print_json(execution.to_json())
     else:
         show_execution(stdout_console(), execution)
+
+
+@app.command()
+@connected
+def callbacks(
+    session: Session,
+    arn: ArnArgument,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Maximum number of callbacks.")
+    ] = LIMIT_DEFAULT,
+) -> None:
+    """List the open callbacks of an execution, oldest first."""
+    with session.client() as client:
+        found = client.list_open_callbacks(arn, page_items=min(limit, 1_000))
+        open_callbacks = list(islice(found, limit))
+    if session.for_programs:
+        print_json([each.to_json() for each in open_callbacks])
+    else:
+        show_callbacks(stdout_console(), open_callbacks)
 
 
 @app.command()

@@ -55,6 +55,9 @@ def show_execution(console: Console, execution: ExecutionDescription) -> None:
         console.print(line, soft_wrap=True)
     for callback in execution.open_callbacks:
         _show_callback(console, callback)
+    more = execution.open_callback_count - len(execution.open_callbacks)
+    if more > 0:
+        console.print(Text(f"callback   … and {more:,} more: perdure executions callbacks"))
     for label, payload in (("input", execution.input_text), ("result", execution.result_text)):
         if payload is not None:
             console.print(Text(label, style="dim"))
@@ -82,6 +85,14 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
         )
         console.print(line, soft_wrap=True)
         console.print(Text(each.execution_arn, style="dim"), soft_wrap=True)
+
+
+def show_callbacks(console: Console, callbacks: Sequence[OpenCallback]) -> None:
+    """Print open callbacks with their ids."""
+    if not callbacks:
+        console.print(Text("no open callbacks", style="dim"))
+    for callback in callbacks:
+        _show_callback(console, callback)
 
 
 def show_functions(console: Console, functions: Sequence[FunctionDescription]) -> None:

@@ -105,8 +105,8 @@ def _operation(state: State, event: AnyOperationEvent, at_ms: int, *, own: bool)
         state.operations[operation_id] = operation
     pending_after = None if abandoned else operations.pending(operation)
     if pending_before != pending_after:
-        _count(state, pending_before, -1)
-        _count(state, pending_after, 1)
+        _count(state, operation_id, pending_before, -1)
+        _count(state, operation_id, pending_after, 1)
     state.alarms.move(operation_id, None if abandoned else operations.due_ms(operation))
     if operation.parent_id is not None and not abandoned:
         _track_open(state, operation, operation.parent_id)
@@ -157,15 +157,17 @@ def _abandon_below(state: State, context_id: str) -> None:
             if operation.type is OperationType.CONTEXT:
                 contexts.append(operation_id)
                 continue
-            _count(state, operations.pending(operation), -1)
+            _count(state, operation_id, operations.pending(operation), -1)
             state.alarms.move(operation_id, None)
 
 
-def _count(state: State, kind: operations.Pending | None, change: int) -> None:
+def _count(state: State, operation_id: str, kind: operations.Pending | None, change: int) -> None:
     if kind == "timed":
         state.timed_open += change
+    elif kind == "callback" and change > 0:
+        state.open_callbacks[operation_id] = len(state.operations)
     elif kind == "callback":
-        state.callbacks_open += change
+        del state.open_callbacks[operation_id]
     elif kind == "child":
         state.children_open += change
 

@@ -115,7 +115,8 @@ class State(msgspec.Struct, kw_only=True):
     last_call: LastCall | None = None
     outcome: Outcome | None = None
     pause: PauseState | None = None
-    callbacks_open: int = 0
+    # Callbacks that wait for an outside caller, oldest first, by the number of the operation.
+    open_callbacks: dict[str, int] = {}
     children_open: int = 0
     # STEPs that are PENDING and WAITs that are STARTED.
     timed_open: int = 0
@@ -123,6 +124,11 @@ class State(msgspec.Struct, kw_only=True):
     open_below: dict[str, dict[str, None]] = {}
     deleted_ms: int | None = None
     alarms: Alarms[str] = msgspec.field(default_factory=Alarms[str])
+
+    @property
+    def callbacks_open(self) -> int:
+        """Return how many callbacks wait for an outside caller."""
+        return len(self.open_callbacks)
 
 
 def identity_of(state: State) -> ExecutionIdentity:

@@ -58,6 +58,14 @@ def test_a_callback_id_is_never_wrapped_so_that_it_can_be_copied() -> None:
     assert "Y" * 300 in output_of(console).splitlines()
 
 
+def test_callbacks_that_are_not_shown_are_counted() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="RUNNING", open_callback_count=60_000)
+    execution.open_callbacks.add(callback_id="id", operation_id="op", name="awaiting")
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert "and 59,999 more" in output_of(console)
+
+
 def test_a_failed_execution_shows_its_error() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="FAILED")
     execution.start_timestamp.FromDatetime(NOON)

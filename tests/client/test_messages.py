@@ -34,6 +34,13 @@ def test_open_callbacks_are_read_with_their_ids() -> None:
     )
 
 
+def test_a_server_that_does_not_count_open_callbacks_shows_all_of_them() -> None:
+    execution = an_execution()
+    assert models.read_execution(execution).open_callback_count == 1
+    execution.open_callback_count = 700
+    assert models.read_execution(execution).open_callback_count == 700
+
+
 def test_an_empty_payload_differs_from_an_absent_one() -> None:
     execution = an_execution()
     assert models.read_execution(execution).input_text is None

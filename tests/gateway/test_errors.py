@@ -210,6 +210,17 @@ CALLS: list[tuple[str, Callable[[Served], Awaitable[Any]], grpc.StatusCode, str]
         "execution_name_prefix 'a b' must be 1 to 64",
     ),
     (
+        "marker of another list",
+        of_executions(
+            "GetExecutionHistory",
+            E.GetExecutionHistoryRequest(
+                execution_arn=ARN, marker=pack_marker("open callbacks", (1,))
+            ),
+        ),
+        Code.INVALID_ARGUMENT,
+        "malformed page marker",
+    ),
+    (
         "oversize page",
         of_executions("ListExecutions", E.ListExecutionsRequest(max_items=1_001)),
         Code.INVALID_ARGUMENT,

@@ -286,6 +286,58 @@ def test_an_open_callback_is_shown_and_can_be_completed() -> None:
     run(main)
 
 
+def test_many_open_callbacks_are_counted_shown_in_part_and_listed_in_pages() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            peer = await Peer.connect(served, credit=1)
+            arn = await started(served)
+            token = (await peer.invocation()).checkpoint_token
+            ids = [f"c{number}" for number in range(250)]
+            reply = await peer.checkpoint(
+                token,
+                *(
+                    worker_pb2.OperationUpdate(id=id_, type="CALLBACK", action="START")
+                    for id_ in ids
+                ),
+            )
+            await peer.complete(reply.checkpoint.checkpoint_token, "PENDING")
+            get = client_pb2.GetExecutionRequest(execution_arn=arn)
+            execution = await served.executions.GetExecution(get)
+            assert [each.operation_id for each in execution.open_callbacks] == ids[:100]
+            assert execution.open_callback_count == 250
+            listed: list[str] = []
+            marker = ""
+            for size in (100, 100, 49):
+                request = client_pb2.ListOpenCallbacksRequest(execution_arn=arn, marker=marker)
+                page = await served.executions.ListOpenCallbacks(request)
+                assert len(page.open_callbacks) == size
+                marker = page.next_marker
+                if not listed:
+                    # Where the next page begins does not depend on what is completed meanwhile.
+                    for gone in (page.open_callbacks[-1], execution.open_callbacks[0]):
+                        done = client_pb2.SucceedCallbackRequest(callback_id=gone.callback_id)
+                        await served.callbacks.SucceedCallback(done)
+                    closed = client_pb2.SucceedCallbackRequest(
+                        callback_id=(await last_callback(served, arn)).callback_id
+                    )
+                    await served.callbacks.SucceedCallback(closed)
+                listed += [each.operation_id for each in page.open_callbacks]
+            assert marker == ""
+            assert listed == ids[:249]
+            await served.executions.StopExecution(
+                client_pb2.StopExecutionRequest(execution_arn=arn)
+            )
+            request = client_pb2.ListOpenCallbacksRequest(execution_arn=arn)
+            assert not (await served.executions.ListOpenCallbacks(request)).open_callbacks
+
+    run(main)
+
+
+async def last_callback(served: Served, arn: str) -> model_pb2.OpenCallback:
+    request = client_pb2.ListOpenCallbacksRequest(execution_arn=arn, max_items=1_000)
+    return (await served.executions.ListOpenCallbacks(request)).open_callbacks[-1]
+
+
 def test_a_stop_and_a_deletion_answer_with_their_times() -> None:
     async def main() -> None:
         async with serving() as served:

@@ -16,7 +16,7 @@ from perdure_core.state import State
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
-from perdure_gateway.grpc_api.pages import execution_page, history_page
+from perdure_gateway.grpc_api.pages import execution_page, history_page, open_callback_page
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
@@ -100,6 +100,11 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
+
+    async def ListOpenCallbacks(
+        self, request: client_pb2.ListOpenCallbacksRequest, context: _Context
+    ) -> client_pb2.ListOpenCallbacksResponse:
+        return open_callback_page(await self._queries.describe(request.execution_arn), request)
 
     async def ListExecutions(
         self, request: client_pb2.ListExecutionsRequest, context: _Context

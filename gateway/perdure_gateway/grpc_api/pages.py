@@ -1,16 +1,18 @@
 """Pages of histories and of lists of executions, in the messages of the contract."""
 
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.refusals import Invalid
+from perdure_core.state import State, is_open
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.history_page import PageRequest, read_page
 from perdure_gateway.views.list_markers import list_marker, list_position
-from perdure_gateway.views.messages import summary_to_message
+from perdure_gateway.views.messages import open_callback_to_message, summary_to_message
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
 from perdure_host.services import HistoryQueries
@@ -19,6 +21,7 @@ from perdure_proto.v1 import client_pb2, model_pb2
 _EVENTS: Final = "events"
 _EVENTS_REVERSED: Final = "events reversed"
 _EXECUTIONS: Final = "executions"
+_OPEN_CALLBACKS: Final = "open callbacks"
 
 
 async def history_page(
@@ -57,6 +60,26 @@ async def execution_page(
     return client_pb2.ListExecutionsResponse(
         executions=[summary_to_message(row) for row in page.rows],
         next_marker=list_marker(_EXECUTIONS, page) or "",
+    )
+
+
+def open_callback_page(
+    state: State, request: client_pb2.ListOpenCallbacksRequest
+) -> client_pb2.ListOpenCallbacksResponse:
+    """Return one page of open callbacks. Raises Invalid."""
+    limit = validation.checked_page_items("max_items", request.max_items)
+    after = 0
+    if request.marker:
+        (after,) = unpack_marker(_OPEN_CALLBACKS, request.marker, tuple[int])
+    callbacks = state.open_callbacks if is_open(state) else {}
+    later = (each for each, number in callbacks.items() if number > after)
+    page = list(islice(later, limit))
+    marker = ""
+    if next(later, None) is not None:
+        marker = pack_marker(_OPEN_CALLBACKS, (callbacks[page[-1]],))
+    return client_pb2.ListOpenCallbacksResponse(
+        open_callbacks=[open_callback_to_message(state, each) for each in page],
+        next_marker=marker,
     )
 
 

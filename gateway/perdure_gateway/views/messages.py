@@ -1,9 +1,12 @@
 """Executions, summaries and functions in the messages of the contract."""
 
+from itertools import islice
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure_core.identity import arn_of
-from perdure_core.model import CallbackDetails, ExecutionStatus, Operation, OperationStatus
+from perdure_core.limits import OPEN_CALLBACKS_SHOWN_MAX
+from perdure_core.model import CallbackDetails, ExecutionStatus
 from perdure_core.state import PauseState, State, identity_of, is_open, waiting_for
 from perdure_host.codec import error_to_message, timestamp_from_ms
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
@@ -69,6 +72,22 @@ def function_to_message(row: FunctionRow, workers_connected: int) -> client_pb2.
     )
 
 
+def open_callback_to_message(state: State, operation_id: str) -> model_pb2.OpenCallback:
+    """Return an open callback of the execution."""
+    operation = state.operations[operation_id]
+    details = operation.details
+    assert isinstance(details, CallbackDetails)
+    dues_ms = (details.timeout_due_ms, details.heartbeat_due_ms)
+    due_ms = min((due for due in dues_ms if due is not None), default=None)
+    return model_pb2.OpenCallback(
+        callback_id=details.callback_id,
+        operation_id=operation.id,
+        name=operation.name,
+        start_timestamp=timestamp_from_ms(operation.started_ms),
+        due_timestamp=_optional_timestamp(due_ms),
+    )
+
+
 def _waiting_for(state: State) -> str:
     # Every pause waits for a resume; the details of the pause name its cause.
     reason = waiting_for(state)
@@ -90,13 +109,10 @@ def _write_pending(message: model_pb2.Execution, state: State) -> None:
         message.next_timer_timestamp.CopyFrom(timestamp_from_ms(next_due_ms))
     if state.pause is not None:
         message.pause_details.CopyFrom(_pause_to_message(state.pause))
-    if state.callbacks_open:
-        message.open_callbacks.extend(
-            _open_callback_to_message(operation, operation.details)
-            for operation in state.operations.values()
-            if isinstance(operation.details, CallbackDetails)
-            and operation.status is OperationStatus.STARTED
-        )
+    if state.open_callbacks:
+        message.open_callback_count = len(state.open_callbacks)
+        first = islice(state.open_callbacks, OPEN_CALLBACKS_SHOWN_MAX)
+        message.open_callbacks.extend([open_callback_to_message(state, each) for each in first])
 
 
 def _pause_to_message(pause: PauseState) -> model_pb2.PauseDetails:
@@ -105,20 +121,6 @@ def _pause_to_message(pause: PauseState) -> model_pb2.PauseDetails:
         reason=pause.reason,
         execution_timeout_paused=pause.timeout_paused,
         diverged=pause.diverged,
-    )
-
-
-def _open_callback_to_message(
-    operation: Operation, details: CallbackDetails
-) -> model_pb2.OpenCallback:
-    dues_ms = (details.timeout_due_ms, details.heartbeat_due_ms)
-    due_ms = min((due for due in dues_ms if due is not None), default=None)
-    return model_pb2.OpenCallback(
-        callback_id=details.callback_id,
-        operation_id=operation.id,
-        name=operation.name,
-        start_timestamp=timestamp_from_ms(operation.started_ms),
-        due_timestamp=_optional_timestamp(due_ms),
     )
 
 

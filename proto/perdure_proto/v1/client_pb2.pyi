@@ -188,6 +188,49 @@ class GetExecutionHistoryResponse(google.protobuf.message.Message):
 global___GetExecutionHistoryResponse = GetExecutionHistoryResponse
 
 @typing.final
+class ListOpenCallbacksRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXECUTION_ARN_FIELD_NUMBER: builtins.int
+    MAX_ITEMS_FIELD_NUMBER: builtins.int
+    MARKER_FIELD_NUMBER: builtins.int
+    execution_arn: builtins.str
+    max_items: builtins.int
+    """Callbacks of the page, 1 to 1,000; 100 when 0. (limits: PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT)"""
+    marker: builtins.str
+    """The next_marker of the previous page, unchanged; empty for the first page. Anything else: INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        execution_arn: builtins.str = ...,
+        max_items: builtins.int = ...,
+        marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["execution_arn", b"execution_arn", "marker", b"marker", "max_items", b"max_items"]) -> None: ...
+
+global___ListOpenCallbacksRequest = ListOpenCallbacksRequest
+
+@typing.final
+class ListOpenCallbacksResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPEN_CALLBACKS_FIELD_NUMBER: builtins.int
+    NEXT_MARKER_FIELD_NUMBER: builtins.int
+    next_marker: builtins.str
+    """Empty on the last page."""
+    @property
+    def open_callbacks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.model_pb2.OpenCallback]: ...
+    def __init__(
+        self,
+        *,
+        open_callbacks: collections.abc.Iterable[perdure_proto.v1.model_pb2.OpenCallback] | None = ...,
+        next_marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_marker", b"next_marker", "open_callbacks", b"open_callbacks"]) -> None: ...
+
+global___ListOpenCallbacksResponse = ListOpenCallbacksResponse
+
+@typing.final
 class FollowExecutionHistoryRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -55,6 +55,11 @@ class ExecutionServiceStub(object):
                 request_serializer=perdure__proto_dot_v1_dot_client__pb2.FollowExecutionHistoryRequest.SerializeToString,
                 response_deserializer=perdure__proto_dot_v1_dot_model__pb2.Event.FromString,
                 _registered_method=True)
+        self.ListOpenCallbacks = channel.unary_unary(
+                '/perdure_proto.v1.ExecutionService/ListOpenCallbacks',
+                request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksRequest.SerializeToString,
+                response_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksResponse.FromString,
+                _registered_method=True)
         self.ListExecutions = channel.unary_unary(
                 '/perdure_proto.v1.ExecutionService/ListExecutions',
                 request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListExecutionsRequest.SerializeToString,
@@ -122,6 +127,13 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOpenCallbacks(self, request, context):
+        """Returns one page of the callbacks that are not completed yet, oldest first; none once the execution has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListExecutions(self, request, context):
         """Returns one page of the executions that match all filters, newest first by default.
         """
@@ -154,7 +166,8 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExecution(self, request, context):
-        """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep has removed it.
+        """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
+        name, has removed it: the name is free at once.
         Not ended: FAILED_PRECONDITION. A repeat changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -190,6 +203,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.FollowExecutionHistory,
                     request_deserializer=perdure__proto_dot_v1_dot_client__pb2.FollowExecutionHistoryRequest.FromString,
                     response_serializer=perdure__proto_dot_v1_dot_model__pb2.Event.SerializeToString,
+            ),
+            'ListOpenCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOpenCallbacks,
+                    request_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksRequest.FromString,
+                    response_serializer=perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksResponse.SerializeToString,
             ),
             'ListExecutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExecutions,
@@ -330,6 +348,33 @@ class ExecutionService(object):
             '/perdure_proto.v1.ExecutionService/FollowExecutionHistory',
             perdure__proto_dot_v1_dot_client__pb2.FollowExecutionHistoryRequest.SerializeToString,
             perdure__proto_dot_v1_dot_model__pb2.Event.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOpenCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure_proto.v1.ExecutionService/ListOpenCallbacks',
+            perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksRequest.SerializeToString,
+            perdure__proto_dot_v1_dot_client__pb2.ListOpenCallbacksResponse.FromString,
             options,
             channel_credentials,
             insecure,

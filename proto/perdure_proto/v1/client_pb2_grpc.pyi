@@ -53,6 +53,12 @@ class ExecutionServiceStub:
     A client that reconnects passes the id of the last event that it has received.
     """
 
+    ListOpenCallbacks: grpc.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListOpenCallbacksRequest,
+        perdure_proto.v1.client_pb2.ListOpenCallbacksResponse,
+    ]
+    """Returns one page of the callbacks that are not completed yet, oldest first; none once the execution has ended."""
+
     ListExecutions: grpc.UnaryUnaryMultiCallable[
         perdure_proto.v1.client_pb2.ListExecutionsRequest,
         perdure_proto.v1.client_pb2.ListExecutionsResponse,
@@ -86,7 +92,8 @@ class ExecutionServiceStub:
         perdure_proto.v1.client_pb2.DeleteExecutionRequest,
         perdure_proto.v1.client_pb2.DeleteExecutionResponse,
     ]
-    """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep has removed it.
+    """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
+    name, has removed it: the name is free at once.
     Not ended: FAILED_PRECONDITION. A repeat changes nothing.
     """
 
@@ -128,6 +135,12 @@ class ExecutionServiceAsyncStub:
     A client that reconnects passes the id of the last event that it has received.
     """
 
+    ListOpenCallbacks: grpc.aio.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListOpenCallbacksRequest,
+        perdure_proto.v1.client_pb2.ListOpenCallbacksResponse,
+    ]
+    """Returns one page of the callbacks that are not completed yet, oldest first; none once the execution has ended."""
+
     ListExecutions: grpc.aio.UnaryUnaryMultiCallable[
         perdure_proto.v1.client_pb2.ListExecutionsRequest,
         perdure_proto.v1.client_pb2.ListExecutionsResponse,
@@ -161,7 +174,8 @@ class ExecutionServiceAsyncStub:
         perdure_proto.v1.client_pb2.DeleteExecutionRequest,
         perdure_proto.v1.client_pb2.DeleteExecutionResponse,
     ]
-    """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep has removed it.
+    """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
+    name, has removed it: the name is free at once.
     Not ended: FAILED_PRECONDITION. A repeat changes nothing.
     """
 
@@ -212,6 +226,14 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def ListOpenCallbacks(
+        self,
+        request: perdure_proto.v1.client_pb2.ListOpenCallbacksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[perdure_proto.v1.client_pb2.ListOpenCallbacksResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.ListOpenCallbacksResponse]]:
+        """Returns one page of the callbacks that are not completed yet, oldest first; none once the execution has ended."""
+
+    @abc.abstractmethod
     def ListExecutions(
         self,
         request: perdure_proto.v1.client_pb2.ListExecutionsRequest,
@@ -254,7 +276,8 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         request: perdure_proto.v1.client_pb2.DeleteExecutionRequest,
         context: _ServicerContext,
     ) -> typing.Union[perdure_proto.v1.client_pb2.DeleteExecutionResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.DeleteExecutionResponse]]:
-        """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep has removed it.
+        """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
+        name, has removed it: the name is free at once.
         Not ended: FAILED_PRECONDITION. A repeat changes nothing.
         """
 

@@ -624,6 +624,7 @@ class Execution(google.protobuf.message.Message):
     NEXT_TIMER_TIMESTAMP_FIELD_NUMBER: builtins.int
     CONSECUTIVE_INVOCATION_FAILURES_FIELD_NUMBER: builtins.int
     TRACE_HEADER_FIELD_NUMBER: builtins.int
+    OPEN_CALLBACK_COUNT_FIELD_NUMBER: builtins.int
     execution_arn: builtins.str
     execution_name: builtins.str
     function_name: builtins.str
@@ -641,6 +642,8 @@ class Execution(google.protobuf.message.Message):
     """Failed invocations in a row; 0 after a successful one."""
     trace_header: builtins.str
     """Trace header that the start carried, in the format of X-Amzn-Trace-Id; the server does not interpret it."""
+    open_callback_count: builtins.int
+    """The number of callbacks that are not completed yet."""
     @property
     def start_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -653,7 +656,9 @@ class Execution(google.protobuf.message.Message):
 
     @property
     def open_callbacks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OpenCallback]:
-        """Callbacks that are not completed yet."""
+        """Callbacks that are not completed yet, oldest first, at most 100; ListOpenCallbacks returns all of them.
+        (limit: OPEN_CALLBACKS_SHOWN_MAX)
+        """
 
     @property
     def pause_details(self) -> global___PauseDetails:
@@ -685,9 +690,10 @@ class Execution(google.protobuf.message.Message):
         next_timer_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         consecutive_invocation_failures: builtins.int = ...,
         trace_header: builtins.str | None = ...,
+        open_callback_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "end_timestamp", b"end_timestamp", "error", b"error", "execution_deadline_timestamp", b"execution_deadline_timestamp", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "pause_details", b"pause_details", "result", b"result", "start_timestamp", b"start_timestamp", "trace_header", b"trace_header"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "trace_header", b"trace_header", "waiting_for", b"waiting_for"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callback_count", b"open_callback_count", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "trace_header", b"trace_header", "waiting_for", b"waiting_for"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_end_timestamp", b"_end_timestamp"]) -> typing.Literal["end_timestamp"] | None: ...
     @typing.overload

@@ -25,6 +25,7 @@ from perdure.client.models import (
     ExecutionSummary,
     FunctionDescription,
     HistoryEvent,
+    OpenCallback,
     StartedExecution,
 )
 from perdure_host.channel import connection_settings
@@ -231,6 +232,23 @@ class AsyncClient:
                 marker=marker,
             )
             page = await self._drive(unary_flows.list_page(self._environment, request))
+            for item in page.items:
+                yield item
+            marker = page.next_marker
+            if not marker:
+                return
+
+    async def list_open_callbacks(
+        self, execution_arn: str, *, page_items: int = 1_000
+    ) -> AsyncIterator[OpenCallback]:
+        """Return the callbacks of an execution that are not completed yet, oldest first."""
+        marker = ""
+        while True:  # ends with the last page
+            page = await self._drive(
+                unary_flows.open_callback_page(
+                    self._environment, execution_arn, page_items=page_items, marker=marker
+                )
+            )
             for item in page.items:
                 yield item
             marker = page.next_marker

@@ -22,6 +22,7 @@ from perdure.client.models import (
     ExecutionSummary,
     FunctionDescription,
     HistoryEvent,
+    OpenCallback,
     StartedExecution,
 )
 from perdure_host.channel import connection_settings
@@ -225,6 +226,22 @@ class Client:
                 marker=marker,
             )
             page = self._drive(unary_flows.list_page(self._environment, request))
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
+
+    def list_open_callbacks(
+        self, execution_arn: str, *, page_items: int = 1_000
+    ) -> Iterator[OpenCallback]:
+        """Return the callbacks of an execution that are not completed yet, oldest first."""
+        marker = ""
+        while True:  # ends with the last page
+            page = self._drive(
+                unary_flows.open_callback_page(
+                    self._environment, execution_arn, page_items=page_items, marker=marker
+                )
+            )
             yield from page.items
             marker = page.next_marker
             if not marker:

@@ -39,6 +39,13 @@ class OpenCallback:
     name: str | None
     started_at: datetime
     due_at: datetime | None
+    wire: model_pb2.OpenCallback = field(
+        default_factory=model_pb2.OpenCallback, repr=False, compare=False
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return to_json_dict(self.wire)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +96,9 @@ class ExecutionDescription:
     execution_timeout_s: int
     retention_days: int
     deadline_at: datetime | None
+    # The oldest only, at most 100; `Client.list_open_callbacks` returns all of them.
     open_callbacks: tuple[OpenCallback, ...]
+    open_callback_count: int
     pause: PauseDescription | None
     event_count: int
     # task | timer | callback | child | pause | ended
@@ -204,7 +213,9 @@ def read_execution(message: model_pb2.Execution) -> ExecutionDescription:
         execution_timeout_s=message.execution_timeout_seconds,
         retention_days=message.retention_days,
         deadline_at=_optional_time(present, "execution_deadline_timestamp"),
-        open_callbacks=tuple(_read_open_callback(each) for each in message.open_callbacks),
+        open_callbacks=tuple(read_open_callback(each) for each in message.open_callbacks),
+        # A server of an earlier release shows all of them, and no count.
+        open_callback_count=max(message.open_callback_count, len(message.open_callbacks)),
         pause=_read_pause(message.pause_details) if "pause_details" in present else None,
         event_count=message.event_count,
         waiting_for=message.waiting_for,
@@ -260,6 +271,19 @@ def read_function(message: client_pb2.Function) -> FunctionDescription:
     )
 
 
+def read_open_callback(message: model_pb2.OpenCallback) -> OpenCallback:
+    """Return the open callback of this message."""
+    present = _present(message)
+    return OpenCallback(
+        callback_id=message.callback_id,
+        operation_id=message.operation_id,
+        name=present.get("name"),
+        started_at=read_time(message.start_timestamp),
+        due_at=_optional_time(present, "due_timestamp"),
+        wire=message,
+    )
+
+
 def read_time(timestamp: Timestamp) -> datetime:
     """Return a timestamp as an aware datetime."""
     return timestamp.ToDatetime(tzinfo=UTC)
@@ -287,17 +311,6 @@ def _read_error(message: model_pb2.ErrorObject) -> ErrorDescription:
         error_message=present.get("error_message"),
         error_data=present.get("error_data"),
         stack_trace=tuple(message.stack_trace),
-    )
-
-
-def _read_open_callback(message: model_pb2.OpenCallback) -> OpenCallback:
-    present = _present(message)
-    return OpenCallback(
-        callback_id=message.callback_id,
-        operation_id=message.operation_id,
-        name=present.get("name"),
-        started_at=read_time(message.start_timestamp),
-        due_at=_optional_time(present, "due_timestamp"),
     )
 
 

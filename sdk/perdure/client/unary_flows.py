@@ -13,9 +13,11 @@ from perdure.client.models import (
     ExecutionSummary,
     FunctionDescription,
     HistoryEvent,
+    OpenCallback,
     read_event,
     read_execution,
     read_function,
+    read_open_callback,
     read_summary,
     read_time,
 )
@@ -62,6 +64,18 @@ def history_page(
     )
     answer = yield from call(environment, request, client_pb2.GetExecutionHistoryResponse)
     return Page(tuple(read_event(each) for each in answer.events), answer.next_marker)
+
+
+def open_callback_page(
+    environment: ClientEnvironment, execution_arn: str, *, page_items: int, marker: str
+) -> Program[Page[OpenCallback]]:
+    """Return one page of the open callbacks of an execution."""
+    request = client_pb2.ListOpenCallbacksRequest(
+        execution_arn=execution_arn, max_items=page_items, marker=marker
+    )
+    answer = yield from call(environment, request, client_pb2.ListOpenCallbacksResponse)
+    items = tuple(read_open_callback(each) for each in answer.open_callbacks)
+    return Page(items, answer.next_marker)
 
 
 def list_page(
