@@ -46,6 +46,10 @@ CHECKPOINT_UPDATES_MAX: Final = 1_000
 CHECKPOINT_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 8_388_608
 # Ours: a replay is delivered whole, and a folded operation takes a kilobyte.
 OPERATIONS_MAX: Final = 100_000
+# Ours: a history is read and folded whole. A step is two or three records of a hundred bytes, and
+# its result.
+HISTORY_RECORDS_MAX: Final = 1_000_000
+HISTORY_BYTES_MAX: Final = 268_435_456
 # Changes that did not come from the caller, in one answer; the rest comes with the next answer. One
 # outcome always fits, whatever its size, or nothing would ever move.
 CHECKPOINT_NEWS_BYTES_MAX: Final = 4_194_304
@@ -64,6 +68,8 @@ PAGE_ITEMS_DEFAULT: Final = 100
 # Ours: a page of a history ends once it is as large. With one large event more it is still below
 # the 4 MiB that gRPC clients accept by default.
 PAGE_BYTES_MAX: Final = 2_097_152
+# Ours: open callbacks in a view of an execution; the others come in pages.
+OPEN_CALLBACKS_SHOWN_MAX: Final = 100
 # The largest in 32 bits; a client that follows a history sends the last event id that it has seen.
 EVENT_ID_MAX: Final = 2_147_483_647
 # Of one filter; there are eight statuses.

@@ -5,20 +5,23 @@ the database and a second load would see the past; nor is one that a caller of t
 waits for.
 """
 
+import asyncio
 from collections import OrderedDict
 from typing import Final
 
 from perdure_core.events import decode_record
-from perdure_core.fold import fold
+from perdure_core.fold import apply
 from perdure_core.identity import ExecutionIdentity, arn_of
 from perdure_core.limits import RETENTION_DAYS_MAX
 from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Unknown
+from perdure_core.room import is_half_full
 from perdure_core.state import Dispatch, State, identity_of, waiting_for
 from perdure_history.committer import Batch
 from perdure_history.settings import HistorySettings
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
+from perdure_host.telemetry import open_log
 
 # A folded execution takes about this many times the bytes of its records, plus this much.
 _BYTES_FACTOR: Final = 3
@@ -26,8 +29,13 @@ _BYTES_OVERHEAD: Final = 4_000
 _DAY_MS: Final = 86_400_000
 # An execution that expires this soon could be swept before a change to it is written.
 SWEPT_SOON_MS: Final = 60_000
+# Records of this size, with so much more for each, are folded at a time: a few milliseconds.
+_SLICE_BYTES: Final = 64 * 1_024
+_RECORD_BYTES: Final = 100
 # Executions that cannot be evicted yet are skipped, up to this many at a time.
 _SKIPPED_MAX: Final = 16
+
+_log = open_log("perdure.history")
 
 
 class CachedExecution:
@@ -68,6 +76,11 @@ class CachedExecution:
         """Return whether another node may have handed out the turn that the state is in."""
         return self.uncertain_turn == self.state.turn
 
+    @property
+    def history_bytes(self) -> int:
+        """Return the size of all records."""
+        return (self.size_bytes - _BYTES_OVERHEAD) // _BYTES_FACTOR
+
     def grow(self, record_bytes: int) -> int:
         """Add a record's size; return by how much the execution has grown."""
         grown_bytes = record_bytes * _BYTES_FACTOR
@@ -75,14 +88,23 @@ class CachedExecution:
         return grown_bytes
 
 
-def fold_stored(stored: StoredExecution) -> CachedExecution:
-    """Return a stored execution, folded."""
-    state = fold(decode_record(record.body) for record in stored.records)
+async def fold_stored(stored: StoredExecution) -> CachedExecution:
+    """Return a stored execution, folded in slices: between them other work goes on."""
+    state: State | None = None
+    history_bytes = slice_bytes = 0
+    for record in stored.records:
+        slice_bytes += len(record.body) + _RECORD_BYTES
+        if slice_bytes > _SLICE_BYTES:
+            await asyncio.sleep(0)
+            slice_bytes = 0
+        state = apply(state, decode_record(record.body))
+        history_bytes += len(record.body)
+    assert state is not None
     execution = CachedExecution(stored.row.key, state, stored.row.input_digest)
     execution.alarm_ms = state.alarms.next_due_ms()
     if state.dispatch is Dispatch.WANTED:
         execution.uncertain_turn = state.turn
-    execution.grow(sum(len(record.body) for record in stored.records))
+    execution.grow(history_bytes)
     return execution
 
 
@@ -164,8 +186,21 @@ class ExecutionCache:
         self.shrink()
 
     def grow(self, execution: CachedExecution, record_bytes: int) -> None:
-        """Add a record's size to the execution, whether it is in the cache yet or not."""
+        """Add the size of the last record to the execution, whether it is in the cache or not.
+
+        Warns when that makes its history half full.
+        """
+        records = execution.state.sequence
+        was_half_full = is_half_full(records - 1, execution.history_bytes)
         grown_bytes = execution.grow(record_bytes)
+        if not was_half_full and is_half_full(records, execution.history_bytes):
+            _log.warning(
+                "the history of an execution has used half of its room",
+                execution_id=execution.key.execution_id,
+                function=execution.state.function,
+                records=records,
+                bytes=execution.history_bytes,
+            )
         if self._executions.get(execution.key) is execution:
             self._bytes += grown_bytes
 
@@ -194,9 +229,9 @@ class ExecutionCache:
             if is_due and execution.is_committed and not execution.readers:
                 self._drop(execution)
 
-    def discard(self, key: ExecutionKey) -> None:
-        """Drop an execution that was deleted, unless somebody is about to see it."""
-        execution = self._executions.get(key)
+    def discard(self, key: ExecutionKey | None) -> None:
+        """Drop the execution that was deleted, if any, unless a caller is about to see it."""
+        execution = None if key is None else self._executions.get(key)
         if execution is not None and execution.is_committed and not execution.readers:
             self._drop(execution)
 

@@ -79,7 +79,7 @@ class Loader:
     async def _read_many(self, readings: dict[ExecutionKey, _Read]) -> None:
         found = await self._store.load_many(list(readings), records_max=PREFETCH_RECORDS_MAX)
         for stored in found:
-            self._keep(stored, readings[stored.row.key])
+            await self._keep(stored, readings[stored.row.key])
 
     def _begin(self, key: ExecutionKey) -> _Read:
         reading = self._reads[key] = _Read(self._cache.epoch)
@@ -90,20 +90,20 @@ class Loader:
     async def _read(self, key: ExecutionKey, reading: _Read) -> None:
         stored = await self._store.load(key)
         if stored is not None:
-            self._keep(stored, reading)
+            await self._keep(stored, reading)
         elif reading.epoch == self._cache.epoch and self._cache.get(key) is None:
             raise Unknown(
                 f"no execution {key.execution_id}: it never existed, or is past its retention"
             )
 
-    def _keep(self, stored: StoredExecution, reading: _Read) -> None:
+    async def _keep(self, stored: StoredExecution, reading: _Read) -> None:
         """Add what was read to the cache, unless that was cleared meanwhile."""
+        execution = await fold_stored(stored)
         if reading.epoch != self._cache.epoch:
             return
         if self._cache.get(stored.row.key) is not None:
             # It was started while it was being read.
             return
-        execution = fold_stored(stored)
         execution.readers = reading.waiters
         reading.execution = execution
         self._cache.add(execution)

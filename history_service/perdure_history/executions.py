@@ -24,6 +24,7 @@ from perdure_core.execution import decide
 from perdure_core.fold import apply
 from perdure_core.large_payloads import ExternalPayloads, externalize, externalize_decision
 from perdure_core.refusals import Refused, Unknown
+from perdure_core.room import check_room
 from perdure_core.state import is_open, wants_task
 from perdure_history import event_metrics
 from perdure_history.change_notifier import ChangeNotifier
@@ -31,7 +32,7 @@ from perdure_history.claim_window import ClaimWindow
 from perdure_history.committer import Batch, Committer
 from perdure_history.execution_cache import CachedExecution, ExecutionCache, to_row
 from perdure_history.execution_loader import Loader
-from perdure_history.outbox import encode_delivery
+from perdure_history.outbox import outbox_rows
 from perdure_history.payloads import Payloads
 from perdure_history.registry import FunctionRegistry
 from perdure_history.running_invocations import RunningInvocation, RunningInvocations
@@ -186,7 +187,9 @@ class Executions:
     async def decide(self, execution: CachedExecution, command: Command) -> Decision:
         """Decide at once. A refusal is raised only when the state that it rests on is durable."""
         try:
-            return decide(execution.state, command, self.clock.now_ms())
+            decision = decide(execution.state, command, self.clock.now_ms())
+            check_room(command, decision, execution.state.sequence, execution.history_bytes)
+            return decision
         except Refused:
             await self.wait_committed(execution)
             raise
@@ -211,18 +214,9 @@ class Executions:
         assert record is not None
         first_event_id = execution.state.event_count + 1
         apply(execution.state, record)
-        outbox: tuple[OutboxRow, ...] = ()
-        if decision.deliveries:
-            outbox = tuple(
-                OutboxRow(
-                    execution.key.bucket,
-                    f"{execution.key.execution_id}-{execution.state.sequence}-{index}",
-                    encode_delivery(delivery),
-                )
-                for index, delivery in enumerate(decision.deliveries)
-            )
+        sent = outbox_rows(execution.key, execution.state.sequence, decision.deliveries)
         return self._submit(
-            execution, record, first_event_id, outbox, outbox_done, external, new=False
+            execution, record, first_event_id, sent, outbox_done, external, new=False
         )
 
     def delete_outbox(self, row: OutboxRow) -> Batch:
@@ -313,8 +307,7 @@ class Executions:
     ) -> None:
         """Apply the effects of a durable change: metrics, timers, outbox, offers, notifications."""
         event_metrics.count(self.metrics, execution.state.function, record)
-        if change.replaces is not None:
-            self._cache.discard(change.replaces)
+        self._cache.discard(change.replaces)
         if change.alarm_moved:
             self.timers.moved(execution.key, change.alarm_ms)
         if change.outbox:

@@ -7,14 +7,14 @@ parent, and an end that is known already is ignored.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from perdure_core.decision import Delivery
 from perdure_host.errors import StoreError, is_outage
-from perdure_host.ports import Clock, OutboxRow, Store
+from perdure_host.ports import Clock, ExecutionKey, OutboxRow, Store
 from perdure_host.telemetry import open_log
 
 # Rows that wait in memory; the others are read from the database later.
@@ -30,9 +30,17 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _log = open_log("perdure.history")
 
 
-def encode_delivery(delivery: Delivery) -> bytes:
-    """Return the body of an outbox row."""
-    return _encoder.encode(delivery)
+def outbox_rows(
+    sender: ExecutionKey, sequence: int, deliveries: Sequence[Delivery]
+) -> tuple[OutboxRow, ...]:
+    """Return the rows of what the record of this number sends."""
+    prefix = f"{sender.execution_id}-{sequence}"
+    return tuple(
+        [
+            OutboxRow(sender.bucket, f"{prefix}-{index}", _encoder.encode(delivery))
+            for index, delivery in enumerate(deliveries)
+        ]
+    )
 
 
 class OutboxDeliverer:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import grpc.aio
 
+from perdure_gateway.admission.memory_budget import BUDGET_BYTES_MAX
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
@@ -166,6 +167,17 @@ async def pass_listening(served: Served, clock: SteppedClock, ms: int) -> None:
     for _ in range(ms // period_ms):
         clock.advance(period_ms)
         await served.registry.close_expired()
+
+
+async def all_is_free(served: Served) -> None:
+    """Return once the whole budget is free; a call ends for its caller first."""
+    while served.registry.budget.free != BUDGET_BYTES_MAX:
+        await others_turn()
+
+
+async def others_turn() -> None:
+    """Run every task of the loop that is ready."""
+    await asyncio.sleep(0)
 
 
 def registration(

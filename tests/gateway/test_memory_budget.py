@@ -7,7 +7,16 @@ import pytest
 
 from perdure_gateway.admission.memory_budget import BUDGET_BYTES_MAX, SMALL_BYTES_MAX, MemoryBudget
 from perdure_gateway.errors import ResourceExhausted
-from tests.gateway.serving import Peer, Served, failure_of, run, serving, start_request, step
+from tests.gateway.serving import (
+    Peer,
+    all_is_free,
+    failure_of,
+    others_turn,
+    run,
+    serving,
+    start_request,
+    step,
+)
 
 LARGE = SMALL_BYTES_MAX + 1
 
@@ -28,17 +37,6 @@ def test_the_budget_is_used_to_the_last_byte_and_not_beyond() -> None:
     reservation.release()
     other.release()
     assert budget.free == 2 * LARGE
-
-
-async def all_is_free(served: Served) -> None:
-    """Return once the whole budget is free; a call ends for its caller first."""
-    while served.registry.budget.free != BUDGET_BYTES_MAX:
-        await others_turn()
-
-
-async def others_turn() -> None:
-    """Run every task of the loop that is ready."""
-    await asyncio.sleep(0)
 
 
 def test_a_call_releases_its_reservation_when_it_succeeds_and_when_it_is_refused() -> None:

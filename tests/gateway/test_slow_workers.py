@@ -9,8 +9,7 @@ from perdure_gateway.admission.memory_budget import BUDGET_BYTES_MAX
 from perdure_gateway.workers import stream_session
 from perdure_gateway.workers.stream_session import WorkerSession
 from perdure_proto.v1 import worker_pb2
-from tests.gateway.serving import registration, run, serving, start_request
-from tests.gateway.test_memory_budget import all_is_free
+from tests.gateway.serving import all_is_free, registration, run, serving, start_request
 
 EXECUTIONS = 100
 INPUT = "1" * 15_000

@@ -18,7 +18,7 @@ from perdure_host.errors import StoreError
 from perdure_host.services import StartRequest
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker
-from tests.history.simulation import Simulation, inside
+from tests.history.simulation import HostGone, Simulation, inside
 from tests.store.faulty_store import Fate
 
 DAY_MS: Final = 86_400_000
@@ -163,8 +163,9 @@ class Client:
 
     async def start(self, payload: str) -> None:
         try:
-            answer = await self.simulation.history.commands.start(request(payload, 1))
-        except StoreError:
+            host = self.simulation.host
+            answer = await host.call(host.history.commands.start(request(payload, 1)))
+        except (StoreError, HostGone):
             self.unanswered.add(payload)
             return
         except NameTaken:
@@ -182,6 +183,8 @@ class Client:
         self.unanswered.clear()
 
     async def end(self, arn: str) -> None:
+        if self.simulation.host.is_down:
+            return
         try:
             invocation = await self.worker.begin_for(arn)
             if invocation is not None:
@@ -194,8 +197,9 @@ class Client:
 
     async def delete(self, arn: str) -> None:
         try:
-            await self.simulation.history.commands.delete(arn)
-        except StoreError:
+            host = self.simulation.host
+            await host.call(host.history.commands.delete(arn))
+        except (StoreError, HostGone):
             self.maybe_gone.add(arn)
         except NotEnded:
             return
@@ -221,8 +225,8 @@ class Client:
                 assert (state.status, state.input) == ("SUCCEEDED", self.inputs[arn])
         assert len(self.simulation.rows()) <= 1
         await self.simulation.pass_ms(5_000)
-        kept = {row.key for row in self.simulation.rows()}
-        assert set(inside(self.simulation.memory)._records) == kept
+        stored = {row.key for row in self.simulation.rows()}
+        assert set(inside(self.simulation.memory)._records) == stored
 
 
 @settings(max_examples=100, deadline=None)

@@ -214,7 +214,7 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
     async with sql_place.joined() as (store, me):
         stored = await store.load(key(1))
         assert stored is not None
-        assert fold_stored(stored).state.input == "[1]"
+        assert (await fold_stored(stored)).state.input == "[1]"
         large = payload(b"large")
         before = Change(row=stored.row, new=False, records=())
         await store.commit(me, [go_on(before, large)])

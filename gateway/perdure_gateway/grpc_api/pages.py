@@ -16,6 +16,7 @@ from perdure_gateway.views.messages import open_callback_to_message, summary_to_
 from perdure_host.codec import ms_from_timestamp
 from perdure_host.ports import ListQuery
 from perdure_host.services import HistoryQueries
+from perdure_host.tokens import pack_marker, unpack_marker
 from perdure_proto.v1 import client_pb2, model_pb2
 
 _EVENTS: Final = "events"

@@ -78,7 +78,7 @@ class WorkerSession:
         self._invocations: deque[worker_pb2.Invocation] = deque()
         self._unsent = registry.budget.reservation()
         # Free slots at matching, and those that it gets once there is room.
-        self._lent = self._kept = 0
+        self._lent = self._withheld = 0
         self._notices: deque[worker_pb2.ServerMessage] = deque()
         self._ready = asyncio.Event()
         self._unanswered = 0
@@ -194,14 +194,14 @@ class WorkerSession:
                 f" got {slots:,} ({self.free:,} of {self.slots:,} are free already)"
             )
         self.free += slots
-        self._kept += slots
+        self._withheld += slots
         self._lend()
 
     def _lend(self) -> None:
-        """Give matching as many free slots as there is room for what they may bring."""
-        slots = min(self._kept, LENT_SLOTS_MAX - self._lent)
+        """Grant matching as many free slots as there is room for what they may bring."""
+        slots = min(self._withheld, LENT_SLOTS_MAX - self._lent)
         if slots > 0 and self._unsent.size < UNSENT_BYTES_MAX:
-            self._kept -= slots
+            self._withheld -= slots
             self._lent += slots
             self._registry.credit(self, slots)
 
@@ -260,7 +260,7 @@ class WorkerSession:
 
     def _on_unused_slot(self) -> None:
         self._lent -= 1
-        self._kept += 1
+        self._withheld += 1
         self._lend()
 
     # The writer.

@@ -65,7 +65,7 @@ def delete_remains(
     place = (c.bucket, c.execution_id)
     chosen = select(*place).where(~_sends()).order_by(*place).limit(EXECUTIONS_MAX)
     keys = [(bucket, execution_id) for bucket, execution_id in connection.execute(chosen)]
-    room = _Room(limit, REMAINS_BYTES_MAX)
+    part = _Slice(limit, REMAINS_BYTES_MAX)
     for table in (payloads, events) if keys else ():
         joined = table.join(
             owners := chosen.subquery(),
@@ -74,19 +74,19 @@ def delete_remains(
         found = connection.execute(
             select(*table.primary_key.columns, func.length(table.c.body))
             .select_from(joined)
-            .limit(room.rows)
+            .limit(part.rows)
         )
-        rows = room.fill(found)
+        rows = part.fill(found)
         if rows:
             _delete(connection, table, rows)
-        if room.is_full:
+        if part.is_full:
             return True
     if keys:
         _delete(connection, deleted_executions, keys)
     return bool(keys)
 
 
-class _Room:
+class _Slice:
     """What one slice may still delete."""
 
     def __init__(self, rows: int, size_bytes: int) -> None:
