@@ -73,10 +73,12 @@ def test_a_list_asks_for_what_was_given() -> None:
     assert (request.reverse_order, request.max_items, request.marker) == (True, 10, "m")
 
 
-@pytest.mark.parametrize("field", ["function_name", "name"])
+@pytest.mark.parametrize("field", ["function_name", "name", "name_prefix"])
 def test_an_empty_filter_is_refused(field: str) -> None:
-    filters: dict[str, str | None] = {"function_name": None, "execution_name": None}
-    filters["execution_name" if field == "name" else field] = ""
+    filters: dict[str, str | None] = dict.fromkeys(
+        ("function_name", "execution_name", "execution_name_prefix")
+    )
+    filters[field if field in filters else f"execution_{field}"] = ""
     with pytest.raises(InvalidArgumentError, match=f"^{field} must be at least 1 character"):
         list_request(
             **filters,
