@@ -461,7 +461,7 @@ async def test_what_a_deleted_execution_leaves_is_deleted_in_slices(place: Place
     async with place.joined() as (store, me):
         await store.commit(me, [long, start(2, ended_ms=1, expires_ms=1), start(3)])
         await store.sweep(me, now_ms=9, limit=9)
-        left = []
+        left: list[int] = []
         while await store.delete_remains(me, limit=4):
             found = [await store.read_records(key(n), from_event_id=1, limit=9) for n in (1, 2)]
             payloads = await store.load_payloads(key(1), digests)
