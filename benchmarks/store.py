@@ -71,7 +71,7 @@ async def as_coroutine(insert: Insert, count: int) -> None:
     insert(count)
 
 
-async def timed(work: Awaitable[None]) -> float:
+async def timed(work: Awaitable[object]) -> float:
     """Return how many seconds it took."""
     begun = time.perf_counter()
     await work

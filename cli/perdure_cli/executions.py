@@ -175,7 +175,7 @@ def pause(
 @app.command()
 @connected
 def resume(session: Session, arn: ArnArgument, reason: ReasonOption = None) -> None:
-    """End the pause of an execution."""
+    """End the pause of an execution, or read one again that is quarantined."""
     with session.client() as client:
         status = client.resume(arn, reason=reason)
     _show_status(session, status)
@@ -184,7 +184,7 @@ def resume(session: Session, arn: ArnArgument, reason: ReasonOption = None) -> N
 @app.command()
 @connected
 def delete(session: Session, arn: ArnArgument) -> None:
-    """Delete an execution that has ended, with its history."""
+    """Delete an execution that has ended or is quarantined, with its history."""
     with session.client() as client:
         deleted_at = client.delete(arn)
     if session.for_programs:

@@ -134,6 +134,10 @@ def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
         ("name", execution.execution_name),
         ("started", format_time(execution.started_at)),
     ]
+    if execution.quarantine_reason is not None:
+        since = "" if execution.quarantined_at is None else format_time(execution.quarantined_at)
+        reason = f"since {since}: {execution.quarantine_reason}"
+        return [*facts, ("quarantined", Text(reason, style="red"))]
     if execution.ended_at is not None:
         took = format_duration(execution.ended_at - execution.started_at)
         facts.append(("ended", f"{format_time(execution.ended_at)}, after {took}"))
@@ -170,7 +174,9 @@ def _show_callback(console: Console, callback: OpenCallback) -> None:
 
 
 def _marked(summary: ExecutionSummary) -> str:
-    """Return the status, marked if a replay that diverged has paused the execution."""
+    """Return the status, marked if the execution is quarantined or was paused by divergence."""
+    if summary.quarantine_reason is not None:
+        return f"{summary.status} (quarantined)"
     return f"{summary.status} (diverged)" if summary.diverged else summary.status
 
 

@@ -37,5 +37,9 @@ class Unknown(Refused):
     """There is no such function, execution, operation or callback."""
 
 
+class Quarantined(Refused):
+    """The execution is quarantined: what is stored of it cannot be read."""
+
+
 class NameTaken(Refused):
     """An execution of this name was started with another input."""

@@ -14,13 +14,14 @@ from perdure_core.refusals import (
     Invalid,
     NameTaken,
     NotEnded,
+    Quarantined,
     Refused,
     StaleToken,
     Unknown,
 )
 from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
 from perdure_host.codec import MalformedMessage
-from perdure_host.errors import Fenced, StoreError
+from perdure_host.errors import ChangeRefused, Fenced, StoreError
 from perdure_host.telemetry import open_log, report_incident
 
 # Statuses travel in HTTP/2 trailers, which peers bound at 8 KiB.
@@ -53,6 +54,8 @@ def _code_of(error: Exception) -> grpc.StatusCode:
             return _code_of_refusal(error)
         case MalformedMessage():
             return grpc.StatusCode.INVALID_ARGUMENT
+        case ChangeRefused():
+            return grpc.StatusCode.DATA_LOSS
         case StoreError() | NotServing() | HeartbeatTimeout():
             return grpc.StatusCode.UNAVAILABLE
         case SessionReplaced():
@@ -71,6 +74,8 @@ def _code_of_refusal(error: Refused) -> grpc.StatusCode:
             return grpc.StatusCode.NOT_FOUND
         case NameTaken():
             return grpc.StatusCode.ALREADY_EXISTS
+        case Quarantined():
+            return grpc.StatusCode.DATA_LOSS
         case StaleToken():
             return grpc.StatusCode.ABORTED
         case Ended() | NotEnded() | CallbackClosed():

@@ -22,11 +22,11 @@ from perdure_core.json_text import is_same_value
 from perdure_core.limits import COMPARED_INPUT_BYTES_MAX
 from perdure_core.model import ErrorObject
 from perdure_core.payload import StoredPayload, bytes_of, text_of
-from perdure_core.refusals import NameTaken, Unknown
+from perdure_core.refusals import NameTaken, Quarantined, Unknown
 from perdure_core.start_validation import check_start
 from perdure_core.state import State, identity_of
 from perdure_core.validation import check_tenancy
-from perdure_history.committer import Batch
+from perdure_history.committer import Submission
 from perdure_history.execution_cache import (
     SWEPT_SOON_MS,
     CachedExecution,
@@ -39,7 +39,7 @@ from perdure_history.ids import new_id
 from perdure_history.name_lookup import NameLookup
 from perdure_host.errors import StoreUnavailable
 from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
-from perdure_host.services import StartAnswer, StartRequest, key_of_identity
+from perdure_host.services import StartAnswer, StartRequest, key_of, key_of_identity
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
@@ -135,13 +135,20 @@ class ClientCalls:
         return execution.state.status
 
     async def resume(self, arn: str, *, reason: str | None) -> str:
-        """Withdraw a pause; return the new status."""
+        """Withdraw a pause, or read again what is quarantined; return the new status."""
+        key = key_of(arn)
+        if key in self._executions.quarantine:
+            return (await self._retry(key)).status
         return (await self._command(arn, Resume(reason))).status
 
     async def delete(self, arn: str) -> int:
         """Make it due for the retention sweep; return when that was first requested."""
         executions = self._executions
-        execution = await self._execution(arn)
+        try:
+            execution = await self._execution(arn)
+        except Quarantined:
+            # There is no state that a decision could be made on.
+            return await self._delete_quarantined(key_of(arn))
         state = execution.state
         now_ms = executions.clock.now_ms()
         expires = expires_ms(state)
@@ -214,7 +221,7 @@ class ClientCalls:
             self._release(name)
             return taken
         # A caller that is cancelled must not release the name before the commit is durable.
-        batch.ends.append(partial(self._release, name))
+        batch.at_end(partial(self._release, name))
         await batch.wait()
         return None
 
@@ -243,11 +250,31 @@ class ClientCalls:
         bucket: int,
         outbox_done: tuple[OutboxRow, ...] = (),
         replaces: ExecutionKey | None = None,
-    ) -> Batch:
+    ) -> Submission:
         executions = self._executions
         record = begin(start, executions.clock.now_ms())
         key = ExecutionKey(bucket, start.execution_id)
         return executions.create(key, record, _digest(start), outbox_done, replaces)
+
+    async def _retry(self, key: ExecutionKey) -> State:
+        """Read an execution again that was set aside. Raises Quarantined if it still is."""
+        executions = self._executions
+        executions.quarantine.release(key)
+        execution = await executions.committed(key)
+        executions.timers.moved(key, execution.state.alarms.next_due_ms())
+        executions.offer(execution)
+        executions.quarantine.on_retried()
+        return execution.state
+
+    async def _delete_quarantined(self, key: ExecutionKey) -> int:
+        """Delete an execution that is set aside, with everything that it owns."""
+        executions = self._executions
+        # What was decided before it was set aside may still be on its way.
+        await executions.committer.flush()
+        await executions.store.delete(executions.committer.incarnation, key)
+        executions.quarantine.release(key)
+        executions.timers.moved(key, None)
+        return executions.clock.now_ms()
 
     async def _command(self, arn: str, command: Command) -> State:
         execution = await self._execution(arn)

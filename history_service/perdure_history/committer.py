@@ -4,6 +4,9 @@ No artificial delay: a change that comes alone is committed at once, under load 
 transaction. The order of decisions is the order of commits. When a commit fails, everything decided
 after it fails too, because it was decided over a state that never became true: `stop` is called
 before any caller learns of the failure, and `recover` must reload before anything else is decided.
+
+A change that contradicts what is stored fails alone, with what was decided after it on the same
+execution: `refuse` must forget the state of that execution before any caller learns of it.
 """
 
 import asyncio
@@ -14,9 +17,19 @@ from typing import Final
 
 import msgspec
 
-from perdure_host.errors import CommitUnknown, DatabaseAway, Fenced, StoreError
+from perdure_host.errors import ChangeRefused, CommitUnknown, DatabaseAway, Fenced, StoreError
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Change, ExecutionKey, OutboxRow, StatusEventRow, Store
+from perdure_host.ports import (
+    Change,
+    ExecutionKey,
+    OutboxRow,
+    RefusedChange,
+    StatusEventRow,
+    Store,
+)
+from perdure_host.telemetry import open_log
+
+_log = open_log("perdure.history")
 
 # Bounds of one transaction; a batch that has reached either is closed.
 BATCH_CHANGES_MAX: Final = 1_000
@@ -31,6 +44,7 @@ class Batch:
 
     __slots__ = (
         "_error",
+        "_refused",
         "_waiters",
         "changes",
         "effects",
@@ -46,15 +60,17 @@ class Batch:
         self.changes: dict[ExecutionKey, Change] = {}
         self.outbox_done: list[OutboxRow] = []
         self.status_events_done: list[StatusEventRow] = []
-        self.effects: list[Effect] = []
-        self.undos: list[Effect] = []
+        # Each with the execution whose change it belongs to.
+        self.effects: list[tuple[ExecutionKey | None, Effect]] = []
+        self.undos: list[tuple[ExecutionKey | None, Effect]] = []
         # Called however the commit ends, before the waiting callers go on.
-        self.ends: list[Effect] = []
+        self.ends: list[tuple[ExecutionKey | None, Effect]] = []
         self.size_bytes = 0
         # True once the commit has succeeded or failed.
         self.is_done = False
         self._error: StoreError | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._refused: dict[ExecutionKey, ChangeRefused] = {}
+        self._waiters: list[tuple[ExecutionKey | None, asyncio.Future[None]]] = []
 
     @property
     def is_full(self) -> bool:
@@ -65,12 +81,18 @@ class Batch:
             or self.size_bytes >= BATCH_BYTES_MAX
         )
 
-    async def wait(self) -> None:
-        """Return when the commit is durable. Raises StoreError when it failed."""
+    def has_ended(self, key: ExecutionKey | None) -> bool:
+        """Return whether the change of this execution is durable or has failed."""
+        return self.is_done or (bool(self._refused) and key in self._refused)
+
+    async def wait(self, key: ExecutionKey | None) -> None:
+        """Return when the change of this execution is durable. Raises StoreError if it failed."""
+        if self._refused and key is not None and key in self._refused:
+            raise self._refused[key]
         if not self.is_done:
             # One future each: a caller that is cancelled must not cancel the wait of others.
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters.append((key, waiter))
             await waiter
         elif self._error is not None:
             raise self._error
@@ -78,11 +100,11 @@ class Batch:
     def succeed(self) -> None:
         """Apply the effects, then let the waiting callers go on."""
         self.is_done = True
-        for effect in self.effects:
+        for _, effect in self.effects:
             effect()
-        for end in self.ends:
+        for _, end in self.ends:
             end()
-        for waiter in self._waiters:
+        for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._release()
@@ -92,14 +114,32 @@ class Batch:
         self.is_done = True
         self._error = error
         if not isinstance(error, CommitUnknown):
-            for undo in self.undos:
+            for _, undo in self.undos:
                 undo()
-        for end in self.ends:
+        for _, end in self.ends:
             end()
-        for waiter in self._waiters:
+        for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error)
         self._release()
+
+    def refuse(self, key: ExecutionKey, error: ChangeRefused) -> None:
+        """Remove the change of one execution, and raise the error in those who wait for it."""
+        if self.changes.pop(key, None) is None:
+            return
+        self._refused[key] = error
+        self.effects = [each for each in self.effects if each[0] != key]
+        # The invocation that a change had ended runs no more: nothing is undone.
+        self.undos = [each for each in self.undos if each[0] != key]
+        ends = [end for of, end in self.ends if of == key]
+        self.ends = [each for each in self.ends if each[0] != key]
+        for end in ends:
+            end()
+        waiters = [waiter for of, waiter in self._waiters if of == key]
+        self._waiters = [each for each in self._waiters if each[0] != key]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     def _release(self) -> None:
         # Executions still refer to their last batch; it must not keep its contents in memory.
@@ -112,6 +152,29 @@ class Batch:
         self._waiters.clear()
 
 
+class Submission:
+    """A change that was put into a batch, or what is done without one."""
+
+    __slots__ = ("_key", "batch")
+
+    def __init__(self, batch: Batch, key: ExecutionKey | None) -> None:
+        self.batch = batch
+        self._key = key
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether it is durable or has failed."""
+        return self.batch.has_ended(self._key)
+
+    async def wait(self) -> None:
+        """Return when it is durable. Raises StoreError when it failed."""
+        await self.batch.wait(self._key)
+
+    def at_end(self, end: Effect) -> None:
+        """Call this however the commit ends, before the waiting callers go on."""
+        self.batch.ends.append((self._key, end))
+
+
 class Committer:
     """Commits batches, one at a time, under the node's incarnation."""
 
@@ -119,14 +182,15 @@ class Committer:
         self,
         store: Store,
         metrics: ServerMetrics,
-        *,
         stop: Callable[[StoreError], None],
         recover: Callable[[StoreError], Awaitable[None]],
+        refuse: Callable[[ExecutionKey, ChangeRefused], None],
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._stop = stop
         self._recover = recover
+        self._refuse = refuse
         self._wake = asyncio.Event()
         self._waiting: deque[Batch] = deque()
         self._in_flight: Batch | None = None
@@ -140,12 +204,13 @@ class Committer:
         status_events_done: Sequence[StatusEventRow] = (),
         effect: Effect | None = None,
         undo: Effect | None = None,
-    ) -> Batch:
-        """Put a change into the next commit and return that commit."""
+    ) -> Submission:
+        """Put a change, or what is done without one, into the next commit."""
         batch = self._waiting[-1] if self._waiting else None
         if batch is None or batch.is_full:
             batch = Batch()
             self._waiting.append(batch)
+        key = None
         if change is not None:
             key = change.row.key
             before = batch.changes.get(key)
@@ -159,11 +224,11 @@ class Committer:
         if status_events_done:
             batch.status_events_done.extend(status_events_done)
         if effect is not None:
-            batch.effects.append(effect)
+            batch.effects.append((key, effect))
         if undo is not None:
-            batch.undos.append(undo)
+            batch.undos.append((key, undo))
         self._wake.set()
-        return batch
+        return Submission(batch, key)
 
     async def run(self) -> None:
         """Commit until cancelled."""
@@ -182,13 +247,13 @@ class Committer:
         last = self._waiting[-1] if self._waiting else self._in_flight
         if last is not None:
             with contextlib.suppress(StoreError):
-                await last.wait()
+                await last.wait(None)
 
     async def flush(self) -> None:
         """Wait until everything submitted so far is durable or has failed."""
         while last := self._waiting[-1] if self._waiting else self._in_flight:
             with contextlib.suppress(StoreError):
-                await last.wait()
+                await last.wait(None)
 
     async def _commit(self, batch: Batch) -> None:
         self._in_flight = batch
@@ -196,7 +261,7 @@ class Committer:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            await self._store.commit(
+            refused = await self._store.commit(
                 self.incarnation,
                 tuple(batch.changes.values()),
                 batch.outbox_done,
@@ -205,12 +270,33 @@ class Committer:
         except StoreError as error:
             await self._fail(error)
         else:
+            for each in refused:
+                self._fail_change(batch, each)
             self._in_flight = None
             metrics = self._metrics
             metrics.commits.inc()
             metrics.commit_seconds.observe(loop.time() - started)
             metrics.commit_changes.observe(len(batch.changes))
             batch.succeed()
+
+    def _fail_change(self, batch: Batch, refused: RefusedChange) -> None:
+        """Fail one change, and those decided after it on the same execution."""
+        self._metrics.commit_failures["refused"].inc()
+        key = refused.key
+        error = ChangeRefused(
+            f"the database refused a change of execution {key.execution_id}, and nothing of it was"
+            f" written: {refused.statement}: {refused.reason}"
+        )
+        _log.error(
+            "the database refused a change of an execution",
+            execution_id=key.execution_id,
+            bucket=key.bucket,
+            statement=refused.statement,
+            error=refused.reason,
+        )
+        self._refuse(key, error)
+        for each in (batch, *self._waiting):
+            each.refuse(key, error)
 
     async def _fail(self, error: StoreError) -> None:
         if isinstance(error, Fenced):
@@ -245,5 +331,6 @@ def _merged(before: Change, after: Change) -> Change:
         alarm_moved=before.alarm_moved or after.alarm_moved,
         alarm_ms=after.alarm_ms if after.alarm_moved else before.alarm_ms,
         outbox=before.outbox + after.outbox,
+        outbox_done=before.outbox_done + after.outbox_done,
         status_events=before.status_events + after.status_events,
     )

@@ -17,10 +17,12 @@ from perdure_core.model import ExecutionStatus
 from perdure_core.refusals import Unknown
 from perdure_core.room import is_half_full
 from perdure_core.state import Dispatch, State, identity_of, waiting_for
-from perdure_history.committer import Batch
+from perdure_history.committer import Submission
 from perdure_history.settings import HistorySettings
+from perdure_host.errors import Unreadable
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import ExecutionKey, ExecutionRow, StoredExecution
+from perdure_host.ports import ExecutionKey, ExecutionRow, RecordRow, StoredExecution
+from perdure_host.quarantine import in_words
 from perdure_host.telemetry import open_log
 
 # A folded execution takes about this many times the bytes of its records, plus this much.
@@ -32,6 +34,13 @@ SWEPT_SOON_MS: Final = 60_000
 # Records of this size, with so much more for each, are folded at a time: a few milliseconds.
 _SLICE_BYTES: Final = 64 * 1_024
 _RECORD_BYTES: Final = 100
+# The end of the year 9999, with some room for durations.
+_TIME_MS_MAX: Final = 253_402_300_799_999
+# The columns of a row that follow from the records, whatever release wrote them.
+_FROM_RECORDS: Final = (
+    *("namespace", "function", "name", "status", "started_ms", "sequence", "event_count"),
+    "ended_ms",
+)
 # Executions that cannot be evicted yet are skipped, up to this many at a time.
 _SKIPPED_MAX: Final = 16
 
@@ -59,7 +68,7 @@ class CachedExecution:
         # The alarm in the database once the commits in progress have succeeded.
         self.alarm_ms: int | None = None
         # The last commit that has a change of this execution.
-        self.batch: Batch | None = None
+        self.batch: Submission | None = None
         # Callers of the loader that have not seen it yet.
         self.readers = 0
         self.size_bytes = _BYTES_OVERHEAD
@@ -89,23 +98,60 @@ class CachedExecution:
 
 
 async def fold_stored(stored: StoredExecution) -> CachedExecution:
-    """Return a stored execution, folded in slices: between them other work goes on."""
+    """Return a stored execution, folded in slices: between them other work goes on.
+
+    Raises Unreadable, with the reason in words.
+    """
     state: State | None = None
     history_bytes = slice_bytes = 0
-    for record in stored.records:
+    for number, record in enumerate(stored.records, 1):
         slice_bytes += len(record.body) + _RECORD_BYTES
         if slice_bytes > _SLICE_BYTES:
             await asyncio.sleep(0)
             slice_bytes = 0
-        state = apply(state, decode_record(record.body))
+        state = _fold_next(state, number, record)
         history_bytes += len(record.body)
-    assert state is not None
+    if state is None:
+        raise Unreadable("it has no records")
     execution = CachedExecution(stored.row.key, state, stored.row.input_digest)
     execution.alarm_ms = state.alarms.next_due_ms()
     if state.dispatch is Dispatch.WANTED:
         execution.uncertain_turn = state.turn
     execution.grow(history_bytes)
+    _check_row(stored.row, execution)
     return execution
+
+
+def _fold_next(state: State | None, number: int, record: RecordRow) -> State:
+    """Return the state with the record of this number folded in. Raises Unreadable."""
+    if record.sequence != number:
+        raise Unreadable(f"record {number} is missing")
+    before = 0 if state is None else state.event_count
+    try:
+        state = apply(state, decode_record(record.body))
+    except Exception as error:
+        # Damaged bytes, an event of a later release, or one that the rules do not allow.
+        raise Unreadable(f"record {number} cannot be read: {in_words(error)}") from error
+    if (before + 1, state.event_count - before) != (record.first_event_id, record.event_count):
+        raise Unreadable(f"record {number} has other numbers of events than its row says")
+    return state
+
+
+def _check_row(row: ExecutionRow, execution: CachedExecution) -> None:
+    """Raise Unreadable unless the records make what the row says."""
+    try:
+        made = to_row(execution)
+        next_due_ms = execution.alarm_ms
+    except Exception as error:
+        raise Unreadable(f"its records make no execution: {in_words(error)}") from error
+    if execution.state.execution_id != row.key.execution_id:
+        raise Unreadable("its records are those of another execution")
+    for field in _FROM_RECORDS:
+        if getattr(made, field) != getattr(row, field):
+            raise Unreadable(f"its row has another {field} than its records make")
+    times_ms = (made.started_ms, execution.state.deadline_ms, made.expires_ms, next_due_ms)
+    if any(at_ms is not None and not 0 <= at_ms <= _TIME_MS_MAX for at_ms in times_ms):
+        raise Unreadable("its records hold a time that no clock shows")
 
 
 def with_identity(execution: CachedExecution, identity: ExecutionIdentity) -> CachedExecution:
@@ -220,6 +266,12 @@ class ExecutionCache:
         self.epoch += 1
         self._executions.clear()
         self._bytes = 0
+
+    def drop(self, key: ExecutionKey) -> None:
+        """Drop one execution whose state is not that of the database, if it is in memory."""
+        execution = self._executions.get(key)
+        if execution is not None:
+            self._drop(execution)
 
     def drop_expired(self, now_ms: int) -> None:
         """Drop what retention has deleted."""

@@ -5,12 +5,13 @@ are needed at the same time than the cache has room for.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from perdure_core.refusals import Unknown
+from perdure_core.refusals import Quarantined, Unknown
 from perdure_history.execution_cache import CachedExecution, ExecutionCache, fold_stored
+from perdure_host.errors import Unreadable
 from perdure_host.ports import ExecutionKey, Store, StoredExecution
 
 # Executions with a longer history are read one by one, so that what is read at a time is small.
@@ -32,8 +33,14 @@ class _Read:
 class Loader:
     """Fills the cache from the store."""
 
-    def __init__(self, store: Store, cache: ExecutionCache) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: ExecutionCache,
+        set_aside: Callable[[ExecutionKey, str], Quarantined],
+    ) -> None:
         self._store = store
+        self._set_aside = set_aside
         self._cache = cache
         self._reads: dict[ExecutionKey, _Read] = {}
 
@@ -44,7 +51,7 @@ class Loader:
     async def load(self, key: ExecutionKey) -> None:
         """Return when the execution is in the cache, or the cache was cleared meanwhile.
 
-        Raises Unknown, StoreUnavailable.
+        Raises Unknown, Quarantined, StoreUnavailable.
         """
         reading = self._reads.get(key)
         if reading is None or reading.epoch != self._cache.epoch:
@@ -79,7 +86,10 @@ class Loader:
     async def _read_many(self, readings: dict[ExecutionKey, _Read]) -> None:
         found = await self._store.load_many(list(readings), records_max=PREFETCH_RECORDS_MAX)
         for stored in found:
-            await self._keep(stored, readings[stored.row.key])
+            try:
+                await self._keep(stored, readings[stored.row.key])
+            except Unreadable as error:
+                self._set_aside(stored.row.key, str(error))
 
     def _begin(self, key: ExecutionKey) -> _Read:
         reading = self._reads[key] = _Read(self._cache.epoch)
@@ -88,16 +98,20 @@ class Loader:
         return reading
 
     async def _read(self, key: ExecutionKey, reading: _Read) -> None:
-        stored = await self._store.load(key)
-        if stored is not None:
-            await self._keep(stored, reading)
-        elif reading.epoch == self._cache.epoch and self._cache.get(key) is None:
+        try:
+            stored = await self._store.load(key)
+            if stored is not None:
+                await self._keep(stored, reading)
+                return
+        except Unreadable as error:
+            raise self._set_aside(key, str(error)) from error
+        if reading.epoch == self._cache.epoch and self._cache.get(key) is None:
             raise Unknown(
                 f"no execution {key.execution_id}: it never existed, or is past its retention"
             )
 
     async def _keep(self, stored: StoredExecution, reading: _Read) -> None:
-        """Add what was read to the cache, unless that was cleared meanwhile."""
+        """Add what was read to the cache, unless that was cleared meanwhile. Raises Unreadable."""
         execution = await fold_stored(stored)
         if reading.epoch != self._cache.epoch:
             return

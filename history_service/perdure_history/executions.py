@@ -15,21 +15,19 @@ from typing import Final
 from perdure_core.commands import AlarmDue, Command
 from perdure_core.decision import Decision
 from perdure_core.events import (
-    InvocationCompleted,
-    InvocationReturned,
     Record,
     encode_record,
 )
 from perdure_core.execution import decide
 from perdure_core.fold import apply
 from perdure_core.large_payloads import ExternalPayloads, externalize, externalize_decision
-from perdure_core.refusals import Refused, Unknown
+from perdure_core.refusals import Quarantined, Refused, Unknown
 from perdure_core.room import check_room
 from perdure_core.state import is_open, wants_task
 from perdure_history import event_metrics
 from perdure_history.change_notifier import ChangeNotifier
 from perdure_history.claim_window import ClaimWindow
-from perdure_history.committer import Batch, Committer
+from perdure_history.committer import Committer, Submission
 from perdure_history.execution_cache import CachedExecution, ExecutionCache, to_row
 from perdure_history.execution_loader import Loader
 from perdure_history.outbox import outbox_rows
@@ -54,13 +52,13 @@ from perdure_host.ports import (
     StatusEventRow,
     Store,
 )
+from perdure_host.quarantine import Quarantine
 from perdure_host.services import Matching, Task
 from perdure_host.telemetry import open_log
 
 _RETRY_MS: Final = 500
 # What is read ahead fills at most this part of the cache.
 _PREFETCH_SHARE: Final = 4
-_INVOCATION_ENDS: Final = frozenset({InvocationCompleted, InvocationReturned})
 
 _log = open_log("perdure.history")
 
@@ -85,12 +83,14 @@ class Executions:
         self.matching = matching
         self.settings = settings
         self.running = RunningInvocations()
+        self.quarantine = Quarantine(clock, metrics, self._forget)
         self.changes = ChangeNotifier()
         # The same for callers that only wait for the end.
         self.ends = ChangeNotifier()
         self.functions = FunctionRegistry(store)
-        self.payloads = Payloads(store, settings.cache_payload_bytes_max)
-        self.committer = Committer(store, metrics, stop=self._stop, recover=self._recover)
+        self.payloads = Payloads(store, settings.cache_payload_bytes_max, self.quarantine.set_aside)
+        on_refused = self.quarantine.on_refused
+        self.committer = Committer(store, metrics, self._stop, self._recover, on_refused)
         self.timers = Timers(
             store, clock, settings, self._load_and_fire, fire_loaded=self._fire_loaded
         )
@@ -109,9 +109,8 @@ class Executions:
         self.attention = Attention(clock, on_pause=self._paused)
         self.claims = ClaimWindow(self.attention, settings.claim_wait_ms)
         self._cache = ExecutionCache(settings, metrics)
-        self._loader = Loader(store, self._cache)
-        self._node_name = node_name
-        self._address = address
+        self._loader = Loader(store, self._cache, self.quarantine.set_aside)
+        self._node_name, self._address = node_name, address
         self._unavailable_reason: str | None = "the node is starting"
         self._is_over = False
         # Called when the node stops to serve, with the reason, and with None when it serves again.
@@ -130,7 +129,7 @@ class Executions:
     # Loading.
 
     async def get(self, key: ExecutionKey) -> CachedExecution:
-        """Return the execution, loaded if need be. Raises Unknown, StoreUnavailable.
+        """Return the execution, loaded if need be. Raises Unknown, Quarantined, StoreUnavailable.
 
         Decide before the next await.
         """
@@ -139,13 +138,14 @@ class Executions:
             execution = self._cache.get(key)
             if execution is not None:
                 return execution
+            self.quarantine.check(key)
             await self._loader.load(key)
 
     async def prefetch(self, keys: Sequence[ExecutionKey]) -> None:
         """Read executions together that `get` would read one by one. Raises StoreUnavailable."""
         self.require_ready()
         keys_max = max(1, self.settings.cache_executions_max // _PREFETCH_SHARE)
-        await self._loader.prefetch(keys[:keys_max])
+        await self._loader.prefetch(self.quarantine.without(keys[:keys_max]))
 
     async def committed(self, key: ExecutionKey) -> CachedExecution:
         """Return the execution once everything in its state is durable."""
@@ -200,7 +200,7 @@ class Executions:
         decision: Decision,
         outbox_done: Sequence[OutboxRow] = (),
         external: ExternalPayloads | None = None,
-    ) -> Batch:
+    ) -> Submission:
         """Fold a decision in and put it into the next commit. Its effects follow the commit.
 
         `external` may have large texts of the decision prepared already.
@@ -213,18 +213,19 @@ class Executions:
         record = decision.record
         assert record is not None
         first_event_id = execution.state.event_count + 1
-        apply(execution.state, record)
+        with self.quarantine.setting_aside(execution.key, "a change cannot be folded in"):
+            apply(execution.state, record)
         sent = outbox_rows(execution.key, execution.state.sequence, decision.deliveries)
         return self._submit(
             execution, record, first_event_id, sent, outbox_done, external, new=False
         )
 
-    def delete_outbox(self, row: OutboxRow) -> Batch:
+    def delete_outbox(self, row: OutboxRow) -> Submission:
         """Delete an outbox row whose delivery has no effect left. Raises StoreUnavailable."""
         self.require_ready()
         return self.committer.submit(None, outbox_done=(row,))
 
-    def delete_status_events(self, rows: Sequence[StatusEventRow]) -> Batch:
+    def delete_status_events(self, rows: Sequence[StatusEventRow]) -> Submission:
         """Delete status events that the sink has accepted. Raises StoreUnavailable."""
         self.require_ready()
         return self.committer.submit(None, status_events_done=rows)
@@ -236,7 +237,7 @@ class Executions:
         input_digest: bytes,
         outbox_done: Sequence[OutboxRow] = (),
         replaces: ExecutionKey | None = None,
-    ) -> Batch:
+    ) -> Submission:
         """Create an execution from its first record; the same commit deletes what it replaces."""
         self.require_ready()
         external = ExternalPayloads()
@@ -259,15 +260,13 @@ class Executions:
         *,
         new: bool,
         replaces: ExecutionKey | None = None,
-    ) -> Batch:
+    ) -> Submission:
         state = execution.state
-        body = encode_record(record)
+        body, event_count = encode_record(record), state.event_count + 1 - first_event_id
         self._cache.grow(execution, len(body))
-        event_count = state.event_count + 1 - first_event_id
         alarm_ms = state.alarms.next_due_ms()
-        payloads: tuple[PayloadRow, ...] = ()
-        if external.bodies:
-            payloads = tuple([PayloadRow(digest, text) for digest, text in external.bodies.items()])
+        payloads = tuple([PayloadRow(digest, text) for digest, text in external.bodies.items()])
+        if payloads:
             self.payloads.remember(execution.key, payloads)
         status_rows: tuple[StatusEventRow, ...] = ()
         if self.on_status_events is not None:
@@ -280,22 +279,17 @@ class Executions:
             alarm_moved=alarm_ms != execution.alarm_ms,
             alarm_ms=alarm_ms,
             outbox=outbox,
+            outbox_done=tuple(outbox_done),
             status_events=status_rows,
             replaces=replaces,
         )
         execution.alarm_ms = alarm_ms
-        undo = removed = None
-        ends_invocation = _ends_invocation(record)
-        if ends_invocation or not is_open(state):
+        removed, is_end = None, self.running.are_ended_by(record)
+        if is_end or not is_open(state):
             removed = self.running.remove(execution.key)
-            undo = None if removed is None else partial(self.running.restore, removed)
-        lost = None if ends_invocation else removed
-        execution.batch = self.committer.submit(
-            change,
-            outbox_done=outbox_done,
-            effect=partial(self._on_committed, execution, record, change, lost),
-            undo=undo,
-        )
+        undo = None if removed is None else partial(self.running.restore, removed)
+        effect = partial(self._on_committed, execution, record, change, None if is_end else removed)
+        execution.batch = self.committer.submit(change, effect=effect, undo=undo)
         return execution.batch
 
     def _on_committed(
@@ -336,9 +330,9 @@ class Executions:
         """Fire what is due and wait until it is durable. A deleted execution has nothing due."""
         try:
             execution = await self.get(key)
-        except Unknown:
+            self._fire(execution)
+        except (Unknown, Quarantined):
             return
-        self._fire(execution)
         await self.wait_committed(execution)
 
     def _fire_loaded(self, key: ExecutionKey) -> bool:
@@ -356,7 +350,8 @@ class Executions:
             # It has moved since it was read.
             self.timers.moved(execution.key, due_ms)
             return
-        decision = decide(execution.state, AlarmDue(), now_ms)
+        with self.quarantine.setting_aside(execution.key, "its alarm cannot be handled"):
+            decision = decide(execution.state, AlarmDue(), now_ms)
         self.metrics.timer_lateness_seconds.observe((now_ms - due_ms) / 1_000)
         self.commit(execution, decision)
 
@@ -489,12 +484,17 @@ class Executions:
                 if self._outage.ended(incarnation=self.committer.incarnation):
                     self.on_availability(self._unavailable_reason)
 
+    def _forget(self, key: ExecutionKey) -> None:
+        """Forget the state of an execution that is set aside, or not that of the database."""
+        self._cache.drop(key)
+        lost = self.running.remove(key)
+        self.changes.notify(key)
+        self.ends.notify(key)
+        if lost is not None and lost.worker_id is not None:
+            self.on_lost(lost.worker_id, lost.invocation_id)
+
     def on_fenced(self, lost: StoreError) -> None:
         """Stop serving, because another node has taken over."""
         self.end(f"this node was replaced: {lost}")
         if not self.fatal.done():
             self.fatal.set_result(lost)
-
-
-def _ends_invocation(record: Record) -> bool:
-    return not _INVOCATION_ENDS.isdisjoint(map(type, record.events))

@@ -11,8 +11,10 @@ from perdure_core.refusals import Unknown
 from perdure_core.state import State, is_open
 from perdure_history.execution_cache import CachedExecution, with_identity
 from perdure_history.executions import Executions
+from perdure_host.errors import Unreadable
 from perdure_host.ports import ExecutionKey, ExecutionPage, FunctionRow, ListQuery, RecordRow
-from perdure_host.services import NumberedEvent, key_of, key_of_identity
+from perdure_host.quarantine import in_words
+from perdure_host.services import NumberedEvent, QuarantinedExecution, key_of, key_of_identity
 
 _PAGE: Final = 100
 _LAST_EVENT: Final = 2**31 - 1
@@ -54,12 +56,37 @@ class HistoryReader:
         """Return events after this one; in reverse those before it (0: from the end)."""
         self._executions.require_ready()
         key = key_of(arn)
-        row = await self._executions.store.get(key)
-        if row is None:
-            raise Unknown(f"no execution {arn}: it never existed, or is past its retention")
-        if reverse:
-            return await self._backwards(key, after_event_id or _LAST_EVENT, limit)
-        return await self._forwards(key, after_event_id, limit)
+        try:
+            row = await self._executions.store.get(key)
+            if row is None:
+                raise Unknown(f"no execution {arn}: it never existed, or is past its retention")
+            if reverse:
+                return await self._backwards(key, after_event_id or _LAST_EVENT, limit)
+            return await self._forwards(key, after_event_id, limit)
+        except Unreadable as error:
+            raise self._executions.quarantine.set_aside(key, str(error)) from error
+
+    async def quarantined(self, arn: str) -> QuarantinedExecution | None:
+        """Return the row of an execution that is quarantined, and the reason."""
+        executions = self._executions
+        executions.require_ready()
+        identity = parse_arn(arn)
+        key = key_of_identity(identity)
+        mark = executions.quarantine.get(key)
+        if mark is None:
+            return None
+        try:
+            row = await executions.store.get(key)
+        except Unreadable as error:
+            raise executions.quarantine.set_aside(key, str(error)) from error
+        if row is None or row.identity != identity:
+            return None
+        return QuarantinedExecution(row, mark.reason, mark.since_ms)
+
+    def quarantine_reason(self, key: ExecutionKey) -> str | None:
+        """Return the reason for which the execution is quarantined, if it is."""
+        mark = self._executions.quarantine.get(key)
+        return None if mark is None else mark.reason
 
     async def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
         """Yield events as they become durable, until the execution has ended."""
@@ -122,7 +149,10 @@ class HistoryReader:
 
 
 def _numbered(row: RecordRow) -> list[NumberedEvent]:
-    record = decode_record(row.body)
+    try:
+        record = decode_record(row.body)
+    except Exception as error:
+        raise Unreadable(f"record {row.sequence} cannot be read: {in_words(error)}") from error
     public = [event for event in record.events if is_public(event)]
     return [
         NumberedEvent(row.first_event_id + index, record.at_ms, event)

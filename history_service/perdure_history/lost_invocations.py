@@ -4,7 +4,7 @@ from perdure_core.commands import Complete, CompletionStatus, HandBack
 from perdure_core.execution import current_token, decide, is_current
 from perdure_core.model import ErrorObject, ExecutionStatus
 from perdure_core.state import Dispatch, State, is_open
-from perdure_history.committer import Batch
+from perdure_history.committer import Submission
 from perdure_history.execution_cache import CachedExecution
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
@@ -19,7 +19,7 @@ UNCLAIMED = ErrorObject(
 
 def record_lost(
     executions: Executions, execution: CachedExecution, running: RunningInvocation
-) -> Batch | None:
+) -> Submission | None:
     """Record that an invocation was lost, so that the execution wants another one.
 
     Returns None when it is not the current one any more.
@@ -41,7 +41,7 @@ def is_unclaimed(executions: Executions, execution: CachedExecution) -> bool:
     return state.dispatch is Dispatch.RUNNING or _waits_for_unknown(state)
 
 
-def record_unclaimed(executions: Executions, execution: CachedExecution) -> Batch:
+def record_unclaimed(executions: Executions, execution: CachedExecution) -> Submission:
     """Record that no worker runs the execution, although its state says so."""
     state = execution.state
     if state.dispatch is Dispatch.RUNNING:
@@ -65,7 +65,10 @@ def _waits_for_unknown(state: State) -> bool:
 
 def _commit(
     executions: Executions, execution: CachedExecution, command: Complete | HandBack
-) -> Batch:
-    decision = decide(execution.state, command, executions.clock.now_ms())
-    assert decision.record is not None
+) -> Submission:
+    with executions.quarantine.setting_aside(
+        execution.key, "the loss of its invocation cannot be recorded"
+    ):
+        decision = decide(execution.state, command, executions.clock.now_ms())
+        assert decision.record is not None
     return executions.commit(execution, decision)

@@ -13,17 +13,23 @@ from typing import Final
 import msgspec
 
 from perdure_core.decision import Delivery
+from perdure_core.refusals import Quarantined
 from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Clock, ExecutionKey, OutboxRow, Store
+from perdure_host.quarantine import Quarantine, in_words
 from perdure_host.telemetry import open_log
 
 # Rows that wait in memory; the others are read from the database later.
 QUEUE_ROWS_MAX: Final = 10_000
 QUEUE_BYTES_MAX: Final = 32 * 1_024 * 1_024
+# Rows that are set aside; beyond these they are tried again, a page after the other.
+ASIDE_MAX: Final = 10_000
 _CONCURRENT_MAX: Final = 64
 # More than can be in delivery, so that a full page always holds something new.
 _PAGE: Final = 100
 _RETRY_MS: Final = 1_000
+
+_Place = tuple[int, str]
 
 _decoder: Final[msgspec.msgpack.Decoder[Delivery]] = msgspec.msgpack.Decoder(Delivery)
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -51,12 +57,18 @@ class OutboxDeliverer:
         store: Store,
         clock: Clock,
         deliver: Callable[[Delivery, OutboxRow], Awaitable[None]],
+        quarantine: Quarantine,
         *,
         queue_rows_max: int = QUEUE_ROWS_MAX,
     ) -> None:
         self._store = store
         self._clock = clock
         self._deliver = deliver
+        self._quarantine = quarantine
+        # Rows that cannot be delivered as things are; they stay in the database.
+        self._aside: set[_Place] = set()
+        # The end of the page that was read last, while there is another page after it.
+        self._after: _Place | None = None
         self._queue_rows_max = queue_rows_max
         self._queue: deque[OutboxRow] = deque()
         self._queue_bytes = 0
@@ -84,6 +96,8 @@ class OutboxDeliverer:
         """Drop the queue and read the rows again."""
         self._queue.clear()
         self._queue_bytes = 0
+        self._aside.clear()
+        self._after = None
         self._unread = True
         self._wake.set()
 
@@ -113,23 +127,38 @@ class OutboxDeliverer:
         # Before the read: a `push` or `reset` meanwhile must stay noted.
         self._unread = False
         try:
-            rows = await self._store.outbox(after=None, limit=_PAGE)
+            rows = await self._store.outbox(after=self._after, limit=_PAGE)
         except StoreError as error:
             if not is_outage(error):
                 _log.warning("cannot read the outbox; trying again", error=str(error))
             await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
             self._unread = True
             return
+        is_new = False
         for row in rows:
-            if (row.bucket, row.outbox_id) not in self._in_delivery:
+            place = (row.bucket, row.outbox_id)
+            if place not in self._in_delivery and place not in self._aside:
                 self._append(row)
+                is_new = True
+        # A page without anything new is passed over; then reading begins at the front again.
+        self._after = None
         if len(rows) == _PAGE:
             self._unread = True
+            if not is_new:
+                self._after = (rows[-1].bucket, rows[-1].outbox_id)
 
     async def _deliver_one(self, row: OutboxRow) -> None:
         try:
             await self._deliver(_decoder.decode(row.body), row)
-        except StoreError as error:
+        except Quarantined:
+            # Its sender, its receiver or the child is. All of it is logged, and waits for them.
+            self._set_aside(row)
+        except Exception as error:  # noqa: BLE001 - one row may not end the others
+            if not isinstance(error, StoreError):
+                self._set_aside(row)
+                place = f"{row.bucket} {row.outbox_id}"
+                self._quarantine.add_row("outbox", place, in_words(error))
+                return
             if not is_outage(error):
                 _log.info("a delivery failed; trying again", error=str(error))
             await self._clock.wait_until(self._clock.now_ms() + _RETRY_MS)
@@ -138,6 +167,10 @@ class OutboxDeliverer:
         finally:
             self._in_delivery.discard((row.bucket, row.outbox_id))
             self._concurrency.release()
+
+    def _set_aside(self, row: OutboxRow) -> None:
+        if len(self._aside) < ASIDE_MAX:
+            self._aside.add((row.bucket, row.outbox_id))
 
     def _append(self, row: OutboxRow) -> None:
         self._queue.append(row)

@@ -5,13 +5,15 @@ under its digest never changes: an entry of the cache can be superfluous, but no
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from perdure_core.large_payloads import ExternalPayloads
-from perdure_core.payload import StoredPayload
-from perdure_core.refusals import Unknown
+from perdure_core.payload import StoredPayload, stored
+from perdure_core.refusals import Quarantined, Unknown
+from perdure_host.errors import Unreadable
 from perdure_host.ports import ExecutionKey, PayloadRow, Store
 
 # Larger payloads are not cached: a few of them would evict all others.
@@ -35,9 +37,15 @@ async def hashed(texts: Iterable[str | None]) -> ExternalPayloads:
 class Payloads:
     """Cache of the texts that states refer to."""
 
-    def __init__(self, store: Store, bytes_max: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bytes_max: int,
+        set_aside: Callable[[ExecutionKey, str], Quarantined],
+    ) -> None:
         self._store = store
         self._bytes_max = bytes_max
+        self._set_aside = set_aside
         self._bodies: OrderedDict[_CacheKey, bytes] = OrderedDict()
         self._bytes = 0
 
@@ -55,7 +63,7 @@ class Payloads:
     ) -> Mapping[StoredPayload, str]:
         """Return the text of every reference.
 
-        Raises Unknown when the execution was swept meanwhile, StoreUnavailable.
+        Raises Unknown when the execution was swept meanwhile, Quarantined, StoreUnavailable.
         """
         bodies: dict[bytes, bytes] = {}
         distinct = dict.fromkeys(references)
@@ -68,10 +76,29 @@ class Payloads:
         if absent:
             read = await self._store.load_payloads(key, absent)
             if len(read) < len(absent):
-                raise Unknown(f"no execution {key.execution_id}: it is past its retention")
+                await self._raise_absent(key)
+            await self._check(key, read)
             self.remember(key, [PayloadRow(digest, body) for digest, body in read.items()])
             bodies |= read
         return {reference: bodies[reference.digest].decode() for reference in distinct}
+
+    async def _raise_absent(self, key: ExecutionKey) -> None:
+        with contextlib.suppress(Unreadable):
+            if await self._store.get(key) is None:
+                raise Unknown(f"no execution {key.execution_id}: it is past its retention")
+        raise self._set_aside(key, "a payload of it is missing")
+
+    async def _check(self, key: ExecutionKey, bodies: Mapping[bytes, bytes]) -> None:
+        """Raise Quarantined for a payload that is not the one which was stored."""
+        for digest, body in bodies.items():
+            if type(body) is not bytes:
+                made = None
+            elif len(body) > HASHED_CHARS_MAX:
+                made = (await asyncio.to_thread(stored, body)).digest
+            else:
+                made = stored(body).digest
+            if made != digest:
+                raise self._set_aside(key, "a payload of it is damaged")
 
     def _add(self, cache_key: _CacheKey, body: bytes) -> None:
         if len(body) > CACHED_BYTES_MAX or cache_key in self._bodies:

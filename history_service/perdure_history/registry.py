@@ -3,7 +3,7 @@
 A function stays registered while no worker serves it: its executions wait in the queue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from perdure_core.refusals import Unknown
 from perdure_host.ports import FunctionRow, Store
@@ -15,6 +15,8 @@ class FunctionRegistry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._functions: dict[tuple[str, str], FunctionRow] = {}
+        # Called with each function whose row was written.
+        self.on_registered: Callable[[str, str], None] = lambda _namespace, _name: None
 
     async def load(self) -> None:
         """Read every function. Raises StoreError."""
@@ -26,6 +28,8 @@ class FunctionRegistry:
         fresh = [row for row in functions if self._functions.get((row.namespace, row.name)) != row]
         if fresh:
             await self._store.put_functions(incarnation, fresh)
+            for row in fresh:
+                self.on_registered(row.namespace, row.name)
             self._functions.update({(row.namespace, row.name): row for row in fresh})
 
     def get(self, namespace: str, name: str) -> FunctionRow:

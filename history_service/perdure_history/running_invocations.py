@@ -4,11 +4,15 @@ In memory only: after a crash workers claim what they run.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
+from perdure_core.events import InvocationCompleted, InvocationReturned, Record
 from perdure_core.state import State
 from perdure_host.ports import ExecutionKey
+
+_ENDS: Final = frozenset({InvocationCompleted, InvocationReturned})
 
 
 class RunningInvocation(msgspec.Struct, eq=False):
@@ -52,6 +56,11 @@ class RunningInvocations:
     def __iter__(self) -> Iterator[RunningInvocation]:
         """Iterate over a copy."""
         return iter(list(self._by_key.values()))
+
+    @staticmethod
+    def are_ended_by(record: Record) -> bool:
+        """Return whether the record ends the invocation of its execution."""
+        return not _ENDS.isdisjoint(map(type, record.events))
 
     def get(self, key: ExecutionKey) -> RunningInvocation | None:
         """Return the invocation of the execution."""

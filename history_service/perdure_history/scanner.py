@@ -36,10 +36,18 @@ class Scanner:
         executions = self._executions
         if executions.unavailable_reason is not None:
             return 0
-        found = await self._find_unreachable()
+        found = self._count_quarantined()
+        found += await self._find_unreachable()
         found += await self._find_late()
         if executions.claims.closed_ms > _LATE_MS:
             found += await self._find_stranded()
+        return found
+
+    def _count_quarantined(self) -> int:
+        """Count what is set aside; each was logged when it was found."""
+        found = len(self._executions.quarantine)
+        for _ in range(found):
+            self._executions.metrics.invariant_violated("quarantined")
         return found
 
     async def _find_unreachable(self) -> int:
@@ -54,7 +62,7 @@ class Scanner:
         executions = self._executions
         until_ms = executions.clock.now_ms() - _LATE_MS
         late = set(await executions.store.alarms(until_ms=until_ms, after=None, limit=_PAGE))
-        found = sorted(late & self._late)
+        found = sorted(a for a in late & self._late if a.key not in executions.quarantine)
         self._late = late
         for alarm in found:
             executions.metrics.invariant_violated("timer_late")
@@ -64,13 +72,16 @@ class Scanner:
 
     async def _find_stranded(self) -> int:
         """Report executions that want a worker but are neither queued nor running; offer them."""
+        executions = self._executions
         suspects: dict[ExecutionKey, int] = {}
         found = 0
         after: ExecutionKey | None = None
         while True:
-            rows = await self._executions.store.waiting_for("task", after=after, limit=_PAGE)
+            rows = await executions.store.waiting_for("task", after=after, limit=_PAGE)
             for row in rows:
-                if self._is_queued_or_running(row) or len(suspects) >= _SUSPECTS_MAX:
+                if row.key in executions.quarantine or self._is_queued_or_running(row):
+                    continue
+                if len(suspects) >= _SUSPECTS_MAX:
                     continue
                 suspects[row.key] = row.sequence
                 if self._stranded.get(row.key) == row.sequence:

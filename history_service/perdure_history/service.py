@@ -9,7 +9,7 @@ from perdure_core.decision import Delivery, ReportEnd
 from perdure_core.large_payloads import inline, references_of
 from perdure_core.model import ErrorObject
 from perdure_core.payload import text_of
-from perdure_core.refusals import Invalid, Refused, Unknown
+from perdure_core.refusals import Invalid, Quarantined, Refused, Unknown
 from perdure_history.client_calls import ClientCalls
 from perdure_history.executions import Executions
 from perdure_history.history_reader import HistoryReader
@@ -78,11 +78,15 @@ class HistoryService:
         self.invocations = WorkerCalls(self._executions, signer)
         self.queries = HistoryReader(self._executions)
         self._scanner = Scanner(self._executions, self.invocations.reoffer)
-        self._outbox = OutboxDeliverer(store, clock, self._deliver)
+        self._outbox = OutboxDeliverer(store, clock, self._deliver, self._executions.quarantine)
         self._task_recovery = TaskRecovery(
             store, clock, self._executions.claims, self.invocations.reoffer
         )
         self._executions.on_outbox = self._outbox.push
+        quarantine = self._executions.quarantine
+        quarantine.on_retried = self._outbox.reset
+        store.watch_unreadable(quarantine.set_row_aside)
+        self._executions.functions.on_registered = quarantine.release_function
         self._executions.on_reload += [self._outbox.reset, self._task_recovery.request]
         self._executions.on_pause.append(self._task_recovery.request)
         self._status_delivery: StatusEventDelivery | None = None
@@ -105,6 +109,7 @@ class HistoryService:
             sink,
             is_serving=lambda: executions.unavailable_reason is None,
             delete=executions.delete_status_events,
+            quarantine=executions.quarantine,
         )
         executions.on_status_events = self._status_delivery.add
         executions.on_reload.append(self._status_delivery.reset)
@@ -197,6 +202,8 @@ class HistoryService:
             return
         try:
             await self.commands.start_child(delivery, row)
+        except Quarantined:
+            raise
         except Refused as refused:
             error = ErrorObject(str(refused), _lambda_error_type(refused))
             report = ReportEnd(parent=delivery.parent, status="FAILED", error=error)
@@ -213,6 +220,8 @@ class HistoryService:
         )
         try:
             await executions.command(parent, ended, outbox_done=(row,))
+        except Quarantined:
+            raise
         except Refused as refused:
             # The parent is gone, or never asked for this: there is nothing to report to.
             if not isinstance(refused, Unknown):

@@ -14,17 +14,20 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from perdure_history.committer import Batch
+from perdure_history.committer import Submission
 from perdure_host.errors import SinkError, StoreError, is_outage
 from perdure_host.lambda_json.status_events import status_event
 from perdure_host.metrics import ServerMetrics
-from perdure_host.ports import Clock, StatusEventRow, StatusSink, Store
+from perdure_host.ports import Clock, ExecutionKey, StatusEvent, StatusEventRow, StatusSink, Store
+from perdure_host.quarantine import Quarantine, in_words
 from perdure_host.telemetry import open_log
 
 # Events that are delivered, and deleted, at once; a crash can deliver this many again.
 PAGE_MAX: Final = 500
 # A longer backlog is counted again when this much of it is delivered.
 BACKLOG_COUNTED_MAX: Final = 100_000
+# Rows that are set aside; beyond these they are tried again with each page.
+ASIDE_MAX: Final = 10_000
 BACKOFF_MS_LEAST: Final = 500
 BACKOFF_MS_MAX: Final = 30_000
 # The time that a stopping node waits for the sink to accept the current page.
@@ -44,7 +47,8 @@ class StatusEventDelivery:
         sink: StatusSink,
         *,
         is_serving: Callable[[], bool],
-        delete: Callable[[Sequence[StatusEventRow]], Batch],
+        delete: Callable[[Sequence[StatusEventRow]], Submission],
+        quarantine: Quarantine,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -52,6 +56,9 @@ class StatusEventDelivery:
         self._sink = sink
         self._is_serving = is_serving
         self._delete = delete
+        self._quarantine = quarantine
+        # Rows that make no event; they stay in the database.
+        self._aside: set[tuple[ExecutionKey, int]] = set()
         # Events that the sink has stored and the database still holds; at most a page.
         self._delivered: Sequence[StatusEventRow] = ()
         self._backlog = 0
@@ -101,19 +108,43 @@ class StatusEventDelivery:
             if not self._is_serving():
                 return False
             await self._delete_delivered()
-            rows = await self._store.status_events(limit=PAGE_MAX)
+            rows, is_full = await self._read()
             await self._measure(rows)
             # Another node may have taken over while this one read.
             if not rows or not self._is_serving():
                 return False
-            await self._sink.deliver([status_event(row) for row in rows])
+            events = self._events(rows)
+            if not events:
+                return is_full and len(self._aside) < ASIDE_MAX
+            await self._sink.deliver([event for _, event in events])
+            rows = [row for row, _ in events]
             self._metrics.status_events_told.inc(len(rows))
             self._delivered = rows
             await self._delete_delivered()
             self._backoff_ms = BACKOFF_MS_LEAST
             if not self._backlog:
                 self._oldest_ms = None
-            return len(rows) == PAGE_MAX
+            return is_full
+
+    async def _read(self) -> tuple[Sequence[StatusEventRow], bool]:
+        """Return the oldest rows that are not set aside, and whether there may be more."""
+        limit = PAGE_MAX + len(self._aside)
+        found = await self._store.status_events(limit=limit)
+        rows = [row for row in found if (row.key, row.event_id) not in self._aside]
+        return rows[:PAGE_MAX], len(found) == limit
+
+    def _events(self, rows: Sequence[StatusEventRow]) -> list[tuple[StatusEventRow, StatusEvent]]:
+        """Return the events of the rows; a row that makes none is set aside."""
+        events: list[tuple[StatusEventRow, StatusEvent]] = []
+        for row in rows:
+            try:
+                events.append((row, status_event(row)))
+            except Exception as error:  # noqa: BLE001 - one row may not end the others
+                if len(self._aside) < ASIDE_MAX:
+                    self._aside.add((row.key, row.event_id))
+                place = f"{row.key.bucket} {row.key.execution_id} {row.event_id}"
+                self._quarantine.add_row("status_event", place, in_words(error))
+        return events
 
     async def _delete_delivered(self) -> None:
         """Delete what was delivered; until that is durable nothing else is delivered."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from perdure_core.alarms import Alarms
 from perdure_core.limits import BUCKETS
-from perdure_core.refusals import Refused
+from perdure_core.refusals import Quarantined, Refused
 from perdure_history.settings import HistorySettings
 from perdure_host.errors import StoreError, is_outage
 from perdure_host.ports import Alarm, Clock, ExecutionKey, Store
@@ -167,6 +167,9 @@ class Timers:
         """Fire the alarm of a loaded execution. Should its commit fail, all alarms are reset."""
         try:
             return self._fire_loaded(key)
+        except Quarantined:
+            # Nothing of it fires until it can be read.
+            return True
         except Refused as error:
             self._try_again(key, error)
             return True

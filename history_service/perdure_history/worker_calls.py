@@ -1,5 +1,6 @@
 """Commands of workers: begin, claim, checkpoint, complete and hand back, and heartbeats."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
@@ -26,10 +27,10 @@ from perdure_core.model import (
 )
 from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
-from perdure_core.refusals import Invalid, Refused, StaleToken, Unknown
+from perdure_core.refusals import Invalid, Quarantined, Refused, StaleToken, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
 from perdure_core.views import changed_operations, execution_operation, visible_from
-from perdure_history.committer import Batch
+from perdure_history.committer import Submission
 from perdure_history.execution_cache import CachedExecution, to_row
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
@@ -67,13 +68,14 @@ class WorkerCalls:
             if execution is None:
                 return None
             limit = executions.settings.state_page_operations
-            page = self._page(execution, 0, limit, alone=False)
-            absent = [each for each in references_in(page.operations) if each not in texts]
-            if not absent:
-                return self._offer(execution, _with_texts(page, texts), worker_id)
             try:
+                with executions.quarantine.setting_aside(key, "it cannot be handed out"):
+                    page = self._page(execution, 0, limit, alone=False)
+                    absent = [each for each in references_in(page.operations) if each not in texts]
+                    if not absent:
+                        return self._offer(execution, _with_texts(page, texts), worker_id)
                 texts = {**texts, **await executions.payloads.texts(key, absent)}
-            except Unknown:
+            except (Unknown, Quarantined):
                 return None
 
     async def _dispatchable(self, key: ExecutionKey) -> CachedExecution | None:
@@ -83,11 +85,11 @@ class WorkerCalls:
             return None
         try:
             execution = await executions.committed(key)
-        except Unknown:
-            return None
-        if is_unclaimed(executions, execution):
-            if not executions.claims.may_be_claimed(key):
-                await record_unclaimed(executions, execution).wait()
+            if is_unclaimed(executions, execution):
+                if not executions.claims.may_be_claimed(key):
+                    await record_unclaimed(executions, execution).wait()
+                return None
+        except (Unknown, Quarantined):
             return None
         if key in executions.running or not wants_task(execution.state):
             return None
@@ -148,7 +150,7 @@ class WorkerCalls:
         executions = self._executions
         try:
             execution = await executions.committed(key)
-        except Unknown:
+        except (Unknown, Quarantined):
             return False
         other = executions.running.get(key)
         if other is not None and other.invocation_id != decoded.invocation_id:
@@ -167,7 +169,7 @@ class WorkerCalls:
             if key not in executions.running:
                 try:
                     await self.reoffer(to_row(await executions.committed(key)))
-                except Unknown:
+                except (Unknown, Quarantined):
                     continue
 
     async def checkpoint(
@@ -236,7 +238,7 @@ class WorkerCalls:
         """Return unfinished invocations to their queues. Stale tokens are ignored."""
         executions = self._executions
         decoded_tokens = [self._signer.read_token(token) for token in tokens]
-        batches: list[Batch] = []
+        batches: list[Submission] = []
         for key, decoded in decoded_tokens:
             try:
                 execution = await executions.get(key)
@@ -295,16 +297,19 @@ class WorkerCalls:
     async def reoffer(self, row: ExecutionRow) -> None:
         """Offer an execution that wants a worker according to the database."""
         executions = self._executions
-        if row.key in executions.running or executions.claims.is_being_claimed(row.key):
+        if row.key in executions.running or row.key in executions.quarantine:
+            return
+        if executions.claims.is_being_claimed(row.key):
             return
         if row.status == "RUNNING":
             now_ms = executions.clock.now_ms()
             executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
             return
         # Its pause waits for the end of an invocation that perhaps no worker runs any more.
-        execution = await executions.committed(row.key)
-        if is_unclaimed(executions, execution):
-            await record_unclaimed(executions, execution).wait()
+        with contextlib.suppress(Unknown, Quarantined):
+            execution = await executions.committed(row.key)
+            if is_unclaimed(executions, execution):
+                await record_unclaimed(executions, execution).wait()
 
     async def _record_lost(self, lost: Sequence[RunningInvocation]) -> None:
         """Record invocations as lost, except those that were claimed again meanwhile.
@@ -312,17 +317,16 @@ class WorkerCalls:
         Raises StoreError; then what was not recorded still counts as running.
         """
         executions = self._executions
-        batches: list[Batch] = []
+        batches: list[Submission] = []
         for running in lost:
             try:
                 execution = await executions.get(running.key)
-            except Unknown:
+                if executions.running.get(running.key) is running:
+                    batch = record_lost(executions, execution, running)
+                    if batch is not None:
+                        batches.append(batch)
+            except (Unknown, Quarantined):
                 executions.running.remove(running.key)
-                continue
-            if executions.running.get(running.key) is running:
-                batch = record_lost(executions, execution, running)
-                if batch is not None:
-                    batches.append(batch)
         for batch in batches:
             await batch.wait()
             executions.metrics.invocations["lost"].inc()

@@ -16,6 +16,10 @@ class SinkError(HostError):
     """A receiver did not accept all status-change events; they stay queued and are sent again."""
 
 
+class Unreadable(HostError):
+    """Something stored cannot be read; the message says what, and why."""
+
+
 class StoreError(HostError):
     """A database operation failed."""
 
@@ -35,6 +39,13 @@ class CommitUnknown(StoreError):
     """The database may or may not have written the commit.
 
     The node must take a new incarnation and reload before it answers anything more.
+    """
+
+
+class ChangeRefused(StoreError):
+    """The database refuses a change that contradicts what is stored; a repeat would fail again.
+
+    Nothing of the change was written.
     """
 
 

@@ -7,14 +7,16 @@ may share one object, as several nodes share one database; closing it loses noth
 
 import heapq
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
+from typing import TypeVar
 
 import msgspec
 
 from perdure_host.errors import Fenced, NodeTaken
 from perdure_host.ports import (
+    MOVED_ON,
     Alarm,
     Change,
     ExecutionKey,
@@ -25,11 +27,15 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    RefusedChange,
     StatusEventRow,
     StoredExecution,
+    UnreadableRow,
     WaitingFor,
     page_of,
 )
+
+_Place = TypeVar("_Place")
 
 
 class _Node(msgspec.Struct):
@@ -58,6 +64,9 @@ class MemoryStore:
         # Executions whose row is gone, with records and payloads that are still there.
         self._deleted: set[ExecutionKey] = set()
         self._functions: dict[tuple[str, str], FunctionRow] = {}
+
+    def watch_unreadable(self, notify: Callable[[UnreadableRow], None]) -> None:
+        """Do nothing: rows are objects, and only what they hold as bytes can be unreadable."""
 
     async def open(self, *, migrate: bool = False) -> None:
         """Do nothing: there is no connection."""
@@ -113,20 +122,20 @@ class MemoryStore:
         changes: Sequence[Change],
         outbox_done: Sequence[OutboxRow] = (),
         status_events_done: Sequence[StatusEventRow] = (),
-    ) -> None:
+    ) -> tuple[RefusedChange, ...]:
         self._require_live(incarnation)
-        _require_distinct([_name(change.row) for change in changes if change.new])
-        _require_distinct([_place(row) for change in changes for row in change.outbox])
-        events = [event for change in changes for event in change.status_events]
-        _require_distinct([(event.key, event.event_id) for event in events])
+        refused: list[RefusedChange] = []
         for change in changes:
-            self._require_unwritten(change)
-        for change in changes:
-            self._write(change)
+            contradiction = self._contradiction(change)
+            if contradiction is None:
+                self._write(change)
+            else:
+                refused.append(RefusedChange(change.row.key, *contradiction))
         for row in outbox_done:
             self._outbox.pop(_place(row), None)
         for event in status_events_done:
             self._status_events.pop((event.key, event.event_id), None)
+        return tuple(refused)
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         row = self._rows.get(key)
@@ -224,6 +233,12 @@ class MemoryStore:
             self._deleted.remove(key)
         return bool(keys)
 
+    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+        self._require_live(incarnation)
+        self._delete(key)
+        for row in [row for row in self._outbox.values() if row.sender == key]:
+            del self._outbox[_place(row)]
+
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         self._require_live(incarnation)
         self._functions.update(((f.namespace, f.name), f) for f in functions)
@@ -236,21 +251,24 @@ class MemoryStore:
         if node.incarnation != incarnation or not node.live:
             raise Fenced(f"incarnation {incarnation} is no longer live")
 
-    def _require_unwritten(self, change: Change) -> None:
-        """Raise Fenced for a change that does not follow from what is stored."""
-        key = change.row.key
-        written = self._records.get(key)
-        last = written[-1].sequence if written else 0
+    def _contradiction(self, change: Change) -> tuple[str, str] | None:
+        """Return the statement and the reason for which a change does not follow what is stored."""
+        row = self._rows.get(change.row.key)
         holder = self._keys.get(_name(change.row))
-        is_taken = change.new and holder not in (None, change.replaces)
-        if change.new == (key in self._rows) or is_taken:
-            raise Fenced(f"another node has written or swept execution {key.execution_id}")
-        if any(record.sequence <= last for record in change.records):
-            raise Fenced(f"another node has continued execution {key.execution_id}")
-        if any(_place(row) in self._outbox for row in change.outbox):
-            raise Fenced(f"another node has sent for execution {key.execution_id}")
-        if any((row.key, row.event_id) in self._status_events for row in change.status_events):
-            raise Fenced(f"another node has changed the status of execution {key.execution_id}")
+        if change.new and (row is not None or holder not in (None, change.replaces)):
+            return "NEW_EXECUTIONS", "the execution or its name exists already"
+        last = 0 if row is None else row.sequence
+        if change.row.sequence - len(change.records) != last or (row is None) != change.new:
+            return "MOVED_EXECUTIONS", MOVED_ON
+        written = {record.sequence for record in self._records.get(change.row.key, ())}
+        if not written.isdisjoint(record.sequence for record in change.records):
+            return "NEW_RECORDS", "a record of this number exists already"
+        if _occupied(self._outbox, [_place(sent) for sent in change.outbox]):
+            return "NEW_OUTBOX", "a delivery of this id exists already"
+        events = [(event.key, event.event_id) for event in change.status_events]
+        if _occupied(self._status_events, events):
+            return "NEW_STATUS_EVENTS", "a status-change event of this number exists already"
+        return None
 
     def _write(self, change: Change) -> None:
         row = change.row
@@ -263,6 +281,8 @@ class MemoryStore:
         for payload in change.payloads:
             self._payloads.setdefault(row.key, {}).setdefault(payload.digest, payload.body)
         self._outbox.update((_place(sent), sent) for sent in change.outbox)
+        for done in change.outbox_done:
+            self._outbox.pop(_place(done), None)
         self._status_events.update(((e.key, e.event_id), e) for e in change.status_events)
         if change.alarm_moved:
             self._alarms.pop(row.key, None)
@@ -285,9 +305,9 @@ def _place(row: OutboxRow) -> tuple[int, str]:
     return (row.bucket, row.outbox_id)
 
 
-def _require_distinct(places: Sequence[object]) -> None:
-    if len(set(places)) < len(places):
-        raise Fenced("one commit writes the same row twice")
+def _occupied(rows: Mapping[_Place, object], places: Sequence[_Place]) -> bool:
+    """Return whether any of these places is taken, by a row or by another of them."""
+    return len(set(places)) < len(places) or any(place in rows for place in places)
 
 
 def _passes(row: ExecutionRow, query: ListQuery) -> bool:

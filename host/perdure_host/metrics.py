@@ -28,7 +28,8 @@ FUNCTION_LABEL_OTHER: Final = "(other)"
 StepOutcome = Literal["succeeded", "failed", "retried"]
 InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged", "lost"]
 SyncMatch = Literal["sync", "queued"]
-CommitFailure = Literal["unavailable", "unknown", "fenced"]
+QuarantineKind = Literal["execution", "alarm", "outbox", "status_event", "function"]
+CommitFailure = Literal["unavailable", "unknown", "fenced", "refused"]
 
 # function -> (tasks queued, age of the oldest in seconds)
 Queues = Mapping[str, tuple[int, float]]
@@ -151,7 +152,7 @@ class ServerMetrics:
         )
         failures = self._counter("commit_failures", "Commits that failed, by kind.", "kind")
         self.commit_failures: Mapping[CommitFailure, Counter] = {
-            kind: failures.labels(kind) for kind in ("unavailable", "unknown", "fenced")
+            kind: failures.labels(kind) for kind in ("unavailable", "unknown", "fenced", "refused")
         }
         self.fenced_commits = self._counter(
             "fenced_commits", "Commits refused because another incarnation has taken over."
@@ -159,6 +160,13 @@ class ServerMetrics:
         self._invariant_violations = self._counter(
             "invariant_violations", "Violations that the scanner found, by rule.", "rule"
         )
+        quarantined = self._gauge(
+            "quarantined", "Executions and rows set aside because they cannot be read.", "kind"
+        )
+        self.quarantined: Mapping[QuarantineKind, Gauge] = {
+            kind: quarantined.labels(kind)
+            for kind in ("execution", "alarm", "outbox", "status_event", "function")
+        }
         self.cache_executions = self._gauge("cache_executions", "Executions in the cache.")
         self.cache_bytes = self._gauge("cache_bytes", "Approximate size of the cache.")
 

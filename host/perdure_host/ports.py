@@ -3,8 +3,8 @@
 One test suite holds every store to this contract: in memory, SQLite and PostgreSQL.
 """
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -12,6 +12,11 @@ from perdure_core.identity import ExecutionIdentity
 
 # Where an execution stands in lists: (started_ms, execution_id).
 ListPosition = tuple[int, str]
+
+# The reason for which a change is refused that does not follow the last record.
+MOVED_ON: Final = "the execution does not exist, or has moved on from the record before"
+
+UnreadableKind = Literal["execution", "alarm", "outbox", "status_event", "function"]
 
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
 
@@ -122,11 +127,12 @@ class StatusEventRow(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one commit does to one execution; a commit has at most one change for each.
 
-    `new` inserts the row, otherwise it is replaced. `records` are appended: a sequence number that
-    exists already means that another node wrote, and fails the commit as Fenced. `alarm_ms`
-    replaces the execution's one alarm (None: no alarm) if `alarm_moved`. `payloads` are added;
-    those that exist already are left as they are. `replaces` is the execution whose name a new one
-    takes over; it is deleted first, as by `Store.sweep`, if it still exists.
+    `new` inserts the row, otherwise it is replaced. `records` are appended: they must follow the
+    last record that is stored, and end at the row's number. `alarm_ms` replaces the execution's one
+    alarm (None: no alarm) if `alarm_moved`. `payloads` are added; those that exist already are left
+    as they are. `outbox_done` are deliveries that this change has completed, whose rows go.
+    `replaces` is the execution whose name a new one takes over; it is deleted first, as by
+    `Store.sweep`, if it still exists.
     """
 
     row: ExecutionRow
@@ -136,8 +142,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     alarm_moved: bool = False
     alarm_ms: int | None = None
     outbox: tuple[OutboxRow, ...] = ()
+    outbox_done: tuple[OutboxRow, ...] = ()
     status_events: tuple[StatusEventRow, ...] = ()
     replaces: ExecutionKey | None = None
+
+
+class RefusedChange(msgspec.Struct, frozen=True):
+    """A change of which a commit has written nothing, because it contradicts what is stored.
+
+    `statement` names what the database refused; `reason` is what it said.
+    """
+
+    key: ExecutionKey
+    statement: str
+    reason: str
 
 
 class StoredExecution(msgspec.Struct, frozen=True):
@@ -215,12 +233,29 @@ class FunctionRow(msgspec.Struct, frozen=True, kw_only=True):
     tenant_isolation: bool = False
 
 
+class UnreadableRow(msgspec.Struct, frozen=True):
+    """A row that was left out of an answer, because its columns hold what was never written.
+
+    `place` is its key in words; `key` is set for an execution whose key itself is readable.
+    """
+
+    kind: UnreadableKind
+    place: str
+    reason: str
+    key: ExecutionKey | None = None
+
+
 class Store(Protocol):
     """The durable store of executions. Every method may raise StoreUnavailable.
 
     Writing methods take the incarnation that they write under and raise Fenced once it is no
-    longer live.
+    longer live. Methods that read one execution raise Unreadable for damaged rows; those that read
+    pages leave such rows out, and report them.
     """
+
+    def watch_unreadable(self, notify: Callable[[UnreadableRow], None]) -> None:
+        """Call this for each row that an answer leaves out, each time."""
+        ...
 
     async def open(self, *, migrate: bool = False) -> None:
         """Connect and check the schema; create it in an empty database.
@@ -285,9 +320,11 @@ class Store(Protocol):
         changes: Sequence[Change],
         outbox_done: Sequence[OutboxRow] = (),
         status_events_done: Sequence[StatusEventRow] = (),
-    ) -> None:
+    ) -> tuple[RefusedChange, ...]:
         """Write everything in one transaction with full durability, or nothing.
 
+        A change that contradicts what is stored is left out whole, and returned; all others are
+        written. That is a bug or a damaged database, since only the live node writes.
         Rows that are done are deleted; those that no longer exist are ignored.
         Raises Fenced, StoreUnavailable (nothing was written) or CommitUnknown (it may have been).
         """
@@ -373,6 +410,13 @@ class Store(Protocol):
         """Delete up to `limit` records and payloads of deleted executions; return whether any.
 
         Those of an execution that still has a row in the outbox are left for later.
+        """
+        ...
+
+    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+        """Delete an execution whatever its rows hold, with everything that it owns.
+
+        Its undelivered messages go too; its status-change events stay.
         """
         ...
 

@@ -17,7 +17,13 @@ from perdure_core.model import ErrorObject, Operation, OperationUpdate
 from perdure_core.payload import StoredPayload
 from perdure_core.start_validation import START_FIELDS, StartFields
 from perdure_core.state import State
-from perdure_host.ports import ExecutionKey, ExecutionPage, FunctionRow, ListQuery
+from perdure_host.ports import (
+    ExecutionKey,
+    ExecutionPage,
+    ExecutionRow,
+    FunctionRow,
+    ListQuery,
+)
 
 
 def key_of(arn: str) -> ExecutionKey:
@@ -63,6 +69,14 @@ class NumberedEvent(msgspec.Struct, frozen=True):
     event_id: int
     at_ms: int
     event: Event
+
+
+class QuarantinedExecution(msgspec.Struct, frozen=True):
+    """An execution that is set aside because it cannot be read: its row, why, and since when."""
+
+    row: ExecutionRow
+    reason: str
+    since_ms: int
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
@@ -191,6 +205,14 @@ class HistoryQueries(Protocol):
 
         They hold references to large payloads; `texts` returns these.
         """
+        ...
+
+    async def quarantined(self, arn: str) -> QuarantinedExecution | None:
+        """Return the row of an execution that is quarantined, and the reason."""
+        ...
+
+    def quarantine_reason(self, key: ExecutionKey) -> str | None:
+        """Return the reason for which the execution is quarantined, if it is."""
         ...
 
     def follow(self, arn: str, after_event_id: int) -> AsyncIterator[NumberedEvent]:
@@ -363,6 +385,7 @@ __all__ = [
     "InvocationOffer",
     "Matching",
     "NumberedEvent",
+    "QuarantinedExecution",
     "StartAnswer",
     "StartRequest",
     "StatePage",

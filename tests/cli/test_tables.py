@@ -114,3 +114,19 @@ def test_a_payload_is_indented_where_it_is_json() -> None:
 def test_a_long_payload_is_cut_and_says_where_all_of_it_is() -> None:
     text = format_payload('"' + "x" * 10_000 + '"')
     assert text.endswith("… (10002 characters; all of it with --output json)")
+
+
+def test_a_quarantined_execution_is_marked_and_shows_its_reason() -> None:
+    summary = model_pb2.ExecutionSummary(
+        execution_arn=ARN, execution_name="o", status="RUNNING", quarantine_reason="record 3"
+    )
+    console = a_narrow_console()
+    show_executions(console, [read_summary(summary)])
+    assert "RUNNING (quarantined)" in output_of(console)
+    execution = model_pb2.Execution(execution_arn=ARN, status="RUNNING")
+    execution.quarantine_details.reason = "record 3 cannot be read"
+    execution.quarantine_details.quarantine_timestamp.FromDatetime(NOON)
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert ": record 3 cannot be read" in output_of(console)
+    assert "waits for" not in output_of(console)

@@ -35,6 +35,7 @@ def test_every_refusal_and_error_has_its_status() -> None:
         refusals.Invalid: Code.INVALID_ARGUMENT,
         MalformedMessage: Code.INVALID_ARGUMENT,
         refusals.Unknown: Code.NOT_FOUND,
+        refusals.Quarantined: Code.DATA_LOSS,
         refusals.NameTaken: Code.ALREADY_EXISTS,
         refusals.StaleToken: Code.ABORTED,
         refusals.Ended: Code.FAILED_PRECONDITION,
@@ -43,6 +44,7 @@ def test_every_refusal_and_error_has_its_status() -> None:
         errors.StoreUnavailable: Code.UNAVAILABLE,
         errors.CommitUnknown: Code.UNAVAILABLE,
         errors.Fenced: Code.UNAVAILABLE,
+        errors.ChangeRefused: Code.DATA_LOSS,
         NotServing: Code.UNAVAILABLE,
         HeartbeatTimeout: Code.UNAVAILABLE,
         SessionReplaced: Code.FAILED_PRECONDITION,
@@ -482,10 +484,10 @@ class DownStore(MemoryStore):
 
     async def commit(
         self, incarnation: int, changes: Any, outbox_done: Any = (), status_events_done: Any = ()
-    ) -> None:
+    ) -> Any:
         if self.is_down:
             raise errors.StoreUnavailable("cannot write to sqlite:///x.db: the disk is full")
-        await super().commit(incarnation, changes, outbox_done, status_events_done)
+        return await super().commit(incarnation, changes, outbox_done, status_events_done)
 
 
 def test_a_database_that_is_down_or_full_makes_calls_unavailable() -> None:

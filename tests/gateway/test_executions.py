@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from perdure_core.limits import PAGE_BYTES_MAX
+from perdure_host.services import key_of
 from perdure_host.tokens import pack_marker
 from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
 from tests.gateway.serving import (
@@ -384,5 +385,34 @@ def test_a_trace_header_is_shown_to_the_worker_and_to_clients() -> None:
                 served.executions.StartExecution(start_request(trace_header="x" * 8_193))
             )
             assert "trace_header" in (refused.details() or "")
+
+    run(main)
+
+
+def test_an_execution_that_is_quarantined_shows_why_and_whoever_waits_is_told() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await Peer.connect(served)
+            bad, good = [await started(served, execution_name=name) for name in ("bad", "good")]
+            executions: Any = served.history.commands
+            executions._executions.quarantine.set_aside(key_of(bad), "a test says so")
+            get = client_pb2.GetExecutionRequest
+            described = await served.executions.GetExecution(get(execution_arn=bad))
+            assert (described.execution_arn, described.execution_name) == (bad, "bad")
+            assert (described.function_name, described.status) == ("f", "RUNNING")
+            assert described.quarantine_details.reason == "a test says so"
+            assert described.quarantine_details.quarantine_timestamp.seconds > 0
+            for call in (
+                served.executions.GetExecution(get(execution_arn=bad, wait_ms=1_000)),
+                served.executions.StopExecution(client_pb2.StopExecutionRequest(execution_arn=bad)),
+            ):
+                failure = await failure_of(call)
+                assert failure.code() is grpc.StatusCode.DATA_LOSS
+                assert "a test says so" in (failure.details() or "")
+            listed = await served.executions.ListExecutions(client_pb2.ListExecutionsRequest())
+            reasons = {each.execution_arn: each.quarantine_reason for each in listed.executions}
+            assert reasons == {bad: "a test says so", good: ""}
+            whole = await served.executions.GetExecution(get(execution_arn=good))
+            assert not whole.HasField("quarantine_details")
 
     run(main)

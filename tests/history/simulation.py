@@ -29,6 +29,7 @@ from perdure_host.ports import (
     ExecutionRow,
     FunctionRow,
     OutboxRow,
+    RefusedChange,
     StatusEventRow,
     StatusSink,
     StoredExecution,
@@ -89,7 +90,7 @@ class Link(FaultyStore):
         changes: Iterable[Change],
         outbox_done: Iterable[OutboxRow] = (),
         status_events_done: Iterable[StatusEventRow] = (),
-    ) -> None:
+    ) -> tuple[RefusedChange, ...]:
         changes, outbox_done = tuple(changes), tuple(outbox_done)
         await asyncio.sleep(0)
         await self.gate.wait()
@@ -97,9 +98,10 @@ class Link(FaultyStore):
         self.changes += len(changes)
         if self._cut_at == (self.commits, "before"):
             await self.cut()
-        await super().commit(incarnation, changes, outbox_done, tuple(status_events_done))
+        refused = await super().commit(incarnation, changes, outbox_done, tuple(status_events_done))
         if self._cut_at == (self.commits, "after"):
             await self.cut()
+        return refused
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         self.loads += 1

@@ -269,5 +269,5 @@ async def test_what_a_commit_held_is_let_go_of_once_it_is_done() -> None:
     async with Simulation() as simulation:
         await asyncio.gather(*(simulation.start() for _ in range(10)))
         for execution in inside(simulation.history)._executions._cache._executions.values():
-            assert execution.batch.changes == {}
-            assert execution.batch.effects == []
+            assert execution.batch.batch.changes == {}
+            assert execution.batch.batch.effects == []

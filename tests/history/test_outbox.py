@@ -125,9 +125,9 @@ async def test_a_row_that_is_delivered_twice_changes_once() -> None:
         rows: list[OutboxRow] = []
         commit = simulation.host.link.commit
 
-        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> None:
+        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> Any:
             rows.extend(row for change in changes for row in change.outbox)
-            await commit(incarnation, changes, *done)
+            return await commit(incarnation, changes, *done)
 
         inside(simulation.host.link).commit = keep
         await simulation.history.commands.stop(child, None)

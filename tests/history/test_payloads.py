@@ -9,7 +9,7 @@ from perdure_core.large_payloads import reference_in, references_in
 from perdure_core.limits import PAYLOAD_INLINE_BYTES_MAX
 from perdure_core.model import CallbackDetails, ExecutionDetails, StepDetails
 from perdure_core.payload import stored
-from perdure_core.refusals import Unknown
+from perdure_core.refusals import Quarantined, Unknown
 from perdure_history.payloads import CACHED_BYTES_MAX, HASHED_CHARS_MAX, Payloads
 from perdure_history.settings import HistorySettings
 from perdure_host.memory_store import MemoryStore
@@ -132,8 +132,10 @@ async def test_a_page_of_history_and_a_view_load_no_payload() -> None:
         assert state.result == REFERENCE
         events = await simulation.history.queries.page(arn, after_event_id=0, limit=100)
         assert sum(reference_in(each.event) is not None for each in events) == 3
-        with pytest.raises(Unknown, match="past its retention"):
+        with pytest.raises(Quarantined, match="a payload of it is missing"):
             await simulation.history.queries.texts(key_of(arn), [REFERENCE])
+        # It is in the memory of the simulation alone that the execution lost it.
+        inside(simulation.history)._executions.quarantine.release(key_of(arn))
 
 
 async def test_parents_and_children_hand_large_texts_to_each_other() -> None:
@@ -226,6 +228,11 @@ async def test_large_results_do_not_grow_the_cache_of_states() -> None:
         assert execution.size_bytes < 20_000
 
 
+def refused(key: ExecutionKey, reason: str) -> Quarantined:
+    """Return what a caller is told whose execution is set aside."""
+    return Quarantined(f"{key.execution_id}: {reason}")
+
+
 class TestWhatIsRemembered:
     """The texts in memory."""
 
@@ -235,7 +242,7 @@ class TestWhatIsRemembered:
         bodies = [bytes([65 + number]) * 1_000 for number in range(10)]
         rows = [PayloadRow(stored(body).digest, body) for body in bodies]
         inside(store)._payloads[key] = {row.digest: row.body for row in rows}
-        payloads = Payloads(store, 3_000)
+        payloads = Payloads(store, 3_000, refused)
         payloads.remember(key, rows)
         assert len(payloads) == 3_000
         for body in bodies:
@@ -244,7 +251,7 @@ class TestWhatIsRemembered:
             assert len(payloads) <= 3_000
 
     async def test_what_is_huge_is_read_each_time(self) -> None:
-        payloads = Payloads(MemoryStore(), 2**30)
+        payloads = Payloads(MemoryStore(), 2**30, refused)
         key = ExecutionKey(1, "0" * 32)
         for size, remembered in ((CACHED_BYTES_MAX, True), (CACHED_BYTES_MAX + 1, False)):
             before = len(payloads)
@@ -254,7 +261,7 @@ class TestWhatIsRemembered:
 
     async def test_the_newest_read_stays_and_the_oldest_goes(self) -> None:
         key = ExecutionKey(1, "0" * 32)
-        payloads = Payloads(MemoryStore(), 2_000)
+        payloads = Payloads(MemoryStore(), 2_000, refused)
         a, b, c = (bytes([65 + number]) * 1_000 for number in range(3))
         for body in (a, b):
             payloads.remember(key, [PayloadRow(stored(body).digest, body)])

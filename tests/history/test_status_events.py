@@ -148,9 +148,9 @@ async def test_a_start_and_an_end_in_one_commit_are_two_events_in_order() -> Non
         link, commit = simulation.host.link, simulation.host.link.commit
         written: list[list[str]] = []
 
-        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> None:
+        async def keep(incarnation: int, changes: Sequence[Change], *done: Any) -> Any:
             written.extend([row.status for row in change.status_events] for change in changes)
-            await commit(incarnation, changes, *done)
+            return await commit(incarnation, changes, *done)
 
         inside(link).commit = keep
         link.gate.clear()

@@ -8,7 +8,7 @@ by dice that the caller seeds, so that every run can be repeated.
 import contextlib
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from perdure_host.errors import CommitUnknown, Fenced, StoreUnavailable
@@ -23,9 +23,11 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    RefusedChange,
     StatusEventRow,
     Store,
     StoredExecution,
+    UnreadableRow,
     WaitingFor,
 )
 
@@ -60,6 +62,9 @@ class FaultyStore:
     def roll(self, dice: random.Random | None, share: float = 0.0) -> None:
         """Make this share of the commits that are not scripted fail; None: no longer."""
         self._dice, self._share = dice, share
+
+    def watch_unreadable(self, notify: Callable[[UnreadableRow], None]) -> None:
+        self.inner.watch_unreadable(notify)
 
     async def open(self, *, migrate: bool = False) -> None:
         self._require_present()
@@ -108,17 +113,19 @@ class FaultyStore:
         changes: Sequence[Change],
         outbox_done: Sequence[OutboxRow] = (),
         status_events_done: Sequence[StatusEventRow] = (),
-    ) -> None:
+    ) -> tuple[RefusedChange, ...]:
         self._require_present()
         fate = self._next_fate()
         if fate == "refused":
             raise StoreUnavailable("this commit was refused on purpose")
         if fate == "unknown_late":
             self._late.append((incarnation, changes, outbox_done, status_events_done))
-        elif fate != "unknown_lost":
-            await self.inner.commit(incarnation, changes, outbox_done, status_events_done)
+        refused: tuple[RefusedChange, ...] = ()
+        if fate in ("written", "unknown_written"):
+            refused = await self.inner.commit(incarnation, changes, outbox_done, status_events_done)
         if fate != "written":
             raise CommitUnknown("the answer to this commit was lost on purpose")
+        return refused
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         self._require_present()
@@ -189,6 +196,10 @@ class FaultyStore:
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
         self._require_present()
         return await self.inner.sweep(incarnation, now_ms=now_ms, limit=limit)
+
+    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+        self._require_present()
+        await self.inner.delete(incarnation, key)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         self._require_present()

@@ -116,6 +116,11 @@ def go_on(change: Change, *payloads: PayloadRow, **facts: object) -> Change:
     return Change(row=row, new=False, records=(record(sequence),), payloads=payloads)
 
 
+def changed(change: Change, **facts: object) -> Change:
+    """Return the change with some fields replaced."""
+    return msgspec.structs.replace(change, **facts)
+
+
 def letter(number: int, bucket: int = 7, sender: int = 0) -> OutboxRow:
     return OutboxRow(bucket, f"{sender:032x}-{number}", b"text \x00")
 

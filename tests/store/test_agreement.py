@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from perdure_host.errors import StoreError
@@ -47,7 +48,7 @@ async def test_every_store_answers_like_the_one_in_memory(
             for url, other in zip(urls[1:], others, strict=True):
                 assert other == expected, f"seed {seed}, step {step}, {url}"
             life.learn(expected)
-    assert {"Fenced", "NodeTaken"} <= life.refusals
+    assert {"Fenced", "NodeTaken", "a change"} <= life.refusals
     assert life.asked == set(life.kinds)
 
 
@@ -56,6 +57,12 @@ async def answer(store: Store, question: Question) -> object:
         return await question(store)
     except StoreError as error:
         return type(error).__name__
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """The executions whose changes a commit has refused."""
+
+    keys: tuple[ExecutionKey, ...]
 
 
 class Life:
@@ -94,6 +101,8 @@ class Life:
         return self.kinds[kind]()
 
     def learn(self, seen: object) -> None:
+        if isinstance(seen, Refusals) and seen.keys:
+            self.refusals.add("a change")
         if isinstance(seen, str):
             self.refusals.add(seen)
             if seen == "Fenced" and self.dice.random() < 0.3:
@@ -126,7 +135,12 @@ class Life:
         changes = [self.change(key, await truth.get(key)) for key in sorted(keys)]
         done = [OutboxRow(self.dice.randint(0, 2), self.letter(), b"") for _ in range(2)]
         status_rows = [self.status_event(self.key()) for _ in range(2)]
-        return lambda store: store.commit(me, changes, done, status_rows)
+
+        async def commit(store: Store) -> object:
+            refused = await store.commit(me, changes, done, status_rows)
+            return Refusals(tuple([each.key for each in refused]))
+
+        return commit
 
     def change(self, key: ExecutionKey, stored: ExecutionRow | None) -> Change:
         """Draw what mostly fits what is stored."""

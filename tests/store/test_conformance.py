@@ -17,6 +17,7 @@ from perdure_host.ports import (
 )
 from tests.store.scenes import (
     Place,
+    changed,
     find,
     first_row,
     go_on,
@@ -124,48 +125,64 @@ async def test_a_large_body_comes_back_unchanged(place: Place) -> None:
         assert await store.load(key(1)) == StoredExecution(change.row, change.records)
 
 
-async def test_a_sequence_that_exists_fails_the_whole_commit(place: Place) -> None:
+async def test_a_change_that_contradicts_what_is_stored_fails_alone(place: Place) -> None:
+    """Whatever contradicts: the others of the commit are written, and the node is no less live."""
     first = start(1)
-    stale = msgspec.structs.replace(go_on(first), records=(record(1),))
-    other = start(2, alarm_ms=5, outbox=(letter(2),))
+    repeated = status_event(1)
+    contradictions = {
+        "a record that exists": changed(go_on(first), records=(record(1),)),
+        "a sequence that has moved on": changed(go_on(go_on(first)), records=(record(3),)),
+        "a row that is not there": go_on(start(3)),
+        "a key that exists": start(1, name="another"),
+        "a name that exists": start(4, name="order-1"),
+        "a delivery that exists": start(5, outbox=(letter(1),)),
+        "a status event that exists": start(6, status_events=(repeated,)),
+        "a status event twice": start(7, status_events=(status_event(7), status_event(7))),
+    }
+    stored_first = changed(first, outbox=(letter(1),), status_events=(repeated,))
     async with place.joined() as (store, me):
-        await store.commit(me, [first])
-        with pytest.raises(Fenced):
-            await store.commit(me, [other, stale])
+        assert await store.commit(me, [stored_first]) == ()
+        changes = [start(20, payloads=(payload(b"kept"),)), *contradictions.values(), start(21)]
+        refused = await store.commit(me, changes)
+        assert [each.key for each in refused] == [each.row.key for each in contradictions.values()]
+        assert all(each.statement and each.reason for each in refused)
         assert await store.load(key(1)) == StoredExecution(first.row, first.records)
-        await nothing_is_there_of_the_second(store)
+        assert [await store.get(key(number)) for number in range(2, 8)] == [None] * 6
+        assert await store.outbox(after=None, limit=9) == [letter(1)]
+        assert await store.status_events(limit=9) == [repeated]
+        assert (await loaded(store, 20)).row == first_row(20)
+        assert await store.load_payloads(key(20), [payload(b"kept").digest]) != {}
+        assert await store.get(key(21)) == first_row(21)
+        assert await store.commit(me, [go_on(first)]) == ()
 
 
-async def test_a_key_that_exists_fails_the_whole_commit(place: Place) -> None:
+async def test_a_refused_change_takes_everything_of_it_back(place: Place) -> None:
+    stored = payload(b"kept")
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1, outbox=(letter(8),))])
+        second = start(2, alarm_ms=5, outbox=(letter(2), letter(8)), payloads=(stored,))
+        done = changed(second, outbox_done=(letter(8),))
+        assert [each.key for each in await store.commit(me, [done])] == [key(2)]
+        assert await store.load(key(2)) is None
+        assert await store.alarms(until_ms=99, after=None, limit=9) == []
+        assert await store.outbox(after=None, limit=9) == [letter(8)]
+        assert await store.load_payloads(key(2), [stored.digest]) == {}
+
+
+async def test_a_change_deletes_the_deliveries_that_it_has_completed(place: Place) -> None:
+    async with place.joined() as (store, me):
+        await store.commit(me, [start(1, outbox=(letter(1), letter(2)))])
+        await store.commit(me, [changed(start(2), outbox_done=(letter(2), letter(9)))])
+        assert await store.outbox(after=None, limit=9) == [letter(1)]
+
+
+async def test_a_fenced_node_writes_nothing_of_a_contradiction_either(place: Place) -> None:
     async with place.joined() as (store, me):
         await store.commit(me, [start(1)])
+        await store.join("alpha", "a:1", now_ms=0, lease_ms=1)
         with pytest.raises(Fenced):
-            await store.commit(me, [start(2, outbox=(letter(2),)), start(1, name="another")])
-        await nothing_is_there_of_the_second(store)
-
-
-async def test_a_name_that_exists_fails_the_whole_commit(place: Place) -> None:
-    async with place.joined() as (store, me):
-        await store.commit(me, [start(1)])
-        with pytest.raises(Fenced):
-            await store.commit(me, [start(2, name="order-1")])
-        await nothing_is_there_of_the_second(store)
-
-
-async def test_a_row_that_is_not_there_fails_the_whole_commit(place: Place) -> None:
-    async with place.joined() as (store, me):
-        with pytest.raises(Fenced):
-            await store.commit(me, [start(2, outbox=(letter(2),)), go_on(start(1))])
-        await nothing_is_there_of_the_second(store)
-
-
-async def test_a_store_goes_on_after_a_failed_commit(place: Place) -> None:
-    async with place.joined() as (store, me):
-        await store.commit(me, [start(1)])
-        with pytest.raises(Fenced):
-            await store.commit(me, [start(1)])
-        await store.commit(me, [start(2)])
-        assert await store.get(key(2)) == first_row(2)
+            await store.commit(me, [start(2), start(1)])
+        assert await store.load(key(2)) is None
 
 
 async def test_the_same_name_is_free_in_another_function_and_namespace(place: Place) -> None:
@@ -275,17 +292,6 @@ async def test_status_events_are_counted_up_to_a_limit(place: Place) -> None:
         assert await store.count_status_events(limit=9) == 5
         assert await store.count_status_events(limit=5) == 5
         assert await store.count_status_events(limit=4) == 4
-
-
-async def test_a_status_event_that_exists_fails_the_whole_commit(place: Place) -> None:
-    async with place.joined() as (store, me):
-        await store.commit(me, [start(1, status_events=(status_event(1),))])
-        with pytest.raises(Fenced):
-            await store.commit(me, [start(2, status_events=(status_event(2), status_event(1)))])
-        with pytest.raises(Fenced):
-            await store.commit(me, [start(2, status_events=(status_event(2), status_event(2)))])
-        await nothing_is_there_of_the_second(store)
-        assert await store.status_events(limit=9) == [status_event(1)]
 
 
 async def test_status_events_outlive_their_execution_and_hold_up_no_sweep(place: Place) -> None:
@@ -412,13 +418,24 @@ async def test_the_same_payload_is_kept_once(place: Place) -> None:
             assert await store.load_payloads(key(number), [same.digest]) == {same.digest: b"same"}
 
 
-async def test_a_commit_that_fails_leaves_no_payload_behind(place: Place) -> None:
+async def test_a_deletion_takes_everything_of_one_execution(place: Place) -> None:
     stored = payload(b"kept")
     async with place.joined() as (store, me):
-        await store.commit(me, [start(1)])
+        own = start(1, alarm_ms=5, outbox=(letter(1, sender=1),), payloads=(stored,))
+        other = start(2, alarm_ms=6, outbox=(letter(1, sender=2),), payloads=(stored,))
+        await store.commit(me, [own, other])
+        await store.delete(me, key(1))
+        assert await store.load(key(1)) is None
+        while await store.delete_remains(me, limit=9):
+            pass
+        assert await store.load_payloads(key(1), [stored.digest]) == {}
+        assert await store.alarms(until_ms=9, after=None, limit=9) == [Alarm(6, key(2))]
+        assert await store.outbox(after=None, limit=9) == [letter(1, sender=2)]
+        assert await store.load_payloads(key(2), [stored.digest]) != {}
+        assert await store.commit(me, [own]) == ()
+        await store.delete(me, key(3))
         with pytest.raises(Fenced):
-            await store.commit(me, [start(2, payloads=(stored,)), start(1)])
-        assert await store.load_payloads(key(2), [stored.digest]) == {}
+            await store.delete(me - 1, key(2))
 
 
 async def test_a_sweep_takes_the_payloads_of_what_it_deletes_and_no_others(place: Place) -> None:
@@ -556,9 +573,3 @@ async def loaded(store: Store, number: int) -> StoredExecution:
 async def remaining(store: Store) -> list[ExecutionKey]:
     page = await store.list_executions(ListQuery(namespace="default", limit=9))
     return [row.key for row in page.rows]
-
-
-async def nothing_is_there_of_the_second(store: Store) -> None:
-    assert await store.load(key(2)) is None
-    assert await store.alarms(until_ms=99, after=None, limit=9) == []
-    assert await store.outbox(after=None, limit=9) == []

@@ -172,10 +172,12 @@ async def test_lists_hold_up_no_execution(
     begun, release = threading.Semaphore(0), threading.Event()
     list_executions = listing.list_executions
 
-    def wait_and_list(connection: Any, dialect: Any, query: ListQuery) -> ExecutionPage:
+    def wait_and_list(
+        connection: Any, reading: Any, dialect: Any, query: ListQuery
+    ) -> ExecutionPage:
         begun.release()
         release.wait()
-        return list_executions(connection, dialect, query)
+        return list_executions(connection, reading, dialect, query)
 
     monkeypatch.setattr(listing, "list_executions", wait_and_list)
     async with sql_place.joined() as (store, me):

@@ -190,21 +190,21 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
 
     def build(connection: Connection) -> None:
         command.upgrade(migration._config(connection), "0001")  # pyright: ignore[reportPrivateUsage]
-        row = "1, 0, 'RUNNING', 'task', NULL, NULL"
+        row = "1, 7, 'RUNNING', 'task', NULL, NULL"
         connection.execute(
             sqlalchemy.text(
                 "INSERT INTO executions (bucket, execution_id, namespace, function, name,"
                 " input_digest, sequence, event_count, started_ms, status, waiting_for, ended_ms,"
                 f" expires_ms) VALUES (7, :id, 'default', 'order', 'n', :body, 1, {row})"
             ),
-            {"id": key(1).execution_id, "body": b""},
+            {"id": key(0).execution_id, "body": b""},
         )
         connection.execute(
             sqlalchemy.text(
                 "INSERT INTO events (bucket, execution_id, sequence, first_event_id, event_count,"
                 " body) VALUES (7, :id, 1, 1, 1, :body)"
             ),
-            {"id": key(1).execution_id, "body": bytes.fromhex(RECORD_OF_0001)},
+            {"id": key(0).execution_id, "body": bytes.fromhex(RECORD_OF_0001)},
         )
 
     database = Database(sql_place.url)
@@ -212,10 +212,10 @@ async def test_what_an_older_perdure_has_recorded_is_read_after_the_upgrade(
     await database.close()
     assert await migrate_store(sql_place.url) == ("0001", "0006")
     async with sql_place.joined() as (store, me):
-        stored = await store.load(key(1))
+        stored = await store.load(key(0))
         assert stored is not None
         assert (await fold_stored(stored)).state.input == "[1]"
         large = payload(b"large")
         before = Change(row=stored.row, new=False, records=())
         await store.commit(me, [go_on(before, large)])
-        assert await store.load_payloads(key(1), [large.digest]) == {large.digest: b"large"}
+        assert await store.load_payloads(key(0), [large.digest]) == {large.digest: b"large"}

@@ -11,6 +11,7 @@ from perdure_core import limits
 from perdure_core.large_payloads import error_from
 from perdure_core.limits import PAYLOAD_BYTES_MAX
 from perdure_core.payload import StoredPayload
+from perdure_core.refusals import Quarantined
 from perdure_core.start_validation import StartFields
 from perdure_core.state import State
 from perdure_gateway.admission import validation
@@ -18,7 +19,12 @@ from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.pages import execution_page, history_page, open_callback_page
 from perdure_gateway.views.event_messages import event_to_message
-from perdure_gateway.views.messages import execution_to_message, function_to_message, state_key
+from perdure_gateway.views.messages import (
+    execution_to_message,
+    function_to_message,
+    quarantined_to_message,
+    state_key,
+)
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import (
@@ -78,7 +84,14 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         self, request: client_pb2.GetExecutionRequest, context: _Context
     ) -> model_pb2.Execution:
         validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
-        state = await self._wait_ended(request.execution_arn, request.wait_ms)
+        try:
+            state = await self._wait_ended(request.execution_arn, request.wait_ms)
+        except Quarantined:
+            quarantined = await self._queries.quarantined(request.execution_arn)
+            # Who waits for the end must hear that it will not come.
+            if quarantined is None or request.wait_ms:
+                raise
+            return quarantined_to_message(quarantined)
         if request.exclude_execution_data:
             return execution_to_message(state, exclude_data=True)
         return await self._rendered(state, self._budget.for_call(context))

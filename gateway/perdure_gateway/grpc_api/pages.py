@@ -59,7 +59,9 @@ async def execution_page(
     limit = validation.checked_page_items("max_items", request.max_items)
     page = await queries.list_executions(_list_query(request, limit))
     return client_pb2.ListExecutionsResponse(
-        executions=[summary_to_message(row) for row in page.rows],
+        executions=[
+            summary_to_message(row, queries.quarantine_reason(row.key)) for row in page.rows
+        ],
         next_marker=list_marker(_EXECUTIONS, page) or "",
     )
 

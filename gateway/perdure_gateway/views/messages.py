@@ -10,7 +10,7 @@ from perdure_core.model import CallbackDetails, ExecutionStatus
 from perdure_core.state import PauseState, State, identity_of, is_open, waiting_for
 from perdure_host.codec import error_to_message, timestamp_from_ms
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
-from perdure_host.services import key_of_identity
+from perdure_host.services import QuarantinedExecution, key_of_identity
 from perdure_proto.v1 import client_pb2, model_pb2
 
 
@@ -48,7 +48,26 @@ def execution_to_message(state: State, *, exclude_data: bool = False) -> model_p
     return message
 
 
-def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
+def quarantined_to_message(quarantined: QuarantinedExecution) -> model_pb2.Execution:
+    """Return what is known of an execution that cannot be read."""
+    row = quarantined.row
+    return model_pb2.Execution(
+        execution_arn=arn_of(row.identity),
+        execution_name=row.name,
+        function_name=row.function,
+        status=row.status,
+        start_timestamp=timestamp_from_ms(row.started_ms),
+        end_timestamp=_optional_timestamp(row.ended_ms),
+        quarantine_details=model_pb2.QuarantineDetails(
+            reason=quarantined.reason,
+            quarantine_timestamp=timestamp_from_ms(quarantined.since_ms),
+        ),
+    )
+
+
+def summary_to_message(
+    row: ExecutionRow, quarantine_reason: str | None = None
+) -> model_pb2.ExecutionSummary:
     """Return the execution as an entry of a list."""
     return model_pb2.ExecutionSummary(
         execution_arn=arn_of(row.identity),
@@ -58,6 +77,7 @@ def summary_to_message(row: ExecutionRow) -> model_pb2.ExecutionSummary:
         start_timestamp=timestamp_from_ms(row.started_ms),
         end_timestamp=_optional_timestamp(row.ended_ms),
         diverged=row.waiting_for == "diverged",
+        quarantine_reason=quarantine_reason,
     )
 
 

@@ -36,6 +36,15 @@ class Statement(enum.Enum):
     DONE_STATUS_EVENTS = enum.auto()
 
 
+class StatementRefused(Exception):
+    """A statement contradicts what is stored; the transaction must be rolled back."""
+
+    def __init__(self, statement: Statement, reason: str) -> None:
+        super().__init__(f"{statement.name}: {reason}")
+        self.statement = statement
+        self.reason = reason
+
+
 class Batch:
     """The rows of each statement."""
 
@@ -48,7 +57,7 @@ class Batch:
         self._rows: dict[Statement, list[Row]] = {statement: [] for statement in Statement}
         for change in changes:
             self._add(change)
-        self._rows[Statement.DONE_OUTBOX] = [(row.bucket, row.outbox_id) for row in outbox_done]
+        self._rows[Statement.DONE_OUTBOX] += [(row.bucket, row.outbox_id) for row in outbox_done]
         self._rows[Statement.DONE_STATUS_EVENTS] = [
             (row.key.bucket, row.key.execution_id, row.event_id) for row in status_events_done
         ]
@@ -68,7 +77,8 @@ class Batch:
         if change.new:
             rows[Statement.NEW_EXECUTIONS].append(_all_columns(key, row))
         else:
-            rows[Statement.MOVED_EXECUTIONS].append(_changing_columns(key, row))
+            before = row.sequence - len(change.records)
+            rows[Statement.MOVED_EXECUTIONS].append((*_changing_columns(key, row), before))
         rows[Statement.NEW_RECORDS] += [
             (*key, record.sequence, record.first_event_id, record.event_count, record.body)
             for record in change.records
@@ -78,6 +88,9 @@ class Batch:
         ]
         rows[Statement.NEW_OUTBOX] += [
             (sent.bucket, sent.outbox_id, sent.body) for sent in change.outbox
+        ]
+        rows[Statement.DONE_OUTBOX] += [
+            (done.bucket, done.outbox_id) for done in change.outbox_done
         ]
         if change.status_events:
             rows[Statement.NEW_STATUS_EVENTS] += map(_columns_of, change.status_events)

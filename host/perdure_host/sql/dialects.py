@@ -38,10 +38,12 @@ class Dialect(Protocol):
         """Return whether the incarnation may write. It stays so until the transaction ends."""
         ...
 
-    def write(self, connection: Connection, incarnation: int, batch: Batch) -> bool:
-        """Write the batch, or return False.
+    def write(
+        self, connection: Connection, incarnation: int, batch: Batch, *, pipelined: bool = True
+    ) -> bool:
+        """Write the batch, or return False because the incarnation is fenced.
 
-        False means that the incarnation is fenced, or that a row to update does not exist.
+        Raises StatementRefused for what contradicts the rows that are stored.
         """
         ...
 

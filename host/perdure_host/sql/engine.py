@@ -30,6 +30,7 @@ from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.failures import (
     before_commit,
     during_commit,
+    holds_no_text,
     is_worth_another_try,
     while_connecting,
 )
@@ -163,7 +164,13 @@ class Database:
     def _read_once(self, engine: Engine, work: Work[Answer], call: "_Call") -> Answer:
         with self._connected(engine, call) as connection:
             try:
-                return work(connection)
+                try:
+                    return work(connection)
+                except _FAILURES as error:
+                    if not holds_no_text(error):
+                        raise
+                with _undecoded(call.driver):
+                    return work(connection)
             except _FAILURES as error:
                 connection.invalidate()
                 raise before_commit(error, self.place) from error
@@ -182,12 +189,13 @@ class Database:
             try:
                 connection.begin()
                 answer = work(connection)
-            except StoreError:
-                _roll_back(connection)
-                raise
             except _FAILURES as error:
                 connection.invalidate()
                 raise before_commit(error, self.place) from error
+            except Exception:
+                # A refusal, or a bug: either way no transaction may stay open.
+                _roll_back(connection)
+                raise
             try:
                 connection.commit()
             except _FAILURES as error:
@@ -221,6 +229,20 @@ class Database:
                 raise
             finally:
                 call.driver = None
+
+
+@contextlib.contextmanager
+def _undecoded(driver: sqlite3.Connection) -> Generator[None]:
+    """Return bytes that are no text as they are, so that the rows beside them can be read."""
+    driver.text_factory = _decode_anything
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
+def _decode_anything(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 class _Call:

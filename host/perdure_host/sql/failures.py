@@ -11,11 +11,21 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from perdure_host.errors import (
+    ChangeRefused,
     CommitUnknown,
     DatabaseAway,
-    Fenced,
     StoreError,
     StoreUnavailable,
+)
+
+# What is wrong is a value that was to be written, not the database or the connection.
+VALUES_REFUSED = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    OverflowError,
+    UnicodeError,
 )
 
 # SQLITE_BUSY and SQLITE_FULL. Both leave the transaction open, and nothing of it in the log.
@@ -56,18 +66,24 @@ def while_connecting(error: Exception, place: str) -> StoreError:
 
     A server comes back by itself; a file that cannot be opened does not.
     """
-    text = f"the database {place} is unavailable: {_first_line(cause_of(error))}"
+    text = f"the database {place} is unavailable: {first_line(cause_of(error))}"
     if isinstance(cause_of(error), psycopg.Error | OSError):
         return DatabaseAway(text)
     return StoreUnavailable(text)
 
 
+def holds_no_text(error: Exception) -> bool:
+    """Return whether SQLite found bytes that are no text in a column of texts."""
+    cause = cause_of(error)
+    return isinstance(cause, sqlite3.OperationalError) and "decode to UTF-8" in str(cause)
+
+
 def before_commit(error: Exception, place: str) -> StoreError:
     """Return the error to raise if COMMIT was not sent yet."""
     cause = cause_of(error)
-    if isinstance(cause, psycopg.IntegrityError | sqlite3.IntegrityError):
-        return Fenced(f"another node has written to {place}: {_first_line(cause)}")
-    text = f"the database {place} is unavailable: {_first_line(cause)}"
+    if isinstance(cause, VALUES_REFUSED):
+        return ChangeRefused(f"the database {place} refused a statement: {first_line(cause)}")
+    text = f"the database {place} is unavailable: {first_line(cause)}"
     return DatabaseAway(text) if is_away(error) else StoreUnavailable(text)
 
 
@@ -76,12 +92,13 @@ def during_commit(error: Exception, place: str) -> StoreError:
     cause = cause_of(error)
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _SQLITE_ROLLED_BACK:
-        return StoreUnavailable(f"the database {place} refused a commit: {_first_line(cause)}")
+        return StoreUnavailable(f"the database {place} refused a commit: {first_line(cause)}")
     if is_worth_another_try(error):
-        return StoreUnavailable(f"the database {place} rolled a commit back: {_first_line(cause)}")
-    return CommitUnknown(f"a commit to {place} may or may not be written: {_first_line(cause)}")
+        return StoreUnavailable(f"the database {place} rolled a commit back: {first_line(cause)}")
+    return CommitUnknown(f"a commit to {place} may or may not be written: {first_line(cause)}")
 
 
-def _first_line(cause: Exception) -> str:
+def first_line(cause: Exception) -> str:
+    """Return the first line of the error's message, or the name of its class."""
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

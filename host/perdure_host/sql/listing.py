@@ -29,13 +29,12 @@ from perdure_core.model import ExecutionStatus
 from perdure_host.ports import (
     ExecutionKey,
     ExecutionPage,
-    ExecutionRow,
     ListPosition,
     ListQuery,
     page_of,
 )
-from perdure_host.sql.batch import execution_of
 from perdure_host.sql.dialects import Dialect
+from perdure_host.sql.rows import Reading, read_execution
 from perdure_host.sql.schema import executions
 
 # Executions that are read and sorted for one page, and entries of an index that are walked for one.
@@ -54,15 +53,17 @@ _ENTRY: Final = (
 )
 
 
-def list_executions(connection: Connection, dialect: Dialect, query: ListQuery) -> ExecutionPage:
+def list_executions(
+    connection: Connection, reading: Reading, dialect: Dialect, query: ListQuery
+) -> ExecutionPage:
     """Return one page of executions."""
     if query.name or query.name_prefix:
         if _are_few(connection, query):
-            return page_of(_rows(connection.execute(sort_named(query))), query.limit)
-        return _walk(connection, dialect, query)
+            return _page(connection, reading, sort_named(query), query.limit)
+        return _walk(connection, reading, dialect, query)
     statuses = _statuses(connection, query)
     statement = in_order(dialect, query, statuses, executions.c, query.limit + 1)
-    return page_of(_rows(connection.execute(statement)), query.limit)
+    return _page(connection, reading, statement, query.limit)
 
 
 def used_statuses(query: ListQuery) -> Select[Any]:
@@ -146,7 +147,9 @@ def _are_few(connection: Connection, query: ListQuery) -> bool:
     return count <= NAMED_MAX
 
 
-def _walk(connection: Connection, dialect: Dialect, query: ListQuery) -> ExecutionPage:
+def _walk(
+    connection: Connection, reading: Reading, dialect: Dialect, query: ListQuery
+) -> ExecutionPage:
     statuses = _statuses(connection, query)
     glance = min(_GLANCE * query.limit, WALKED_MAX)
     statement = walk_named(dialect, query, statuses, glance)
@@ -161,7 +164,8 @@ def _walk(connection: Connection, dialect: Dialect, query: ListQuery) -> Executi
     if len(found) > query.limit:
         end = found[query.limit - 1].position
     keys = [ExecutionKey(entry.bucket, entry.execution_id) for entry in found[: query.limit]]
-    rows = map(execution_of, dialect.rows_of(connection, keys) if keys else ())
+    of_keys = dialect.rows_of(connection, keys) if keys else []
+    rows = reading.readable(of_keys, "execution", read_execution)
     ordered = sorted(rows, key=lambda row: row.position, reverse=not query.oldest_first)
     return ExecutionPage(tuple(ordered), end)
 
@@ -239,5 +243,11 @@ def _order(query: ListQuery, c: Any) -> tuple[ColumnElement[Any], ...]:
     return (c.started_ms.desc(), c.execution_id.desc())
 
 
-def _rows(found: Any) -> list[ExecutionRow]:
-    return [execution_of(columns) for columns in found]
+def _page(connection: Connection, reading: Reading, statement: Sorted, limit: int) -> ExecutionPage:
+    """Return the page of one row less than the statement finds, without those left out."""
+    found = connection.execute(statement).all()
+    rows = reading.readable(found, "execution", read_execution)
+    if len(rows) == len(found) or not rows or len(found) <= limit:
+        return page_of(rows, limit)
+    # The next page begins behind the last row that can be read.
+    return ExecutionPage(tuple(rows[:limit]), rows[:limit][-1].position)

@@ -14,7 +14,7 @@ from sqlalchemy import (
     select,
 )
 
-from perdure_host.ports import FunctionRow
+from perdure_host.ports import ExecutionKey, FunctionRow
 from perdure_host.sql.dialects import Dialect
 from perdure_host.sql.membership import fenced
 from perdure_host.sql.schema import (
@@ -45,12 +45,16 @@ def sweep(
     )
     keys = [(bucket, execution_id) for bucket, execution_id in expired]
     if keys:
-        rows = [{"bucket": bucket, "execution_id": execution_id} for bucket, execution_id in keys]
-        put = dialect.insert_into(deleted_executions)
-        connection.execute(put.on_conflict_do_nothing(), rows)
-        _delete(connection, timers, keys)
-        _delete(connection, executions, keys)
+        _delete_rows(connection, dialect, keys)
     return len(keys)
+
+
+def _delete_rows(connection: Connection, dialect: Dialect, keys: Sequence[tuple[int, str]]) -> None:
+    rows = [{"bucket": bucket, "execution_id": execution_id} for bucket, execution_id in keys]
+    put = dialect.insert_into(deleted_executions)
+    connection.execute(put.on_conflict_do_nothing(), rows)
+    _delete(connection, timers, keys)
+    _delete(connection, executions, keys)
 
 
 def delete_remains(
@@ -116,6 +120,19 @@ def _delete(connection: Connection, table: Table, keys: Sequence[Sequence[Any]])
     one = delete(table).where(*(column == bindparam(f"k_{column.name}") for column in columns))
     names = [f"k_{column.name}" for column in columns]
     connection.execute(one, [dict(zip(names, key, strict=True)) for key in keys])
+
+
+def delete_execution(
+    connection: Connection, dialect: Dialect, incarnation: int, key: ExecutionKey
+) -> None:
+    """Delete one execution and what it sends; leave what it owns to `delete_remains`."""
+    _require_live(connection, dialect, incarnation)
+    _delete_rows(connection, dialect, [(key.bucket, key.execution_id)])
+    sent = (
+        outbox.c.outbox_id > f"{key.execution_id}-",
+        outbox.c.outbox_id < f"{key.execution_id}.",
+    )
+    connection.execute(delete(outbox).where(outbox.c.bucket == key.bucket, *sent))
 
 
 def put_functions(

@@ -75,7 +75,7 @@ def leave(connection: Connection, incarnation: int) -> None:
 
 def fenced(incarnation: int) -> Fenced:
     """Return the error to raise for an incarnation that may no longer write."""
-    return Fenced(f"incarnation {incarnation} is no longer live, or another node has written")
+    return Fenced(f"incarnation {incarnation} is no longer live")
 
 
 def _require_no_live_node(

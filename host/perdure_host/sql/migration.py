@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from perdure_host.errors import Fenced, SchemaTooNew, SchemaTooOld, StoreUnavailable
+from perdure_host.errors import ChangeRefused, SchemaTooNew, SchemaTooOld, StoreUnavailable
 from perdure_host.sql.engine import Database
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
@@ -39,7 +39,7 @@ async def prepare(database: Database, *, may_migrate: bool) -> None:
             _require_known(revision, database.place, may_migrate=may_migrate)
         try:
             await database.write(partial(_upgrade, expected=revision), deadline_s=_DEADLINE_S)
-        except (StoreUnavailable, Fenced):
+        except (StoreUnavailable, ChangeRefused):
             if await database.read(_revision) == revision:
                 raise
     raise StoreUnavailable(f"another program keeps changing the schema of {database.place}")

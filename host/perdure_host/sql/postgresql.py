@@ -24,8 +24,9 @@ from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from perdure_host.ports import ExecutionKey, ExecutionName
-from perdure_host.sql.batch import Batch, Row, Statement, place_of
+from perdure_host.ports import MOVED_ON, ExecutionKey, ExecutionName
+from perdure_host.sql.batch import Batch, Row, Statement, StatementRefused, place_of
+from perdure_host.sql.failures import VALUES_REFUSED, first_line
 
 CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -83,11 +84,13 @@ _STATEMENTS: Final[Mapping[Statement, LiteralString]] = {
             expires_ms = moved.expires_ms
         FROM unnest(
             %b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::text[],
-            %b::bigint[], %b::bigint[]
+            %b::bigint[], %b::bigint[], %b::bigint[]
         ) AS moved (
-            bucket, execution_id, status, sequence, event_count, waiting_for, ended_ms, expires_ms
+            bucket, execution_id, status, sequence, event_count, waiting_for, ended_ms, expires_ms,
+            before
         )
         WHERE e.bucket = moved.bucket AND e.execution_id = moved.execution_id
+            AND e.sequence = moved.before
     """,
     Statement.NEW_RECORDS: """
         INSERT INTO events (bucket, execution_id, sequence, first_event_id, event_count, body)
@@ -199,18 +202,30 @@ def live(connection: Connection, incarnation: int) -> bool:
     return connection.exec_driver_sql(statement, (incarnation,)).first() is not None
 
 
-def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
-    """Write the batch, or return False: fenced, or a row to update does not exist."""
+def write(
+    connection: Connection, incarnation: int, batch: Batch, *, pipelined: bool = True
+) -> bool:
+    """Write the batch, or return False because the incarnation is fenced.
+
+    Raises StatementRefused. In a pipeline the statement that it names is the last that was sent.
+    """
     driver: Any = connection.connection.driver_connection
-    with driver.pipeline():
-        fence = driver.execute(_LIVE, (incarnation,), prepare=True)
-        results = [(each, len(rows), _run(driver, each, rows)) for each, rows in batch.statements()]
-    moved = (
-        count == cursor.rowcount
-        for statement, count, cursor in results
-        if statement is Statement.MOVED_EXECUTIONS
-    )
-    return fence.fetchone() is not None and all(moved)
+    results: list[tuple[int, psycopg.Cursor[Any]]] = []
+    statement = Statement.NEW_EXECUTIONS
+    try:
+        with driver.pipeline() if pipelined else contextlib.nullcontext():
+            fence = driver.execute(_LIVE, (incarnation,), prepare=True)
+            for statement, rows in batch.statements():
+                cursor = _run(driver, statement, rows)
+                if statement is Statement.MOVED_EXECUTIONS:
+                    results.append((len(rows), cursor))
+    except VALUES_REFUSED as error:
+        raise StatementRefused(statement, first_line(error)) from error
+    if fence.fetchone() is None:
+        return False
+    if any(count != cursor.rowcount for count, cursor in results):
+        raise StatementRefused(Statement.MOVED_EXECUTIONS, MOVED_ON)
+    return True
 
 
 def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:

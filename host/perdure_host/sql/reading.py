@@ -1,7 +1,8 @@
 """Queries of the store. No statement here needs a transaction around it."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -25,9 +26,19 @@ from perdure_host.ports import (
     RecordRow,
     StatusEventRow,
     StoredExecution,
+    UnreadableKind,
     WaitingFor,
 )
-from perdure_host.sql.batch import execution_of, status_event_of
+from perdure_host.sql.rows import (
+    Columns,
+    Reading,
+    read_alarm,
+    read_execution,
+    read_function,
+    read_outbox_row,
+    read_record,
+    read_status_event,
+)
 from perdure_host.sql.schema import (
     events,
     executions,
@@ -37,6 +48,8 @@ from perdure_host.sql.schema import (
     status_events,
     timers,
 )
+
+_Row = TypeVar("_Row")
 
 _ROW = select(executions)
 _RECORD = select(events.c.sequence, events.c.first_event_id, events.c.event_count, events.c.body)
@@ -61,8 +74,10 @@ def load(connection: Connection, key: ExecutionKey) -> StoredExecution | None:
         return None
     statement = _records_of(key).where(events.c.sequence <= row.sequence)
     records = _records(connection.execute(statement.order_by(events.c.sequence)))
-    # There are none only if a sweep came between the two statements.
-    return StoredExecution(row, tuple(records)) if records else None
+    if not records and get(connection, key) is None:
+        # A sweep came between the two statements.
+        return None
+    return StoredExecution(row, tuple(records))
 
 
 def load_many(
@@ -71,7 +86,9 @@ def load_many(
     """Return the rows of executions with few records, and these."""
     those = _any_of(executions, keys)
     found = connection.execute(_ROW.where(those, executions.c.sequence <= records_max))
-    rows = {row.key: row for row in map(execution_of, found)}
+    # What is damaged is left out here, and found out when it is read by itself.
+    page = Reading()
+    rows = {row.key: row for row in page.readable(found.all(), "execution", read_execution)}
     if not rows:
         return []
     statement = select(
@@ -84,11 +101,16 @@ def load_many(
     )
     records: dict[ExecutionKey, list[RecordRow]] = {key: [] for key in rows}
     statement = statement.where(_any_of(events, rows)).order_by(events.c.sequence)
-    for bucket, execution_id, sequence, first, count, body in connection.execute(statement):
+    for bucket, execution_id, *columns in connection.execute(statement):
         key = ExecutionKey(bucket, execution_id)
-        if sequence <= rows[key].sequence:
-            records[key].append(RecordRow(sequence, first, count, body))
-    return [StoredExecution(row, tuple(records[key])) for key, row in rows.items() if records[key]]
+        found_records = page.readable([columns], "execution", read_record)
+        if not found_records:
+            records.pop(key, None)
+        elif key in records and found_records[0].sequence <= rows[key].sequence:
+            records[key] += found_records
+    return [
+        StoredExecution(row, tuple(records[key])) for key, row in rows.items() if records.get(key)
+    ]
 
 
 def load_payloads(
@@ -116,7 +138,7 @@ def read_records(
 
 
 def alarms(
-    connection: Connection, *, until_ms: int, after: Alarm | None, limit: int
+    connection: Connection, reading: Reading, *, until_ms: int, after: Alarm | None, limit: int
 ) -> list[Alarm]:
     """Return one page of the alarms that are due."""
     place = (timers.c.due_ms, timers.c.bucket, timers.c.execution_id)
@@ -124,12 +146,16 @@ def alarms(
     if after is not None:
         place_before = (after.due_ms, after.key.bucket, after.key.execution_id)
         statement = statement.where(tuple_(*place) > place_before)
-    found = connection.execute(statement.order_by(*place).limit(limit))
-    return [Alarm(due, ExecutionKey(bucket, execution_id)) for due, bucket, execution_id in found]
+    return _page(connection, statement.order_by(*place), limit, reading, "alarm", read_alarm)
 
 
 def waiting_for(
-    connection: Connection, what: WaitingFor, *, after: ExecutionKey | None, limit: int
+    connection: Connection,
+    reading: Reading,
+    what: WaitingFor,
+    *,
+    after: ExecutionKey | None,
+    limit: int,
 ) -> list[ExecutionRow]:
     """Return one page of the executions with this `waiting_for`."""
     place = (executions.c.bucket, executions.c.execution_id)
@@ -138,7 +164,8 @@ def waiting_for(
     statement = _ROW.where(executions.c.waiting_for == bound)
     if after is not None:
         statement = statement.where(tuple_(*place) > (after.bucket, after.execution_id))
-    return _many(connection.execute(statement.order_by(*place).limit(limit)))
+    statement = statement.order_by(*place)
+    return _page(connection, statement, limit, reading, "execution", read_execution)
 
 
 def count_open(connection: Connection) -> dict[str, int]:
@@ -148,26 +175,29 @@ def count_open(connection: Connection) -> dict[str, int]:
         .where(executions.c.ended_ms.is_(None))
         .group_by(executions.c.function)
     )
-    return {function: count for function, count in connection.execute(statement)}  # noqa: C416
+    found = connection.execute(statement)
+    return {name: number for name, number in found if type(name) is str and name.isprintable()}
 
 
 def read_outbox(
-    connection: Connection, *, after: tuple[int, str] | None, limit: int
+    connection: Connection, reading: Reading, *, after: tuple[int, str] | None, limit: int
 ) -> list[OutboxRow]:
     """Return one page of undelivered rows."""
     place = (outbox.c.bucket, outbox.c.outbox_id)
-    statement = select(*place, outbox.c.body).order_by(*place).limit(limit)
+    statement = select(*place, outbox.c.body).order_by(*place)
     if after is not None:
         statement = statement.where(tuple_(*place) > after)
-    return [OutboxRow(*columns) for columns in connection.execute(statement)]
+    return _page(connection, statement, limit, reading, "outbox", read_outbox_row)
 
 
-def read_status_events(connection: Connection, *, limit: int) -> list[StatusEventRow]:
+def read_status_events(
+    connection: Connection, reading: Reading, *, limit: int
+) -> list[StatusEventRow]:
     """Return the oldest undelivered status-change events."""
     c = status_events.c
     place = (c.at_ms, c.bucket, c.execution_id, c.event_id)
-    found = connection.execute(select(status_events).order_by(*place).limit(limit))
-    return [status_event_of(columns) for columns in found]
+    statement = select(status_events).order_by(*place)
+    return _page(connection, statement, limit, reading, "status_event", read_status_event)
 
 
 def count_status_events(connection: Connection, *, limit: int) -> int:
@@ -176,10 +206,10 @@ def count_status_events(connection: Connection, *, limit: int) -> int:
     return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
-def read_functions(connection: Connection) -> list[FunctionRow]:
+def read_functions(connection: Connection, reading: Reading) -> list[FunctionRow]:
     """Return every registered function."""
     statement = select(functions).order_by(functions.c.namespace, functions.c.name)
-    return [FunctionRow(**row) for row in connection.execute(statement).mappings()]
+    return reading.readable(connection.execute(statement).all(), "function", read_function)
 
 
 def _any_of(table: Table, keys: Iterable[ExecutionKey]) -> ColumnElement[bool]:
@@ -199,13 +229,28 @@ def _records_of(key: ExecutionKey) -> Any:
     return _RECORD.where(events.c.bucket == key.bucket, events.c.execution_id == key.execution_id)
 
 
+def _page(
+    connection: Connection,
+    statement: Any,
+    limit: int,
+    reading: Reading,
+    kind: UnreadableKind,
+    read: Callable[[Columns], _Row],
+) -> list[_Row]:
+    """Return a page that is full unless there are no more rows, whatever is left out of it."""
+    rows: list[_Row] = []
+    for offset in count(0, limit):
+        page = statement.limit(limit)
+        found = connection.execute(page.offset(offset) if offset else page).all()
+        rows += reading.readable(found, kind, read)
+        if len(found) < limit or len(rows) >= limit:
+            break
+    return rows[:limit]
+
+
 def _records(found: Any) -> list[RecordRow]:
-    return [RecordRow(*columns) for columns in found]
-
-
-def _many(found: Any) -> list[ExecutionRow]:
-    return [execution_of(columns) for columns in found]
+    return [read_record(columns) for columns in found]
 
 
 def _one(columns: Sequence[Any] | None) -> ExecutionRow | None:
-    return None if columns is None else execution_of(columns)
+    return None if columns is None else read_execution(columns)

@@ -11,6 +11,8 @@ nothing (a violation), that are open, and that will expire.
 Text is compared byte by byte on every database, so that pages come in the same order everywhere.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -28,6 +30,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TEXT as POSTGRES_TEXT
 
 metadata = MetaData()
+
+
+class _Bytes(LargeBinary):
+    """Bytes as the driver returns them. A damaged value must not be converted: it is checked."""
+
+    def result_processor(self, dialect: Any, coltype: Any) -> None:  # noqa: ARG002
+        return None
+
 
 _TEXT = Text().with_variant(POSTGRES_TEXT(collation="C"), "postgresql")
 
@@ -76,7 +86,7 @@ executions = Table(
     _text("name"),
     _text("status"),
     _number("started_ms"),
-    Column("input_digest", LargeBinary, nullable=False),
+    Column("input_digest", _Bytes(), nullable=False),
     _number("sequence"),
     _number("event_count"),
     _text("waiting_for"),
@@ -114,7 +124,7 @@ events = Table(
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     _number("first_event_id"),
     _number("event_count"),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", _Bytes(), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -134,8 +144,8 @@ payloads = Table(
     metadata,
     _bucket(),
     _text("execution_id", primary_key=True),
-    Column("digest", LargeBinary, primary_key=True, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("digest", _Bytes(), primary_key=True, nullable=False),
+    Column("body", _Bytes(), nullable=False),
 )
 
 timers = Table(
@@ -153,7 +163,7 @@ outbox = Table(
     metadata,
     _bucket(),
     _text("outbox_id", primary_key=True),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", _Bytes(), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -198,6 +208,6 @@ cluster = Table(
     "cluster",
     metadata,
     _text("key", primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    Column("value", _Bytes(), nullable=False),
     sqlite_with_rowid=False,
 )

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.engine import URL
 
-from perdure_host.ports import ExecutionKey, ExecutionName
-from perdure_host.sql.batch import Batch, Row, Statement, place_of
+from perdure_host.ports import MOVED_ON, ExecutionKey, ExecutionName
+from perdure_host.sql.batch import Batch, Row, Statement, StatementRefused, place_of
+from perdure_host.sql.failures import VALUES_REFUSED, first_line
 
 BUSY_TIMEOUT_MS: Final = 5_000
 _WAL_RETRY_S: Final = 0.005
@@ -51,7 +52,7 @@ _STATEMENTS: Final[Mapping[Statement, str]] = {
         UPDATE executions
         SET status = ?3, sequence = ?4, event_count = ?5, waiting_for = ?6,
             ended_ms = ?7, expires_ms = ?8
-        WHERE bucket = ?1 AND execution_id = ?2
+        WHERE bucket = ?1 AND execution_id = ?2 AND sequence = ?9
     """,
     Statement.NEW_RECORDS: """
         INSERT INTO events (
@@ -127,12 +128,23 @@ def live(connection: Connection, incarnation: int) -> bool:
     return connection.exec_driver_sql(_LIVE, (incarnation,)).first() is not None
 
 
-def write(connection: Connection, incarnation: int, batch: Batch) -> bool:
-    """Write the batch, or return False: fenced, or a row to update does not exist."""
+def write(
+    connection: Connection,
+    incarnation: int,
+    batch: Batch,
+    *,
+    pipelined: bool = True,  # noqa: ARG001 - there is no network here
+) -> bool:
+    """Write the batch, or return False because the incarnation is fenced.
+
+    Raises StatementRefused.
+    """
     driver: Any = connection.connection.driver_connection
     if driver.execute(_LIVE, (incarnation,)).fetchone() is None:
         return False
-    return all(_run(driver, statement, rows) for statement, rows in batch.statements())
+    for statement, rows in batch.statements():
+        _run(driver, statement, rows)
+    return True
 
 
 def find(connection: Connection, names: Sequence[ExecutionName]) -> list[Row]:
@@ -152,9 +164,13 @@ def _each(connection: Connection, statement: str, places: Iterable[Row]) -> list
     return [row for row in found if row is not None]
 
 
-def _run(driver: sqlite3.Connection, statement: Statement, rows: Sequence[Row]) -> bool:
-    cursor = driver.executemany(_STATEMENTS[statement], rows)
-    return statement is not Statement.MOVED_EXECUTIONS or cursor.rowcount == len(rows)
+def _run(driver: sqlite3.Connection, statement: Statement, rows: Sequence[Row]) -> None:
+    try:
+        cursor = driver.executemany(_STATEMENTS[statement], rows)
+    except VALUES_REFUSED as error:
+        raise StatementRefused(statement, first_line(error)) from error
+    if statement is Statement.MOVED_EXECUTIONS and cursor.rowcount != len(rows):
+        raise StatementRefused(statement, MOVED_ON)
 
 
 def _engine(url: URL, *, connections: int) -> Engine:

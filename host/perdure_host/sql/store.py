@@ -1,9 +1,9 @@
 """The port `Store` on a SQL database: every method runs work on one of its threads."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,14 +19,18 @@ from perdure_host.ports import (
     ListQuery,
     OutboxRow,
     RecordRow,
+    RefusedChange,
     StatusEventRow,
     StoredExecution,
+    UnreadableRow,
     WaitingFor,
 )
-from perdure_host.sql import listing, maintenance, membership, migration, reading
-from perdure_host.sql.batch import Batch, execution_of
+from perdure_host.sql import commits, listing, maintenance, membership, migration, reading
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
+from perdure_host.sql.rows import Reading, read_execution
+
+_Row = TypeVar("_Row")
 
 # A lease is asked for again and again, and an answer that comes late is of no use.
 RENEW_S_MAX: Final = 5.0
@@ -41,6 +45,10 @@ class SqlStore:
     def __init__(self, url: str) -> None:
         self.database = Database(url)
         self._dialect = dialect_of(self.database.kind)
+        self._notify_unreadable: Callable[[UnreadableRow], None] = lambda _: None
+
+    def watch_unreadable(self, notify: Callable[[UnreadableRow], None]) -> None:
+        self._notify_unreadable = notify
 
     async def open(self, *, migrate: bool = False) -> None:
         # An embedded database belongs to this program alone, so no other needs the old schema.
@@ -107,9 +115,15 @@ class SqlStore:
         changes: Sequence[Change],
         outbox_done: Sequence[OutboxRow] = (),
         status_events_done: Sequence[StatusEventRow] = (),
-    ) -> None:
-        batch = Batch(changes, outbox_done, status_events_done)
-        await self.database.write(partial(self._commit, incarnation=incarnation, batch=batch))
+    ) -> tuple[RefusedChange, ...]:
+        work = partial(
+            commits.write,
+            dialect=self._dialect,
+            incarnation=incarnation,
+            changes=changes,
+            done=(outbox_done, status_events_done),
+        )
+        return await self.database.write(work)
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         return await self.database.read(partial(reading.load, key=key))
@@ -134,7 +148,11 @@ class SqlStore:
     async def find_many(self, names: Sequence[ExecutionName]) -> dict[ExecutionName, ExecutionRow]:
         if not names:
             return {}
-        return await self.database.read(partial(self._find_many, names=names))
+        rows = await self._page(partial(self._find_many, names=names))
+        return {
+            ExecutionName(row.key.bucket, row.namespace, row.function, row.name): row
+            for row in rows
+        }
 
     async def get(self, key: ExecutionKey) -> ExecutionRow | None:
         return await self.database.look_up(partial(reading.get, key=key))
@@ -148,27 +166,33 @@ class SqlStore:
         return await self.database.look_up(work)
 
     async def list_executions(self, query: ListQuery) -> ExecutionPage:
-        work = partial(listing.list_executions, dialect=self._dialect, query=query)
-        return await self.database.look_up(work)
+        def read(connection: Connection) -> tuple[ExecutionPage, list[UnreadableRow]]:
+            page = Reading()
+            return listing.list_executions(connection, page, self._dialect, query), page.left_out
+
+        found, left_out = await self.database.look_up(read)
+        for each in left_out:
+            self._notify_unreadable(each)
+        return found
 
     async def alarms(self, *, until_ms: int, after: Alarm | None, limit: int) -> list[Alarm]:
         work = partial(reading.alarms, until_ms=until_ms, after=after, limit=limit)
-        return await self.database.read(work)
+        return await self._page(work)
 
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
         work = partial(reading.waiting_for, what=waiting_for, after=after, limit=limit)
-        return await self.database.read(work)
+        return await self._page(work)
 
     async def count_open(self) -> dict[str, int]:
         return await self.database.read(reading.count_open)
 
     async def outbox(self, *, after: tuple[int, str] | None, limit: int) -> list[OutboxRow]:
-        return await self.database.read(partial(reading.read_outbox, after=after, limit=limit))
+        return await self._page(partial(reading.read_outbox, after=after, limit=limit))
 
     async def status_events(self, *, limit: int) -> list[StatusEventRow]:
-        return await self.database.read(partial(reading.read_status_events, limit=limit))
+        return await self._page(partial(reading.read_status_events, limit=limit))
 
     async def count_status_events(self, *, limit: int) -> int:
         return await self.database.read(partial(reading.count_status_events, limit=limit))
@@ -189,6 +213,12 @@ class SqlStore:
         )
         return await self.database.write(work)
 
+    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+        work = partial(
+            maintenance.delete_execution, dialect=self._dialect, incarnation=incarnation, key=key
+        )
+        await self.database.write(work)
+
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         work = partial(
             maintenance.put_functions,
@@ -199,20 +229,25 @@ class SqlStore:
         await self.database.write(work)
 
     async def functions(self) -> list[FunctionRow]:
-        return await self.database.read(reading.read_functions)
+        return await self._page(reading.read_functions)
+
+    async def _page(self, work: Callable[[Connection, Reading], list[_Row]]) -> list[_Row]:
+        """Read a page, and report the rows that were left out of it."""
+
+        def read(connection: Connection) -> tuple[list[_Row], list[UnreadableRow]]:
+            page = Reading()
+            return work(connection, page), page.left_out
+
+        rows, left_out = await self.database.read(read)
+        for each in left_out:
+            self._notify_unreadable(each)
+        return rows
 
     def _find_many(
-        self, connection: Connection, names: Sequence[ExecutionName]
-    ) -> dict[ExecutionName, ExecutionRow]:
-        rows = map(execution_of, self._dialect.find(connection, names))
-        return {
-            ExecutionName(row.key.bucket, row.namespace, row.function, row.name): row
-            for row in rows
-        }
-
-    def _commit(self, connection: Connection, incarnation: int, batch: Batch) -> None:
-        if not self._dialect.write(connection, incarnation, batch):
-            raise membership.fenced(incarnation)
+        self, connection: Connection, page: Reading, names: Sequence[ExecutionName]
+    ) -> list[ExecutionRow]:
+        found = self._dialect.find(connection, names)
+        return page.readable(found, "execution", read_execution)
 
 
 async def migrate_store(url: str) -> tuple[str | None, str]:

@@ -570,6 +570,7 @@ class ExecutionSummary(google.protobuf.message.Message):
     START_TIMESTAMP_FIELD_NUMBER: builtins.int
     END_TIMESTAMP_FIELD_NUMBER: builtins.int
     DIVERGED_FIELD_NUMBER: builtins.int
+    QUARANTINE_REASON_FIELD_NUMBER: builtins.int
     execution_arn: builtins.str
     """arn:perdure:lambda:NAMESPACE:000000000000:function:FUNCTION:$LATEST/durable-execution/NAME/ID"""
     execution_name: builtins.str
@@ -578,6 +579,8 @@ class ExecutionSummary(google.protobuf.message.Message):
     """RUNNING | PAUSING | PAUSED | SUCCEEDED | FAILED | TIMED_OUT | STOPPED | DELETING"""
     diverged: builtins.bool
     """PAUSED automatically, because a replay did not match the history."""
+    quarantine_reason: builtins.str
+    """Why the execution is quarantined; absent unless what is stored of it cannot be read."""
     @property
     def start_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -592,10 +595,14 @@ class ExecutionSummary(google.protobuf.message.Message):
         start_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         diverged: builtins.bool = ...,
+        quarantine_reason: builtins.str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "end_timestamp", b"end_timestamp", "start_timestamp", b"start_timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "diverged", b"diverged", "end_timestamp", b"end_timestamp", "execution_arn", b"execution_arn", "execution_name", b"execution_name", "function_name", b"function_name", "start_timestamp", b"start_timestamp", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_quarantine_reason", b"_quarantine_reason", "end_timestamp", b"end_timestamp", "quarantine_reason", b"quarantine_reason", "start_timestamp", b"start_timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_quarantine_reason", b"_quarantine_reason", "diverged", b"diverged", "end_timestamp", b"end_timestamp", "execution_arn", b"execution_arn", "execution_name", b"execution_name", "function_name", b"function_name", "quarantine_reason", b"quarantine_reason", "start_timestamp", b"start_timestamp", "status", b"status"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_end_timestamp", b"_end_timestamp"]) -> typing.Literal["end_timestamp"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_quarantine_reason", b"_quarantine_reason"]) -> typing.Literal["quarantine_reason"] | None: ...
 
 global___ExecutionSummary = ExecutionSummary
 
@@ -625,6 +632,7 @@ class Execution(google.protobuf.message.Message):
     CONSECUTIVE_INVOCATION_FAILURES_FIELD_NUMBER: builtins.int
     TRACE_HEADER_FIELD_NUMBER: builtins.int
     OPEN_CALLBACK_COUNT_FIELD_NUMBER: builtins.int
+    QUARANTINE_DETAILS_FIELD_NUMBER: builtins.int
     execution_arn: builtins.str
     execution_name: builtins.str
     function_name: builtins.str
@@ -668,6 +676,12 @@ class Execution(google.protobuf.message.Message):
     def next_timer_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the next timer of the execution fires; absent when it has none."""
 
+    @property
+    def quarantine_details(self) -> global___QuarantineDetails:
+        """Set while the execution is quarantined, because what is stored of it cannot be read. Then the fields of
+        ExecutionSummary are set besides, and no others.
+        """
+
     def __init__(
         self,
         *,
@@ -691,9 +705,10 @@ class Execution(google.protobuf.message.Message):
         consecutive_invocation_failures: builtins.int = ...,
         trace_header: builtins.str | None = ...,
         open_callback_count: builtins.int = ...,
+        quarantine_details: global___QuarantineDetails | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "end_timestamp", b"end_timestamp", "error", b"error", "execution_deadline_timestamp", b"execution_deadline_timestamp", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "pause_details", b"pause_details", "result", b"result", "start_timestamp", b"start_timestamp", "trace_header", b"trace_header"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_result", b"_result", "_trace_header", b"_trace_header", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callback_count", b"open_callback_count", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "trace_header", b"trace_header", "waiting_for", b"waiting_for"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_quarantine_details", b"_quarantine_details", "_result", b"_result", "_trace_header", b"_trace_header", "end_timestamp", b"end_timestamp", "error", b"error", "execution_deadline_timestamp", b"execution_deadline_timestamp", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "pause_details", b"pause_details", "quarantine_details", b"quarantine_details", "result", b"result", "start_timestamp", b"start_timestamp", "trace_header", b"trace_header"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_end_timestamp", b"_end_timestamp", "_error", b"_error", "_execution_deadline_timestamp", b"_execution_deadline_timestamp", "_input", b"_input", "_next_timer_timestamp", b"_next_timer_timestamp", "_pause_details", b"_pause_details", "_quarantine_details", b"_quarantine_details", "_result", b"_result", "_trace_header", b"_trace_header", "consecutive_invocation_failures", b"consecutive_invocation_failures", "end_timestamp", b"end_timestamp", "error", b"error", "event_count", b"event_count", "execution_arn", b"execution_arn", "execution_deadline_timestamp", b"execution_deadline_timestamp", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "next_timer_timestamp", b"next_timer_timestamp", "open_callback_count", b"open_callback_count", "open_callbacks", b"open_callbacks", "pause_details", b"pause_details", "quarantine_details", b"quarantine_details", "result", b"result", "retention_days", b"retention_days", "start_timestamp", b"start_timestamp", "status", b"status", "trace_header", b"trace_header", "waiting_for", b"waiting_for"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_end_timestamp", b"_end_timestamp"]) -> typing.Literal["end_timestamp"] | None: ...
     @typing.overload
@@ -707,11 +722,35 @@ class Execution(google.protobuf.message.Message):
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_pause_details", b"_pause_details"]) -> typing.Literal["pause_details"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_quarantine_details", b"_quarantine_details"]) -> typing.Literal["quarantine_details"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_result", b"_result"]) -> typing.Literal["result"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_trace_header", b"_trace_header"]) -> typing.Literal["trace_header"] | None: ...
 
 global___Execution = Execution
+
+@typing.final
+class QuarantineDetails(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    QUARANTINE_TIMESTAMP_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    @property
+    def quarantine_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When this node found out."""
+
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        quarantine_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["quarantine_timestamp", b"quarantine_timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["quarantine_timestamp", b"quarantine_timestamp", "reason", b"reason"]) -> None: ...
+
+global___QuarantineDetails = QuarantineDetails
 
 @typing.final
 class OpenCallback(google.protobuf.message.Message):

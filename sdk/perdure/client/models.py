@@ -72,6 +72,8 @@ class ExecutionSummary:
     started_at: datetime
     ended_at: datetime | None
     diverged: bool
+    # Why what is stored of it cannot be read; None unless that is so.
+    quarantine_reason: str | None = None
     wire: model_pb2.ExecutionSummary = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +107,9 @@ class ExecutionDescription:
     waiting_for: str
     next_timer_at: datetime | None
     consecutive_invocation_failures: int
+    # Why what is stored of it cannot be read, and since when the server knows; None unless so.
+    quarantine_reason: str | None = None
+    quarantined_at: datetime | None = None
     wire: model_pb2.Execution = field(repr=False, compare=False)
 
     @property
@@ -200,6 +205,7 @@ def decode_payload(text: str | None) -> Any:
 def read_execution(message: model_pb2.Execution) -> ExecutionDescription:
     """Read one execution."""
     present = _present(message)
+    quarantine: model_pb2.QuarantineDetails | None = present.get("quarantine_details")
     return ExecutionDescription(
         execution_arn=message.execution_arn,
         execution_name=message.execution_name,
@@ -221,6 +227,8 @@ def read_execution(message: model_pb2.Execution) -> ExecutionDescription:
         waiting_for=message.waiting_for,
         next_timer_at=_optional_time(present, "next_timer_timestamp"),
         consecutive_invocation_failures=message.consecutive_invocation_failures,
+        quarantine_reason=quarantine.reason if quarantine is not None else None,
+        quarantined_at=read_time(quarantine.quarantine_timestamp) if quarantine else None,
         wire=message,
     )
 
@@ -235,6 +243,7 @@ def read_summary(message: model_pb2.ExecutionSummary) -> ExecutionSummary:
         started_at=read_time(message.start_timestamp),
         ended_at=_optional_time(_present(message), "end_timestamp"),
         diverged=message.diverged,
+        quarantine_reason=_present(message).get("quarantine_reason"),
         wire=message,
     )
 

@@ -28,6 +28,7 @@ _FAILURES: Final = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: CallFailure.RETRY,
     grpc.StatusCode.DEADLINE_EXCEEDED: CallFailure.RETRY,
     grpc.StatusCode.ABORTED: CallFailure.LOST,
+    grpc.StatusCode.DATA_LOSS: CallFailure.LOST,
     grpc.StatusCode.NOT_FOUND: CallFailure.LOST,
     grpc.StatusCode.FAILED_PRECONDITION: CallFailure.LOST,
     grpc.StatusCode.INVALID_ARGUMENT: CallFailure.REJECTED,
