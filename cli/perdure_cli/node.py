@@ -28,13 +28,17 @@ from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.workers.registry import WorkerSettings
 from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
+from perdure_host.access.audit import Audit
+from perdure_host.access.bearer_tokens import read_tokens
+from perdure_host.access.host_names import HostNames
 from perdure_host.access_keys import read_access_keys
 from perdure_host.clock import MachineClock, SteadyClock, WallClock
 from perdure_host.clock_watch import CLOCK_CHECK_S, ClockWatch
-from perdure_host.credentials import read_tokens, tls_files
+from perdure_host.credentials import certificate_names, tls_files
 from perdure_host.errors import HostError, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
+from perdure_host.open_files import raise_open_files
 from perdure_host.ports import Store
 from perdure_host.sql import open_store
 from perdure_host.status_file import StatusFile
@@ -58,9 +62,11 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Other machines can connect only with a token and TLS, or if `insecure`.
     grpc_address: str
     http_address: str
+    # Names of the HTTP port besides loopback, its address, and those in the certificate.
+    allowed_hosts: tuple[str, ...] = ()
     # Unique in the cluster; a restarted node of the same name takes over at once.
     node_name: str
-    # One token per line; every caller must send one of them.
+    # Tokens of callers, with names and roles; every caller must send one of them.
     token_file: str | None = None
     # TOML; with it, clients of the Lambda API must sign with one of its keys, or send a token.
     access_key_file: str | None = None
@@ -121,9 +127,13 @@ class Node:
         self._matching = MatchingService(self._clock, self._metrics)
         authenticator = Authenticator(keys, machine, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)
-        self._lambda_api = LambdaApi(self._readiness, invoker, authenticator)
-        self._web = web_application(self._readiness, self._metrics, tokens, self._lambda_api)
-        self._server = GrpcServer(self._readiness, tokens)
+        audit = Audit()
+        self._lambda_api = LambdaApi(self._readiness, invoker, authenticator, audit)
+        names = HostNames(self._http.host, settings.allowed_hosts, certified=certificate_names(tls))
+        self._web = web_application(
+            self._readiness, self._metrics, tokens, self._lambda_api, names, audit
+        )
+        self._server = GrpcServer(self._readiness, tokens, audit)
         self._secret: bytes | None = None
         self._history: HistoryService | None = None
         self._maintenance = Maintenance()
@@ -249,6 +259,7 @@ async def run_node(
     Raises HostError when it cannot start.
     """
     configure_logging(settings.log_format)
+    raise_open_files()
     return await Node(settings).run(stop, ready)
 
 

@@ -43,6 +43,20 @@ HttpOption = Annotated[
         "--http", metavar="HOST:PORT", help="The address of /metrics, /healthz and the Lambda API."
     ),
 ]
+AllowedHostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        metavar="NAME",
+        help="A further name by which the HTTP port may be called; *.NAME for names below it.",
+    ),
+]
+TokensOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file", metavar="FILE", help="Bearer tokens; callers must send one of them."
+    ),
+]
 AccessKeyFileOption = Annotated[
     str | None,
     typer.Option(
@@ -93,12 +107,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     db_file: DatabaseFileOption = None,
     grpc: GrpcOption = SERVER_DEFAULT,
     http: HttpOption = HTTP_DEFAULT,
-    token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--token-file", metavar="FILE", help="Bearer tokens; callers must send one of them."
-        ),
-    ] = None,
+    allowed_hosts: AllowedHostsOption = None,
+    token_file: TokensOption = None,
     access_key_file: AccessKeyFileOption = None,
     tls_cert: Annotated[
         str | None,
@@ -133,6 +143,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             db_url=database_url(context, db, db_file),
             grpc_address=grpc,
             http_address=http,
+            allowed_hosts=tuple(allowed_hosts or ()),
             node_name=node_name or default_node_name(grpc),
             token_file=token_file,
             access_key_file=access_key_file,

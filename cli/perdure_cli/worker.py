@@ -88,6 +88,14 @@ MetricsPortOption = Annotated[
 MetricsHostOption = Annotated[
     str, typer.Option("--metrics-host", help="The address of the metrics port.")
 ]
+AllowedHostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        metavar="NAME",
+        help="A further name by which the metrics port may be called.",
+    ),
+]
 InsecureOption = Annotated[
     bool,
     typer.Option("--insecure", help="Let other machines read metrics without a token and TLS."),
@@ -108,6 +116,7 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
     grace: GraceOption = GRACE_S_DEFAULT,
     metrics_port: MetricsPortOption = None,
     metrics_host: MetricsHostOption = "127.0.0.1",
+    allowed_hosts: AllowedHostsOption = None,
     insecure: InsecureOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -140,7 +149,13 @@ def work(  # noqa: PLR0913, PLR0917 - one parameter for each option
             connection=connection,
             slots=slots,
             grace_s=grace,
-            metrics=_metrics_port(metrics_host, metrics_port, connection, insecure=insecure),
+            metrics=_metrics_port(
+                metrics_host,
+                metrics_port,
+                connection,
+                insecure=insecure,
+                allowed_hosts=allowed_hosts or [],
+            ),
         )
         status = _serve(modules or [], sources, settings)
     raise typer.Exit(status)
@@ -175,10 +190,17 @@ def _exit_on_error() -> Generator[None]:
 
 
 def _metrics_port(
-    host: str, port: int | None, connection: ConnectionSettings, *, insecure: bool
+    host: str,
+    port: int | None,
+    connection: ConnectionSettings,
+    *,
+    insecure: bool,
+    allowed_hosts: list[str],
 ) -> "MetricsPort | None":
     """Return how metrics are served; the worker's own token and certificate protect them."""
-    from perdure_host.credentials import read_tokens, tls_files
+    from perdure_host.access.bearer_tokens import read_tokens
+    from perdure_host.access.host_names import HostNames
+    from perdure_host.credentials import certificate_names, tls_files
     from perdure_host.listen import Address, check_exposure
     from perdure_worker.metrics.server import MetricsPort
 
@@ -187,8 +209,10 @@ def _metrics_port(
     address = Address(host, port)
     token_file, certificate = connection.token_file, connection.tls_cert
     check_exposure(address, token_file=token_file, tls_cert=certificate, insecure=insecure)
+    tls = None if certificate is None else tls_files(certificate, connection.tls_key, None)
     return MetricsPort(
         address,
+        HostNames(host, allowed_hosts, certified=certificate_names(tls)),
         None if token_file is None else read_tokens(token_file),
-        None if certificate is None else tls_files(certificate, connection.tls_key, None),
+        tls,
     )

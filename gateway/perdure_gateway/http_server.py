@@ -19,27 +19,37 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from starlette.types import ASGIApp
 
 from perdure_gateway.admission.readiness import Readiness
-from perdure_gateway.lambda_api.application import LambdaApi, refusal_for
-from perdure_host.credentials import TlsFiles, Tokens
+from perdure_gateway.http_api.access import (
+    HEALTH_PATH,
+    LIVE_PATH,
+    METRICS_PATH,
+    READY_PATH,
+    BearerMiddleware,
+    HostMiddleware,
+    ProcessPathMiddleware,
+    RequestLimit,
+)
+from perdure_gateway.http_api.connections import (
+    SilentConnections,
+    http_protocol,
+    serve_connections,
+)
+from perdure_gateway.lambda_api.application import LambdaApi
+from perdure_host.access.audit import Audit
+from perdure_host.access.bearer_tokens import Tokens
+from perdure_host.access.host_names import HostNames
+from perdure_host.credentials import TlsFiles
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 
-HEALTH_PATH: Final = "/healthz"
-LIVE_PATH: Final = f"{HEALTH_PATH}/live"
-READY_PATH: Final = f"{HEALTH_PATH}/ready"
-_HEALTH_PATHS: Final = (HEALTH_PATH, LIVE_PATH, READY_PATH)
 # A node that is cut off from its database, or starts, is asked again after this.
 RETRY_AFTER_S: Final = 1
-# A client that waits for an execution to end holds one, for minutes.
-CONNECTIONS_MAX: Final = 2_000
 HEADERS_BYTES_MAX: Final = 16_384
-HEAD_S_MAX: Final = 30.0
-BACKLOG: Final = 128
+BACKLOG: Final = 1_024
 # Scrapes are short; a request that takes longer than this when the server stops is cut off.
 STOP_S_MAX: Final = 2
 
@@ -49,8 +59,13 @@ def web_application(
     metrics: ServerMetrics,
     tokens: Tokens | None,
     lambda_api: LambdaApi | None = None,
+    names: HostNames | None = None,
+    audit: Audit | None = None,
 ) -> ASGIApp:
-    """Return the application; without tokens any client may read the metrics, and call."""
+    """Return the application; without tokens any client may read the metrics, and call.
+
+    Without names it answers to those of loopback alone, and to the address that was reached.
+    """
 
     async def health(_request: Request) -> Response:
         reason = readiness.reason
@@ -66,39 +81,17 @@ def web_application(
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     routes = [Route(path, health) for path in (HEALTH_PATH, READY_PATH)]
-    routes += [Route(LIVE_PATH, live), Route("/metrics", scrape)]
+    routes += [Route(LIVE_PATH, live), Route(METRICS_PATH, scrape)]
     if lambda_api is not None:
         routes += lambda_api.routes()
     application = Starlette(routes=routes)
     application.router.redirect_slashes = False
-    return application if tokens is None else BearerMiddleware(application, tokens, lambda_api)
-
-
-class BearerMiddleware:
-    """Refuses every request without a valid token, except for health and signed requests."""
-
-    def __init__(
-        self, application: ASGIApp, tokens: Tokens, lambda_api: LambdaApi | None = None
-    ) -> None:
-        self._application = application
-        self._tokens = tokens
-        self._lambda_api = lambda_api
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _HEALTH_PATHS:
-            headers: list[tuple[bytes, bytes]] = scope["headers"]
-            authorization = next(
-                (value for name, value in headers if name == b"authorization"), None
-            )
-            problem = self._tokens.problem(authorization)
-            signed = self._lambda_api is not None and self._lambda_api.checks(
-                scope["path"], authorization
-            )
-            if problem is not None and not signed:
-                refusal = refusal_for(scope["path"], problem) or _challenge(problem)
-                await refusal(scope, receive, send)
-                return
-        await self._application(scope, receive, send)
+    audit = audit or Audit()
+    checked: ASGIApp = RequestLimit(application)
+    if tokens is not None:
+        checked = BearerMiddleware(checked, tokens, audit, lambda_api)
+    named = HostMiddleware(checked, names or HostNames("localhost"), audit)
+    return ProcessPathMiddleware(named)
 
 
 class WebServer:
@@ -130,13 +123,12 @@ class WebServer:
         tls = self._tls
         return uvicorn.Config(
             self._application,
-            http=_Protocol,
+            http=http_protocol(SilentConnections()),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS_MAX,
             h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
             timeout_graceful_shutdown=STOP_S_MAX,
             ssl_certfile=None if tls is None else tls.certificate,
@@ -148,46 +140,15 @@ class WebServer:
         )
 
 
-class _Protocol(H11Protocol):
-    """uvicorn's protocol, with a deadline for heads, which could hold connections without end."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._expect_head()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_S_MAX, self._check_head, self.cycle)
-
-    def _check_head(self, last: RequestResponseCycle | None) -> None:
-        nothing_asked = last is None or last.response_complete
-        if nothing_asked and self.cycle is last:
-            self.transport.close()
-
-
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers: the program handles signals."""
+    """uvicorn's server with bounds for connections; the program handles signals."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await serve_connections(self, sockets or [], BACKLOG)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
-
-
-def _challenge(problem: str) -> Response:
-    headers = {"www-authenticate": "Bearer"}
-    return JSONResponse({"error": problem}, status_code=401, headers=headers)
 
 
 def _listen(address: Address) -> socket.socket:

@@ -46,6 +46,10 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
 )
 
+# A connection that does not become one of HTTP/2 in time is closed, and one without calls.
+HANDSHAKE_MS_MAX: Final = 10_000
+IDLE_MS_MAX: Final = 600_000
+
 # The server must accept the same sizes, and pings as frequent as ours, which it treats as an
 # attack by default. With so_reuseport off, two servers cannot share a port by accident.
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -56,6 +60,8 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS // 2),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
+    ("grpc.max_connection_idle_ms", IDLE_MS_MAX),
 )
 
 FORKED: Final = (

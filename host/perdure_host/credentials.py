@@ -1,22 +1,18 @@
-"""Credentials of a server: bearer tokens of callers, and TLS certificates.
+"""Credentials of a server: its TLS certificates.
 
 Must stay true: files are read and checked once, at start, so that a running server has credentials
-that work; and tokens are compared in constant time.
+that work.
 """
 
+import contextlib
 import ssl
-from collections.abc import Sequence
-from hmac import compare_digest
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import grpc
 import msgspec
 
 from perdure_host.errors import SettingsError
-
-TOKENS_MAX: Final = 100
-_SCHEME: Final = "bearer "
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
@@ -25,43 +21,6 @@ class TlsFiles(msgspec.Struct, frozen=True):
     certificate: str
     key: str
     authorities: str | None = None
-
-
-class Tokens:
-    """The bearer tokens that a server accepts."""
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self._tokens = [token.encode() for token in tokens]
-
-    def problem(self, header: str | bytes | None) -> str | None:
-        """Return why an `authorization` header is rejected, or None if it is accepted."""
-        if header is None:
-            return "a bearer token is required: send the header 'authorization: Bearer TOKEN'"
-        text = header.decode("latin-1") if isinstance(header, bytes) else header
-        if not text.lower().startswith(_SCHEME):
-            return "the authorization header must have the form 'Bearer TOKEN'"
-        received = text[len(_SCHEME) :].strip().encode()
-        # No early exit: the time must not reveal which token it was, nor how much of it was right.
-        matches = [compare_digest(received, token) for token in self._tokens]
-        return None if any(matches) else "the bearer token is not one of this server's"
-
-
-def read_tokens(path: str) -> Tokens:
-    """Read a token file: one token per line, comment lines begin with `#`. Raises SettingsError."""
-    lines = [line.strip() for line in _read_text("token file", path).splitlines()]
-    tokens = [line for line in lines if line and not line.startswith("#")]
-    if not tokens:
-        raise SettingsError(f"the token file {path} contains no token")
-    if len(tokens) > TOKENS_MAX:
-        raise SettingsError(
-            f"the token file {path} may contain at most {TOKENS_MAX} tokens, got {len(tokens)}"
-        )
-    for number, token in enumerate(tokens, 1):
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise SettingsError(
-                f"the token file {path}: token {number} must be ASCII without spaces"
-            )
-    return Tokens(tokens)
 
 
 def tls_files(certificate: str | None, key: str | None, authorities: str | None) -> TlsFiles | None:
@@ -92,6 +51,33 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     if files.authorities is not None:
         _require_clients(context, files.authorities)
     return context
+
+
+def certificate_names(files: TlsFiles | None) -> list[str]:
+    """Return the names and addresses that a server's certificate is for; none without TLS.
+
+    The standard library reads a certificate in a handshake only, so one is made in memory.
+    """
+    if files is None:
+        return []
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(files.certificate, files.key)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    client = client_context.wrap_bio(to_client, to_server)
+    try:
+        client_context.load_verify_locations(files.certificate)
+        for end in (client, server, client):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        certificate: dict[str, Any] = client.getpeercert() or {}
+    except (ssl.SSLError, ValueError):
+        return []  # expired, for example: its clients will say so
+    names: list[tuple[str, str]] = [*certificate.get("subjectAltName", ())]
+    return [value for kind, value in names if kind in ("DNS", "IP Address")]
 
 
 def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:

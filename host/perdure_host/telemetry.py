@@ -5,6 +5,7 @@ results only. Secrets, payloads and tokens are never logged; ids and names are.
 
 Must stay true: a record that cannot be rendered as it is (its arguments do not fit its message, or
 an extra field does not print) is rendered as text; it is neither lost nor raised to the program.
+A traceback holds lines of code and messages, never the values of variables.
 """
 
 import logging
@@ -83,6 +84,8 @@ def configure_logging(
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns of each connection that broke; the node logs the outage.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    # It warns of every request that is no HTTP: strangers could fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def open_log(name: str) -> structlog.stdlib.BoundLogger:
@@ -178,7 +181,13 @@ def _renderers(log_format: LogFormat, target: TextIO) -> list[structlog.typing.P
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(allow_nan=False),
         ]
-    return [_make_visible, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    # structlog prefers rich, which prints the local variables of every frame: tokens and payloads.
+    return [
+        _make_visible,
+        structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
 
 
 def _make_visible(

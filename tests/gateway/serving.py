@@ -13,8 +13,9 @@ from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_history.service import HistoryService
+from perdure_host.access.audit import Audit
+from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.clock import SteadyClock
-from perdure_host.credentials import Tokens
 from perdure_host.listen import Address
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics
@@ -126,13 +127,14 @@ async def serving(
     store: Store | None = None,
     metrics: ServerMetrics | None = None,
     node: Bystander | None = None,
+    audit: Audit | None = None,
 ) -> AsyncGenerator[Served]:
     """Serve on a port of loopback, over a store in memory."""
     clock = clock or SteadyClock()
     store = store or MemoryStore()
     metrics = metrics or ServerMetrics()
     readiness = Readiness()
-    server = GrpcServer(readiness, tokens)
+    server = GrpcServer(readiness, tokens, audit)
     address = server.listen(Address("127.0.0.1", 0), None)
     await store.open()
     matching = MatchingService(clock, metrics)

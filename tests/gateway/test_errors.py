@@ -10,8 +10,8 @@ from perdure_core import refusals
 from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
 from perdure_gateway.status_codes import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
+from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.codec import MalformedMessage
-from perdure_host.credentials import Tokens
 from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
 from perdure_host.tokens import Signer, pack_marker

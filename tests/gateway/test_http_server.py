@@ -10,7 +10,8 @@ import pytest
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.errors import NotServing
 from perdure_gateway.http_server import WebServer, web_application
-from perdure_host.credentials import Tokens
+from perdure_host.access.bearer_tokens import Tokens
+from perdure_host.access.host_names import HostNames
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
@@ -21,9 +22,10 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 @asynccontextmanager
 async def web(
-    readiness: Readiness, tokens: Tokens | None = None
+    readiness: Readiness, tokens: Tokens | None = None, names: HostNames | None = None
 ) -> AsyncGenerator[httpx.AsyncClient]:
-    server = WebServer(web_application(readiness, ServerMetrics(), tokens), LOOPBACK, None)
+    application = web_application(readiness, ServerMetrics(), tokens, names=names)
+    server = WebServer(application, LOOPBACK, None)
     address = server.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://{address}") as client:
@@ -108,7 +110,12 @@ def test_there_is_nothing_else() -> None:
 def test_a_token_is_needed_for_everything_but_health() -> None:
     async def main() -> None:
         async with web(Readiness(), Tokens(["secret"])) as client:
-            assert (await client.get("/healthz")).status_code == 503
+            for path, status in (
+                ("/healthz", 503),
+                ("/healthz/ready", 503),
+                ("/healthz/live", 200),
+            ):
+                assert (await client.get(path)).status_code == status
             for path in ("/metrics", "/", "/healthz/"):
                 refused = await client.get(path)
                 assert refused.status_code == 401
@@ -130,5 +137,53 @@ def test_a_taken_port_is_named() -> None:
         finally:
             await first.stop()
         await asyncio.sleep(0)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/healthz/live", "/metrics", "/", "/2015-03-31/functions"]
+)
+def test_a_name_that_the_server_was_not_given_is_refused_on_every_path(path: str) -> None:
+    async def main() -> None:
+        names = HostNames("127.0.0.1", ["perdure.internal"])
+        async with web(Readiness(), names=names) as client:
+            known = await client.get(path, headers={"host": "perdure.internal"})
+            assert known.status_code != 403
+            refused = await client.get(path, headers={"host": "evil.example:7601"})
+            assert refused.status_code == 403
+            assert "evil.example" in refused.text
+            page = await client.get(path, headers={"origin": "http://evil.example"})
+            assert page.status_code == 403
+
+    run(main)
+
+
+def test_probes_that_know_only_an_address_are_answered() -> None:
+    async def main() -> None:
+        async with web(Readiness()) as client:
+            answers = {
+                "/healthz": 503,
+                "/healthz/ready": 503,
+                "/healthz/live": 200,
+                "/metrics": 200,
+            }
+            for path, status in answers.items():
+                answer = await client.get(path, headers={"host": "10.0.0.5:7601"})
+                assert answer.status_code == status
+            assert (await client.get("/", headers={"host": "10.0.0.5"})).status_code == 403
+
+    run(main)
+
+
+def test_a_probe_of_http_1_0_that_names_no_host_is_answered() -> None:
+    async def main() -> None:
+        async with web(Readiness()) as client:
+            reader, writer = await asyncio.open_connection(
+                client.base_url.host, client.base_url.port
+            )
+            writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+            writer.close()
 
     run(main)

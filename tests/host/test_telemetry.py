@@ -116,3 +116,23 @@ def test_a_line_of_the_program_itself_that_does_not_render_is_written_as_text() 
     configure_logging("json", stream=stream)
     open_log("node").info("node started", port=Unprintable())
     assert "node started" in json.loads(stream.getvalue())["event"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_tracebacks_hold_no_values_of_variables(form: LogFormat) -> None:
+    stream = io.StringIO()
+    configure_logging(form, stream=stream)
+
+    def fail(token: str) -> None:
+        payload = {"card": token * 2}
+        raise ValueError(f"{len(payload)} cards")
+
+    secret = "4111"
+    for log in (open_log("node").error, logging.getLogger("library").error):
+        try:
+            fail(secret)
+        except ValueError as error:
+            log("unexpected error", exc_info=error)
+    written = stream.getvalue()
+    assert written.count("ValueError: 1 cards") == 2
+    assert "4111" not in written

@@ -69,8 +69,10 @@ class Opened:
         self.endpoint = endpoint
         self.bridge = bridge
         self.port = port
-        self.client = boto_client(endpoint.url)
-        self.http = httpx.AsyncClient(base_url=endpoint.url, trust_env=False)
+        self.access = endpoint.admit_process()
+        self.access.run(bridge.request_id)
+        self.client = boto_client(self.access.url)
+        self.http = httpx.AsyncClient(base_url=self.access.url, trust_env=False)
 
     async def call(self, operation: str, **arguments: Any) -> Any:
         return await asyncio.to_thread(getattr(self.client, operation), **arguments)

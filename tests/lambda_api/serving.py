@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.http_server import WebServer, web_application
 from perdure_gateway.lambda_api.application import LambdaApi
-from perdure_host.credentials import Tokens
+from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, Store

@@ -1,11 +1,18 @@
 """Access keys: clients of AWS sign with them, and each key has its rights."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from starlette.responses import Response
 
 from perdure_gateway.admission.readiness import Readiness
@@ -13,8 +20,8 @@ from perdure_gateway.lambda_api.application import LambdaApi, operations
 from perdure_gateway.lambda_api.authentication import Authenticator
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.lambda_api.request import LambdaRequest
+from perdure_host.access.bearer_tokens import Tokens, read_tokens
 from perdure_host.access_keys import ACTIONS, AccessKey, AccessKeys
-from perdure_host.credentials import Tokens
 from perdure_host.ports import FunctionRow
 from tests.gateway.serving import run
 from tests.lambda_api.serving import UNKNOWN_ARN, LambdaServed, boto_client, lambda_serving, worker
@@ -339,3 +346,85 @@ def test_a_server_reads_its_access_keys_from_a_file(tmp_path: Path) -> None:
         assert machine.wait_for_exit("other") == 2
         assert "chmod 600" in again.log_text()
         assert SECRET not in server.log_text() + again.log_text()
+
+
+def test_a_signature_of_a_hosted_handler_is_of_its_whole_path() -> None:
+    async def main() -> None:
+        async with guarded() as api:
+            prefixed = boto_client(f"{api.url}/.process/{'A' * 43}", key=ALL.id, secret=SECRET)
+            answer = await asyncio.to_thread(prefixed.list_functions)
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+            wrong = boto_client(f"{api.url}/.process/{'A' * 43}", key=ALL.id, secret="x" * 16)
+            with pytest.raises(ClientError, match="InvalidSignatureException"):
+                await asyncio.to_thread(wrong.list_functions)
+            for client in (prefixed, wrong):
+                await asyncio.to_thread(client.close)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("worker", {"CheckpointDurableExecution", "GetDurableExecutionState"}),
+        ("client", None),
+        ("operator", None),
+        ("node", set[str]()),
+    ],
+)
+def test_a_token_makes_the_calls_of_its_role(
+    tmp_path: Path, role: str, allowed: set[str] | None
+) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(f"it {role} secret\n")
+    headers = {"authorization": "Bearer secret"}
+    of_workers = {"CheckpointDurableExecution", "GetDurableExecutionState"}
+
+    async def main() -> None:
+        async with guarded(tokens=read_tokens(str(path))) as api:
+            denied: set[str] = set()
+            for operation in operations(Invoker().invoke):
+                target = operation.path.replace("{arn:path}", quote(UNKNOWN_ARN, safe=""))
+                target = target.replace("{function}", "f").replace("{callback:path}", "AAAA")
+                answer = await api.http.request(operation.method, target, headers=headers)
+                if answer.headers.get("x-amzn-errortype") == "AccessDeniedException":
+                    denied.add(operation.action.removeprefix("lambda:"))
+            names = {each.action.removeprefix("lambda:") for each in operations(Invoker().invoke)}
+            assert denied == (of_workers if allowed is None else names - allowed)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("key_id", "secret", "code"),
+    [
+        ("NOSUCHKEY", SECRET, "UnrecognizedClientException"),
+        ("READER", SECRET, "AccessDeniedException"),
+        ("ALL0", "x" * 16, "InvalidSignatureException"),
+    ],
+)
+def test_who_may_not_send_a_body_is_refused_before_it_comes(
+    key_id: str, secret: str, code: str
+) -> None:
+    async def main() -> None:
+        async with guarded(key("READER", "lambda:Get*")) as api:
+            url = f"{api.url}/2015-03-31/functions/f/invocations"
+            headers = {"x-amz-content-sha256": sha256(b"x" * 1_000).hexdigest()}
+            asked = AWSRequest(method="POST", url=url, headers=headers, data=b"x" * 1_000)
+            signer: Any = SigV4Auth(Credentials(key_id, secret), "lambda", "eu-west-1")
+            signer.add_auth(asked)
+            signed: dict[str, str] = dict(cast("Any", asked.headers))
+            host = api.url.removeprefix("http://")
+            head = [f"{name}: {value}" for name, value in {"host": host, **signed}.items()]
+            lines = [
+                "POST /2015-03-31/functions/f/invocations HTTP/1.1",
+                *head,
+                "content-length: 1000",
+            ]
+            reader, writer = await asyncio.open_connection(*host.split(":"))
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert code.encode() in answer
+            writer.close()
+
+    run(main)

@@ -14,7 +14,7 @@ from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.lambda_api.application import LambdaApi, is_versioned
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.invoke import Invoker
-from perdure_host.credentials import Tokens
+from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.lambda_json.body_budget import BodyBudget
 from perdure_host.lambda_json.failures import Code, LambdaError
 from tests.gateway.serving import run
@@ -147,11 +147,13 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"]
+)
 def test_a_head_that_does_not_arrive_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.05)
+    monkeypatch.setattr("perdure_gateway.http_api.connections.HEAD_S_MAX", 0.05)
 
     async def main() -> None:
         async with lambda_serving() as api:
@@ -168,7 +170,7 @@ def test_a_head_that_does_not_arrive_ends_the_connection(
 def test_a_client_that_waits_for_a_response_is_not_cut_off_as_slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("perdure_gateway.http_server.HEAD_S_MAX", 0.01)
+    monkeypatch.setattr("perdure_gateway.http_api.connections.HEAD_S_MAX", 0.01)
 
     def make_api(readiness: Readiness) -> LambdaApi:
         return LambdaApi(readiness, Invoker(wait_ms=200))
@@ -188,6 +190,18 @@ def test_pages_in_browsers_are_kept_out(header: str) -> None:
         async with lambda_serving() as api:
             answer = await api.http.post(HEARTBEAT, headers={header: "cross-site"})
             assert answer.status_code == 403
+
+    run(main)
+
+
+def test_a_page_whose_name_came_to_mean_this_machine_reads_nothing() -> None:
+    async def main() -> None:
+        async with lambda_serving() as api:
+            for path in ("/2015-03-31/functions", f"/2025-12-01/durable-executions/{UNKNOWN_ARN}"):
+                # What a browser sends with a GET to the page's own origin.
+                answer = await api.http.get(path, headers={"host": "evil.example:7601"})
+                assert answer.status_code == 403
+                assert answer.headers["x-amzn-errortype"] == "AccessDeniedException"
 
     run(main)
 
@@ -266,9 +280,9 @@ def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read() -> None
     async def main() -> None:
         async with lambda_serving() as api:
             await worker(api, slots=0)
-            smuggled = b"DELETE /2015-03-31/functions/f HTTP/1.1\r\nhost: a\r\n\r\n"
+            smuggled = b"DELETE /2015-03-31/functions/f HTTP/1.1\r\nhost: localhost\r\n\r\n"
             head = (
-                b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nhost: a\r\n"
+                b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nhost: localhost\r\n"
                 b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n"
             )
             host, _, port = api.url.removeprefix("http://").partition(":")
@@ -281,3 +295,55 @@ def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read() -> None
             assert b"not both" in answer
 
     run(main)
+
+
+def test_a_body_that_trickles_is_given_up_while_one_that_flows_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("perdure_gateway.lambda_api.body.GRACE_S", 0.05)
+    monkeypatch.setattr("perdure_gateway.lambda_api.body.BYTES_PER_S_MIN", 1.0)
+
+    async def flowing() -> Message:
+        return {"type": "http.request", "body": b"x" * 100, "more_body": next(more)}
+
+    async def trickling() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    async def main() -> None:
+        scope: dict[str, Any] = {"type": "http", "headers": []}
+        assert len(await Body(Request(scope, flowing), BodyBudget()).read(1_000)) == 300
+        with pytest.raises(LambdaError) as refusal:
+            await Body(Request(scope, trickling), BodyBudget()).read(1_000)
+        assert refusal.value.code is Code.CONTENT_INVALID
+
+    more = iter([True, True, False])
+    run(main)
+
+
+def test_bodies_of_unknown_senders_leave_room_for_those_of_known_ones() -> None:
+    async def main() -> None:
+        budget, unproven = BodyBudget(100), BodyBudget(10)
+
+        def sent(size: int) -> Body:
+            return Body(body_request(b"x" * size), budget, unproven)
+
+        stranger = sent(8)
+        await stranger.buffer(100, proven=False)
+        with pytest.raises(LambdaError) as refusal:
+            await sent(8).buffer(100, proven=False)
+        assert refusal.value.code is Code.TOO_MANY
+        assert await sent(50).buffer(100, proven=True) == b"x" * 50
+        stranger.prove()
+        assert unproven.free == 10
+        stranger.release()
+        assert unproven.free == 10
+
+    run(main)
+
+
+def body_request(content: bytes) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    return Request({"type": "http", "headers": []}, receive)

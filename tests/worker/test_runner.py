@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from perdure_host.access.host_names import HostNames
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
@@ -75,7 +76,10 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
             pass
         async with Peer() as peer:
             async with working(
-                peer, one_step(), slots=3, metrics=MetricsPort(Address("127.0.0.1", port))
+                peer,
+                one_step(),
+                slots=3,
+                metrics=MetricsPort(Address("127.0.0.1", port), HostNames("127.0.0.1")),
             ):
                 await (await peer.next_stream()).register()
                 assert "perdure_worker_slots 3.0" in await asyncio.to_thread(read_metrics, port)
@@ -88,7 +92,7 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
 def test_a_taken_metrics_port_ends_the_worker() -> None:
     async def scenario() -> None:
         with taken_port() as port:
-            metrics = MetricsPort(Address("127.0.0.1", port))
+            metrics = MetricsPort(Address("127.0.0.1", port), HostNames("127.0.0.1"))
             settings = WorkerSettings(connection=ConnectionSettings(), metrics=metrics)
             with pytest.raises(SettingsError, match=f"cannot serve metrics on 127.0.0.1:{port}"):
                 await run_worker([one_step()], settings, stop=asyncio.Event())

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - a remote call takes what gRPC hands it
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +18,7 @@ from perdure_core.state import State
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
 from perdure_gateway.admission.readiness import Readiness
+from perdure_gateway.errors import HeartbeatTimeout
 from perdure_gateway.grpc_api.pages import execution_page, history_page, open_callback_page
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import (
@@ -36,6 +38,9 @@ from perdure_host.services import (
     key_of,
 )
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, model_pb2
+
+# How long a follower may take to read an event.
+WRITE_S_MAX: Final = 60.0
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -205,7 +210,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
                     self._queries, key, [numbered], reservation, bytes_max=PAYLOAD_BYTES_MAX
                 )
             exclude_data = request.exclude_execution_data
-            await context.write(event_to_message(numbered, exclude_data=exclude_data))
+            event = event_to_message(numbered, exclude_data=exclude_data)
+            async with asyncio.timeout(WRITE_S_MAX):
+                await context.write(event)
+        except TimeoutError:
+            raise HeartbeatTimeout(
+                f"an event must be read within {WRITE_S_MAX:.0f} s; follow again from the last one"
+            ) from None
         finally:
             reservation.release()
 

@@ -1,23 +1,35 @@
-"""The interceptors of every gRPC call: bearer token, readiness, errors as statuses.
+"""The interceptors of every gRPC call: token and role, readiness, errors as statuses.
 
 Servicers raise errors of the domain, and know nothing about gRPC statuses.
+
+Must stay true: nothing of a request is read before its caller is known and may call the method; and
+whatever bytes a caller sends, no exception reaches gRPC, which would answer UNKNOWN and log it.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 
+from perdure_gateway.admission.malformed import MALFORMED, check_well_formed, lenient
 from perdure_gateway.admission.readiness import Readiness
-from perdure_gateway.status_codes import status_of
-from perdure_host.credentials import Tokens
+from perdure_gateway.grpc_api.open_calls import OpenCalls
+from perdure_gateway.grpc_api.roles import is_audited, roles_for
+from perdure_gateway.status_codes import Status, status_of
+from perdure_host.access.audit import Audit
+from perdure_host.access.bearer_tokens import Caller, Tokens
+from perdure_host.codec import MalformedMessage
 
 # For a node that is not serving: a caller may find another, or this one again.
 RETRY_AFTER_S: Final = 1
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."
 _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
+_OK: Final = Status(grpc.StatusCode.OK, "")
+_WITHDRAWN: Final = Status(grpc.StatusCode.UNAUTHENTICATED, "the bearer token was withdrawn")
 
 # gRPC's types name neither the messages nor which of a handler's four functions is set.
 _Details = grpc.HandlerCallDetails
@@ -28,44 +40,138 @@ _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Method: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 
 
-class BearerInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses every call without a valid token, except health checks."""
+class AccessInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses calls without a valid token, or without the role; health checks need neither."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens | None, calls: OpenCalls, audit: Audit) -> None:
         self._tokens = tokens
+        self._calls = calls
+        self._audit = audit
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
     ) -> _OptionalHandler:
-        if not handler_call_details.method.startswith(HEALTH_PREFIX):
-            problem = self._tokens.problem(_authorization(handler_call_details))
-            if problem is not None:
-                return _refusal(problem)
+        """Pass the call on, or return what refuses it without reading its request."""
+        method = handler_call_details.method
+        caller: Caller | None = None
+        if self._tokens is not None and not method.startswith(HEALTH_PREFIX):
+            authorization = _authorization(handler_call_details)
+            caller = self._tokens.find(authorization)
+            if caller is None:
+                problem = self._tokens.problem(authorization) or "the bearer token has changed"
+                return self._refusal(method, None, Status(grpc.StatusCode.UNAUTHENTICATED, problem))
+            roles = roles_for(method)
+            if roles is not None and not caller.may_act_as(roles):
+                problem = caller.problem(_action(method), roles)
+                return self._refusal(
+                    method, caller, Status(grpc.StatusCode.PERMISSION_DENIED, problem)
+                )
+        self._calls.begin(caller)
         return await continuation(handler_call_details)
+
+    def _refusal(self, method: str, caller: Caller | None, status: Status) -> _Handler:
+        async def refuse(_requests: Any, context: _Context) -> None:
+            self._audit.refused(
+                _action(method),
+                caller,
+                peer=context.peer(),
+                status=status.code.name,
+                reason=status.message,
+            )
+            await context.abort(status.code, status.message)
+
+        # A method with a stream of requests need not read any, so this fits every method.
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls while the node does not serve, and turns errors of methods into statuses."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, calls: OpenCalls, audit: Audit) -> None:
         self._readiness = readiness
+        self._calls = calls
+        self._audit = audit
         # Bounded by the contract: methods that do not exist have no handler.
         self._handlers: dict[str, _Handler] = {}
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
     ) -> _OptionalHandler:
+        """Return the method with everything around it."""
         method = handler_call_details.method
         handler = self._handlers.get(method)
         if handler is not None:
             return handler
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(_OWN_PREFIX):
-            return handler
+        if handler is None:
+            return None
         # Operators and other nodes may read the status of this node at any time.
-        readiness = None if method.startswith(_NODE_PREFIX) else self._readiness
-        self._handlers[method] = _wrapped(handler, readiness)
+        needs_serving = method.startswith(_OWN_PREFIX) and not method.startswith(_NODE_PREFIX)
+        self._handlers[method] = self._wrapped(method, handler, needs_serving=needs_serving)
         return self._handlers[method]
+
+    def _wrapped(self, method: str, handler: Any, *, needs_serving: bool) -> _Handler:
+        def guard(function: _Method) -> Any:
+            return self._guarded(_action(method), function, needs_serving=needs_serving)
+
+        serializers = (lenient(handler.request_deserializer), handler.response_serializer)
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(guard(handler.unary_unary), *serializers)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(guard(handler.unary_stream), *serializers)
+        assert handler.stream_stream is not None
+        function = handler.stream_stream
+        if inspect.isasyncgenfunction(function):  # that of reflection
+            function = _written(function)
+        return grpc.stream_stream_rpc_method_handler(guard(function), *serializers)
+
+    def _guarded(self, action: str, method: _Method, *, needs_serving: bool) -> Any:
+        async def guarded(request: Any, context: _Context) -> Any:
+            caller = self._calls.receive()
+            status = _OK
+            try:
+                check_well_formed(request)
+                if needs_serving:
+                    self._readiness.require_serving()
+                return await method(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except asyncio.CancelledError:
+                if not self._calls.is_withdrawn():
+                    raise
+                status = _WITHDRAWN
+            except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
+                status = status_of(error)
+                if isinstance(error, MalformedMessage):
+                    self._refused(action, caller, context, status)
+            finally:
+                if request is not MALFORMED and is_audited(action, caller):
+                    self._acted(action, caller, context, request, status)
+                self._calls.answer()
+            return await context.abort(status.code, status.message, _trailers(status.code))
+
+        return guarded
+
+    def _refused(
+        self, action: str, caller: Caller | None, context: _Context, status: Status
+    ) -> None:
+        self._audit.refused(
+            action, caller, peer=context.peer(), status=status.code.name, reason=status.message
+        )
+
+    def _acted(
+        self,
+        action: str,
+        caller: Caller | None,
+        context: _Context,
+        request: Any,
+        status: Status,
+    ) -> None:
+        named = ("execution_arn", "callback_id", "function_name", "successor")
+        target = next((getattr(request, name) for name in named if hasattr(request, name)), "")
+        self._audit.acted(
+            action, caller, peer=context.peer(), target=target, status=status.code.name
+        )
 
 
 def _authorization(details: _Details) -> str | bytes | None:
@@ -75,41 +181,24 @@ def _authorization(details: _Details) -> str | bytes | None:
     return None
 
 
-def _refusal(problem: str) -> _Handler:
-    async def refuse(_requests: Any, context: _Context) -> None:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, problem)
-
-    # A method with a stream of requests need not read any, so this fits every method.
-    return grpc.stream_stream_rpc_method_handler(refuse)
+def _action(method: str) -> str:
+    return method.rpartition("/")[2]
 
 
-def _wrapped(handler: Any, readiness: Readiness | None) -> _Handler:
-    serializers = (handler.request_deserializer, handler.response_serializer)
-    if handler.unary_unary is not None:
-        method = _guarded(handler.unary_unary, readiness)
-        return grpc.unary_unary_rpc_method_handler(method, *serializers)
-    if handler.unary_stream is not None:
-        method = _guarded(handler.unary_stream, readiness)
-        return grpc.unary_stream_rpc_method_handler(method, *serializers)
-    assert handler.stream_stream is not None
-    return grpc.stream_stream_rpc_method_handler(
-        _guarded(handler.stream_stream, readiness), *serializers
-    )
+def _written(generate: Any) -> _Method:
+    """Return a method that yields its answers as one that writes them."""
+
+    async def write_all(requests: AsyncIterable[Any], context: _Context) -> None:
+        async for answer in generate(_well_formed(requests), context):
+            await context.write(answer)
+
+    return write_all
 
 
-def _guarded(method: _Method, readiness: Readiness | None) -> Any:
-    async def guarded(request: Any, context: _Context) -> Any:
-        try:
-            if readiness is not None:
-                readiness.require_serving()
-            return await method(request, context)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a status
-            status = status_of(error)
-        return await context.abort(status.code, status.message, _trailers(status.code))
-
-    return guarded
+async def _well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any]:
+    async for request in requests:
+        check_well_formed(request)
+        yield request
 
 
 def _trailers(code: grpc.StatusCode) -> tuple[tuple[str, str], ...]:

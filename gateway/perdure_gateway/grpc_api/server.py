@@ -9,18 +9,21 @@ from typing import Any, Final, cast
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from perdure_gateway.admission.memory_budget import MemoryBudget
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.callback_service import CallbackService
 from perdure_gateway.grpc_api.execution_service import ExecutionService
-from perdure_gateway.grpc_api.interceptors import BearerInterceptor, StatusInterceptor
+from perdure_gateway.grpc_api.interceptors import AccessInterceptor, StatusInterceptor
 from perdure_gateway.grpc_api.node_service import Node, NodeService
+from perdure_gateway.grpc_api.open_calls import OpenCalls
 from perdure_gateway.grpc_api.worker_service import WorkerService
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
+from perdure_host.access.audit import Audit
+from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.channel import SERVER_OPTIONS
-from perdure_host.credentials import TlsFiles, Tokens, grpc_credentials
+from perdure_host.credentials import TlsFiles, grpc_credentials
 from perdure_host.errors import SettingsError
 from perdure_host.gc_tuning import freeze_startup_objects, unfreeze
 from perdure_host.listen import Address
@@ -41,6 +44,7 @@ CALLS_MAX: Final = 20_000
 # How long calls in flight may take to be answered when the node stops.
 DRAIN_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 1.0
+WATCH_S: Final = 1.0
 
 _log = open_log("perdure.gateway")
 
@@ -62,14 +66,22 @@ class _Unregistered:
 class GrpcServer:
     """The gRPC port for clients, workers and other nodes."""
 
-    def __init__(self, readiness: Readiness, tokens: Tokens | None) -> None:
+    def __init__(
+        self, readiness: Readiness, tokens: Tokens | None, audit: Audit | None = None
+    ) -> None:
         self._readiness = readiness
-        interceptors: list[grpc.aio.ServerInterceptor] = [StatusInterceptor(readiness)]
-        if tokens is not None:
-            interceptors.insert(0, BearerInterceptor(tokens))
+        self._tokens = tokens
+        self._calls = OpenCalls()
+        self._audit = audit or Audit()
         self._server = grpc.aio.server(
-            interceptors=interceptors, options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+            interceptors=[
+                AccessInterceptor(tokens, self._calls, self._audit),
+                StatusInterceptor(readiness, self._calls, self._audit),
+            ],
+            options=SERVER_OPTIONS,
+            maximum_concurrent_rpcs=CALLS_MAX,
         )
+        self._watch: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
         self._budget = MemoryBudget()
         self._registry: WorkerRegistry | None = None
@@ -123,11 +135,17 @@ class GrpcServer:
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(registry), server)
         node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(node, self._readiness), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection(
-            [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+        # The function of gRPC that does this takes any other object for a server of threads.
+        # Its generated code is published without types.
+        cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(
+                [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            ),
+            server,
         )
         await self._set_health()
         await self._server.start()
+        self._watch = asyncio.get_running_loop().create_task(self._watch_callers())
         return registry
 
     async def open(self) -> None:
@@ -168,8 +186,22 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Close the port and every open call."""
+        if self._watch is not None:
+            self._watch.cancel()
         await self._server.stop(STOP_S_MAX)
         unfreeze()
+
+    async def _watch_callers(self) -> None:
+        """End calls of slow peers and of withdrawn tokens, once a second."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._tokens is not None:
+                self._tokens.refresh()
+                self._calls.end_withdrawn(self._tokens)
+            late = self._calls.end_late()
+            if late:
+                _log.warning("calls of slow peers were ended", count=late)
+            self._audit.count()
 
     def _start_setting_health(self) -> None:
         task = asyncio.get_running_loop().create_task(self._set_health())

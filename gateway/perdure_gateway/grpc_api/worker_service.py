@@ -10,6 +10,7 @@ import grpc.aio
 from perdure_core import limits
 from perdure_core.refusals import Invalid, Unknown
 from perdure_gateway.admission import validation
+from perdure_gateway.admission.malformed import check_well_formed
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.workers.polling import PollingWorker
@@ -39,6 +40,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                 first = await context.read()
         except TimeoutError:
             raise HeartbeatTimeout(f"the stream must register within {REGISTER_S_MAX} s") from None
+        check_well_formed(first)
         if not isinstance(first, worker_pb2.WorkerMessage):
             return
         if first.WhichOneof("message") != "register":

@@ -22,13 +22,16 @@ from perdure_gateway.lambda_api.authentication import (
     INVOKE_FUNCTION,
     SIGNED,
     Authenticator,
+    Principal,
+    peer_of,
     resource_of,
 )
 from perdure_gateway.lambda_api.body import Body
 from perdure_gateway.lambda_api.errors import error_response, response_of
 from perdure_gateway.lambda_api.invoke import Invoker
 from perdure_gateway.lambda_api.request import LambdaRequest
-from perdure_host.lambda_json.body_budget import BodyBudget
+from perdure_host.access.audit import Audit
+from perdure_host.lambda_json.body_budget import UNPROVEN_BYTES_MAX, BodyBudget
 from perdure_host.lambda_json.bounds import OPERATION_BYTES_MAX, SYNCHRONOUS_BYTES_MAX
 from perdure_host.lambda_json.browser_check import check_no_browser
 from perdure_host.lambda_json.checkpoints import CHECKPOINT_BODY_BYTES_MAX
@@ -58,6 +61,11 @@ class _Version(StringConvertor):
 
 
 register_url_convertor("lambda_version", _Version())
+
+_REFUSED: Final = (401, 403)
+_OPERATING: Final = frozenset(
+    f"lambda:{verb}DurableExecution" for verb in ("Stop", "Pause", "Resume", "Delete")
+)
 
 _Handler: TypeAlias = Callable[[LambdaRequest], Awaitable[Response]]
 
@@ -91,11 +99,14 @@ class LambdaApi:
         readiness: Readiness,
         invoker: Invoker | None = None,
         authenticator: Authenticator | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._readiness = readiness
         self._invoker = invoker or Invoker()
         self._authenticator = authenticator or Authenticator()
+        self._audit = audit or Audit()
         self._body_budget = BodyBudget()
+        self._unproven_budget = BodyBudget(UNPROVEN_BYTES_MAX)
         self._budget = MemoryBudget()
         self._history: History | None = None
 
@@ -110,9 +121,9 @@ class LambdaApi:
             Route("/{version:lambda_version}/{rest:path}", _unknown, methods=_METHODS),
         ]
 
-    def checks(self, path: str, authorization: bytes | None) -> bool:
+    def checks(self, path: str, authorization: str | None) -> bool:
         """Return whether a request has a signature that is checked here: it needs no token."""
-        signed = authorization is not None and authorization.startswith(SIGNED.encode())
+        signed = authorization is not None and authorization.startswith(SIGNED)
         return signed and self._authenticator.checks_signatures and is_versioned(path)
 
     def _route(self, operation: Operation) -> Route:
@@ -126,31 +137,48 @@ class LambdaApi:
     async def _answer(self, operation: Operation, request: Request) -> Response:
         if "transfer-encoding" in request.headers and "content-length" in request.headers:
             return _refuse_two_lengths()
-        body = Body(request, self._body_budget)
+        body = Body(request, self._body_budget, self._unproven_budget)
         reservation = self._budget.reservation()
+        called = _Called(operation.action, peer_of(request.scope), request.url.path)
+        response = Response(status_code=400)
         try:
             check_no_browser(request.headers)
-            return await operation.handler(
-                await self._admitted(operation, request, body, reservation)
+            response = await operation.handler(
+                await self._admitted(operation, request, body, reservation, called)
             )
         except ClientDisconnect:
             # The client receives no response.
-            return Response(status_code=400)
+            pass
         except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a response
-            return response_of(error)
+            response = response_of(error)
+            called.reason = str(error)
         finally:
             body.release()
             reservation.release()
+        called.report(self._audit, response.status_code)
+        return response
 
     async def _admitted(
-        self, operation: Operation, request: Request, body: Body, reservation: Reservation
+        self,
+        operation: Operation,
+        request: Request,
+        body: Body,
+        reservation: Reservation,
+        called: "_Called",
     ) -> LambdaRequest:
         """Return the request, once its caller is authenticated and authorized."""
         history = self._serving()
-        principal = await self._authenticator.authenticate(request, body, operation.bytes_max)
-        if principal.is_limited:
-            resource = await resource_of(request, principal.namespace, history.commands)
-            principal.check(operation.action, resource)
+
+        async def authorize(principal: Principal) -> None:
+            called.caller = principal.name
+            principal.check_role(operation.action)
+            if principal.is_limited:
+                resource = await resource_of(request, principal.namespace, history.commands)
+                principal.check(operation.action, resource)
+
+        principal = await self._authenticator.authenticate(
+            request, body, operation.bytes_max, authorize
+        )
         return LambdaRequest(request, body, history, self._readiness, principal, reservation)
 
     def _serving(self) -> History:
@@ -160,15 +188,44 @@ class LambdaApi:
         return self._history
 
 
+class _Called:
+    """A call, as the audit log shows it."""
+
+    def __init__(self, action: str, peer: str, target: str) -> None:
+        self._action = action
+        self._peer = peer
+        self._target = target
+        self.caller: str | None = None
+        self.reason = ""
+
+    def report(self, audit: Audit, status: int) -> None:
+        """Log the call if it was refused, or if it is an action of an operator."""
+        if status in _REFUSED:
+            audit.refused(
+                self._action, self.caller, peer=self._peer, status=str(status), reason=self.reason
+            )
+        elif self._action in _OPERATING:
+            audit.acted(
+                self._action,
+                self.caller,
+                peer=self._peer,
+                target=self._target,
+                status=str(status),
+            )
+
+
 def refusal_for(path: str, problem: str) -> Response | None:
     """Return the response for a client without access; None for paths outside the Lambda API."""
     if not is_versioned(path):
         return None
-    refusal = error_response(
-        Code.ACCESS_DENIED,
-        f"{problem}. Signatures are checked only by a node that was given an access key file",
-    )
-    return _with_request_id(refusal, new_request_id())
+    return _with_request_id(error_response(Code.ACCESS_DENIED, problem), new_request_id())
+
+
+def too_many_for(path: str, problem: str) -> Response | None:
+    """Return the response when there are too many requests; None outside the Lambda API."""
+    if not is_versioned(path):
+        return None
+    return _with_request_id(error_response(Code.TOO_MANY, problem), new_request_id())
 
 
 def _of_callbacks() -> Iterable[Operation]:

@@ -4,14 +4,22 @@ Must stay true: with access keys, no operation starts before the signature of it
 included, is verified, and before its key is found to have the right.
 """
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from perdure_core.identity import parse_arn
 from perdure_gateway.admission import validation
 from perdure_gateway.lambda_api.body import Body
-from perdure_gateway.lambda_api.signatures import SignedRequest, check_signature, parse_signature
+from perdure_gateway.lambda_api.signatures import (
+    SignedRequest,
+    check_before_body,
+    check_signature,
+    parse_signature,
+)
+from perdure_host.access.bearer_tokens import Caller, Role
 from perdure_host.access_keys import EVERYTHING, AccessKey, AccessKeys
 from perdure_host.clock import MachineClock, WallClock
 from perdure_host.lambda_json.failures import Code, LambdaError
@@ -22,21 +30,43 @@ from perdure_host.telemetry import open_log
 SIGNED: Final = "AWS4-"
 _PRESIGNED: Final = "X-Amz-Signature"
 INVOKE_FUNCTION: Final = "lambda:InvokeFunction"
+# Where the HTTP port puts the holder of a token.
+CALLER: Final = "perdure.caller"
+_OF_WORKERS: Final = frozenset(
+    {"lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState"}
+)
 
 _log = open_log("perdure.gateway")
 
 
-class Principal:
-    """An authenticated caller: the owner of a key, or without a key a caller with every right."""
+Authorize: TypeAlias = "Callable[[Principal], Awaitable[None]]"
 
-    def __init__(self, key: AccessKey | None = None) -> None:
+
+class Principal:
+    """An authenticated caller: of a key, of a token, or without both one with every right."""
+
+    def __init__(self, key: AccessKey | None = None, caller: Caller | None = None) -> None:
         self._key = key
+        self._caller = caller
         self.namespace = validation.NAMESPACE if key is None else key.namespace
 
     @property
     def is_limited(self) -> bool:
-        """Return whether the rights of this caller are limited."""
+        """Return whether the rights of this caller depend on the resource."""
         return self._key is not None
+
+    @property
+    def name(self) -> str | None:
+        """Return the name of the token, or the id of the key."""
+        if self._key is not None:
+            return self._key.id
+        return None if self._caller is None else self._caller.name
+
+    def check_role(self, action: str) -> None:
+        """Raise LambdaError unless the token of this caller, if any, has the role for this."""
+        roles = (Role.WORKER,) if action in _OF_WORKERS else (Role.CLIENT, Role.OPERATOR)
+        if self._caller is not None and not self._caller.may_act_as(roles):
+            raise LambdaError(Code.ACCESS_DENIED, self._caller.problem(action, roles))
 
     def check(self, action: str, resource: str) -> None:
         """Raise LambdaError unless the caller may do this."""
@@ -72,18 +102,30 @@ class Authenticator:
         """Return whether signatures are checked, rather than ignored."""
         return self._keys is not None
 
-    async def authenticate(self, request: Request, body: Body, bytes_max: int) -> Principal:
-        """Return the caller. Reads a signed body, of at most this size. Raises LambdaError."""
+    async def authenticate(
+        self, request: Request, body: Body, bytes_max: int, authorize: Authorize
+    ) -> Principal:
+        """Return the caller, once `authorize` raised nothing for it. Raises LambdaError.
+
+        A signed body, of at most this size, is read last: only who knows a key that may do this
+        can have it read, and it is held against a bound of its own until its signature is checked.
+        """
+        if self._keys is not None and request.headers.get("authorization", "").startswith(SIGNED):
+            return await self._check_signed(self._keys, request, body, bytes_max, authorize)
+        principal = self._unsigned(request)
+        await authorize(principal)
+        return principal
+
+    def _unsigned(self, request: Request) -> Principal:
         authorization = request.headers.get("authorization", "")
         signed = authorization.startswith(SIGNED)
+        caller: Caller | None = request.scope.get(CALLER)
         if self._keys is None:
             if signed:
                 self._warn_unchecked()
-            return Principal()
-        if signed:
-            return await self._check_signed(self._keys, request, body, bytes_max)
+            return Principal(caller=caller)
         if self._tokens:
-            return Principal()
+            return Principal(caller=caller)
         if authorization:
             raise LambdaError(
                 Code.SIGNATURE_INCOMPLETE, "this node knows access keys: sign with AWS4-HMAC-SHA256"
@@ -99,7 +141,12 @@ class Authenticator:
         )
 
     async def _check_signed(
-        self, keys: AccessKeys, request: Request, body: Body, bytes_max: int
+        self,
+        keys: AccessKeys,
+        request: Request,
+        body: Body,
+        bytes_max: int,
+        authorize: Authorize,
     ) -> Principal:
         signed = SignedRequest(
             method=request.method,
@@ -114,14 +161,25 @@ class Authenticator:
             raise LambdaError(
                 Code.CLIENT_UNKNOWN, "the security token included in the request is invalid"
             )
-        check_signature(signed, claim, key, await body.buffer(bytes_max))
-        return Principal(key)
+        principal = Principal(key)
+        proven = check_before_body(signed, claim, key)
+        await authorize(principal)
+        content = await body.buffer(bytes_max, proven=proven)
+        check_signature(signed, claim, key, content)
+        body.prove()
+        return principal
 
     def _warn_unchecked(self) -> None:
         """Log once that signatures are not checked."""
         if not self._warned_unchecked:
             self._warned_unchecked = True
             _log.warning("signatures of Lambda clients are not checked: any access key passes")
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address and port of who sent a request."""
+    host, port = scope.get("client") or ("", 0)
+    return f"{host}:{port}"
 
 
 async def resource_of(request: Request, namespace: str, commands: ExecutionCommands) -> str:

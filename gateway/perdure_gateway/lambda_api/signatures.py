@@ -97,6 +97,24 @@ def check_signature(
     """Raise LambdaError unless the key has signed exactly this request."""
     body_hash = hashlib.sha256(body).hexdigest()
     _check_body_hash(request, body_hash)
+    _check_signed(request, claim, key, body_hash)
+
+
+def check_before_body(request: SignedRequest, claim: SignatureClaim, key: AccessKey) -> bool:
+    """Return whether the request names the hash of its body, and so is checked without it.
+
+    Raises LambdaError unless the key has signed it. The body has to be held against the hash.
+    """
+    body_hash = request.value("x-amz-content-sha256")
+    if body_hash is None or body_hash.startswith(_UNSIGNED):
+        return False
+    _check_signed(request, claim, key, body_hash)
+    return True
+
+
+def _check_signed(
+    request: SignedRequest, claim: SignatureClaim, key: AccessKey, body_hash: str
+) -> None:
     # Only headers may hold more than ASCII; latin-1 restores the bytes as received.
     canonical = _canonical_request(request, claim, body_hash).encode("latin-1")
     signed = hashlib.sha256(canonical).hexdigest()

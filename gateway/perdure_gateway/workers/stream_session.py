@@ -15,12 +15,13 @@ and parse it again, which blocks the loop for long when it is large.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import grpc.aio
 from google.protobuf.message import Message
 
 from perdure_core.refusals import Invalid
+from perdure_gateway.admission.malformed import check_well_formed
 from perdure_gateway.admission.memory_budget import Reservation
 from perdure_gateway.errors import HeartbeatTimeout, NotServing
 from perdure_gateway.status_codes import status_of
@@ -37,6 +38,8 @@ BATCH_BYTES_MAX: Final = 4 * 1_024 * 1_024
 # each invocation of those slots may still add a page of state.
 LENT_SLOTS_MAX: Final = 64
 UNSENT_BYTES_MAX: Final = 16 * 1_024 * 1_024
+# How long a worker may take to read a message.
+WRITE_S_MAX: Final = 60.0
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[worker_pb2.WorkerMessage, worker_pb2.ServerMessage]"
 
@@ -151,12 +154,11 @@ class WorkerSession:
     # The reader.
 
     async def _read(self) -> None:
-        context, attention = self._context, self._registry.attention
+        attention = self._registry.attention
         self._is_listening = True
         # The types of read() do not show that it returns a marker at the end.
-        while isinstance(  # pyright: ignore[reportUnnecessaryIsInstance]
-            message := await context.read(), worker_pb2.WorkerMessage
-        ):
+        read = cast("Callable[[], Awaitable[object]]", self._context.read)
+        while isinstance(message := await read(), worker_pb2.WorkerMessage):
             self._heard_ms = attention.now_ms()
             self._handle(message)
             if self._unanswered > UNANSWERED_MAX:
@@ -164,6 +166,7 @@ class WorkerSession:
                 await self._wait_unanswered(UNANSWERED_MAX)
                 self._heard_ms = attention.now_ms()
                 self._is_listening = True
+        check_well_formed(message)
 
     def _handle(self, message: worker_pb2.WorkerMessage) -> None:
         match message.WhichOneof("message"):
@@ -275,7 +278,7 @@ class WorkerSession:
             await self._ready.wait()
             self._ready.clear()
             while self._notices:
-                await self._context.write(self._notices.popleft())
+                await self._send(self._notices.popleft())
                 self._count_answered(1)
             while self._replies or self._invocations:
                 await self._write_invocations()
@@ -289,7 +292,7 @@ class WorkerSession:
             size += invocation.ByteSize()
             message.invocations.invocations.add().CopyFrom(invocation)
         if size:
-            await self._context.write(message)
+            await self._send(message)
             self._unsent.hold(-size)
             self._lend()
 
@@ -304,11 +307,15 @@ class WorkerSession:
             reservations.append(reservation)
         try:
             if reservations:
-                await self._context.write(message)
+                await self._send(message)
                 self._count_answered(len(reservations))
         finally:
             for reservation in reservations:
                 reservation.release()
+
+    async def _send(self, message: worker_pb2.ServerMessage) -> None:
+        async with asyncio.timeout(WRITE_S_MAX):
+            await self._context.write(message)
 
     def _count_answered(self, count: int) -> None:
         self._unanswered -= count

@@ -9,6 +9,8 @@ from perdure_host.lambda_json.failures import Code, LambdaError
 
 # For all requests together: a few of the largest, or thousands of usual ones.
 BODIES_BYTES_MAX: Final = 256 * 1_024 * 1_024
+# What of it bodies may take whose signature cannot be checked before they have come.
+UNPROVEN_BYTES_MAX: Final = 128 * 1_024 * 1_024
 
 
 class BodyBudget:

@@ -185,14 +185,15 @@ class LambdaHost:
         self._write(lines.plain(text.rstrip(), request_id, time.time(), "ERROR", "platform"))
 
     def _new_process(self, definition: HostedDefinition) -> HandlerProcess:
+        access = self._endpoint.admit_process()
         environment = process_environment(
             definition,
             inherited=self._environment,
-            endpoint_url=self._endpoint.url,
+            endpoint_url=access.url,
             line_format=self._format,
             log_stream=_log_stream(),
         )
-        return HandlerProcess(definition, environment, self._format, self._write)
+        return HandlerProcess(definition, environment, self._format, self._write, access.run)
 
     def _wait(
         self, job: Coroutine[Any, Any, _Value], seconds: float | None = CLOSE_S_MAX

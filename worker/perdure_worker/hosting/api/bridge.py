@@ -62,6 +62,7 @@ class CheckpointBridge:
         assert len(bridge_id) == BRIDGE_ID_BYTES
         self.id = bridge_id
         self.execution_arn = invocation.execution_arn
+        self.request_id = invocation.invocation_id
         self._invocation = invocation
         self._checkpoints = checkpoints
         self._operations = {operation.id: operation for operation in invocation.operations}

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from perdure_host.channel import ConnectionSettings
 from perdure_host.errors import SettingsError
 from perdure_host.lambda_json.failures import Code, LambdaError
+from perdure_host.lambda_json.process_paths import split_path
 from perdure_worker.hosting.api.http_server import Answer, Request
 
 # A synchronous Invoke waits 15 minutes at most.
@@ -72,7 +73,7 @@ class LambdaProxy:
         connection = self._connection()
         try:
             connection.putrequest(
-                request.method, request.target, skip_host=True, skip_accept_encoding=True
+                request.method, self._target(request), skip_host=True, skip_accept_encoding=True
             )
             for name, value in self._headers(request):
                 connection.putheader(name, value)
@@ -96,6 +97,11 @@ class LambdaProxy:
         return http.client.HTTPSConnection(
             self._host, self._port, timeout=CALL_S_MAX, context=self._tls
         )
+
+    def _target(self, request: Request) -> str:
+        """Return the path; where the signature counts, as it was signed."""
+        split = None if self._token_file is None else split_path(request.target)
+        return request.target if split is None else split.path
 
     def _headers(self, request: Request) -> list[tuple[str, str]]:
         headers = [each for each in request.headers if each[0] not in _HOP]

@@ -49,6 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 Respond = Callable[[Request], Awaitable[Answer]]
+Admit = Callable[[Request], None]
 
 
 def json_answer(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
@@ -65,8 +66,12 @@ def failure_answer(refusal: Failure) -> Answer:
 class HttpServer:
     """Serves one function of requests to answers. Belongs to a loop."""
 
-    def __init__(self, respond: Respond) -> None:
+    def __init__(self, respond: Respond, admit: Admit | None = None) -> None:
+        """`admit` raises LambdaError for a head whose body is not to be read."""
         self._respond = respond
+        self._admit = admit
+        # Those that have asked nothing yet, or nothing since their last answer; oldest first.
+        self._idle: dict[_Connection, None] = {}
         self.body_budget = BodyBudget()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -90,8 +95,10 @@ class HttpServer:
         task = asyncio.current_task()
         assert task is not None
         if len(self._connections) >= CONNECTIONS_MAX:
-            writer.close()
-            return
+            if not self._idle:
+                writer.close()
+                return
+            next(iter(self._idle)).abort()
         self._connections.add(task)
         connection = _Connection(self, reader, writer)
         try:
@@ -100,8 +107,20 @@ class HttpServer:
             # Only `close` cancels; asyncio would report it as an error of the connection.
             pass
         finally:
+            self._idle.pop(connection, None)
             self._connections.discard(task)
             writer.close()
+
+    def set_idle(self, connection: "_Connection", *, is_idle: bool) -> None:
+        """Note whether a connection waits for a head."""
+        self._idle.pop(connection, None)
+        if is_idle:
+            self._idle[connection] = None
+
+    def admit(self, head: Request) -> None:
+        """Raise LambdaError when the body of this request is not to be read."""
+        if self._admit is not None:
+            self._admit(head)
 
     async def answer(self, request: Request) -> Answer:
         """Return what a request is answered with."""
@@ -126,9 +145,13 @@ class _Connection:
     async def _serve_one(self) -> bool:
         reserved = 0
         try:
-            head = await self._next(IDLE_S_MAX)
+            self._server.set_idle(self, is_idle=True)
+            async with asyncio.timeout(IDLE_S_MAX):
+                head = await self._next(IDLE_S_MAX)
+            self._server.set_idle(self, is_idle=False)
             if not isinstance(head, h11.Request):
                 return False
+            self._server.admit(_request(head, b""))
             body = bytearray()
             async with asyncio.timeout(BODY_S_MAX):
                 while isinstance(part := await self._next(BODY_S_MAX), h11.Data):
@@ -150,6 +173,11 @@ class _Connection:
         finally:
             self._server.body_budget.release(reserved)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._server.set_idle(self, is_idle=False)
+        self._writer.transport.abort()
 
     async def _next(self, wait_s: float) -> h11.Event | type[h11.PAUSED]:
         while True:

@@ -48,6 +48,11 @@ END_S_MAX: Final = 5.0
 _READ_BYTES: Final = 65_536
 
 Write = Callable[[str], None]
+OnRequest = Callable[[str | None], None]
+
+
+def _ignore_request(_request_id: str | None) -> None:
+    """Do nothing: no access depends on what the process runs."""
 
 
 class Exited(msgspec.Struct, frozen=True):
@@ -85,7 +90,9 @@ class HandlerProcess:
         environment: dict[str, str],
         line_format: LineFormat,
         write: Write,
+        on_request: OnRequest = _ignore_request,
     ) -> None:
+        """`on_request` hears which request the process runs, and None when it has ended."""
         self.definition = definition
         # Its tenant, where tenants are isolated.
         self.tenant_id: str | None = None
@@ -93,6 +100,7 @@ class HandlerProcess:
         self._format = line_format
         self._lines = LogFormatter(line_format, definition.settings.name)
         self._write = write
+        self._on_request = on_request
         self._loop = asyncio.get_running_loop()
         self._answers: asyncio.Queue[FromProcess] = asyncio.Queue()
         self._request_id = ""
@@ -129,6 +137,13 @@ class HandlerProcess:
 
     async def invoke(self, event: Invoke) -> End:
         """Send the handler an event; wait for its answer, its end, or its timeout."""
+        self._on_request(event.request_id)
+        try:
+            return await self._run(event)
+        finally:
+            self._on_request(None)
+
+    async def _run(self, event: Invoke) -> End:
         self._request_id, self._started = event.request_id, False
         timeout_s = self.definition.timeout_s
         try:

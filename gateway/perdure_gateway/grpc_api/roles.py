@@ -1,0 +1,34 @@
+"""Which role a method needs, and which methods are actions that the audit log lists."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from perdure_host.access.bearer_tokens import Caller, Role
+
+_PACKAGE: Final = "/perdure_proto.v1."
+# All other methods are open to every role.
+_ROLES: Final[dict[str, Sequence[Role]]] = {
+    f"{_PACKAGE}ExecutionService/": (Role.CLIENT, Role.OPERATOR),
+    f"{_PACKAGE}CallbackService/": (Role.CLIENT, Role.OPERATOR),
+    f"{_PACKAGE}WorkerService/": (Role.WORKER,),
+    f"{_PACKAGE}NodeService/HandOver": (Role.OPERATOR, Role.NODE),
+}
+# Actions of an operator, also when the caller has another role.
+_OPERATING: Final = frozenset(
+    {"HandOver", "StopExecution", "PauseExecution", "ResumeExecution", "DeleteExecution"}
+)
+# What else changes something; audited when an operator does it.
+_CHANGING: Final = frozenset(
+    {"StartExecution", "SucceedCallback", "FailCallback", "HeartbeatCallback"}
+)
+
+
+def roles_for(method: str) -> Sequence[Role] | None:
+    """Return the roles that may call a method; None where each may."""
+    return next((roles for begin, roles in _ROLES.items() if method.startswith(begin)), None)
+
+
+def is_audited(action: str, caller: Caller | None) -> bool:
+    """Return whether the audit log has a line for an action of this caller."""
+    by_operator = caller is not None and Role.OPERATOR in caller.roles
+    return action in _OPERATING or (by_operator and action in _CHANGING)
