@@ -13,6 +13,7 @@ from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
 from perdure_history.service import HistoryService
+from perdure_history.settings import HistorySettings
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.clock import SteadyClock
@@ -31,6 +32,8 @@ from perdure_proto.v1 import (
 )
 
 DEADLINE_S = 100
+# The lease counts in real time; many tests stop the clock by which it would be renewed.
+LEASE_MS = 3_600_000
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -146,6 +149,7 @@ async def serving(
         matching=matching,
         node_name="node-1",
         address=str(address),
+        settings=HistorySettings(lease_ms=LEASE_MS),
     )
     await history.open()
     registry = await server.start(
