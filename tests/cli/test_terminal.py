@@ -6,6 +6,7 @@ import logging
 import sys
 
 import pytest
+import structlog
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -82,6 +83,7 @@ def test_log_lines_of_users_are_shown_as_escapes() -> None:
         logging.getLogger("order").warning(HOSTILE, extra={"customer": HOSTILE})
     finally:
         root.handlers, root.level = before
+        structlog.reset_defaults()
     line = stream.getvalue()
     assert line.count("]0;title") == 2
     assert terminal_text.visible(line) == line
