@@ -19,6 +19,7 @@ from perdure_history.service import HistoryService
 from perdure_history.settings import HistorySettings
 from perdure_host.clock import SteadyClock
 from perdure_host.errors import HostError, StoreError, StoreUnavailable
+from perdure_host.lease_guard import LeaseGuard
 from perdure_host.memory_store import MemoryStore
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import (
@@ -176,6 +177,8 @@ class Host:
             address="alpha:1",
             settings=settings,
         )
+        # It counts in real time, of which a simulation may take more than a lease.
+        inside(self.history)._executions.lease = LeaseGuard(settings.lease_ms, lambda: 0.0)
         self.is_down = False
         link.on_cut = self.crash
         self._calls: set[asyncio.Task[Any]] = set()
