@@ -11,11 +11,13 @@ from perdure_host.ports import (
     ExecutionKey,
     ExecutionName,
     ExecutionRow,
+    ListQuery,
     OutboxRow,
     PayloadRow,
     RecordRow,
     StatusEventRow,
     Store,
+    StoredExecution,
 )
 from perdure_host.sql import open_store
 
@@ -143,3 +145,14 @@ def status_event(number: int = 1, event_id: int = 1, **facts: object) -> StatusE
 def payload(text: bytes) -> PayloadRow:
     """Return the row of a large text, by a digest that no store looks into."""
     return PayloadRow(b"\x00%d" % len(text) + text[:20], text)
+
+
+async def loaded(store: Store, number: int) -> StoredExecution:
+    found = await store.load(key(number))
+    assert found is not None
+    return found
+
+
+async def remaining(store: Store) -> list[ExecutionKey]:
+    page = await store.list_executions(ListQuery(namespace="default", limit=9))
+    return [row.key for row in page.rows]
