@@ -12,7 +12,6 @@ from perdure_gateway.status_codes import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
 from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.codec import MalformedMessage
-from perdure_host.memory_store import MemoryStore
 from perdure_host.ports import ExecutionKey
 from perdure_host.tokens import Signer, pack_marker
 from perdure_proto.v1 import client_pb2, model_pb2, worker_pb2
@@ -473,33 +472,5 @@ def test_callers_need_the_token_except_for_health() -> None:
             )
             session = Peer(served)
             assert (await session.failure()).code() is Code.UNAUTHENTICATED
-
-    run(main)
-
-
-class DownStore(MemoryStore):
-    """A store whose commits fail."""
-
-    is_down = False
-
-    async def commit(
-        self, incarnation: int, changes: Any, outbox_done: Any = (), status_events_done: Any = ()
-    ) -> Any:
-        if self.is_down:
-            raise errors.StoreUnavailable("cannot write to sqlite:///x.db: the disk is full")
-        return await super().commit(incarnation, changes, outbox_done, status_events_done)
-
-
-def test_a_database_that_is_down_or_full_makes_calls_unavailable() -> None:
-    async def main() -> None:
-        store = DownStore()
-        async with serving(store=store) as served:
-            await Peer.connect(served)
-            store.is_down = True
-            failure = await failure_of(served.executions.StartExecution(start_request()))
-            assert failure.code() is Code.UNAVAILABLE
-            assert "the disk is full" in (failure.details() or "")
-            listed = await served.executions.ListExecutions(client_pb2.ListExecutionsRequest())
-            assert list(listed.executions) == []
 
     run(main)
