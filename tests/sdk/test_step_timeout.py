@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -342,6 +344,40 @@ def test_an_interruption_never_hits_a_body_that_has_ended() -> None:
             assert thread.result() == "done"
         except StepCancelledError:
             continue
+
+
+# Steps with timeouts, of which one ended in time and one was interrupted; then a profiler.
+PROFILED: Final = """
+import sys
+from perdure import durable_execution
+from perdure.config import Duration, StepConfig
+from perdure.drivers import step_thread
+from perdure.retries import RetryPresets
+from perdure.testing import DurableFunctionTestRunner
+
+step_thread.CANCEL_GRACE_S = 0.0
+timed = StepConfig(retry_strategy=RetryPresets.none(), timeout=Duration.from_milliseconds(20))
+
+def spin(_):
+    while True:
+        pass
+
+@durable_execution
+def handler(event, context):
+    context.step(lambda _: None, config=StepConfig(timeout=Duration(60)))
+    context.step(spin, config=timed)
+
+with DurableFunctionTestRunner(handler, skip_time=False) as runner:
+    assert "took longer" in runner.run().error.message
+sys.setprofile(lambda *_: None)
+(lambda: None)()
+"""
+
+
+def test_a_profiler_goes_on_after_steps_with_timeouts() -> None:
+    # CPython 3.11 stays in a call for ever while an exception that was sent waits to be raised;
+    # no signal ends that, so that it must not happen in this process.
+    subprocess.run([sys.executable, "-c", PROFILED], check=True, timeout=60)
 
 
 # What does not change.

@@ -5,14 +5,17 @@
 
 Python cannot stop a thread, but it can raise an exception in one: at its next bytecode, so never
 while it is stuck in a call of C code. The precedent is Dramatiq's middleware `TimeLimit`. Must stay
-true: the exception is only raised while the body runs, guarded by a lock; nothing that an abandoned
-body still does is recorded; and no more than `ABANDONED_MAX` of them run in a process: an attempt
-beyond that is waited for, as one without a timeout is.
+true: the exception is only raised while the body runs, guarded by a lock, and one that was sent is
+raised before its thread ends, since CPython up to 3.11 keeps looking for one that never was: each
+call in the process is slower from then on, and one under a profiler never returns. Nothing that an
+abandoned body still does is recorded; and no more than `ABANDONED_MAX` of them run in a process: an
+attempt beyond that is waited for, as one without a timeout is.
 """
 
 import ctypes
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, Final
@@ -78,6 +81,8 @@ class StepThread:
         self._variables = copy_context()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._interruptible = True
+        self._interrupted = False
         self._ended = False
         self._abandoned = False
         self._value: Any = None
@@ -94,9 +99,10 @@ class StepThread:
             return self._changed.wait_for(lambda: self._ended, timeout_s)
 
     def interrupt(self) -> None:
-        """Raise an exception in the body, wherever it is, unless it has ended."""
+        """Raise an exception in the body, wherever it is, unless it has ended; once at most."""
         with self._lock:
-            if not self._ended:
+            if self._interruptible:
+                self._interruptible, self._interrupted = False, True
                 _raise_in(self._thread, _Interrupted)
 
     def abandon(self) -> bool:
@@ -128,14 +134,23 @@ class StepThread:
         except BaseException as error:  # noqa: BLE001 - raised where the body is waited for
             self._error = error
         try:
-            self._end()
-        except _Interrupted:  # it came between the body's end and its record
-            self._end()
+            self._end_interrupt()
+        except _Interrupted:
+            pass
+        self._end()
+
+    def _end_interrupt(self) -> None:
+        """Let no interrupt be sent any more; raise one that was, lest it never is."""
+        with self._lock:  # not the condition, whose Python code could be interrupted
+            self._interruptible = False
+        if self._interrupted:
+            _raise_in(self._thread, _Interrupted)  # takes the place of one that is still to come
+            while True:
+                time.sleep(0)
 
     def _end(self) -> None:
         with self._changed:
             self._ended = True
-            _raise_in(self._thread, None)  # clear an interrupt that has not arrived yet
             abandoned = self._abandoned
             self._changed.notify_all()
         if abandoned:
@@ -162,11 +177,12 @@ def call_with_deadline(attempt: Attempt, body: Callable[[], Any]) -> Any:
     return thread.result()
 
 
-def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread at its next bytecode; None clears one that has not arrived.
+def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    """Raise an exception in a thread at its next bytecode.
 
     `PyThreadState_SetAsyncExc` takes the identity of a thread that is known to run.
     """
     assert thread.ident is not None
-    raised = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(error)
+    )
