@@ -140,7 +140,7 @@ class StepThread:
         self._end()
 
     def _end_interrupt(self) -> None:
-        """Let no interrupt be sent any more; raise one that was, lest it never is."""
+        """Refuse further interrupts; raise one that was sent, lest it never is."""
         with self._lock:  # not the condition, whose Python code could be interrupted
             self._interruptible = False
         if self._interrupted:
