@@ -140,7 +140,7 @@ class StepThread:
         self._end()
 
     def _end_interrupt(self) -> None:
-        """Refuse further interrupts; raise one that was sent, lest it never is."""
+        """Refuse further interrupts, and raise one that was sent and may not have come yet."""
         with self._lock:  # not the condition, whose Python code could be interrupted
             self._interruptible = False
         if self._interrupted:
