@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TOOLS = PROJECT["tool"]
-HEAVY = ("alembic", "psycopg", "sqlalchemy", "starlette", "uvicorn")
+HEAVY = ("alembic", "psycopg", "pydantic", "sqlalchemy", "starlette", "uvicorn")
 
 TOOL_LEAVINGS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
