@@ -3,7 +3,7 @@
     python -m benchmarks.sleepers --count 100000
 
 The server keeps active executions in bounded caches. The first half of the sleepers fills them, so
-the second half must cost no more memory.
+the others must cost no more memory.
 """
 
 import argparse
@@ -30,11 +30,12 @@ POLL_S: Final = 0.1
 class Figures:
     """Results of one run, in bytes and seconds."""
 
-    count: int
+    first: int
+    further: int
     starts_per_s: float
     asleep_per_s: float
     memory_empty: int
-    memory_half: int
+    memory_first: int
     memory_full: int
     cached: int
     disk: int
@@ -45,8 +46,18 @@ class Figures:
 
     @property
     def memory_per_sleeper(self) -> float:
-        """Return the memory that each of the second half added to the server."""
-        return (self.memory_full - self.memory_half) / (self.count / 2)
+        """Return the memory that each of the further ones added to the server."""
+        return (self.memory_full - self.memory_first) / self.further
+
+    @property
+    def memory_per_cached(self) -> float:
+        """Return the memory that each of the first ones added to the server."""
+        return (self.memory_first - self.memory_empty) / self.first
+
+    @property
+    def count(self) -> int:
+        """Return how many sleep."""
+        return self.first + self.further
 
     def report(self) -> str:
         """Return the figures as text."""
@@ -54,9 +65,9 @@ class Figures:
             f"{self.count:,} executions asleep for a day, on SQLite",
             f"started {self.starts_per_s:,.0f} a second; asleep {self.asleep_per_s:,.0f} a second",
             f"memory with none {mb(self.memory_empty)}",
-            f"memory with half {mb(self.memory_half)}",
+            f"memory with {self.first:,} {mb(self.memory_first)}",
             f"memory with all {mb(self.memory_full)}, {self.cached:,} of them in the cache",
-            f"memory for each of the second half: {self.memory_per_sleeper:,.0f} bytes",
+            f"memory for each of the further {self.further:,}: {self.memory_per_sleeper:,.0f} bytes",
             f"disk {mb(self.disk)}: {self.disk / self.count:,.0f} bytes each",
             f"healthy {self.serving_s:.2f} s after kill -9, memory {mb(self.memory_restarted)}",
             f"an execution started and completed {self.completed_s:.2f} s after kill -9",
@@ -70,8 +81,9 @@ def mb(size: float) -> str:
     return f"{size / 1_000_000:.1f} MB"
 
 
-async def measure(machine: Machine, count: int) -> Figures:
+async def measure(machine: Machine, first: int, further: int) -> Figures:
     """Put so many executions to sleep on an empty machine, kill its server, and start it again."""
+    count = first + further
     machine.start_server()
     machine.start_worker(PROGRAMS)
     machine.wait_for_worker("sleeper")
@@ -79,11 +91,11 @@ async def measure(machine: Machine, count: int) -> Figures:
         await client.run("nothing", 0)
         empty = machine.memory_bytes()
         began_s = time.monotonic()
-        await put_to_sleep(client, count // 2)
-        await wait_until_asleep(machine, count // 2)
-        half = machine.memory_bytes()
-        half_s = time.monotonic()
-        await put_to_sleep(client, count - count // 2)
+        await put_to_sleep(client, first)
+        await wait_until_asleep(machine, first)
+        memory_first = machine.memory_bytes()
+        first_s = time.monotonic()
+        await put_to_sleep(client, further)
         started_s = time.monotonic()
         await wait_until_asleep(machine, count)
         asleep_s = time.monotonic()
@@ -97,11 +109,12 @@ async def measure(machine: Machine, count: int) -> Figures:
         await client.run("nothing", 1)
         completed_s = time.monotonic()
         return Figures(
-            count=count,
-            starts_per_s=(count - count // 2) / (started_s - half_s),
+            first=first,
+            further=further,
+            starts_per_s=further / (started_s - first_s),
             asleep_per_s=count / (asleep_s - began_s),
             memory_empty=empty,
-            memory_half=half,
+            memory_first=memory_first,
             memory_full=full,
             cached=cached,
             disk=disk,
@@ -141,7 +154,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT_DEFAULT)
     count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as folder, Machine(Path(folder)) as machine:
-        print(asyncio.run(measure(machine, count)).report())
+        print(asyncio.run(measure(machine, count // 2, count - count // 2)).report())
 
 
 if __name__ == "__main__":

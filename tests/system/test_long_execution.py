@@ -17,8 +17,8 @@ from tests.system.processes import ROOT, Machine, Running, wait_until
 PROGRAM: Final = ROOT / "tests" / "system" / "long_program.py"
 # 50,000 take a few minutes; the cost of a step shows in fewer, too. With the wait and the last step
 # they are at most OPERATIONS_MAX.
-STEPS: Final = int(os.environ.get("PERDURE_TEST_LONG_STEPS", "10000"))
-SLEEP_S: Final = 15
+STEPS: Final = int(os.environ.get("PERDURE_TEST_LONG_STEPS", "4000"))
+SLEEP_S: Final = 5
 POLL_S: Final = 0.25
 # At most so many seconds for each step, on however busy a machine.
 STEP_S_MAX: Final = 0.02

@@ -80,6 +80,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
+    # With the five of socketserver, a scraper among many callers connects seconds later.
+    request_queue_size = 2 * CONNECTIONS_MAX
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
