@@ -67,7 +67,7 @@ class Figures:
             f"memory with none {mb(self.memory_empty)}",
             f"memory with {self.first:,} {mb(self.memory_first)}",
             f"memory with all {mb(self.memory_full)}, {self.cached:,} of them in the cache",
-            f"memory for each of the further {self.further:,}: {self.memory_per_sleeper:,.0f} bytes",
+            f"memory for each of {self.further:,} more: {self.memory_per_sleeper:,.0f} bytes",
             f"disk {mb(self.disk)}: {self.disk / self.count:,.0f} bytes each",
             f"healthy {self.serving_s:.2f} s after kill -9, memory {mb(self.memory_restarted)}",
             f"an execution started and completed {self.completed_s:.2f} s after kill -9",

@@ -133,7 +133,7 @@ class StepThread:
                 self._value = self._variables.run(self._body)
         except BaseException as error:  # noqa: BLE001 - raised where the body is waited for
             self._error = error
-        try:
+        try:  # noqa: SIM105 - `suppress` is Python code, which could be interrupted
             self._end_interrupt()
         except _Interrupted:
             pass
