@@ -5,11 +5,11 @@
 
 Python cannot stop a thread, but it can raise an exception in one: at its next bytecode, so never
 while it is stuck in a call of C code. The precedent is Dramatiq's middleware `TimeLimit`. Must stay
-true: the exception is only raised while the body runs, guarded by a lock, and one that was sent is
-raised before its thread ends, since CPython up to 3.11 keeps looking for one that never was: each
-call in the process is slower from then on, and one under a profiler never returns. Nothing that an
-abandoned body still does is recorded; and no more than `ABANDONED_MAX` of them run in a process: an
-attempt beyond that is waited for, as one without a timeout is.
+true: the exception is only raised while the body runs, guarded by a lock; one that was sent is
+raised before its thread ends, since a call under a profiler never returns in CPython 3.11 while it
+looks for one that never was; nothing that an abandoned body still does is recorded; and no more
+than `ABANDONED_MAX` of them run in a process: an attempt beyond that is waited for, as one without
+a timeout is.
 """
 
 import ctypes
