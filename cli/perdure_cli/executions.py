@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from perdure_cli.output import print_json, stdout_console
+from perdure_cli.exit_codes import ExitCode
+from perdure_cli.output import print_error, print_json, stdout_console
 from perdure_cli.session import Session, connected
 from perdure_cli.tables import (
     format_status,
@@ -15,7 +16,7 @@ from perdure_cli.tables import (
     show_execution,
     show_executions,
 )
-from perdure_cli.timelines import Timeline
+from perdure_cli.timelines import STACK_INDENT, Timeline, stack_lines
 
 LIMIT_DEFAULT: Final = 50
 
@@ -132,6 +133,8 @@ def history(
         console = stdout_console()
         for event in events:
             console.print(timeline.draw(event), soft_wrap=True)
+            for line in stack_lines(event.error, indent=" " * STACK_INDENT):
+                console.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -146,13 +149,21 @@ def stop(
         str | None, typer.Option("--error-message", help="The message of the recorded error.")
     ] = None,
 ) -> None:
-    """Stop an execution at once; its status becomes STOPPED."""
+    """Stop an execution at once; its status becomes STOPPED.
+
+    One that had ended already stays as it is, and the exit status is 4.
+    """
     with session.client() as client:
+        before = client.get(arn, include_data=False)
         stopped_at = client.stop(arn, error_type=error_type, error_message=error_message)
+        after = before if before.ended else client.get(arn, include_data=False)
     if session.for_programs:
         print_json({"stop_timestamp": _json_time(stopped_at)})
-    else:
-        stdout_console().print(f"ended {format_time(stopped_at)}")
+    if before.ended or after.status != "STOPPED":
+        print_error(f"the execution had ended already, {after.status} at {format_time(stopped_at)}")
+        raise typer.Exit(ExitCode.CONFLICT)
+    if not session.for_programs:
+        stdout_console().print(f"stopped {format_time(stopped_at)}")
 
 
 @app.command()

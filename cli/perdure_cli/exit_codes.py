@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     TIMED_OUT = 7
     SERVER_ERROR = 8
+    DIVERGED = 9
     INTERRUPTED = 130
 
 
@@ -44,6 +45,7 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.UNAVAILABLE: "no server answers, or it cannot answer now",
     ExitCode.TIMED_OUT: "the time to wait is over; the execution goes on",
     ExitCode.SERVER_ERROR: "the server failed with an unexpected error",
+    ExitCode.DIVERGED: "the execution is paused: a replay of its code diverged from its history",
     ExitCode.INTERRUPTED: "interrupted from the keyboard; the execution goes on",
 }
 

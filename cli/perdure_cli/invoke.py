@@ -4,6 +4,7 @@ Must stay true: the result is alone on stdout; everything else goes to stderr. T
 people who watch: it is drawn on a terminal only, and no longer than TIMELINE_LINES_MAX.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from perdure.client import Client
 from perdure.client.errors import WaitTimeoutError
-from perdure.client.models import ExecutionDescription, StartedExecution
+from perdure.client.models import ExecutionDescription, HistoryEvent, StartedExecution
+from perdure_cli.divergences import difference, has_diverged, how_to_go_on
 from perdure_cli.exit_codes import ExitCode
 from perdure_cli.output import print_error, print_json, print_status, print_text, stderr_console
 from perdure_cli.payloads import read_payload
@@ -70,6 +72,9 @@ def invoke(
         print_json(execution.to_json())
     elif execution.status == "SUCCEEDED":
         print_text(execution.result_text or "null")
+    if has_diverged(execution):
+        _print_divergence(execution)
+        raise typer.Exit(ExitCode.DIVERGED)
     if execution.status != "SUCCEEDED":
         _print_failure(execution)
         raise typer.Exit(ExitCode.EXECUTION_FAILED)
@@ -78,36 +83,66 @@ def invoke(
 def _wait(
     client: Client, started: StartedExecution, timeout_s: float | None
 ) -> ExecutionDescription:
-    """Return the execution once it has ended, even if the server restarts meanwhile."""
+    """Return the execution once it has ended or diverged, even if the server restarts meanwhile."""
     arn = started.execution_arn
     try:
         started_before = "" if started.started else " (it was started before)"
         print_status(Text(f"{arn}{started_before}", style="dim"))
-        if not stderr_console().is_terminal:
-            return client.wait(arn, timeout_s=timeout_s)
-        _draw_timeline(client, arn, timeout_s)
+        if stderr_console().is_terminal:
+            timeline = _ShortTimeline(arn)
+            diverged = _follow(client, arn, timeout_s, timeline.show)
+            timeline.end()
+        else:
+            diverged = _follow(client, arn, timeout_s)
     except (WaitTimeoutError, KeyboardInterrupt):
         hint = f"the execution goes on: perdure executions history --follow '{arn}'"
         print_status(Text(hint, style="dim"))
         raise
-    return client.wait(arn, timeout_s=timeout_s or _RESULT_WAIT_S_MAX)
+    return diverged or client.wait(arn, timeout_s=timeout_s or _RESULT_WAIT_S_MAX)
 
 
-def _draw_timeline(client: Client, arn: str, timeout_s: float | None) -> None:
-    """Print the events until the end; of a long history the first ones, and how many follow."""
-    timeline = Timeline()
-    console = stderr_console()
-    number, line = 0, Text()
-    for number, event in enumerate(client.follow(arn, timeout_s=timeout_s), 1):
-        line = timeline.draw(event)
-        if number < TIMELINE_LINES_MAX:
-            console.print(line, soft_wrap=True)
-    if number == TIMELINE_LINES_MAX:
-        console.print(line, soft_wrap=True)
-    elif number > TIMELINE_LINES_MAX:
-        left_out = number - TIMELINE_LINES_MAX + 1
-        hint = f"… {left_out:,} events more: perdure executions history '{arn}'"
-        print_status(Text(hint, style="dim"))
+def _follow(
+    client: Client,
+    arn: str,
+    timeout_s: float | None,
+    show: Callable[[HistoryEvent], None] | None = None,
+) -> ExecutionDescription | None:
+    """Show the events until the end; return the execution at once if it has diverged."""
+    for event in client.follow(arn, timeout_s=timeout_s):
+        if show is not None:
+            show(event)
+        if event.wire.diverged:
+            execution = client.get(arn)
+            if has_diverged(execution):  # it may have been resumed since
+                return execution
+    return None
+
+
+class _ShortTimeline:
+    """Prints the first events, and how many follow."""
+
+    def __init__(self, arn: str) -> None:
+        self._arn = arn
+        self._timeline = Timeline()
+        self._console = stderr_console()
+        self._events = 0
+        self._last = Text()
+
+    def show(self, event: HistoryEvent) -> None:
+        """Print the line of the next event, if there is room."""
+        self._events += 1
+        self._last = self._timeline.draw(event)
+        if self._events < TIMELINE_LINES_MAX:
+            self._console.print(self._last, soft_wrap=True)
+
+    def end(self) -> None:
+        """Print what fills the last line."""
+        if self._events == TIMELINE_LINES_MAX:
+            self._console.print(self._last, soft_wrap=True)
+        elif self._events > TIMELINE_LINES_MAX:
+            left_out = self._events - TIMELINE_LINES_MAX + 1
+            hint = f"… {left_out:,} events more: perdure executions history '{self._arn}'"
+            print_status(Text(hint, style="dim"))
 
 
 def _print_started(session: Session, started: StartedExecution) -> None:
@@ -123,3 +158,10 @@ def _print_failure(execution: ExecutionDescription) -> None:
     if execution.error is not None:
         for line in execution.error.stack_trace:
             print_status(Text(line.rstrip(), style="dim"))
+
+
+def _print_divergence(execution: ExecutionDescription) -> None:
+    print_error("execution PAUSED: a replay of its code diverged from its history")
+    for line in difference(execution):
+        print_status(line)
+    print_status(Text(how_to_go_on(execution), style="dim"))

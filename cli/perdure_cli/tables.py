@@ -19,7 +19,8 @@ from perdure.client.models import (
     OpenCallback,
 )
 from perdure.primitives.timeline import format_duration
-from perdure_cli.timelines import format_error
+from perdure_cli.divergences import difference, has_diverged, how_to_go_on
+from perdure_cli.timelines import format_error, stack_lines
 
 _PAYLOAD_CHARS_MAX: Final = 4_000
 # The longest status without a mark.
@@ -53,6 +54,10 @@ def show_execution(console: Console, execution: ExecutionDescription) -> None:
         line = Text(f"{label:<10} ", style="dim")
         line.append_text(value if isinstance(value, Text) else Text(value, style="default"))
         console.print(line, soft_wrap=True)
+    for line in stack_lines(execution.error):
+        console.print(line, soft_wrap=True)
+    if has_diverged(execution):
+        _show_divergence(console, execution)
     for callback in execution.open_callbacks:
         _show_callback(console, callback)
     more = execution.open_callback_count - len(execution.open_callbacks)
@@ -144,6 +149,7 @@ def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
     else:
         facts.extend(_open_facts(execution))
     facts.append(("events", str(execution.event_count)))
+    facts.extend(_pause_facts(execution))
     if execution.error is not None:
         facts.append(("error", Text(format_error(execution.error), style="red")))
     return facts
@@ -151,19 +157,31 @@ def _facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
 
 def _open_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
     facts: list[tuple[str, str | Text]] = [("waits for", execution.waiting_for)]
-    if execution.next_timer_at is not None:
+    if execution.next_timer_at is not None and execution.next_timer_at != execution.deadline_at:
         facts.append(("wakes", format_time(execution.next_timer_at)))
     if execution.deadline_at is not None:
         facts.append(("deadline", format_time(execution.deadline_at)))
-    if execution.pause is not None:
-        since = format_time(execution.pause.requested_at)
-        reason = f": {execution.pause.reason}" if execution.pause.reason else ""
-        why = "diverged" if execution.pause.diverged else "paused"
-        facts.append((why, f"since {since}{reason}"))
-    if execution.consecutive_invocation_failures:
-        failures = f"{execution.consecutive_invocation_failures} invocations failed in a row"
+    count = execution.consecutive_invocation_failures
+    if count and not has_diverged(execution):
+        failures = f"{count} invocation{'' if count == 1 else 's'} failed in a row"
         facts.append(("failures", Text(failures, style="red")))
     return facts
+
+
+def _pause_facts(execution: ExecutionDescription) -> list[tuple[str, str | Text]]:
+    pause = execution.pause
+    if pause is None:
+        return []
+    reason = f": {pause.reason}" if pause.reason else ""
+    if pause.diverged:
+        reason = ", because a replay of the code diverged from the history:"
+    return [("paused", f"since {format_time(pause.requested_at)}{reason}")]
+
+
+def _show_divergence(console: Console, execution: ExecutionDescription) -> None:
+    for line in difference(execution):
+        console.print(Text(f"  {line}", style="yellow"), soft_wrap=True)
+    console.print(Text(f"  {how_to_go_on(execution)}", style="dim"), soft_wrap=True)
 
 
 def _show_callback(console: Console, callback: OpenCallback) -> None:

@@ -1,5 +1,6 @@
 """Timeline of a history in colour: one line of the terminal for each event."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,8 @@ _OFFSET_COLUMNS: Final = 11
 _EVENT_COLUMNS: Final = 22
 _OPERATION_COLUMNS: Final = 28
 _NOTE_COLUMNS_MAX: Final = 160
+# Below an event, tracebacks begin in the column of its type.
+STACK_INDENT: Final = 4 + 1 + _OFFSET_COLUMNS + 2
 
 _STYLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("Succeeded", "✓", "green"),
@@ -60,7 +63,7 @@ def timeline_event(event: HistoryEvent) -> TimelineEvent:
         next_attempt_delay_ms=None if retry is None else retry.next_attempt_delay_ms,
         error=None if event.error is None else format_error(event.error),
         reason=wire.reason if wire.HasField("reason") else None,
-        wait_ms=wire.duration_ms if wire.HasField("duration_ms") else None,
+        duration_ms=wire.duration_ms if wire.HasField("duration_ms") else None,
         callback_timeout_s=wire.timeout_seconds,
         invoked_function=wire.function_name,
         invocation_started_at=_invocation_started_at(event),
@@ -89,6 +92,13 @@ def format_row(row: TimelineRow) -> Text:
 def format_error(error: ErrorDescription) -> str:
     """Return an error in one line."""
     return timeline.format_error(error.error_type, error.error_message)
+
+
+def stack_lines(error: ErrorDescription | None, indent: str = "  ") -> Iterator[Text]:
+    """Return the frames of the user's code where it was raised, and what it came from."""
+    for entry in () if error is None else error.stack_trace:
+        for line in entry.splitlines():
+            yield Text(f"{indent}{line}", style="dim", no_wrap=True)
 
 
 def _style(row: TimelineRow) -> tuple[str, str]:

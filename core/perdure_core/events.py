@@ -172,19 +172,24 @@ class StepStarted(StepEvent, frozen=True, tag=30):
 
 
 class StepSucceeded(StepEvent, frozen=True, tag=31):
-    """An attempt returned; with a delay it was a poll whose condition does not hold yet."""
+    """An attempt returned; with a delay it was a poll whose condition does not hold yet.
+
+    `duration_ms`: how long its body ran, as its worker says.
+    """
 
     attempt: int
     result: Payload | None = None
     next_attempt_delay_ms: int | None = None
+    duration_ms: int | None = None
 
 
 class StepFailed(StepEvent, frozen=True, tag=32):
-    """An attempt raised; with a delay there will be another."""
+    """An attempt raised; with a delay there will be another. `duration_ms` as of a success."""
 
     attempt: int
     error: ErrorObject
     next_attempt_delay_ms: int | None = None
+    duration_ms: int | None = None
 
 
 # Waits.

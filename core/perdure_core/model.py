@@ -200,3 +200,4 @@ class OperationUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     function: str | None = None
     tenant_id: str | None = None
     trace_header: str | None = None
+    duration_ms: int | None = None

@@ -246,6 +246,8 @@ def _check_options(update: OperationUpdate) -> None:
     retries = update.action is OperationAction.RETRY
     if retries or update.next_attempt_delay_ms is not None:
         _check_duration("next attempt delay", update.next_attempt_delay_ms, update, allowed=retries)
+    if update.duration_ms is not None:
+        _check_body_duration(update.duration_ms, update)
     waits = update.type is OperationType.WAIT and update.action is OperationAction.START
     if waits or update.wait_ms is not None:
         _check_duration("wait duration", update.wait_ms, update, allowed=waits)
@@ -272,6 +274,17 @@ def _check_duration(
         raise Invalid(
             f"{what} in {_where(update)} is {value_ms:,} ms;"
             f" 1 to {limits.WAIT_MS_MAX:,} are allowed"
+        )
+
+
+def _check_body_duration(value_ms: int, update: OperationUpdate) -> None:
+    ends = (OperationAction.SUCCEED, OperationAction.FAIL, OperationAction.RETRY)
+    if update.type is not OperationType.STEP or update.action not in ends:
+        raise Invalid(f"{_where(update)} must not carry the duration of a body")
+    if not 0 <= value_ms <= limits.WAIT_MS_MAX:
+        raise Invalid(
+            f"duration in {_where(update)} is {value_ms:,} ms;"
+            f" 0 to {limits.WAIT_MS_MAX:,} are allowed"
         )
 
 

@@ -17,7 +17,7 @@ from perdure_core.commands import (
 from perdure_core.execution import current_token, decide, is_current
 from perdure_core.identity import arn_of
 from perdure_core.large_payloads import inline_operation, references_in
-from perdure_core.limits import PAGE_ITEMS_MAX
+from perdure_core.limits import PAGE_ITEMS_MAX, REASON_CHARS_MAX
 from perdure_core.model import (
     ErrorObject,
     ExecutionDetails,
@@ -29,6 +29,7 @@ from perdure_core.operations import outcome_bytes
 from perdure_core.payload import StoredPayload, bytes_of
 from perdure_core.refusals import Invalid, Quarantined, Refused, StaleToken, Unknown
 from perdure_core.state import State, identity_of, is_open, wants_task
+from perdure_core.text import cut_chars
 from perdure_core.views import changed_operations, execution_operation, visible_from
 from perdure_history.committer import Submission
 from perdure_history.execution_cache import CachedExecution, to_row
@@ -40,7 +41,10 @@ from perdure_history.running_invocations import RunningInvocation
 from perdure_host.metrics import InvocationOutcome
 from perdure_host.ports import ExecutionKey, ExecutionRow, FunctionRow
 from perdure_host.services import CheckpointAnswer, InvocationOffer, StatePage, Task
+from perdure_host.telemetry import open_log
 from perdure_host.tokens import Signer, pack_marker, unpack_marker
+
+_log = open_log("perdure.history")
 
 # Claims whose executions are read together.
 CLAIMS_AT_A_TIME: Final = 256
@@ -230,6 +234,9 @@ class WorkerCalls:
             await executions.wait_committed(execution)
             return
         await executions.commit(execution, decision, external=external).wait()
+        pause = execution.state.pause
+        if status is CompletionStatus.DIVERGED and pause is not None:
+            _log_divergence(execution.state, error)
         metrics = executions.metrics
         metrics.replayed_operations.inc(max(0, replayed_operations))
         metrics.invocations[_OUTCOMES[status]].inc()
@@ -440,6 +447,17 @@ _OUTCOMES: Final[dict[CompletionStatus, InvocationOutcome]] = {
     CompletionStatus.ERROR: "error",
     CompletionStatus.DIVERGED: "diverged",
 }
+
+
+def _log_divergence(state: State, error: ErrorObject | None) -> None:
+    text = "" if error is None else error.message or error.type or ""
+    _log.error(
+        "a replay diverged from the history; the execution is paused",
+        execution_arn=arn_of(identity_of(state)),
+        difference=cut_chars(
+            " | ".join(line.strip() for line in text.splitlines()), REASON_CHARS_MAX
+        ),
+    )
 
 
 def _with_texts(page: StatePage, texts: Mapping[StoredPayload, str]) -> StatePage:

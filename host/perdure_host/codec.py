@@ -116,6 +116,7 @@ def update_to_message(update: OperationUpdate) -> worker_pb2.OperationUpdate:
         sub_type=update.sub_type,
         payload=update.payload,
         error=None if update.error is None else error_to_message(update.error),
+        duration_ms=update.duration_ms,
     )
     _write_options(message, update)
     return message
@@ -150,6 +151,7 @@ def update_from_message(message: worker_pb2.OperationUpdate) -> OperationUpdate:
         trace_header=invoke.trace_header
         if invoke is not None and invoke.HasField("trace_header")
         else None,
+        duration_ms=message.duration_ms if message.HasField("duration_ms") else None,
     )
 
 

@@ -6,7 +6,8 @@ from perdure.functions.plain import PlainFunction
 from perdure.functions.run import run_invocation, run_invocation_async
 from perdure.invocation.thread_pool import DaemonThreadPool
 from perdure.operations.running_attempts import RunningAttempt, running_attempts
-from perdure.primitives.logger import current_log_fields
+from perdure.primitives.logger import current_log_fields, log_extra
+from perdure.primitives.timeline import format_duration, format_error, one_line
 from perdure.protocol.function import RegisteredFunction
 from perdure.protocol.invocation import (
     CheckpointAnswer,
@@ -48,6 +49,10 @@ __all__ = [
     "close_loop",
     "current_log_fields",
     "error_record",
+    "format_duration",
+    "format_error",
+    "log_extra",
+    "one_line",
     "run_invocation",
     "run_invocation_async",
     "running_attempts",

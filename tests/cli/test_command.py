@@ -100,6 +100,46 @@ def test_a_failed_execution_as_json_is_still_status_one() -> None:
     assert (result.exit_code, json.loads(result.stdout)["status"]) == (1, "FAILED")
 
 
+def paused_by_divergence() -> model_pb2.Execution:
+    execution = model_pb2.Execution(execution_arn="arn:1", status="PAUSED")
+    execution.pause_details.diverged = True
+    execution.pause_details.reason = "replay differs from history: a\n  recorded: b"
+    return execution
+
+
+def test_an_execution_that_has_diverged_is_waited_for_no_longer() -> None:
+    paused = model_pb2.Event(event_id=2, event_type="ExecutionPaused", diverged=True)
+    script = Script(
+        answers=[started(model_pb2.Execution(execution_arn="arn:1")), paused_by_divergence()],
+        streams=[[event(1, "ExecutionStarted"), paused, event(3, "ExecutionSucceeded")]],
+    )
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--server", server)
+    assert (result.exit_code, result.stdout) == (9, "")
+    assert result.stderr.splitlines() == [
+        "arn:1",
+        "error: execution PAUSED: a replay of its code diverged from its history",
+        "a",
+        "  recorded: b",
+        "Mend the code, then: perdure executions resume 'arn:1'",
+    ]
+
+
+def test_one_that_was_resumed_since_is_waited_for() -> None:
+    paused = model_pb2.Event(event_id=2, event_type="ExecutionPaused", diverged=True)
+    script = Script(
+        answers=[
+            started(model_pb2.Execution(execution_arn="arn:1")),
+            model_pb2.Execution(execution_arn="arn:1", status="RUNNING"),
+            succeeded("1"),
+        ],
+        streams=[[event(1, "ExecutionStarted"), paused, event(3, "ExecutionSucceeded")]],
+    )
+    with serving(script) as server:
+        result = perdure("invoke", "order", "--server", server)
+    assert (result.exit_code, result.stdout) == (0, "1\n")
+
+
 def test_detached_the_arn_is_all_that_is_printed() -> None:
     script = Script(answers=[started(model_pb2.Execution(execution_arn="arn:1"))])
     with serving(script) as server:

@@ -17,6 +17,7 @@ def test_the_numbers_never_change() -> None:
         "UNAVAILABLE": 6,
         "TIMED_OUT": 7,
         "SERVER_ERROR": 8,
+        "DIVERGED": 9,
         "INTERRUPTED": 130,
     }
 

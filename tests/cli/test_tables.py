@@ -85,12 +85,40 @@ def test_a_paused_execution_shows_its_reason() -> None:
     assert ": lunch" in output_of(console)
 
 
-def test_a_diverged_pause_is_marked() -> None:
+def test_a_diverged_pause_shows_what_differs_and_what_to_do() -> None:
     execution = model_pb2.Execution(execution_arn=ARN, status="PAUSED")
     execution.pause_details.diverged = True
+    execution.pause_details.reason = (
+        "replay differs from history: Durable call 2 does not match.\n"
+        "  recorded:  STEP 'charge'\n  requested: STEP 'pay', at shop.py:7"
+    )
     console = a_narrow_console()
     show_execution(console, read_execution(execution))
-    assert "diverged" in output_of(console)
+    lines = output_of(console).splitlines()
+    head = next(line for line in lines if line.startswith("paused"))
+    assert head.endswith("because a replay of the code diverged from the history:")
+    assert lines[-4:] == [
+        "  Durable call 2 does not match.",
+        "    recorded:  STEP 'charge'",
+        "    requested: STEP 'pay', at shop.py:7",
+        f"  Mend the code, then: perdure executions resume '{ARN}'",
+    ]
+
+
+def test_a_failed_execution_shows_where_its_error_was_raised() -> None:
+    execution = model_pb2.Execution(execution_arn=ARN, status="FAILED")
+    execution.error.error_type = "ValueError"
+    execution.error.stack_trace.extend(
+        ['  File "shop.py", line 7, in charge\n    raise', "note: a"]
+    )
+    console = a_narrow_console()
+    show_execution(console, read_execution(execution))
+    assert output_of(console).splitlines()[-4:] == [
+        "error      ValueError",
+        '    File "shop.py", line 7, in charge',
+        "      raise",
+        "  note: a",
+    ]
 
 
 def test_an_empty_list_says_so() -> None:

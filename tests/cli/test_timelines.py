@@ -41,6 +41,16 @@ def test_an_end_shows_how_long_its_operation_took() -> None:
     assert (begin.duration, end.duration) == (None, timedelta(seconds=0.25))
 
 
+def test_an_attempt_that_says_how_long_it_ran_is_believed() -> None:
+    (_, _, failed, succeeded) = rows(
+        STARTED,
+        step(2, "StepStarted", 1),
+        step(3, "StepFailed", 1, duration_ms=45),
+        step(4, "StepSucceeded", 1, duration_ms=0),
+    )
+    assert (failed.duration, succeeded.duration) == (timedelta(milliseconds=45), timedelta(0))
+
+
 def test_each_attempt_of_a_step_is_timed_on_its_own() -> None:
     failure = model_pb2.ErrorObject(error_type="Down", error_message="no answer")
     retry = model_pb2.RetryDetails(current_attempt=1, next_attempt_delay_ms=5_000)

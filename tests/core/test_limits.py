@@ -265,6 +265,12 @@ BOUNDS: list[tuple[str, int, Attempt, str]] = [
         "next attempt delay in RETRY of STEP 's'",
     ),
     (
+        "WAIT_MS_MAX of a body",
+        limits.WAIT_MS_MAX,
+        lambda n: checkpointed(update("STEP", "SUCCEED", "s", duration_ms=n)),
+        "duration in SUCCEED of STEP 's'",
+    ),
+    (
         "CALLBACK_TIMEOUT_S_MAX",
         limits.CALLBACK_TIMEOUT_S_MAX,
         lambda n: checkpointed(update("CALLBACK", "START", "cb", timeout_s=n)),
@@ -311,6 +317,7 @@ TOO_LITTLE: dict[str, Callable[[], object]] = {
     "next attempt delay": lambda: checkpointed(
         update("STEP", "RETRY", "s", next_attempt_delay_ms=0)
     ),
+    "duration": lambda: checkpointed(update("STEP", "FAIL", "s", duration_ms=-1)),
     "timeout": lambda: checkpointed(update("CALLBACK", "START", "cb", timeout_s=-1)),
     "heartbeat timeout": lambda: checkpointed(
         update("CALLBACK", "START", "cb", heartbeat_timeout_s=-1)
@@ -348,6 +355,8 @@ MISPLACED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "delay of a success": ("STEP", "SUCCEED", {"next_attempt_delay_ms": 1}),
     "duration of a step": ("STEP", "START", {"wait_ms": 1}),
     "duration of a cancellation": ("WAIT", "CANCEL", {"wait_ms": 1}),
+    "body of a start": ("STEP", "START", {"duration_ms": 1}),
+    "body of a context": ("CONTEXT", "SUCCEED", {"duration_ms": 1}),
     "timeout of a step": ("STEP", "START", {"timeout_s": 1}),
     "heartbeat of a wait": ("WAIT", "START", {"heartbeat_timeout_s": 1}),
     "function of a step": ("STEP", "START", {"function": "child"}),

@@ -36,6 +36,7 @@ INTEGERS = {
     "heartbeat_timeout_s",
     "next_attempt_delay_ms",
     "wait_ms",
+    "duration_ms",
 }
 BOOLEANS = {"replay_children", "running", "timeout_paused", "parent"}
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

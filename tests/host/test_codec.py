@@ -126,6 +126,7 @@ def updates(draw: st.DrawFn) -> OperationUpdate:
         function=function,
         tenant_id=None if function is None else draw(maybe_texts),
         trace_header=None if function is None else draw(maybe_texts),
+        duration_ms=draw(st.none() | st.integers(0, 2**63 - 1)),
     )
 
 

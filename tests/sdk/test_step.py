@@ -53,6 +53,15 @@ def test_an_at_least_once_step_costs_one_checkpoint_with_start_and_end() -> None
     assert host.updates == ["START STEP", "SUCCEED STEP"]
 
 
+def test_the_end_of_an_attempt_says_how_long_its_body_ran() -> None:
+    host = hosted(Body(failures=1))
+    host.run()
+    took = [update.duration_ms for call in host.calls for update in call]
+    assert took[0] is None
+    assert took[1] is not None
+    assert took[1] >= 0
+
+
 def test_an_at_most_once_step_is_durably_started_before_its_body_runs() -> None:
     seen: list[list[str]] = []
 

@@ -133,9 +133,11 @@ def _event_of(
         case OperationAction.START:
             return StepStarted(subject)
         case OperationAction.SUCCEED:
-            return StepSucceeded(subject, attempt, update.payload)
+            return StepSucceeded(subject, attempt, update.payload, duration_ms=update.duration_ms)
         case OperationAction.FAIL:
-            return StepFailed(subject, attempt, update.error or ErrorObject())
+            return StepFailed(
+                subject, attempt, update.error or ErrorObject(), duration_ms=update.duration_ms
+            )
         case OperationAction.RETRY:
             return _retry(update, subject, attempt)
         case OperationAction.HEARTBEAT:
@@ -151,8 +153,8 @@ def _retry(update: OperationUpdate, subject: Subject, attempt: int) -> AnyStepEv
     if delay_ms is None:
         raise Invalid(f"RETRY of STEP {update.id!r} needs step options with a delay")
     if update.error is not None:
-        return StepFailed(subject, attempt, update.error, delay_ms)
-    return StepSucceeded(subject, attempt, update.payload, delay_ms)
+        return StepFailed(subject, attempt, update.error, delay_ms, update.duration_ms)
+    return StepSucceeded(subject, attempt, update.payload, delay_ms, update.duration_ms)
 
 
 def _begin(subject: Subject, at_ms: int) -> Operation:

@@ -403,7 +403,9 @@ class Event(google.protobuf.message.Message):
     truncated: builtins.bool
     """True when the request excluded execution data and a payload above was left out."""
     duration_ms: builtins.int
-    """WaitStarted, WaitSucceeded: duration of the wait in milliseconds."""
+    """WaitStarted, WaitSucceeded: duration of the wait in milliseconds. StepSucceeded, StepFailed: how long the body of
+    the attempt ran, as its worker says; absent where it says nothing.
+    """
     callback_id: builtins.str
     """CallbackStarted."""
     timeout_seconds: builtins.int

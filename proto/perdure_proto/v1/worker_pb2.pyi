@@ -254,6 +254,7 @@ class OperationUpdate(google.protobuf.message.Message):
     WAIT_OPTIONS_FIELD_NUMBER: builtins.int
     CALLBACK_OPTIONS_FIELD_NUMBER: builtins.int
     CHAINED_INVOKE_OPTIONS_FIELD_NUMBER: builtins.int
+    DURATION_MS_FIELD_NUMBER: builtins.int
     id: builtins.str
     type: builtins.str
     """As in Operation.type."""
@@ -266,6 +267,10 @@ class OperationUpdate(google.protobuf.message.Message):
     sub_type: builtins.str
     payload: builtins.str
     """At most 67,108,864 bytes; of a HEARTBEAT at most 8,192. (limits: PAYLOAD_BYTES_MAX, HEARTBEAT_DETAILS_BYTES_MAX)"""
+    duration_ms: builtins.int
+    """SUCCEED, FAIL and RETRY of a STEP: how long the body of the attempt ran, in milliseconds by the worker's clock, for
+    the history; 0 to 31,622,400,000. (limit: WAIT_MS_MAX)
+    """
     @property
     def error(self) -> perdure_proto.v1.model_pb2.ErrorObject: ...
     @property
@@ -294,15 +299,18 @@ class OperationUpdate(google.protobuf.message.Message):
         wait_options: global___WaitOptions | None = ...,
         callback_options: global___CallbackOptions | None = ...,
         chained_invoke_options: global___ChainedInvokeOptions | None = ...,
+        duration_ms: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_callback_options", b"_callback_options", "_chained_invoke_options", b"_chained_invoke_options", "_context_options", b"_context_options", "_error", b"_error", "_name", b"_name", "_parent_id", b"_parent_id", "_payload", b"_payload", "_step_options", b"_step_options", "_sub_type", b"_sub_type", "_wait_options", b"_wait_options", "callback_options", b"callback_options", "chained_invoke_options", b"chained_invoke_options", "context_options", b"context_options", "error", b"error", "name", b"name", "parent_id", b"parent_id", "payload", b"payload", "step_options", b"step_options", "sub_type", b"sub_type", "wait_options", b"wait_options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_callback_options", b"_callback_options", "_chained_invoke_options", b"_chained_invoke_options", "_context_options", b"_context_options", "_error", b"_error", "_name", b"_name", "_parent_id", b"_parent_id", "_payload", b"_payload", "_step_options", b"_step_options", "_sub_type", b"_sub_type", "_wait_options", b"_wait_options", "action", b"action", "callback_options", b"callback_options", "chained_invoke_options", b"chained_invoke_options", "context_options", b"context_options", "error", b"error", "id", b"id", "name", b"name", "parent_id", b"parent_id", "payload", b"payload", "step_options", b"step_options", "sub_type", b"sub_type", "type", b"type", "wait_options", b"wait_options"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_callback_options", b"_callback_options", "_chained_invoke_options", b"_chained_invoke_options", "_context_options", b"_context_options", "_duration_ms", b"_duration_ms", "_error", b"_error", "_name", b"_name", "_parent_id", b"_parent_id", "_payload", b"_payload", "_step_options", b"_step_options", "_sub_type", b"_sub_type", "_wait_options", b"_wait_options", "callback_options", b"callback_options", "chained_invoke_options", b"chained_invoke_options", "context_options", b"context_options", "duration_ms", b"duration_ms", "error", b"error", "name", b"name", "parent_id", b"parent_id", "payload", b"payload", "step_options", b"step_options", "sub_type", b"sub_type", "wait_options", b"wait_options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_callback_options", b"_callback_options", "_chained_invoke_options", b"_chained_invoke_options", "_context_options", b"_context_options", "_duration_ms", b"_duration_ms", "_error", b"_error", "_name", b"_name", "_parent_id", b"_parent_id", "_payload", b"_payload", "_step_options", b"_step_options", "_sub_type", b"_sub_type", "_wait_options", b"_wait_options", "action", b"action", "callback_options", b"callback_options", "chained_invoke_options", b"chained_invoke_options", "context_options", b"context_options", "duration_ms", b"duration_ms", "error", b"error", "id", b"id", "name", b"name", "parent_id", b"parent_id", "payload", b"payload", "step_options", b"step_options", "sub_type", b"sub_type", "type", b"type", "wait_options", b"wait_options"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_callback_options", b"_callback_options"]) -> typing.Literal["callback_options"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_chained_invoke_options", b"_chained_invoke_options"]) -> typing.Literal["chained_invoke_options"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_context_options", b"_context_options"]) -> typing.Literal["context_options"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_duration_ms", b"_duration_ms"]) -> typing.Literal["duration_ms"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_error", b"_error"]) -> typing.Literal["error"] | None: ...
     @typing.overload

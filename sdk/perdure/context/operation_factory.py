@@ -186,12 +186,12 @@ class OperationFactory:
         """Return the program that polls `check` until the strategy stops."""
         arguments.check_function(self.scope, check, "wait_for_condition")
         identity = self.scope.identify(OperationType.STEP, "WaitForCondition", name)
+        serdes = config.serdes or serdes_of_result(check) or EXTENDED_TYPES
         plan = ConditionPlan(
-            initial_state=config.initial_state,
-            wait_strategy=config.wait_strategy,
-            payloads=self.payloads(
-                identity, config.serdes or serdes_of_result(check) or EXTENDED_TYPES
-            ),
+            config.initial_state,
+            config.wait_strategy,
+            self.payloads(identity, serdes),
+            self._attempt_clock.monotonic_ms,
         )
         body = partial(self._run_check, identity, self._driver.user_function(check))
         program = wait_for_condition(identity, self.scope.recorded(identity), plan, body)

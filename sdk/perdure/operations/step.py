@@ -45,6 +45,7 @@ from perdure.operations.program import (
     suspend,
 )
 from perdure.operations.retry_after import retry_after_ms
+from perdure.operations.stopwatch import Stopwatch
 from perdure.primitives.user_code import RaisedByUserCode, repr_of
 from perdure.serdes.error_records import error_record, step_error
 from perdure.serdes.serializers import Payloads
@@ -86,6 +87,7 @@ def step(
     written or read.
     """
     operation = recorded
+    watch = Stopwatch(plan.clock.monotonic_ms)
     while operation is None or operation.status in OPERATION_OPEN:
         if operation is not None and operation.status is OperationStatus.PENDING:
             due_ms = step_details(operation).next_attempt_ms
@@ -93,24 +95,26 @@ def step(
             continue
         yield ReplayEnded()
         try:
-            payload, value = yield from _attempt(identity, operation, plan, body)
+            payload, value = yield from _attempt(identity, operation, plan, body, watch)
         except RaisedByUserCode as raised:
-            operation = yield from _fail(identity, operation, plan, raised.error)
+            operation = yield from _fail(identity, operation, plan, raised.error, watch)
         except (ExecutionError, InvocationError) as error:
             if not isinstance(error, StepInterruptedError):
                 raise
-            operation = yield from _fail(identity, operation, plan, error)
+            operation = yield from _fail(identity, operation, plan, error, watch)
         except StepCancelledError as error:
             # For an attempt that is cancelled, recording raises control flow; this one was not.
             unfounded = InvalidStateError(
                 f"StepCancelledError was raised by the step itself; the step was not cancelled."
                 f" Its message: {error}"
             )
-            operation = yield from _fail(identity, operation, plan, unfounded)
+            operation = yield from _fail(identity, operation, plan, unfounded, watch)
         except Exception as error:  # noqa: BLE001 - whatever a body raises is recorded
-            operation = yield from _fail(identity, operation, plan, error)
+            operation = yield from _fail(identity, operation, plan, error, watch)
         else:
-            yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
+            took_ms = watch.body_ms
+            success = identity.update(OperationAction.SUCCEED, payload=payload, duration_ms=took_ms)
+            yield from commit(success)
             yield StepFinished("succeeded")
             return value
     yield Replayed()
@@ -147,8 +151,10 @@ def _attempt(
     operation: Operation | None,
     plan: StepPlan,
     body: Callable[[Attempt], Any],
+    watch: Stopwatch,
 ) -> Program[tuple[str | None, Any]]:
     """Run the body once. The value has made the round trip that a replay's value makes."""
+    watch.reset()
     number = attempt_number(operation)
     at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
     started = operation is not None and operation.status is OperationStatus.STARTED
@@ -174,16 +180,18 @@ def _attempt(
         progress=progress,
     )
     attempt.raise_if_timed_out()
-    value = yield from _run(identity, attempt, body)
+    value = yield from _run(identity, attempt, body, watch)
     payload = plan.payloads.write(value)
     check_size(identity, payload)
     return payload, plan.payloads.read(payload)
 
 
-def _run(identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any]) -> Program[Any]:
+def _run(
+    identity: Identity, attempt: Attempt, body: Callable[[Attempt], Any], watch: Stopwatch
+) -> Program[Any]:
     """Call the body; its last heartbeat is recorded before its failure."""
     try:
-        with attempt:
+        with attempt, watch:
             value: Any = yield Run(partial(body, attempt))
     except (Exception, StepCancelledError) as error:
         unrecorded = attempt.heartbeats.end()
@@ -212,16 +220,26 @@ def _prior_progress(operation: Operation | None, plan: StepPlan) -> PriorProgres
 
 
 def _fail(
-    identity: Identity, operation: Operation | None, plan: StepPlan, error: BaseException
+    identity: Identity,
+    operation: Operation | None,
+    plan: StepPlan,
+    error: BaseException,
+    watch: Stopwatch,
 ) -> Program[Operation]:
     """Record a failed attempt; return the operation if it is retried, or raise `StepError`."""
     failure = error_record(error)
     delay = _retry_delay_ms(identity, plan, error, attempt_number(operation))
     if delay is None:
-        yield from commit(identity.update(OperationAction.FAIL, error=failure))
+        took_ms = watch.body_ms
+        yield from commit(identity.update(OperationAction.FAIL, error=failure, duration_ms=took_ms))
         yield StepFinished("failed")
         raise step_error(failure)
-    retry = identity.update(OperationAction.RETRY, error=failure, next_attempt_delay_ms=delay)
+    retry = identity.update(
+        OperationAction.RETRY,
+        error=failure,
+        next_attempt_delay_ms=delay,
+        duration_ms=watch.body_ms,
+    )
     retried = yield from commit(retry)
     yield StepFinished("retried")
     return retried

@@ -28,6 +28,7 @@ from perdure.operations.program import (
     suspend,
 )
 from perdure.operations.step import attempt_number, check_size, step_details
+from perdure.operations.stopwatch import Stopwatch
 from perdure.primitives.user_code import raised_error
 from perdure.serdes.error_records import error_record, operation_error
 from perdure.serdes.serializers import Payloads
@@ -45,11 +46,12 @@ from perdure_core.payload import text_of
 
 @dataclass(frozen=True)
 class ConditionPlan:
-    """The settings of a polled check: its first state and its wait strategy."""
+    """The settings of a polled check: its first state, its wait strategy, and a clock."""
 
     initial_state: Any
     wait_strategy: Callable[[Any, int], WaitForConditionDecision]
     payloads: Payloads
+    monotonic_ms: Callable[[], int]
 
 
 def wait_for_condition(
@@ -66,6 +68,7 @@ def wait_for_condition(
     """
     operation = recorded
     payload = _state(recorded)
+    watch = Stopwatch(plan.monotonic_ms)
     while operation is None or operation.status in OPERATION_OPEN:
         if operation is not None and operation.status is OperationStatus.PENDING:
             due_ms = step_details(operation).next_attempt_ms
@@ -75,21 +78,25 @@ def wait_for_condition(
         if operation is None or operation.status is not OperationStatus.STARTED:
             yield Send(identity.update(OperationAction.START))
         attempt = attempt_number(operation)
+        watch.reset()
         try:
-            payload, state = yield from _poll(identity, plan, partial(check, attempt), payload)
+            body = partial(check, attempt)
+            payload, state = yield from _poll(identity, plan, body, payload, watch)
             decision = plan.wait_strategy(state, attempt)
         except ExecutionError:
             raise
         except Exception as error:
             if isinstance(error, InvocationError) and error.is_retryable():
                 raise
-            return (yield from _fail(identity, error_record(raised_error(error))))
+            return (yield from _fail(identity, error_record(raised_error(error)), watch))
         if not decision.should_continue:
-            yield from commit(identity.update(OperationAction.SUCCEED, payload=payload))
+            took_ms = watch.body_ms
+            success = identity.update(OperationAction.SUCCEED, payload=payload, duration_ms=took_ms)
+            yield from commit(success)
             yield StepFinished("succeeded")
             # The strategy may have changed the state that it received.
             return plan.payloads.read(payload)
-        operation = yield from _retry(identity, payload, delay_ms(decision.delay))
+        operation = yield from _retry(identity, payload, delay_ms(decision.delay), watch)
     yield Replayed()
     details = step_details(operation)
     if operation.status is OperationStatus.SUCCEEDED:
@@ -98,25 +105,39 @@ def wait_for_condition(
 
 
 def _poll(
-    identity: Identity, plan: ConditionPlan, check: Callable[[Any], Any], payload: str | None
+    identity: Identity,
+    plan: ConditionPlan,
+    check: Callable[[Any], Any],
+    payload: str | None,
+    watch: Stopwatch,
 ) -> Program[tuple[str | None, Any]]:
     """Check once. Its argument and its value have made the round trip of a replay."""
     recorded = plan.payloads.write(plan.initial_state) if payload is None else payload
-    state = yield Run(partial(check, plan.payloads.read(recorded)))
+    check_once = partial(check, plan.payloads.read(recorded))
+    with watch:
+        state = yield Run(check_once)
     payload = plan.payloads.write(state)
     check_size(identity, payload)
     return payload, plan.payloads.read(payload)
 
 
-def _retry(identity: Identity, payload: str | None, delay: int) -> Program[Operation]:
-    retry = identity.update(OperationAction.RETRY, payload=payload, next_attempt_delay_ms=delay)
+def _retry(
+    identity: Identity, payload: str | None, delay: int, watch: Stopwatch
+) -> Program[Operation]:
+    retry = identity.update(
+        OperationAction.RETRY,
+        payload=payload,
+        next_attempt_delay_ms=delay,
+        duration_ms=watch.body_ms,
+    )
     operation = yield from commit(retry)
     yield StepFinished("retried")
     return operation
 
 
-def _fail(identity: Identity, failure: ErrorObject) -> Program[Any]:
-    yield from commit(identity.update(OperationAction.FAIL, error=failure))
+def _fail(identity: Identity, failure: ErrorObject, watch: Stopwatch) -> Program[Any]:
+    took_ms = watch.body_ms
+    yield from commit(identity.update(OperationAction.FAIL, error=failure, duration_ms=took_ms))
     yield StepFinished("failed")
     raise operation_error(WaitForConditionError, failure)
 

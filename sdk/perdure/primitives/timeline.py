@@ -13,6 +13,8 @@ from typing import Final
 from perdure_core.text import cut_chars
 
 _ID_CHARS: Final = 8
+# Events that say themselves how long the body took: its start may be recorded with its end.
+_TIMED: Final = ("StepSucceeded", "StepFailed")
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
@@ -36,7 +38,8 @@ class TimelineEvent:
     # The error in one line.
     error: str | None = None
     reason: str | None = None
-    wait_ms: int | None = None
+    # Of the wait, or of the body of the attempt that the event ends.
+    duration_ms: int | None = None
     callback_timeout_s: int | None = None
     invoked_function: str | None = None
     invocation_started_at: datetime | None = None
@@ -88,6 +91,8 @@ class Timeline:
         return depth
 
     def _duration(self, event: TimelineEvent, began_at: datetime) -> timedelta | None:
+        if event.event_type in _TIMED and event.duration_ms is not None:
+            return timedelta(milliseconds=event.duration_ms)
         if event.event_type == "InvocationCompleted":
             started_at = event.invocation_started_at
         elif event.operation_id is not None:
@@ -166,8 +171,8 @@ def _operation_name(event: TimelineEvent) -> str:
 def _start_notes(event: TimelineEvent) -> list[str]:
     """Return the length of a wait, the timeout of a callback, the function of an invoke."""
     match event.event_type:
-        case "WaitStarted" if event.wait_ms is not None:
-            return [f"for {format_duration(timedelta(milliseconds=event.wait_ms))}"]
+        case "WaitStarted" if event.duration_ms is not None:
+            return [f"for {format_duration(timedelta(milliseconds=event.duration_ms))}"]
         case "CallbackStarted" if event.callback_timeout_s:
             return [f"times out in {format_duration(timedelta(seconds=event.callback_timeout_s))}"]
         case "ChainedInvokeStarted" if event.invoked_function is not None:

@@ -41,7 +41,7 @@ def _timeline_event(event: HistoryEvent) -> TimelineEvent:
         next_attempt_delay_ms=None if retry is None else retry.next_attempt_delay_ms,
         error=None if error is None else format_error(error.error_type, error.error_message),
         reason=event.reason,
-        wait_ms=event.duration_ms,
+        duration_ms=event.duration_ms,
         callback_timeout_s=event.timeout_seconds,
         invoked_function=event.function_name,
         invocation_started_at=event.invocation_start_timestamp,

@@ -71,6 +71,7 @@ class ActiveInvocation:
     ) -> None:
         self.invocation_id = message.invocation_id
         self.execution_arn = message.execution_arn
+        self.function_name = message.function_name
         self.function = function
         self.protocol: InvocationProtocol[Future[None]] = InvocationProtocol(
             message.checkpoint_token, message.next_marker

@@ -38,6 +38,7 @@ from perdure_worker.invocations.active import (
     InboxMessage,
     UpdatesSubmitted,
 )
+from perdure_worker.invocations.failure_lines import log_line, outcome_line
 from perdure_worker.invocations.inbox import Inbox
 from perdure_worker.invocations.messages import CallMessages
 from perdure_worker.invocations.protocol import (
@@ -316,12 +317,9 @@ class RunningInvocations:
             active.reporting = True
             self._slots.unconfirmed += 1
             active.protocol.finish(completion)
-        if label == "error" and completion is not None and completion.error is not None:
-            _log.warning(
-                "%s: the invocation failed and will run again: %s",
-                active.execution_arn,
-                completion.error.message,
-            )
+        line = outcome_line(active.function_name, active.execution_arn, outcome)
+        if line is not None and label != "dropped":
+            log_line(line)
         count_invocation(self._metrics, label, active.counters)
 
     def _flush(self, active: ActiveInvocation) -> None:

@@ -23,6 +23,7 @@ from perdure_host.backoff import backoff_ms
 from perdure_host.codec import MalformedMessage, operations_from_messages
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.invocations.active import ActiveInvocation
+from perdure_worker.invocations.failure_lines import attempt_lines, log_line
 from perdure_worker.invocations.protocol import (
     Call,
     CheckpointCall,
@@ -69,7 +70,7 @@ class ReplyHandler:
     def _apply(self, reply: worker_pb2.Reply, active: ActiveInvocation, call: Call) -> None:
         match call:
             case CheckpointCall() if reply.HasField("checkpoint"):
-                self._checkpoint_accepted(active, reply.checkpoint)
+                self._checkpoint_accepted(active, call, reply.checkpoint)
             case CompleteCall() if reply.HasField("complete"):
                 active.protocol.completed()
             case StateCall() if reply.HasField("state"):
@@ -78,7 +79,7 @@ class ReplyHandler:
                 self._refused(active, call, reply.error)
 
     def _checkpoint_accepted(
-        self, active: ActiveInvocation, answer: worker_pb2.CheckpointResponse
+        self, active: ActiveInvocation, call: CheckpointCall, answer: worker_pb2.CheckpointResponse
     ) -> None:
         self._metrics.checkpoint_seconds.observe(perf_counter() - active.sent_s)
         active.failures = 0
@@ -96,6 +97,11 @@ class ReplyHandler:
             for listener in active.listeners:
                 listener(CheckpointAnswer(operations, revoked))
             _settle(futures, None)
+            updates = call.updates
+            for line in attempt_lines(
+                active.function_name, active.execution_arn, updates, operations
+            ):
+                log_line(line)
         _settle(unrecorded, InvocationLost())
 
     def _page_received(self, active: ActiveInvocation, answer: worker_pb2.GetStateResponse) -> None:
