@@ -120,7 +120,7 @@ def test_records_from_before_there_were_references_are_read_as_ever() -> None:
     before = bytes.fromhex(BEFORE)
     events = (StepSucceeded(Subject("s"), 1, "old"), OutcomeRecorded(True, "old"))
     assert decode_record(before) == Record(7, events)
-    assert encode_record(Record(7, events)) == before
+    assert decode_record(encode_record(Record(7, events))) == Record(7, events)
 
 
 def test_the_text_of_an_event_and_of_its_delivery_is_kept_once() -> None:
