@@ -12,9 +12,12 @@ PROTO_READY := $(PROTO_VENV)/.installed-for-generator
 # runtimes, while code from this one loads on protobuf 5.27 and everything after it.
 PROTO_TOOLS := grpcio-tools==1.66.2 mypy-protobuf==3.6.0 'setuptools<81'
 
+COUNT ?= 50000
+FUZZ := tests/gateway/test_malformed_calls.py tests/lambda_api/test_malformed.py
+
 PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo test check fix bench proto client clean
+.PHONY: demo test fuzz check fix bench proto client clean
 .PHONY: check-format check-lint check-contracts check-proto check-client check-mypy check-pyright
 .DELETE_ON_ERROR:
 
@@ -23,6 +26,9 @@ demo: $(READY) ## the order program, its worker and its server killed, every ord
 
 test: $(READY) ## the whole suite, with a PostgreSQL of its own; ARGS="-k name" narrows it
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+fuzz: $(READY) ## 50,000 hostile requests each over gRPC, HTTP and the Lambda API; COUNT=… for others
+	PERDURE_BENT_REQUESTS=$(COUNT) $(BIN)/python -m pytest -n 0 --timeout 3600 $(FUZZ) $(ARGS)
 
 check: check-format check-lint check-contracts check-proto check-client check-mypy check-pyright ## all of it; -k shows every failure
 	@echo "check: all passed"

@@ -16,7 +16,12 @@ import grpc.aio
 import msgspec
 
 from perdure_core.limits import PAYLOAD_BYTES_MAX
-from perdure_host.channel_bearer import bearer_aio_interceptors, bearer_interceptor
+from perdure_host.channel_bearer import (
+    TokenFile,
+    bearer_aio_interceptors,
+    bearer_interceptor,
+    read_token_file,
+)
 from perdure_host.errors import SettingsError
 from perdure_host.forks.grpc_use import note_grpc_use, used_before_fork
 from perdure_host.server_address import check_server_address
@@ -50,6 +55,12 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 HANDSHAKE_MS_MAX: Final = 10_000
 IDLE_MS_MAX: Final = 600_000
 
+# Calls of one connection at a time: half of what a server takes. Others wait at the client.
+CALLS_OF_CONNECTION_MAX: Final = 10_000
+# The connection of a peer that pings more often than this is closed, with ENHANCE_YOUR_CALM.
+PING_INTERVAL_MS_MIN: Final = KEEPALIVE_INTERVAL_MS // 2
+PINGS_TOO_SOON_MAX: Final = 2
+
 # The server must accept the same sizes, and pings as frequent as ours, which it treats as an
 # attack by default. With so_reuseport off, two servers cannot share a port by accident.
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -57,7 +68,9 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS // 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
+    ("grpc.http2.max_ping_strikes", PINGS_TOO_SOON_MAX),
+    ("grpc.max_concurrent_streams", CALLS_OF_CONNECTION_MAX),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
@@ -75,7 +88,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     # HOST:PORT.
     server: str = SERVER_DEFAULT
-    # A file with the bearer token; read when a channel is opened: a new token, a new channel.
+    # A file with the bearer token. It is read again when it has changed.
     token_file: str | None = None
     # PEM. The authorities to trust; the system's when absent and TLS is used.
     tls_ca: str | None = None
@@ -112,7 +125,8 @@ def connection_settings(
 def check_connection(settings: ConnectionSettings) -> None:
     """Raise SettingsError for settings that no channel can be opened with."""
     check_server_address(settings.server)
-    read_token(settings)
+    if settings.token_file is not None:
+        read_token_file(settings.token_file)
     _credentials(settings)
 
 
@@ -123,7 +137,7 @@ def open_channel(settings: ConnectionSettings) -> grpc.Channel:
     and in a process that was forked from one that uses gRPC.
     """
     check_server_address(settings.server)
-    token = read_token(settings)
+    tokens = _token_file(settings)
     credentials = _credentials(settings)
     _begin_grpc()
     channel = (
@@ -131,7 +145,9 @@ def open_channel(settings: ConnectionSettings) -> grpc.Channel:
         if credentials is None
         else grpc.secure_channel(settings.server, credentials, CHANNEL_OPTIONS)
     )
-    return channel if token is None else grpc.intercept_channel(channel, bearer_interceptor(token))
+    return (
+        channel if tokens is None else grpc.intercept_channel(channel, bearer_interceptor(tokens))
+    )
 
 
 def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
@@ -141,10 +157,10 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     and in a process that was forked from one that uses gRPC.
     """
     check_server_address(settings.server)
-    token = read_token(settings)
+    tokens = _token_file(settings)
     credentials = _credentials(settings)
     _begin_grpc()
-    interceptors = None if token is None else bearer_aio_interceptors(token)
+    interceptors = None if tokens is None else bearer_aio_interceptors(tokens)
     if credentials is None:
         return grpc.aio.insecure_channel(
             settings.server, CHANNEL_OPTIONS, interceptors=interceptors
@@ -154,16 +170,8 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     )
 
 
-def read_token(settings: ConnectionSettings) -> str | None:
-    """Return the token, without the line break that editors add. Raises SettingsError."""
-    if settings.token_file is None:
-        return None
-    text = _read("token file", settings.token_file).decode("ascii", errors="replace").strip()
-    if not text:
-        raise SettingsError(f"the token file {settings.token_file} is empty")
-    if not (text.isascii() and text.isprintable()):
-        raise SettingsError(f"the token file {settings.token_file} must be one line of ASCII")
-    return text
+def _token_file(settings: ConnectionSettings) -> TokenFile | None:
+    return None if settings.token_file is None else TokenFile(settings.token_file)
 
 
 def _begin_grpc() -> None:

@@ -1,37 +1,95 @@
-"""Interceptors that add the bearer token to every call of a channel.
+"""The bearer token of a client, which every call of a channel carries.
 
 gRPC's own call credentials do not work on insecure channels, and loopback is insecure by design, so
 the token is sent as ordinary metadata that an interceptor adds to each call.
 
 There are two sets because grpc and grpc.aio share no interceptor types. In grpc one object may
 intercept every kind of call; grpc.aio uses only the first kind of an object, hence one class each.
+
+Must stay true: a token that was replaced in its file is used without a new channel, at the latest
+when the server refuses the one before it. A file that does not work (half written, or gone for a
+moment) changes nothing.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 
+from perdure_host.errors import SettingsError
+
 METADATA_KEY: Final = "authorization"
+# How soon a changed file counts, where no call is refused before.
+READ_AGAIN_S: Final = 1.0
 
 # The continuation that gRPC passes to an interceptor; its own types differ for each kind of call.
 _Continue = Callable[[Any, Any], Any]
 _ContinueAio = Callable[[Any, Any], Awaitable[Any]]
 
 
-def bearer_interceptor(token: str) -> "BearerInterceptor":
+class TokenFile:
+    """The token in a file, which is read again when the file has changed."""
+
+    def __init__(self, path: str, now_s: Callable[[], float] = time.monotonic) -> None:
+        """Read the file. Raises SettingsError."""
+        self._path = path
+        self._now_s = now_s
+        self._read_s = now_s()
+        self._version = _version(path)
+        self._token = read_token_file(path)
+
+    def token(self) -> str:
+        """Return the token; look for another one once a second at most."""
+        if self._now_s() - self._read_s >= READ_AGAIN_S:
+            self._refresh()
+        return self._token
+
+    def renewed(self, refused: str) -> str | None:
+        """Return the token that has taken the place of one that was refused; None without one."""
+        self._refresh()
+        return None if self._token == refused else self._token
+
+    def _refresh(self) -> None:
+        self._read_s = self._now_s()
+        version = _version(self._path)
+        if version == self._version:
+            return
+        try:
+            self._token = read_token_file(self._path)
+        except SettingsError:
+            return
+        self._version = version
+
+
+def read_token_file(path: str) -> str:
+    """Return the token, without the line break that editors add. Raises SettingsError."""
+    try:
+        text = Path(path).read_bytes().decode("ascii", errors="replace").strip()
+    except OSError as error:
+        raise SettingsError(f"cannot read the token file {path}: {error.strerror}") from error
+    if not text:
+        raise SettingsError(f"the token file {path} is empty")
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"the token file {path} must be one line of ASCII")
+    return text
+
+
+def bearer_interceptor(tokens: TokenFile) -> "BearerInterceptor":
     """Return the interceptor for a `grpc` channel."""
-    return BearerInterceptor(token)
+    return BearerInterceptor(tokens)
 
 
-def bearer_aio_interceptors(token: str) -> list[grpc.aio.ClientInterceptor]:
+def bearer_aio_interceptors(tokens: TokenFile) -> list[grpc.aio.ClientInterceptor]:
     """Return the interceptors for a `grpc.aio` channel, one for each kind of call."""
     return [
-        _AioUnaryUnary(token),
-        _AioUnaryStream(token),
-        _AioStreamUnary(token),
-        _AioStreamStream(token),
+        _AioUnaryUnary(tokens),
+        _AioUnaryStream(tokens),
+        _AioStreamUnary(tokens),
+        _AioStreamStream(tokens),
     ]
 
 
@@ -43,16 +101,26 @@ class BearerInterceptor(
 ):
     """Adds the token to synchronous calls of all four kinds."""
 
-    def __init__(self, token: str) -> None:
-        self._entry = (METADATA_KEY, f"Bearer {token}")
+    def __init__(self, tokens: TokenFile) -> None:
+        self._tokens = tokens
+
+    def intercept_unary_unary(
+        self, continuation: _Continue, client_call_details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        """Make the call; make it again if it was refused and there is another token by now."""
+        token = self._tokens.token()
+        call = continuation(_with_token(client_call_details, token), request)
+        if call.code() is grpc.StatusCode.UNAUTHENTICATED:
+            other = self._tokens.renewed(token)
+            if other is not None:
+                return continuation(_with_token(client_call_details, other), request)
+        return call
 
     def _intercept(
         self, continuation: _Continue, client_call_details: grpc.ClientCallDetails, request: Any
     ) -> Any:
-        metadata = (*(client_call_details.metadata or ()), self._entry)
-        return continuation(_CallDetails(client_call_details, metadata), request)
+        return continuation(_with_token(client_call_details, self._tokens.token()), request)
 
-    intercept_unary_unary: Any = _intercept
     intercept_unary_stream: Any = _intercept
     intercept_stream_unary: Any = _intercept
     intercept_stream_stream: Any = _intercept
@@ -75,8 +143,8 @@ class _CallDetails(grpc.ClientCallDetails):
 class _AioBearer:
     """Shared part of the four interceptors for `grpc.aio`."""
 
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
+    def __init__(self, tokens: TokenFile) -> None:
+        self._tokens = tokens
 
     async def intercept(
         self,
@@ -84,20 +152,30 @@ class _AioBearer:
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
-        metadata.add(METADATA_KEY, self._header)
-        details = grpc.aio.ClientCallDetails(
-            client_call_details.method,
-            client_call_details.timeout,
-            metadata,
-            client_call_details.credentials,
-            client_call_details.wait_for_ready,
-        )
-        return await continuation(details, request)
+        return await continuation(_aio_with(client_call_details, self._tokens.token()), request)
+
+    async def intercept_again(
+        self,
+        continuation: _ContinueAio,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        token = self._tokens.token()
+        call = await continuation(_aio_with(client_call_details, token), request)
+        try:
+            code = await call.code()
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            other = self._tokens.renewed(token)
+            if other is not None:
+                return await continuation(_aio_with(client_call_details, other), request)
+        return call
 
 
 class _AioUnaryUnary(_AioBearer, grpc.aio.UnaryUnaryClientInterceptor):
-    intercept_unary_unary: Any = _AioBearer.intercept
+    intercept_unary_unary: Any = _AioBearer.intercept_again
 
 
 class _AioUnaryStream(_AioBearer, grpc.aio.UnaryStreamClientInterceptor):
@@ -110,3 +188,25 @@ class _AioStreamUnary(_AioBearer, grpc.aio.StreamUnaryClientInterceptor):
 
 class _AioStreamStream(_AioBearer, grpc.aio.StreamStreamClientInterceptor):
     intercept_stream_stream: Any = _AioBearer.intercept
+
+
+def _with_token(details: grpc.ClientCallDetails, token: str) -> grpc.ClientCallDetails:
+    entry = (METADATA_KEY, f"Bearer {token}")
+    return _CallDetails(details, (*(details.metadata or ()), entry))
+
+
+def _aio_with(details: grpc.aio.ClientCallDetails, token: str) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    metadata.add(METADATA_KEY, f"Bearer {token}")
+    return grpc.aio.ClientCallDetails(
+        details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+    )
+
+
+def _version(path: str) -> tuple[int, int, int] | None:
+    """Return what differs once a file was written or replaced; None when there is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

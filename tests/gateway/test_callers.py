@@ -137,8 +137,11 @@ def test_a_stream_ends_when_its_token_is_withdrawn(
             await stream.read()
             (tmp_path / "new").write_text(FILE.replace("token-of-worker", "token-of-successor"))
             (tmp_path / "new").replace(tmp_path / "tokens")
-            assert await stream.code() is Code.UNAUTHENTICATED
+            assert await stream.code() is Code.UNAVAILABLE
             assert "withdrawn" in await stream.details()
+            assert await status_of_call(served, "Register", "token-of-worker") is (
+                Code.UNAUTHENTICATED
+            )
             assert await status_of_call(served, "Register", "token-of-successor") is Code.OK
 
     run(main)
@@ -267,6 +270,39 @@ def test_calls_end_in_the_order_in_which_their_peers_have_kept_them_waiting() ->
         tasks[2].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert calls.end_late() == 0
+
+    run(main)
+
+
+def test_among_too_many_slow_peers_the_slowest_makes_room_and_quick_ones_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_calls, "WAITING_MAX", 2)
+
+    async def main() -> None:
+        now_s = 0.0
+        calls = OpenCalls(now_s=lambda: now_s)
+        ended: list[int] = []
+
+        async def call(number: int) -> None:
+            calls.begin(None)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(number)
+
+        tasks: list[asyncio.Task[None]] = []
+        for number, begun_s in enumerate([0.0, 1.0, 2.0, 11.0]):
+            now_s = begun_s
+            tasks.append(asyncio.create_task(call(number)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert ended == [0]
+        assert calls.end_late() == 1
+        assert calls.end_late() == 0
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     run(main)
 

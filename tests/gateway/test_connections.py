@@ -1,6 +1,7 @@
 """Connections of the HTTP port: silent ones, slow ones, and too many requests at a time."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from typing import cast
 import httpx
 import pytest
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.http_api import connections
@@ -159,3 +160,38 @@ def test_beyond_so_many_requests_at_a_time_others_are_refused_and_health_is_answ
             assert (await client.get("/metrics")).status_code == 200
 
     run(main)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_body_that_is_none_gives_up_the_response_and_leaves_no_traceback(
+    begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        waiting, ended = asyncio.Event(), asyncio.Event()
+
+        async def reading(_scope: Scope, receive: Receive, send: Send) -> None:
+            start: Message = {"type": "http.response.start", "status": 200, "headers": []}
+            if begun:
+                await send(start)
+            waiting.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not begun:
+                await send(start)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            ended.set()
+
+        async with web(reading) as address:
+            reader, writer = await opened(address)
+            writer.write(GET.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n"))
+            await waiting.wait()
+            writer.write(b"ZZ\r\n")
+            answer = await reader.read()
+            await ended.wait()
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 200" if begun else b"HTTP/1.1 400")
+
+    run(main)
+    assert not [
+        each for each in caplog.records if each.levelno >= logging.WARNING and each.exc_info
+    ]

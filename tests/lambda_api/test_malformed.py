@@ -2,7 +2,7 @@
 
 Many more of them for a node that is a process of its own, most of them signed:
 
-    PERDURE_BENT_REQUESTS=50000 pytest -n 0 --timeout 3600 tests/lambda_api/test_malformed.py
+    make fuzz
 """
 
 import json

@@ -11,7 +11,7 @@ import pytest
 from perdure import Client
 from perdure.client import InvalidArgumentError, UnauthenticatedError, UnavailableError
 from tests.gateway.certificates import Authority
-from tests.system.processes import NOBODY, ROOT, Credentials, Machine, raised
+from tests.system.processes import NOBODY, ROOT, Credentials, Machine, raised, wait_until
 
 PROGRAMS: Final = ROOT / "tests" / "system" / "programs.py"
 
@@ -73,6 +73,32 @@ def test_a_worker_without_the_right_token_says_so_and_ends(
         assert machine.wait_for_exit("worker") not in {0, None}
         assert "token" in worker.log_text()
         assert "Traceback" not in worker.log_text()
+
+
+def test_tokens_are_rotated_without_a_restart_of_anything(tmp_path: Path) -> None:
+    ours, servers = tmp_path / "token", tmp_path / "tokens"
+    for each in (ours, servers):
+        replaced(each, "open-sesame")
+    secured, known = Credentials(token_file=servers), Credentials(token_file=ours)
+    with Machine(tmp_path, secured=secured, known=known) as machine:
+        machine.start_server()
+        worker = machine.start_worker(PROGRAMS)
+        machine.wait_for_worker("nothing")
+        with machine.client() as client:
+            assert client.run("three_steps", 1) == 4
+            replaced(servers, "open-rye")
+            wait_until(lambda: "refuses the token" in worker.log_text(), "it is refused", worker)
+            assert raised(client.list_functions) is UnauthenticatedError
+            replaced(ours, "open-rye")
+            assert client.run("three_steps", 1) == 4
+        machine.check()
+        assert "open-" not in machine.logs_text()
+
+
+def replaced(path: Path, token: str) -> None:
+    """Put another file with a token into the place of one."""
+    path.with_suffix(".new").write_text(f"{token}\n")
+    path.with_suffix(".new").replace(path)
 
 
 def test_everything_speaks_tls_and_shows_its_certificate(

@@ -101,6 +101,8 @@ class _Worker:
         self._session: Session | None = None
         self._sessions = 0
         self._failures = 0
+        # What the server last said about the token, until it takes one.
+        self._refusal = ""
         self._finishing = False
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -133,7 +135,7 @@ class _Worker:
             if problem is not None:
                 _log.error("no connection to %s: %s", self._settings.connection.server, problem)
                 return EXIT_FATAL
-            if is_fatal(end.code, registered=end.registered):
+            if is_fatal(end.code, registered=end.registered) and not self._may_get_a_token(end):
                 _log.error(
                     "%s refuses this worker: %s (%s)",
                     self._settings.connection.server,
@@ -158,6 +160,11 @@ class _Worker:
                 tls_problem, end.details, connection.server, with_tls=connection.with_tls
             )
         return None if problem is None else problem.description
+
+    def _may_get_a_token(self, end: SessionEnd) -> bool:
+        """Return whether a server that knew the token of this worker may know its next one."""
+        has_file = self._settings.connection.token_file is not None
+        return end.code is grpc.StatusCode.UNAUTHENTICATED and has_file and self._sessions > 0
 
     async def _hold_session(self) -> SessionEnd:
         async with open_aio_channel(self._settings.connection) as channel:
@@ -211,6 +218,7 @@ class _Worker:
         assert self._session is not None
         self._keeper.watch(self._session.heartbeat_interval_s)
         self._sessions += 1
+        self._refusal = ""
         if self._sessions > 1:
             self._metrics.reconnects.inc()
         _log.info(
@@ -227,7 +235,9 @@ class _Worker:
         steady = end.registered and lasted_s >= STEADY_S_MIN
         self._failures = 1 if steady else self._failures + 1
         # Once for each outage, not for each attempt.
-        if end.registered or self._failures == 1:
+        if end.code is grpc.StatusCode.UNAUTHENTICATED:
+            self._log_refused_token(end)
+        elif end.registered or self._failures == 1:
             problem = connection_problem(end.details)
             _log.warning(
                 "no server at %s (%s: %s); trying until there is one%s",
@@ -236,6 +246,16 @@ class _Worker:
                 end.details if problem is None else problem.description,
                 f", while {self._running.count} invocations go on" if self._running.count else "",
             )
+
+    def _log_refused_token(self, end: SessionEnd) -> None:
+        if end.details != self._refusal:
+            _log.error(
+                "%s refuses the token of this worker: %s; trying until %s holds another",
+                self._settings.connection.server,
+                end.details,
+                self._settings.connection.token_file,
+            )
+        self._refusal = end.details
 
     def _registration(self) -> worker_pb2.RegisterRequest:
         return worker_pb2.RegisterRequest(

@@ -18,6 +18,7 @@ from perdure_gateway.admission.malformed import MALFORMED, check_well_formed, le
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.open_calls import OpenCalls
 from perdure_gateway.grpc_api.roles import is_audited, roles_for
+from perdure_gateway.grpc_api.stream_context import StreamContext
 from perdure_gateway.status_codes import Status, status_of
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Caller, Tokens
@@ -29,7 +30,10 @@ HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."
 _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
 _OK: Final = Status(grpc.StatusCode.OK, "")
-_WITHDRAWN: Final = Status(grpc.StatusCode.UNAUTHENTICATED, "the bearer token was withdrawn")
+# Not UNAUTHENTICATED: whether the caller has another token by now is seen when it calls again.
+_WITHDRAWN: Final = Status(
+    grpc.StatusCode.UNAVAILABLE, "the bearer token of this call was withdrawn; call again"
+)
 
 # gRPC's types name neither the messages nor which of a handler's four functions is set.
 _Details = grpc.HandlerCallDetails
@@ -114,16 +118,21 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         def guard(function: _Method) -> Any:
             return self._guarded(_action(method), function, needs_serving=needs_serving)
 
+        def guard_stream(function: _Method) -> Any:
+            return _settled(guard(function))
+
         serializers = (lenient(handler.request_deserializer), handler.response_serializer)
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(guard(handler.unary_unary), *serializers)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(guard(handler.unary_stream), *serializers)
+            return grpc.unary_stream_rpc_method_handler(
+                guard_stream(handler.unary_stream), *serializers
+            )
         assert handler.stream_stream is not None
         function = handler.stream_stream
         if inspect.isasyncgenfunction(function):  # that of reflection
             function = _written(function)
-        return grpc.stream_stream_rpc_method_handler(guard(function), *serializers)
+        return grpc.stream_stream_rpc_method_handler(guard_stream(function), *serializers)
 
     def _guarded(self, action: str, method: _Method, *, needs_serving: bool) -> Any:
         async def guarded(request: Any, context: _Context) -> Any:
@@ -148,6 +157,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 if request is not MALFORMED and is_audited(action, caller):
                     self._acted(action, caller, context, request, status)
                 self._calls.answer()
+            if isinstance(context, StreamContext):
+                await context.settle()
             return await context.abort(status.code, status.message, _trailers(status.code))
 
         return guarded
@@ -183,6 +194,17 @@ def _authorization(details: _Details) -> str | bytes | None:
 
 def _action(method: str) -> str:
     return method.rpartition("/")[2]
+
+
+def _settled(function: _Method) -> _Method:
+    """Return the method of a stream whose end waits for the message that is being written."""
+
+    async def call(request: Any, context: _Context) -> None:
+        stream: Any = StreamContext(context)
+        await function(request, stream)
+        await stream.settle()
+
+    return call
 
 
 def _written(generate: Any) -> _Method:

@@ -28,6 +28,7 @@ from perdure_host.errors import SettingsError
 from perdure_host.gc_tuning import freeze_startup_objects, unfreeze
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
+from perdure_host.open_files import open_files_max
 from perdure_host.ports import Clock
 from perdure_host.services import History, Matching
 from perdure_host.telemetry import open_log
@@ -47,6 +48,11 @@ STOP_S_MAX: Final = 1.0
 WATCH_S: Final = 1.0
 
 _log = open_log("perdure.gateway")
+
+
+def connections_max() -> int:
+    """Return how many connections the port may have: so many that files are left for the rest."""
+    return open_files_max() * 5 // 8
 
 
 class _Unregistered:
@@ -78,7 +84,10 @@ class GrpcServer:
                 AccessInterceptor(tokens, self._calls, self._audit),
                 StatusInterceptor(readiness, self._calls, self._audit),
             ],
-            options=SERVER_OPTIONS,
+            options=(
+                *SERVER_OPTIONS,
+                ("grpc.max_allowed_incoming_connections", connections_max()),
+            ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
         self._watch: asyncio.Task[None] | None = None

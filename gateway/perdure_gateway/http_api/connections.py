@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Any, Final, cast
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -94,6 +95,17 @@ class _Protocol(H11Protocol):
         super().on_response_complete()
         if not self._is_asked():  # by a request that was pipelined
             self._expect_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no HTTP, and give up the response to what came before them."""
+        cycle = self.cycle
+        if self._is_asked():
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
