@@ -19,6 +19,7 @@ import msgspec
 from perdure_cli.node_availability import Availability
 from perdure_cli.node_maintenance import Maintenance
 from perdure_cli.node_standby import Standby
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.http_server import WebServer, web_application
@@ -128,12 +129,13 @@ class Node:
         authenticator = Authenticator(keys, machine, tokens=tokens is not None)
         invoker = Invoker(require_qualified=settings.require_qualified_names)
         audit = Audit()
-        self._lambda_api = LambdaApi(self._readiness, invoker, authenticator, audit)
+        overload = Overload(self._metrics)
+        self._lambda_api = LambdaApi(self._readiness, invoker, authenticator, audit, overload)
         names = HostNames(self._http.host, settings.allowed_hosts, certified=certificate_names(tls))
         self._web = web_application(
             self._readiness, self._metrics, tokens, self._lambda_api, names, audit
         )
-        self._server = GrpcServer(self._readiness, tokens, audit)
+        self._server = GrpcServer(self._readiness, tokens, audit, overload)
         self._secret: bytes | None = None
         self._history: HistoryService | None = None
         self._maintenance = Maintenance()

@@ -16,4 +16,8 @@ class HeartbeatTimeout(HostError):
 
 
 class ResourceExhausted(HostError):
-    """A bound of the server is reached. Back off and try again."""
+    """A bound of the server is reached, or it is behind. Back off and try again."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

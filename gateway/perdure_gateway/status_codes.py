@@ -26,6 +26,8 @@ from perdure_host.telemetry import open_log, report_incident
 
 # Statuses travel in HTTP/2 trailers, which peers bound at 8 KiB.
 MESSAGE_CHARS_MAX: Final = 1_000
+# For a node that is not serving: a caller may find another, or this one again.
+RETRY_AFTER_S: Final = 1
 
 _log = open_log("perdure.gateway")
 
@@ -35,6 +37,8 @@ class Status(NamedTuple):
 
     code: grpc.StatusCode
     message: str
+    # When the call may be tried again, in seconds, if it may.
+    retry_after_s: int | None = None
 
 
 def status_of(error: Exception) -> Status:
@@ -44,8 +48,11 @@ def status_of(error: Exception) -> Status:
         incident = report_incident(_log, error)
         return Status(code, f"internal error; see incident {incident} in the server's log")
     if isinstance(error, Fenced):
-        return Status(code, "another node has taken over; try again")
-    return Status(code, str(error)[:MESSAGE_CHARS_MAX])
+        return Status(code, "another node has taken over; try again", RETRY_AFTER_S)
+    retry_after_s = RETRY_AFTER_S if code is grpc.StatusCode.UNAVAILABLE else None
+    if isinstance(error, ResourceExhausted):
+        retry_after_s = error.retry_after_s
+    return Status(code, str(error)[:MESSAGE_CHARS_MAX], retry_after_s)
 
 
 def _code_of(error: Exception) -> grpc.StatusCode:

@@ -50,6 +50,7 @@ class Batch:
         "effects",
         "ends",
         "is_done",
+        "opened_s",
         "outbox_done",
         "size_bytes",
         "status_events_done",
@@ -57,6 +58,8 @@ class Batch:
     )
 
     def __init__(self) -> None:
+        # The loop's clock, not the wall clock: it is compared for durations only.
+        self.opened_s = asyncio.get_running_loop().time()
         self.changes: dict[ExecutionKey, Change] = {}
         self.outbox_done: list[OutboxRow] = []
         self.status_events_done: list[StatusEventRow] = []
@@ -195,6 +198,12 @@ class Committer:
         self._waiting: deque[Batch] = deque()
         self._in_flight: Batch | None = None
         self.incarnation = 0
+
+    @property
+    def delay_s(self) -> float:
+        """Return for how long the oldest change has waited for its commit; 0.0 if none waits."""
+        oldest = self._in_flight or (self._waiting[0] if self._waiting else None)
+        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest.opened_s
 
     def submit(
         self,

@@ -23,6 +23,7 @@ from perdure_host.errors import Unreadable
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import ExecutionKey, ExecutionRow, RecordRow, StoredExecution
 from perdure_host.quarantine import in_words
+from perdure_host.services import Task
 from perdure_host.telemetry import open_log
 
 # A folded execution takes about this many times the bytes of its records, plus this much.
@@ -178,6 +179,13 @@ def to_row(execution: CachedExecution) -> ExecutionRow:
         ended_ms=state.ended_ms,
         expires_ms=expires_ms(state),
     )
+
+
+def task_of(execution: CachedExecution, now_ms: int) -> Task:
+    """Return the task of handing out its next invocation, as one that is offered now."""
+    state = execution.state
+    is_start = state.sequence == 1 and state.parent is None
+    return Task(execution.key, state.namespace, state.function, now_ms, is_start)
 
 
 def expires_ms(state: State) -> int | None:

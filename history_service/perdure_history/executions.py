@@ -28,7 +28,7 @@ from perdure_history import event_metrics
 from perdure_history.change_notifier import ChangeNotifier
 from perdure_history.claim_window import ClaimWindow
 from perdure_history.committer import Committer, Submission
-from perdure_history.execution_cache import CachedExecution, ExecutionCache, to_row
+from perdure_history.execution_cache import CachedExecution, ExecutionCache, task_of, to_row
 from perdure_history.execution_loader import Loader
 from perdure_history.outbox import outbox_rows
 from perdure_history.payloads import Payloads
@@ -53,7 +53,7 @@ from perdure_host.ports import (
     Store,
 )
 from perdure_host.quarantine import Quarantine
-from perdure_host.services import Matching, Task
+from perdure_host.services import Matching
 from perdure_host.telemetry import open_log
 
 _RETRY_MS: Final = 500
@@ -323,8 +323,7 @@ class Executions:
             return
         if execution.is_uncertain and self.claims.may_be_claimed(execution.key):
             return
-        now_ms = self.clock.now_ms()
-        self.matching.offer(Task(execution.key, state.namespace, state.function, now_ms))
+        self.matching.offer(task_of(execution, self.clock.now_ms()))
 
     async def _load_and_fire(self, key: ExecutionKey) -> None:
         """Fire what is due and wait until it is durable. A deleted execution has nothing due."""

@@ -163,6 +163,11 @@ class HistoryService:
         return self._executions.committer.incarnation
 
     @property
+    def commit_delay_s(self) -> float:
+        """Return for how long the oldest change has waited for its commit; 0.0 if none waits."""
+        return self._executions.committer.delay_s
+
+    @property
     def unavailable_reason(self) -> str | None:
         """Return why no call is served at the moment, or None."""
         return self._executions.unavailable_reason

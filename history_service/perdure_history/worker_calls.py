@@ -310,7 +310,8 @@ class WorkerCalls:
             return
         if row.status == "RUNNING":
             now_ms = executions.clock.now_ms()
-            executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms))
+            is_start = row.sequence == 1
+            executions.matching.offer(Task(row.key, row.namespace, row.function, now_ms, is_start))
             return
         # Its pause waits for the end of an invocation that perhaps no worker runs any more.
         with contextlib.suppress(Unknown, Quarantined):

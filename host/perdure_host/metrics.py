@@ -30,6 +30,8 @@ InvocationOutcome = Literal["succeeded", "failed", "pending", "error", "diverged
 SyncMatch = Literal["sync", "queued"]
 QuarantineKind = Literal["execution", "alarm", "outbox", "status_event", "function"]
 CommitFailure = Literal["unavailable", "unknown", "fenced", "refused"]
+RefusedKind = Literal["start", "callback", "call", "wait"]
+RefusalReason = Literal["behind", "queue", "calls", "waits"]
 
 # function -> (tasks queued, age of the oldest in seconds)
 Queues = Mapping[str, tuple[int, float]]
@@ -86,6 +88,10 @@ class ServerMetrics:
     def invariant_violated(self, rule: str) -> None:
         """Count a violation that the scanner found."""
         self._invariant_violations.labels(rule).inc()
+
+    def count_refused(self, kind: RefusedKind, reason: RefusalReason) -> None:
+        """Count a call that was refused because there is too much to do."""
+        self._refused.labels(kind, reason).inc()
 
     def _of(self, function: str) -> "_OfFunction":
         found = self._functions.get(function)
@@ -174,6 +180,15 @@ class ServerMetrics:
         self.wall_clock_ahead_seconds = self._gauge(
             "wall_clock_ahead_seconds",
             "How far the machine's wall clock was set since the server started.",
+        )
+        self._refused = self._counter(
+            "refused_calls",
+            "Calls refused because of overload, by kind and reason.",
+            "kind",
+            "reason",
+        )
+        self.node_delay_seconds = self._gauge(
+            "node_delay_seconds", "How far the node is behind: its event loop, and its commits."
         )
         self.workers_connected = self._gauge("workers_connected", "Workers that are connected.")
         self.slots = self._gauge("slots", "Invocations that the connected workers can run.")

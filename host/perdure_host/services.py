@@ -131,6 +131,15 @@ class Task(msgspec.Struct, frozen=True):
     namespace: str
     function: str
     offered_ms: int
+    # Nothing of the execution is under way: it goes after those that have begun.
+    is_start: bool = False
+
+
+class QueuedStarts(msgspec.Struct, frozen=True):
+    """The starts that wait for a worker, and about how long the next one would, in seconds."""
+
+    count: int
+    wait_s: float
 
 
 class ExecutionCommands(Protocol):
@@ -318,6 +327,11 @@ class History(Protocol):
     """The three ports of the history service."""
 
     @property
+    def commit_delay_s(self) -> float:
+        """Return for how long the oldest change has waited for its commit; 0.0 if none waits."""
+        ...
+
+    @property
     def commands(self) -> ExecutionCommands:
         """Return the port that changes executions."""
         ...
@@ -341,6 +355,10 @@ class Matching(Protocol):
 
     def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
         """Return whether the execution is queued, or will be offered again after `refill`."""
+        ...
+
+    def queued_starts(self, namespace: str, function: str) -> QueuedStarts | None:
+        """Return the starts of a function that wait; None if no worker serves it, or none wait."""
         ...
 
     def offer(self, task: Task) -> None:

@@ -1,9 +1,11 @@
 """Matching of replay tasks with free slots of workers.
 
 A task that finds a free slot is handed over at once (sync match); otherwise it waits in the queue
-of its function, oldest first. Nothing here is durable: after a crash history offers everything
-again. Must stay true: a slot is used once; an execution is in a queue at most once; queues are
-bounded, and when one that dropped offers is empty, `refill` requests them again.
+of its function, oldest first; what is under way goes before starts, which get one slot in
+STARTS_EVERY all the same. Nothing here is durable: after a crash history offers everything again.
+
+Must stay true: a slot is used once; an execution is in a queue at most once; queues are bounded,
+and when one that dropped offers is empty, `refill` requests them again.
 """
 
 from collections import OrderedDict
@@ -12,9 +14,13 @@ from typing import Final
 
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import Clock, ExecutionKey
-from perdure_host.services import Task
+from perdure_host.services import QueuedStarts, Task
 
 QUEUE_TASKS_MAX: Final = 100_000
+# While both wait, a start gets one slot of so many.
+STARTS_EVERY: Final = 8
+# Weight of the latest of the times between two slots for queued starts.
+_GAP_WEIGHT: Final = 0.02
 
 FunctionKey = tuple[str, str]
 
@@ -33,13 +39,74 @@ class _Worker:
 class _Queue:
     """The tasks of one function, and the workers with free slots, used in turn."""
 
-    __slots__ = ("free", "overflowed", "tasks", "workers")
+    __slots__ = (
+        "_gap_ms",
+        "_passed_over",
+        "_started_ms",
+        "free",
+        "overflowed",
+        "starts",
+        "under_way",
+        "workers",
+    )
 
     def __init__(self) -> None:
-        self.tasks: OrderedDict[ExecutionKey, Task] = OrderedDict()
+        self.under_way: OrderedDict[ExecutionKey, Task] = OrderedDict()
+        self.starts: OrderedDict[ExecutionKey, Task] = OrderedDict()
         self.free: OrderedDict[str, None] = OrderedDict()
         self.workers = 0
         self.overflowed = False
+        # How many tasks went before the first start.
+        self._passed_over = 0
+        # When the last start left, or the first came; and the mean time between starts that leave.
+        self._started_ms = 0
+        self._gap_ms: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.under_way) + len(self.starts)
+
+    def __contains__(self, key: ExecutionKey) -> bool:
+        return key in self.under_way or key in self.starts
+
+    def oldest_ms(self) -> int | None:
+        """Return when the oldest task was offered."""
+        firsts = [next(iter(tasks.values())) for tasks in (self.under_way, self.starts) if tasks]
+        return min((task.offered_ms for task in firsts), default=None)
+
+    def next_ms(self) -> int:
+        """Return when the task that is next was offered."""
+        return next(iter(self._next().values())).offered_ms
+
+    def add(self, task: Task) -> None:
+        """Put a task at the end."""
+        if not task.is_start:
+            self.under_way[task.key] = task
+            return
+        if not self.starts:
+            self._started_ms = task.offered_ms
+        self.starts[task.key] = task
+
+    def pop(self, now_ms: int) -> Task:
+        """Remove the task that is next."""
+        tasks = self._next()
+        _, task = tasks.popitem(last=False)
+        if tasks is self.under_way:
+            self._passed_over += 1
+            return task
+        self._passed_over = 0
+        gap_ms = max(0, now_ms - self._started_ms)
+        self._started_ms = now_ms
+        known_ms = gap_ms if self._gap_ms is None else self._gap_ms
+        self._gap_ms = known_ms + _GAP_WEIGHT * (gap_ms - known_ms)
+        return task
+
+    def wait_s(self) -> float:
+        """Return about how long a start that comes now would wait."""
+        return len(self.starts) * (self._gap_ms or 0.0) / 1_000
+
+    def _next(self) -> OrderedDict[ExecutionKey, Task]:
+        is_turn_of_starts = self._passed_over >= STARTS_EVERY - 1 or not self.under_way
+        return self.starts if self.starts and is_turn_of_starts else self.under_way
 
 
 class MatchingService:
@@ -60,19 +127,26 @@ class MatchingService:
     def offer(self, task: Task) -> None:
         """Hand the task over at once when a slot is free, queue it otherwise."""
         queue = self._queue((task.namespace, task.function))
-        if queue.free and not queue.tasks:
+        if queue.free and not len(queue):
             self._hand_over(task, next(iter(queue.free)), sync=True)
-        elif task.key in queue.tasks:
+        elif task.key in queue:
             return
-        elif len(queue.tasks) >= self._queue_tasks_max:
+        elif len(queue) >= self._queue_tasks_max:
             queue.overflowed = True
         else:
-            queue.tasks[task.key] = task
+            queue.add(task)
+
+    def queued_starts(self, namespace: str, function: str) -> QueuedStarts | None:
+        """Return the starts of a function that wait; None if no worker serves it, or none wait."""
+        queue = self._queues.get((namespace, function))
+        if queue is None or not queue.workers or not queue.starts:
+            return None
+        return QueuedStarts(len(queue.starts), queue.wait_s())
 
     def is_queued(self, namespace: str, function: str, key: ExecutionKey) -> bool:
         """Return whether the execution is in its queue, or will be offered again after `refill`."""
         queue = self._queues.get((namespace, function))
-        return queue is not None and (key in queue.tasks or queue.overflowed)
+        return queue is not None and (key in queue or queue.overflowed)
 
     def attach(
         self, worker_id: str, functions: Sequence[FunctionKey], deliver: Callable[[Task], None]
@@ -106,9 +180,8 @@ class MatchingService:
             queue = self._oldest(worker)
             if queue is None:
                 return
-            _, task = queue.tasks.popitem(last=False)
-            self._hand_over(task, worker_id, sync=False)
-            if queue.overflowed and not queue.tasks:
+            self._hand_over(queue.pop(self._clock.now_ms()), worker_id, sync=False)
+            if queue.overflowed and not len(queue):
                 queue.overflowed = False
                 self.refill()
 
@@ -129,11 +202,11 @@ class MatchingService:
         now_ms = self._clock.now_ms()
         by_function: dict[str, tuple[int, float]] = {}
         for (_, function), queue in self._queues.items():
-            oldest = next(iter(queue.tasks.values()), None)
-            age_s = 0.0 if oldest is None else max(0, now_ms - oldest.offered_ms) / 1_000
+            oldest_ms = queue.oldest_ms()
+            age_s = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1_000
             # The metric has no label for the namespace.
             depth, oldest_s = by_function.get(function, (0, 0.0))
-            by_function[function] = (depth + len(queue.tasks), max(oldest_s, age_s))
+            by_function[function] = (depth + len(queue), max(oldest_s, age_s))
         return by_function
 
     def _hand_over(self, task: Task, worker_id: str, *, sync: bool) -> None:
@@ -155,11 +228,9 @@ class MatchingService:
             self._queue(function).free.pop(worker_id, None)
 
     def _oldest(self, worker: _Worker) -> _Queue | None:
-        """Return the queue, among those that the worker serves, whose first task waits longest."""
-        waiting = [queue for function in worker.functions if (queue := self._queue(function)).tasks]
-        return min(
-            waiting, key=lambda queue: next(iter(queue.tasks.values())).offered_ms, default=None
-        )
+        """Return the queue, among those that the worker serves, whose next task waits longest."""
+        waiting = [queue for each in worker.functions if len(queue := self._queue(each))]
+        return min(waiting, key=_Queue.next_ms, default=None)
 
     def _queue(self, function: FunctionKey) -> _Queue:
         queue = self._queues.get(function)

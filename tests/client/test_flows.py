@@ -305,3 +305,23 @@ def test_every_call_of_the_contract_is_named_after_its_request() -> None:
         for method in service.methods:
             request_type = getattr(client_pb2, method.input_type.name)
             assert flows.rpc_path(request_type) == f"/perdure_proto.v1.{name}/{method.name}"
+
+
+def exhausted(retry_after_s: float) -> ResourceExhaustedError:
+    error = ResourceExhaustedError("too much to do")
+    error.retry_after_s = retry_after_s
+    return error
+
+
+def test_a_call_is_not_sent_again_before_the_server_wants_it() -> None:
+    driver = Driver(in_turn(exhausted(7.0), exhausted(9.0), started(running())))
+    environment = driver.environment
+    assert driver.drive(flows.start(environment, a_start())).started
+    assert (driver.slept_s, len(driver.sent)) == ([7.0, 9.0], 3)
+
+
+def test_a_caller_whose_patience_ends_before_that_is_told_at_once() -> None:
+    driver = Driver(always(exhausted(PATIENCE_S)))
+    with pytest.raises(ResourceExhaustedError):
+        driver.drive(flows.start(driver.environment, a_start()))
+    assert (driver.slept_s, len(driver.sent)) == ([], 1)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from perdure_core import limits
-from perdure_gateway.admission import memory_budget
+from perdure_gateway.admission import memory_budget, overload
 from perdure_host import channel
 from perdure_host.sql import listing
 from tests.system.processes import ROOT
@@ -20,8 +20,10 @@ from tests.system.processes import ROOT
 LIMITS: Final[Mapping[str, int]] = {
     **{name: value for name, value in vars(limits).items() if isinstance(value, int)},
     "BUDGET_BYTES_MAX": memory_budget.BUDGET_BYTES_MAX,
+    "CALLS_MAX": overload.CALLS_MAX,
     "MESSAGE_BYTES_MAX": channel.MESSAGE_BYTES_MAX,
     "NAMED_MAX": listing.NAMED_MAX,
+    "WAITS_MAX": overload.WAITS_MAX,
     "WALKED_MAX": listing.WALKED_MAX,
 }
 # Numbers that bound nothing of Perdure's, and what they are.

@@ -9,6 +9,7 @@ from typing import Any, cast
 import grpc.aio
 
 from perdure_gateway.admission.memory_budget import BUDGET_BYTES_MAX
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.grpc_api.server import GrpcServer
 from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
@@ -131,13 +132,14 @@ async def serving(
     metrics: ServerMetrics | None = None,
     node: Bystander | None = None,
     audit: Audit | None = None,
+    overload: Overload | None = None,
 ) -> AsyncGenerator[Served]:
     """Serve on a port of loopback, over a store in memory."""
     clock = clock or SteadyClock()
     store = store or MemoryStore()
     metrics = metrics or ServerMetrics()
     readiness = Readiness()
-    server = GrpcServer(readiness, tokens, audit)
+    server = GrpcServer(readiness, tokens, audit, overload)
     address = server.listen(Address("127.0.0.1", 0), None)
     await store.open()
     matching = MatchingService(clock, metrics)

@@ -6,8 +6,8 @@ import pytest
 
 from perdure_host.metrics import ServerMetrics
 from perdure_host.ports import ExecutionKey
-from perdure_host.services import Task
-from perdure_matching.service import MatchingService
+from perdure_host.services import QueuedStarts, Task
+from perdure_matching.service import STARTS_EVERY, MatchingService
 
 
 class Clock:
@@ -37,13 +37,13 @@ class Desk:
     def _refill(self) -> None:
         self.refills += 1
 
-    def task(self, number: int, function: str = "order") -> Task:
+    def task(self, number: int, function: str = "order", *, is_start: bool = False) -> Task:
         key = ExecutionKey(number % 4_096, f"{number:032x}")
-        return Task(key, "default", function, self.clock.ms)
+        return Task(key, "default", function, self.clock.ms, is_start)
 
-    def offer(self, *numbers: int, function: str = "order") -> None:
+    def offer(self, *numbers: int, function: str = "order", is_start: bool = False) -> None:
         for number in numbers:
-            self.matching.offer(self.task(number, function))
+            self.matching.offer(self.task(number, function, is_start=is_start))
 
     def attach(self, worker_id: str, *functions: str, slots: int = 0) -> None:
         def deliver(task: Task) -> None:
@@ -267,3 +267,42 @@ def test_whatever_comes_each_task_is_delivered_once_and_no_slot_twice(seed: int)
             assert promised[receiver] >= 0
     desk.attach("last", "f", "g", slots=offered)
     assert sorted(desk.numbers()) == list(range(1, offered + 1))
+
+
+def test_what_is_under_way_goes_before_starts_which_get_one_slot_in_so_many() -> None:
+    desk = Desk()
+    desk.offer(*range(100, 103), is_start=True)
+    desk.offer(*range(2 * STARTS_EVERY))
+    desk.attach("w", slots=2 * STARTS_EVERY + 3)
+    under_way = [*range(2 * STARTS_EVERY)]
+    first, then = STARTS_EVERY - 1, 2 * (STARTS_EVERY - 1)
+    assert desk.numbers() == [
+        *(*under_way[:first], 100),
+        *(*under_way[first:then], 101),
+        *(*under_way[then:], 102),
+    ]
+
+
+def test_the_wait_of_the_next_start_follows_the_pace_of_those_before() -> None:
+    desk = Desk()
+    desk.offer(*range(1_000), is_start=True)
+    assert desk.matching.queued_starts("default", "order") is None  # nobody serves it
+    desk.attach("w")
+    assert desk.matching.queued_starts("default", "order") == QueuedStarts(1_000, 0.0)
+    for _ in range(400):
+        desk.clock.ms += 10
+        desk.matching.credit("w", 1)
+    assert waiting(desk) == (600, 6.0)
+    for _ in range(500):
+        desk.clock.ms += 50
+        desk.matching.credit("w", 1)
+    assert waiting(desk) == (100, 5.0)
+    desk.matching.credit("w", 100)
+    assert desk.matching.queued_starts("default", "order") is None
+
+
+def waiting(desk: Desk) -> tuple[int, float]:
+    """Return how many starts wait, and how long the next would, to a tenth of a second."""
+    starts = desk.matching.queued_starts("default", "order")
+    assert starts is not None
+    return starts.count, round(starts.wait_s, 1)

@@ -17,6 +17,7 @@ from perdure_core.start_validation import StartFields
 from perdure_core.state import State
 from perdure_gateway.admission import validation
 from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import HeartbeatTimeout
 from perdure_gateway.grpc_api.pages import execution_page, history_page, open_callback_page
@@ -30,8 +31,7 @@ from perdure_gateway.views.messages import (
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import (
-    ExecutionCommands,
-    HistoryQueries,
+    History,
     Matching,
     NumberedEvent,
     StartRequest,
@@ -59,14 +59,15 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
 
     def __init__(
         self,
-        commands: ExecutionCommands,
-        queries: HistoryQueries,
+        history: History,
         matching: Matching,
         readiness: Readiness,
         budget: MemoryBudget,
+        overload: Overload,
     ) -> None:
-        self._commands = commands
-        self._queries = queries
+        self._commands = history.commands
+        self._queries = history.queries
+        self._overload = overload
         self._matching = matching
         self._readiness = readiness
         self._budget = budget
@@ -77,8 +78,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         reservation = self._budget.for_call(context)
         reservation.reserve(request.ByteSize())
         validation.check_range("wait_ms", request.wait_ms, 0, limits.EXECUTION_WAIT_MS_MAX)
-        answer = await self._commands.start(_start_request(request))
-        state = await self._wait_ended(answer.arn, request.wait_ms)
+        start = _start_request(request)
+        waits = request.wait_ms > 0
+        self._overload.admit_start(start.namespace, start.function, waits=waits)
+        answer = await self._commands.start(start)
+        # What is started is answered in any case; who finds no place here asks for the end later.
+        wait_ms = request.wait_ms if self._overload.has_place_to_wait else 0
+        state = await self._wait_ended(answer.arn, wait_ms)
         return client_pb2.StartExecutionResponse(
             execution_arn=answer.arn,
             started=answer.started,
@@ -113,8 +119,9 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         events = self._queries.follow(request.execution_arn, request.after_event_id)
         try:
             async with self._readiness.while_serving():
-                async for event in events:
-                    await self._write_event(request, event, context)
+                with self._overload.waiting():
+                    async for event in events:
+                        await self._write_event(request, event, context)
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
@@ -223,8 +230,9 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
     async def _wait_ended(self, arn: str, wait_ms: int) -> State:
         if wait_ms == 0:
             return await self._queries.describe(arn)
-        async with self._readiness.while_serving():
-            return await self._queries.wait_ended(arn, wait_ms)
+        with self._overload.waiting():
+            async with self._readiness.while_serving():
+                return await self._queries.wait_ended(arn, wait_ms)
 
 
 def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:

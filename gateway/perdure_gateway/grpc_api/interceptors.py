@@ -15,17 +15,17 @@ import grpc
 import grpc.aio
 
 from perdure_gateway.admission.malformed import MALFORMED, check_well_formed, lenient
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
+from perdure_gateway.errors import ResourceExhausted
 from perdure_gateway.grpc_api.open_calls import OpenCalls
-from perdure_gateway.grpc_api.roles import is_audited, roles_for
+from perdure_gateway.grpc_api.roles import is_audited, is_of_clients, kind_of, roles_for
 from perdure_gateway.grpc_api.stream_context import StreamContext
 from perdure_gateway.status_codes import Status, status_of
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Caller, Tokens
 from perdure_host.codec import MalformedMessage
 
-# For a node that is not serving: a caller may find another, or this one again.
-RETRY_AFTER_S: Final = 1
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 _OWN_PREFIX: Final = "/perdure_proto.v1."
 _NODE_PREFIX: Final = "/perdure_proto.v1.NodeService/"
@@ -45,12 +45,18 @@ _Method: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls without a valid token, or without the role; health checks need neither."""
+    """Refuses calls without a valid token or the role, which health checks do not need.
 
-    def __init__(self, tokens: Tokens | None, calls: OpenCalls, audit: Audit) -> None:
+    Then those that the node has no time for: they cost least before their request is read.
+    """
+
+    def __init__(
+        self, tokens: Tokens | None, calls: OpenCalls, audit: Audit, overload: Overload
+    ) -> None:
         self._tokens = tokens
         self._calls = calls
         self._audit = audit
+        self._overload = overload
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
@@ -70,6 +76,12 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 return self._refusal(
                     method, caller, Status(grpc.StatusCode.PERMISSION_DENIED, problem)
                 )
+        kind = kind_of(method)
+        if kind is not None:
+            try:
+                self._overload.check(kind)
+            except ResourceExhausted as behind:
+                return _refusing(status_of(behind))
         self._calls.begin(caller)
         return await continuation(handler_call_details)
 
@@ -91,10 +103,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls while the node does not serve, and turns errors of methods into statuses."""
 
-    def __init__(self, readiness: Readiness, calls: OpenCalls, audit: Audit) -> None:
+    def __init__(
+        self, readiness: Readiness, calls: OpenCalls, audit: Audit, overload: Overload
+    ) -> None:
         self._readiness = readiness
         self._calls = calls
         self._audit = audit
+        self._overload = overload
         # Bounded by the contract: methods that do not exist have no handler.
         self._handlers: dict[str, _Handler] = {}
 
@@ -116,6 +131,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrapped(self, method: str, handler: Any, *, needs_serving: bool) -> _Handler:
         def guard(function: _Method) -> Any:
+            if is_of_clients(method):
+                function = self._counted(function)
             return self._guarded(_action(method), function, needs_serving=needs_serving)
 
         def guard_stream(function: _Method) -> Any:
@@ -159,9 +176,18 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 self._calls.answer()
             if isinstance(context, StreamContext):
                 await context.settle()
-            return await context.abort(status.code, status.message, _trailers(status.code))
+            return await context.abort(status.code, status.message, _trailers(status))
 
         return guarded
+
+    def _counted(self, method: _Method) -> _Method:
+        """Return a method of clients, of which only so many run at a time."""
+
+        async def counted(request: Any, context: _Context) -> Any:
+            with self._overload.calling():
+                return await method(request, context)
+
+        return counted
 
     def _refused(
         self, action: str, caller: Caller | None, context: _Context, status: Status
@@ -190,6 +216,16 @@ def _authorization(details: _Details) -> str | bytes | None:
         if key == "authorization":
             return value
     return None
+
+
+def _refusing(status: Status) -> _Handler:
+    """Return what refuses a call without reading its request."""
+
+    async def refuse(_requests: Any, context: _Context) -> None:
+        await context.abort(status.code, status.message, _trailers(status))
+
+    # A method with a stream of requests need not read any, so this fits every method.
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _action(method: str) -> str:
@@ -223,8 +259,8 @@ async def _well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any]:
         yield request
 
 
-def _trailers(code: grpc.StatusCode) -> tuple[tuple[str, str], ...]:
+def _trailers(status: Status) -> tuple[tuple[str, str], ...]:
     """Return when the caller may try again, in seconds, as HTTP's header of that name does."""
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return (("retry-after", str(RETRY_AFTER_S)),)
-    return ()
+    if status.retry_after_s is None:
+        return ()
+    return (("retry-after", str(status.retry_after_s)),)

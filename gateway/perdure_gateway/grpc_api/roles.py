@@ -1,8 +1,9 @@
-"""Which role a method needs, and which methods are actions that the audit log lists."""
+"""What is known of a method: the role that it needs, whether it is an action, its priority."""
 
 from collections.abc import Sequence
 from typing import Final
 
+from perdure_gateway.admission.delay import Kind
 from perdure_host.access.bearer_tokens import Caller, Role
 
 _PACKAGE: Final = "/perdure_proto.v1."
@@ -21,6 +22,21 @@ _OPERATING: Final = frozenset(
 _CHANGING: Final = frozenset(
     {"StartExecution", "SucceedCallback", "FailCallback", "HeartbeatCallback"}
 )
+_OF_CLIENTS: Final = (f"{_PACKAGE}ExecutionService/", f"{_PACKAGE}CallbackService/")
+
+
+def is_of_clients(method: str) -> bool:
+    """Return whether clients call a method, and not workers, nodes or who asks for health."""
+    return method.startswith(_OF_CLIENTS)
+
+
+def kind_of(method: str) -> Kind | None:
+    """Return as what a method is refused while the node is behind; None if it never is."""
+    if method == f"{_PACKAGE}ExecutionService/StartExecution":
+        return Kind.START
+    if method.startswith(f"{_PACKAGE}CallbackService/"):
+        return Kind.CALLBACK
+    return None
 
 
 def roles_for(method: str) -> Sequence[Role] | None:

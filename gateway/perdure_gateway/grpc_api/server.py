@@ -11,7 +11,9 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from perdure_gateway.admission import overload as overloads
 from perdure_gateway.admission.memory_budget import MemoryBudget
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import NodeStatus, Readiness
 from perdure_gateway.grpc_api.callback_service import CallbackService
 from perdure_gateway.grpc_api.execution_service import ExecutionService
@@ -19,7 +21,7 @@ from perdure_gateway.grpc_api.interceptors import AccessInterceptor, StatusInter
 from perdure_gateway.grpc_api.node_service import Node, NodeService
 from perdure_gateway.grpc_api.open_calls import OpenCalls
 from perdure_gateway.grpc_api.worker_service import WorkerService
-from perdure_gateway.workers.registry import WorkerRegistry, WorkerSettings
+from perdure_gateway.workers.registry import WORKERS_MAX, WorkerRegistry, WorkerSettings
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.channel import SERVER_OPTIONS
@@ -41,7 +43,8 @@ from perdure_proto.v1 import (
     worker_pb2_grpc,
 )
 
-CALLS_MAX: Final = 20_000
+# Those of clients are bounded before (`admission/overload.py`): what is left is for workers.
+CALLS_MAX: Final = overloads.CALLS_MAX + 2 * WORKERS_MAX
 # How long calls in flight may take to be answered when the node stops.
 DRAIN_S_MAX: Final = 5.0
 STOP_S_MAX: Final = 1.0
@@ -55,34 +58,44 @@ def connections_max() -> int:
     return open_files_max() * 5 // 8
 
 
-class _Unregistered:
-    """A server to which generated code adds its handlers, but without registering methods.
+class _RegisteringStarts:
+    """A server to which generated code adds its handlers, but registering few methods.
 
     For each registered method grpc.aio keeps a task that waits for the next call, and scans the
-    tasks of all methods at each call.
+    tasks of all methods at each call. In return gRPC has a queue of its own for the calls of it
+    that are not taken yet: calls of workers and callbacks do not stand behind starts.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+        self._register = server.add_registered_method_handlers
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Do nothing: the generic handlers find the methods by name."""
+        """Register those that come in masses; the generic handlers find all others by name."""
+        starts = {name: handler for name, handler in handlers.items() if name in _IN_MASSES}
+        if starts:
+            self._register(service, starts)
 
 
 class GrpcServer:
     """The gRPC port for clients, workers and other nodes."""
 
     def __init__(
-        self, readiness: Readiness, tokens: Tokens | None, audit: Audit | None = None
+        self,
+        readiness: Readiness,
+        tokens: Tokens | None,
+        audit: Audit | None = None,
+        overload: Overload | None = None,
     ) -> None:
         self._readiness = readiness
         self._tokens = tokens
         self._calls = OpenCalls()
         self._audit = audit or Audit()
+        self._overload = overload or Overload()
         self._server = grpc.aio.server(
             interceptors=[
-                AccessInterceptor(tokens, self._calls, self._audit),
-                StatusInterceptor(readiness, self._calls, self._audit),
+                AccessInterceptor(tokens, self._calls, self._audit, self._overload),
+                StatusInterceptor(readiness, self._calls, self._audit, self._overload),
             ],
             options=(
                 *SERVER_OPTIONS,
@@ -90,7 +103,7 @@ class GrpcServer:
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._health = health.aio.HealthServicer()
         self._budget = MemoryBudget()
         self._registry: WorkerRegistry | None = None
@@ -131,11 +144,10 @@ class GrpcServer:
             budget=self._budget,
         )
         self._registry = registry
-        server = cast("grpc.aio.Server", _Unregistered(self._server))
+        self._overload.watch_queues(matching)
+        server = cast("grpc.aio.Server", _RegisteringStarts(self._server))
         client_pb2_grpc.add_ExecutionServiceServicer_to_server(
-            ExecutionService(
-                history.commands, history.queries, matching, self._readiness, self._budget
-            ),
+            ExecutionService(history, matching, self._readiness, self._budget, self._overload),
             server,
         )
         client_pb2_grpc.add_CallbackServiceServicer_to_server(
@@ -154,7 +166,9 @@ class GrpcServer:
         )
         await self._set_health()
         await self._server.start()
-        self._watch = asyncio.get_running_loop().create_task(self._watch_callers())
+        measuring = self._overload.measure(lambda: history.commit_delay_s)
+        for watch in (self._watch_callers(), measuring):
+            self._watches.append(asyncio.get_running_loop().create_task(watch))
         return registry
 
     async def open(self) -> None:
@@ -195,8 +209,8 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Close the port and every open call."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         await self._server.stop(STOP_S_MAX)
         unfreeze()
 
@@ -225,6 +239,7 @@ class GrpcServer:
             await self._health.set(service, answer.SERVING if serves else answer.NOT_SERVING)
 
 
+_IN_MASSES: Final = ("StartExecution",)
 _SERVICES: Final = tuple(
     service.full_name
     for file in (client_pb2, worker_pb2, node_pb2)

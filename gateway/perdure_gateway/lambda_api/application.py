@@ -14,7 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.contextvars import bound_contextvars
 
+from perdure_gateway.admission.delay import Kind
 from perdure_gateway.admission.memory_budget import MemoryBudget, Reservation
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import NotServing
 from perdure_gateway.lambda_api import actions, callbacks, checkpoints, executions, functions
@@ -80,6 +82,13 @@ class Operation(NamedTuple):
     # The bound of the body, whatever it holds.
     bytes_max: int = _NO_BODY_BYTES_MAX
 
+    @property
+    def kind(self) -> Kind | None:
+        """Return as what it is refused while the node is behind; None if it never is."""
+        if self.action == INVOKE_FUNCTION:
+            return Kind.START
+        return Kind.CALLBACK if self.path.startswith(_CALLBACK) else None
+
 
 def operations(invoke: _Handler) -> tuple[Operation, ...]:
     """Return every operation, in the order in which their paths must be tried."""
@@ -100,7 +109,9 @@ class LambdaApi:
         invoker: Invoker | None = None,
         authenticator: Authenticator | None = None,
         audit: Audit | None = None,
+        overload: Overload | None = None,
     ) -> None:
+        self._overload = overload or Overload()
         self._readiness = readiness
         self._invoker = invoker or Invoker()
         self._authenticator = authenticator or Authenticator()
@@ -175,11 +186,15 @@ class LambdaApi:
             if principal.is_limited:
                 resource = await resource_of(request, principal.namespace, history.commands)
                 principal.check(operation.action, resource)
+            if operation.kind is not None:
+                self._overload.check(operation.kind)
 
         principal = await self._authenticator.authenticate(
             request, body, operation.bytes_max, authorize
         )
-        return LambdaRequest(request, body, history, self._readiness, principal, reservation)
+        return LambdaRequest(
+            request, body, history, self._readiness, principal, reservation, self._overload
+        )
 
     def _serving(self) -> History:
         self._readiness.require_serving()

@@ -29,7 +29,10 @@ def response_of(error: Exception) -> Response:
     status = status_of(error)
     code = _CODES.get(status.code, Code.SERVICE)
     unavailable = status.code is grpc.StatusCode.UNAVAILABLE
-    return error_response(code, status.message, UNAVAILABLE if unavailable else None)
+    response = error_response(code, status.message, UNAVAILABLE if unavailable else None)
+    if status.retry_after_s is not None:
+        response.headers["retry-after"] = str(status.retry_after_s)
+    return response
 
 
 def error_response(code: Code, message: str, status: int | None = None) -> Response:

@@ -99,6 +99,8 @@ class Invoker:
         if kind is InvocationType.DRY_RUN:
             check_start(start, start.fields)
             return Response(status_code=204)
+        waits = kind is InvocationType.REQUEST_RESPONSE
+        request.overload.admit_start(start.namespace, start.function, waits=waits)
         if kind is InvocationType.EVENT:
             answer = await request.commands.start(start)
             return Response(status_code=202, headers=_headers(answer.arn))

@@ -9,6 +9,7 @@ from perdure_core.refusals import Invalid
 from perdure_core.text import preview
 from perdure_core.timestamps import to_epoch_ms
 from perdure_gateway.admission.memory_budget import Reservation
+from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.lambda_api.authentication import Principal
 from perdure_gateway.lambda_api.body import Body
@@ -33,6 +34,7 @@ class LambdaRequest:
         readiness: Readiness,
         principal: Principal,
         reservation: Reservation,
+        overload: Overload,
     ) -> None:
         self.http_request = http_request
         self.body = body
@@ -41,6 +43,7 @@ class LambdaRequest:
         self.queries = history.queries
         self.invocations = history.invocations
         self.readiness = readiness
+        self.overload = overload
         # The memory of its large payloads; released when the request ends.
         self.reservation = reservation
 

@@ -7,8 +7,8 @@ A step may fail with one of them, so histories hold their names. Each keeps the 
 first recorded under, in `__recorded_name__`, wherever the class lies.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 import grpc
 
@@ -19,6 +19,9 @@ class ClientError(Exception):
     """Base class: a call failed."""
 
     __recorded_name__ = "perdure.client_errors.ClientError"
+
+    # When the server wants to be asked again, in seconds, if it said so.
+    retry_after_s: float | None = None
 
 
 class InvalidArgumentError(ClientError):
@@ -58,9 +61,12 @@ class PermissionDeniedError(ClientError):
 
 
 class ResourceExhaustedError(ClientError):
-    """A limit of the server was reached; the call was retried for as long as `patience_s`."""
+    """The server has too much to do, or a limit of it was reached; retried for `patience_s`."""
 
     __recorded_name__ = "perdure.client_errors.ResourceExhaustedError"
+
+    # False for a start that the client held back, because the server refuses them.
+    was_sent = True
 
 
 class UnavailableError(ClientError):
@@ -138,4 +144,10 @@ def client_error(status: grpc.StatusCode, message: str) -> ClientError:
 
 def read_rpc_error(error: grpc.RpcError) -> ClientError:
     """Return the exception for one of grpc or grpc.aio."""
-    return client_error(error.code(), error.details() or "")
+    failure = client_error(error.code(), error.details() or "")
+    # The types of gRPC take it for a single pair.
+    trailers: Iterable[tuple[str, object]] = cast("Any", error).trailing_metadata() or ()
+    for key, value in trailers:
+        if key == "retry-after" and isinstance(value, str) and value.isascii() and value.isdigit():
+            failure.retry_after_s = float(value)
+    return failure

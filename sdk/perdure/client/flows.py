@@ -6,11 +6,12 @@ one implementation of retrying and waiting, for both clients, and tests drive it
 their own.
 
 Every call of the contract may be sent again, hence UNAVAILABLE is retried until the caller's
-timeout, or the client's `patience_s`, is over. So is RESOURCE_EXHAUSTED.
+timeout, or the client's `patience_s`, is over. So is RESOURCE_EXHAUSTED, and not before the server
+wants to be asked again. While it refuses starts, a client holds back most of its own.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from math import inf
 from typing import Any, Final, TypeVar
@@ -32,6 +33,7 @@ from perdure.client.models import (
     read_event,
     read_execution,
 )
+from perdure.client.throttle import StartThrottle
 from perdure_host.backoff import backoff_ms
 from perdure_proto.v1 import client_pb2, model_pb2
 
@@ -89,6 +91,8 @@ class ClientEnvironment:
     new_name: Callable[[], str]
     # How long a call without a timeout of its own is retried.
     patience_s: float = PATIENCE_S_DEFAULT
+    # That of all starts of the client.
+    throttle: StartThrottle = field(default_factory=StartThrottle)
 
 
 def rpc_path(request_type: type[Message]) -> str:
@@ -108,6 +112,11 @@ def backoff_s(failures: int, random_unit: float) -> float:
     return backoff_ms(failures + 1, random_unit, ms_max=int(BACKOFF_S_MAX * 1_000)) / 1_000
 
 
+def retry_s(error: ClientError, failures: int, random_unit: float) -> float:
+    """Return how long to wait after an error: as long as the server wants, at least."""
+    return max(backoff_s(failures, random_unit), error.retry_after_s or 0.0)
+
+
 def call(
     environment: ClientEnvironment,
     request: Message,
@@ -121,15 +130,23 @@ def call(
         environment.now_s() + environment.patience_s if give_up_at_s is None else give_up_at_s
     )
     try_s = TRY_S_MAX + request.ByteSize() // UPLOAD_BYTES_PER_S_MIN
+    throttle = environment.throttle
+    is_start = isinstance(request, client_pb2.StartExecutionRequest)
     for failures in count():  # ends at give_up_at_s, which may be never
         try:
+            if is_start:
+                throttle.check(environment.now_s(), environment.random_unit)
             answer = yield Call(request, answer_type, try_s + server_waits_s)
-        except (UnavailableError, ResourceExhaustedError):
-            delay_s = backoff_s(failures, environment.random_unit())
+        except (UnavailableError, ResourceExhaustedError) as error:
+            if is_start and isinstance(error, ResourceExhaustedError):
+                throttle.refused(error, environment.now_s())
+            delay_s = retry_s(error, failures, environment.random_unit())
             if environment.now_s() + delay_s >= give_up_at_s:
                 raise
             yield Sleep(delay_s)
         else:
+            if is_start:
+                throttle.accepted(environment.now_s())
             if not isinstance(answer, answer_type):
                 raise ServerError(f"expected a {answer_type.__name__}, got {type(answer).__name__}")
             return answer
@@ -277,7 +294,7 @@ class HistoryStream:
             raise error
         if now_s >= self._first_answer_by_s:
             raise error
-        delay_s = backoff_s(self._failures, self._environment.random_unit())
+        delay_s = retry_s(error, self._failures, self._environment.random_unit())
         self._failures += 1
         return min(delay_s, self._give_up_at_s - now_s)
 
