@@ -1,6 +1,5 @@
 """Reader of executions and histories: states, pages, followed events. Only what is durable."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ from perdure_core.identity import parse_arn
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_core.state import State, is_open
+from perdure_history.change_notifier import Deadlines
 from perdure_history.execution_cache import CachedExecution, with_identity
 from perdure_history.executions import Executions
 from perdure_host.errors import Unreadable
@@ -25,6 +25,7 @@ class HistoryReader:
 
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
+        self._deadlines = Deadlines(executions.clock)
 
     async def describe(self, arn: str) -> State:
         """Return the committed state."""
@@ -37,18 +38,16 @@ class HistoryReader:
         execution = await self._committed(arn)
         if wait_ms <= 0 or not is_open(execution.state):
             return execution.state
-        with executions.ends.watch(execution.key) as woken:
-            due = asyncio.ensure_future(executions.clock.wait_until(deadline_ms))
-            due.add_done_callback(lambda _: woken.set())
-            try:
-                while True:
-                    woken.clear()
-                    execution = await executions.committed(execution.key)
-                    if due.done() or not is_open(execution.state):
-                        return execution.state
-                    await woken.wait()
-            finally:
-                due.cancel()
+        with (
+            executions.ends.watch(execution.key) as woken,
+            self._deadlines.at(deadline_ms, woken),
+        ):
+            while True:
+                woken.clear()
+                execution = await executions.committed(execution.key)
+                if executions.clock.now_ms() >= deadline_ms or not is_open(execution.state):
+                    return execution.state
+                await woken.wait()
 
     async def page(
         self, arn: str, *, after_event_id: int, limit: int, reverse: bool = False

@@ -118,6 +118,31 @@ async def test_waiting_ends_at_its_time() -> None:
         await simulation.history.queries.wait_ended(arn, 0)
 
 
+async def test_callers_that_wait_cost_no_task_each_and_end_each_at_its_time() -> None:
+    async with Simulation() as simulation:
+        queries = simulation.history.queries
+        arn = await simulation.start("n")
+        before = len(asyncio.all_tasks())
+        # In any order, and some leave before.
+        waiting = [
+            asyncio.ensure_future(queries.wait_ended(arn, 1_000 + (7 * number) % 300))
+            for number in range(300)
+        ]
+        await settle()
+        # The callers themselves, and one for all of them.
+        assert len(asyncio.all_tasks()) == before + 300 + 1
+        for each in waiting[::3]:
+            each.cancel()
+        stay = [each for number, each in enumerate(waiting) if number % 3]
+        await simulation.pass_ms(1_099)
+        due = [(7 * number) % 300 < 100 for number in range(300) if number % 3]
+        assert [each.done() for each in stay] == due
+        await simulation.pass_ms(200)
+        assert all(each.done() for each in waiting)
+        await settle()
+        assert len(asyncio.all_tasks()) == before
+
+
 async def test_waiting_for_what_is_swept_meanwhile_ends() -> None:
     async with Simulation() as simulation:
         arn = await simulation.start("n")

@@ -45,18 +45,12 @@ _Method: TypeAlias = "Callable[[Any, _Context], Awaitable[Any]]"
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls without a valid token or the role, which health checks do not need.
+    """Refuses calls without a valid token, or without the role; health checks need neither."""
 
-    Then those that the node has no time for: they cost least before their request is read.
-    """
-
-    def __init__(
-        self, tokens: Tokens | None, calls: OpenCalls, audit: Audit, overload: Overload
-    ) -> None:
+    def __init__(self, tokens: Tokens | None, calls: OpenCalls, audit: Audit) -> None:
         self._tokens = tokens
         self._calls = calls
         self._audit = audit
-        self._overload = overload
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: _Details
@@ -76,12 +70,6 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 return self._refusal(
                     method, caller, Status(grpc.StatusCode.PERMISSION_DENIED, problem)
                 )
-        kind = kind_of(method)
-        if kind is not None:
-            try:
-                self._overload.check(kind)
-            except ResourceExhausted as behind:
-                return _refusing(status_of(behind))
         self._calls.begin(caller)
         return await continuation(handler_call_details)
 
@@ -101,7 +89,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls while the node does not serve, and turns errors of methods into statuses."""
+    """Refuses calls while the node does not serve, or is behind; turns errors into statuses."""
 
     def __init__(
         self, readiness: Readiness, calls: OpenCalls, audit: Audit, overload: Overload
@@ -118,6 +106,13 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     ) -> _OptionalHandler:
         """Return the method with everything around it."""
         method = handler_call_details.method
+        kind = kind_of(method)
+        if kind is not None and self._readiness.reason is None:
+            try:
+                self._overload.check(kind)
+            except ResourceExhausted as behind:
+                # It costs least before its request is read.
+                return _refusing(status_of(behind))
         handler = self._handlers.get(method)
         if handler is not None:
             return handler

@@ -94,7 +94,7 @@ class GrpcServer:
         self._overload = overload or Overload()
         self._server = grpc.aio.server(
             interceptors=[
-                AccessInterceptor(tokens, self._calls, self._audit, self._overload),
+                AccessInterceptor(tokens, self._calls, self._audit),
                 StatusInterceptor(readiness, self._calls, self._audit, self._overload),
             ],
             options=(

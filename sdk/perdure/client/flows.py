@@ -113,8 +113,12 @@ def backoff_s(failures: int, random_unit: float) -> float:
 
 
 def retry_s(error: ClientError, failures: int, random_unit: float) -> float:
-    """Return how long to wait after an error: as long as the server wants, at least."""
-    return max(backoff_s(failures, random_unit), error.retry_after_s or 0.0)
+    """Return how long to wait after an error: at least as long as a server that refused wants."""
+    delay_s = backoff_s(failures, random_unit)
+    # Who is unavailable may be back, or another in its place, before it knows itself.
+    if isinstance(error, ResourceExhaustedError) and error.retry_after_s is not None:
+        return max(delay_s, error.retry_after_s)
+    return delay_s
 
 
 def call(
