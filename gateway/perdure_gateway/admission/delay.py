@@ -57,7 +57,7 @@ class DelayGate:
         self._standing = {kind: StandingDelay(target_s) for kind, target_s in TARGET_S.items()}
         self._busy = StandingDelay(BUSY_S)
         self.delay_s = 0.0
-        self._second = 0
+        self._second: int = 0
         # Of the last whole second, and of the current one.
         self._admitted = self._admitted_now = 0
         self._refused = self._refused_now = 0

@@ -22,10 +22,12 @@ class StartThrottle:
     """Counts what became of the starts of one client."""
 
     def __init__(self) -> None:
-        self._period = 0
+        self._period: int = 0
         # Of the last period, and of the current one: those asked for, and those accepted.
-        self._asked = self._asked_now = 0
-        self._accepted = self._accepted_now = 0
+        self._asked: int = 0
+        self._asked_now: int = 0
+        self._accepted: int = 0
+        self._accepted_now: int = 0
         self._refusal: ResourceExhaustedError | None = None
 
     def check(self, now_s: float, random_unit: Callable[[], float]) -> None:
