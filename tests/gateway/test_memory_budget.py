@@ -71,6 +71,8 @@ def test_a_payload_over_budget_is_refused_by_calls_and_in_sessions_and_accepted_
             peer = await Peer.connect(served, credit=1)
             await served.executions.StartExecution(start_request())
             token = (await peer.invocation()).checkpoint_token
+            # The invocation itself is held until it has left.
+            await all_is_free(served)
             others = served.registry.budget.reservation()
             others.reserve(BUDGET_BYTES_MAX)
             large = step("s", "START")
