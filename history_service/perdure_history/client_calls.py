@@ -15,7 +15,8 @@ from perdure_core.commands import (
     Start,
     Stop,
 )
-from perdure_core.decision import StartChild
+from perdure_core.decision import ReportEnd, StartChild
+from perdure_core.events import ExecutionStarted, ParentLink, Record, decode_record
 from perdure_core.execution import begin
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.json_text import is_same_value
@@ -37,12 +38,17 @@ from perdure_history.execution_cache import (
 from perdure_history.executions import Executions
 from perdure_history.ids import new_id
 from perdure_history.name_lookup import NameLookup
-from perdure_host.errors import StoreUnavailable
+from perdure_history.outbox import outbox_rows
+from perdure_host.errors import StoreError, StoreUnavailable, Unreadable
 from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
+from perdure_host.quarantine import in_words
 from perdure_host.services import StartAnswer, StartRequest, key_of, key_of_identity
+from perdure_host.telemetry import open_log
 from perdure_host.tokens import Signer
 
 _DIGEST_BYTES: Final = 16
+
+_log = open_log("perdure.history")
 
 
 class ClientCalls:
@@ -271,10 +277,40 @@ class ClientCalls:
         executions = self._executions
         # What was decided before it was set aside may still be on its way.
         await executions.committer.flush()
-        await executions.store.delete(executions.committer.incarnation, key)
+        told = await self._report_deletion(key)
+        await executions.store.delete(executions.committer.incarnation, key, told)
         executions.quarantine.release(key)
         executions.timers.moved(key, None)
+        executions.on_outbox(told)
         return executions.clock.now_ms()
+
+    async def _report_deletion(self, key: ExecutionKey) -> tuple[OutboxRow, ...]:
+        """Return what tells the parent of an execution that it is deleted, if it has one.
+
+        The parent is named by the first record alone.
+        """
+        try:
+            first, *_ = await self._executions.store.read_records(key, from_event_id=1, limit=1)
+            parent = _parent_of(key, decode_record(first.body))
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the bytes are, this can be deleted
+            _log.warning(
+                "an execution is deleted whose first record cannot be read; its parent, if it has"
+                " one, is not told",
+                execution_id=key.execution_id,
+                error=in_words(error),
+            )
+            return ()
+        if parent is None:
+            return ()
+        told = ErrorObject(
+            f"execution {key.execution_id} was deleted because what was stored of it could not be"
+            " read",
+            Quarantined.__name__,
+        )
+        # No record has the number 0, so no row has this id.
+        return outbox_rows(key, 0, [ReportEnd(parent=parent, status="FAILED", error=told)])
 
     async def _command(self, arn: str, command: Command) -> State:
         execution = await self._execution(arn)
@@ -284,6 +320,14 @@ class ClientCalls:
     async def _execution(self, arn: str) -> CachedExecution:
         identity = parse_arn(arn)
         return with_identity(await self._executions.get(key_of_identity(identity)), identity)
+
+
+def _parent_of(key: ExecutionKey, record: Record) -> ParentLink | None:
+    """Return the parent that the first record of an execution names. Raises Unreadable."""
+    for event in record.events:
+        if isinstance(event, ExecutionStarted) and event.execution_id == key.execution_id:
+            return event.parent
+    raise Unreadable("it does not start this execution")
 
 
 def _or_default(value: int | None, default: int) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from perdure_host.errors import Fenced, NodeTaken
 from perdure_host.ports import (
     MOVED_ON,
+    PAUSE_STATUSES,
     Alarm,
     Change,
     ExecutionKey,
@@ -181,6 +182,19 @@ class MemoryStore:
         due = (Alarm(ms, key) for key, ms in self._alarms.items() if ms <= until_ms)
         return heapq.nsmallest(limit, (a for a in due if after is None or a > after))
 
+    async def without_alarm(
+        self, *, from_bucket: int, to_bucket: int, limit: int
+    ) -> list[ExecutionKey]:
+        keys = (
+            key
+            for key, row in self._rows.items()
+            if from_bucket <= key.bucket < to_bucket
+            and row.ended_ms is None
+            and row.status not in PAUSE_STATUSES
+            and key not in self._alarms
+        )
+        return heapq.nsmallest(limit, keys)
+
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
@@ -233,11 +247,14 @@ class MemoryStore:
             self._deleted.remove(key)
         return bool(keys)
 
-    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+    async def delete(
+        self, incarnation: int, key: ExecutionKey, outbox: Sequence[OutboxRow] = ()
+    ) -> None:
         self._require_live(incarnation)
         self._delete(key)
         for row in [row for row in self._outbox.values() if row.sender == key]:
             del self._outbox[_place(row)]
+        self._outbox.update((_place(row), row) for row in outbox)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         self._require_live(incarnation)

@@ -16,6 +16,9 @@ ListPosition = tuple[int, str]
 # The reason for which a change is refused that does not follow the last record.
 MOVED_ON: Final = "the execution does not exist, or has moved on from the record before"
 
+# Of executions whose timeout may stand still, so that they need no alarm.
+PAUSE_STATUSES: Final = ("PAUSING", "PAUSED")
+
 UnreadableKind = Literal["execution", "alarm", "outbox", "status_event", "function"]
 
 WaitingFor = Literal["task", "timer", "callback", "child", "pause", "diverged", "nothing", "ended"]
@@ -376,6 +379,16 @@ class Store(Protocol):
         """Return alarms due at or before `until_ms`, in order, after `after`."""
         ...
 
+    async def without_alarm(
+        self, *, from_bucket: int, to_bucket: int, limit: int
+    ) -> list[ExecutionKey]:
+        """Return executions of these buckets that run and have no alarm, at most `limit`.
+
+        Each that is not paused has a deadline, and with it an alarm. One whose alarm holds no time
+        counts as having none. `to_bucket` is exclusive.
+        """
+        ...
+
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
@@ -413,10 +426,12 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+    async def delete(
+        self, incarnation: int, key: ExecutionKey, outbox: Sequence[OutboxRow] = ()
+    ) -> None:
         """Delete an execution whatever its rows hold, with everything that it owns.
 
-        Its undelivered messages go too; its status-change events stay.
+        Its undelivered messages go too, and `outbox` is sent; its status-change events stay.
         """
         ...
 

@@ -144,6 +144,13 @@ class Quarantine:
         """Forget the mark of the execution: it is read again when it is needed."""
         self._executions.pop(key, None)
 
+    def release_alarm(self, key: ExecutionKey) -> None:
+        """Forget the marks of an alarm whose row was written again."""
+        of_execution = f" {key.bucket} {key.execution_id!r}"
+        for kind, place in list(self._rows):
+            if kind == "alarm" and place.endswith(of_execution):
+                del self._rows[kind, place]
+
     def release_function(self, namespace: str, name: str) -> None:
         """Forget the mark of a function whose row was written again."""
         self._rows.pop(("function", f"{namespace!r} {name!r}"), None)

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from sqlalchemy.exc import DBAPIError
 
 from perdure_core.identity import parse_arn
+from perdure_core.limits import BUCKETS
 from perdure_core.refusals import Refused
+from perdure_history import scanner
 from perdure_history.service import HistoryService
 from perdure_host.errors import ChangeRefused
 from perdure_host.services import StartRequest, key_of
@@ -35,8 +37,13 @@ EXAMPLES: Final[Mapping[str, int]] = {"sqlite": 60, "postgresql": 20}
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
 def test_a_node_starts_over_any_damage_and_serves_all_other_executions(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each scan looks for lost alarms everywhere.
+    monkeypatch.setattr(scanner, "_SCANNED_BUCKETS", BUCKETS)
     url = f"sqlite:///{tmp_path}/perdure.db"
     if kind == "postgresql":
         url = request.getfixturevalue("postgres").create_database()

@@ -376,6 +376,31 @@ async def test_an_execution_that_cannot_be_read_can_be_deleted() -> None:
         await simulation.history.commands.stop(await simulation.start("n"), None)
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_the_parent_of_a_child_that_is_deleted_unread_is_told(is_whole: bool) -> None:
+    async with Simulation() as simulation:
+        worker = ManualWorker(simulation, functions=("order", "child"))
+        parent = await simulation.start("n")
+        invocation = await worker.take()
+        await invocation.checkpoint(update("CHAINED_INVOKE", "START", "i"))
+        await settle()
+        child = child_of(parent)
+        key, records = key_of(child), records_of(simulation)
+        await (await worker.take()).step("a")
+        await simulation.restart()
+        damaged = replaced(1 if is_whole else 0, body=b"\xc1")
+        records[key] = damaged(records[key])
+        await simulation.history.commands.delete(child)
+        await settle()
+        events = simulation.events(key_of(parent))
+        assert events.count("ChainedInvokeFailed") == is_whole
+        if is_whole:
+            operation = (await simulation.history.queries.describe(parent)).operations["i"]
+            assert "was deleted because" in str(operation)
+        assert inside(simulation.memory)._outbox == {}
+        await simulation.history.commands.stop(parent, None)
+
+
 def test_the_event_of_a_later_release_is_unknown_to_this_one() -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_record(LATER)

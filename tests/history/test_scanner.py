@@ -4,6 +4,8 @@ import asyncio
 
 import msgspec
 
+from perdure_core.limits import BUCKETS
+from perdure_host.ports import ExecutionKey
 from perdure_host.services import key_of
 from tests.history.manual_clock import settle
 from tests.history.manual_worker import ManualWorker, update
@@ -106,3 +108,34 @@ async def test_nothing_is_scanned_while_the_node_does_not_serve() -> None:
         await simulation.history.close()
         assert await inside(simulation.history)._scanner.scan() == 0
         await simulation.open()
+
+
+async def test_a_lost_alarm_is_restored_and_fires() -> None:
+    async with Flawed() as simulation:
+        worker = ManualWorker(simulation)
+        lost, paused = await simulation.start("lost"), await simulation.start("paused")
+        for invocation in (await worker.take(), await worker.take()):
+            await invocation.checkpoint(update("WAIT", "START", "w", wait_ms=90_000))
+            await invocation.complete()
+        await simulation.history.commands.pause(paused, reason=None, timeout_paused=True)
+        # As if a disk had lost the row.
+        del inside(simulation.memory)._alarms[key_of(lost)]
+        await simulation.restart()
+        await scan(simulation, BUCKETS // 128)
+        assert found(simulation, "alarm_lost") == 1
+        await simulation.pass_ms(91_000)
+        state = await simulation.history.queries.describe(lost)
+        assert state.operations["w"].status == "SUCCEEDED"
+        await scan(simulation, BUCKETS // 128)
+        assert found(simulation, "alarm_lost") == 1
+
+
+async def test_an_alarm_without_an_execution_is_set_aside_once() -> None:
+    async with Flawed() as simulation:
+        stray = ExecutionKey(7, "f" * 32)
+        inside(simulation.memory)._alarms[stray] = simulation.clock.now_ms()
+        simulation.clock.advance(31_001)
+        await scan(simulation, 3)
+        quarantine = inside(simulation.history)._executions.quarantine
+        assert quarantine.count("alarm") == 1
+        assert found(simulation, "timer_late") == 0

@@ -167,6 +167,14 @@ class FaultyStore:
         self._require_present()
         return await self.inner.alarms(until_ms=until_ms, after=after, limit=limit)
 
+    async def without_alarm(
+        self, *, from_bucket: int, to_bucket: int, limit: int
+    ) -> list[ExecutionKey]:
+        self._require_present()
+        return await self.inner.without_alarm(
+            from_bucket=from_bucket, to_bucket=to_bucket, limit=limit
+        )
+
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
@@ -197,9 +205,11 @@ class FaultyStore:
         self._require_present()
         return await self.inner.sweep(incarnation, now_ms=now_ms, limit=limit)
 
-    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+    async def delete(
+        self, incarnation: int, key: ExecutionKey, outbox: Sequence[OutboxRow] = ()
+    ) -> None:
         self._require_present()
-        await self.inner.delete(incarnation, key)
+        await self.inner.delete(incarnation, key, outbox)
 
     async def put_functions(self, incarnation: int, functions: Sequence[FunctionRow]) -> None:
         self._require_present()

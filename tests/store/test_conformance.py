@@ -224,6 +224,25 @@ async def test_alarms_are_paged_without_gaps_or_repetitions(place: Place) -> Non
     assert pages == sorted(Alarm(n % 7, key(n, bucket=n % 5)) for n in range(40))
 
 
+async def test_executions_that_run_without_an_alarm_are_found_bucket_by_bucket(
+    place: Place,
+) -> None:
+    lost = [start(n, key=key(n, bucket=n)) for n in range(1, 5)]
+    others = [
+        start(5, alarm_ms=9),
+        start(6, ended_ms=1, status="FAILED"),
+        start(7, status="PAUSED"),
+        start(8, status="PAUSING"),
+    ]
+    async with place.joined() as (store, me):
+        await store.commit(me, [*lost, *others])
+        found = [
+            await store.without_alarm(from_bucket=begin, to_bucket=end, limit=2)
+            for begin, end in ((0, 2), (1, 4), (4, 4_096), (5, 4_096))
+        ]
+    assert [[each.bucket for each in keys] for keys in found] == [[1], [1, 2], [4], []]
+
+
 async def test_what_was_delivered_leaves_the_outbox(place: Place) -> None:
     async with place.joined() as (store, me):
         await store.commit(me, [start(outbox=(letter(1), letter(2), letter(3, bucket=9)))])

@@ -43,8 +43,12 @@ async def test_a_deletion_takes_everything_of_one_execution(place: Place) -> Non
         own = start(1, alarm_ms=5, outbox=(letter(1, sender=1),), payloads=(stored,))
         other = start(2, alarm_ms=6, outbox=(letter(1, sender=2),), payloads=(stored,))
         await store.commit(me, [own, other])
-        await store.delete(me, key(1))
+        last = letter(0, sender=1)
+        await store.delete(me, key(1), (last,))
         assert await store.load(key(1)) is None
+        # What it sends now waits for its payloads, and they for it.
+        assert await store.outbox(after=None, limit=9) == [last, letter(1, sender=2)]
+        await store.commit(me, [], [last])
         while await store.delete_remains(me, limit=9):
             pass
         assert await store.load_payloads(key(1), [stored.digest]) == {}

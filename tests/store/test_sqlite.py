@@ -47,6 +47,17 @@ async def test_a_full_disk_refuses_the_commit_and_writes_nothing(sqlite_place: P
         await store.commit(me, [start(1), large])
 
 
+async def test_an_alarm_that_holds_no_time_counts_as_lost(sqlite_place: Place) -> None:
+    async with sqlite_place.joined() as (store, me):
+        await store.commit(me, [start(1, alarm_ms=5), start(2, alarm_ms=5)])
+        damage = "UPDATE timers SET due_ms = 'soon' WHERE execution_id = ?"
+        with sqlite3.connect(sqlite_place.url.removeprefix("sqlite:///")) as connection:
+            connection.execute(damage, (key(1).execution_id,))
+        connection.close()
+        found = await store.without_alarm(from_bucket=0, to_bucket=4_096, limit=9)
+    assert found == [key(1)]
+
+
 async def test_a_lock_that_is_held_refuses_the_commit(
     sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import (
     select,
 )
 
-from perdure_host.ports import ExecutionKey, FunctionRow
+from perdure_host.ports import ExecutionKey, FunctionRow, OutboxRow
 from perdure_host.sql.dialects import Dialect
 from perdure_host.sql.membership import fenced
 from perdure_host.sql.schema import (
@@ -123,9 +123,16 @@ def _delete(connection: Connection, table: Table, keys: Sequence[Sequence[Any]])
 
 
 def delete_execution(
-    connection: Connection, dialect: Dialect, incarnation: int, key: ExecutionKey
+    connection: Connection,
+    dialect: Dialect,
+    incarnation: int,
+    key: ExecutionKey,
+    sends: Sequence[OutboxRow],
 ) -> None:
-    """Delete one execution and what it sends; leave what it owns to `delete_remains`."""
+    """Delete one execution and what it sends; leave what it owns to `delete_remains`.
+
+    `sends` is what is sent on its behalf instead.
+    """
     _require_live(connection, dialect, incarnation)
     _delete_rows(connection, dialect, [(key.bucket, key.execution_id)])
     sent = (
@@ -133,6 +140,9 @@ def delete_execution(
         outbox.c.outbox_id < f"{key.execution_id}.",
     )
     connection.execute(delete(outbox).where(outbox.c.bucket == key.bucket, *sent))
+    if sends:
+        rows = [{"bucket": s.bucket, "outbox_id": s.outbox_id, "body": s.body} for s in sends]
+        connection.execute(dialect.insert_into(outbox), rows)
 
 
 def put_functions(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    exists,
     func,
     or_,
     select,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from perdure_host.ports import (
+    PAUSE_STATUSES,
     Alarm,
     ExecutionKey,
     ExecutionRow,
@@ -30,11 +32,13 @@ from perdure_host.ports import (
     WaitingFor,
 )
 from perdure_host.sql.rows import (
+    TIME_MS_MAX,
     Columns,
     Reading,
     read_alarm,
     read_execution,
     read_function,
+    read_key,
     read_outbox_row,
     read_record,
     read_status_event,
@@ -147,6 +151,34 @@ def alarms(
         place_before = (after.due_ms, after.key.bucket, after.key.execution_id)
         statement = statement.where(tuple_(*place) > place_before)
     return _page(connection, statement.order_by(*place), limit, reading, "alarm", read_alarm)
+
+
+def without_alarm(
+    connection: Connection, *, from_bucket: int, to_bucket: int, limit: int
+) -> list[ExecutionKey]:
+    """Return executions that run, are not paused, and have no alarm, or one without a time."""
+    e, t = executions.c, timers.c
+    alarm = exists().where(
+        t.bucket == e.bucket,
+        t.execution_id == e.execution_id,
+        t.due_ms.between(0, TIME_MS_MAX),
+    )
+    statement = (
+        select(e.bucket, e.execution_id)
+        .where(
+            e.bucket >= from_bucket,
+            e.bucket < to_bucket,
+            # As an expression, so that the range of the key is walked, and no index of all that is
+            # open.
+            func.coalesce(e.ended_ms, -1) == -1,
+            e.status.not_in(PAUSE_STATUSES),
+            ~alarm,
+        )
+        .order_by(e.bucket, e.execution_id)
+        .limit(limit)
+    )
+    page = Reading()
+    return page.readable(connection.execute(statement).all(), "execution", read_key)
 
 
 def waiting_for(

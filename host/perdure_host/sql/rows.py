@@ -37,12 +37,12 @@ _KEY_COLUMNS: Final[Mapping[UnreadableKind, int]] = {
 }
 
 # The last moment of the year 9999, which is the last that a timestamp can hold.
-_TIME_MS_MAX: Final = 253_402_300_799_999
+TIME_MS_MAX: Final = 253_402_300_799_999
 
 _Bucket = Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)]
 _Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 _OutboxId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}-[0-9a-f-]+$")]
-_Ms = Annotated[int, msgspec.Meta(ge=0, le=_TIME_MS_MAX)]
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -113,6 +113,13 @@ def read_execution(columns: Columns) -> ExecutionRow:
     return execution_of(columns)
 
 
+def read_key(columns: Columns) -> ExecutionKey:
+    """Return the key of an execution. Raises Unreadable."""
+    bucket, execution_id = columns
+    _check((0, bucket, execution_id), _Alarm)
+    return ExecutionKey(bucket, execution_id)
+
+
 def read_record(columns: Columns) -> RecordRow:
     """Return one record. Raises Unreadable."""
     _check(columns, _Record)
@@ -166,10 +173,8 @@ class Reading:
 def _left_out(kind: UnreadableKind, columns: Columns, reason: str) -> UnreadableRow:
     key = None
     if kind == "execution":
-        bucket, execution_id, *_ = columns
         try:
-            _check((0, bucket, execution_id), _Alarm)
-            key = ExecutionKey(bucket, execution_id)
+            key = read_key(columns[:2])
         except Unreadable:
             key = None
     place = " ".join(repr(column) for column in columns[: _KEY_COLUMNS[kind]])

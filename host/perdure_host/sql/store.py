@@ -179,6 +179,14 @@ class SqlStore:
         work = partial(reading.alarms, until_ms=until_ms, after=after, limit=limit)
         return await self._page(work)
 
+    async def without_alarm(
+        self, *, from_bucket: int, to_bucket: int, limit: int
+    ) -> list[ExecutionKey]:
+        work = partial(
+            reading.without_alarm, from_bucket=from_bucket, to_bucket=to_bucket, limit=limit
+        )
+        return await self.database.read(work)
+
     async def waiting_for(
         self, waiting_for: WaitingFor, *, after: ExecutionKey | None, limit: int
     ) -> list[ExecutionRow]:
@@ -213,9 +221,15 @@ class SqlStore:
         )
         return await self.database.write(work)
 
-    async def delete(self, incarnation: int, key: ExecutionKey) -> None:
+    async def delete(
+        self, incarnation: int, key: ExecutionKey, outbox: Sequence[OutboxRow] = ()
+    ) -> None:
         work = partial(
-            maintenance.delete_execution, dialect=self._dialect, incarnation=incarnation, key=key
+            maintenance.delete_execution,
+            dialect=self._dialect,
+            incarnation=incarnation,
+            key=key,
+            sends=outbox,
         )
         await self.database.write(work)
 
