@@ -15,6 +15,7 @@ from perdure_cli.tables import (
     show_callbacks,
     show_execution,
     show_executions,
+    show_quarantined,
 )
 from perdure_cli.timelines import STACK_INDENT, Timeline, stack_lines
 
@@ -135,6 +136,23 @@ def history(
             console.print(timeline.draw(event), soft_wrap=True)
             for line in stack_lines(event.error, indent=" " * STACK_INDENT):
                 console.print(line, soft_wrap=True)
+
+
+@app.command()
+@connected
+def quarantined(
+    session: Session,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Maximum number of items.")
+    ] = LIMIT_DEFAULT,
+) -> None:
+    """List what cannot be read: executions, and rows that belong to none, oldest first."""
+    with session.client() as client:
+        items = list(islice(client.list_quarantined(page_items=min(limit, 1_000)), limit))
+    if session.for_programs:
+        print_json([each.to_json() for each in items])
+    else:
+        show_quarantined(stdout_console(), items)
 
 
 @app.command()

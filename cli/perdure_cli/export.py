@@ -20,11 +20,19 @@ FileOption = Annotated[
 ]
 
 
+RawOption = Annotated[
+    bool,
+    typer.Option("--raw", help="Write the rows as they are stored, also of one in quarantine."),
+]
+
+
 @connected
-def export(session: Session, arn: ArnArgument, file: FileOption = None) -> None:
+def export(
+    session: Session, arn: ArnArgument, file: FileOption = None, raw: RawOption = False
+) -> None:
     """Write the whole history of an execution as JSON, for `perdure.testing.replay`."""
     with session.client() as client:
-        document = history_document(client, arn)
+        document = stored_rows(client, arn) if raw else history_document(client, arn)
     if file is None:
         print_json(document)
         return
@@ -33,7 +41,18 @@ def export(session: Session, arn: ArnArgument, file: FileOption = None) -> None:
     except OSError as error:
         problem = f"cannot write {file}: {error.strerror}"
         raise typer.BadParameter(problem, param_hint="--file") from None
-    print_status(f"{len(document['events'])} events in {file}")
+    what = "rows" if raw else "events"
+    print_status(f"{len(document[what])} {what} in {file}")
+
+
+def stored_rows(client: Client, arn: str) -> dict[str, Any]:
+    """Return the document of the rows as they are stored, which docs/operating.md describes."""
+    return {
+        "format": "perdure-stored-rows",
+        "version": 1,
+        "execution_arn": arn,
+        "rows": [row.to_json() for row in client.list_stored_rows(arn)],
+    }
 
 
 def history_document(client: Client, arn: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from perdure.client.models import (
     ExecutionSummary,
     FunctionDescription,
     OpenCallback,
+    QuarantinedItem,
 )
 from perdure.primitives.timeline import format_duration
 from perdure_cli.divergences import difference, has_diverged, how_to_go_on
@@ -98,6 +99,17 @@ def show_callbacks(console: Console, callbacks: Sequence[OpenCallback]) -> None:
         console.print(Text("no open callbacks", style="dim"))
     for callback in callbacks:
         _show_callback(console, callback)
+
+
+def show_quarantined(console: Console, items: Sequence[QuarantinedItem]) -> None:
+    """Print what cannot be read; each has two lines, the second with the reason."""
+    if not items:
+        console.print(Text("nothing is quarantined", style="dim"))
+    for each in items:
+        where = each.execution_arn or each.place
+        line = f"{format_time(each.quarantined_at)}  {each.kind:<12}  {where}"
+        console.print(Text(line), soft_wrap=True)
+        console.print(Text(f"  {each.reason}", style="red"), soft_wrap=True)
 
 
 def show_functions(console: Console, functions: Sequence[FunctionDescription]) -> None:

@@ -277,11 +277,11 @@ class ClientCalls:
         executions = self._executions
         # What was decided before it was set aside may still be on its way.
         await executions.committer.flush()
-        told = await self._report_deletion(key)
-        await executions.store.delete(executions.committer.incarnation, key, told)
+        report = await self._report_deletion(key)
+        await executions.store.delete(executions.committer.incarnation, key, report)
         executions.quarantine.release(key)
         executions.timers.moved(key, None)
-        executions.on_outbox(told)
+        executions.on_outbox(report)
         return executions.clock.now_ms()
 
     async def _report_deletion(self, key: ExecutionKey) -> tuple[OutboxRow, ...]:
@@ -297,20 +297,20 @@ class ClientCalls:
         except Exception as error:  # noqa: BLE001 - whatever the bytes are, this can be deleted
             _log.warning(
                 "an execution is deleted whose first record cannot be read; its parent, if it has"
-                " one, is not told",
+                " one, hears nothing",
                 execution_id=key.execution_id,
                 error=in_words(error),
             )
             return ()
         if parent is None:
             return ()
-        told = ErrorObject(
+        reason = ErrorObject(
             f"execution {key.execution_id} was deleted because what was stored of it could not be"
             " read",
             Quarantined.__name__,
         )
         # No record has the number 0, so no row has this id.
-        return outbox_rows(key, 0, [ReportEnd(parent=parent, status="FAILED", error=told)])
+        return outbox_rows(key, 0, [ReportEnd(parent=parent, status="FAILED", error=reason)])
 
     async def _command(self, arn: str, command: Command) -> State:
         execution = await self._execution(arn)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from perdure_core.events import decode_record, is_public
-from perdure_core.identity import parse_arn
+from perdure_core.identity import arn_of, parse_arn
 from perdure_core.payload import StoredPayload
 from perdure_core.refusals import Unknown
 from perdure_core.state import State, is_open
@@ -12,9 +12,22 @@ from perdure_history.change_notifier import Deadlines
 from perdure_history.execution_cache import CachedExecution, with_identity
 from perdure_history.executions import Executions
 from perdure_host.errors import Unreadable
-from perdure_host.ports import ExecutionKey, ExecutionPage, FunctionRow, ListQuery, RecordRow
+from perdure_host.ports import (
+    ExecutionKey,
+    ExecutionPage,
+    FunctionRow,
+    ListQuery,
+    RecordRow,
+    StoredRow,
+)
 from perdure_host.quarantine import in_words
-from perdure_host.services import NumberedEvent, QuarantinedExecution, key_of, key_of_identity
+from perdure_host.services import (
+    NumberedEvent,
+    QuarantinedExecution,
+    QuarantinedItem,
+    key_of,
+    key_of_identity,
+)
 
 _PAGE: Final = 100
 _LAST_EVENT: Final = 2**31 - 1
@@ -82,6 +95,36 @@ class HistoryReader:
             return None
         return QuarantinedExecution(row, mark.reason, mark.since_ms)
 
+    async def quarantined_items(
+        self, *, after: tuple[int, str, str] | None, limit: int
+    ) -> list[QuarantinedItem]:
+        """Return what is set aside, oldest first, after this time, kind and place."""
+        executions = self._executions
+        executions.require_ready()
+        later = [
+            (entry, key)
+            for entry, key in executions.quarantine.entries()
+            if after is None or (entry.since_ms, entry.kind, entry.place) > after
+        ]
+        return [
+            QuarantinedItem(
+                entry.since_ms, entry.kind, entry.place, entry.reason, await self._arn_of(key)
+            )
+            for entry, key in later[:limit]
+        ]
+
+    async def stored_rows(
+        self, arn: str, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        """Return the rows of an execution as they are stored. Raises Unknown."""
+        self._executions.require_ready()
+        rows = await self._executions.store.stored_rows(
+            key_of(arn), skip=skip, limit=limit, bytes_max=bytes_max
+        )
+        if not rows and not skip:
+            raise Unknown(f"no execution {arn}: it never existed, or is past its retention")
+        return rows
+
     def quarantine_reason(self, key: ExecutionKey) -> str | None:
         """Return the reason for which the execution is quarantined, if it is."""
         mark = self._executions.quarantine.get(key)
@@ -121,6 +164,16 @@ class HistoryReader:
         """Return the payloads that these references of one execution stand for."""
         self._executions.require_ready()
         return await self._executions.payloads.texts(key, references)
+
+    async def _arn_of(self, key: ExecutionKey | None) -> str | None:
+        """Return the ARN of an execution, unless its row cannot be read."""
+        if key is None:
+            return None
+        try:
+            row = await self._executions.store.get(key)
+        except Unreadable:
+            return None
+        return None if row is None else arn_of(row.identity)
 
     async def _committed(self, arn: str) -> CachedExecution:
         identity = parse_arn(arn)

@@ -96,7 +96,7 @@ class Scanner:
         return True
 
     async def _restore_alarms(self) -> int:
-        """Look through the next buckets for executions that have lost their alarm; restore it."""
+        """Restore the alarms that executions of the next buckets have lost; return how many."""
         executions = self._executions
         to_bucket = min(self._next_bucket + _SCANNED_BUCKETS, BUCKETS)
         keys = await executions.store.without_alarm(

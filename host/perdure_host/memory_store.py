@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,10 +27,12 @@ from perdure_host.ports import (
     FunctionRow,
     ListQuery,
     OutboxRow,
+    PayloadRow,
     RecordRow,
     RefusedChange,
     StatusEventRow,
     StoredExecution,
+    StoredRow,
     UnreadableRow,
     WaitingFor,
     page_of,
@@ -141,6 +143,32 @@ class MemoryStore:
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         row = self._rows.get(key)
         return None if row is None else StoredExecution(row, tuple(self._records[key]))
+
+    async def stored_rows(
+        self, key: ExecutionKey, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        place: dict[str, Any] = {"bucket": key.bucket, "execution_id": key.execution_id}
+        row, due_ms = self._rows.get(key), self._alarms.get(key)
+        rows: list[StoredRow] = []
+        if row is not None:
+            rows.append(_stored("executions", place, row))
+        rows += [_stored("events", place, each) for each in self._records.get(key, ())]
+        bodies = sorted(self._payloads.get(key, {}).items())
+        rows += [_stored("payloads", place, PayloadRow(*each)) for each in bodies]
+        if due_ms is not None:
+            rows.append(StoredRow("timers", {**place, "due_ms": due_ms}))
+        sent = sorted(place for place, row in self._outbox.items() if row.sender == key)
+        rows += [_stored("outbox", {}, self._outbox[each]) for each in sent]
+        events = sorted(number for of, number in self._status_events if of == key)
+        rows += [_stored("status_events", place, self._status_events[key, n]) for n in events]
+        page: list[StoredRow] = []
+        for each in rows[skip : skip + limit]:
+            body = each.columns.get("body")
+            bytes_max -= len(body) if isinstance(body, bytes) else 0
+            if bytes_max < 0 and page:
+                break
+            page.append(each)
+        return page
 
     async def load_many(
         self, keys: Sequence[ExecutionKey], *, records_max: int
@@ -312,6 +340,12 @@ class MemoryStore:
             del self._keys[_name(row)]
             self._alarms.pop(key, None)
             self._deleted.add(key)
+
+
+def _stored(table: str, place: Mapping[str, Any], row: msgspec.Struct) -> StoredRow:
+    """Return the columns that a database would hold of the row."""
+    facts = {name: value for name, value in msgspec.structs.asdict(row).items() if name != "key"}
+    return StoredRow(table, {**place, **facts})
 
 
 def _name(row: ExecutionRow) -> ExecutionName:

@@ -168,6 +168,13 @@ class StoredExecution(msgspec.Struct, frozen=True):
     records: tuple[RecordRow, ...]
 
 
+class StoredRow(msgspec.Struct, frozen=True):
+    """A row as the database holds it, whatever that is. Text that is none has surrogates."""
+
+    table: str
+    columns: dict[str, int | float | str | bytes | None]
+
+
 class Alarm(msgspec.Struct, frozen=True, order=True):
     """The time at which an execution must be woken."""
 
@@ -335,6 +342,16 @@ class Store(Protocol):
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         """Return the execution with all its records."""
+        ...
+
+    async def stored_rows(
+        self, key: ExecutionKey, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        """Return the rows of an execution, table by table, as they are stored.
+
+        After the first `skip` at most `limit`, in at most about `bytes_max` bytes, but at least one
+        unless there are no more.
+        """
         ...
 
     async def load_many(

@@ -32,6 +32,15 @@ class Mark(msgspec.Struct, frozen=True):
     since_ms: int
 
 
+class Entry(msgspec.Struct, frozen=True, order=True):
+    """What is set aside: a row by its kind and its key in words."""
+
+    since_ms: int
+    kind: QuarantineKind
+    place: str
+    reason: str
+
+
 class Quarantine:
     """The marks of one node."""
 
@@ -67,6 +76,23 @@ class Quarantine:
     def get(self, key: ExecutionKey) -> Mark | None:
         """Return the mark of the execution."""
         return self._executions.get(key)
+
+    def entries(self) -> list[tuple[Entry, ExecutionKey | None]]:
+        """Return everything that is set aside, oldest first, with the keys of executions."""
+        found: list[tuple[Entry, ExecutionKey | None]] = [
+            (
+                Entry(
+                    mark.since_ms, "execution", f"{key.bucket} {key.execution_id!r}", mark.reason
+                ),
+                key,
+            )
+            for key, mark in self._executions.items()
+        ]
+        found += [
+            (Entry(mark.since_ms, kind, place, mark.reason), None)
+            for (kind, place), mark in self._rows.items()
+        ]
+        return sorted(found, key=lambda each: each[0])
 
     def without(self, keys: Sequence[ExecutionKey]) -> list[ExecutionKey]:
         """Return the keys of executions that are not marked."""

@@ -23,6 +23,7 @@ from perdure_host.ports import (
     ExecutionRow,
     FunctionRow,
     ListQuery,
+    StoredRow,
 )
 
 
@@ -77,6 +78,16 @@ class QuarantinedExecution(msgspec.Struct, frozen=True):
     row: ExecutionRow
     reason: str
     since_ms: int
+
+
+class QuarantinedItem(msgspec.Struct, frozen=True):
+    """Something that is set aside; `arn` is that of an execution whose row can be read."""
+
+    since_ms: int
+    kind: str
+    place: str
+    reason: str
+    arn: str | None
 
 
 class CheckpointAnswer(msgspec.Struct, frozen=True):
@@ -218,6 +229,18 @@ class HistoryQueries(Protocol):
 
     async def quarantined(self, arn: str) -> QuarantinedExecution | None:
         """Return the row of an execution that is quarantined, and the reason."""
+        ...
+
+    async def quarantined_items(
+        self, *, after: tuple[int, str, str] | None, limit: int
+    ) -> list[QuarantinedItem]:
+        """Return what is set aside, oldest first, after this time, kind and place."""
+        ...
+
+    async def stored_rows(
+        self, arn: str, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        """Return the rows of an execution as they are stored; see the store. Raises Unknown."""
         ...
 
     def quarantine_reason(self, key: ExecutionKey) -> str | None:
@@ -404,6 +427,7 @@ __all__ = [
     "Matching",
     "NumberedEvent",
     "QuarantinedExecution",
+    "QuarantinedItem",
     "StartAnswer",
     "StartRequest",
     "StatePage",

@@ -185,6 +185,53 @@ def test_a_list_asks_for_each_filter_and_goes_on_behind_an_empty_page() -> None:
     assert second.marker == "further"
 
 
+def test_what_is_quarantined_is_listed_with_its_reason() -> None:
+    page = client_pb2.ListQuarantinedResponse(
+        items=[
+            client_pb2.QuarantinedItem(kind="function", place="'default' 'f'", reason="no text"),
+            client_pb2.QuarantinedItem(kind="execution", execution_arn="arn:1", reason="cut"),
+        ]
+    )
+    with serving(Script(answers=[page, page])) as server:
+        shown = perdure("executions", "quarantined", "--server", server).stdout
+        listed = perdure("executions", "quarantined", "--server", server, "-o", "json").stdout
+    for part in ("'default' 'f'", "no text", "arn:1", "cut"):
+        assert part in shown
+    assert [each["kind"] for each in json.loads(listed)] == ["function", "execution"]
+
+
+def test_a_raw_export_holds_the_rows_as_they_are_stored() -> None:
+    columns = [
+        client_pb2.StoredColumn(name="bucket", integer=7),
+        client_pb2.StoredColumn(name="body", raw=b"\xc1"),
+        client_pb2.StoredColumn(name="ended_ms"),
+        client_pb2.StoredColumn(name="name", text="n"),
+    ]
+    row = client_pb2.StoredRow(table="events", columns=columns)
+    pages = [
+        client_pb2.ListStoredRowsResponse(rows=[row], next_marker="further"),
+        client_pb2.ListStoredRowsResponse(),
+    ]
+    with serving(Script(answers=[*pages])) as server:
+        result = perdure("executions", "export", "--raw", "arn:1", "--server", server)
+    assert json.loads(result.stdout) == {
+        "format": "perdure-stored-rows",
+        "version": 1,
+        "execution_arn": "arn:1",
+        "rows": [
+            {
+                "table": "events",
+                "columns": {
+                    "bucket": 7,
+                    "body": {"base64": "wQ=="},
+                    "ended_ms": None,
+                    "name": "n",
+                },
+            }
+        ],
+    }
+
+
 def test_a_followed_history_as_json_is_a_list_of_events() -> None:
     script = Script(streams=[[event(1, "ExecutionStarted"), event(2, "ExecutionSucceeded")]])
     with serving(script) as server:

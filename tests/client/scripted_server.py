@@ -34,7 +34,10 @@ class Script:
                 request_deserializer=getattr(client_pb2, f"{name}Request").FromString,
                 response_serializer=serialize,
             )
-            for name in ("StartExecution", "GetExecution", "ListExecutions")
+            for name in (
+                *("StartExecution", "GetExecution", "ListExecutions"),
+                *("ListQuarantined", "ListStoredRows"),
+            )
         }
         follow = grpc.unary_stream_rpc_method_handler(
             self._stream,

@@ -416,3 +416,34 @@ def test_an_execution_that_is_quarantined_shows_why_and_whoever_waits_is_told() 
             assert not whole.HasField("quarantine_details")
 
     run(main)
+
+
+def test_what_is_quarantined_is_listed_in_pages_and_can_be_seen_as_it_is_stored() -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await Peer.connect(served)
+            bad = await started(served, execution_name="bad")
+            commands: Any = served.history.commands
+            quarantine = commands._executions.quarantine
+            quarantine.set_aside(key_of(bad), "a test says so")
+            quarantine.add_row("function", "'default' 'g'", "another test does")
+            marker, items = "", []
+            while True:
+                request = client_pb2.ListQuarantinedRequest(max_items=1, marker=marker)
+                page = await served.executions.ListQuarantined(request)
+                items += page.items
+                marker = page.next_marker
+                if not marker:
+                    break
+            assert sorted((each.kind, each.execution_arn, each.reason) for each in items) == [
+                ("execution", bad, "a test says so"),
+                ("function", "", "another test does"),
+            ]
+            stored = client_pb2.ListStoredRowsRequest(execution_arn=bad)
+            rows = (await served.executions.ListStoredRows(stored)).rows
+            assert [row.table for row in rows] == ["executions", "events", "timers"]
+            stored.execution_arn = bad[:-4] + "0000"
+            failure = await failure_of(served.executions.ListStoredRows(stored))
+            assert failure.code() is grpc.StatusCode.NOT_FOUND
+
+    run(main)

@@ -27,6 +27,7 @@ from perdure_host.ports import (
     StatusEventRow,
     Store,
     StoredExecution,
+    StoredRow,
     UnreadableRow,
     WaitingFor,
 )
@@ -130,6 +131,12 @@ class FaultyStore:
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         self._require_present()
         return await self.inner.load(key)
+
+    async def stored_rows(
+        self, key: ExecutionKey, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        self._require_present()
+        return await self.inner.stored_rows(key, skip=skip, limit=limit, bytes_max=bytes_max)
 
     async def load_many(
         self, keys: Sequence[ExecutionKey], *, records_max: int

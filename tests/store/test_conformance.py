@@ -442,3 +442,47 @@ async def test_the_secret_is_made_once_and_shared(place: Place) -> None:
         secret = await store.secret()
         assert len(secret) == 32
         assert await other.secret() == secret == await store.secret()
+
+
+async def test_the_rows_of_an_execution_are_seen_as_they_are_stored(place: Place) -> None:
+    texts = (payload(b"one"), payload(b"two"))
+    change = start(
+        1,
+        records=(record(1), record(2)),
+        sequence=2,
+        alarm_ms=5,
+        outbox=(letter(1, sender=1),),
+        payloads=texts,
+        status_events=(status_event(1),),
+    )
+    async with place.joined() as (store, me):
+        await store.commit(me, [change, start(2, alarm_ms=6)])
+        rows = await store.stored_rows(key(1), skip=0, limit=99, bytes_max=99_999)
+        assert [row.table for row in rows] == [
+            *("executions", "events", "events", "payloads", "payloads"),
+            *("timers", "outbox", "status_events"),
+        ]
+        place_of_it = {"bucket": 7, "execution_id": key(1).execution_id}
+        assert rows[1].columns == {
+            **place_of_it,
+            "sequence": 1,
+            "first_event_id": 1,
+            "event_count": 1,
+            "body": record(1).body,
+        }
+        assert rows[5].columns == {**place_of_it, "due_ms": 5}
+        facts = rows[0].columns
+        assert (facts["name"], facts["ended_ms"], facts["input_digest"]) == (
+            *("order-1", None),
+            b"\x00\xff",
+        )
+        # In pages: by number, and at least one row however large it is.
+        paged = [
+            page
+            for skip in range(len(rows))
+            for page in await store.stored_rows(key(1), skip=skip, limit=1, bytes_max=99_999)
+        ]
+        assert paged == rows
+        assert await store.stored_rows(key(1), skip=1, limit=9, bytes_max=0) == rows[1:2]
+        assert await store.stored_rows(key(1), skip=len(rows), limit=9, bytes_max=9) == []
+        assert await store.stored_rows(key(3), skip=0, limit=9, bytes_max=9) == []

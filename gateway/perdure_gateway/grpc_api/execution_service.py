@@ -21,6 +21,7 @@ from perdure_gateway.admission.overload import Overload
 from perdure_gateway.admission.readiness import Readiness
 from perdure_gateway.errors import HeartbeatTimeout
 from perdure_gateway.grpc_api.pages import execution_page, history_page, open_callback_page
+from perdure_gateway.grpc_api.quarantine_pages import quarantined_page, stored_row_page
 from perdure_gateway.views.event_messages import event_to_message
 from perdure_gateway.views.messages import (
     execution_to_message,
@@ -169,6 +170,16 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
         return client_pb2.DeleteExecutionResponse(
             deletion_request_timestamp=timestamp_from_ms(requested_ms)
         )
+
+    async def ListQuarantined(
+        self, request: client_pb2.ListQuarantinedRequest, context: _Context
+    ) -> client_pb2.ListQuarantinedResponse:
+        return await quarantined_page(self._queries, request)
+
+    async def ListStoredRows(
+        self, request: client_pb2.ListStoredRowsRequest, context: _Context
+    ) -> client_pb2.ListStoredRowsResponse:
+        return await stored_row_page(self._queries, request, self._budget.for_call(context))
 
     async def ListFunctions(
         self, request: client_pb2.ListFunctionsRequest, context: _Context

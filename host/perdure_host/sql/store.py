@@ -22,10 +22,19 @@ from perdure_host.ports import (
     RefusedChange,
     StatusEventRow,
     StoredExecution,
+    StoredRow,
     UnreadableRow,
     WaitingFor,
 )
-from perdure_host.sql import commits, listing, maintenance, membership, migration, reading
+from perdure_host.sql import (
+    commits,
+    listing,
+    maintenance,
+    membership,
+    migration,
+    raw_rows,
+    reading,
+)
 from perdure_host.sql.dialects import dialect_of
 from perdure_host.sql.engine import Database
 from perdure_host.sql.rows import Reading, read_execution
@@ -127,6 +136,12 @@ class SqlStore:
 
     async def load(self, key: ExecutionKey) -> StoredExecution | None:
         return await self.database.read(partial(reading.load, key=key))
+
+    async def stored_rows(
+        self, key: ExecutionKey, *, skip: int, limit: int, bytes_max: int
+    ) -> list[StoredRow]:
+        work = partial(raw_rows.stored_rows, key=key, skip=skip, limit=limit, bytes_max=bytes_max)
+        return await self.database.look_up(work)
 
     async def load_many(
         self, keys: Sequence[ExecutionKey], *, records_max: int

@@ -482,6 +482,178 @@ class DeleteExecutionResponse(google.protobuf.message.Message):
 global___DeleteExecutionResponse = DeleteExecutionResponse
 
 @typing.final
+class ListQuarantinedRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAX_ITEMS_FIELD_NUMBER: builtins.int
+    MARKER_FIELD_NUMBER: builtins.int
+    max_items: builtins.int
+    """Items of the page, 1 to 1,000; 100 when 0. (limits: PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT)"""
+    marker: builtins.str
+    """The next_marker of the previous page, unchanged; empty for the first page. Anything else: INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        max_items: builtins.int = ...,
+        marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["marker", b"marker", "max_items", b"max_items"]) -> None: ...
+
+global___ListQuarantinedRequest = ListQuarantinedRequest
+
+@typing.final
+class ListQuarantinedResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: builtins.int
+    NEXT_MARKER_FIELD_NUMBER: builtins.int
+    next_marker: builtins.str
+    """Empty on the last page."""
+    @property
+    def items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___QuarantinedItem]: ...
+    def __init__(
+        self,
+        *,
+        items: collections.abc.Iterable[global___QuarantinedItem] | None = ...,
+        next_marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["items", b"items", "next_marker", b"next_marker"]) -> None: ...
+
+global___ListQuarantinedResponse = ListQuarantinedResponse
+
+@typing.final
+class QuarantinedItem(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    QUARANTINE_TIMESTAMP_FIELD_NUMBER: builtins.int
+    EXECUTION_ARN_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """execution, alarm, outbox, status_event or function."""
+    place: builtins.str
+    """The key of the row, in words."""
+    reason: builtins.str
+    execution_arn: builtins.str
+    """Of an execution whose row can be read."""
+    @property
+    def quarantine_timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When this server found out."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        place: builtins.str = ...,
+        reason: builtins.str = ...,
+        quarantine_timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        execution_arn: builtins.str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_execution_arn", b"_execution_arn", "execution_arn", b"execution_arn", "quarantine_timestamp", b"quarantine_timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_execution_arn", b"_execution_arn", "execution_arn", b"execution_arn", "kind", b"kind", "place", b"place", "quarantine_timestamp", b"quarantine_timestamp", "reason", b"reason"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_execution_arn", b"_execution_arn"]) -> typing.Literal["execution_arn"] | None: ...
+
+global___QuarantinedItem = QuarantinedItem
+
+@typing.final
+class ListStoredRowsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXECUTION_ARN_FIELD_NUMBER: builtins.int
+    MAX_ITEMS_FIELD_NUMBER: builtins.int
+    MARKER_FIELD_NUMBER: builtins.int
+    execution_arn: builtins.str
+    max_items: builtins.int
+    """Rows of the page, 1 to 1,000; 100 when 0. A page also ends when it has grown to about 2,097,152 bytes; a row that
+    does not fit has a page of its own. (limits: PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT, PAGE_BYTES_MAX)
+    """
+    marker: builtins.str
+    """The next_marker of the previous page, unchanged; empty for the first page. Anything else: INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        execution_arn: builtins.str = ...,
+        max_items: builtins.int = ...,
+        marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["execution_arn", b"execution_arn", "marker", b"marker", "max_items", b"max_items"]) -> None: ...
+
+global___ListStoredRowsRequest = ListStoredRowsRequest
+
+@typing.final
+class ListStoredRowsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    NEXT_MARKER_FIELD_NUMBER: builtins.int
+    next_marker: builtins.str
+    """Empty on the last page."""
+    @property
+    def rows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StoredRow]:
+        """Of the tables executions, events, payloads, timers, outbox and status_events, in this order; empty on the last
+        page.
+        """
+
+    def __init__(
+        self,
+        *,
+        rows: collections.abc.Iterable[global___StoredRow] | None = ...,
+        next_marker: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_marker", b"next_marker", "rows", b"rows"]) -> None: ...
+
+global___ListStoredRowsResponse = ListStoredRowsResponse
+
+@typing.final
+class StoredRow(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    table: builtins.str
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StoredColumn]: ...
+    def __init__(
+        self,
+        *,
+        table: builtins.str = ...,
+        columns: collections.abc.Iterable[global___StoredColumn] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "table", b"table"]) -> None: ...
+
+global___StoredRow = StoredRow
+
+@typing.final
+class StoredColumn(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    INTEGER_FIELD_NUMBER: builtins.int
+    REAL_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    RAW_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    integer: builtins.int
+    real: builtins.float
+    text: builtins.str
+    raw: builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        integer: builtins.int = ...,
+        real: builtins.float = ...,
+        text: builtins.str = ...,
+        raw: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["integer", b"integer", "raw", b"raw", "real", b"real", "text", b"text", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["integer", b"integer", "name", b"name", "raw", b"raw", "real", b"real", "text", b"text", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["value", b"value"]) -> typing.Literal["integer", "real", "text", "raw"] | None: ...
+
+global___StoredColumn = StoredColumn
+
+@typing.final
 class ListFunctionsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

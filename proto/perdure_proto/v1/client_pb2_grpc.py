@@ -85,6 +85,16 @@ class ExecutionServiceStub(object):
                 request_serializer=perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionRequest.SerializeToString,
                 response_deserializer=perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionResponse.FromString,
                 _registered_method=True)
+        self.ListQuarantined = channel.unary_unary(
+                '/perdure_proto.v1.ExecutionService/ListQuarantined',
+                request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedRequest.SerializeToString,
+                response_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedResponse.FromString,
+                _registered_method=True)
+        self.ListStoredRows = channel.unary_unary(
+                '/perdure_proto.v1.ExecutionService/ListStoredRows',
+                request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsRequest.SerializeToString,
+                response_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsResponse.FromString,
+                _registered_method=True)
         self.ListFunctions = channel.unary_unary(
                 '/perdure_proto.v1.ExecutionService/ListFunctions',
                 request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListFunctionsRequest.SerializeToString,
@@ -174,6 +184,23 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuarantined(self, request, context):
+        """Returns one page of what the server has set aside because it cannot be read, oldest first: executions, and rows
+        that belong to none. What nothing has read since the server started is not known yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStoredRows(self, request, context):
+        """Returns one page of the rows of an execution as the database holds them, whether they can be read or not. While
+        the execution moves, two pages need not fit together.
+        NOT_FOUND when no table has a row of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFunctions(self, request, context):
         """Returns the functions that workers have registered, sorted by name.
         """
@@ -233,6 +260,16 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.DeleteExecution,
                     request_deserializer=perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionRequest.FromString,
                     response_serializer=perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionResponse.SerializeToString,
+            ),
+            'ListQuarantined': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuarantined,
+                    request_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedRequest.FromString,
+                    response_serializer=perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedResponse.SerializeToString,
+            ),
+            'ListStoredRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStoredRows,
+                    request_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsRequest.FromString,
+                    response_serializer=perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsResponse.SerializeToString,
             ),
             'ListFunctions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFunctions,
@@ -510,6 +547,60 @@ class ExecutionService(object):
             '/perdure_proto.v1.ExecutionService/DeleteExecution',
             perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionRequest.SerializeToString,
             perdure__proto_dot_v1_dot_client__pb2.DeleteExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantined(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure_proto.v1.ExecutionService/ListQuarantined',
+            perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedRequest.SerializeToString,
+            perdure__proto_dot_v1_dot_client__pb2.ListQuarantinedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStoredRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure_proto.v1.ExecutionService/ListStoredRows',
+            perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsRequest.SerializeToString,
+            perdure__proto_dot_v1_dot_client__pb2.ListStoredRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

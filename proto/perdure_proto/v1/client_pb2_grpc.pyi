@@ -97,6 +97,23 @@ class ExecutionServiceStub:
     Not ended: FAILED_PRECONDITION. A repeat changes nothing.
     """
 
+    ListQuarantined: grpc.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListQuarantinedRequest,
+        perdure_proto.v1.client_pb2.ListQuarantinedResponse,
+    ]
+    """Returns one page of what the server has set aside because it cannot be read, oldest first: executions, and rows
+    that belong to none. What nothing has read since the server started is not known yet.
+    """
+
+    ListStoredRows: grpc.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListStoredRowsRequest,
+        perdure_proto.v1.client_pb2.ListStoredRowsResponse,
+    ]
+    """Returns one page of the rows of an execution as the database holds them, whether they can be read or not. While
+    the execution moves, two pages need not fit together.
+    NOT_FOUND when no table has a row of it.
+    """
+
     ListFunctions: grpc.UnaryUnaryMultiCallable[
         perdure_proto.v1.client_pb2.ListFunctionsRequest,
         perdure_proto.v1.client_pb2.ListFunctionsResponse,
@@ -177,6 +194,23 @@ class ExecutionServiceAsyncStub:
     """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
     name, has removed it: the name is free at once.
     Not ended: FAILED_PRECONDITION. A repeat changes nothing.
+    """
+
+    ListQuarantined: grpc.aio.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListQuarantinedRequest,
+        perdure_proto.v1.client_pb2.ListQuarantinedResponse,
+    ]
+    """Returns one page of what the server has set aside because it cannot be read, oldest first: executions, and rows
+    that belong to none. What nothing has read since the server started is not known yet.
+    """
+
+    ListStoredRows: grpc.aio.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.ListStoredRowsRequest,
+        perdure_proto.v1.client_pb2.ListStoredRowsResponse,
+    ]
+    """Returns one page of the rows of an execution as the database holds them, whether they can be read or not. While
+    the execution moves, two pages need not fit together.
+    NOT_FOUND when no table has a row of it.
     """
 
     ListFunctions: grpc.aio.UnaryUnaryMultiCallable[
@@ -279,6 +313,27 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         """Deletes an execution that has ended, and its history. Its status is DELETING until a sweep, or a start under its
         name, has removed it: the name is free at once.
         Not ended: FAILED_PRECONDITION. A repeat changes nothing.
+        """
+
+    @abc.abstractmethod
+    def ListQuarantined(
+        self,
+        request: perdure_proto.v1.client_pb2.ListQuarantinedRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[perdure_proto.v1.client_pb2.ListQuarantinedResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.ListQuarantinedResponse]]:
+        """Returns one page of what the server has set aside because it cannot be read, oldest first: executions, and rows
+        that belong to none. What nothing has read since the server started is not known yet.
+        """
+
+    @abc.abstractmethod
+    def ListStoredRows(
+        self,
+        request: perdure_proto.v1.client_pb2.ListStoredRowsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[perdure_proto.v1.client_pb2.ListStoredRowsResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.ListStoredRowsResponse]]:
+        """Returns one page of the rows of an execution as the database holds them, whether they can be read or not. While
+        the execution moves, two pages need not fit together.
+        NOT_FOUND when no table has a row of it.
         """
 
     @abc.abstractmethod

@@ -35,8 +35,10 @@ from perdure.client.models import (
     HistoryEvent,
     OpenCallback,
     PauseDescription,
+    QuarantinedItem,
     RetryDescription,
     StartedExecution,
+    StoredRow,
 )
 
 __all__ = [
@@ -56,10 +58,12 @@ __all__ = [
     "OpenCallback",
     "PauseDescription",
     "PermissionDeniedError",
+    "QuarantinedItem",
     "ResourceExhaustedError",
     "RetryDescription",
     "ServerError",
     "StartedExecution",
+    "StoredRow",
     "UnauthenticatedError",
     "UnavailableError",
     "WaitTimeoutError",

@@ -23,7 +23,9 @@ from perdure.client.models import (
     FunctionDescription,
     HistoryEvent,
     OpenCallback,
+    QuarantinedItem,
     StartedExecution,
+    StoredRow,
 )
 from perdure_host.channel import connection_settings
 from perdure_host.errors import SettingsError
@@ -239,6 +241,36 @@ class Client:
         while True:  # ends with the last page
             page = self._drive(
                 unary_flows.open_callback_page(
+                    self._environment, execution_arn, page_items=page_items, marker=marker
+                )
+            )
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
+
+    def list_quarantined(self, *, page_items: int = 1_000) -> Iterator[QuarantinedItem]:
+        """Return what the server has set aside because it cannot be read, oldest first."""
+        marker = ""
+        while True:  # ends with the last page
+            page = self._drive(
+                unary_flows.quarantined_page(
+                    self._environment, page_items=page_items, marker=marker
+                )
+            )
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
+
+    def list_stored_rows(
+        self, execution_arn: str, *, page_items: int = 1_000
+    ) -> Iterator[StoredRow]:
+        """Return the rows of an execution as the database holds them, readable or not."""
+        marker = ""
+        while True:  # ends with the last page
+            page = self._drive(
+                unary_flows.stored_row_page(
                     self._environment, execution_arn, page_items=page_items, marker=marker
                 )
             )

@@ -6,6 +6,7 @@ may know more of them than this client.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -169,6 +170,42 @@ class HistoryEvent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QuarantinedItem:
+    """An execution, or a row that belongs to none, that cannot be read.
+
+    `place` is the key of the row, in words; `execution_arn` is that of an execution whose row can
+    be read.
+    """
+
+    kind: str
+    place: str
+    reason: str
+    quarantined_at: datetime
+    execution_arn: str | None
+    wire: client_pb2.QuarantinedItem = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the API's message as JSON."""
+        return to_json_dict(self.wire)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRow:
+    """A row as the database holds it."""
+
+    table: str
+    columns: Mapping[str, int | float | str | bytes | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON; bytes are an object with the one key `base64`."""
+        columns = {
+            name: {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
+            for name, value in self.columns.items()
+        }
+        return {"table": self.table, "columns": columns}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionDescription:
     """A function that workers have registered."""
 
@@ -278,6 +315,27 @@ def read_function(message: client_pb2.Function) -> FunctionDescription:
         workers_connected=message.workers_connected,
         wire=message,
     )
+
+
+def read_quarantined(message: client_pb2.QuarantinedItem) -> QuarantinedItem:
+    """Return what this message says is set aside."""
+    return QuarantinedItem(
+        kind=message.kind,
+        place=message.place,
+        reason=message.reason,
+        quarantined_at=read_time(message.quarantine_timestamp),
+        execution_arn=_present(message).get("execution_arn"),
+        wire=message,
+    )
+
+
+def read_stored_row(message: client_pb2.StoredRow) -> StoredRow:
+    """Return the row of this message."""
+    columns: dict[str, int | float | str | bytes | None] = {}
+    for column in message.columns:
+        kind = column.WhichOneof("value")
+        columns[column.name] = None if kind is None else getattr(column, kind)
+    return StoredRow(table=message.table, columns=columns)
 
 
 def read_open_callback(message: model_pb2.OpenCallback) -> OpenCallback:

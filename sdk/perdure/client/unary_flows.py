@@ -14,10 +14,14 @@ from perdure.client.models import (
     FunctionDescription,
     HistoryEvent,
     OpenCallback,
+    QuarantinedItem,
+    StoredRow,
     read_event,
     read_execution,
     read_function,
     read_open_callback,
+    read_quarantined,
+    read_stored_row,
     read_summary,
     read_time,
 )
@@ -84,6 +88,26 @@ def list_page(
     """Return one page of executions."""
     answer = yield from call(environment, request, client_pb2.ListExecutionsResponse)
     return Page(tuple(read_summary(each) for each in answer.executions), answer.next_marker)
+
+
+def quarantined_page(
+    environment: ClientEnvironment, *, page_items: int, marker: str
+) -> Program[Page[QuarantinedItem]]:
+    """Return one page of what the server has set aside."""
+    request = client_pb2.ListQuarantinedRequest(max_items=page_items, marker=marker)
+    answer = yield from call(environment, request, client_pb2.ListQuarantinedResponse)
+    return Page(tuple(read_quarantined(each) for each in answer.items), answer.next_marker)
+
+
+def stored_row_page(
+    environment: ClientEnvironment, execution_arn: str, *, page_items: int, marker: str
+) -> Program[Page[StoredRow]]:
+    """Return one page of the rows of an execution, as they are stored."""
+    request = client_pb2.ListStoredRowsRequest(
+        execution_arn=execution_arn, max_items=page_items, marker=marker
+    )
+    answer = yield from call(environment, request, client_pb2.ListStoredRowsResponse)
+    return Page(tuple(read_stored_row(each) for each in answer.rows), answer.next_marker)
 
 
 def stop(
