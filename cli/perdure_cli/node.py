@@ -34,7 +34,7 @@ from perdure_host.access.bearer_tokens import read_tokens
 from perdure_host.access.host_names import HostNames
 from perdure_host.access_keys import read_access_keys
 from perdure_host.clock import MachineClock, SteadyClock, WallClock
-from perdure_host.clock_watch import CLOCK_CHECK_S, ClockWatch
+from perdure_host.clock_watch import CLOCK_CHECK_S, STEP_MS_MIN, ClockWatch
 from perdure_host.credentials import certificate_names, tls_files
 from perdure_host.errors import HostError, SettingsError
 from perdure_host.listen import Address, check_exposure, parse_address
@@ -170,7 +170,8 @@ class Node:
                     heartbeat_timeout_ms=self._settings.heartbeat_timeout_ms,
                 ),
             )
-            if not await standby.wait_owned(history, stop):
+            take_time = partial(self._take_time, store)
+            if not await standby.wait_owned(history, stop, take_time):
                 return 0
             closing.push_async_callback(self._close_history, history)
             availability = Availability(self._server)
@@ -205,6 +206,16 @@ class Node:
     async def _open_store(self, store: Store) -> None:
         await store.open(migrate=self._settings.migrate)
         self._secret = await store.secret()
+
+    async def _take_time(self, store: Store) -> None:
+        """Take over the time of the database, if it has a clock of its own. Raises StoreError."""
+        ahead_ms = self._clock.follow(await store.now_ms(self._clock.now_ms()))
+        if abs(ahead_ms) >= STEP_MS_MIN:
+            _log.warning(
+                "the clocks of this machine and of the database differ; this server keeps the"
+                " database's time",
+                database_ahead_ms=ahead_ms,
+            )
 
     def _make_history(self, store: Store, address: str) -> HistoryService:
         assert self._secret is not None

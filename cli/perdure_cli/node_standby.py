@@ -81,10 +81,19 @@ class Standby:
                 return True
         return False
 
-    async def wait_owned(self, history: HistoryService, stop: asyncio.Event) -> bool:
-        """Wait until this node owns the database; return False if `stop` is set before."""
+    async def wait_owned(
+        self,
+        history: HistoryService,
+        stop: asyncio.Event,
+        take_time: Callable[[], Awaitable[None]],
+    ) -> bool:
+        """Wait until this node owns the database; return False if `stop` is set before.
+
+        `take_time` sets the clock of the node before each try.
+        """
         while not stop.is_set():
             try:
+                await take_time()
                 await history.open(spare_expired=self._patience.must_spare())
             except NodeTaken as taken:
                 self._answered()

@@ -218,6 +218,7 @@ class ExecutionCache:
         self._bytes = 0
         # Counts how often the cache was cleared.
         self.epoch = 0
+        self._half_full = metrics.histories_half_full
         metrics.cache_executions.set_function(lambda: len(self._executions))
         metrics.cache_bytes.set_function(lambda: self._bytes)
 
@@ -248,6 +249,7 @@ class ExecutionCache:
         was_half_full = is_half_full(records - 1, execution.history_bytes)
         grown_bytes = execution.grow(record_bytes)
         if not was_half_full and is_half_full(records, execution.history_bytes):
+            self._half_full.inc()
             _log.warning(
                 "the history of an execution has used half of its room",
                 execution_id=execution.key.execution_id,

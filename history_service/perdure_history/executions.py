@@ -380,7 +380,7 @@ class Executions:
         self.committer.incarnation = await self.store.join(
             self._node_name,
             self._address,
-            now_ms=self.clock.now_ms(),
+            now_ms=await self.store.now_ms(self.clock.now_ms()),
             lease_ms=self.settings.lease_ms,
             spare_expired=spare_expired,
         )
@@ -391,7 +391,7 @@ class Executions:
         asked_s = self.lease.asking()
         await self.store.renew(
             self.committer.incarnation,
-            now_ms=self.clock.now_ms(),
+            now_ms=await self.store.now_ms(self.clock.now_ms()),
             lease_ms=self.settings.lease_ms,
         )
         self.lease.renewed(asked_s)

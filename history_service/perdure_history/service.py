@@ -274,18 +274,20 @@ class HistoryService:
 
     async def _sweep(self) -> None:
         executions = self._executions
-        batch_max = self._settings.sweep_executions_max
         # In slices, so that commits go in between: a history may have millions of records.
         while executions.unavailable_reason is None:
             swept = await executions.store.sweep(
-                self.incarnation, now_ms=executions.clock.now_ms(), limit=batch_max
+                self.incarnation,
+                now_ms=executions.clock.now_ms(),
+                limit=self._settings.sweep_executions_max,
             )
             if swept:
                 executions.drop_expired()
             remained = await executions.store.delete_remains(
                 self.incarnation, limit=self._settings.sweep_rows_max
             )
-            if swept < batch_max and not remained:
+            # A slow database deletes fewer at a time than it was asked to.
+            if not swept and not remained:
                 return
 
     async def _scan(self) -> None:

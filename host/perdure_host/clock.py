@@ -52,12 +52,18 @@ class WallClock(MachineClock):
 
 
 class SteadyClock(Clock):
-    """The time of a node: the wall clock's when it was made, counted on by the monotonic clock."""
+    """The time of a node: the wall clock's when it was made, counted on by the monotonic clock.
+
+    A node on a database with a clock of its own takes over the time of that before it serves, since
+    other nodes on other machines read the same timers.
+    """
 
     def __init__(self, machine: MachineClock | None = None) -> None:
         """Read the wall clock. `machine` is this machine's clocks by default."""
         self._machine = machine or WallClock()
         self._offset_ms = self._machine.now_ms() - self._machine.monotonic_ms()
+        # What the wall clock was at the start, whoever's time this is.
+        self._wall_offset_ms = self._offset_ms
 
     def now_ms(self) -> int:
         return self._machine.monotonic_ms() + self._offset_ms
@@ -67,9 +73,15 @@ class SteadyClock(Clock):
         while (rest_ms := due_ms - self.now_ms()) > 0:
             await self._machine.sleep_ms(min(rest_ms, WAIT_SLICE_MS_MAX))
 
+    def follow(self, now_ms: int) -> int:
+        """Take over this time from now on; return by how much it was ahead. Not while serving."""
+        ahead_ms = now_ms - self.now_ms()
+        self._offset_ms += ahead_ms
+        return ahead_ms
+
     def wall_ahead_ms(self) -> int:
         """Return by how much the wall clock was set forward since; negative if it was set back."""
-        return self._machine.now_ms() - self.now_ms()
+        return self._machine.now_ms() - self._machine.monotonic_ms() - self._wall_offset_ms
 
 
 def _monotonic_clock() -> Callable[[], int]:

@@ -83,6 +83,9 @@ class MemoryStore:
     def reconnect(self) -> None:
         """Do nothing: no call is ever in progress."""
 
+    async def now_ms(self, own_ms: int) -> int:
+        return own_ms
+
     async def secret(self) -> bytes:
         return self._secret
 
@@ -96,6 +99,8 @@ class MemoryStore:
         spare_expired: bool = False,
     ) -> int:
         node = self._node
+        if node.lease_until_ms > now_ms + 2 * lease_ms:
+            node.lease_until_ms = now_ms + lease_ms
         is_held = spare_expired or node.lease_until_ms > now_ms
         if node.live and node.name != node_name and is_held:
             raise NodeTaken(

@@ -173,6 +173,9 @@ class ServerMetrics:
             kind: quarantined.labels(kind)
             for kind in ("execution", "alarm", "outbox", "status_event", "function")
         }
+        self.histories_half_full = self._counter(
+            "histories_half_full", "Executions whose history came to use half of its room."
+        )
         self.cache_executions = self._gauge("cache_executions", "Executions in the cache.")
         self.cache_bytes = self._gauge("cache_bytes", "Approximate size of the cache.")
 

@@ -286,6 +286,10 @@ class Store(Protocol):
         """Make every call in progress fail at once; the next one connects again."""
         ...
 
+    async def now_ms(self, own_ms: int) -> int:
+        """Return the time by the database's clock; without one, `own_ms`. Leases are in it."""
+        ...
+
     async def secret(self) -> bytes:
         """Return the cluster's 32 secret bytes, created on first use.
 
@@ -304,12 +308,11 @@ class Store(Protocol):
     ) -> int:
         """Become the only live node and owner of all buckets; return a new incarnation.
 
-        It is higher than all before.
-
-        A node of the same name is replaced at once: its row is marked dead first, which
-        waits for its commits in flight. Raises NodeTaken if a node of another name is live and
-        its lease has not expired; one whose lease has expired is marked dead and replaced, unless
-        `spare_expired`: then no live node of another name is.
+        It is higher than all before. A node of the same name is replaced at once: its row is marked
+        dead first, which waits for its commits in flight. Raises NodeTaken if a node of another
+        name is live and its lease has not expired; one whose lease has expired is marked dead and
+        replaced, unless `spare_expired`: then no live node of another name is. A lease that ends
+        after twice `lease_ms` was written before the clock was set back: it ends after `lease_ms`.
         """
         ...
 
@@ -347,10 +350,9 @@ class Store(Protocol):
     async def stored_rows(
         self, key: ExecutionKey, *, skip: int, limit: int, bytes_max: int
     ) -> list[StoredRow]:
-        """Return the rows of an execution, table by table, as they are stored.
+        """Return rows of an execution as they are stored, table by table, after the first `skip`.
 
-        After the first `skip` at most `limit`, in at most about `bytes_max` bytes, but at least one
-        unless there are no more.
+        At most `limit`, in about `bytes_max` bytes, and at least one unless there are no more.
         """
         ...
 
@@ -399,10 +401,9 @@ class Store(Protocol):
     async def without_alarm(
         self, *, from_bucket: int, to_bucket: int, limit: int
     ) -> list[ExecutionKey]:
-        """Return executions of these buckets that run and have no alarm, at most `limit`.
+        """Return executions from these buckets, `to_bucket` excluded, that have lost their alarm.
 
-        Each that is not paused has a deadline, and with it an alarm. One whose alarm holds no time
-        counts as having none. `to_bucket` is exclusive.
+        They run, are not paused, and have none, or one that holds no time.
         """
         ...
 
@@ -429,7 +430,7 @@ class Store(Protocol):
         ...
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
-        """Delete up to `limit` expired executions (`expires_ms`); return how many there were.
+        """Delete up to `limit` expired executions (`expires_ms`); return how many were deleted.
 
         From now on they cannot be found and their names are free, but their records and payloads
         are left for `delete_remains`.

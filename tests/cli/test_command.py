@@ -193,10 +193,10 @@ def test_what_is_quarantined_is_listed_with_its_reason() -> None:
         ]
     )
     with serving(Script(answers=[page, page])) as server:
-        shown = perdure("executions", "quarantined", "--server", server).stdout
+        printed = perdure("executions", "quarantined", "--server", server).stdout
         listed = perdure("executions", "quarantined", "--server", server, "-o", "json").stdout
     for part in ("'default' 'f'", "no text", "arn:1", "cut"):
-        assert part in shown
+        assert part in printed
     assert [each["kind"] for each in json.loads(listed)] == ["function", "execution"]
 
 

@@ -427,7 +427,8 @@ def test_what_is_quarantined_is_listed_in_pages_and_can_be_seen_as_it_is_stored(
             quarantine = commands._executions.quarantine
             quarantine.set_aside(key_of(bad), "a test says so")
             quarantine.add_row("function", "'default' 'g'", "another test does")
-            marker, items = "", []
+            marker = ""
+            items: list[client_pb2.QuarantinedItem] = []
             while True:
                 request = client_pb2.ListQuarantinedRequest(max_items=1, marker=marker)
                 page = await served.executions.ListQuarantined(request)

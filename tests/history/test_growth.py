@@ -46,6 +46,8 @@ async def test_what_lets_a_history_grow_is_refused_before_its_limit_and_its_end_
         assert WARNING not in capsys.readouterr().out
         await fill(invocation)
         assert capsys.readouterr().out.count(WARNING) == 1
+        counted = simulation.metrics.registry.get_sample_value
+        assert counted("perdure_histories_half_full_total") == 1
         assert len(simulation.records(key_of(arn))) == RECORDS_MAX * 7 // 8
         with pytest.raises(Invalid, match=r"at most 80 records, got 70; .* chained invoke"):
             await invocation.step("late")

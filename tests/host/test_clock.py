@@ -58,6 +58,19 @@ def test_a_wait_ends_when_its_time_has_passed_whatever_the_wall_clock_says() -> 
     assert machine.slept_ms == [10_000, 10_000, 10_000, 10_000, 5_000]
 
 
+def test_the_time_of_a_database_is_kept_and_is_no_step_of_the_wall_clock() -> None:
+    machine = Machine()
+    clock = SteadyClock(machine)
+    assert clock.follow(machine.wall_ms - DAY_MS) == -DAY_MS
+    machine.monotonic += 1_000
+    machine.wall_ms += 1_000
+    assert clock.now_ms() == machine.wall_ms - DAY_MS
+    assert clock.wall_ahead_ms() == 0
+    machine.wall_ms += DAY_MS
+    assert clock.now_ms() == machine.wall_ms - 2 * DAY_MS
+    assert clock.wall_ahead_ms() == DAY_MS
+
+
 def test_a_time_in_the_past_is_not_waited_for() -> None:
     machine = Machine()
     clock = SteadyClock(machine)

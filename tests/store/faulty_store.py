@@ -78,6 +78,10 @@ class FaultyStore:
         self._require_present()
         return await self.inner.secret()
 
+    async def now_ms(self, own_ms: int) -> int:
+        self._require_present()
+        return await self.inner.now_ms(own_ms)
+
     async def ping(self) -> None:
         self._require_present()
         await self.inner.ping()

@@ -72,6 +72,27 @@ async def test_a_live_node_keeps_others_out_until_its_lease_lapses(place: Place)
         await store.join("beta", "b:1", now_ms=LEASE_MS, lease_ms=LEASE_MS)
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_lasts_one_lease_more(
+    place: Place,
+) -> None:
+    day_ms = 86_400_000
+    async with place.opened() as store:
+        await store.join("alpha", "a:1", now_ms=day_ms, lease_ms=LEASE_MS)
+        for now_ms in (0, LEASE_MS - 1):
+            with pytest.raises(NodeTaken):
+                await store.join("beta", "b:1", now_ms=now_ms, lease_ms=LEASE_MS)
+        await store.join("beta", "b:1", now_ms=LEASE_MS, lease_ms=LEASE_MS)
+
+
+async def test_nodes_of_one_server_share_its_clock(place: Place) -> None:
+    async with place.opened() as store:
+        times_ms = [await store.now_ms(own_ms) for own_ms in (5, 5)]
+    if place.url.startswith("postgresql"):
+        assert 1_700_000_000_000 < times_ms[0] <= times_ms[1]
+    else:
+        assert times_ms == [5, 5]
+
+
 async def test_a_renewed_lease_keeps_others_out_for_longer(place: Place) -> None:
     async with place.joined("alpha") as (store, me):
         await store.renew(me, now_ms=LEASE_MS, lease_ms=LEASE_MS)

@@ -69,9 +69,7 @@ def _row_to_message(row: StoredRow) -> client_pb2.StoredRow:
     )
 
 
-def _column_to_message(
-    name: str, value: float | str | bytes | None
-) -> client_pb2.StoredColumn:
+def _column_to_message(name: str, value: float | str | bytes | None) -> client_pb2.StoredColumn:
     match value:
         case None:
             return client_pb2.StoredColumn(name=name)

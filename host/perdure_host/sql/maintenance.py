@@ -1,6 +1,8 @@
 """Writes that no execution waits for: deleting expired executions, and registering functions."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -27,9 +29,38 @@ from perdure_host.sql.schema import (
     timers,
 )
 
+# What the statements of a slice may take. A slice that took longer makes the next one smaller.
+SLICE_S: Final = 0.01
+# However slow the database is, so many rows are deleted at a time: otherwise they would only grow.
+SLICE_ROWS_MIN: Final = 10
+_SHARE_MIN: Final = 0.01
+_GROWTH_MAX: Final = 2.0
 # Of one slice. A row is deleted whole, however large it is.
 EXECUTIONS_MAX: Final = 100
 REMAINS_BYTES_MAX: Final = 1_024 * 1_024
+
+
+class Pace:
+    """How many rows a slice may delete: fewer after one that took long, so that commits go on.
+
+    What is measured are the statements, not how long they waited for their turn.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.perf_counter) -> None:
+        self._now_s = now_s
+        self._share = 1.0
+
+    def rows(self, limit: int) -> int:
+        """Return how many rows of this limit the next slice may delete."""
+        return max(min(limit, SLICE_ROWS_MIN), int(limit * self._share))
+
+    @contextlib.contextmanager
+    def measured(self) -> Generator[None]:
+        """Measure one slice."""
+        began_s = self._now_s()
+        yield
+        took_s = max(self._now_s() - began_s, SLICE_S / _GROWTH_MAX)
+        self._share = min(1.0, max(_SHARE_MIN, self._share * SLICE_S / took_s))
 
 
 def sweep(

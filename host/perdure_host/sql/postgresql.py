@@ -175,12 +175,22 @@ def writer_engine(url: URL) -> Engine:
 
 def reader_engine(url: URL, connections: int) -> Engine:
     """Return an engine for reading; each statement is its own transaction."""
-    return _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+    engine = _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+    event.listen(engine, "begin", _begin_to_read)
+    return engine
 
 
 def sorts_each_part() -> bool:
     """Return True: the parts of a UNION ALL are planned apart, each for its own order."""
     return True
+
+
+def now_ms(connection: Connection) -> int:
+    """Return the time by the clock of the database."""
+    found = connection.exec_driver_sql(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    )
+    return int(found.scalar_one())
 
 
 def insert_into(table: Table) -> Insert:
@@ -291,3 +301,13 @@ def _begin(connection: Connection) -> None:
     if connection.info.get(_POOLED):
         settings = "; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS)
         connection.exec_driver_sql(settings)
+
+
+def _begin_to_read(connection: Connection) -> None:
+    """Read in a transaction behind a pooler: nothing that is set would outlive a statement.
+
+    It ends with the rollback of the connection that goes back to the pool.
+    """
+    if connection.info.get(_POOLED):
+        connection.exec_driver_sql("BEGIN READ ONLY")
+        _begin(connection)

@@ -32,6 +32,7 @@ from perdure_host.sql import (
     maintenance,
     membership,
     migration,
+    postgresql,
     raw_rows,
     reading,
 )
@@ -54,6 +55,7 @@ class SqlStore:
     def __init__(self, url: str) -> None:
         self.database = Database(url)
         self._dialect = dialect_of(self.database.kind)
+        self._sweep_pace, self._remains_pace = maintenance.Pace(), maintenance.Pace()
         self._notify_unreadable: Callable[[UnreadableRow], None] = lambda _: None
 
     def watch_unreadable(self, notify: Callable[[UnreadableRow], None]) -> None:
@@ -78,6 +80,12 @@ class SqlStore:
     def reconnect(self) -> None:
         self.database.cut()
 
+    async def now_ms(self, own_ms: int) -> int:
+        # An embedded database has no clock but that of the machine.
+        if self.database.kind == "sqlite":
+            return own_ms
+        return await self.database.keep(postgresql.now_ms, deadline_s=PING_S_MAX)
+
     async def secret(self) -> bytes:
         secret = await self.database.read(membership.read_secret)
         if secret is None:
@@ -99,6 +107,9 @@ class SqlStore:
     ) -> int:
         # Joining locks the secret's row.
         await self.secret()
+        # In a transaction of its own: that of a node which must stand by is rolled back.
+        shorten = partial(membership.shorten_leases, now_ms=now_ms, lease_ms=lease_ms)
+        await self.database.write(shorten, deadline_s=JOIN_S_MAX)
         work = partial(
             membership.join,
             node_name=node_name,
@@ -221,19 +232,26 @@ class SqlStore:
         return await self.database.read(partial(reading.count_status_events, limit=limit))
 
     async def sweep(self, incarnation: int, *, now_ms: int, limit: int) -> int:
-        work = partial(
-            maintenance.sweep,
-            dialect=self._dialect,
-            incarnation=incarnation,
-            now_ms=now_ms,
-            limit=limit,
-        )
+        def work(connection: Connection) -> int:
+            with self._sweep_pace.measured():
+                return maintenance.sweep(
+                    connection,
+                    self._dialect,
+                    incarnation,
+                    now_ms=now_ms,
+                    limit=self._sweep_pace.rows(limit),
+                )
+
         return await self.database.write(work)
 
     async def delete_remains(self, incarnation: int, *, limit: int) -> bool:
-        work = partial(
-            maintenance.delete_remains, dialect=self._dialect, incarnation=incarnation, limit=limit
-        )
+        def work(connection: Connection) -> bool:
+            with self._remains_pace.measured():
+                limit_now = self._remains_pace.rows(limit)
+                return maintenance.delete_remains(
+                    connection, self._dialect, incarnation, limit=limit_now
+                )
+
         return await self.database.write(work)
 
     async def delete(
