@@ -22,6 +22,7 @@ PARTS: Final = {
 LONG: Final = {
     "overload": "more starts than the system can do",
     "lists": "lists among a million executions, while executions run",
+    "outages": "outages of PostgreSQL under load, with a standby",
 }
 
 
