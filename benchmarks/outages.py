@@ -120,7 +120,7 @@ class Health:
                 self.changes.append(Change(time.monotonic(), code))
 
 
-class Verdict:
+class Findings:
     """What is printed, and whether all of it is as it must be."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def lines(machine: Machine, text: str) -> int:
 
 def main() -> None:
     """Run the scenario once, and print what was seen."""
-    verdict = Verdict()
+    findings = Findings()
     with postgres_server(durable=True) as database, tempfile.TemporaryDirectory() as folder:
         url = database.create_database()
         folders = [Path(folder) / name for name in ("live", "standby")]
@@ -160,12 +160,12 @@ def main() -> None:
             live.start_worker(PROGRAMS)
             live.wait_for_worker("three_steps")
             wait_until(lambda: lines(standby, "standing by") == 1, "the other server stands by")
-            _run(verdict, database, live, standby)
-    if not verdict.is_good:
+            _run(findings, database, live, standby)
+    if not findings.is_good:
         raise SystemExit(1)
 
 
-def _run(verdict: Verdict, database: PostgresServer, live: Machine, standby: Machine) -> None:
+def _run(findings: Findings, database: PostgresServer, live: Machine, standby: Machine) -> None:
     with contextlib.ExitStack() as stack:
         ready = stack.enter_context(Health(live, "/healthz/ready"))
         alive = stack.enter_context(Health(live, "/healthz/live"))
@@ -176,17 +176,17 @@ def _run(verdict: Verdict, database: PostgresServer, live: Machine, standby: Mac
         drop_connections(database)
         time.sleep(BETWEEN_S)
         for number in (1, 2):
-            _away(verdict, f"restart {number}", database, ready, away_s=0.0)
-        _away(verdict, f"away for {AWAY_S:.0f} s", database, ready, away_s=AWAY_S)
+            _away(findings, f"restart {number}", database, ready, away_s=0.0)
+        _away(findings, f"away for {AWAY_S:.0f} s", database, ready, away_s=AWAY_S)
     live.check()
     standby.check()
-    verdict.say("both servers live", "yes", holds=True)
-    verdict.say(
+    findings.say("both servers live", "yes", holds=True)
+    findings.say(
         "liveness never changed",
         [each.code for each in alive.changes],
         holds=[each.code for each in alive.changes] == [200],
     )
-    verdict.say(
+    findings.say(
         "the standby never served",
         sorted({each.code for each in standing_by.changes}),
         holds=all(each.code == 503 for each in standing_by.changes),
@@ -194,19 +194,19 @@ def _run(verdict: Verdict, database: PostgresServer, live: Machine, standby: Mac
     changes = [each.code for each in ready.changes]
     downs = changes.count(503)
     begins, ends = lines(live, BEGIN), lines(live, END)
-    verdict.say("readiness", changes, holds=set(changes) == {200, 503} and changes[-1] == 200)
+    findings.say("readiness", changes, holds=set(changes) == {200, 503} and changes[-1] == 200)
     # An outage may begin and end between two looks.
-    verdict.say(
+    findings.say(
         "log lines of begins and ends, for as many outages",
         (begins, ends, downs),
         holds=begins == ends >= downs,
     )
-    verdict.say("callers that were given up", load.failures[:3], holds=not load.failures)
-    _count_lost(verdict, live, load.arns)
+    findings.say("callers that were given up", load.failures[:3], holds=not load.failures)
+    _count_lost(findings, live, load.arns)
 
 
 def _away(
-    verdict: Verdict, what: str, database: PostgresServer, ready: Health, *, away_s: float
+    findings: Findings, what: str, database: PostgresServer, ready: Health, *, away_s: float
 ) -> None:
     """Kill PostgreSQL, start it again after this long, and look when readiness follows."""
     went_s = time.monotonic()
@@ -218,17 +218,17 @@ def _away(
     if away_s:
         known_s = ready.since(went_s, 503)
         holds = known_s is not None and known_s <= KNOWN_S_MAX
-        verdict.say(f"{what}: not ready after", _seconds(known_s), holds=holds)
+        findings.say(f"{what}: not ready after", _seconds(known_s), holds=holds)
     again_s = ready.since(back_s, 200)
     holds = again_s is not None and again_s <= KNOWN_S_MAX
-    verdict.say(f"{what}: ready again after", _seconds(again_s), holds=holds)
+    findings.say(f"{what}: ready again after", _seconds(again_s), holds=holds)
 
 
 def _seconds(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:.2f} s"
 
 
-def _count_lost(verdict: Verdict, live: Machine, arns: list[str]) -> None:
+def _count_lost(findings: Findings, live: Machine, arns: list[str]) -> None:
     """Wait for every execution that was acknowledged."""
     lost: list[str] = []
     until_s = time.monotonic() + PATIENCE_S
@@ -239,6 +239,6 @@ def _count_lost(verdict: Verdict, live: Machine, arns: list[str]) -> None:
                     lost.append(arn)
                     break
                 time.sleep(LOOK_S)
-    verdict.say(
+    findings.say(
         f"executions that did not succeed, of {len(arns):,} acknowledged", len(lost), holds=not lost
     )

@@ -208,7 +208,7 @@ class Node:
         self._secret = await store.secret()
 
     async def _take_time(self, store: Store) -> None:
-        """Take over the time of the database, if it has a clock of its own. Raises StoreError."""
+        """Set the clock to the database's time, if it has a clock of its own. Raises StoreError."""
         ahead_ms = self._clock.follow(await store.now_ms(self._clock.now_ms()))
         if abs(ahead_ms) >= STEP_MS_MIN:
             _log.warning(

@@ -62,7 +62,7 @@ class SteadyClock(Clock):
         """Read the wall clock. `machine` is this machine's clocks by default."""
         self._machine = machine or WallClock()
         self._offset_ms = self._machine.now_ms() - self._machine.monotonic_ms()
-        # What the wall clock was at the start, whoever's time this is.
+        # Where the wall clock of this machine was at the start.
         self._wall_offset_ms = self._offset_ms
 
     def now_ms(self) -> int:
@@ -74,7 +74,7 @@ class SteadyClock(Clock):
             await self._machine.sleep_ms(min(rest_ms, WAIT_SLICE_MS_MAX))
 
     def follow(self, now_ms: int) -> int:
-        """Take over this time from now on; return by how much it was ahead. Not while serving."""
+        """Set the clock to this time; return by how much it was ahead. Not while serving."""
         ahead_ms = now_ms - self.now_ms()
         self._offset_ms += ahead_ms
         return ahead_ms

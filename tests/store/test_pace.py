@@ -1,6 +1,6 @@
 """Deletion in slices: a slow database deletes fewer rows in one commit, and never stops."""
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from perdure_host.sql.maintenance import SLICE_ROWS_MIN, SLICE_S, Pace
 from perdure_host.sql.schema import deleted_executions, events, executions, payloads, timers
@@ -57,9 +57,9 @@ async def test_no_commit_deletes_more_rows_than_its_slice(sqlite_place: Place) -
         assert isinstance(store, SqlStore)
         store._sweep_pace, store._remains_pace = Pace(Watch(0.02)), Pace(Watch(0.02))
 
-        async def rows() -> int:
-            count = sum(select(func.count()).select_from(t).scalar_subquery() for t in tables)
-            return int(await store.database.read(lambda c: c.execute(select(count)).scalar_one()))
+        def count(connection: Connection) -> int:
+            counts = [select(func.count()).select_from(table) for table in tables]
+            return sum(connection.execute(each).scalar_one() for each in counts)
 
         long = start(
             0,
@@ -72,12 +72,12 @@ async def test_no_commit_deletes_more_rows_than_its_slice(sqlite_place: Place) -
         others = [start(n, key=key(n), ended_ms=1, expires_ms=1) for n in range(1, 60)]
         await store.commit(me, [long, *others])
         deleted: list[int] = []
-        before = await rows()
+        before = await store.database.read(count)
         while True:
             swept = await store.sweep(me, now_ms=9, limit=40)
-            after_sweep = await rows()
+            after_sweep = await store.database.read(count)
             remained = await store.delete_remains(me, limit=60)
-            left = await rows()
+            left = await store.database.read(count)
             deleted.append(after_sweep - left)
             if not swept and not remained:
                 break

@@ -56,7 +56,7 @@ def join(
 
 
 def shorten_leases(connection: Connection, *, now_ms: int, lease_ms: int) -> None:
-    """Let leases that end implausibly late end as if they were asked for now.
+    """Shorten leases that end implausibly late, as if they were asked for now.
 
     The clock was set back since they were written. A node that lives goes on to renew its own.
     """
