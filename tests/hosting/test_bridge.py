@@ -13,7 +13,15 @@ from perdure.worker_api import (
     InvocationLost,
 )
 from perdure_core.limits import CHECKPOINT_UPDATES_MAX, PAGE_ITEMS_MAX
-from perdure_core.model import OperationAction
+from perdure_core.model import (
+    ContextDetails,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StepDetails,
+)
 from perdure_worker.hosting.api.bridge import PAGE_BYTES_MAX
 from tests.hosting.opened import (
     ARN,
@@ -142,6 +150,17 @@ def test_a_repeat_waits_for_the_call_that_is_under_way() -> None:
     play(scenario())
 
 
+def ended_without_outcome(update: OperationUpdate) -> Operation:
+    context = update.type is OperationType.CONTEXT
+    return Operation(
+        id=update.id,
+        type=update.type,
+        status=OperationStatus.SUCCEEDED,
+        started_ms=BEGAN_MS,
+        details=ContextDetails() if context else StepDetails(attempt=1),
+    )
+
+
 class HeldBack(Scripted):
     """A port whose answers a test releases."""
 
@@ -170,6 +189,37 @@ def test_the_answer_holds_what_changed() -> None:
             operations = answer["NewExecutionState"]["Operations"]
             assert [each["Id"] for each in operations] == ["s1", "s2"]
             assert operations[0]["EndTimestamp"].timestamp() == (BEGAN_MS + 1_501) / 1_000
+
+    play(scenario())
+
+
+def test_the_answer_holds_the_outcomes_that_servers_omit() -> None:
+    class Omitting(Scripted):
+        def resolve(self, error: BaseException | None) -> None:
+            assert self._listener is not None
+            (update,), _ = self.calls[-1]
+            answer = (ended_without_outcome(update), step(9, "9"))
+            self._listener(CheckpointAnswer(answer, revoked=False))
+            super().resolve(error)
+
+    async def scenario() -> None:
+        async with opened(Omitting()) as served:
+            failure = {"ErrorType": "ValueError", "ErrorMessage": "no card"}
+            found: list[Any] = []
+            for kind, details, outcome in (
+                ("STEP", "StepDetails", {"Action": "SUCCEED", "Payload": '"r"'}),
+                ("STEP", "StepDetails", {"Action": "FAIL", "Error": failure}),
+                ("STEP", "StepDetails", {"Action": "RETRY", "Error": failure}),
+                ("CONTEXT", "ContextDetails", {"Action": "SUCCEED", "Payload": '"r"'}),
+                ("STEP", "StepDetails", {"Action": "START"}),
+            ):
+                update = {"Id": "s1", "Type": kind, **outcome}
+                answer = await served.checkpoint(served.bridge.token, update)
+                first, other = answer["NewExecutionState"]["Operations"]
+                found.append((first[details].get("Result"), first[details].get("Error")))
+                assert other["StepDetails"]["Result"] == "9"
+            succeeded, failed = ('"r"', None), (None, failure)
+            assert found == [succeeded, failed, failed, succeeded, (None, None)]
 
     play(scenario())
 

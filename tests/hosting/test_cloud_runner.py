@@ -192,3 +192,14 @@ def test_a_plain_function_runs_too(cloud: Cloud) -> None:
     items: Any = ["book", "book"]
     result = cloud.runner("dev-quotes").run(items)
     assert (result.status.name, result.result) == ("SUCCEEDED", "40")
+
+
+def test_plugins_of_a_handler_see_what_its_operations_came_to(cloud: Cloud) -> None:
+    result = cloud.runner("told").run("{}", timeout=60)
+    assert result.result is not None
+    assert json.loads(result.result) == [
+        ["sum", "4", None],
+        ["charge", None, "no card"],
+        ["inner", "1", None],
+        ["outer", "1", None],
+    ]

@@ -105,9 +105,7 @@ class TaskSupervisor:
     async def end(self, handling: "asyncio.Task[Outcome]") -> Outcome:
         """Stop the tasks, wait for open checkpoints, and return how the invocation ended."""
         invocation = self.invocation
-        with invocation.submitting, invocation.lock:
-            invocation.fibers.root.cancelled = True
-            invocation.fibers.cancel_children(invocation.fibers.root)
+        invocation.close()
         await self._run_new_tasks()
         await self._stop()
         try:

@@ -12,7 +12,11 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from perdure.exceptions import ExecutionError, NonDeterministicExecutionError
+from perdure.exceptions import (
+    ExecutionError,
+    InvalidStateError,
+    NonDeterministicExecutionError,
+)
 from perdure.invocation.fibers import Fiber
 from perdure.invocation.state import InvocationState
 from perdure.operations.identity import (
@@ -79,6 +83,11 @@ class Scope:
         self._thread: int | None = None
         self._ids = OperationIds(prefix)
         self._derived: dict[str, int] = {}
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the body runs in another thread than this one."""
+        return self._thread not in {None, get_ident()}
 
     def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> "Scope":
         """Return the scope of the child context whose operation is `identity`.
@@ -189,8 +198,18 @@ class Scope:
         return deterministic_name(self.invocation.execution_arn, self.prefix, kind, number)
 
     def enter(self, call: str) -> None:
-        """Check that a durable call may start; raise control flow, or `ExecutionError`."""
-        self.invocation.require_open(self.active().fiber)
+        """Check that a durable call may start; raise control flow, or `ExecutionError`.
+
+        Raises `InvalidStateError` in a thread of the user that outlives the invocation.
+        """
+        current = self.active()
+        if self.invocation.is_over and current.is_elsewhere:
+            raise InvalidStateError(
+                f"{call} was called in the thread {current_thread().name!r} after the invocation"
+                f" of {self.description} had ended, and is not recorded. Threads that use a context"
+                " must end before its handler does."
+            )
+        self.invocation.require_open(current.fiber)
         if step_running.get():
             self.fail_execution(
                 f"A step cannot contain a durable operation: {call} was called inside a step. "
@@ -204,7 +223,7 @@ class Scope:
                 f"{call} was called on the context of {self.description} from inside "
                 f"{current.description}. Use the context passed to {current.description}."
             )
-        if self._thread not in {None, get_ident()} and not self.next_is_recorded():
+        if self.is_elsewhere and not self.next_is_recorded():
             self.fail_execution(
                 f"{call} was called on the context of {self.description} in the thread"
                 f" {current_thread().name!r}, which the context does not belong to: the order of"

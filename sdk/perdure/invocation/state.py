@@ -58,6 +58,14 @@ _PRECEDENCE: dict[type[Termination], int] = {
     Lost: 2,
 }
 
+# What the end of an invocation means for its execution, in words.
+_ENDS: Final[dict[type[Termination], str]] = {
+    Pending: "the execution waits, and goes on in another one",
+    Failed: "the execution has failed",
+    Errored: "it is run again",
+    Diverged: "the execution is paused, since its replay differs from what is recorded",
+}
+
 # Types whose starts are remembered until an answer contains the operation.
 _TRACED: Final = (OperationType.WAIT, OperationType.CONTEXT)
 
@@ -117,6 +125,11 @@ class InvocationState:
     def termination(self) -> Termination | None:
         """How the invocation ends, whatever its handler still does; None while that is open."""
         return self._termination
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is recorded: the handler, or else the invocation, has ended."""
+        return self._termination is not None or self.fibers.root.cancelled
 
     def elapsed_since_ms(self, recorded_ms: int) -> int:
         """Return how long ago, at least 0 ms, something was recorded that this invocation found.
@@ -241,7 +254,11 @@ class InvocationState:
             case Lost():
                 raise InvocationLost
             case Pending() | Failed() | Errored() | Diverged() as termination:
-                raise SuspendExecution(f"This invocation has ended ({type(termination).__name__}).")
+                raise SuspendExecution(f"This invocation has ended: {_ENDS[type(termination)]}.")
+        if self.fibers.root.cancelled:
+            raise OrphanedChildException(
+                "This invocation has ended: its handler has returned or raised.", fiber.operation_id
+            )
         if fiber.parked:
             raise SuspendExecution("This branch continues in the next invocation.")
         if fiber.cancelled:
@@ -262,14 +279,20 @@ class InvocationState:
 
     def end(self, handler_end: Outcome) -> Outcome:
         """Stop running branches, wait for open checkpoints, and return how the invocation ended."""
-        self.cancel_children(self.fibers.root)
+        self.close()
         self.threads.wait_ended()
         try:
             for future in self.pending_checkpoints():
                 _wait(future)
         except (InvocationLost, ExecutionError, InvocationError) as error:
-            self.terminate_on(self.fibers.root, error)
+            self.terminate(termination_for(error) or Pending())
         return self._termination or handler_end
+
+    def close(self) -> None:
+        """Record nothing more of the handler: whatever it has left behind meets the end."""
+        with self.submitting, self.lock:
+            self.fibers.root.cancelled = True
+            self.fibers.cancel_children(self.fibers.root)
 
     def pending_checkpoints(self) -> Iterator[Future[None]]:
         """Yield the checkpoints that must be recorded before the invocation may end."""
@@ -364,8 +387,9 @@ class InvocationState:
 
     def _note_end(self, future: Future[None]) -> None:
         error = future.exception()
-        if error is not None:
-            self.terminate_on(self.fibers.root, checkpoint_error(error))
+        end = None if error is None else termination_for(checkpoint_error(error))
+        if end is not None:  # also when the handler has ended meanwhile
+            self.terminate(end)
         with self.lock:
             self._unawaited_checkpoints.discard(future)
 

@@ -60,6 +60,7 @@ class Attempt:
         self._timeout_ms = timeout_ms
         self._heartbeat_timeout_ms = heartbeats.timeout_ms
         self.is_limited = timeout_ms is not None or heartbeats.timeout_ms is not None
+        self._ended = False
         self._deadline_ms = None if timeout_ms is None else self.heartbeats.began_ms + timeout_ms
 
     @property
@@ -74,8 +75,8 @@ class Attempt:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its body should stop: nothing waits for it any more."""
-        return self.left_s <= 0 or self._clock.is_cancelled()
+        """Whether its body, and what it has left behind, should stop: nothing waits for it."""
+        return self._ended or self.left_s <= 0 or self._clock.is_cancelled()
 
     @property
     def heartbeat_details(self) -> Any:
@@ -88,7 +89,9 @@ class Attempt:
             raise StepCancelledError(f"{self.title} is cancelled.")
 
     def heartbeat(self, details: Any) -> None:
-        """Record a heartbeat."""
+        """Record a heartbeat; raise `StepCancelledError` when its invocation ended before."""
+        if self._ended and self._clock.is_cancelled():
+            raise StepCancelledError(f"{self.title} has ended, and its invocation too.")
         self.heartbeats.record(details)
 
     def raise_if_timed_out(self) -> None:
@@ -122,6 +125,7 @@ class Attempt:
 
         Only a failure of the whole execution, or of the invocation, is not replaced.
         """
+        self._ended = True
         body_ends(self)
         failed = isinstance(error, (Exception, StepCancelledError))
         if error is None or (failed and not isinstance(error, UnrecoverableError)):

@@ -89,8 +89,9 @@ class StepContext(OperationContext):
     def cancelled(self) -> bool:
         """True if the result of this body is no longer needed.
 
-        The attempt timed out, its branch was cancelled, or its execution has ended, runs elsewhere,
-        or is handed back by a worker that stops. Long bodies check it regularly, from any thread.
+        The attempt timed out or ended, its branch was cancelled, or its execution has ended, runs
+        elsewhere, or is handed back by a worker that stops. Long bodies check it regularly, from
+        any thread.
         """
         return self.control.cancelled
 
@@ -112,6 +113,7 @@ class StepContext(OperationContext):
         They are JSON, as `ExtendedTypeSerDes` writes it, of at most 8,192 bytes, else
         `ValidationError`. It may be called often: the first heartbeat is recorded at once, then at
         most the newest of every 5 s, and the last one with a failure. See `heartbeat_details`.
+        Raises `StepCancelledError` in a thread that outlives the invocation.
         """
         self.control.heartbeat(details)
 

@@ -24,7 +24,13 @@ from perdure.worker_api import (
     Invocation,
     InvocationLost,
 )
-from perdure_core.model import Operation
+from perdure_core.model import (
+    ACTIONS_OPEN,
+    ContextDetails,
+    Operation,
+    OperationUpdate,
+    StepDetails,
+)
 from perdure_core.refusals import Invalid
 from perdure_host.lambda_json.checkpoints import (
     CHECKPOINT_REFUSED,
@@ -130,15 +136,19 @@ class CheckpointBridge:
             self._broken = f"the checkpoint could not be recorded: {error}"
             raise LambdaError(Code.SERVICE, self._broken) from None
         self._turn += 1
-        changed = self._learn()
+        changed = self._learn(request.updates)
         return checkpoint_json(None if self._revoked else self.token, changed)
 
-    def _learn(self) -> Sequence[Operation]:
+    def _learn(self, updates: Sequence[OperationUpdate]) -> Sequence[Operation]:
+        """Return what has changed; its outcomes are those of the updates, which servers omit."""
         changed: dict[str, Operation] = {}
         while self._news:
             answer = self._news.popleft()
             changed.update({operation.id: operation for operation in answer.operations})
             self._revoked = self._revoked or answer.revoked
+        for update in updates:
+            if update.action not in ACTIONS_OPEN and update.id in changed:
+                changed[update.id] = _with_outcome(changed[update.id], update)
         self._operations.update(changed)
         return list(changed.values())
 
@@ -163,3 +173,12 @@ class CheckpointBridge:
             page.append(msgspec.Raw(rendered))
         end = position + len(page)
         return page, f"{_MARKER}{end}" if end < len(operations) else None
+
+
+def _with_outcome(operation: Operation, update: OperationUpdate) -> Operation:
+    """Return an operation with the result or error that the update has recorded for it."""
+    details = operation.details
+    if not isinstance(details, StepDetails | ContextDetails):
+        return operation
+    details = msgspec.structs.replace(details, result=update.payload, error=update.error)
+    return msgspec.structs.replace(operation, details=details)
