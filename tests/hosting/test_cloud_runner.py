@@ -195,7 +195,7 @@ def test_a_plain_function_runs_too(cloud: Cloud) -> None:
 
 
 def test_plugins_of_a_handler_see_what_its_operations_came_to(cloud: Cloud) -> None:
-    result = cloud.runner("told").run("{}", timeout=60)
+    result = cloud.runner("watched").run("{}", timeout=60)
     assert result.result is not None
     assert json.loads(result.result) == [
         ["sum", "4", None],

@@ -1,6 +1,7 @@
 """Waiting for a callback: created, submitted by a step, awaited; its errors are not wrapped."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from perdure import (
 )
 from perdure.config import Duration, WaitForCallbackConfig
 from perdure.retries import RetryPresets
-from perdure.serdes import JsonSerDes
+from perdure.serdes import JsonSerDes, SerDes, SerDesContext
+from perdure.typed import TypedSerDes
 from perdure.types import WaitForCallbackContext
 from perdure.worker_api import Outcome, Pending, Succeeded
-from perdure_core.model import CallbackDetails, ErrorObject
+from perdure_core.model import CallbackDetails, ErrorObject, StepDetails
 from tests.sdk.hosted import Hosted, handler
 
 NEVER = RetryPresets.none()
@@ -100,6 +102,44 @@ def test_its_serdes_reads_the_result() -> None:
     host.run()
     host.succeed_callback('{"a": [1]}')
     assert host.run() == Succeeded('{"a": [1]}')
+
+
+@dataclass
+class Approval:
+    by: str
+
+
+APPROVALS: SerDes[Approval] = TypedSerDes(Approval)
+
+
+def test_its_serdes_is_not_asked_about_a_submitter_that_returns_nothing() -> None:
+    host = Hosted(
+        handler(
+            lambda _, context: (
+                context.wait_for_callback(silent, "ask", WaitForCallbackConfig(serdes=APPROVALS)).by
+            )
+        )
+    )
+    assert host.run() == Pending()
+    host.succeed_callback('{"by": "Ada"}')
+    assert host.run() == Succeeded('"Ada"')
+
+
+def test_a_submission_that_an_earlier_release_recorded_by_its_serdes_is_replayed() -> None:
+    class Earlier(JsonSerDes):
+        """Wrote None in its own way, and reads only what comes from outside."""
+
+        def deserialize(self, data: str, serdes_context: SerDesContext) -> Any:
+            assert data != "nothing"
+            return super().deserialize(data, serdes_context)
+
+    host = asking(config=WaitForCallbackConfig(serdes=Earlier()))
+    host.run()
+    submitted = next(op for op in host.state.operations.values() if op.name == "ask submitter")
+    assert isinstance(submitted.details, StepDetails)
+    submitted.details.result = "nothing"
+    host.succeed_callback('"yes"')
+    assert host.run() == Succeeded('"yes"')
 
 
 def caught_twice(submitter: Submitter, config: WaitForCallbackConfig) -> tuple[Hosted, list[Any]]:

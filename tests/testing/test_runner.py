@@ -158,6 +158,21 @@ def test_a_callback_that_was_completed_is_not_waited_for() -> None:
             runner.wait_for_callback(arn, "approval")
 
 
+def test_a_callback_is_found_by_the_name_that_the_program_gave() -> None:
+    def ask_twice(_event: object, context: DurableContext) -> list[str]:
+        return [context.wait_for_callback(lambda *_: None, "approval") for _ in range(2)]
+
+    with DurableFunctionTestRunner(ask_twice) as runner:
+        arn = runner.run_async()
+        first = runner.wait_for_callback(arn, "approval")
+        runner.send_callback_success(first, "yes")
+        second = runner.wait_for_callback(arn, "approval")
+        assert second not in (None, first)
+        assert runner.wait_for_callback(arn, "approval create callback id") == second
+        runner.send_callback_success(second, "no")
+        assert runner.wait_for_result(arn).value == ["yes", "no"]
+
+
 def test_an_execution_that_ends_without_a_callback_says_so() -> None:
     with DurableFunctionTestRunner(lambda _event, _context: 1) as runner:
         arn = runner.run_async()

@@ -6,6 +6,7 @@ They run in a child context; errors are raised as if there were none.
 from collections.abc import Callable
 from typing import Any
 
+from perdure.context.branch_serdes import EXTENDED_TYPES
 from perdure.context.handles import CallbackHandle
 from perdure.exceptions import (
     CallbackError,
@@ -18,6 +19,7 @@ from perdure.exceptions import (
 from perdure.operations.program import Program
 from perdure.primitives.bound_function import matching_kind
 from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
+from perdure.serdes.serializers import SerDes, SerDesContext
 from perdure.settings.operations import CallbackConfig, StepConfig, WaitForCallbackConfig
 
 CreateCallback = Callable[[str | None, CallbackConfig | None], tuple[CallbackHandle, Program[str]]]
@@ -40,7 +42,8 @@ def wait_for_callback(
         serdes=config.serdes,
         sub_type=config.sub_type,
     )
-    step_config = StepConfig(retry_strategy=config.retry_strategy, serdes=config.serdes)
+    serdes = None if config.serdes is None else _SubmissionSerDes(config.serdes)
+    step_config = StepConfig(retry_strategy=config.retry_strategy, serdes=serdes)
     created, creation = create_callback(f"{prefix}create callback id", callback_config)
     callback_id = yield from creation
 
@@ -50,6 +53,25 @@ def wait_for_callback(
 
     yield from step(matching_kind(submitter, submit), f"{prefix}submitter", step_config)
     return (yield from created.result())
+
+
+class _SubmissionSerDes(SerDes[Any]):
+    """Writes what a submitter returns, which is never read again.
+
+    The serdes of the operation is made for what comes from outside, so None is not passed to it.
+    """
+
+    def __init__(self, serdes: SerDes[Any]) -> None:
+        self._serdes = serdes
+
+    def serialize(self, value: Any, serdes_context: SerDesContext) -> str:
+        if value is None:
+            return EXTENDED_TYPES.serialize(None, serdes_context)
+        return self._serdes.serialize(value, serdes_context)
+
+    def deserialize(self, data: str, serdes_context: SerDesContext) -> None:
+        """Return None, whichever serdes has written it."""
+        del data, serdes_context
 
 
 def unwrap_submission_error(program: Program[Any]) -> Program[Any]:

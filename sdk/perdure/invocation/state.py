@@ -140,8 +140,7 @@ class InvocationState:
         """
         if self._handed_out_ms is None:
             return max(self.now_ms() - recorded_ms, 0)
-        running_ms = self.monotonic_ms() - self._began_ms
-        return max(self._handed_out_ms - recorded_ms, 0) + running_ms
+        return max(self._handed_out_ms - recorded_ms, 0) + self._running_ms()
 
     def is_cancelled(self, fiber: Fiber) -> bool:
         """Return whether nothing that the fiber does will be recorded any more."""
@@ -325,10 +324,21 @@ class InvocationState:
             return None if operation.status is waiting.seen else operation
 
     def seconds_until(self, until_ms: int | None) -> float | None:
-        """Return the seconds until then, at least 0, by the clock of the service's timers."""
+        """Return the seconds until then, at least 0, by the clock of the service's timers.
+
+        It is measured as in `elapsed_since_ms`: the wall clock here may be wrong, or be set.
+        """
         if until_ms is None:
             return None
-        return min(max((until_ms - self.now_ms()) / 1_000, 0), threading.TIMEOUT_MAX)
+        if self._handed_out_ms is None:
+            now_ms = self.now_ms()
+        else:
+            now_ms = self._handed_out_ms + self._running_ms()
+        return min(max((until_ms - now_ms) / 1_000, 0), threading.TIMEOUT_MAX)
+
+    def _running_ms(self) -> int:
+        """Return for how long this invocation has been running."""
+        return self.monotonic_ms() - self._began_ms
 
     def submit(self, fiber: Fiber, update: OperationUpdate, *, urgent: bool) -> Future[None]:
         """Submit `update` to the worker; see `checkpoint_error` for the errors of the future.

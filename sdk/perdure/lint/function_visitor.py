@@ -43,6 +43,8 @@ class FunctionVisitor(ast.NodeVisitor):
         self._identities.update(compared_identities(node))
         for mutation in self._analysis.mutations.made_by(node, self._frame):
             self._report_mutation(mutation)
+        for call, rule, message in self._analysis.forgotten.made_by(node, self._frame):
+            self._report(call, rule, message)
         if self._frame.replayed:
             for unordered in self._order.escapes(node, self._scope):
                 self._report_order(unordered)

@@ -8,6 +8,7 @@ from perdure.lint.call_frames import CallFrame
 from perdure.lint.call_graph import CallGraph
 from perdure.lint.conditions import Conditions
 from perdure.lint.findings import Finding
+from perdure.lint.forgotten import ForgottenCalls
 from perdure.lint.mutations import Mutations
 from perdure.lint.name_resolver import NameResolver
 from perdure.lint.operations import Reader
@@ -35,6 +36,7 @@ class ModuleAnalysis:
         self.mutations = Mutations(self.resolver, self.reader)
         self.conditions = Conditions(self.resolver, self.reader)
         self.suspension = Suspension(self.resolver)
+        self.forgotten = ForgottenCalls(self.resolver, self.reader, self.call_graph)
 
     def enter(self, frame: CallFrame) -> None:
         """Queue a function to be checked, unless it was queued with the same key."""

@@ -206,7 +206,8 @@ class Reader:
                 each.value for each in found[1] if isinstance(each, Assigned) and each.value
             ]
         for each in candidates:
-            match each:
+            made = each.value if isinstance(each, ast.Await) else each
+            match made:
                 case ast.Call(func=ast.Attribute(value=context, attr=attr)) if attr in creators:
                     return context if self.is_context(context, scope, contexts) else None
                 case _:

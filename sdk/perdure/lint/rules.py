@@ -26,6 +26,9 @@ class Rule(StrEnum):
     SUSPENSION_SWALLOWED = "PRD204"
     UNSTABLE_CONDITION = "PRD205"
     CONTEXT_ESCAPES = "PRD206"
+    NOT_AWAITED = "PRD207"
+    NEVER_RUN = "PRD208"
+    COROUTINE_AS_RESULT = "PRD209"
 
 
 TITLES: Final[dict[Rule, str]] = {
@@ -44,6 +47,9 @@ TITLES: Final[dict[Rule, str]] = {
     Rule.SUSPENSION_SWALLOWED: "a suspension swallowed",
     Rule.UNSTABLE_CONDITION: "a durable call that depends on what may differ",
     Rule.CONTEXT_ESCAPES: "a context that leaves its handler or its thread",
+    Rule.NOT_AWAITED: "a durable call that is not awaited",
+    Rule.NEVER_RUN: "a step that is made and never run",
+    Rule.COROUTINE_AS_RESULT: "a coroutine as a result",
 }
 
 ADVICE: Final[dict[Rule, str]] = {

@@ -37,7 +37,7 @@ from perdure.worker_api import RegisteredFunction, error_record
 from perdure_core import commands
 from perdure_core.json_text import json_text
 from perdure_core.limits import EXECUTION_TIMEOUT_S_MAX, RETENTION_DAYS_DEFAULT
-from perdure_core.model import CallbackDetails, ErrorObject, OperationStatus
+from perdure_core.model import CallbackDetails, ErrorObject, Operation, OperationStatus
 from perdure_core.refusals import Refused
 from perdure_core.state import is_open
 from perdure_core.timestamps import from_epoch_ms
@@ -191,17 +191,16 @@ class DurableFunctionTestRunner:
     ) -> str:
         """Advance time until a callback is open and its invocation has ended; return its id.
 
-        Without a `name` it is the last callback created. Raises as `wait_for_result`
-        does, and `DurableFunctionsTestError` when the callback was completed before.
+        `name` is that of the callback, or of the `wait_for_callback` around it; of several, and
+        without a name, it is the last one created. Raises as `wait_for_result` does, and
+        `DurableFunctionsTestError` when the execution has ended without one that is open.
         """
         execution = self._find(execution_arn)
         subject = "A callback" if name is None else f"Callback {name!r}"
 
         def ready() -> bool:
             if _callback_id(execution, name) is None and not is_open(execution.state):
-                raise DurableFunctionsTestError(
-                    f"{subject} was never created.\n{timeline(execution.history())}"
-                )
+                raise _no_callback(execution, name, subject)
             return not execution.running and _callback_id(execution, name) is not None
 
         self._service.wait(ready, timeout, lambda: subject)
@@ -365,15 +364,32 @@ def _error_record(error: ErrorObject | BaseException | str | None) -> ErrorObjec
 
 
 def _callback_id(execution: Execution, name: str | None) -> str | None:
-    """Return the id of the callback `name`, or of the last one, if it is open."""
+    """Return the id of the last callback of this name, or of any, that is open."""
     found: str | None = None
-    for operation in execution.state.operations.values():
-        details = operation.details
-        if not isinstance(details, CallbackDetails):
-            continue
+    for operation in _callbacks(execution, name):
+        assert isinstance(operation.details, CallbackDetails)
         if operation.status is OperationStatus.STARTED:
-            if name in (None, operation.name):
-                found = details.callback_id
-        elif name is not None and operation.name == name:
-            raise DurableFunctionsTestError(f"Callback {name!r} is {operation.status} already.")
+            found = operation.details.callback_id
     return found
+
+
+def _callbacks(execution: Execution, name: str | None) -> list[Operation]:
+    """Return the callbacks of this name, or all; a program may have given it to the call around."""
+    operations = execution.state.operations
+
+    def is_named(operation: Operation) -> bool:
+        above = operations.get(operation.parent_id or "")
+        called = None if above is None or above.sub_type != "WaitForCallback" else above.name
+        return name in (None, operation.name, called)
+
+    callbacks = (each for each in operations.values() if isinstance(each.details, CallbackDetails))
+    return [each for each in callbacks if is_named(each)]
+
+
+def _no_callback(execution: Execution, name: str | None, subject: str) -> DurableFunctionsTestError:
+    """Return the error of an execution that has ended, and has no such callback any more."""
+    completed = [] if name is None else _callbacks(execution, name)
+    if completed:
+        return DurableFunctionsTestError(f"{subject} is {completed[-1].status} already.")
+    history = timeline(execution.history())
+    return DurableFunctionsTestError(f"{subject} was never created.\n{history}")

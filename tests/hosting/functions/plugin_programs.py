@@ -1,4 +1,4 @@
-"""A handler written with version 3 of the AWS SDK, and a plugin that is told of its operations."""
+"""A handler written with version 3 of the AWS SDK, and a plugin that watches its operations."""
 
 from contextlib import suppress
 from typing import Any
@@ -47,7 +47,7 @@ def inner(child: DurableContext) -> int:
 
 
 @durable_execution(plugins=[LISTENERS])
-def told(event: Any, context: DurableContext) -> Any:
+def watched(event: Any, context: DurableContext) -> Any:
     context.step(lambda _: 4, name="sum")
     with suppress(Exception):
         context.step(fail, name="charge", config=StepConfig(retry_strategy=RetryPresets.none()))
