@@ -84,10 +84,11 @@ class ErrorObject(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tr
     kept: StoredPayload | None = None
 
     def __repr__(self) -> str:
-        """Return type and message, as people read an error; a list of errors shows these."""
-        if self.type is None and self.message is None:
-            return "Error"
-        return ": ".join(each for each in (self.type, self.message) if each is not None)
+        """Return type, message and cause, as people read an error; lists of errors show these."""
+        name = None if self.type is None else self.type.removeprefix("perdure.exceptions.")
+        text = ": ".join(each for each in (name, self.message) if each is not None) or "Error"
+        cause = next((each for each in self.stack_trace if each.startswith("caused by ")), None)
+        return text if cause is None else f"{text}, {cause}"
 
 
 class ExecutionDetails(msgspec.Struct, gc=False):

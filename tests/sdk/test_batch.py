@@ -13,6 +13,7 @@ from perdure import (
     ExecutionError,
     InvocationError,
     ParallelBranch,
+    StepContext,
     ValidationError,
     complete_batch,
     continue_batch,
@@ -26,8 +27,10 @@ from perdure.config import (
     MapConfig,
     NestingType,
     ParallelConfig,
+    StepConfig,
 )
 from perdure.primitives.bound_function import Bound
+from perdure.retries import RetryPresets
 from perdure.serdes import JsonSerDes
 from perdure.worker_api import Diverged, Failed, Outcome, Succeeded
 from perdure_core.model import ContextDetails, Operation
@@ -420,3 +423,17 @@ def test_errors_of_a_batch_print_as_people_read_them() -> None:
         return str(context.map(["a", "b"], fail, config=config).get_errors())
 
     assert Hosted(handler(body)).finish() == Succeeded('"[ValueError: a, ValueError: b]"')
+
+
+def test_an_error_of_a_batch_names_what_its_step_has_raised() -> None:
+    def charge(_step: StepContext) -> None:
+        raise ValueError("no card")
+
+    def branch(context: DurableContext) -> None:
+        context.step(charge, config=StepConfig(retry_strategy=RetryPresets.none()))
+
+    def body(_: Any, context: DurableContext) -> str:
+        return str(context.parallel([branch]).get_errors())
+
+    printed = '"[StepError: no card, caused by ValueError: no card]"'
+    assert Hosted(handler(body)).finish() == Succeeded(printed)

@@ -179,7 +179,11 @@ BLOCKING: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "a negative timedelta": (
         lambda context: context.wait(timedelta(days=-1)),
-        r"The duration of a wait must not be negative, got datetime\.timedelta\(days=-1\)\.",
+        r"The duration of a wait must not be negative, got -1 day\.",
+    ),
+    "a text as a number of seconds": (
+        lambda context: context.wait(Duration.from_seconds("5")),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        r"Duration must be a number of seconds, got '5'\.",
     ),
     "no duration": (
         lambda context: context.wait(Duration()),
@@ -283,6 +287,25 @@ BLOCKING: dict[str, tuple[Callable[[Any], object], str]] = {
     "a branch with other arguments": (
         lambda context: context.race([lambda: 1]),
         r"context\.race\(\) calls the function with \(context\), but <lambda> takes \(\)",
+    ),
+    "a branch in place of several": (
+        lambda context: context.parallel(branch("o")),
+        r"The branches must be a list of functions, got .*\. Write \[function, …\]",
+    ),
+    "a function in place of branches": (
+        lambda context: context.race(lambda _: 1),
+        r"The branches must be a list of functions, got function\.",
+    ),
+    "a dict as the config of a condition": (
+        lambda context: context.wait_for_condition(lambda state, _check: state, {"initial": 0}),
+        (
+            r"The config of context\.wait_for_condition\(\) must be a WaitForConditionConfig, got"
+            r" dict\. Write WaitForConditionConfig\(wait_strategy, initial_state\)\."
+        ),
+    ),
+    "a function to invoke": (
+        lambda context: context.invoke(two, None),
+        r"context\.invoke\(\) must be given the name of a function, got function\.",
     ),
     "a child with other arguments": (
         lambda context: context.run_in_child_context(two),

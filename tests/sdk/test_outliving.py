@@ -19,7 +19,7 @@ from perdure.exceptions import (
     StepCancelledError,
     SuspendExecution,
 )
-from perdure.worker_api import Outcome, Pending, Succeeded
+from perdure.worker_api import Failed, Outcome, Pending, Succeeded
 from perdure_core import commands
 from tests.sdk.hosted import Hosted, async_handler, handler, hosted_async
 
@@ -30,11 +30,15 @@ def work(_step: StepContext) -> str:
     return "done"
 
 
+def in_branch(_context: Any, *_item: Any) -> int:
+    return 1
+
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "step": lambda context: context.step(work),
     "wait": lambda context: context.wait(AN_HOUR),
-    "child": lambda context: context.run_in_child_context(lambda _: 1),
-    "map": lambda context: context.map([1], lambda *_: 1),
+    "child": lambda context: context.run_in_child_context(in_branch),
+    "map": lambda context: context.map([1], in_branch),
     "uuid": lambda context: context.uuid(),
 }
 
@@ -55,7 +59,8 @@ class Thread:
             return func()
 
         if self._future is None:
-            self._future = self._pool.submit(copy_context().run if copied else _call, body)
+            variables = copy_context()
+            self._future = self._pool.submit(lambda: variables.run(body) if copied else body())
 
     def raised(self) -> BaseException | None:
         """Let it go on; return what it meets."""
@@ -64,10 +69,6 @@ class Thread:
         error = self._future.exception(60)
         self._pool.shutdown()
         return error
-
-
-def _call(body: Callable[[], Any]) -> Any:
-    return body()
 
 
 def return_at_once(context: DurableContext) -> str:
@@ -150,6 +151,21 @@ def test_a_thread_that_waits_for_a_callback_hears_that_its_invocation_has_ended(
     assert isinstance(error, InvalidStateError)
     assert str(error).startswith("the result of a callback was called in the thread")
     assert host.outcomes == [Succeeded('"done"')]
+
+
+def test_a_context_that_was_left_in_a_variable_is_refused_in_the_next_execution() -> None:
+    left: list[DurableContext] = []
+
+    def handle(_event: Any, context: DurableContext) -> str:
+        left.append(context)
+        return left[0].step(work)
+
+    function = handler(handle)
+    assert Hosted(function).run() == Succeeded('"done"')
+    outcome = Hosted(function).run()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.type == "perdure.exceptions.InvalidStateError"
+    assert "A context belongs to one invocation" in str(outcome.error.message)
 
 
 def test_a_thread_of_a_step_hears_that_its_invocation_has_ended() -> None:

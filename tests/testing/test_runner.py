@@ -26,6 +26,7 @@ from perdure.testing import (
     StepOperation,
     WaitOperation,
 )
+from perdure.types import WaitForCallbackContext
 from perdure_core.model import ErrorObject, ExecutionStatus, OperationStatus
 from tests.testing.programs import YEAR, Flaky, approval, double, flaky, nested
 
@@ -158,9 +159,13 @@ def test_a_callback_that_was_completed_is_not_waited_for() -> None:
             runner.wait_for_callback(arn, "approval")
 
 
+def submit(_callback_id: str, _context: WaitForCallbackContext) -> None:
+    """Do nothing with the callback id."""
+
+
 def test_a_callback_is_found_by_the_name_that_the_program_gave() -> None:
     def ask_twice(_event: object, context: DurableContext) -> list[str]:
-        return [context.wait_for_callback(lambda *_: None, "approval") for _ in range(2)]
+        return [context.wait_for_callback(submit, "approval") for _ in range(2)]
 
     with DurableFunctionTestRunner(ask_twice) as runner:
         arn = runner.run_async()

@@ -18,6 +18,7 @@ from perdure.settings.operations import (
     WaitForCallbackConfig,
     WithRetryConfig,
 )
+from perdure.settings.wait_strategies import WaitForConditionConfig
 
 C = TypeVar("C")
 
@@ -69,6 +70,19 @@ def check_function(scope: Scope, func: Any, call: str) -> None:
     passed = _PASSED[call]
     if not is_body(func, len(passed)) and not scope.next_is_recorded():
         check_body(func, f"context.{call}", passed)
+
+
+def check_condition(scope: Scope, check: Any, config: object) -> None:
+    """Raise `ValidationError` for a check or a configuration that `wait_for_condition` cannot use.
+
+    Another class will do if it has the fields, such as that of the AWS SDK.
+    """
+    check_function(scope, check, "wait_for_condition")
+    if not _has_fields_of(config, WaitForConditionConfig):
+        raise ValidationError(
+            f"The config of context.wait_for_condition() must be a WaitForConditionConfig, got"
+            f" {type(config).__name__}. Write WaitForConditionConfig(wait_strategy, initial_state)."
+        )
 
 
 def check_branches(scope: Scope, branches: Sequence[ParallelBranch[Any]], call: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from perdure.context.parallel_branch import ParallelBranch
+from perdure.exceptions import ValidationError
 from perdure.invocation.scope import check_value_is_used
 from perdure.primitives.bound_function import Bound, matching_kind
 from perdure.primitives.operation_contexts import StepContext, WaitForCallbackContext
@@ -118,7 +119,16 @@ def durable_parallel_branch(
 
 
 def as_branches(functions: Sequence[Any]) -> list[ParallelBranch[Any]]:
-    """Return the functions as branches; those that are not branches yet have no name."""
+    """Return the functions as branches; those that are not branches yet have no name.
+
+    Raises `ValidationError` for one function in place of several.
+    """
+    argument: object = functions
+    if isinstance(argument, ParallelBranch) or not hasattr(argument, "__iter__"):
+        raise ValidationError(
+            f"The branches must be a list of functions, got {type(argument).__name__}."
+            " Write [function, …], also around a single one."
+        )
     return [
         function if isinstance(function, ParallelBranch) else ParallelBranch[Any](function)
         for function in functions

@@ -184,7 +184,7 @@ class OperationFactory:
         name: str | None,
     ) -> Program[Any]:
         """Return the program that polls `check` until the strategy stops."""
-        arguments.check_function(self.scope, check, "wait_for_condition")
+        arguments.check_condition(self.scope, check, config)
         identity = self.scope.identify(OperationType.STEP, "WaitForCondition", name)
         serdes = config.serdes or serdes_of_result(check) or EXTENDED_TYPES
         plan = ConditionPlan(

@@ -89,6 +89,12 @@ class Scope:
         """Whether the body runs in another thread than this one."""
         return self._thread not in {None, get_ident()}
 
+    @property
+    def _is_inside(self) -> bool:
+        """Whether this runs inside a body of the same invocation."""
+        current = _current.get()
+        return current is not None and current.invocation is self.invocation
+
     def child(self, identity: Identity, *, virtual: bool, fiber: Fiber | None = None) -> "Scope":
         """Return the scope of the child context whose operation is `identity`.
 
@@ -200,14 +206,15 @@ class Scope:
     def enter(self, call: str) -> None:
         """Check that a durable call may start; raise control flow, or `ExecutionError`.
 
-        Raises `InvalidStateError` in a thread of the user that outlives the invocation.
+        Raises `InvalidStateError` in a thread of the user, or in another invocation, when this
+        invocation has ended.
         """
         current = self.active()
-        if self.invocation.is_over and current.is_elsewhere:
+        if self.invocation.is_over and (current.is_elsewhere or not self._is_inside):
             raise InvalidStateError(
                 f"{call} was called in the thread {current_thread().name!r} after the invocation"
-                f" of {self.description} had ended, and is not recorded. Threads that use a context"
-                " must end before its handler does."
+                f" of {self.description} had ended, and is not recorded. A context belongs to one"
+                " invocation: threads that use it must end before its handler does."
             )
         self.invocation.require_open(current.fiber)
         if step_running.get():

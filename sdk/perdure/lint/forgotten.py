@@ -77,7 +77,9 @@ class ForgottenCalls:
     def _use_of(self, call: ast.Call, frame: CallFrame) -> str | None:
         """Return the operation that runs what the call makes, if that must be handed over."""
         function = self._resolver.function_of(call.func, frame.scope)
-        for decorator in () if function is None else function.decorators:
+        if function is None:
+            return None
+        for decorator in function.decorators:
             name = self._resolver.sdk_name(decorator, function.parent or function)
             if name in _USES:
                 return _USES[name]
@@ -140,7 +142,7 @@ def _is_async(frame: CallFrame) -> bool:
 def _is_body(frame: CallFrame) -> bool:
     """Return whether Perdure runs this function, and takes what it returns."""
     own = any(owner is frame.scope for owner, _ in frame.contexts)
-    return own and frame.inside == {frame.scope}
+    return own and frame.inside == frozenset({frame.scope})
 
 
 def _unused(node: ast.AST, scope: Scope) -> Iterator[ast.Call]:

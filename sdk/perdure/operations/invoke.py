@@ -59,6 +59,11 @@ def target_of(function_name: str) -> str:
 
     Raises `ValidationError` when no function can have the name.
     """
+    if not isinstance(function_name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ValidationError(
+            "context.invoke() must be given the name of a function, got"
+            f" {type(function_name).__name__}."
+        )
     try:
         return target_name(function_name)
     except Invalid as error:

@@ -94,7 +94,8 @@ def duration_of(value: object, what: str) -> Duration:
         return value
     if isinstance(value, timedelta):
         if value < timedelta():
-            raise ValidationError(f"{what} must not be negative, got {value!r}.")
+            length = in_words(-value // timedelta(milliseconds=1))
+            raise ValidationError(f"{what} must not be negative, got -{length}.")
         return Duration(milliseconds=value // timedelta(milliseconds=1))
     advice = "Write Duration.from_seconds(…), or a timedelta."
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -117,6 +118,8 @@ def in_words(length_ms: int) -> str:
 def _whole_ms(value: float, unit: str) -> int:
     """Return `value` units in whole milliseconds; rounding noise of the product loses none."""
     unit_ms = _UNITS_MS[unit]
+    if not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ValidationError(f"Duration must be a number of {unit}, got {value!r}.")
     if not math.isfinite(value):
         raise ValidationError(f"Duration must be a finite number, got {value!r}.")
     if value < 0:

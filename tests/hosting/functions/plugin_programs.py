@@ -46,7 +46,7 @@ def inner(child: DurableContext) -> int:
     return child.step(lambda _: 1, name="inner")
 
 
-@durable_execution(plugins=[LISTENERS])
+@durable_execution(plugins=[LISTENERS])  # type: ignore[call-arg]
 def watched(event: Any, context: DurableContext) -> Any:
     context.step(lambda _: 4, name="sum")
     with suppress(Exception):
