@@ -56,7 +56,7 @@ HANDSHAKE_MS_MAX: Final = 10_000
 IDLE_MS_MAX: Final = 600_000
 
 # Calls of one connection at a time: half of what a server takes. Others wait at the client.
-CALLS_OF_CONNECTION_MAX: Final = 10_000
+CALLS_OF_CONNECTION_MAX: Final = 20_000
 # The connection of a peer that pings more often than this is closed, with ENHANCE_YOUR_CALM.
 PING_INTERVAL_MS_MIN: Final = KEEPALIVE_INTERVAL_MS // 2
 PINGS_TOO_SOON_MAX: Final = 2
