@@ -14,7 +14,7 @@ from perdure_host.access.bearer_tokens import Caller, Tokens
 # How long a peer may take to send its request, and to take the answer. Clients of Perdure take 15 s
 # and one more for each mebibyte of the largest message.
 PEER_S_MAX: Final = 180.0
-# A quarter of the calls that a server takes at a time; and how long each may take however many wait.
+# A quarter of what a server takes at a time; and how long each may take however many wait.
 WAITING_MAX: Final = 10_000
 WAITING_S_MIN: Final = 10.0
 
