@@ -193,15 +193,15 @@ def test_what_a_step_has_left_behind_is_cancelled_while_the_invocation_goes_on()
     seen: list[bool] = []
 
     def handle(_event: Any, context: DurableContext) -> str:
-        kept: list[StepContext] = []
+        retained: list[StepContext] = []
 
         def keep(step: StepContext) -> bool:
-            kept.append(step)
+            retained.append(step)
             return step.cancelled
 
         seen.append(context.step(keep))
-        kept[0].heartbeat()
-        seen.append(kept[0].cancelled)
+        retained[0].heartbeat()
+        seen.append(retained[0].cancelled)
         return context.step(work)
 
     assert Hosted(handler(handle)).run() == Succeeded('"done"')
