@@ -17,7 +17,7 @@ from perdure_cli.tables import (
     show_executions,
     show_quarantined,
 )
-from perdure_cli.timelines import STACK_INDENT, Timeline, stack_lines
+from perdure_cli.timelines import Timeline, stack_lines
 
 LIMIT_DEFAULT: Final = 50
 
@@ -130,11 +130,11 @@ def history(
         if session.for_programs:
             print_json([event.to_json() for event in events])
             return
-        timeline = Timeline()
         console = stdout_console()
+        timeline = Timeline(console.width)
         for event in events:
             console.print(timeline.draw(event), soft_wrap=True)
-            for line in stack_lines(event.error, indent=" " * STACK_INDENT):
+            for line in stack_lines(event.error, indent=timeline.stack_indent):
                 console.print(line, soft_wrap=True)
 
 

@@ -123,8 +123,8 @@ class _ShortTimeline:
 
     def __init__(self, arn: str) -> None:
         self._arn = arn
-        self._timeline = Timeline()
         self._console = stderr_console()
+        self._timeline = Timeline(self._console.width)
         self._events = 0
         self._last = Text()
 

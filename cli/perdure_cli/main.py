@@ -2,7 +2,8 @@
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Final
+from shutil import get_terminal_size
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -22,8 +23,27 @@ _EPILOG: Final = "\n\n".join(
 )
 
 
+# Narrower, and help is plain text.
+BOXES_COLUMNS_MIN: Final = 72
+
+
+def _set_markup_mode(command: Any, mode: Literal["rich"] | None) -> None:
+    command.rich_markup_mode = mode
+    for each in getattr(command, "commands", {}).values():
+        _set_markup_mode(each, mode)
+
+
 class _Commands(TyperGroup):
     """All commands. One whose reader has gone, as in `perdure … | head`, ends well."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """Read the arguments. Help in boxes would cut the names of options on a narrow terminal."""
+        columns = get_terminal_size().columns
+        narrow = columns < BOXES_COLUMNS_MIN
+        _set_markup_mode(self, None if narrow else "rich")
+        if narrow:
+            extra["terminal_width"] = columns
+        return super().make_context(*arguments, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

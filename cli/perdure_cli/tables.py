@@ -82,8 +82,13 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
         f"{'STATUS':<{statuses}}  {'NAME':<{names}}  {'FUNCTION':<{functions}}"
         f"  {'STARTED':<19}  TOOK"
     )
-    console.print(Text(header, style="bold"), soft_wrap=True)
+    wide = console.width >= len(header)
+    if wide:
+        console.print(Text(header, style="bold"), soft_wrap=True)
     for each in executions:
+        if not wide:
+            _show_narrow(console, each)
+            continue
         line = Text.assemble(
             (f"{_marked(each):<{statuses}}", _STATUS_STYLES.get(each.status, "default")),
             f"  {each.execution_name:<{names}}  {each.function_name:<{functions}}"
@@ -91,6 +96,17 @@ def show_executions(console: Console, executions: Sequence[ExecutionSummary]) ->
         )
         console.print(line, soft_wrap=True)
         console.print(Text(each.execution_arn, style="dim"), soft_wrap=True)
+
+
+def _show_narrow(console: Console, execution: ExecutionSummary) -> None:
+    """Print an execution where its columns do not fit."""
+    style = _STATUS_STYLES.get(execution.status, "default")
+    head = Text.assemble((_marked(execution), style), f"  {execution.execution_name}")
+    console.print(head, soft_wrap=True)
+    facts = (execution.function_name, format_time(execution.started_at), _took(execution))
+    for line in ("  ".join(facts[:1]), "  ".join(facts[1:])):
+        console.print(Text(f"  {line}"), soft_wrap=True)
+    console.print(Text(execution.execution_arn, style="dim"), soft_wrap=True)
 
 
 def show_callbacks(console: Console, callbacks: Sequence[OpenCallback]) -> None:
@@ -121,14 +137,29 @@ def show_functions(console: Console, functions: Sequence[FunctionDescription]) -
     for column in ("FUNCTION", "KIND", "WORKERS", "TIMEOUT", "RETENTION"):
         table.add_column(column, no_wrap=True)
     for each in functions:
-        table.add_row(
-            each.function_name,
-            "durable" if each.durable else "plain",
-            Text(str(each.workers_connected), style="green" if each.workers_connected else "red"),
-            format_duration(timedelta(seconds=each.execution_timeout_s)),
-            f"{each.retention_days} d",
-        )
-    console.print(table)
+        table.add_row(*_function_cells(each))
+    if (
+        table.__rich_measure__(console, console.options.update(width=1_000)).minimum
+        <= console.width
+    ):
+        console.print(table)
+        return
+    for each in functions:
+        name, kind, workers, timeout, retention = _function_cells(each)
+        console.print(name, soft_wrap=True)
+        console.print(Text.assemble("  ", kind, ", workers: ", workers), soft_wrap=True)
+        rest = Text.assemble("  timeout ", timeout, ", retention ", retention)
+        console.print(rest, soft_wrap=True)
+
+
+def _function_cells(each: FunctionDescription) -> tuple[Text, Text, Text, Text, Text]:
+    return (
+        Text(each.function_name),
+        Text("durable" if each.durable else "plain"),
+        Text(str(each.workers_connected), style="green" if each.workers_connected else "red"),
+        Text(format_duration(timedelta(seconds=each.execution_timeout_s))),
+        Text(f"{each.retention_days} d"),
+    )
 
 
 def format_payload(text: str) -> str:

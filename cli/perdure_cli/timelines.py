@@ -20,8 +20,8 @@ _OFFSET_COLUMNS: Final = 11
 _EVENT_COLUMNS: Final = 22
 _OPERATION_COLUMNS: Final = 28
 _NOTE_COLUMNS_MAX: Final = 160
-# Below an event, tracebacks begin in the column of its type.
-STACK_INDENT: Final = 4 + 1 + _OFFSET_COLUMNS + 2
+_STACK_COLUMNS: Final = 4 + 1 + _OFFSET_COLUMNS + 2
+WIDE_COLUMNS_MIN: Final = 80
 
 _STYLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("Succeeded", "✓", "green"),
@@ -37,14 +37,21 @@ _STYLES: Final[tuple[tuple[str, str, str], ...]] = (
 
 
 class Timeline:
-    """Draws a history line by line; pass it the events in order, from the first."""
+    """Draws a history line by line; pass it the events in order, from the first.
 
-    def __init__(self) -> None:
+    On a terminal of fewer than `WIDE_COLUMNS_MIN` columns nothing is aligned: lines would wrap.
+    """
+
+    def __init__(self, columns: int = WIDE_COLUMNS_MIN) -> None:
         self._rows = timeline.Timeline()
+        self._wide = columns >= WIDE_COLUMNS_MIN
+        # Below an event, tracebacks begin in the column of its type.
+        self.stack_indent = " " * (_STACK_COLUMNS if self._wide else 2)
 
     def draw(self, event: HistoryEvent) -> Text:
         """Return the line of the next event."""
-        return format_row(self._rows.add(timeline_event(event)))
+        row = self._rows.add(timeline_event(event))
+        return format_row(row) if self._wide else format_narrow_row(row)
 
 
 def timeline_event(event: HistoryEvent) -> TimelineEvent:
@@ -86,6 +93,22 @@ def format_row(row: TimelineRow) -> Text:
         one_line(" · ".join(row.notes), _NOTE_COLUMNS_MAX), "red" if style == "red" else "default"
     )
     line.rstrip()
+    return line
+
+
+def format_narrow_row(row: TimelineRow) -> Text:
+    """Return a row as one line without columns."""
+    glyph, style = _style(row)
+    line = Text(no_wrap=True)
+    line.append(f"{row.event_id} {format_offset(row.offset)} ", "dim")
+    line.append(f"{glyph} {row.event_type}", style)
+    if row.operation:
+        line.append(f" {row.operation}", "bold")
+    if row.duration is not None:
+        line.append(f" {format_duration(row.duration)}")
+    if row.notes:
+        notes = one_line(" · ".join(row.notes), _NOTE_COLUMNS_MAX)
+        line.append(f" {notes}", "red" if style == "red" else "default")
     return line
 
 

@@ -39,6 +39,14 @@ def test_every_command_has_help(arguments: list[str]) -> None:
     assert (result.exit_code, "Usage: " in result.stdout) == (0, True)
 
 
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_help_cuts_no_name_of_an_option(columns: str) -> None:
+    result = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": columns})
+    for option in ("--functions", "--lambda-endpoint", "--metrics-port", "--allowed-host"):
+        assert option in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= max(48, int(columns))
+
+
 def test_the_version_is_printed() -> None:
     assert re.fullmatch(r"perdure \S.*\n", perdure("--version").stdout)
 

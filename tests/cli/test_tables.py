@@ -42,7 +42,7 @@ def test_a_list_marks_a_diverged_pause() -> None:
     diverged = model_pb2.ExecutionSummary(
         execution_arn=ARN, execution_name="o-2", status="PAUSED", diverged=True
     )
-    console = Console(file=io.StringIO(), width=40)
+    console = Console(file=io.StringIO(), width=120)
     show_executions(console, [read_summary(asked), read_summary(diverged)])
     header, first, _, second, _ = output_of(console).splitlines()
     assert first.split()[:2] == ["PAUSED", "o-1"]
@@ -158,3 +158,25 @@ def test_a_quarantined_execution_is_marked_and_shows_its_reason() -> None:
     show_execution(console, read_execution(execution))
     assert ": record 3 cannot be read" in output_of(console)
     assert "waits for" not in output_of(console)
+
+
+def test_where_columns_do_not_fit_nothing_is_cut() -> None:
+    console = a_narrow_console()
+    summary = model_pb2.ExecutionSummary(
+        execution_arn=ARN,
+        execution_name="order-17",
+        function_name="lambda_handler",
+        status="FAILED",
+    )
+    show_executions(console, [read_summary(summary)])
+    function = client_pb2.Function(function_name="a_function_with_a_long_name", retention_days=14)
+    show_functions(console, [read_function(function)])
+    lines = output_of(console).splitlines()
+    assert lines[0] == "FAILED  order-17"
+    assert lines[1] == "  lambda_handler"
+    assert lines[-3:] == [
+        "a_function_with_a_long_name",
+        "  plain, workers: 0",
+        "  timeout 0 ms, retention 14 d",
+    ]
+    assert max(len(line) for line in lines if line != ARN) <= 40

@@ -5,6 +5,7 @@ from typing import Any
 
 from perdure.client.models import read_event
 from perdure.primitives.timeline import Timeline, TimelineRow
+from perdure_cli.timelines import Timeline as DrawnTimeline
 from perdure_cli.timelines import format_row, timeline_event
 from perdure_proto.v1 import model_pb2
 
@@ -130,3 +131,8 @@ def test_a_message_of_many_lines_stays_on_its_line() -> None:
     line = format_row(row).plain
     assert "\n" not in line
     assert line.endswith("…")
+
+
+def test_a_narrow_terminal_gets_lines_without_columns() -> None:
+    event = read_event(step(1, "StepSucceeded", 0, duration_ms=45))
+    assert DrawnTimeline(40).draw(event).plain == "1 +0.000 s ✓ StepSucceeded charge 45 ms"
