@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from perdure_cli import session
 from perdure_cli.main import app
+from tests.client.scripted_server import Script, serving
 from tests.gateway.certificates import Authority
 from tests.system.processes import ROOT
 
@@ -119,6 +120,14 @@ def test_a_port_where_nothing_listens_is_tried_for_a_while(monkeypatch: pytest.M
     assert hint.startswith("Is a server running at 127.0.0.1:1?")
 
 
+def test_a_wrong_token_is_told_with_where_to_put_the_right_one() -> None:
+    with serving(Script(answers=[grpc.StatusCode.UNAUTHENTICATED])) as server:
+        result = perdure("executions", "list", "--server", server)
+    line, hint = result.stderr.splitlines()
+    assert (result.exit_code, line.startswith("error: ")) == (5, True)
+    assert hint == "Pass the token with --token-file or PERDURE_TOKEN_FILE."
+
+
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "perdure_cli", *arguments],
@@ -140,6 +149,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         (["SHOP", "--server", "HTTP"], 1, "the port does not speak gRPC"),
         (["SHOP", "--server", "TLS"], 1, "the port speaks TLS"),
         (["SHOP", "--server", "PLAIN", "--tls-ca", "OURS"], 1, "the port does not speak TLS"),
+        (["SHOP", "--server", "TLS", "--tls-ca", "OTHER"], 1, "not signed by an authority"),
     ],
 )
 def test_a_worker_that_can_never_connect_ends_in_one_line(

@@ -13,17 +13,38 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner, Result
 
+from perdure_cli.main import app
 from tests.system.processes import ROOT, Machine, wait_until
 
 PROGRAM = """
 from perdure import durable_execution
-from perdure.config import Duration
+from perdure.config import Duration, StepConfig
+from perdure.retries import RetryPresets
 
 
 @durable_execution
 def greet(event, context):
     return "good morning"
+
+
+RUNS = []
+
+
+@durable_execution
+def waver(event, context):
+    RUNS.append(1)
+    context.wait(Duration.from_milliseconds(1), name="first" if len(RUNS) == 1 else "second")
+
+
+@durable_execution
+def stumble(event, context):
+    def work(step):
+        raise ValueError("it never works")
+
+    once = StepConfig(retry_strategy=RetryPresets.none())
+    return context.step(work, name="work", config=once)
 
 
 @durable_execution
@@ -48,17 +69,24 @@ def machine(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator
         yield running
 
 
+def perdure(machine: Machine, *arguments: str) -> Result:
+    """Run a client command in this process, which starts sooner than another."""
+    variables = {"PERDURE_SERVER": machine.server_address, "COLUMNS": "200"}
+    done = CliRunner().invoke(app, arguments, env=variables)
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done
+
+
 def status(machine: Machine, *arguments: str) -> tuple[int, str]:
-    done = machine.perdure(*arguments)
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 0 or "error: " in done.stderr
-    return done.returncode, done.stderr
+    done = perdure(machine, *arguments)
+    assert done.exit_code == 0 or "error: " in done.stderr
+    return done.exit_code, done.stderr
 
 
 def held(machine: Machine, name: str) -> str:
     """Start an execution that waits for its callback; return its ARN."""
-    done = machine.perdure("invoke", "hold", "--name", name, "--detach")
-    assert done.returncode == 0
+    done = perdure(machine, "invoke", "hold", "--name", name, "--detach")
+    assert done.exit_code == 0
     return done.stdout.strip()
 
 
@@ -96,7 +124,7 @@ def test_a_callback_completed_twice_is_a_conflict(machine: Machine) -> None:
     arn = held(machine, "once")
 
     def ids() -> list[str]:
-        found = json.loads(machine.perdure("executions", "get", arn, "-o", "json").stdout)
+        found = json.loads(perdure(machine, "executions", "get", arn, "-o", "json").stdout)
         return [each["callback_id"] for each in found["open_callbacks"]]
 
     wait_until(lambda: ids() != [], "the callback is open")
@@ -107,6 +135,39 @@ def test_a_callback_completed_twice_is_a_conflict(machine: Machine) -> None:
 
 def test_a_running_execution_cannot_be_deleted(machine: Machine) -> None:
     assert status(machine, "executions", "delete", held(machine, "busy"))[0] == 4
+
+
+def test_an_execution_that_diverges_is_told_by_command_worker_and_server(machine: Machine) -> None:
+    code, stderr = status(machine, "invoke", "waver", "--name", "waver")
+    assert code == 9
+    assert "recorded:  WAIT (Wait) 'first'" in stderr
+    assert "requested: WAIT (Wait) 'second', at " in stderr
+    worker = (machine.folder / "worker.log").read_text()
+    server = (machine.folder / "server.log").read_text()
+    for log, sign in (
+        (worker, "waver 'waver' is paused: a replay diverged"),
+        (server, "diverged"),
+    ):
+        (line,) = [line for line in log.splitlines() if sign in line]
+        assert "'first'" in line
+        assert "greetings.py:" in line
+
+
+def test_a_failed_attempt_and_execution_leave_a_line_each_and_show_their_frames(
+    machine: Machine,
+) -> None:
+    code, stderr = status(machine, "invoke", "stumble", "--name", "stumble")
+    assert (code, "it never works" in stderr) == (1, True)
+    arn = stderr.splitlines()[0]
+    log = (machine.folder / "worker.log").read_text().splitlines()
+    attempt, execution = (line for line in log if "stumble 'stumble'" in line)
+    assert "attempt 1 of 'work' failed: ValueError: it never works (" in attempt
+    assert "; it is not tried again" in attempt
+    assert "stumble 'stumble' failed: " in execution
+    assert arn in attempt
+    assert arn in execution
+    assert ", in stumble" in perdure(machine, "executions", "get", arn).stdout
+    assert ", in work" in perdure(machine, "executions", "history", arn).stdout
 
 
 def test_a_wait_ends_at_its_timeout(machine: Machine) -> None:

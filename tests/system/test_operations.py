@@ -62,6 +62,8 @@ def test_an_execution_is_stopped_and_deleted_by_command(machine: Machine) -> Non
         assert (execution.error.error_type, execution.error.error_message) == (why[1], why[3])
         again = machine.perdure("executions", "stop", arn, "--output", "json")
         assert json.loads(again.stdout) == json.loads(stopped.stdout)
+        assert again.returncode == 4
+        assert "error: the execution had ended already, STOPPED at " in again.stderr
         assert raised(lambda: client.succeed_callback(callback_id, 1)) is FailedPreconditionError
         assert kinds(client, arn)[-1] == "ExecutionStopped"
         assert machine.perdure("executions", "delete", arn).returncode == 0
