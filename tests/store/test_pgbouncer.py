@@ -97,3 +97,15 @@ async def test_every_transaction_that_writes_is_durable_and_has_deadlines(pooled
             )
             assert value_there == value
     await database.close()
+
+
+async def test_every_read_has_a_deadline_and_leaves_no_transaction_open(pooled_url: str) -> None:
+    database = Database(pooled_url)
+    for read in (database.read, database.look_up):
+        for _ in range(2 * SESSIONS):
+            assert await read(lambda c: c.exec_driver_sql("SHOW statement_timeout").scalar()) == (
+                "10s"
+            )
+    open_ones = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    assert await database.read(lambda c: c.exec_driver_sql(open_ones).scalar()) == 0
+    await database.close()

@@ -175,7 +175,9 @@ def writer_engine(url: URL) -> Engine:
 
 def reader_engine(url: URL, connections: int) -> Engine:
     """Return an engine for reading; each statement is its own transaction."""
-    return _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+    engine = _engine(url, connections=connections, isolation_level="AUTOCOMMIT")
+    event.listen(engine, "begin", _begin_to_read)
+    return engine
 
 
 def sorts_each_part() -> bool:
@@ -299,3 +301,13 @@ def _begin(connection: Connection) -> None:
     if connection.info.get(_POOLED):
         settings = "; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS)
         connection.exec_driver_sql(settings)
+
+
+def _begin_to_read(connection: Connection) -> None:
+    """Read in a transaction behind a pooler: nothing that is set would outlive a statement.
+
+    It ends with the rollback of the connection that goes back to the pool.
+    """
+    if connection.info.get(_POOLED):
+        connection.exec_driver_sql("BEGIN READ ONLY")
+        _begin(connection)
