@@ -27,7 +27,7 @@ TIMELINE_LINES_MAX: Final = 40
 
 
 @connected
-def invoke(
+def invoke(  # noqa: PLR0913, PLR0917 - one parameter for each option
     session: Session,
     function: Annotated[str, typer.Argument(metavar="NAME", help="The function to run.")],
     payload: Annotated[
@@ -47,6 +47,12 @@ def invoke(
         str | None,
         typer.Option("--trace-header", help="The trace it belongs to (X-Amzn-Trace-Id)."),
     ] = None,
+    accept_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--accept-unknown", help="Start it before any worker has registered the function."
+        ),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Print the ARN and exit without waiting.")
     ] = False,
@@ -63,6 +69,7 @@ def invoke(
             name=name,
             tenant_id=tenant_id,
             trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
         if detach:
             _print_started(session, started)

@@ -90,12 +90,16 @@ class AlarmDue(msgspec.Struct, frozen=True):
 
 
 class CompleteCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """Complete a callback, with a result or an error."""
+    """Complete a callback, with a result or an error.
+
+    `accept_equal`: nothing is refused, and nothing changes, if it was completed so before.
+    """
 
     operation_id: str
     succeeded: bool
     result: str | None = None
     error: ErrorObject | None = None
+    accept_equal: bool = True
 
 
 class HeartbeatCallback(msgspec.Struct, frozen=True):

@@ -217,9 +217,11 @@ def _alarm(state: State, now_ms: int) -> Decision:
 
 def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_ms: int) -> Decision:
     operation = _find(state, command.operation_id, OperationType.CALLBACK)
+    if _repeats_completion(operation, command):
+        return NOTHING
+    callback.require_open(operation)
     if not is_open(state):
         raise Ended(f"the execution of this callback has ended as {state.status}")
-    callback.require_open(operation)
     subject = operations.subject_of(operation)
     event: Event
     if isinstance(command, HeartbeatCallback):
@@ -234,6 +236,16 @@ def _callback(state: State, command: CompleteCallback | HeartbeatCallback, now_m
         validation.check_error("callback error", command.error)
         event = CallbackFailed(subject, command.error or ErrorObject())
     return Decision(Record(now_ms, (event,)))
+
+
+def _repeats_completion(
+    operation: Operation, command: CompleteCallback | HeartbeatCallback
+) -> bool:
+    return (
+        isinstance(command, CompleteCallback)
+        and command.accept_equal
+        and callback.is_repeat(operation, command)
+    )
 
 
 def _child_ended(state: State, command: ChildEnded, now_ms: int) -> Decision:

@@ -36,6 +36,7 @@ from perdure_core.events import (
     StepSucceeded,
     WaitCancelled,
 )
+from perdure_core.json_text import is_same_value
 from perdure_core.limits import ERROR_INLINE_BYTES_MAX, PAYLOAD_INLINE_BYTES_MAX
 from perdure_core.model import (
     CallbackDetails,
@@ -163,6 +164,22 @@ def references_in(operations: Iterable[Operation]) -> list[StoredPayload]:
     )
 
 
+def is_same_text(recorded: Payload | None, text: str | None) -> bool:
+    """Return whether a text is the recorded one, or the same JSON value; a large one is hashed."""
+    if not isinstance(recorded, StoredPayload):
+        both = recorded is not None and text is not None
+        return recorded == text or (both and is_same_value(recorded or "", text or ""))
+    return text is not None and _is_stored_as(recorded, text)
+
+
+def is_same_error(recorded: ErrorObject | None, error: ErrorObject | None) -> bool:
+    """Return whether an error is the recorded one, of which a large one has only its beginning."""
+    recorded, error = recorded or ErrorObject(), error or ErrorObject()
+    if recorded.kept is None:
+        return recorded == error
+    return _is_stored_as(recorded.kept, _encoder.encode(error).decode())
+
+
 def text_from(payload: Payload | None, texts: Mapping[StoredPayload, str]) -> str | None:
     """Return the text; None for a reference whose text is not among `texts`."""
     return texts.get(payload) if isinstance(payload, StoredPayload) else payload
@@ -200,6 +217,11 @@ def inline_operations(
     if not texts:
         return operations
     return [inline_operation(operation, texts) for operation in operations]
+
+
+def _is_stored_as(reference: StoredPayload, text: str) -> bool:
+    # Hashing takes long; most texts that differ have another size.
+    return bytes_of(text) == reference.size and stored(text.encode()) == reference
 
 
 def _is_large(event: Event) -> bool:

@@ -33,8 +33,16 @@ class CallbackClosed(Refused):
     """The callback is already completed."""
 
 
+class CallbackExpired(CallbackClosed):
+    """The callback has timed out."""
+
+
 class Unknown(Refused):
     """There is no such function, execution, operation or callback."""
+
+
+class UnknownFunction(Unknown):
+    """There is no such function."""
 
 
 class Quarantined(Refused):

@@ -7,6 +7,10 @@ class NotServing(HostError):
     """This node is starting, on standby or stopping. Try again, or call another node."""
 
 
+class OnStandby(NotServing):
+    """Another node owns the database. Call that one."""
+
+
 class SessionReplaced(HostError):
     """A newer session uses the same worker id. The older one must end."""
 

@@ -10,6 +10,7 @@ import grpc
 
 from perdure_core.refusals import (
     CallbackClosed,
+    CallbackExpired,
     Ended,
     Invalid,
     NameTaken,
@@ -18,8 +19,15 @@ from perdure_core.refusals import (
     Refused,
     StaleToken,
     Unknown,
+    UnknownFunction,
 )
-from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
+from perdure_gateway.errors import (
+    HeartbeatTimeout,
+    NotServing,
+    OnStandby,
+    ResourceExhausted,
+    SessionReplaced,
+)
 from perdure_host.codec import MalformedMessage
 from perdure_host.errors import ChangeRefused, Fenced, StoreError
 from perdure_host.telemetry import open_log, report_incident
@@ -29,16 +37,29 @@ MESSAGE_CHARS_MAX: Final = 1_000
 # For a node that is not serving: a caller may find another, or this one again.
 RETRY_AFTER_S: Final = 1
 
+# Clients branch on these, so they never change. The first that fits counts.
+_REASONS: Final[dict[type[Exception], str]] = {
+    CallbackExpired: "callback_timed_out",
+    CallbackClosed: "callback_completed",
+    Ended: "execution_ended",
+    NotEnded: "execution_not_ended",
+    NameTaken: "name_taken",
+    UnknownFunction: "function_not_found",
+    Quarantined: "execution_quarantined",
+    OnStandby: "node_on_standby",
+}
+
 _log = open_log("perdure.gateway")
 
 
 class Status(NamedTuple):
-    """The status of a failed call."""
+    """The status of a failed call. `reason` tells causes of one code apart, where that matters."""
 
     code: grpc.StatusCode
     message: str
     # When the call may be tried again, in seconds, if it may.
     retry_after_s: int | None = None
+    reason: str = ""
 
 
 def status_of(error: Exception) -> Status:
@@ -52,7 +73,11 @@ def status_of(error: Exception) -> Status:
     retry_after_s = RETRY_AFTER_S if code is grpc.StatusCode.UNAVAILABLE else None
     if isinstance(error, ResourceExhausted):
         retry_after_s = error.retry_after_s
-    return Status(code, str(error)[:MESSAGE_CHARS_MAX], retry_after_s)
+    return Status(code, str(error)[:MESSAGE_CHARS_MAX], retry_after_s, _reason_of(error))
+
+
+def _reason_of(error: Exception) -> str:
+    return next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), "")
 
 
 def _code_of(error: Exception) -> grpc.StatusCode:

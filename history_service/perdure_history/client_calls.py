@@ -1,6 +1,7 @@
 """Commands of clients: start, stop, pause, resume and delete executions, complete callbacks."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Final
@@ -20,7 +21,11 @@ from perdure_core.events import ExecutionStarted, ParentLink, Record, decode_rec
 from perdure_core.execution import begin
 from perdure_core.identity import ExecutionIdentity, arn_of, bucket_of, parse_arn
 from perdure_core.json_text import is_same_value
-from perdure_core.limits import COMPARED_INPUT_BYTES_MAX
+from perdure_core.limits import (
+    COMPARED_INPUT_BYTES_MAX,
+    EXECUTION_TIMEOUT_S_MAX,
+    RETENTION_DAYS_DEFAULT,
+)
 from perdure_core.model import ErrorObject
 from perdure_core.payload import StoredPayload, bytes_of, text_of
 from perdure_core.refusals import NameTaken, Quarantined, Unknown
@@ -40,7 +45,7 @@ from perdure_history.ids import new_id
 from perdure_history.name_lookup import NameLookup
 from perdure_history.outbox import outbox_rows
 from perdure_host.errors import StoreError, StoreUnavailable, Unreadable
-from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, OutboxRow
+from perdure_host.ports import ExecutionKey, ExecutionName, ExecutionRow, FunctionRow, OutboxRow
 from perdure_host.quarantine import in_words
 from perdure_host.services import StartAnswer, StartRequest, key_of, key_of_identity
 from perdure_host.telemetry import open_log
@@ -66,7 +71,7 @@ class ClientCalls:
         executions = self._executions
         executions.require_ready()
         check_start(request, request.fields)
-        function = executions.functions.get(request.namespace, request.function)
+        function = self._function(request)
         check_tenancy(request.tenant_id, isolated=function.tenant_isolation)
         name = new_id() if request.name is None else request.name
         identity = ExecutionIdentity(request.namespace, function.name, name, new_id())
@@ -95,6 +100,12 @@ class ClientCalls:
                 " or for another tenant"
             )
         return StartAnswer(arn_of(taken.identity), started=False)
+
+    async def register_functions(self, functions: Sequence[FunctionRow]) -> None:
+        """Register functions before there is a worker; return once they are durable."""
+        executions = self._executions
+        executions.require_ready()
+        await executions.functions.register(executions.committer.incarnation, functions)
 
     async def start_child(self, child: StartChild, row: OutboxRow) -> None:
         """Start the execution of a chained invoke, and delete the outbox row in the same commit.
@@ -165,16 +176,24 @@ class ClientCalls:
         assert state.deleted_ms is not None
         return state.deleted_ms
 
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
+    async def succeed_callback(
+        self, callback_id: str, result: str | None, *, accept_equal: bool = True
+    ) -> None:
         """Complete a callback with a result."""
         key, operation_id = self._signer.read_callback(callback_id)
-        command = CompleteCallback(operation_id=operation_id, succeeded=True, result=result)
+        command = CompleteCallback(
+            operation_id=operation_id, succeeded=True, result=result, accept_equal=accept_equal
+        )
         await self._executions.command(key, command)
 
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
+    async def fail_callback(
+        self, callback_id: str, error: ErrorObject, *, accept_equal: bool = True
+    ) -> None:
         """Complete a callback with an error."""
         key, operation_id = self._signer.read_callback(callback_id)
-        command = CompleteCallback(operation_id=operation_id, succeeded=False, error=error)
+        command = CompleteCallback(
+            operation_id=operation_id, succeeded=False, error=error, accept_equal=accept_equal
+        )
         await self._executions.command(key, command)
 
     async def heartbeat_callback(self, callback_id: str) -> None:
@@ -186,6 +205,21 @@ class ClientCalls:
         """Return the ARN of the execution that the callback belongs to."""
         key, _ = self._signer.read_callback(callback_id)
         return arn_of(identity_of((await self._executions.committed(key)).state))
+
+    def _function(self, request: StartRequest) -> FunctionRow:
+        """Return the function, or what is assumed of one that is not registered yet."""
+        functions = self._executions.functions
+        known = functions.exists(request.namespace, request.function)
+        if known or not request.accept_unknown:
+            return functions.get(request.namespace, request.function)
+        return FunctionRow(
+            namespace=request.namespace,
+            name=request.function,
+            execution_timeout_s=EXECUTION_TIMEOUT_S_MAX,
+            retention_days=RETENTION_DAYS_DEFAULT,
+            durable=True,
+            tenant_isolation=request.tenant_id is not None,
+        )
 
     async def _is_equal(self, taken: ExecutionRow, start: Start) -> bool:
         """Return whether an execution was started for the same tenant with the same JSON value."""

@@ -1,11 +1,11 @@
-"""Registry of the functions that workers have registered.
+"""Registry of the functions that workers have registered, or a client on their behalf.
 
 A function stays registered while no worker serves it: its executions wait in the queue.
 """
 
 from collections.abc import Callable, Sequence
 
-from perdure_core.refusals import Unknown
+from perdure_core.refusals import UnknownFunction
 from perdure_host.ports import FunctionRow, Store
 
 
@@ -33,16 +33,18 @@ class FunctionRegistry:
             self._functions.update({(row.namespace, row.name): row for row in fresh})
 
     def get(self, namespace: str, name: str) -> FunctionRow:
-        """Return the function. Raises Unknown."""
+        """Return the function. Raises UnknownFunction."""
         found = self._functions.get((namespace, name))
         if found is None:
-            raise Unknown(
-                f"no function {name!r}: no worker has registered it yet (namespace {namespace!r})"
+            raise UnknownFunction(
+                f"no function {name!r}: no worker has registered it yet (namespace {namespace!r})."
+                " Start a worker, register it with `perdure functions register`, or start with"
+                " accept_unknown."
             )
         return found
 
     def exists(self, namespace: str, name: str) -> bool:
-        """Return whether a worker has ever registered it."""
+        """Return whether it was ever registered."""
         return (namespace, name) in self._functions
 
     def is_plain(self, namespace: str, name: str) -> bool:

@@ -9,7 +9,7 @@ RECONNECT_BACKOFF_MS_MAX; whether a call is retried is for its caller to decide.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -76,6 +76,9 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
     ("grpc.max_connection_idle_ms", IDLE_MS_MAX),
 )
+
+# The trailer of a failed call that holds the reason, which clients branch on.
+REASON_KEY: Final = "perdure-reason"
 
 FORKED: Final = (
     "this process was forked from one that uses gRPC, which does not work after a fork. Use a"
@@ -168,6 +171,14 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(
         settings.server, credentials, CHANNEL_OPTIONS, interceptors=interceptors
     )
+
+
+def reason_of(error: Any) -> str:
+    """Return the reason that the server gives for a failed call of gRPC; empty without one."""
+    for key, value in error.trailing_metadata() or ():
+        if key == REASON_KEY and isinstance(value, str):
+            return value
+    return ""
 
 
 def _token_file(settings: ConnectionSettings) -> TokenFile | None:

@@ -4,7 +4,6 @@ gRPC resolves almost any text as an address and tries for ever what can never wo
 about its own code. Must stay true: only what no retry can mend is `permanent`.
 """
 
-import contextlib
 import re
 import socket
 import ssl
@@ -13,6 +12,9 @@ from typing import Final
 import msgspec
 
 from perdure_host.errors import SettingsError
+
+# The reason of an error about a connection that could not be made.
+NO_CONNECTION: Final = "no_connection"
 
 _PORT_MAX: Final = 65_535
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
@@ -29,6 +31,11 @@ class ConnectionProblem(msgspec.Struct, frozen=True):
 
 
 _CLOSED: Final = "Socket closed"
+_RESET: Final = "Connection reset by peer"
+_CLOSED_AT_ONCE: Final = (
+    "the connection is closed at once: it may need TLS, --tls-ca, or --tls-cert and --tls-key"
+)
+_SILENT: Final = "something listens there, but does not answer as a server of gRPC does"
 _PROBLEMS: Final[tuple[tuple[str, str, bool], ...]] = (
     (
         "WRONG_VERSION_NUMBER",
@@ -56,10 +63,14 @@ _PROBLEMS: Final[tuple[tuple[str, str, bool], ...]] = (
         True,
     ),
     (
-        _CLOSED,
-        "the connection is closed at once: it may need TLS, --tls-ca, or --tls-cert and --tls-key",
-        False,
+        "missing selected ALPN property",
+        "the port speaks TLS, but not gRPC: use the server's gRPC port, 7600 by default",
+        True,
     ),
+    (_CLOSED, _CLOSED_AT_ONCE, False),
+    (_RESET, _CLOSED_AT_ONCE, False),
+    ("before receiving SETTINGS", _SILENT, False),
+    ("Handshake read failed", _SILENT, False),
     ("Connection refused", "nothing listens there", False),
     ("address lookup failed", "the name of the host is not known", False),
     ("Domain name not found", "the name of the host is not known", False),
@@ -67,6 +78,17 @@ _PROBLEMS: Final[tuple[tuple[str, str, bool], ...]] = (
 _SPEAKS_TLS: Final = (
     "the port speaks TLS: name the authority that signed its certificate with --tls-ca"
 )
+_IS_POSTGRESQL: Final = (
+    "the port is that of a PostgreSQL: use the server's gRPC port, 7600 by default"
+)
+_NEEDS_CERTIFICATE: Final = (
+    "the server asks for a client certificate: name one with --tls-cert and --tls-key"
+)
+_OTHER_CERTIFICATE: Final = (
+    "the server does not accept the client certificate of --tls-cert: it trusts other authorities"
+)
+# PostgreSQL answers the request for TLS with one letter: yes or no.
+_POSTGRESQL_TLS_REQUEST: Final = bytes.fromhex("0000000804d2162f")
 
 
 def check_server_address(text: str) -> None:
@@ -89,15 +111,27 @@ def connection_problem(details: str) -> ConnectionProblem | None:
     return None
 
 
-def tls_problem(details: str, server: str, *, with_tls: bool) -> ConnectionProblem | None:
-    """Return the problem if a port that closes plain connections speaks TLS; it is asked.
+def hidden_problem(
+    details: str, server: str, *, with_tls: bool, tls_cert: str | None, tls_key: str | None
+) -> ConnectionProblem | None:
+    """Return why a port closes connections at once, if a retry cannot help; the port is asked.
 
-    Waits up to 2 s.
+    Waits up to 4 s.
     """
-    closed = details.startswith(_NOT_CONNECTED) and _CLOSED in details
-    if with_tls or not closed or not _speaks_tls(server):
+    is_closed = _CLOSED in details or _RESET in details
+    if not details.startswith(_NOT_CONNECTED) or not is_closed:
         return None
-    return ConnectionProblem(_SPEAKS_TLS, permanent=True)
+    if with_tls:
+        if not _refuses_certificate(server, tls_cert, tls_key):
+            return None
+        description = _NEEDS_CERTIFICATE if tls_cert is None else _OTHER_CERTIFICATE
+    elif _speaks_tls(server):
+        description = _SPEAKS_TLS
+    elif _is_postgresql(server):
+        description = _IS_POSTGRESQL
+    else:
+        return None
+    return ConnectionProblem(description, permanent=True)
 
 
 def _problem(text: str) -> str | None:
@@ -126,12 +160,56 @@ def _with_port(host: str) -> str:
 
 def _speaks_tls(server: str) -> bool:
     """Return whether a port answers a TLS handshake; whose certificate it has does not matter."""
+    try:
+        with _connected(server) as plain, _tls_context().wrap_socket(plain):
+            return True
+    except OSError:
+        return False
+
+
+def _is_postgresql(server: str) -> bool:
+    try:
+        with _connected(server) as plain:
+            plain.sendall(_POSTGRESQL_TLS_REQUEST)
+            return plain.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+def _refuses_certificate(server: str, certificate: str | None, key: str | None) -> bool:
+    """Return whether a port that speaks TLS does not want this client certificate, or none.
+
+    With TLS 1.3 a server refuses it after the handshake, as if it went away; before, within.
+    """
+    if not _speaks_tls(server):
+        return False
+    context = _tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+        plain = _connected(server)
+    except OSError:
+        return False
+    try:
+        with plain, context.wrap_socket(plain):
+            return False
+    except TimeoutError:
+        return False
+    except ssl.SSLError as error:
+        return "PROTOCOL" not in str(error.reason)
+    except OSError:
+        return True
+
+
+def _connected(server: str) -> socket.socket:
     host, _, port = server.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), _PROBE_S_MAX)
+
+
+def _tls_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with contextlib.suppress(OSError):
-        address = (host.strip("[]"), int(port))
-        with socket.create_connection(address, _PROBE_S_MAX) as plain, context.wrap_socket(plain):
-            return True
-    return False
+    context.set_alpn_protocols(["h2"])
+    return context

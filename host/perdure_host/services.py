@@ -53,6 +53,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str | None = None
     trace_header: str | None = None
     client_context: str | None = None
+    # Start it also if no such function is registered yet.
+    accept_unknown: bool = False
     # For messages: how the caller's API names these.
     fields: StartFields = START_FIELDS
 
@@ -168,6 +170,10 @@ class ExecutionCommands(Protocol):
         """
         ...
 
+    async def register_functions(self, functions: Sequence[FunctionRow]) -> None:
+        """Register functions before there is a worker; return once durable."""
+        ...
+
     async def stop(self, arn: str, error: ErrorObject | None) -> int:
         """Return when it ended, in ms."""
         ...
@@ -184,12 +190,19 @@ class ExecutionCommands(Protocol):
         """Make it expire now; return when that was first requested, in ms."""
         ...
 
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
-        """Complete the callback with a result. Raises CallbackClosed, Ended."""
+    async def succeed_callback(
+        self, callback_id: str, result: str | None, *, accept_equal: bool = True
+    ) -> None:
+        """Complete the callback with a result. Raises CallbackClosed, Ended.
+
+        With `accept_equal` a repeat of the same completion is none of these, and changes nothing.
+        """
         ...
 
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
-        """Complete the callback with an error. Raises CallbackClosed, Ended."""
+    async def fail_callback(
+        self, callback_id: str, error: ErrorObject, *, accept_equal: bool = True
+    ) -> None:
+        """Complete the callback with an error. Raises as `succeed_callback` does."""
         ...
 
     async def heartbeat_callback(self, callback_id: str) -> None:

@@ -7,20 +7,25 @@ Must stay true: equal fields have exactly one token (signing is deterministic, a
 of the same bytes is refused), one kind is never accepted as another (each has its own MAC), and a
 message about a bad token never shows a MAC, nor which byte of it was wrong.
 
-Binary layout, big-endian, with sizes in bytes; the text is its base64:
+Binary layout, big-endian, with sizes in bytes:
 
     checkpoint  version 1, bucket 2, execution 16, invocation 16, number 4, seen 4,
                 started_ms 8, MAC
     callback    version 1, bucket 2, execution 16, operation id 1 to 64, MAC
+
+The text of a checkpoint token is its base64. That of a callback id is its base32 without padding,
+so that it can stand in a URL as it is, and still is of the form that AWS gives. Its version is 2;
+earlier releases wrote version 1, in base64, which remains readable. All versions begin with other
+letters in any encoding, since a bucket has twelve bits.
 """
 
 import binascii
 import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -35,6 +40,7 @@ from perdure_core.refusals import Invalid
 from perdure_host.ports import ExecutionKey
 
 VERSION: Final = 1
+CALLBACK_VERSION: Final = 2
 SECRET_BYTES: Final = 32
 # 120 bits; with it a checkpoint token is a whole number of base64 quadruples: no padding.
 MAC_BYTES: Final = 15
@@ -74,7 +80,7 @@ class Signer:
     def read_token(self, text: str) -> tuple[ExecutionKey, CheckpointToken]:
         """Return what `sign_token` wrote. Raises Invalid for anything else."""
         what = "checkpoint token"
-        content = _checked(self._token_mac, text, what, CHECKPOINT_TOKEN_CHARS_MAX)
+        content = _checked(self._token_mac, text, what, CHECKPOINT_TOKEN_CHARS_MAX, _BASE64)
         if len(content) != _TURN.size:
             raise _invalid(what, "its length is wrong")
         _, bucket, execution, invocation, number, seen, started_ms = _TURN.unpack(content)
@@ -85,14 +91,15 @@ class Signer:
 
     def sign_callback(self, key: ExecutionKey, operation_id: str) -> str:
         """Return the callback id of a CALLBACK operation."""
-        head = _CALLBACK.pack(VERSION, key.bucket, bytes.fromhex(key.execution_id))
+        head = _CALLBACK.pack(CALLBACK_VERSION, key.bucket, bytes.fromhex(key.execution_id))
         content = head + operation_id.encode("ascii")
-        return _to_text(content + _mac(self._callback_mac, content))
+        return _to_url_text(content + _mac(self._callback_mac, content))
 
     def read_callback(self, callback_id: str) -> tuple[ExecutionKey, str]:
         """Return what `sign_callback` wrote. Raises Invalid for anything else."""
         what = "callback id"
-        content = _checked(self._callback_mac, callback_id, what, CALLBACK_ID_CHARS_MAX)
+        spelling = _BASE32 if callback_id.startswith(_BASE32_BEGIN) else _BASE64
+        content = _checked(self._callback_mac, callback_id, what, CALLBACK_ID_CHARS_MAX, spelling)
         operation_id = content[_CALLBACK.size :]
         if not 1 <= len(operation_id) <= OPERATION_ID_CHARS_MAX or not operation_id.isascii():
             raise _invalid(what, "its length is wrong")
@@ -133,20 +140,46 @@ def _to_text(signed: bytes) -> str:
     return binascii.b2a_base64(signed, newline=False).decode("ascii")
 
 
-def _checked(keyed: blake2b, text: str, what: str, chars_max: int) -> bytes:
+def _to_url_text(signed: bytes) -> str:
+    return b32encode(signed).decode("ascii").rstrip("=")
+
+
+def _from_text(text: str) -> bytes:
+    return binascii.a2b_base64(text, strict_mode=True)
+
+
+def _from_url_text(text: str) -> bytes:
+    return b32decode(text + "=" * (-len(text) % 8))
+
+
+class _Spelling(NamedTuple):
+    name: str
+    version: int
+    write: Callable[[bytes], str]
+    read: Callable[[str], bytes]
+
+
+_BASE64: Final = _Spelling("base64", VERSION, _to_text, _from_text)
+_BASE32: Final = _Spelling("base32", CALLBACK_VERSION, _to_url_text, _from_url_text)
+# Version 2, and four bits of a bucket that are zero. Base64 of version 1 begins with "AQ".
+_BASE32_BEGIN: Final = "AI"
+
+
+def _checked(keyed: blake2b, text: str, what: str, chars_max: int, spelling: _Spelling) -> bytes:
     """Return the content of a token after checking its form, version and MAC."""
     if not 1 <= len(text) <= chars_max:
         raise _invalid(what, f"{len(text)} characters, expected 1 to {chars_max}")
     try:
-        signed = binascii.a2b_base64(text, strict_mode=True)
+        signed = spelling.read(text)
     except ValueError:
-        raise _invalid(what, "it is not base64") from None
+        raise _invalid(what, f"it is not {spelling.name}") from None
     if len(signed) <= MAC_BYTES:
         raise _invalid(what, "its length is wrong")
-    if signed[0] != VERSION:
+    if signed[0] != spelling.version:
         raise _invalid(what, f"unknown version {signed[0]}")
     content = signed[:-MAC_BYTES]
-    if not compare_digest(_mac(keyed, content), signed[-MAC_BYTES:]) or _to_text(signed) != text:
+    mac = signed[-MAC_BYTES:]
+    if not compare_digest(_mac(keyed, content), mac) or spelling.write(signed) != text:
         raise _invalid(what, "its signature does not match")
     return content
 

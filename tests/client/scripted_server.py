@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.message import Message
 
+from perdure_host.channel import REASON_KEY
 from perdure_proto.v1 import client_pb2, model_pb2
 
-Answer = Message | grpc.StatusCode
+Answer = Message | grpc.StatusCode | tuple[grpc.StatusCode, str]
 
 
 @dataclass
@@ -65,6 +66,9 @@ class Script:
 
 def reply_or_abort(answer: Answer, context: grpc.ServicerContext) -> Message:
     """Return the message, or abort the call with the status."""
+    if isinstance(answer, tuple):
+        answer, reason = answer
+        context.set_trailing_metadata(((REASON_KEY, reason),))
     if isinstance(answer, grpc.StatusCode):
         context.abort(answer, "as scripted")
     return answer

@@ -5,7 +5,13 @@ import asyncio
 import grpc
 import pytest
 
-from perdure.client import AsyncClient, Client, NotFoundError, ServerError
+from perdure.client import (
+    AsyncClient,
+    Client,
+    FailedPreconditionError,
+    NotFoundError,
+    ServerError,
+)
 from perdure_proto.v1 import client_pb2, model_pb2
 from tests.client.scripted_server import Script, event, running, serving, started, succeeded
 
@@ -29,6 +35,30 @@ def test_an_async_run_survives_a_server_that_is_away_now_and_then() -> None:
             async with AsyncClient(server) as client:
                 assert await client.run("order", {"id": 1}) == {"ok": True}
         assert len(script.requests) == 5
+
+    asyncio.run(scene())
+
+
+REFUSAL = (grpc.StatusCode.FAILED_PRECONDITION, "callback_completed")
+
+
+def test_an_error_has_the_code_that_the_server_gives() -> None:
+    with (
+        serving(Script(answers=[REFUSAL])) as server,
+        Client(server) as client,
+        pytest.raises(FailedPreconditionError) as refused,
+    ):
+        client.get("arn:1")
+    assert refused.value.code == "callback_completed"
+
+
+def test_an_async_error_has_the_code_that_the_server_gives() -> None:
+    async def scene() -> None:
+        with serving(Script(answers=[REFUSAL])) as server:
+            async with AsyncClient(server) as client:
+                with pytest.raises(FailedPreconditionError) as refused:
+                    await client.get("arn:1")
+        assert refused.value.code == "callback_completed"
 
     asyncio.run(scene())
 

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 
+from perdure import client
 from perdure.client import errors
 
 
@@ -29,6 +30,23 @@ def test_a_status_means_one_error(status: grpc.StatusCode, kind: type[errors.Cli
     error = errors.client_error(status, "the message")
     assert type(error) is kind
     assert str(error) == "the message"
+
+
+def test_every_error_has_a_code_and_is_public() -> None:
+    kinds: list[type[errors.ClientError]] = [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.ClientError)
+    ]
+    assert {each.__name__ for each in kinds} <= set(client.__all__)
+    assert len({each.code for each in kinds}) == len(kinds)
+
+
+def test_the_reason_of_the_server_is_the_code() -> None:
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    assert errors.client_error(status, "x").code == "failed_precondition"
+    assert errors.client_error(status, "x", "callback_timed_out").code == "callback_timed_out"
+    assert errors.client_error(status, "x").code == "failed_precondition"
 
 
 def test_a_message_beyond_the_channels_limit_is_the_callers_fault() -> None:

@@ -65,7 +65,15 @@ from perdure_core.model import (
     WaitDetails,
 )
 from perdure_core.operations import callback, chained_invoke, context, step, wait
-from perdure_core.refusals import CallbackClosed, Ended, Invalid, NotEnded, Refused, StaleToken
+from perdure_core.refusals import (
+    CallbackClosed,
+    CallbackExpired,
+    Ended,
+    Invalid,
+    NotEnded,
+    Refused,
+    StaleToken,
+)
 from perdure_core.state import Dispatch
 from tests.core.scene import Scene, snapshot, update
 
@@ -278,8 +286,8 @@ CALLBACK_STATUSES: dict[str, Callable[[Scene], object]] = {
 @pytest.mark.parametrize(
     "command",
     [
-        CompleteCallback(operation_id=ID, succeeded=True),
-        CompleteCallback(operation_id=ID, succeeded=False),
+        CompleteCallback(operation_id=ID, succeeded=True, accept_equal=False),
+        CompleteCallback(operation_id=ID, succeeded=False, accept_equal=False),
         HeartbeatCallback(ID),
     ],
     ids=["succeed", "fail", "heartbeat"],
@@ -417,6 +425,10 @@ EXPECTED: dict[str, list[Answer]] = {
     "delete": answers(running=NotEnded, pausing=NotEnded, paused=NotEnded, ended="yes"),
 }
 EXPECTED["delete"][-1] = "nothing"
+# The callback has timed out with it, which tells more than that the execution has ended.
+for what in ("succeed callback", "fail callback", "heartbeat"):
+    EXPECTED[what] = [*CALLER]
+    EXPECTED[what][list(SCENES).index(ExecutionStatus.TIMED_OUT)] = CallbackExpired
 
 
 @pytest.mark.parametrize("status", list(SCENES))

@@ -7,10 +7,17 @@ import grpc
 import pytest
 
 from perdure_core import refusals
-from perdure_gateway.errors import HeartbeatTimeout, NotServing, ResourceExhausted, SessionReplaced
+from perdure_gateway.errors import (
+    HeartbeatTimeout,
+    NotServing,
+    OnStandby,
+    ResourceExhausted,
+    SessionReplaced,
+)
 from perdure_gateway.status_codes import MESSAGE_CHARS_MAX, status_of
 from perdure_host import errors
 from perdure_host.access.bearer_tokens import Tokens
+from perdure_host.channel import reason_of
 from perdure_host.codec import MalformedMessage
 from perdure_host.ports import ExecutionKey
 from perdure_host.tokens import Signer, pack_marker
@@ -67,6 +74,22 @@ def test_an_unforeseen_error_tells_an_incident_and_nothing_else() -> None:
     status = status_of(RuntimeError("password=hunter2"))
     assert "hunter2" not in status.message
     assert "incident" in status.message
+
+
+def test_reasons_tell_causes_of_one_status_apart() -> None:
+    named = {
+        refusals.CallbackClosed: "callback_completed",
+        refusals.CallbackExpired: "callback_timed_out",
+        refusals.Ended: "execution_ended",
+        refusals.NotEnded: "execution_not_ended",
+        refusals.NameTaken: "name_taken",
+        refusals.UnknownFunction: "function_not_found",
+        refusals.Quarantined: "execution_quarantined",
+        OnStandby: "node_on_standby",
+    }
+    others = dict.fromkeys((refusals.Unknown, refusals.Invalid, NotServing, KeyError), "")
+    expected = {**named, **others}
+    assert {kind: status_of(kind("why")).reason for kind in expected} == expected
 
 
 def test_a_long_message_is_cut() -> None:
@@ -398,7 +421,7 @@ def test_a_second_start_with_another_payload_is_refused_by_name() -> None:
     run(main)
 
 
-def test_a_callback_is_completed_once() -> None:
+def test_a_callback_is_completed_once_and_a_repeat_succeeds() -> None:
     async def main() -> None:
         async with serving() as served:
             peer = await Peer.connect(served, credit=1)
@@ -407,14 +430,21 @@ def test_a_callback_is_completed_once() -> None:
             update = worker_pb2.OperationUpdate(id="c", type="CALLBACK", action="START")
             reply = await peer.checkpoint(token, update)
             callback_id = reply.checkpoint.operations[0].callback_details.callback_id
-            done = client_pb2.SucceedCallbackRequest(callback_id=callback_id)
-            await served.callbacks.SucceedCallback(done)
-            again = await failure_of(served.callbacks.SucceedCallback(done))
-            assert again.code() is Code.FAILED_PRECONDITION
+            done = client_pb2.SucceedCallbackRequest(callback_id=callback_id, result="1")
+            other = client_pb2.SucceedCallbackRequest(callback_id=callback_id, result="2")
+            fail = client_pb2.FailCallbackRequest(callback_id=callback_id)
             stop = client_pb2.StopExecutionRequest(execution_arn=started.execution_arn)
-            await served.executions.StopExecution(stop)
-            late = await failure_of(served.callbacks.SucceedCallback(done))
-            assert late.code() is Code.FAILED_PRECONDITION
+            await served.callbacks.SucceedCallback(done)
+            for _ in range(2):
+                await served.callbacks.SucceedCallback(done)
+                for call in (
+                    served.callbacks.SucceedCallback(other),
+                    served.callbacks.FailCallback(fail),
+                ):
+                    refused = await failure_of(call)
+                    assert refused.code() is Code.FAILED_PRECONDITION
+                    assert reason_of(refused) == "callback_completed"
+                await served.executions.StopExecution(stop)
 
     run(main)
 
@@ -432,6 +462,10 @@ def test_an_ended_execution_can_be_neither_paused_nor_can_a_running_one_be_delet
             pause = client_pb2.PauseExecutionRequest(execution_arn=arn)
             late = await failure_of(served.executions.PauseExecution(pause))
             assert late.code() is Code.FAILED_PRECONDITION
+            assert (reason_of(early), reason_of(late)) == (
+                "execution_not_ended",
+                "execution_ended",
+            )
 
     run(main)
 

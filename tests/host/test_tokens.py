@@ -1,7 +1,8 @@
 """Signed tokens: those that we signed verify, and nothing else does."""
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b32decode, b64decode, b64encode
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,7 @@ def test_a_callback_id_reads_as_it_was_signed(key: ExecutionKey, operation_id: s
     callback_id = SIGNER.sign_callback(key, operation_id)
     assert SIGNER.read_callback(callback_id) == (key, operation_id)
     assert FORM.fullmatch(callback_id)
+    assert quote(callback_id, safe="") == callback_id
     assert len(callback_id) <= CALLBACK_ID_CHARS_MAX
 
 
@@ -72,22 +74,53 @@ def test_a_callback_id_is_not_a_checkpoint_token_and_vice_versa() -> None:
         SIGNER.read_callback(SIGNER.sign_token(KEY, TURN))
 
 
+# As releases before 0.2 wrote them, with this secret and key.
+EARLIER = {
+    "abcd": "AQARq6urq6urq6urq6urq6urq2FiY2Qd5nTGvHECz2dxep3eJYg=",
+    "approve-1": "AQARq6urq6urq6urq6urq6urq2FwcHJvdmUtMQaqIVKJAw+Nq4Fq6vwgjQ==",
+    "Zz": "AQARq6urq6urq6urq6urq6urq1p67s5pMOc0fM8vRMnOcuIw",
+}
+
+
+@pytest.mark.parametrize("operation_id", EARLIER)
+def test_a_callback_id_of_an_earlier_release_remains_valid(operation_id: str) -> None:
+    assert SIGNER.read_callback(EARLIER[operation_id]) == (KEY, operation_id)
+
+
 def test_another_spelling_of_the_same_bytes_is_refused() -> None:
-    callback_id = SIGNER.sign_callback(KEY, "abcd")
-    assert callback_id.endswith("=")
-    assert not callback_id.endswith("==")
-    last = ord(callback_id[-2])
-    # The last letter before the padding has bits that mean nothing; they must be zero.
-    respelled = callback_id[:-2] + chr(last + 1) + "="
-    assert b64decode(respelled) == b64decode(callback_id)
-    for text in [respelled, callback_id + "\n", callback_id + "===="]:
+    earlier, later = EARLIER["abcd"], SIGNER.sign_callback(KEY, "abcd")
+    # The last letters have bits that mean nothing; they must be zero.
+    respelled = earlier[:-2] + chr(ord(earlier[-2]) + 1) + "="
+    assert b64decode(respelled) == b64decode(earlier)
+    assert later.endswith("I")
+    as_base64 = b64encode(b32decode(later + "=" * (-len(later) % 8))).decode()
+    others = [
+        respelled,
+        earlier + "\n",
+        earlier + "====",
+        later[:-1] + "J",
+        later + "===",
+        as_base64,
+    ]
+    for text in [*others, later.lower(), later + "\n"]:
         with pytest.raises(Invalid):
             SIGNER.read_callback(text)
 
 
 @pytest.mark.parametrize(
     "token",
-    ["", "x", "nonsense!", "AAAA", "é" * 88, "A" * 88, "A" * (CHECKPOINT_TOKEN_CHARS_MAX + 4)],
+    [
+        "",
+        "x",
+        "nonsense!",
+        "AAAA",
+        "AI",
+        "AI======",
+        "AIé",
+        "é" * 88,
+        "A" * 88,
+        "A" * (CHECKPOINT_TOKEN_CHARS_MAX + 4),
+    ],
 )
 def test_nonsense_is_refused_with_its_kind_and_reason(token: str) -> None:
     with pytest.raises(Invalid, match=r"^Invalid checkpoint token: "):

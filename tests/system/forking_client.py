@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from perdure import AsyncClient, Client
+from perdure.client import ClientError
 
 SERVER, FUNCTION = sys.argv[1:3]
 
@@ -32,6 +33,15 @@ def in_child(tell: Callable[[], Any]) -> None:
 def helpers() -> int:
     """Return how many processes this one has started."""
     return len(psutil.Process().children())
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    """Return the code of the error that a call raises."""
+    try:
+        call()
+    except ClientError as error:
+        return error.code
+    return "none"
 
 
 def names(client: Client) -> list[str]:
@@ -56,6 +66,7 @@ def main() -> None:
     seen.wait()
     in_child(lambda: [event.event_type for event in client.follow(arn)][-1])
     in_child(lambda: client.get(arn[:-4] + "zzzz").status)
+    in_child(lambda: code_of(lambda: client.start("nobody")))
     in_child(lambda: Client(SERVER, token_file="/nowhere"))
     in_child(lambda: names(Client(SERVER)))
     asyncio.run(with_async_client())

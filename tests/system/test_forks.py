@@ -92,9 +92,10 @@ def test_a_client_works_in_children_of_any_program(machine: Machine) -> None:
     before, after, *others = [json.loads(line) for line in done.stdout.splitlines()]
     # gRPC itself where nothing of it was used before, and otherwise a process of one's own.
     assert (before, after) == ([names, 0], [names, 1])
-    followed, malformed, unreadable, fresh, from_async = others
+    followed, malformed, unknown, unreadable, fresh, from_async = others
     assert followed == "ExecutionSucceeded"
     assert malformed.startswith("InvalidArgumentError: malformed")
+    assert unknown == "function_not_found"
     assert unreadable.startswith("InvalidArgumentError: cannot read the token file /nowhere")
     assert fresh == names
     assert from_async.startswith("FailedPreconditionError: this process was forked from one that")

@@ -132,8 +132,18 @@ def test_without_heartbeats_it_times_out_and_with_it_the_handler_fails() -> None
         arn = runner.run_async({"number": 1})
         callback_id = runner.wait_for_callback(arn)
         runner.skip(Duration(601))
-        with pytest.raises(DurableFunctionsTestError, match="has ended as FAILED"):
+        with pytest.raises(DurableFunctionsTestError, match="is already TIMED_OUT"):
             runner.send_callback_success(callback_id, "too late")
+
+
+def test_a_callback_may_be_completed_again_with_the_same_result_alone() -> None:
+    with DurableFunctionTestRunner(approval) as runner:
+        arn = runner.run_async({"number": 1})
+        callback_id = runner.wait_for_callback(arn)
+        for _ in range(2):
+            runner.send_callback_success(callback_id, "yes")
+        with pytest.raises(DurableFunctionsTestError, match="is already SUCCEEDED"):
+            runner.send_callback_success(callback_id, "no")
 
 
 def test_a_failed_callback_fails_its_handler_with_the_error_given() -> None:

@@ -24,7 +24,7 @@ from perdure.worker_api import RegisteredFunction, running_attempts
 from perdure_host.backoff import backoff_ms
 from perdure_host.channel import open_aio_channel
 from perdure_host.errors import SettingsError
-from perdure_host.server_address import connection_problem, tls_problem
+from perdure_host.server_address import connection_problem, hidden_problem
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.draining import countdown_s, unfinished_lines
 from perdure_worker.invocations.running import RunningInvocations
@@ -157,7 +157,12 @@ class _Worker:
         problem = connection_problem(end.details)
         if problem is not None and not problem.permanent:
             problem = await asyncio.to_thread(
-                tls_problem, end.details, connection.server, with_tls=connection.with_tls
+                hidden_problem,
+                end.details,
+                connection.server,
+                with_tls=connection.with_tls,
+                tls_cert=connection.tls_cert,
+                tls_key=connection.tls_key,
             )
         return None if problem is None else problem.description
 

@@ -7,12 +7,16 @@
 Two timeouts may run: the total one from the start on, and the heartbeat timeout from the last
 heartbeat on. A heartbeat moves only the second (Lambda developer guide, callbacks).
 
+The first completion counts. A second one with the same outcome, whatever has become of the
+execution meanwhile, is a repeat, which changes nothing.
+
 Heartbeats in quick succession are not recorded one by one: the record of one lets the timeout run
 longer, and those that it covers need none. So the timeout may strike a little late, never early.
 """
 
 from typing import Final
 
+from perdure_core.commands import CompleteCallback
 from perdure_core.events import (
     AnyCallbackEvent,
     CallbackEvent,
@@ -23,6 +27,7 @@ from perdure_core.events import (
     CallbackTimedOut,
     Subject,
 )
+from perdure_core.large_payloads import is_same_error, is_same_text
 from perdure_core.model import (
     CallbackDetails,
     ErrorObject,
@@ -32,7 +37,7 @@ from perdure_core.model import (
     OperationType,
     OperationUpdate,
 )
-from perdure_core.refusals import CallbackClosed, Invalid
+from perdure_core.refusals import CallbackClosed, CallbackExpired, Invalid
 
 # At most one heartbeat is recorded in this time, in a hundredth of the callback's age once that is
 # longer, and in a tenth of the heartbeat timeout if that is shorter; as the SDK does for steps.
@@ -63,10 +68,24 @@ def decide_update(
 
 def require_open(operation: Operation) -> None:
     """Raise CallbackClosed unless the callback can still be completed."""
-    if operation.status is not OperationStatus.STARTED:
-        raise CallbackClosed(
-            f"callback {operation.name or operation.id!r} is already {operation.status}"
-        )
+    if operation.status is OperationStatus.STARTED:
+        return
+    timed_out = operation.status is OperationStatus.TIMED_OUT
+    refusal = CallbackExpired if timed_out else CallbackClosed
+    raise refusal(f"callback {operation.name or operation.id!r} is already {operation.status}")
+
+
+def is_repeat(operation: Operation, command: CompleteCallback) -> bool:
+    """Return whether the callback was completed before with this very outcome."""
+    details = operation.details
+    assert isinstance(details, CallbackDetails)
+    match operation.status:
+        case OperationStatus.SUCCEEDED:
+            return command.succeeded and is_same_text(details.result, command.result)
+        case OperationStatus.FAILED:
+            return not command.succeeded and is_same_error(details.error, command.error)
+        case _:
+            return False
 
 
 def decide_heartbeat(

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-from perdure_gateway.errors import NotServing
+from perdure_gateway.errors import NotServing, OnStandby
 
 
 class NodeStatus(StrEnum):
@@ -79,7 +79,8 @@ class Readiness:
     def require_serving(self) -> None:
         """Raise NotServing unless the node serves."""
         if self.reason is not None:
-            raise NotServing(self.reason)
+            standby = self._status is NodeStatus.STANDBY
+            raise (OnStandby if standby else NotServing)(self.reason)
 
     @asynccontextmanager
     async def while_serving(self) -> AsyncGenerator[None]:

@@ -30,6 +30,7 @@ from perdure_gateway.views.messages import (
     state_key,
 )
 from perdure_gateway.views.payloads import inline_payloads, load_payloads
+from perdure_gateway.workers.requests import check_functions, function_rows
 from perdure_host.codec import error_from_message, error_to_message, timestamp_from_ms
 from perdure_host.services import (
     History,
@@ -193,6 +194,13 @@ class ExecutionService(client_pb2_grpc.ExecutionServiceServicer):
             ]
         )
 
+    async def RegisterFunctions(
+        self, request: client_pb2.RegisterFunctionsRequest, context: _Context
+    ) -> client_pb2.RegisterFunctionsResponse:
+        check_functions(request.functions)
+        await self._commands.register_functions(function_rows(request.functions))
+        return client_pb2.RegisterFunctionsResponse()
+
     async def _rendered(
         self, state: State, reservation: Reservation, *, large_input: bool = True
     ) -> model_pb2.Execution:
@@ -258,5 +266,6 @@ def _start_request(request: client_pb2.StartExecutionRequest) -> StartRequest:
         retention_days=request.retention_days if request.HasField("retention_days") else None,
         tenant_id=request.tenant_id if request.HasField("tenant_id") else None,
         trace_header=request.trace_header if request.HasField("trace_header") else None,
+        accept_unknown=request.accept_unknown,
         fields=_START_FIELDS,
     )

@@ -24,6 +24,7 @@ from perdure_gateway.grpc_api.stream_context import StreamContext
 from perdure_gateway.status_codes import Status, status_of
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Caller, Tokens
+from perdure_host.channel import REASON_KEY
 from perdure_host.codec import MalformedMessage
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
@@ -255,7 +256,13 @@ async def _well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any]:
 
 
 def _trailers(status: Status) -> tuple[tuple[str, str], ...]:
-    """Return when the caller may try again, in seconds, as HTTP's header of that name does."""
-    if status.retry_after_s is None:
-        return ()
-    return (("retry-after", str(status.retry_after_s)),)
+    """Return what the message says in words: the reason, and when the caller may try again.
+
+    That is in seconds, as in HTTP's header of that name.
+    """
+    trailers: tuple[tuple[str, str], ...] = ()
+    if status.reason:
+        trailers += ((REASON_KEY, status.reason),)
+    if status.retry_after_s is not None:
+        trailers += (("retry-after", str(status.retry_after_s)),)
+    return trailers

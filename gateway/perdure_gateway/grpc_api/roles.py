@@ -7,8 +7,9 @@ from perdure_gateway.admission.delay import Kind
 from perdure_host.access.bearer_tokens import Caller, Role
 
 _PACKAGE: Final = "/perdure_proto.v1."
-# All other methods are open to every role.
+# The first that fits counts. All other methods are open to every role.
 _ROLES: Final[dict[str, Sequence[Role]]] = {
+    f"{_PACKAGE}ExecutionService/RegisterFunctions": (Role.WORKER, Role.OPERATOR),
     f"{_PACKAGE}ExecutionService/": (Role.CLIENT, Role.OPERATOR),
     f"{_PACKAGE}CallbackService/": (Role.CLIENT, Role.OPERATOR),
     f"{_PACKAGE}WorkerService/": (Role.WORKER,),
@@ -20,7 +21,13 @@ _OPERATING: Final = frozenset(
 )
 # What else changes something; audited when an operator does it.
 _CHANGING: Final = frozenset(
-    {"StartExecution", "SucceedCallback", "FailCallback", "HeartbeatCallback"}
+    {
+        "StartExecution",
+        "RegisterFunctions",
+        "SucceedCallback",
+        "FailCallback",
+        "HeartbeatCallback",
+    }
 )
 _OF_CLIENTS: Final = (f"{_PACKAGE}ExecutionService/", f"{_PACKAGE}CallbackService/")
 

@@ -1,4 +1,7 @@
-"""SendDurableExecutionCallbackSuccess, …Failure and …Heartbeat."""
+"""SendDurableExecutionCallbackSuccess, …Failure and …Heartbeat.
+
+AWS refuses to complete a callback that is closed, also with the outcome that it has already.
+"""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,7 +25,9 @@ async def succeed(request: LambdaRequest) -> Response:
     """Complete a callback; the whole body is its result, in UTF-8."""
     result = text_of(await request.body.read(OPERATION_BYTES_MAX))
     with _closed_as_timeout():
-        await request.commands.succeed_callback(request.path_param("callback"), result or None)
+        await request.commands.succeed_callback(
+            request.path_param("callback"), result or None, accept_equal=False
+        )
     return json_response({})
 
 
@@ -30,7 +35,9 @@ async def fail(request: LambdaRequest) -> Response:
     """Fail a callback; the whole body is its error."""
     error = (await request.read(ErrorShape, ERROR_BODY_BYTES_MAX)).to_core()
     with _closed_as_timeout():
-        await request.commands.fail_callback(request.path_param("callback"), error)
+        await request.commands.fail_callback(
+            request.path_param("callback"), error, accept_equal=False
+        )
     return json_response({})
 
 

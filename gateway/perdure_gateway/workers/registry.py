@@ -128,7 +128,7 @@ class WorkerRegistry:
     ) -> worker_pb2.RegisterResponse:
         """Register a worker: store its functions, claim its invocations, attach its queues."""
         self._add(connection)
-        rows = function_rows(request)
+        rows = function_rows(request.functions)
         if rows:
             await self.invocations.register_functions(rows)
         refused: tuple[str, ...] = ()

@@ -148,8 +148,13 @@ def check_registration(request: worker_pb2.RegisterRequest) -> None:
     validation.check_worker_id(request.worker_id)
     validation.check_range("slots", request.slots, 1, limits.SLOTS_MAX)
     validation.check_count("claims", len(request.claims), limits.INVOCATIONS_LISTED_MAX)
-    validation.check_count("functions", len(request.functions), limits.FUNCTIONS_PER_WORKER_MAX)
-    for function in request.functions:
+    check_functions(request.functions)
+
+
+def check_functions(functions: Sequence[worker_pb2.FunctionDefinition]) -> None:
+    """Raise Invalid unless every function is well-formed."""
+    validation.check_count("functions", len(functions), limits.FUNCTIONS_PER_WORKER_MAX)
+    for function in functions:
         validation.check_function_name(function.function_name)
         timeout_s = function.execution_timeout_seconds
         validation.check_range(
@@ -166,9 +171,12 @@ def check_registration(request: worker_pb2.RegisterRequest) -> None:
         )
 
 
-def function_rows(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
-    """Return the functions of a registration, with defaults for omitted settings."""
-    return [
+def function_rows(functions: Sequence[worker_pb2.FunctionDefinition]) -> list[FunctionRow]:
+    """Return functions as they are registered, with defaults for omitted settings.
+
+    Of two with the same name the last one counts.
+    """
+    rows = [
         FunctionRow(
             namespace=validation.NAMESPACE,
             name=function.function_name,
@@ -178,8 +186,9 @@ def function_rows(request: worker_pb2.RegisterRequest) -> list[FunctionRow]:
             durable=function.durable,
             tenant_isolation=function.tenant_isolation,
         )
-        for function in request.functions
+        for function in functions
     ]
+    return list({row.name: row for row in rows}.values())
 
 
 def _update(message: worker_pb2.OperationUpdate) -> OperationUpdate:

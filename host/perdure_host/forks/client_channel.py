@@ -5,6 +5,7 @@ not used gRPC yet, and otherwise a relay. What it inherited is never touched aga
 inside may be held by threads that the child does not have.
 """
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
@@ -21,9 +22,10 @@ from perdure_host.channel import (
     open_aio_channel,
     open_channel,
 )
+from perdure_host.errors import SettingsError
 from perdure_host.forks.grpc_use import used_before_fork
 from perdure_host.forks.relay import Deserialize, RelayChannel, RelayedError, Serialize
-from perdure_host.server_address import tls_problem
+from perdure_host.server_address import NO_CONNECTION, hidden_problem
 
 # Never released: closing a channel of the parent may wait for its locks.
 _inherited: Final[list[object]] = []
@@ -66,7 +68,7 @@ class ClientChannel:
             try:
                 return send(request, timeout=timeout)
             except grpc.RpcError as error:
-                self._explain(error)
+                _explain(error, self._settings)
                 raise
 
         return explained
@@ -80,15 +82,6 @@ class ClientChannel:
             request_serializer=request_serializer,
             response_deserializer=response_deserializer,
         )
-
-    def _explain(self, error: Any) -> None:
-        """Raise RelayedError if a plain connection met a port that speaks TLS."""
-        settings = self._settings
-        details = error.details() or ""
-        problem = tls_problem(details, settings.server, with_tls=settings.with_tls)
-        if problem is not None:
-            message = f"no connection to the server: {problem.description}"
-            raise RelayedError(grpc.StatusCode.INVALID_ARGUMENT, message) from error
 
     def close(self) -> None:
         """Close the connection of this process."""
@@ -109,7 +102,10 @@ class ClientChannel:
                 return self._opened  # another thread was faster
             _inherited.append(self._opened)
         forked = used_before_fork()
-        channel = RelayChannel(self._settings) if forked else open_channel(self._settings)
+        try:
+            channel = RelayChannel(self._settings) if forked else open_channel(self._settings)
+        except SettingsError as error:  # a file that was there when they were checked
+            raise RelayedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         self._opened = (pid, channel)
         return self._opened
 
@@ -120,6 +116,7 @@ class AioClientChannel:
     def __init__(self, settings: ConnectionSettings) -> None:
         """Open the channel on the running loop. Raises SettingsError."""
         self._pid = os.getpid()
+        self._settings = settings
         self._channel: grpc.aio.Channel = open_aio_channel(settings)
 
     def unary_unary(
@@ -127,11 +124,20 @@ class AioClientChannel:
     ) -> Callable[..., Any]:
         """Return a function that makes a call, to be awaited. Raises RelayedError after a fork."""
         self._check()
-        return self._channel.unary_unary(
+        send = self._channel.unary_unary(
             path,
             request_serializer=request_serializer,
             response_deserializer=response_deserializer,
         )
+
+        async def explained(request: Message, timeout: float | None = None) -> Any:
+            try:
+                return await send(request, timeout=timeout)
+            except grpc.RpcError as error:
+                await asyncio.to_thread(_explain, error, self._settings)
+                raise
+
+        return explained
 
     def unary_stream(
         self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize
@@ -152,3 +158,18 @@ class AioClientChannel:
     def _check(self) -> None:
         if self._pid != os.getpid():
             raise RelayedError(grpc.StatusCode.FAILED_PRECONDITION, FORKED)
+
+
+def _explain(error: Any, settings: ConnectionSettings) -> None:
+    """Raise RelayedError if a call can never reach this port; it is asked, for up to 2 s."""
+    details = error.details() or ""
+    problem = hidden_problem(
+        details,
+        settings.server,
+        with_tls=settings.with_tls,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+    )
+    if problem is not None:
+        message = f"no connection to the server: {problem.description}"
+        raise RelayedError(grpc.StatusCode.INVALID_ARGUMENT, message, NO_CONNECTION) from error

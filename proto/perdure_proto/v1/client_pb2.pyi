@@ -12,6 +12,7 @@ import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import perdure_proto.v1.model_pb2
+import perdure_proto.v1.worker_pb2
 import typing
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
@@ -28,6 +29,7 @@ class StartExecutionRequest(google.protobuf.message.Message):
     WAIT_MS_FIELD_NUMBER: builtins.int
     TENANT_ID_FIELD_NUMBER: builtins.int
     TRACE_HEADER_FIELD_NUMBER: builtins.int
+    ACCEPT_UNKNOWN_FIELD_NUMBER: builtins.int
     function_name: builtins.str
     """1 to 64 characters of [A-Za-z0-9-_]. (limit: FUNCTION_NAME_CHARS_MAX)"""
     execution_name: builtins.str
@@ -52,6 +54,10 @@ class StartExecutionRequest(google.protobuf.message.Message):
     """1 to 8,192 characters. Stored with the execution, and passed on to the executions that it invokes.
     (limit: TRACE_HEADER_CHARS_MAX)
     """
+    accept_unknown: builtins.bool
+    """Start it also if no such function is registered yet. The execution waits for a worker that serves it; timeout and
+    retention that the call does not set are those of a function that sets none.
+    """
     def __init__(
         self,
         *,
@@ -63,9 +69,10 @@ class StartExecutionRequest(google.protobuf.message.Message):
         wait_ms: builtins.int = ...,
         tenant_id: builtins.str | None = ...,
         trace_header: builtins.str | None = ...,
+        accept_unknown: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "trace_header", b"trace_header"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "wait_ms", b"wait_ms"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_execution_name", b"_execution_name", "_execution_timeout_seconds", b"_execution_timeout_seconds", "_input", b"_input", "_retention_days", b"_retention_days", "_tenant_id", b"_tenant_id", "_trace_header", b"_trace_header", "accept_unknown", b"accept_unknown", "execution_name", b"execution_name", "execution_timeout_seconds", b"execution_timeout_seconds", "function_name", b"function_name", "input", b"input", "retention_days", b"retention_days", "tenant_id", b"tenant_id", "trace_header", b"trace_header", "wait_ms", b"wait_ms"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_execution_name", b"_execution_name"]) -> typing.Literal["execution_name"] | None: ...
     @typing.overload
@@ -678,6 +685,34 @@ class ListFunctionsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["functions", b"functions"]) -> None: ...
 
 global___ListFunctionsResponse = ListFunctionsResponse
+
+@typing.final
+class RegisterFunctionsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FUNCTIONS_FIELD_NUMBER: builtins.int
+    @property
+    def functions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[perdure_proto.v1.worker_pb2.FunctionDefinition]:
+        """At most 1,000. (limit: FUNCTIONS_PER_WORKER_MAX)"""
+
+    def __init__(
+        self,
+        *,
+        functions: collections.abc.Iterable[perdure_proto.v1.worker_pb2.FunctionDefinition] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["functions", b"functions"]) -> None: ...
+
+global___RegisterFunctionsRequest = RegisterFunctionsRequest
+
+@typing.final
+class RegisterFunctionsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RegisterFunctionsResponse = RegisterFunctionsResponse
 
 @typing.final
 class Function(google.protobuf.message.Message):

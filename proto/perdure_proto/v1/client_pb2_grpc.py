@@ -100,6 +100,11 @@ class ExecutionServiceStub(object):
                 request_serializer=perdure__proto_dot_v1_dot_client__pb2.ListFunctionsRequest.SerializeToString,
                 response_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListFunctionsResponse.FromString,
                 _registered_method=True)
+        self.RegisterFunctions = channel.unary_unary(
+                '/perdure_proto.v1.ExecutionService/RegisterFunctions',
+                request_serializer=perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsRequest.SerializeToString,
+                response_deserializer=perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer(object):
@@ -108,7 +113,8 @@ class ExecutionServiceServicer(object):
     def StartExecution(self, request, context):
         """Starts an execution, or returns the one that already has this name.
         Idempotent by name: a start with the same name and the same input returns the existing execution, running or
-        ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
+        ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND, unless
+        accept_unknown says otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,7 +208,15 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFunctions(self, request, context):
-        """Returns the functions that workers have registered, sorted by name.
+        """Returns the functions that are registered, sorted by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterFunctions(self, request, context):
+        """Registers functions as a worker would, before there is one: executions can be started, and wait for a worker. The
+        last registration of a function counts, by a worker or by this call. A repeat changes nothing. Roles: worker, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +289,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.ListFunctions,
                     request_deserializer=perdure__proto_dot_v1_dot_client__pb2.ListFunctionsRequest.FromString,
                     response_serializer=perdure__proto_dot_v1_dot_client__pb2.ListFunctionsResponse.SerializeToString,
+            ),
+            'RegisterFunctions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterFunctions,
+                    request_deserializer=perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsRequest.FromString,
+                    response_serializer=perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -638,10 +657,40 @@ class ExecutionService(object):
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def RegisterFunctions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure_proto.v1.ExecutionService/RegisterFunctions',
+            perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsRequest.SerializeToString,
+            perdure__proto_dot_v1_dot_client__pb2.RegisterFunctionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class CallbackServiceStub(object):
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     def __init__(self, channel):
@@ -669,7 +718,10 @@ class CallbackServiceStub(object):
 
 class CallbackServiceServicer(object):
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     def SucceedCallback(self, request, context):
@@ -721,7 +773,10 @@ def add_CallbackServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CallbackService(object):
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     @staticmethod

@@ -28,7 +28,8 @@ class ExecutionServiceStub:
     ]
     """Starts an execution, or returns the one that already has this name.
     Idempotent by name: a start with the same name and the same input returns the existing execution, running or
-    ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
+    ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND, unless
+    accept_unknown says otherwise.
     """
 
     GetExecution: grpc.UnaryUnaryMultiCallable[
@@ -118,7 +119,15 @@ class ExecutionServiceStub:
         perdure_proto.v1.client_pb2.ListFunctionsRequest,
         perdure_proto.v1.client_pb2.ListFunctionsResponse,
     ]
-    """Returns the functions that workers have registered, sorted by name."""
+    """Returns the functions that are registered, sorted by name."""
+
+    RegisterFunctions: grpc.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.RegisterFunctionsRequest,
+        perdure_proto.v1.client_pb2.RegisterFunctionsResponse,
+    ]
+    """Registers functions as a worker would, before there is one: executions can be started, and wait for a worker. The
+    last registration of a function counts, by a worker or by this call. A repeat changes nothing. Roles: worker, operator.
+    """
 
 class ExecutionServiceAsyncStub:
     StartExecution: grpc.aio.UnaryUnaryMultiCallable[
@@ -127,7 +136,8 @@ class ExecutionServiceAsyncStub:
     ]
     """Starts an execution, or returns the one that already has this name.
     Idempotent by name: a start with the same name and the same input returns the existing execution, running or
-    ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
+    ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND, unless
+    accept_unknown says otherwise.
     """
 
     GetExecution: grpc.aio.UnaryUnaryMultiCallable[
@@ -217,7 +227,15 @@ class ExecutionServiceAsyncStub:
         perdure_proto.v1.client_pb2.ListFunctionsRequest,
         perdure_proto.v1.client_pb2.ListFunctionsResponse,
     ]
-    """Returns the functions that workers have registered, sorted by name."""
+    """Returns the functions that are registered, sorted by name."""
+
+    RegisterFunctions: grpc.aio.UnaryUnaryMultiCallable[
+        perdure_proto.v1.client_pb2.RegisterFunctionsRequest,
+        perdure_proto.v1.client_pb2.RegisterFunctionsResponse,
+    ]
+    """Registers functions as a worker would, before there is one: executions can be started, and wait for a worker. The
+    last registration of a function counts, by a worker or by this call. A repeat changes nothing. Roles: worker, operator.
+    """
 
 class ExecutionServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
@@ -228,7 +246,8 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[perdure_proto.v1.client_pb2.StartExecutionResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.StartExecutionResponse]]:
         """Starts an execution, or returns the one that already has this name.
         Idempotent by name: a start with the same name and the same input returns the existing execution, running or
-        ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND.
+        ended, and waits for its end if wait_ms says so. Another input: ALREADY_EXISTS. Unknown function: NOT_FOUND, unless
+        accept_unknown says otherwise.
         """
 
     @abc.abstractmethod
@@ -342,13 +361,26 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         request: perdure_proto.v1.client_pb2.ListFunctionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[perdure_proto.v1.client_pb2.ListFunctionsResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.ListFunctionsResponse]]:
-        """Returns the functions that workers have registered, sorted by name."""
+        """Returns the functions that are registered, sorted by name."""
+
+    @abc.abstractmethod
+    def RegisterFunctions(
+        self,
+        request: perdure_proto.v1.client_pb2.RegisterFunctionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[perdure_proto.v1.client_pb2.RegisterFunctionsResponse, collections.abc.Awaitable[perdure_proto.v1.client_pb2.RegisterFunctionsResponse]]:
+        """Registers functions as a worker would, before there is one: executions can be started, and wait for a worker. The
+        last registration of a function counts, by a worker or by this call. A repeat changes nothing. Roles: worker, operator.
+        """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
 
 class CallbackServiceStub:
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -372,7 +404,10 @@ class CallbackServiceStub:
 
 class CallbackServiceAsyncStub:
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     SucceedCallback: grpc.aio.UnaryUnaryMultiCallable[
@@ -395,7 +430,10 @@ class CallbackServiceAsyncStub:
 
 class CallbackServiceServicer(metaclass=abc.ABCMeta):
     """All calls: NOT_FOUND when no callback has this id, INVALID_ARGUMENT for an id that Perdure did not issue,
-    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended.
+    FAILED_PRECONDITION when the callback is completed or timed out already, or its execution has ended; the reason is
+    callback_completed, callback_timed_out or execution_ended.
+    A repeat of the completion that counted changes nothing and is answered as that was, also once the execution has
+    ended: the same error, or a result that is the same text or the same JSON value.
     """
 
     @abc.abstractmethod

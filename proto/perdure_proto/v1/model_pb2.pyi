@@ -24,6 +24,9 @@ Conventions, in all files of this package:
     RESOURCE_EXHAUSTED  a bound of the server was reached; back off and retry
     UNAVAILABLE         the node or its database cannot answer now; retry, every call is safe to repeat
     INTERNAL            an unforeseen error; the message holds the incident id that the server's log has
+  The trailer perdure-reason tells causes of one code apart, where clients branch on them: callback_completed,
+  callback_timed_out, execution_ended, execution_not_ended, execution_quarantined, function_not_found, name_taken,
+  node_on_standby.
 """
 
 import builtins
@@ -288,7 +291,8 @@ class CallbackDetails(google.protobuf.message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     callback_id: builtins.str
-    """At most 1,024 characters of the base64 alphabet. Knowing the id is the permission to complete the callback.
+    """At most 1,024 letters and digits, which can stand in a URL as they are. Ids of earlier releases are base64, with
+    + / and =, and remain valid. Knowing the id is the permission to complete the callback.
     (limit: CALLBACK_ID_CHARS_MAX)
     """
     result: builtins.str

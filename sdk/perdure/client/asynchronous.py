@@ -85,7 +85,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def start(
+    async def start(  # noqa: PLR0913 - one parameter for each field
         self,
         function_name: str,
         payload: Any = None,
@@ -96,6 +96,7 @@ class AsyncClient:
         retention_days: int | None = None,
         tenant_id: str | None = None,
         trace_header: str | None = None,
+        accept_unknown: bool = False,
     ) -> StartedExecution:
         """Start an execution and return as soon as the start is durable.
 
@@ -104,7 +105,8 @@ class AsyncClient:
         returned; with another payload AlreadyExistsError is raised. `tenant_id` is required by
         functions that isolate tenants, and refused by all others. `trace_header` is the trace
         that the start belongs to, in the format of `X-Amzn-Trace-Id`: 1 to 8,192 characters,
-        which the execution keeps and passes on.
+        which the execution keeps and passes on. With `accept_unknown` a function that no worker
+        has registered yet is started too: the execution waits for one.
         """
         request = requests.start_request(
             function_name,
@@ -115,10 +117,11 @@ class AsyncClient:
             retention_days=retention_days,
             tenant_id=tenant_id,
             trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
         return await self._drive(flows.start(self._environment, request))
 
-    async def run(
+    async def run(  # noqa: PLR0913 - one parameter for each field
         self,
         function_name: str,
         payload: Any = None,
@@ -129,6 +132,8 @@ class AsyncClient:
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
         tenant_id: str | None = None,
+        trace_header: str | None = None,
+        accept_unknown: bool = False,
     ) -> Any:
         """Start an execution (see `start`), wait for its end and return its result.
 
@@ -145,6 +150,8 @@ class AsyncClient:
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
+            trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
         return await self._drive(flows.run(self._environment, request, timeout_s))
 
@@ -326,8 +333,16 @@ class AsyncClient:
         return await self._drive(unary_flows.delete(self._environment, execution_arn))
 
     async def list_functions(self) -> tuple[FunctionDescription, ...]:
-        """Return the functions that workers have registered, by name."""
+        """Return the functions that are registered, by name."""
         return await self._drive(unary_flows.list_functions(self._environment))
+
+    async def register_functions(self, functions: Iterable[requests.RegistrableFunction]) -> None:
+        """Register decorated functions before there is a worker that serves them.
+
+        Their executions can be started from then on, and wait for a worker. What is registered
+        last counts, by a worker or here. The token needs the role `worker` or `operator`.
+        """
+        await self._drive(unary_flows.register_functions(self._environment, functions))
 
     async def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None

@@ -82,7 +82,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def start(
+    def start(  # noqa: PLR0913 - one parameter for each field
         self,
         function_name: str,
         payload: Any = None,
@@ -93,6 +93,7 @@ class Client:
         retention_days: int | None = None,
         tenant_id: str | None = None,
         trace_header: str | None = None,
+        accept_unknown: bool = False,
     ) -> StartedExecution:
         """Start an execution and return as soon as the start is durable.
 
@@ -101,7 +102,8 @@ class Client:
         returned; with another payload AlreadyExistsError is raised. `tenant_id` is required by
         functions that isolate tenants, and refused by all others. `trace_header` is the trace
         that the start belongs to, in the format of `X-Amzn-Trace-Id`: 1 to 8,192 characters,
-        which the execution keeps and passes on.
+        which the execution keeps and passes on. With `accept_unknown` a function that no worker
+        has registered yet is started too: the execution waits for one.
         """
         request = requests.start_request(
             function_name,
@@ -112,10 +114,11 @@ class Client:
             retention_days=retention_days,
             tenant_id=tenant_id,
             trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
         return self._drive(flows.start(self._environment, request))
 
-    def run(
+    def run(  # noqa: PLR0913 - one parameter for each field
         self,
         function_name: str,
         payload: Any = None,
@@ -126,6 +129,8 @@ class Client:
         execution_timeout_s: int | None = None,
         retention_days: int | None = None,
         tenant_id: str | None = None,
+        trace_header: str | None = None,
+        accept_unknown: bool = False,
     ) -> Any:
         """Start an execution (see `start`), wait for its end and return its result.
 
@@ -142,6 +147,8 @@ class Client:
             execution_timeout_s=execution_timeout_s,
             retention_days=retention_days,
             tenant_id=tenant_id,
+            trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
         return self._drive(flows.run(self._environment, request, timeout_s))
 
@@ -316,8 +323,16 @@ class Client:
         return self._drive(unary_flows.delete(self._environment, execution_arn))
 
     def list_functions(self) -> tuple[FunctionDescription, ...]:
-        """Return the functions that workers have registered, by name."""
+        """Return the functions that are registered, by name."""
         return self._drive(unary_flows.list_functions(self._environment))
+
+    def register_functions(self, functions: Iterable[requests.RegistrableFunction]) -> None:
+        """Register decorated functions before there is a worker that serves them.
+
+        Their executions can be started from then on, and wait for a worker. What is registered
+        last counts, by a worker or here. The token needs the role `worker` or `operator`.
+        """
+        self._drive(unary_flows.register_functions(self._environment, functions))
 
     def succeed_callback(
         self, callback_id: str, result: Any = None, *, result_text: str | None = None

@@ -6,7 +6,7 @@ Must stay true: a start always carries a name, because only a named start may be
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,7 +15,45 @@ from perdure_core.json_text import compact_json_text
 from perdure_proto.v1 import client_pb2, model_pb2
 
 
-def start_request(
+class RegistrableSettings(Protocol):
+    """What a decorator has set for a function."""
+
+    @property
+    def name(self) -> str:
+        """The name that it is started by."""
+        ...
+
+    @property
+    def execution_timeout_s(self) -> int:
+        """How long an execution may take, in seconds."""
+        ...
+
+    @property
+    def retention_days(self) -> int:
+        """How long an execution is kept after its end."""
+        ...
+
+    @property
+    def tenant_isolation(self) -> bool:
+        """Whether each execution belongs to a tenant."""
+        ...
+
+
+class RegistrableFunction(Protocol):
+    """A function as `durable_execution` or `plain_function` makes it."""
+
+    @property
+    def settings(self) -> RegistrableSettings:
+        """Its name, and the defaults of its executions."""
+        ...
+
+    @property
+    def durable(self) -> bool:
+        """Whether its executions record operations."""
+        ...
+
+
+def start_request(  # noqa: PLR0913 - one parameter for each field
     function_name: str,
     execution_name: str,
     payload: Any,
@@ -25,6 +63,7 @@ def start_request(
     retention_days: int | None,
     tenant_id: str | None = None,
     trace_header: str | None = None,
+    accept_unknown: bool = False,
 ) -> client_pb2.StartExecutionRequest:
     """Build the request to start an execution, answered as soon as the start is durable."""
     with _refusing_invalid_fields():
@@ -36,7 +75,25 @@ def start_request(
             retention_days=retention_days,
             tenant_id=tenant_id,
             trace_header=trace_header,
+            accept_unknown=accept_unknown,
         )
+
+
+def registration_request(
+    functions: Iterable[RegistrableFunction],
+) -> client_pb2.RegisterFunctionsRequest:
+    """Build the request to register functions, as a worker that serves them would."""
+    request = client_pb2.RegisterFunctionsRequest()
+    for function in functions:
+        settings = function.settings
+        request.functions.add(
+            function_name=settings.name,
+            execution_timeout_seconds=settings.execution_timeout_s,
+            retention_days=settings.retention_days,
+            durable=function.durable,
+            tenant_isolation=settings.tenant_isolation,
+        )
+    return request
 
 
 def list_request(  # noqa: PLR0913 - one parameter for each filter

@@ -3,6 +3,7 @@
 `perdure.client.flows` defines programs, and holds those that wait: start, wait, run, follow.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -25,7 +26,7 @@ from perdure.client.models import (
     read_summary,
     read_time,
 )
-from perdure.client.requests import payload_text
+from perdure.client.requests import RegistrableFunction, payload_text, registration_request
 from perdure_proto.v1 import client_pb2, model_pb2
 
 _Item = TypeVar("_Item")
@@ -153,6 +154,14 @@ def list_functions(environment: ClientEnvironment) -> Program[tuple[FunctionDesc
     request = client_pb2.ListFunctionsRequest()
     answer = yield from call(environment, request, client_pb2.ListFunctionsResponse)
     return tuple(read_function(each) for each in answer.functions)
+
+
+def register_functions(
+    environment: ClientEnvironment, functions: Iterable[RegistrableFunction]
+) -> Program[None]:
+    """Register functions before there is a worker that serves them."""
+    request = registration_request(functions)
+    yield from call(environment, request, client_pb2.RegisterFunctionsResponse)
 
 
 def succeed_callback(

@@ -209,7 +209,7 @@ class DurableFunctionTestRunner:
     def send_callback_success(self, callback_id: str, result: Any = None) -> None:
         """Complete a callback; text and bytes are sent unchanged, other values as JSON.
 
-        Raises `DurableFunctionsTestError` when it is completed already.
+        Raises `DurableFunctionsTestError` when it is completed already, unless with this result.
         """
         text = result.decode() if isinstance(result, bytes) else _as_text(result)
         self._complete(callback_id, succeeded=True, result=text)
