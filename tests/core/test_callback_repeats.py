@@ -1,11 +1,11 @@
-"""The second completion of a callback: a repeat if it is equal to the first, else refused."""
+"""Completions of a callback: the first counts; a second is a repeat if equal, else refused."""
 
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from perdure_core.commands import CompleteCallback, Stop
+from perdure_core.commands import Command, CompleteCallback, HeartbeatCallback, Stop
 from perdure_core.execution import decide
 from perdure_core.fold import apply
 from perdure_core.large_payloads import ExternalPayloads, externalize
@@ -108,3 +108,36 @@ def test_a_completion_after_the_timeout_is_refused_as_that(late: CompleteCallbac
     scene.checkpoint(update("CALLBACK", "START", ID, timeout_s=3))
     scene.wait(3_000)
     assert isinstance(scene.refusal(late), CallbackExpired)
+
+
+CALLBACK_STATUSES: dict[str, Callable[[Scene], object]] = {
+    "STARTED": lambda scene: None,
+    "SUCCEEDED": lambda scene: scene.complete_callback(ID),
+    "FAILED": lambda scene: scene.do(CompleteCallback(operation_id=ID, succeeded=False)),
+    "TIMED_OUT": lambda scene: scene.wait(3_000),
+}
+
+
+@pytest.mark.parametrize("status", list(CALLBACK_STATUSES))
+@pytest.mark.parametrize(
+    "command",
+    [
+        CompleteCallback(operation_id=ID, succeeded=True, accept_equal=False),
+        CompleteCallback(operation_id=ID, succeeded=False, accept_equal=False),
+        HeartbeatCallback(ID),
+    ],
+    ids=["succeed", "fail", "heartbeat"],
+)
+def test_a_callback_is_completed_only_while_it_is_started(status: str, command: Command) -> None:
+    scene = Scene()
+    scene.take()
+    scene.checkpoint(update("CALLBACK", "START", ID, timeout_s=9, heartbeat_timeout_s=3))
+    CALLBACK_STATUSES[status](scene)
+    if status == "STARTED":
+        # A heartbeat in the same moment would change nothing.
+        scene.wait(1)
+        assert scene.do(command).record is not None
+        return
+    refused = scene.refusal(command)
+    assert isinstance(refused, CallbackClosed)
+    assert str(refused) == f"callback {ID!r} is already {status}"

@@ -66,7 +66,6 @@ from perdure_core.model import (
 )
 from perdure_core.operations import callback, chained_invoke, context, step, wait
 from perdure_core.refusals import (
-    CallbackClosed,
     CallbackExpired,
     Ended,
     Invalid,
@@ -272,39 +271,6 @@ def test_an_operation_cannot_change_its_type(kind: OperationType, other: Operati
     assert isinstance(refused, Invalid)
     assert ID in str(refused)
     assert kind in str(refused)
-
-
-CALLBACK_STATUSES: dict[str, Callable[[Scene], object]] = {
-    "STARTED": lambda scene: None,
-    "SUCCEEDED": lambda scene: scene.complete_callback(ID),
-    "FAILED": lambda scene: scene.do(CompleteCallback(operation_id=ID, succeeded=False)),
-    "TIMED_OUT": lambda scene: scene.wait(3_000),
-}
-
-
-@pytest.mark.parametrize("status", list(CALLBACK_STATUSES))
-@pytest.mark.parametrize(
-    "command",
-    [
-        CompleteCallback(operation_id=ID, succeeded=True, accept_equal=False),
-        CompleteCallback(operation_id=ID, succeeded=False, accept_equal=False),
-        HeartbeatCallback(ID),
-    ],
-    ids=["succeed", "fail", "heartbeat"],
-)
-def test_a_callback_is_completed_only_while_it_is_started(status: str, command: Command) -> None:
-    scene = Scene()
-    scene.take()
-    scene.checkpoint(update("CALLBACK", "START", ID, timeout_s=9, heartbeat_timeout_s=3))
-    CALLBACK_STATUSES[status](scene)
-    if status == "STARTED":
-        # A heartbeat in the same moment would change nothing.
-        scene.wait(1)
-        assert scene.do(command).record is not None
-        return
-    refused = scene.refusal(command)
-    assert isinstance(refused, CallbackClosed)
-    assert str(refused) == f"callback {ID!r} is already {status}"
 
 
 @pytest.mark.parametrize("first", ["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"])

@@ -10,7 +10,6 @@ from perdure_core import refusals
 from perdure_gateway.errors import (
     HeartbeatTimeout,
     NotServing,
-    OnStandby,
     ResourceExhausted,
     SessionReplaced,
 )
@@ -74,22 +73,6 @@ def test_an_unforeseen_error_tells_an_incident_and_nothing_else() -> None:
     status = status_of(RuntimeError("password=hunter2"))
     assert "hunter2" not in status.message
     assert "incident" in status.message
-
-
-def test_reasons_tell_causes_of_one_status_apart() -> None:
-    named = {
-        refusals.CallbackClosed: "callback_completed",
-        refusals.CallbackExpired: "callback_timed_out",
-        refusals.Ended: "execution_ended",
-        refusals.NotEnded: "execution_not_ended",
-        refusals.NameTaken: "name_taken",
-        refusals.UnknownFunction: "function_not_found",
-        refusals.Quarantined: "execution_quarantined",
-        OnStandby: "node_on_standby",
-    }
-    others = dict.fromkeys((refusals.Unknown, refusals.Invalid, NotServing, KeyError), "")
-    expected = {**named, **others}
-    assert {kind: status_of(kind("why")).reason for kind in expected} == expected
 
 
 def test_a_long_message_is_cut() -> None:
