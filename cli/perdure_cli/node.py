@@ -9,6 +9,7 @@ fenced answers nothing more and exits with 1.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -41,6 +42,7 @@ from perdure_host.listen import Address, check_exposure, parse_address
 from perdure_host.metrics import ServerMetrics
 from perdure_host.open_files import raise_open_files
 from perdure_host.ports import Store
+from perdure_host.server_address import check_server_address
 from perdure_host.sql import open_store
 from perdure_host.status_file import StatusFile
 from perdure_host.telemetry import configure_logging, open_log
@@ -51,6 +53,8 @@ ROLES: Final = ("gateway", "history", "matching", "timers")
 
 # How long history may take to finish what is in flight, with a database that may be gone.
 CLOSE_S_MAX: Final = 10.0
+
+_ALL_ADDRESSES: Final = ("0.0.0.0", "::", "[::]")  # noqa: S104 - what operators write
 
 _log = open_log("perdure.node")
 
@@ -63,6 +67,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Other machines can connect only with a token and TLS, or if `insecure`.
     grpc_address: str
     http_address: str
+    # HOST:PORT by which clients reach the gRPC port, as a standby tells them; by default the one
+    # above, or this machine's name where that stands for every address.
+    advertised: str | None = None
     # Names of the HTTP port besides loopback, its address, and those in the certificate.
     allowed_hosts: tuple[str, ...] = ()
     # Unique in the cluster; a restarted node of the same name takes over at once.
@@ -115,6 +122,8 @@ class Node:
         keys = None if key_file is None else read_access_keys(key_file)
         status_events = settings.status_events
         self._status_file = None if status_events is None else StatusFile(status_events)
+        if settings.advertised is not None:
+            check_server_address(settings.advertised)
         self.name = settings.node_name
         self._settings = settings
         self._tls = tls
@@ -157,7 +166,7 @@ class Node:
             standby = Standby(self.name, self._settings.lease_ms, self._readiness)
             if not await standby.wait_open(partial(self._open_store, store), stop):
                 return 0
-            history = self._history = self._make_history(store, addresses.grpc)
+            history = self._history = self._make_history(store, self._advertised(addresses.grpc))
             self._lambda_api.open(history)
             registry = await self._server.start(
                 history,
@@ -202,6 +211,12 @@ class Node:
         http = web.start()
         closing.push_async_callback(web.stop)
         return NodeAddresses(str(grpc), str(http))
+
+    def _advertised(self, listened: str) -> str:
+        if self._settings.advertised is not None:
+            return self._settings.advertised
+        host, _, port = listened.rpartition(":")
+        return f"{socket.gethostname()}:{port}" if host in _ALL_ADDRESSES else listened
 
     async def _open_store(self, store: Store) -> None:
         await store.open(migrate=self._settings.migrate)

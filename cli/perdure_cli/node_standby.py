@@ -97,6 +97,7 @@ class Standby:
                 await history.open(spare_expired=self._patience.must_spare())
             except NodeTaken as taken:
                 self._answered()
+                self._readiness.owner_address = taken.address
                 if self._readiness.status is not NodeStatus.STANDBY:
                     self._readiness.set_status(NodeStatus.STANDBY)
                 if not self._is_announced:

@@ -90,6 +90,14 @@ ClaimWaitOption = Annotated[
         help="How long workers may claim what they run after a restart; each claim prolongs it.",
     ),
 ]
+AdvertiseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--advertise",
+        metavar="HOST:PORT",
+        help="The address by which clients reach the gRPC port; a standby server names it.",
+    ),
+]
 ClientCaOption = Annotated[
     str | None,
     typer.Option(
@@ -126,6 +134,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     require_qualified_names: QualifiedNamesOption = False,
     status_events: StatusEventsOption = None,
     claim_wait: ClaimWaitOption = CLAIM_WAIT_S_DEFAULT,
+    advertise: AdvertiseOption = None,
     node_name: Annotated[
         str | None,
         typer.Option("--node-name", help="Unique in the cluster, and the same after a restart."),
@@ -143,6 +152,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
             db_url=database_url(context, db, db_file),
             grpc_address=grpc,
             http_address=http,
+            advertised=advertise,
             allowed_hosts=tuple(allowed_hosts or ()),
             node_name=node_name or default_node_name(grpc),
             token_file=token_file,

@@ -7,6 +7,7 @@ Must stay true: a channel never gives up on a server. gRPC reconnects by itself,
 RECONNECT_BACKOFF_MS_MAX; whether a call is retried is for its caller to decide.
 """
 
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -199,11 +200,33 @@ def _credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials | None
         raise SettingsError(
             f"a client certificate and its key must be set together: no {missing} is set"
         )
-    return grpc.ssl_channel_credentials(
+    credentials = grpc.ssl_channel_credentials(
         _read_optional("TLS authorities", settings.tls_ca),
         _read_optional("TLS key", settings.tls_key),
         _read_optional("TLS certificate", settings.tls_cert),
     )
+    _check_files(settings)
+    return credentials
+
+
+def _check_files(settings: ConnectionSettings) -> None:
+    """Raise SettingsError for files that are no PEM, of which gRPC tells with its first call."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if settings.tls_ca is not None:
+            context.load_verify_locations(settings.tls_ca)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"the TLS authorities {settings.tls_ca} must be certificates in PEM: {error.reason}"
+        ) from error
+    try:
+        if settings.tls_cert is not None:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"the client certificate {settings.tls_cert} and the key {settings.tls_key} must be a"
+            f" pair in PEM: {error.reason}"
+        ) from error
 
 
 def _read_optional(what: str, path: str | None) -> bytes | None:

@@ -54,7 +54,14 @@ class Fenced(StoreError):
 
 
 class NodeTaken(StoreError):
-    """Another node is alive and owns the buckets; this one must stand by."""
+    """Another node is alive and owns the buckets; this one must stand by.
+
+    `address` is where clients reach that one, HOST:PORT.
+    """
+
+    def __init__(self, message: str, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
 
 
 def is_outage(error: Exception) -> bool:

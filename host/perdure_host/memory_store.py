@@ -105,7 +105,8 @@ class MemoryStore:
         if node.live and node.name != node_name and is_held:
             raise NodeTaken(
                 f"node {node.name!r} at {node.address} owns the buckets; its lease expires in"
-                f" {node.lease_until_ms - now_ms} ms unless it renews"
+                f" {node.lease_until_ms - now_ms} ms unless it renews",
+                node.address,
             )
         self._node = _Node(
             name=node_name,

@@ -22,7 +22,6 @@ from perdure.client import errors
         (grpc.StatusCode.CANCELLED, errors.UnavailableError),
         (grpc.StatusCode.INTERNAL, errors.ServerError),
         (grpc.StatusCode.UNKNOWN, errors.ServerError),
-        (grpc.StatusCode.UNIMPLEMENTED, errors.ServerError),
         (grpc.StatusCode.DATA_LOSS, errors.ServerError),
     ],
 )
@@ -54,6 +53,12 @@ def test_a_message_beyond_the_channels_limit_is_the_callers_fault() -> None:
         grpc.StatusCode.RESOURCE_EXHAUSTED, "CLIENT: Sent message larger than max (9 vs. 8)"
     )
     assert type(error) is errors.InvalidArgumentError
+
+
+def test_a_server_of_another_kind_is_told_in_words() -> None:
+    error = errors.client_error(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    assert type(error) is errors.ServerError
+    assert "is it the gRPC port of a Perdure server" in str(error)
 
 
 def test_an_error_without_a_message_names_its_status() -> None:

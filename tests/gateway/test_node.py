@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from perdure_cli.node import NodeAddresses, NodeSettings, run_node
+from perdure_host.channel import reason_of
 from perdure_host.errors import HostError, SettingsError
 from perdure_proto.v1 import client_pb2, client_pb2_grpc, node_pb2, node_pb2_grpc
 from tests.gateway.certificates import Authority
@@ -133,7 +134,7 @@ def test_a_second_node_of_another_name_stands_by_until_the_first_is_gone(tmp_pat
 def test_a_node_that_stands_by_says_so_and_can_be_stopped(tmp_path: Path) -> None:
     async def main() -> None:
         db_url = f"sqlite:///{tmp_path / 'p.db'}"
-        async with node(db_url=db_url):
+        async with node(db_url=db_url) as (_, owner):
             # The ports have to be known before the node is ready.
             listener = await asyncio.start_server(_ignore, "127.0.0.1", 0)
             port = listener.sockets[0].getsockname()[1]
@@ -150,7 +151,8 @@ def test_a_node_that_stands_by_says_so_and_can_be_stopped(tmp_path: Path) -> Non
                 clients = cast("Any", client_pb2_grpc.ExecutionServiceStub(channel))
                 refused = await failure_of(clients.ListFunctions(client_pb2.ListFunctionsRequest()))
                 assert refused.code() is grpc.StatusCode.UNAVAILABLE
-                assert "on standby" in (refused.details() or "")
+                assert (refused.details() or "").endswith(f"call that one, at {owner.grpc}")
+                assert reason_of(refused) == "node_on_standby"
                 not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
                 assert await health(channel) == not_serving
             second.stop.set()

@@ -44,6 +44,9 @@ class Readiness:
     def __init__(self) -> None:
         self._status = NodeStatus.STARTING
         self._detail: str | None = None
+        # Where clients reach the node that owns the database, while this one stands by. Callers
+        # are told, once they are known; the health of this node, which anybody reads, is not.
+        self.owner_address: str | None = None
         # In order of arrival; the keys are the waits.
         self._waits: dict[asyncio.Timeout, None] = {}
 
@@ -79,8 +82,11 @@ class Readiness:
     def require_serving(self) -> None:
         """Raise NotServing unless the node serves."""
         if self.reason is not None:
-            standby = self._status is NodeStatus.STANDBY
-            raise (OnStandby if standby else NotServing)(self.reason)
+            if self._status is not NodeStatus.STANDBY:
+                raise NotServing(self.reason)
+            raise OnStandby(
+                f"{self.reason}, at {self.owner_address}" if self.owner_address else self.reason
+            )
 
     @asynccontextmanager
     async def while_serving(self) -> AsyncGenerator[None]:

@@ -105,4 +105,4 @@ def _require_no_live_node(
         ends = "may be renewed: the database was away"
         if expired_at_ms is not None:
             ends = f"expires in {lease_until_ms - expired_at_ms} ms unless it renews"
-        raise NodeTaken(f"node {name!r} at {address} owns the buckets; its lease {ends}")
+        raise NodeTaken(f"node {name!r} at {address} owns the buckets; its lease {ends}", address)

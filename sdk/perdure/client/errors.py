@@ -144,6 +144,10 @@ _BY_STATUS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = {
     grpc.StatusCode.CANCELLED: UnavailableError,
 }
 
+_UNKNOWN_CALL: Final = (
+    "the server does not know this call: is it the gRPC port of a Perdure server, and is that as"
+    " new as this client?"
+)
 # gRPC itself refuses a message beyond the channel's limit with the status of a transient shortage.
 _TOO_LARGE: Final = "larger than max"
 
@@ -164,6 +168,8 @@ def _error_of(status: grpc.StatusCode, message: str) -> ClientError:
         error = failure(f"no connection to the server: {problem.description}")
         error.code = NO_CONNECTION
         return error
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        return ServerError(f"{_UNKNOWN_CALL} ({message or status.name})")
     return _BY_STATUS.get(status, ServerError)(message or status.name)
 
 
