@@ -136,7 +136,8 @@ def _details(event: HistoryEvent) -> Iterator[str]:
         "of": event.function_name,
         "given": _text(event.input),
         "for tenant": event.tenant_id,
-        "ms": event.duration_ms,
+        # How long a body ran is measured.
+        "ms": None if event.event_type.startswith("Step") else event.duration_ms,
         "timeout s": event.timeout_seconds or None,
         "heartbeat s": event.heartbeat_timeout_seconds or None,
         "=": _result(event),

@@ -1,68 +1,34 @@
 """The page about clients: its examples run, and its tables list what exists."""
 
+import contextlib
+import importlib
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
+import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.testclient import TestClient
+import uvicorn
 
 from perdure import client
 from perdure.client import Client, ClientError
 from perdure_gateway import status_codes
 from perdure_host.server_address import NO_CONNECTION
+from tests.ports import HOST, HeldPort
 from tests.system.processes import ROOT, Machine, wait_until
 
 PAGE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+START_S_MAX: Final = 30.0
 
 
 def program(mark: str) -> str:
     """Return the only program of the page that contains the text."""
     (found,) = [each for each in PROGRAMS if mark in each]
     return str(found)
-
-
-class FastAPI(Starlette):
-    """As much of FastAPI as the page uses."""
-
-    def post(self, path: str) -> Callable[[Any], Any]:
-        def decorate(function: Any) -> Any:
-            async def endpoint(request: Request) -> Response:
-                return JSONResponse(await function(**request.path_params, request=request))
-
-            self.add_route(path, endpoint, methods=["POST"])
-            return function
-
-        return decorate
-
-
-class DjangoResponse:
-    """Django's JsonResponse."""
-
-    def __init__(self, data: Any, status: int = 200) -> None:
-        self.data = data
-        self.status_code = status
-
-
-def undecorated(view: Any) -> Any:
-    return view
-
-
-MODULES: dict[str, dict[str, Any]] = {
-    "fastapi": {"FastAPI": FastAPI, "HTTPException": HTTPException, "Request": Request},
-    "django.http": {"JsonResponse": DjangoResponse},
-    "django.views.decorators.csrf": {"csrf_exempt": undecorated},
-    "django.views.decorators.http": {"require_POST": undecorated},
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +42,29 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield running
 
 
-@pytest.fixture
-def run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """Return what runs a program, with stand-ins for frameworks, against the server."""
+def run(machine: Machine, monkeypatch: pytest.MonkeyPatch, text: str) -> dict[str, Any]:
+    """Run a program of the page against the server; return its names."""
     monkeypatch.setenv("PERDURE_SERVER", machine.server_address)
-    for name, members in MODULES.items():
-        for end in range(1, name.count(".") + 2):
-            parent = ".".join(name.split(".")[:end])
-            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent) or ModuleType(parent))
-        vars(sys.modules[name]).update(members)
+    # FastAPI looks annotations up in the module of a function.
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(text, "client.md", "exec"), names)
+    return names
 
-    def execute(text: str) -> dict[str, Any]:
-        names: dict[str, Any] = {}
-        exec(compile(text, "client.md", "exec"), names)
-        return names
 
-    return execute
+@contextlib.contextmanager
+def served(application: Any) -> Generator[str]:
+    """Serve an ASGI application from a thread; yield its URL."""
+    with HeldPort() as port:
+        config = uvicorn.Config(application, host=HOST, port=port.number, log_level="error")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: server.started, "the application is served", within_s=START_S_MAX)
+            yield f"http://{HOST}:{port.number}"
+        finally:
+            server.should_exit = True
+            thread.join(START_S_MAX)
 
 
 def open_callback(perdure: Client, arn: str) -> str:
@@ -115,29 +88,27 @@ def check_application(
     assert post("/payments/nonsense", "{}")[0] == 404
 
 
-def test_the_example_for_fastapi_works(
-    machine: Machine, run: Callable[[str], dict[str, Any]]
-) -> None:
-    with TestClient(run(program("from fastapi"))["app"]) as web:
+def test_the_example_for_fastapi_works(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    application = run(machine, monkeypatch, program("from fastapi"))["app"]
+    with served(application) as url, httpx.Client(base_url=url, trust_env=False) as web:
 
         def post(path: str, body: str) -> tuple[int, Any]:
             answer = web.post(path, content=body)
-            return answer.status_code, answer.json() if answer.is_success else None
+            return answer.status_code, answer.json()
 
         check_application(machine, "17", post)
 
 
-def test_the_example_for_django_works(
-    machine: Machine, run: Callable[[str], dict[str, Any]]
-) -> None:
-    views = run(program("from django"))
+def test_the_example_for_django_works(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("django.conf").settings.configure(DEFAULT_CHARSET="utf-8")
+    requests = importlib.import_module("django.test").RequestFactory()
+    views = run(machine, monkeypatch, program("from django"))
 
     def post(path: str, body: str) -> tuple[int, Any]:
         view, argument = path.strip("/").split("/")
-        request = SimpleNamespace(body=body.encode())
+        request = requests.post(path, data=body, content_type="application/json")
         answer = views[{"orders": "place", "payments": "paid"}[view]](request, argument)
-        assert json.dumps(answer.data)
-        return answer.status_code, answer.data
+        return answer.status_code, json.loads(answer.content)
 
     try:
         check_application(machine, "18", post)
@@ -148,7 +119,8 @@ def test_the_example_for_django_works(
 def rows(heading: str) -> list[list[str]]:
     """Return the cells of the table below a heading, of those rows that begin with code."""
     section = re.split(r"^##+ ", PAGE.partition(heading)[2], maxsplit=1, flags=re.MULTILINE)[0]
-    return [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
+    lines = [line for line in section.splitlines() if line[:3] == "| `"]
+    return [line.strip("| ").split(" | ") for line in lines if not line.startswith("| `code`")]
 
 
 def test_every_class_is_listed_with_its_code() -> None:
