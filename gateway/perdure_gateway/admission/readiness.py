@@ -45,7 +45,7 @@ class Readiness:
         self._status = NodeStatus.STARTING
         self._detail: str | None = None
         # Where clients reach the node that owns the database, while this one stands by. Callers
-        # are told, once they are known; the health of this node, which anybody reads, is not.
+        # hear of it once it is known; the health of this node, which anybody reads, does not say.
         self.owner_address: str | None = None
         # In order of arrival; the keys are the waits.
         self._waits: dict[asyncio.Timeout, None] = {}
