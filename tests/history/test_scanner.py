@@ -36,7 +36,7 @@ async def test_a_stranded_execution_is_found_by_the_second_scan_and_offered_agai
         arn = await simulation.start("n")
         # As if the queue had lost it.
         queue = inside(simulation.host.matching)._queues["default", "order"]
-        queue.tasks.clear()
+        queue.starts.clear()
         await scan(simulation)
         assert found(simulation, "stranded") == 0
         await scan(simulation)
