@@ -45,6 +45,13 @@ WORDS: Final = {
     "statuses": ["RUNNING", "SUCCEEDED"],
     "id": ["a", "b", "c"],
 }
+# What grpcio raises for a call that the server has ended meanwhile.
+_ENDED: Final = (
+    grpc.aio.AioRpcError,
+    grpc.aio.InternalError,
+    asyncio.InvalidStateError,
+    asyncio.CancelledError,
+)
 
 
 class Dice:
@@ -133,6 +140,15 @@ class Targets:
         self._dice = dice
         self._count = 0
 
+    async def suspended(self) -> str:
+        """Start one that waits for its callback alone; return its ARN."""
+        arn = await self.renew()
+        last = self._dice.places["checkpoint_token"][-1]
+        await self._workers.Complete(
+            worker_pb2.CompleteRequest(checkpoint_token=last, status="PENDING")
+        )
+        return arn
+
     async def renew(self) -> str:
         """Start another one, and give its names to the dice; return its ARN."""
         self._count += 1
@@ -186,7 +202,7 @@ async def status_sent(
         await call.done_writing()
         async for _ in call:
             pass
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
+    except _ENDED:
         pass  # the status tells
     return (await status.received())[0]
 

@@ -162,9 +162,12 @@ def test_beyond_so_many_requests_at_a_time_others_are_refused_and_health_is_answ
     run(main)
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    ("method", "begun", "answered"),
+    [(b"GET", False, b"HTTP/1.1 400"), (b"GET", True, b"HTTP/1.1 200"), (b"HEAD", False, b"")],
+)
 def test_a_body_that_is_none_gives_up_the_response_and_leaves_no_traceback(
-    begun: bool, caplog: pytest.LogCaptureFixture
+    method: bytes, begun: bool, answered: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         waiting, ended = asyncio.Event(), asyncio.Event()
@@ -183,13 +186,14 @@ def test_a_body_that_is_none_gives_up_the_response_and_leaves_no_traceback(
 
         async with web(reading) as address:
             reader, writer = await opened(address)
-            writer.write(GET.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n"))
+            head = GET.replace(b"GET", method)
+            writer.write(head.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n"))
             await waiting.wait()
             writer.write(b"ZZ\r\n")
             answer = await reader.read()
             await ended.wait()
             writer.close()
-        assert answer.startswith(b"HTTP/1.1 200" if begun else b"HTTP/1.1 400")
+        assert answer.startswith(answered)
 
     run(main)
     assert not [

@@ -185,7 +185,7 @@ def test_whatever_comes_is_answered_and_who_was_not_meant_is_left_alone(
         dice = Dice(CALLS)
         async with channel_to(node) as channel:
             targets = Targets(channel, dice)
-            bystander = await targets.renew()
+            bystander = await targets.suspended()
             before = await seen(channel, bystander)
             for _ in range(0, CALLS, RENEWED_EACH):
                 await targets.renew()

@@ -9,7 +9,7 @@ whatever bytes a caller sends, no exception reaches gRPC, which would answer UNK
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -83,7 +83,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 status=status.code.name,
                 reason=status.message,
             )
-            await context.abort(status.code, status.message)
+            await _abort(context, status)
 
         # A method with a stream of requests need not read any, so this fits every method.
         return grpc.stream_stream_rpc_method_handler(refuse)
@@ -172,7 +172,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                 self._calls.answer()
             if isinstance(context, StreamContext):
                 await context.settle()
-            return await context.abort(status.code, status.message, _trailers(status))
+            return await _abort(context, status)
 
         return guarded
 
@@ -207,6 +207,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         )
 
 
+async def _abort(context: _Context, status: Status) -> NoReturn:
+    """End a call with a status; one whose peer has gone meanwhile ends without."""
+    try:
+        await context.abort(status.code, status.message, _trailers(status))
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+
+
 def _authorization(details: _Details) -> str | bytes | None:
     for key, value in details.invocation_metadata or ():
         if key == "authorization":
@@ -218,7 +226,7 @@ def _refusing(status: Status) -> _Handler:
     """Return what refuses a call without reading its request."""
 
     async def refuse(_requests: Any, context: _Context) -> None:
-        await context.abort(status.code, status.message, _trailers(status))
+        await _abort(context, status)
 
     # A method with a stream of requests need not read any, so this fits every method.
     return grpc.stream_stream_rpc_method_handler(refuse)

@@ -99,10 +99,12 @@ class _Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse bytes that are no HTTP, and give up the response to what came before them."""
         cycle = self.cycle
+        takes_body = True
         if self._is_asked():
             cycle.disconnected = True
             cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            takes_body = cycle.scope["method"] != "HEAD"
+        if takes_body and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:
             self.transport.close()
