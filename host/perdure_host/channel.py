@@ -80,6 +80,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 # The trailer of a failed call that holds the reason, which clients branch on.
 REASON_KEY: Final = "perdure-reason"
+RETRY_AFTER_KEY: Final = "retry-after"
 
 FORKED: Final = (
     "this process was forked from one that uses gRPC, which does not work after a fork. Use a"
@@ -174,12 +175,15 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
     )
 
 
+def text_trailers(error: Any) -> dict[str, str]:
+    """Return what the server says about a failed call of gRPC, besides its status."""
+    trailers = error.trailing_metadata() or ()
+    return {key: value for key, value in trailers if isinstance(value, str)}
+
+
 def reason_of(error: Any) -> str:
     """Return the reason that the server gives for a failed call of gRPC; empty without one."""
-    for key, value in error.trailing_metadata() or ():
-        if key == REASON_KEY and isinstance(value, str):
-            return value
-    return ""
+    return text_trailers(error).get(REASON_KEY, "")
 
 
 def _token_file(settings: ConnectionSettings) -> TokenFile | None:

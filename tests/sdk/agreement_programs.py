@@ -305,9 +305,7 @@ def branches_that_wait_and_a_replay(sdk: Sdk, context: Any) -> Any:
 
 @program
 def callbacks_that_time_out(sdk: Sdk, context: Any) -> Any:
-    config = sdk.config.WaitForCallbackConfig(
-        timeout=sdk.seconds(5), serdes=sdk.serdes.PassThroughSerDes()
-    )
+    config = sdk.config.WaitForCallbackConfig(timeout=sdk.seconds(5))
     return tried(lambda: context.wait_for_callback(returning(None), "ask", config))
 
 

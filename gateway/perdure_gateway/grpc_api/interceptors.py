@@ -24,7 +24,7 @@ from perdure_gateway.grpc_api.stream_context import StreamContext
 from perdure_gateway.status_codes import Status, status_of
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Caller, Tokens
-from perdure_host.channel import REASON_KEY
+from perdure_host.channel import REASON_KEY, RETRY_AFTER_KEY
 from perdure_host.codec import MalformedMessage
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
@@ -272,5 +272,5 @@ def _trailers(status: Status) -> tuple[tuple[str, str], ...]:
     if status.reason:
         trailers += ((REASON_KEY, status.reason),)
     if status.retry_after_s is not None:
-        trailers += (("retry-after", str(status.retry_after_s)),)
+        trailers += ((RETRY_AFTER_KEY, str(status.retry_after_s)),)
     return trailers

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from perdure_host.channel import (
     FORKED,
+    REASON_KEY,
     ConnectionSettings,
     check_connection,
     open_aio_channel,
@@ -172,4 +173,6 @@ def _explain(error: Any, settings: ConnectionSettings) -> None:
     )
     if problem is not None:
         message = f"no connection to the server: {problem.description}"
-        raise RelayedError(grpc.StatusCode.INVALID_ARGUMENT, message, NO_CONNECTION) from error
+        raise RelayedError(
+            grpc.StatusCode.INVALID_ARGUMENT, message, {REASON_KEY: NO_CONNECTION}
+        ) from error

@@ -38,11 +38,11 @@ class Message(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The call failed. `code` is the name of a status of gRPC, `reason` what its trailer says."""
+    """The call failed. `code` is the name of a status of gRPC."""
 
     code: str
     details: str
-    reason: str = ""
+    trailers: dict[str, str] = {}
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):

@@ -8,13 +8,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import Message as ProtobufMessage
 
-from perdure_host.channel import REASON_KEY, ConnectionSettings
+from perdure_host.channel import ConnectionSettings
 from perdure_host.forks.frames import Ended, Failed, Hello, Message, Request, read_frame, send_frame
 
 _MODULE: Final = "perdure_host.forks.relay_process"
@@ -28,11 +28,13 @@ Deserialize = Callable[[bytes], Any]
 class RelayedError(grpc.RpcError):
     """A call failed: at the server, or because the relay did not work."""
 
-    def __init__(self, code: grpc.StatusCode, details: str, reason: str = "") -> None:
+    def __init__(
+        self, code: grpc.StatusCode, details: str, trailers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(details)
         self._code = code
         self._details = details
-        self._reason = reason
+        self._trailers = trailers or {}
 
     def code(self) -> grpc.StatusCode:
         """Return the status."""
@@ -43,8 +45,8 @@ class RelayedError(grpc.RpcError):
         return self._details
 
     def trailing_metadata(self) -> Any:
-        """Return the trailer with the reason, if there is one."""
-        return ((REASON_KEY, self._reason),) if self._reason else ()
+        """Return what else the server said."""
+        return tuple(self._trailers.items())
 
 
 class RelayChannel:
@@ -167,7 +169,7 @@ def _read(call: socket.socket) -> object:
 
 def _failure(answer: object) -> RelayedError:
     if isinstance(answer, Failed):
-        return RelayedError(grpc.StatusCode[answer.code], answer.details, answer.reason)
+        return RelayedError(grpc.StatusCode[answer.code], answer.details, answer.trailers)
     return RelayedError(
         grpc.StatusCode.INTERNAL,
         "this process was forked from one that uses gRPC, and the process that makes its calls has"

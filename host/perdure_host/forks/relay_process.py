@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import grpc
 
-from perdure_host.channel import open_channel, reason_of
+from perdure_host.channel import open_channel, text_trailers
 from perdure_host.errors import SettingsError
 from perdure_host.forks.frames import (
     Ended,
@@ -75,7 +75,7 @@ def _call(channel: Any, caller: socket.socket, request: Request) -> None:
             answer = Message(data)
     except grpc.RpcError as error:
         known: Any = error
-        answer = Failed(known.code().name, known.details() or "", reason_of(known))
+        answer = Failed(known.code().name, known.details() or "", text_trailers(known))
     send_frame(caller, answer)
 
 

@@ -10,12 +10,12 @@ A step may fail with one of them, so histories hold their names. Each keeps the 
 first recorded under, in `__recorded_name__`, wherever the class lies.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Final
 
 import grpc
 
-from perdure_host.channel import reason_of
+from perdure_host.channel import RETRY_AFTER_KEY, reason_of, text_trailers
 from perdure_host.server_address import NO_CONNECTION, connection_problem
 
 
@@ -176,9 +176,7 @@ def _error_of(status: grpc.StatusCode, message: str) -> ClientError:
 def read_rpc_error(error: grpc.RpcError) -> ClientError:
     """Return the exception for one of grpc or grpc.aio."""
     failure = client_error(error.code(), error.details() or "", reason_of(error))
-    # The types of gRPC take it for a single pair.
-    trailers: Iterable[tuple[str, object]] = cast("Any", error).trailing_metadata() or ()
-    for key, value in trailers:
-        if key == "retry-after" and isinstance(value, str) and value.isascii() and value.isdigit():
-            failure.retry_after_s = float(value)
+    after = text_trailers(error).get(RETRY_AFTER_KEY, "")
+    if after.isascii() and after.isdigit():
+        failure.retry_after_s = float(after)
     return failure
