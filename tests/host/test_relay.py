@@ -30,7 +30,7 @@ def refuse(_request: object, context: grpc.ServicerContext) -> Any:
 def address() -> Iterator[str]:
     """Serve a service that refuses every call."""
     server = grpc.server(ThreadPoolExecutor(1))
-    method = grpc.unary_unary_rpc_method_handler(refuse)
+    method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(refuse)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("service", {"Call": method}),)
     )
