@@ -37,7 +37,7 @@ def test_code_that_differs_pauses_the_execution_until_it_is_mended(tmp_path: Pat
             client.succeed_callback(callback_id, result_text="yes")
             wait_until(lambda: client.get(arn).status == "PAUSED", "the difference is noticed")
             output = machine.perdure("executions", "get", arn).stdout
-            assert "replay differs from history" in output
+            assert "because a replay of the code diverged from the history" in output
             assert "recorded:  STEP (Step) 'charge'" in output
             assert f"requested: STEP (Step) 'refund', at {file}:7" in output
             assert "PAUSED (diverged)" in machine.perdure("executions", "list").stdout

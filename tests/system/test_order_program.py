@@ -88,7 +88,9 @@ def test_an_order_is_approved_and_looked_at_through_the_command(shop: Machine) -
     assert callback["name"] == "awaiting-approval"
     approval = ("succeed", callback["callback_id"], "--result", '{"approved": true}')
     assert printed_json(shop.perdure("callbacks", *approval, "--output", "json")) == {}
-    assert shop.perdure("callbacks", *approval).returncode == 4  # it is completed
+    assert shop.perdure("callbacks", *approval).returncode == 0  # so it is
+    refusal = (*approval[:-1], '{"approved": false}')
+    assert shop.perdure("callbacks", *refusal).returncode == 4  # it is completed otherwise
 
     with shop.client() as client:
         status = client.wait(arn, timeout_s=END_S_MAX).status
