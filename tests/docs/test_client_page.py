@@ -15,6 +15,7 @@ import uvicorn
 
 from perdure import client
 from perdure.client import Client, ClientError
+from perdure.client.errors import client_error
 from perdure_gateway import status_codes
 from perdure_host.server_address import NO_CONNECTION
 from tests.ports import HOST, HeldPort
@@ -136,5 +137,5 @@ def test_every_code_of_a_server_is_listed_with_its_class() -> None:
     assert listed.keys() == {*reasons.values(), NO_CONNECTION}
     for kind, reason in reasons.items():
         status = status_codes.status_of(kind("why"))
-        raised = client.errors.client_error(status.code, status.message, status.reason)
+        raised = client_error(status.code, status.message, status.reason)
         assert listed[reason] == f"`{type(raised).__name__}`"
