@@ -38,6 +38,7 @@ from perdure_gateway.http_api.connections import (
     serve_connections,
 )
 from perdure_gateway.lambda_api.application import LambdaApi
+from perdure_gateway.status_codes import RETRY_AFTER_S
 from perdure_host.access.audit import Audit
 from perdure_host.access.bearer_tokens import Tokens
 from perdure_host.access.host_names import HostNames
@@ -46,8 +47,6 @@ from perdure_host.errors import SettingsError
 from perdure_host.listen import Address
 from perdure_host.metrics import ServerMetrics
 
-# A node that is cut off from its database, or starts, is asked again after this.
-RETRY_AFTER_S: Final = 1
 HEADERS_BYTES_MAX: Final = 16_384
 BACKLOG: Final = 1_024
 # Scrapes are short; a request that takes longer than this when the server stops is cut off.

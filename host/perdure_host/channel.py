@@ -25,7 +25,11 @@ from perdure_host.channel_bearer import (
 )
 from perdure_host.errors import SettingsError
 from perdure_host.forks.grpc_use import note_grpc_use, used_before_fork
-from perdure_host.server_address import check_server_address
+from perdure_host.server_address import (
+    ConnectionProblem,
+    check_server_address,
+    hidden_problem,
+)
 
 SERVER_DEFAULT: Final = "127.0.0.1:7600"
 
@@ -172,6 +176,17 @@ def open_aio_channel(settings: ConnectionSettings) -> grpc.aio.Channel:
         )
     return grpc.aio.secure_channel(
         settings.server, credentials, CHANNEL_OPTIONS, interceptors=interceptors
+    )
+
+
+def problem_of_port(settings: ConnectionSettings, details: str) -> ConnectionProblem | None:
+    """Return why calls can never reach this port, as `hidden_problem` finds out."""
+    return hidden_problem(
+        details,
+        settings.server,
+        with_tls=settings.with_tls,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
     )
 
 

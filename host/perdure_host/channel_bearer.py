@@ -20,6 +20,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from perdure_host.access.file_version import file_version
 from perdure_host.errors import SettingsError
 
 METADATA_KEY: Final = "authorization"
@@ -39,7 +40,7 @@ class TokenFile:
         self._path = path
         self._now_s = now_s
         self._read_s = now_s()
-        self._version = _version(path)
+        self._version = file_version(path)
         self._token = read_token_file(path)
 
     def token(self) -> str:
@@ -55,7 +56,7 @@ class TokenFile:
 
     def _refresh(self) -> None:
         self._read_s = self._now_s()
-        version = _version(self._path)
+        version = file_version(self._path)
         if version == self._version:
             return
         try:
@@ -201,12 +202,3 @@ def _aio_with(details: grpc.aio.ClientCallDetails, token: str) -> grpc.aio.Clien
     return grpc.aio.ClientCallDetails(
         details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
     )
-
-
-def _version(path: str) -> tuple[int, int, int] | None:
-    """Return what differs once a file was written or replaced; None when there is none."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,16 +1,13 @@
 """The functions on `docs/async.md`, run as the page describes them."""
 
-import re
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from perdure.worker_api import Succeeded
 from perdure_core.state import is_open
 from tests.sdk.hosted import Hosted
+from tests.sdk.page_functions import functions_of
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "async.md"
+PAGE = "async.md"
 EVENT = '{"urls": ["a", "bb"]}'
 
 
@@ -18,10 +15,8 @@ EVENT = '{"urls": ["a", "bb"]}'
     ("name", "result"), [("survey", '[[13, 14], "yes"]'), ("crawl", "[13, 14]")]
 )
 def test_a_function_of_the_page_runs(name: str, result: str) -> None:
-    namespace: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, namespace)
-    host = Hosted(namespace[name], EVENT)
+    functions = functions_of(PAGE)
+    host = Hosted(functions[name], EVENT)
     host.run()
     while is_open(host.state):
         if host.state.callbacks_open:

@@ -1,18 +1,13 @@
 """The functions on `docs/plain-functions.md`, run as the page describes them."""
 
-import re
-from pathlib import Path
-from typing import Any
-
 from perdure.testing import DurableFunctionTestRunner
+from tests.sdk.page_functions import functions_of
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "plain-functions.md"
+PAGE = "plain-functions.md"
 
 
 def test_the_functions_of_the_page_run() -> None:
-    namespace: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, namespace)
-    with DurableFunctionTestRunner(namespace["quote"]) as runner:
-        runner.register_function("price", namespace["price"])
+    functions = functions_of(PAGE)
+    with DurableFunctionTestRunner(functions["quote"]) as runner:
+        runner.register_function("price", functions["price"])
         assert runner.run(["lamp", "chair"]).value == 9

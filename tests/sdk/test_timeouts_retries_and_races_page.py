@@ -1,22 +1,12 @@
 """The code on `docs/timeouts-retries-and-races.md`, run as the page describes it."""
 
-import re
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from perdure.worker_api import Succeeded
 from tests.sdk.hosted import Crash, Hosted
+from tests.sdk.page_functions import functions_of
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "timeouts-retries-and-races.md"
-
-
-def namespace() -> dict[str, Any]:
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, names)
-    return names
+PAGE = "timeouts-retries-and-races.md"
 
 
 @pytest.mark.parametrize(
@@ -34,14 +24,14 @@ def namespace() -> dict[str, Any]:
 def test_a_function_of_the_page_does_what_it_says(
     name: str, event: str | None, result: str, seconds: int
 ) -> None:
-    host = Hosted(namespace()[name], event)
+    host = Hosted(functions_of(PAGE)[name], event)
     began_ms = host.now_ms
     assert host.finish() == Succeeded(result)
     assert host.now_ms - began_ms == seconds * 1_000
 
 
 def test_the_booking_of_the_page_is_the_same_after_a_crash() -> None:
-    function = namespace()["book"]
+    function = functions_of(PAGE)["book"]
     outcome = Hosted(function, '{"order": "7"}').finish()
     assert isinstance(outcome, Succeeded)
     assert '"booked_at": "1970-01-01T00:16:40+00:00"' in str(outcome.result)

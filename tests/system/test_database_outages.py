@@ -12,9 +12,9 @@ from typing import Any, Final, Self
 
 import grpc
 import httpx
-import psycopg
 import pytest
 
+from benchmarks.outages import BEGIN, END, drop_connections, lines
 from perdure import Client
 from perdure.client.errors import UnavailableError
 from perdure_proto.v1 import client_pb2, client_pb2_grpc
@@ -24,8 +24,6 @@ from tests.system.processes import ROOT, START_S_MAX, Machine, wait_until
 PROGRAMS: Final = ROOT / "tests" / "system" / "programs.py"
 LEASE_S: Final = 10.0
 CALLERS: Final = 8
-BEGIN: Final = "the database is unavailable; serving nothing"
-END: Final = "the database is back; serving again"
 
 
 @pytest.fixture
@@ -83,18 +81,6 @@ def wait_ready(machine: Machine, code: int) -> None:
         return answers(machine, "/healthz/ready") == code
 
     wait_until(is_so, f"readiness is {code}")
-
-
-def lines(machine: Machine, text: str) -> int:
-    return (machine.folder / "server.log").read_text().count(text)
-
-
-def drop_connections(database: PostgresServer) -> None:
-    with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
 
 
 def test_outages_lose_nothing_and_depose_nobody(tmp_path: Path, database: PostgresServer) -> None:

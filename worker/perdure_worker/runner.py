@@ -22,9 +22,9 @@ import grpc
 
 from perdure.worker_api import RegisteredFunction, running_attempts
 from perdure_host.backoff import backoff_ms
-from perdure_host.channel import open_aio_channel
+from perdure_host.channel import open_aio_channel, problem_of_port
 from perdure_host.errors import SettingsError
-from perdure_host.server_address import connection_problem, hidden_problem
+from perdure_host.server_address import connection_problem
 from perdure_proto.v1 import worker_pb2
 from perdure_worker.draining import countdown_s, unfinished_lines
 from perdure_worker.invocations.running import RunningInvocations
@@ -156,14 +156,7 @@ class _Worker:
         connection = self._settings.connection
         problem = connection_problem(end.details)
         if problem is not None and not problem.permanent:
-            problem = await asyncio.to_thread(
-                hidden_problem,
-                end.details,
-                connection.server,
-                with_tls=connection.with_tls,
-                tls_cert=connection.tls_cert,
-                tls_key=connection.tls_key,
-            )
+            problem = await asyncio.to_thread(problem_of_port, connection, end.details)
         return None if problem is None else problem.description
 
     def _may_get_a_token(self, end: SessionEnd) -> bool:

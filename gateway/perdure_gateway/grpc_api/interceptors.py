@@ -75,7 +75,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         return await continuation(handler_call_details)
 
     def _refusal(self, method: str, caller: Caller | None, status: Status) -> _Handler:
-        async def refuse(_requests: Any, context: _Context) -> None:
+        def note(context: _Context) -> None:
             self._audit.refused(
                 _action(method),
                 caller,
@@ -83,10 +83,8 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 status=status.code.name,
                 reason=status.message,
             )
-            await _abort(context, status)
 
-        # A method with a stream of requests need not read any, so this fits every method.
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return _refusing(status, note)
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
@@ -222,10 +220,12 @@ def _authorization(details: _Details) -> str | bytes | None:
     return None
 
 
-def _refusing(status: Status) -> _Handler:
-    """Return what refuses a call without reading its request."""
+def _refusing(status: Status, note: Callable[[_Context], None] | None = None) -> _Handler:
+    """Return what refuses a call without reading its request; `note` is called first."""
 
     async def refuse(_requests: Any, context: _Context) -> None:
+        if note is not None:
+            note(context)
         await _abort(context, status)
 
     # A method with a stream of requests need not read any, so this fits every method.

@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from perdure_core.text import preview
+from perdure_host.access.file_version import file_version
 from perdure_host.errors import SettingsError
 from perdure_host.telemetry import open_log
 
@@ -90,7 +91,7 @@ class Tokens:
         self._path = path
         self._now_s = now_s
         self._read_s = now_s()
-        self._version = None if path is None else _version(path)
+        self._version = None if path is None else file_version(path)
         self._problem = ""
         # How often the tokens have changed.
         self.changes = 0
@@ -121,7 +122,7 @@ class Tokens:
         if self._path is None or self._now_s() - self._read_s < READ_AGAIN_S:
             return
         self._read_s = self._now_s()
-        version = _version(self._path)
+        version = file_version(self._path)
         if version == self._version:
             return
         try:
@@ -209,12 +210,3 @@ def _digest(token: str) -> bytes:
 
 def _names(callers: Iterable[Caller]) -> list[str]:
     return sorted(each.name for each in callers)
-
-
-def _version(path: str) -> tuple[int, int, int] | None:
-    """Return what differs once a file was written or replaced; None when there is none."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -22,11 +22,12 @@ from perdure_host.channel import (
     check_connection,
     open_aio_channel,
     open_channel,
+    problem_of_port,
 )
 from perdure_host.errors import SettingsError
 from perdure_host.forks.grpc_use import used_before_fork
 from perdure_host.forks.relay import Deserialize, RelayChannel, RelayedError, Serialize
-from perdure_host.server_address import NO_CONNECTION, hidden_problem
+from perdure_host.server_address import NO_CONNECTION
 
 # Never released: closing a channel of the parent may wait for its locks.
 _inherited: Final[list[object]] = []
@@ -162,15 +163,8 @@ class AioClientChannel:
 
 
 def _explain(error: Any, settings: ConnectionSettings) -> None:
-    """Raise RelayedError if a call can never reach this port; it is asked, for up to 2 s."""
-    details = error.details() or ""
-    problem = hidden_problem(
-        details,
-        settings.server,
-        with_tls=settings.with_tls,
-        tls_cert=settings.tls_cert,
-        tls_key=settings.tls_key,
-    )
+    """Raise RelayedError if a call can never reach this port; it is asked, for up to 4 s."""
+    problem = problem_of_port(settings, error.details() or "")
     if problem is not None:
         message = f"no connection to the server: {problem.description}"
         raise RelayedError(

@@ -9,8 +9,9 @@ decide what to send, and when to retry. After a change run `make client`.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -35,6 +36,7 @@ from perdure_host.errors import SettingsError
 from perdure_host.forks.client_channel import AioClientChannel
 from perdure_proto.v1 import model_pb2
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -171,7 +173,7 @@ class AsyncClient:
             unary_flows.get(self._environment, execution_arn, include_data=include_data)
         )
 
-    async def history(
+    def history(
         self,
         execution_arn: str,
         *,
@@ -180,23 +182,15 @@ class AsyncClient:
         include_data: bool = True,
     ) -> AsyncIterator[HistoryEvent]:
         """Return the events so far, page by page; without data their payloads are None."""
-        marker = ""
-        while True:  # ends with the last page
-            page = await self._drive(
-                unary_flows.history_page(
-                    self._environment,
-                    execution_arn,
-                    newest_first=newest_first,
-                    page_items=page_items,
-                    marker=marker,
-                    include_data=include_data,
-                )
-            )
-            for item in page.items:
-                yield item
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.history_page,
+            self._environment,
+            execution_arn,
+            newest_first=newest_first,
+            page_items=page_items,
+            include_data=include_data,
+        )
+        return self._items(pages)
 
     async def follow(
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
@@ -214,7 +208,7 @@ class AsyncClient:
             else:
                 return
 
-    async def list_executions(
+    def list_executions(
         self,
         *,
         function_name: str | None = None,
@@ -227,8 +221,8 @@ class AsyncClient:
         page_items: int = 100,
     ) -> AsyncIterator[ExecutionSummary]:
         """Return the executions that match all filters. Times without a zone are UTC."""
-        marker = ""
-        while True:  # ends with the last page
+
+        def pages(*, marker: str) -> flows.Program[unary_flows.Page[ExecutionSummary]]:
             request = requests.list_request(
                 function_name=function_name,
                 execution_name=name,
@@ -240,61 +234,32 @@ class AsyncClient:
                 page_items=page_items,
                 marker=marker,
             )
-            page = await self._drive(unary_flows.list_page(self._environment, request))
-            for item in page.items:
-                yield item
-            marker = page.next_marker
-            if not marker:
-                return
+            return unary_flows.list_page(self._environment, request)
 
-    async def list_open_callbacks(
+        return self._items(pages)
+
+    def list_open_callbacks(
         self, execution_arn: str, *, page_items: int = 1_000
     ) -> AsyncIterator[OpenCallback]:
         """Return the callbacks of an execution that are not completed yet, oldest first."""
-        marker = ""
-        while True:  # ends with the last page
-            page = await self._drive(
-                unary_flows.open_callback_page(
-                    self._environment, execution_arn, page_items=page_items, marker=marker
-                )
-            )
-            for item in page.items:
-                yield item
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.open_callback_page, self._environment, execution_arn, page_items=page_items
+        )
+        return self._items(pages)
 
-    async def list_quarantined(self, *, page_items: int = 1_000) -> AsyncIterator[QuarantinedItem]:
+    def list_quarantined(self, *, page_items: int = 1_000) -> AsyncIterator[QuarantinedItem]:
         """Return what the server has set aside because it cannot be read, oldest first."""
-        marker = ""
-        while True:  # ends with the last page
-            page = await self._drive(
-                unary_flows.quarantined_page(
-                    self._environment, page_items=page_items, marker=marker
-                )
-            )
-            for item in page.items:
-                yield item
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(unary_flows.quarantined_page, self._environment, page_items=page_items)
+        return self._items(pages)
 
-    async def list_stored_rows(
+    def list_stored_rows(
         self, execution_arn: str, *, page_items: int = 1_000
     ) -> AsyncIterator[StoredRow]:
         """Return the rows of an execution as the database holds them, readable or not."""
-        marker = ""
-        while True:  # ends with the last page
-            page = await self._drive(
-                unary_flows.stored_row_page(
-                    self._environment, execution_arn, page_items=page_items, marker=marker
-                )
-            )
-            for item in page.items:
-                yield item
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.stored_row_page, self._environment, execution_arn, page_items=page_items
+        )
+        return self._items(pages)
 
     async def stop(
         self,
@@ -368,6 +333,19 @@ class AsyncClient:
     async def heartbeat_callback(self, callback_id: str) -> None:
         """Restart the heartbeat timeout of a callback; its total timeout goes on."""
         await self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
+
+    async def _items(
+        self, pages: Callable[..., flows.Program[unary_flows.Page[_Item]]]
+    ) -> AsyncIterator[_Item]:
+        """Yield the items of every page; `pages` reads the one after a marker."""
+        marker = ""
+        while True:  # ends with the last page
+            page = await self._drive(pages(marker=marker))
+            for item in page.items:
+                yield item
+            marker = page.next_marker
+            if not marker:
+                return
 
     async def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:

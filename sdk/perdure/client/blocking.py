@@ -6,8 +6,9 @@ with Client() as client:
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -32,6 +33,7 @@ from perdure_host.errors import SettingsError
 from perdure_host.forks.client_channel import ClientChannel
 from perdure_proto.v1 import model_pb2
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -175,22 +177,15 @@ class Client:
         include_data: bool = True,
     ) -> Iterator[HistoryEvent]:
         """Return the events so far, page by page; without data their payloads are None."""
-        marker = ""
-        while True:  # ends with the last page
-            page = self._drive(
-                unary_flows.history_page(
-                    self._environment,
-                    execution_arn,
-                    newest_first=newest_first,
-                    page_items=page_items,
-                    marker=marker,
-                    include_data=include_data,
-                )
-            )
-            yield from page.items
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.history_page,
+            self._environment,
+            execution_arn,
+            newest_first=newest_first,
+            page_items=page_items,
+            include_data=include_data,
+        )
+        return self._items(pages)
 
     def follow(
         self, execution_arn: str, *, after_event_id: int = 0, timeout_s: float | None = None
@@ -221,8 +216,8 @@ class Client:
         page_items: int = 100,
     ) -> Iterator[ExecutionSummary]:
         """Return the executions that match all filters. Times without a zone are UTC."""
-        marker = ""
-        while True:  # ends with the last page
+
+        def pages(*, marker: str) -> flows.Program[unary_flows.Page[ExecutionSummary]]:
             request = requests.list_request(
                 function_name=function_name,
                 execution_name=name,
@@ -234,57 +229,32 @@ class Client:
                 page_items=page_items,
                 marker=marker,
             )
-            page = self._drive(unary_flows.list_page(self._environment, request))
-            yield from page.items
-            marker = page.next_marker
-            if not marker:
-                return
+            return unary_flows.list_page(self._environment, request)
+
+        return self._items(pages)
 
     def list_open_callbacks(
         self, execution_arn: str, *, page_items: int = 1_000
     ) -> Iterator[OpenCallback]:
         """Return the callbacks of an execution that are not completed yet, oldest first."""
-        marker = ""
-        while True:  # ends with the last page
-            page = self._drive(
-                unary_flows.open_callback_page(
-                    self._environment, execution_arn, page_items=page_items, marker=marker
-                )
-            )
-            yield from page.items
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.open_callback_page, self._environment, execution_arn, page_items=page_items
+        )
+        return self._items(pages)
 
     def list_quarantined(self, *, page_items: int = 1_000) -> Iterator[QuarantinedItem]:
         """Return what the server has set aside because it cannot be read, oldest first."""
-        marker = ""
-        while True:  # ends with the last page
-            page = self._drive(
-                unary_flows.quarantined_page(
-                    self._environment, page_items=page_items, marker=marker
-                )
-            )
-            yield from page.items
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(unary_flows.quarantined_page, self._environment, page_items=page_items)
+        return self._items(pages)
 
     def list_stored_rows(
         self, execution_arn: str, *, page_items: int = 1_000
     ) -> Iterator[StoredRow]:
         """Return the rows of an execution as the database holds them, readable or not."""
-        marker = ""
-        while True:  # ends with the last page
-            page = self._drive(
-                unary_flows.stored_row_page(
-                    self._environment, execution_arn, page_items=page_items, marker=marker
-                )
-            )
-            yield from page.items
-            marker = page.next_marker
-            if not marker:
-                return
+        pages = partial(
+            unary_flows.stored_row_page, self._environment, execution_arn, page_items=page_items
+        )
+        return self._items(pages)
 
     def stop(
         self,
@@ -358,6 +328,18 @@ class Client:
     def heartbeat_callback(self, callback_id: str) -> None:
         """Restart the heartbeat timeout of a callback; its total timeout goes on."""
         self._drive(unary_flows.heartbeat_callback(self._environment, callback_id))
+
+    def _items(
+        self, pages: Callable[..., flows.Program[unary_flows.Page[_Item]]]
+    ) -> Iterator[_Item]:
+        """Yield the items of every page; `pages` reads the one after a marker."""
+        marker = ""
+        while True:  # ends with the last page
+            page = self._drive(pages(marker=marker))
+            yield from page.items
+            marker = page.next_marker
+            if not marker:
+                return
 
     def _drive(self, program: flows.Program[_Result]) -> _Result:
         try:

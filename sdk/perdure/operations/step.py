@@ -87,13 +87,13 @@ def step(
     written or read.
     """
     operation = recorded
-    watch = Stopwatch(plan.clock.monotonic_ms)
     while operation is None or operation.status in OPERATION_OPEN:
         if operation is not None and operation.status is OperationStatus.PENDING:
             due_ms = step_details(operation).next_attempt_ms
             operation = yield from suspend(operation, f"{identity.describe()} retries", due_ms)
             continue
         yield ReplayEnded()
+        watch = Stopwatch(plan.clock.monotonic_ms)
         try:
             payload, value = yield from _attempt(identity, operation, plan, body, watch)
         except RaisedByUserCode as raised:
@@ -154,7 +154,6 @@ def _attempt(
     watch: Stopwatch,
 ) -> Program[tuple[str | None, Any]]:
     """Run the body once. The value has made the round trip that a replay's value makes."""
-    watch.reset()
     number = attempt_number(operation)
     at_most_once = plan.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
     started = operation is not None and operation.status is OperationStatus.STARTED

@@ -11,16 +11,15 @@ from perdure_core.limits import WAIT_MS_MAX
 
 
 class Stopwatch:
-    """Measures one body after the other, by a monotonic clock in milliseconds."""
+    """Measures the body of one attempt, by a monotonic clock in milliseconds.
+
+    `body_ms` stays None when the attempt ends without its body.
+    """
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
         self._monotonic_ms = monotonic_ms
         self._began_ms = 0
         self.body_ms: int | None = None
-
-    def reset(self) -> None:
-        """Forget the body before: what comes next may end without one."""
-        self.body_ms = None
 
     def __enter__(self) -> None:
         """Start the body."""

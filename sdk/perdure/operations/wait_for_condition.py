@@ -68,7 +68,6 @@ def wait_for_condition(
     """
     operation = recorded
     payload = _state(recorded)
-    watch = Stopwatch(plan.monotonic_ms)
     while operation is None or operation.status in OPERATION_OPEN:
         if operation is not None and operation.status is OperationStatus.PENDING:
             due_ms = step_details(operation).next_attempt_ms
@@ -78,7 +77,7 @@ def wait_for_condition(
         if operation is None or operation.status is not OperationStatus.STARTED:
             yield Send(identity.update(OperationAction.START))
         attempt = attempt_number(operation)
-        watch.reset()
+        watch = Stopwatch(plan.monotonic_ms)
         try:
             body = partial(check, attempt)
             payload, state = yield from _poll(identity, plan, body, payload, watch)
